@@ -1,0 +1,63 @@
+"""What people see (tables, progress, remarks) and what programs read (JSON on stdout)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from egotools.config import to_json
+
+
+def note(text: str) -> None:
+    """A remark for the person, on stderr."""
+    click.echo(text, err=True)
+
+
+def show_json(value: Any) -> None:
+    """A result for a program, on stdout."""
+    click.echo(to_json(value))
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+    """A table on stdout; numbers are aligned to the right, floats shown with four digits."""
+    console = Console(width=None if Console().is_terminal else 200)
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        is_number = bool(rows) and all(isinstance(row[index], (int, float, type(None))) for row in rows)
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    console.print(table)
+
+
+def show_mapping(values: Mapping[str, object], *, title: str | None = None) -> None:
+    """Names and values, one a line, on stdout."""
+    show_table(["", ""], [[name, value] for name, value in values.items()], title=title)
+
+
+def cell(value: object) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr with rate and remaining time."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=False,
+    )

@@ -1,0 +1,77 @@
+"""The root command: sub-commands that load when they are called, and errors as one line."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from importlib import import_module
+
+import click
+
+from egotools import __version__
+from egotools.errors import EgotoolsError
+
+# name -> (module of egotools.cli, attribute, what `egotools --help` says of it)
+COMMANDS = {
+    "manifest": ("manifest", "manifest", "Which clips there are: make, check, cut and split manifests."),
+    "extract": ("extract", "extract", "Decode each clip once and cache the features of any number of extractors."),
+    "cache": ("cache", "cache", "List, verify, merge, convert and export caches."),
+    "train": ("train", "train", "Train on cached features."),
+    "eval": ("evaluate", "evaluate", "Judge features: kNN, probes."),
+    "demo": ("demo", "demo", "The whole story on a folder of videos, from manifest to pictures."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when called, so that `egotools --help` starts at once."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[name]
+        command: click.Command = getattr(import_module(f"egotools.cli.{module}"), attribute)
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(COMMANDS)}"
+            context.fail(f"no such command {args[0]!r}{hint}")
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="egotools")
+def root() -> None:
+    """Features, caches, light models and evaluation for egocentric video.
+
+    \b
+    egotools manifest folder videos/ --out m.csv
+    egotools extract --manifest m.csv --out caches/mine efficientnet-lite0 --fps 2
+    egotools eval knn --features caches/mine/efficientnet-lite0.lmdb --manifest m.csv --label label
+    """
+
+
+def main() -> None:
+    """The installed `egotools`: exit status 0 done, 1 something failed, 2 wrong usage, 130 interrupted."""
+    try:
+        status = root.main(prog_name="egotools", standalone_mode=False)
+    except EgotoolsError as error:
+        click.echo(f"egotools: {error}", err=True)
+        status = 1
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("egotools: interrupted", err=True)
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,93 @@
+"""Options that several commands share, and flags made from the fields of a dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+manifest = click.option(
+    "--manifest", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV of clips."
+)
+features = click.option(
+    "--features",
+    "features",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A cache; several are joined by id and concatenated.",
+)
+label = click.option("--label", required=True, help="Manifest column that is the label.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+seed = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+
+
+def from_fields(config: type, name: str = "config") -> Callable[[Command], Command]:
+    """Gives a command one flag for each option of a dataclass; it receives the built dataclass as `name`."""
+
+    def decorate(command: Command) -> Command:
+        def call(*args: Any, **kwargs: Any) -> Any:  # Any: click passes whatever its options parse to
+            kwargs[name] = build(config, kwargs)
+            return command(*args, **kwargs)
+
+        call.__doc__, call.__name__ = command.__doc__, command.__name__
+        call.__click_params__ = [*getattr(command, "__click_params__", []), *reversed(parameters(config))]  # type: ignore[attr-defined]
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def parameters(config: type) -> list[click.Parameter]:
+    """Click options for the fields of a dataclass that were declared with `egotools.config.option`."""
+    hints = get_type_hints(config)
+    return [
+        _parameter(field, hints[field.name]) for field in dataclasses.fields(config) if "help" in field.metadata
+    ]
+
+
+def build(config: type, values: dict[str, Any], **fixed: Any) -> Any:
+    """The dataclass from parsed values, which it takes out of `values`. A ValueError of its checks is wrong usage."""
+    names = [field.name for field in dataclasses.fields(config) if "help" in field.metadata]
+    try:
+        return config(**{name: values.pop(name) for name in names}, **fixed)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _parameter(field: dataclasses.Field[Any], hint: Any) -> click.Option:
+    flag = "--" + field.name.replace("_", "-")
+    shared: dict[str, Any] = {"default": field.default, "help": field.metadata["help"], "show_default": True}
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (part for part in get_args(hint) if part is not type(None))
+    if hint is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], **shared)
+    if get_origin(hint) is tuple:
+        return click.Option([flag], type=Several(get_args(hint)[0]), **shared)
+    if get_origin(hint) is Literal:
+        return click.Option([flag], type=click.Choice(get_args(hint)), **shared)
+    if field.metadata["choices"]:
+        return click.Option([flag], type=click.Choice(field.metadata["choices"]), **shared)
+    kind = click.Path(path_type=Path) if hint is Path else hint
+    return click.Option([flag], type=kind, **shared)
+
+
+class Several(click.ParamType):
+    """Values separated by commas, as a tuple: `--k 1,5,20`."""
+
+    def __init__(self, item: type) -> None:
+        self.item = item
+        self.name = f"{item.__name__},..."
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(self.item(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list like 1,5,20", param, context)

@@ -1,0 +1,64 @@
+"""Options as dataclass fields, declared once: flags, recipes and a run's `config.json` derive from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None) -> Any:
+    """A dataclass field with a default and the help text that its flag shows.
+
+    Any: the field takes the type of its annotation. A field named `learning_rate` becomes `--learning-rate`; a bool
+    becomes a pair `--name / --no-name`; a `tuple[int, ...]` may be given several times or with commas.
+    """
+    metadata = {"help": help, "choices": choices}
+    if isinstance(default, (list, dict)):
+        raise TypeError("an option's default must not be mutable")
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def options_of(value: object) -> dict[str, Any]:
+    """The fields of a dataclass instance, JSON-ready, in their order."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        raise TypeError(f"{value!r} is not a dataclass instance, so it has no options")
+    return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+
+
+def plain(value: Any) -> Any:
+    """`value` as what JSON can hold: paths as text, tuples as lists, dataclasses and NumPy scalars as their values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return options_of(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, torch tensors
+        return value.tolist()
+    return value
+
+
+def to_json(value: Any, *, indent: int | None = 2) -> str:
+    """`value` as JSON text that is the same for equal values."""
+    return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=True)
+
+
+def digest(value: Any) -> str:
+    """The first 16 hex digits of the SHA-256 of a JSON-ready value, whatever the order of its keys."""
+    text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """The first 16 hex digits of the SHA-256 of a file's bytes."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            sha.update(chunk)
+    return sha.hexdigest()[:16]

@@ -1,0 +1,5 @@
+"""Caches on disk: clip id -> rows and times, with the recipe that made them; LMDB (live) and HDF5 (sealed)."""
+
+from egotools.stores.store import Recipe, Source, Store, Writer, check_same_recipe, open_store, open_writer
+
+__all__ = ["Recipe", "Source", "Store", "Writer", "check_same_recipe", "open_store", "open_writer"]

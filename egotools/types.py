@@ -1,0 +1,171 @@
+"""The words of the program as values: clips, windows, rows, and what an extractor is.
+
+Axes: T rows (one a window), L frames or samples of a window, D features, F frames of a file, B batch, H, W pixels.
+Times are seconds of the file; frame indices count from 0 in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from egotools.errors import ManifestError
+
+if TYPE_CHECKING:  # manifests and stores must start without torch
+    from torch import Tensor
+
+FloatArray = npt.NDArray[np.floating[Any]]  # any float width: float16 and float32 rows share their code
+IntArray = npt.NDArray[np.int64]
+Frame = npt.NDArray[np.uint8]
+
+LONGEST_ID = 400  # bytes of UTF-8; LMDB keys end at 511
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A stretch of one video (or a frame folder, an image, an audio file): what is read, cached and labelled.
+
+    Raises:
+        ManifestError: an id that is empty or longer than 400 bytes, times that are negative or out of order.
+    """
+
+    id: str  # the only join key anywhere; may hold "/"
+    path: Path
+    start: float = 0.0  # seconds of the file
+    end: float | None = None  # seconds of the file; None: to the end of the file
+    split: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)  # every further manifest column, as text
+    fps: float | None = None  # frames per second of a frame folder or stack, which carry none themselves
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ManifestError("a clip needs an id")
+        if len(self.id.encode()) > LONGEST_ID:
+            raise ManifestError(f"clip {self.id[:40]!r}...: the id is longer than {LONGEST_ID} bytes")
+        if not 0 <= self.start < float("inf"):
+            raise ManifestError(f"clip {self.id!r}: start {self.start} is not a time in seconds from 0 on")
+        if self.end is not None and not self.start < self.end < float("inf"):
+            raise ManifestError(f"clip {self.id!r}: end {self.end} s is not after start {self.start} s")
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The features of one clip: `values` [T, D] float32 or float16, `times` [T, 2] float64 seconds. T = 0 is valid."""
+
+    values: FloatArray
+    times: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.times.shape != (len(self.values), 2):
+            raise ValueError(f"rows need values [T, D] and times [T, 2], not {self.values.shape} and {self.times.shape}")
+
+
+@dataclass(frozen=True, eq=False)
+class VideoInfo:
+    """What is known of a video before its frames are decoded.
+
+    `times` [F] float64 are the moments at which the frames begin to show, in display order; `end` is when the last
+    one stops. `width` and `height` are those of the upright frame.
+    """
+
+    times: npt.NDArray[np.float64]
+    end: float
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def fps(self) -> float:
+        """Mean frame rate, Hz."""
+        return len(self.times) / (self.end - self.times[0])
+
+    def at(self, seconds: npt.ArrayLike) -> IntArray:
+        """Indices of the frames shown at the given times, of the same shape; times outside take the nearest frame."""
+        # Containers round time stamps to their own ticks: a frame that begins a tenth of a millisecond late is shown.
+        shown = np.searchsorted(self.times, np.asarray(seconds, np.float64) + 1e-4, side="right") - 1
+        return np.clip(shown, 0, len(self.times) - 1)
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What is known of a sound stream: `rate` in Hz, `channels`, and the seconds of the file it covers."""
+
+    rate: int
+    channels: int
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, eq=False)
+class FrameWindows:
+    """One window of frames a row: `frames` [T, L] int64 indices, `times` [T, 2] float64 seconds that a row stands for."""
+
+    frames: IntArray
+    times: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 2 or self.times.shape != (len(self.frames), 2):
+            raise ValueError(
+                f"windows need frames [T, L] and times [T, 2], not {self.frames.shape} and {self.times.shape}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class SampleWindows:
+    """One window of sound a row: `starts` [T] seconds, each `length` samples long at `rate` Hz; `times` [T, 2] seconds.
+
+    What lies outside the sound stream is silence.
+    """
+
+    starts: npt.NDArray[np.float64]
+    length: int
+    rate: int
+    times: npt.NDArray[np.float64]
+
+
+class FrameExtractor(Protocol):
+    """Features of frames. A frozen dataclass: its fields are its options; the constructor does no work."""
+
+    place: Literal["device", "worker"]  # where network() runs: with the models, or in the reading worker (NumPy)
+
+    def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
+        """The frames of each row."""
+
+    def prepare(self, frame: Frame) -> Frame:
+        """One decoded frame [H, W, 3], upright RGB, to uint8 of one fixed shape. Runs in a worker, once a frame."""
+
+    def network(self) -> Callable[[Any], Any]:
+        """[B, L, ...] as prepared to float32 [B, D]; row i depends on window i only. Built once a process.
+
+        With `place` "device" a torch module from tensor to tensor, with "worker" a function from array to array.
+        """
+
+
+class AudioExtractor(Protocol):
+    """Features of sound; as `FrameExtractor`, with windows of samples and float32 waveforms [B, L]."""
+
+    place: Literal["device", "worker"]
+
+    def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
+        """The samples of each row."""
+
+    def network(self) -> Callable[[Any], Any]:
+        """[B, L] float32 waveforms, mono, in [-1, 1], to float32 [B, D]."""
+
+
+class ClipExtractor(Protocol):
+    """Features that need the file whole. Runs in a worker."""
+
+    def rows(self, clip: Clip) -> Rows:
+        """All rows of a clip."""
+
+
+Extractor = FrameExtractor | AudioExtractor | ClipExtractor
+Network = Callable[["Tensor"], "Tensor"]

@@ -1,0 +1,72 @@
+"""Fixtures that every test may use: a tiny video whose frames say their own number, real data where present."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the checkout; a stranger's clone has none."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _same_randomness() -> Iterator[None]:
+    """NumPy's and torch's global states are as they were after every test."""
+    import torch
+
+    numpy_state, torch_state = np.random.get_state(), torch.get_rng_state()
+    yield
+    np.random.set_state(numpy_state)
+    torch.set_rng_state(torch_state)
+
+
+@pytest.fixture()
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch
+
+    if torch.cuda.is_available() or os.environ.get("EGOTOOLS_REQUIRE_GPU"):
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def write_video(
+    path: Path, frames: int = 20, *, fps: int = 10, size: tuple[int, int] = (48, 64), first: int = 0
+) -> Path:
+    """An H.264 video of grey frames with a moving bright square; frame k has the mean brightness of `first` + k."""
+    height, width = size
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(frames):
+            image = np.full((height, width, 3), 20 + 3 * ((first + index) % 70), np.uint8)
+            column = 2 * index % (width - 8)
+            image[8:16, column : column + 8] = (250, 40, 40)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+@pytest.fixture()
+def tiny_video(tmp_path: Path) -> Path:
+    """20 frames of 48x64 pixels at 10 Hz."""
+    return write_video(tmp_path / "tiny.mp4")
