@@ -1,0 +1,129 @@
+"""Extractors by name: what is built in, torchvision's and timm's networks, and the user's own."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from egotools.errors import ExtractorError
+
+# name -> ("module:Class", what `egotools extract --help` says of it)
+BUILT_IN = {
+    "efficientnet-lite0": ("egotools.extractors.image:ImageModel", "EfficientNet-Lite0, ImageNet, 1280-d (extra: demo)."),
+    "color": ("egotools.extractors.lowlevel:Color", "Mean, deviation and histogram of each color."),
+    "waveform": ("egotools.extractors.audio:Waveform", "Sound, as samples."),
+    "log-mel": ("egotools.extractors.audio:LogMelSpectrogram", "Sound, as log-mel spectra."),
+}
+SHORT_NAMES = {
+    name: f"torchvision:{name}"
+    for name in ("resnet18", "resnet50", "convnext_tiny", "vit_b_16", "r2plus1d_18", "r3d_18", "mvit_v2_s", "swin3d_t")
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """An extractor's class, the options that its name fixes, and, for the user's own, the file it was read from."""
+
+    name: str
+    kind: type[Any]  # Any: a class that fulfils one of the protocols in egotools.types
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    source: Path | None = None
+
+    @property
+    def cache_name(self) -> str:
+        """What follows the last `:` or `/` of the name, in lower case."""
+        return self.name.rpartition(":")[2].rpartition("/")[2].lower()
+
+
+def find_extractor(name: str) -> Found:
+    """The extractor that a name on the command line means.
+
+    Raises:
+        ExtractorError: unknown; near names are suggested.
+        MissingExtra: its library is not installed.
+    """
+    full = SHORT_NAMES.get(name, name)
+    if full in BUILT_IN:
+        kind = _attribute(BUILT_IN[full][0])
+        return Found(name, kind, {"model": full} if full == "efficientnet-lite0" else {})
+    prefix, _, rest = full.rpartition(":")
+    if prefix in ("torchvision", "timm"):
+        from egotools.extractors.published import published
+
+        is_video = published(full).kind == "video"
+        kind = _attribute(f"egotools.extractors.{'video:VideoModel' if is_video else 'image:ImageModel'}")
+        return Found(name, kind, {"model": full})
+    if prefix.endswith(".py"):
+        return Found(name, _checked(getattr(load_source(Path(prefix)), rest, None), name), {}, Path(prefix).resolve())
+    if "." in prefix:
+        return Found(name, *_from_package(name, prefix, rest))
+    near = difflib.get_close_matches(name, [*BUILT_IN, *SHORT_NAMES], 3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise ExtractorError(f"unknown extractor {name!r}{hint} ('egotools extract --help' lists them)")
+
+
+def load_source(path: Path) -> ModuleType:
+    """The module that a user's own file is, imported once; its name carries the digest of its text.
+
+    Raises:
+        ExtractorError: no such file, or it cannot be imported.
+    """
+    if not path.is_file():
+        raise ExtractorError(f"{path}: no such file")
+    name = f"egotools_extractor_{source_digest(path)}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ExtractorError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, SyntaxError) as error:
+        del sys.modules[name]
+        raise ExtractorError(f"{path}: cannot be imported ({error})") from error
+    return module
+
+
+def source_digest(path: Path) -> str:
+    """The first 16 hex digits of the SHA-256 of a source file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _from_package(name: str, module: str, attribute: str) -> tuple[type[Any], dict[str, str], Path | None]:
+    try:
+        loaded = importlib.import_module(module)
+    except ImportError as error:
+        raise ExtractorError(f"{name!r}: the module {module!r} cannot be imported ({error})") from error
+    source = Path(loaded.__file__) if loaded.__file__ else None
+    return _checked(getattr(loaded, attribute, None), name), {}, source
+
+
+def _checked(kind: Any, name: str) -> type[Any]:
+    """A class that has the members of an extractor."""
+    if not isinstance(kind, type):
+        raise ExtractorError(f"{name!r}: there is no such class")
+    members = (("windows", "prepare", "network", "place"), ("sound_windows", "network", "place"), ("rows",))
+    if not any(all(hasattr(kind, member) for member in wanted) for wanted in members):
+        raise ExtractorError(
+            f"{name!r} is no extractor: it needs place, windows, prepare and network (frames), "
+            "place, sound_windows and network (sound), or rows (whole files); see docs/extractors.md"
+        )
+    if not hasattr(kind, "__dataclass_fields__"):
+        raise ExtractorError(f"{name!r} is no extractor: it must be a frozen dataclass, whose fields are its options")
+    return kind
+
+
+def _attribute(reference: str) -> type[Any]:
+    module, _, attribute = reference.partition(":")
+    kind: type[Any] = getattr(importlib.import_module(module), attribute)
+    return kind

@@ -1,0 +1,119 @@
+"""Sound: waveforms as they are, and log-mel spectrograms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from egotools.config import option
+from egotools.nn.log_mel import LogMel
+from egotools.sampling import extent, intervals
+from egotools.types import AudioInfo, Clip, SampleWindows
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """The sound itself, mono: one row of `length` seconds of samples in [-1, 1]; silence after the clip's end.
+
+    \b
+    egotools extract --manifest m.csv --out caches/a waveform --rate 16000 --length 1
+    """
+
+    place: ClassVar[Literal["device", "worker"]] = "worker"
+    version: ClassVar[int] = 1
+
+    rate: int = option(16000, "Samples a second.")
+    length: float = option(1.0, "Seconds of a row.")
+    hop: float | None = option(None, "Seconds from one row to the next; by default they follow without a gap.")
+
+    def __post_init__(self) -> None:
+        check_lengths(self.rate, self.length, self.hop)
+
+    def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
+        """One stretch of samples a row."""
+        return stretches(sound, clip, rate=self.rate, length=self.length, hop=self.hop)
+
+    def network(self) -> Callable[[Array], Array]:
+        """The samples, unchanged."""
+        return lambda samples: samples
+
+
+@dataclass(frozen=True)
+class LogMelSpectrogram:
+    """Log-mel spectrogram of each `length` seconds of sound, mono: one row of (frames * mels) numbers.
+
+    \b
+    egotools extract --manifest m.csv --out caches/a log-mel --length 2 --pool mean+std
+    """
+
+    place: ClassVar[Literal["device", "worker"]] = "device"
+    version: ClassVar[int] = 1
+
+    rate: int = option(16000, "Samples a second that the sound is brought to.")
+    length: float = option(1.0, "Seconds of a row.")
+    hop: float | None = option(None, "Seconds from one row to the next; by default they follow without a gap.")
+    window: float = option(0.032, "Seconds of a spectrum.")
+    step: float = option(0.016, "Seconds from one spectrum to the next.")
+    mels: int = option(80, "Bands, evenly spaced in mel from 0 to half the rate.")
+    pool: Literal["none", "mean", "mean+std"] = option("none", "Over time: everything, the mean, or mean and deviation.")
+
+    def __post_init__(self) -> None:
+        check_lengths(self.rate, self.length, self.hop)
+        if not 0 < self.step or not 0 < self.window <= self.length:
+            raise ValueError("--step must be above 0 and --window above 0 and not longer than --length")
+        if self.mels < 1:
+            raise ValueError(f"--mels must be above 0, not {self.mels}")
+
+    def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
+        """One stretch of samples a row."""
+        return stretches(sound, clip, rate=self.rate, length=self.length, hop=self.hop)
+
+    def network(self) -> nn.Module:
+        """Samples [B, rate * length] to float [B, D]."""
+        spectrum = LogMel(
+            rate=self.rate, window=round(self.window * self.rate), step=round(self.step * self.rate), mels=self.mels
+        )
+        return _Pooled(spectrum, self.pool)
+
+
+class _Pooled(nn.Module):
+    def __init__(self, spectrum: nn.Module, pool: str) -> None:
+        super().__init__()
+        self.spectrum, self.pool = spectrum, pool
+
+    def forward(self, samples: Tensor) -> Tensor:
+        x: Tensor = self.spectrum(samples)  # [B, T, mels]
+        if self.pool == "none":
+            return x.flatten(1)
+        if self.pool == "mean":
+            return x.mean(1)
+        return torch.cat([x.mean(1), x.std(1, correction=0)], dim=1)
+
+
+def stretches(sound: AudioInfo, clip: Clip, *, rate: int, length: float, hop: float | None) -> SampleWindows:
+    """Windows of `length` seconds, one every `hop`, over the part of a clip that has sound; at least one.
+
+    Raises:
+        ClipError: the clip lies outside the sound.
+    """
+    start, end = extent(clip, sound.start, sound.end, slack=0.1)
+    times = intervals(start, end, length, hop or length)
+    return SampleWindows(times[:, 0].copy(), round(length * rate), rate, times)
+
+
+def check_lengths(rate: int, length: float, hop: float | None) -> None:
+    """Refuses rates and lengths that mean nothing.
+
+    Raises:
+        ValueError: names the option.
+    """
+    for name, value in (("rate", rate), ("length", length), ("hop", hop)):
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name} must be above 0, not {value}")

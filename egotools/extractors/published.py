@@ -1,0 +1,67 @@
+"""Networks that a library publishes, each with its weights' own preprocessing: torchvision's and timm's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from egotools.pixels import Preprocessing
+from egotools.weights import load_into, random_seed, read_tensors, weights_digest, weights_file
+
+
+@dataclass(frozen=True)
+class Published:
+    """One network by name; nothing is built or fetched before it is asked for."""
+
+    name: str
+    kind: Literal["image", "video"]
+    preprocessing: Callable[[str], Preprocessing]  # of the weights of that name
+    build: Callable[[], nn.Module]  # whole, with its classifier, initialised from torch's random state
+    head: str  # prefix of the classifier's parameters
+    without_head: Callable[[nn.Module], nn.Module]  # [B, 3, (L,) H, W] to [B, D]
+    fetch: Callable[[str], Path]  # the file of published weights
+    rename: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] = lambda tensors, _: tensors
+    frames: int = 1  # of a window, for videos
+    fps: float | None = None  # rate of a window's frames, Hz
+
+    def digest(self, weights: str) -> str:
+        """What stands for the weights in a recipe."""
+        return weights_digest(weights, self.fetch)
+
+    def features(self, weights: str) -> nn.Module:
+        """The network up to its classifier, with the given weights.
+
+        Raises:
+            WeightsError: weights that cannot be had or do not fit.
+        """
+        seed = random_seed(weights)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed or 0)
+            network = self.build()
+        if seed is None:
+            path = weights_file(weights, self.fetch)
+            tensors = self.rename(read_tensors(path), network)
+            load_into(network, tensors, head=self.head, source=str(path))
+        return self.without_head(network).eval()
+
+
+@lru_cache
+def published(model: str) -> Published:
+    """The network of a name such as `torchvision:resnet50`, `timm:vit_base_patch16_224` or `efficientnet-lite0`.
+
+    Raises:
+        ExtractorError: no such network; near names are suggested.
+        MissingExtra: timm is not installed.
+    """
+    source, _, name = model.rpartition(":")
+    if source == "torchvision":
+        from egotools.extractors.torchvision_models import find
+    else:
+        from egotools.extractors.timm_models import find
+    return find(name)

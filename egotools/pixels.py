@@ -1,0 +1,106 @@
+"""Frames to network input: resizing and cropping of bytes, normalization on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+
+from egotools.types import Frame
+
+Interpolation = Literal["bilinear", "bicubic"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a frame becomes a network's input; belongs to the weights.
+
+    Resizing equals Pillow's (antialiased, on bytes) to within one grey level; `antialias=False` is what torchvision's
+    video weights were judged with.
+    """
+
+    resize: tuple[int, ...]  # (short side,) or (height, width)
+    crop: tuple[int, int] | None  # centre crop, (height, width)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+
+    def override(self, resize: str | None, crop: str | None) -> Preprocessing:
+        """The same with other sizes, given as options; a full `HxW` to resize to leaves nothing to crop."""
+        chosen = self
+        if resize is not None:
+            size = parse_size(resize)
+            chosen = replace(chosen, resize=size, crop=None if len(size) == 2 else chosen.crop)
+        if crop is not None:
+            side = parse_size(crop)
+            chosen = replace(chosen, crop=(side[0], side[-1]))
+        return chosen
+
+    def __call__(self, frame: Frame) -> Frame:
+        """uint8 [H, W, 3] to uint8 [height, width, 3] of the fixed shape."""
+        pixels = torch.from_numpy(frame).permute(2, 0, 1)[None]  # a view: channels stay last in memory
+        pixels = self._crop(self._resize(pixels))
+        array: Frame = pixels[0].permute(1, 2, 0).contiguous().numpy()
+        return array
+
+    def _resize(self, pixels: Tensor) -> Tensor:
+        size = self._target(pixels.shape[2], pixels.shape[3])
+        if size == tuple(pixels.shape[2:]):
+            return pixels
+        if self.antialias:
+            return F.interpolate(pixels, size=size, mode=self.interpolation, antialias=True)
+        exact = F.interpolate(pixels.float(), size=size, mode=self.interpolation, antialias=False)
+        return exact.round().clamp(0, 255).to(torch.uint8)
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if len(self.resize) == 2:
+            return self.resize[0], self.resize[1]
+        side = self.resize[0]
+        if width <= height:
+            return int(side * height / width), side
+        return side, int(side * width / height)
+
+    def _crop(self, pixels: Tensor) -> Tensor:
+        if self.crop is None:
+            return pixels
+        height, width = self.crop
+        below, right = height - pixels.shape[2], width - pixels.shape[3]
+        if below > 0 or right > 0:  # a crop larger than the frame is padded with black, as torchvision does
+            top, left = max(below, 0) // 2, max(right, 0) // 2
+            pixels = F.pad(pixels, (left, max(right, 0) - left, top, max(below, 0) - top))
+        top = round((pixels.shape[2] - height) / 2.0)
+        left = round((pixels.shape[3] - width) / 2.0)
+        return pixels[:, :, top : top + height, left : left + width]
+
+
+def parse_size(text: str) -> tuple[int, ...]:
+    """`"224"` to (224,), `"240x320"` (height x width) to (240, 320).
+
+    Raises:
+        ValueError: anything else.
+    """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"{text!r} is not a size; write 224 (short side) or 240x320 (height x width)")
+    return tuple(int(part) for part in parts)
+
+
+class Normalize(nn.Module):
+    """Bytes [..., H, W, 3] to normalized [..., 3, H, W] with channels last in memory, computed in float32."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.dtype = torch.float32  # of the result; what runs the network may set another
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        scale = torch.tensor([1 / (255 * std) for std in self.std], device=pixels.device)
+        shift = torch.tensor(
+            [-mean / std for mean, std in zip(self.mean, self.std, strict=True)], device=pixels.device
+        )
+        return torch.addcmul(shift, pixels.float(), scale).to(self.dtype).movedim(-1, -3)

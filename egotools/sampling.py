@@ -1,0 +1,120 @@
+"""Which moments and frames stand for a clip: index arithmetic, pure.
+
+Every row of features stands for an interval of time, and its frames are taken from the middle of that interval
+outward, so that sampling at a video's own rate gives each frame once and no rounding falls on a frame's edge.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from egotools.errors import ClipError
+from egotools.types import Clip, FrameWindows, IntArray, VideoInfo
+
+Times = npt.NDArray[np.float64]
+
+
+def extent(clip: Clip, start: float, end: float, *, slack: float = 0.0) -> tuple[float, float]:
+    """The seconds of the file that a clip covers, in a file that has something to show from `start` to `end`.
+
+    Annotations round times, so a clip may end up to 0.1 s plus `slack` seconds after the file does.
+
+    Raises:
+        ClipError: the clip begins after the file's end, or ends after it.
+    """
+    if clip.start >= end:
+        raise ClipError(f"{clip.path}: the clip begins at {clip.start:g} s, the file ends at {end:.3f} s")
+    if clip.end is not None and clip.end > end + slack + 0.1:
+        raise ClipError(f"{clip.path}: the clip ends at {clip.end:g} s, the file at {end:.3f} s")
+    last = end if clip.end is None else min(clip.end, end)
+    if last <= start:
+        raise ClipError(f"{clip.path}: the clip ends at {last:g} s, the file begins at {start:.3f} s")
+    return max(clip.start, start), last
+
+
+def intervals(start: float, end: float, length: float, hop: float) -> Times:
+    """Intervals [T, 2] of `length` seconds, one every `hop` seconds, that lie in [start, end]; at least one.
+
+    The last one is kept, cut at `end`, when its middle lies inside.
+
+    >>> intervals(0.0, 2.4, 1.0, 1.0).tolist()
+    [[0.0, 1.0], [1.0, 2.0]]
+    >>> intervals(0.0, 0.3, 1.0, 1.0).tolist()
+    [[0.0, 0.3]]
+    """
+    count = max(1, math.floor((end - start - length / 2) / hop + 1e-6) + 1)
+    starts = start + hop * np.arange(count)
+    return np.stack([starts, np.minimum(starts + length, end)], axis=1)
+
+
+def evenly(start: float, end: float, count: int) -> Times:
+    """`count` equal parts [count, 2] of [start, end]."""
+    edges = np.linspace(start, end, count + 1)
+    return np.stack([edges[:-1], edges[1:]], axis=1)
+
+
+def single_frames(
+    video: VideoInfo, clip: Clip, *, fps: float | None, frames: int | None, stride: int | None
+) -> FrameWindows:
+    """Windows of one frame: `fps` a second, or `frames` evenly spaced over the clip, or every `stride`-th of the file.
+
+    Raises:
+        ClipError: the clip lies outside the video.
+    """
+    start, end = extent(clip, video.times[0], video.end, slack=1 / video.fps)
+    if stride is not None:
+        inside = frames_inside(video, start, end)
+        chosen = inside[inside % stride == 0]
+        edges = np.append(video.times, video.end)
+        return FrameWindows(chosen[:, None], np.stack([edges[chosen], edges[chosen + 1]], axis=1))
+    if frames is not None:
+        # Equal parts of the frames, not of the time: the middle frame of F is F // 2 whatever their time stamps.
+        inside = frames_inside(video, start, end)
+        chosen = inside[((np.arange(frames) + 0.5) * len(inside) / frames).astype(np.int64)]
+        return FrameWindows(chosen[:, None], evenly(start, end, frames))
+    if fps is None:
+        raise ValueError("one of fps, frames and stride must be given")
+    times = intervals(start, end, 1 / fps, 1 / fps)
+    middles = np.minimum(times[:, 0] + 0.5 / fps, (times[:, 0] + end) / 2)
+    return FrameWindows(video.at(middles)[:, None], times)
+
+
+def frame_stacks(
+    video: VideoInfo, clip: Clip, *, length: int, fps: float | None, hop: float | None, clips: int | None
+) -> FrameWindows:
+    """Windows of `length` frames at `fps` (None: every frame), one every `hop` seconds or `clips` evenly spaced.
+
+    Without `hop` and `clips` windows follow each other without a gap. Where a clip is shorter than a window, its last
+    frame is repeated.
+
+    Raises:
+        ClipError: the clip lies outside the video.
+    """
+    start, end = extent(clip, video.times[0], video.end, slack=1 / video.fps)
+    inside = frames_inside(video, start, end)
+    rate = video.fps if fps is None else fps
+    span = length / rate
+    if clips is not None:
+        starts = start + np.linspace(0, max(end - start - span, 0.0), clips)
+        times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
+    else:
+        # A stub shorter than a whole window would be mostly repeated frames, so only a clip's first one is padded.
+        count = max(1, math.floor((end - start - span) / (hop or span) + 1e-6) + 1)
+        starts = start + (hop or span) * np.arange(count)
+        times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
+    if fps is None:
+        indices = video.at(times[:, 0] + 0.5 / rate)[:, None] + np.arange(length)
+    else:
+        indices = video.at(times[:, :1] + (np.arange(length) + 0.5) / rate)
+    return FrameWindows(np.clip(indices, inside[0], inside[-1]), times)
+
+
+def frames_inside(video: VideoInfo, start: float, end: float) -> IntArray:
+    """Indices of the frames that begin in [start, end), or, where none does, of the one shown at `start`."""
+    first, last = np.searchsorted(video.times, [start - 1e-4, end - 1e-4])
+    if first >= last:
+        return video.at([start])
+    return np.arange(first, last, dtype=np.int64)

@@ -1,0 +1,118 @@
+"""Trained weights from files: reading without unpickling, fitting into a network, digests."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from egotools.config import file_digest
+from egotools.errors import WeightsError
+
+FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt")
+RANDOM = re.compile(r"random:(\d+)")
+
+
+def random_seed(weights: str) -> int | None:
+    """The seed of `random:<seed>`, None for any other weights."""
+    match = RANDOM.fullmatch(weights)
+    return int(match[1]) if match else None
+
+
+def weights_file(weights: str, fetch: Callable[[str], Path]) -> Path:
+    """The file that an option `--weights` means: a path, or a published name that `fetch` finds or downloads.
+
+    Raises:
+        WeightsError: no such file.
+    """
+    if not weights.lower().endswith(FILE_SUFFIXES):
+        return fetch(weights)
+    path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    return path
+
+
+def weights_digest(weights: str, fetch: Callable[[str], Path]) -> str:
+    """What stands for the weights in a recipe: the digest of their file, or `random:<seed>`."""
+    return weights if random_seed(weights) is not None else file_digest(weights_file(weights, fetch))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a `.safetensors`, `.npz` or torch checkpoint; nothing in the file is executed.
+
+    A training checkpoint's `state_dict` or `model` is taken out, and the `module.` of data-parallel training.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds something else than tensors.
+    """
+    try:
+        found = _read(path)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
+        raise WeightsError(f"{path}: not readable as weights ({str(error).splitlines()[0]})") from error
+    for name in ("state_dict", "model_state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise WeightsError(f"{path}: holds no table of named tensors (a state_dict)")
+    return {str(key).removeprefix("module."): value for key, value in found.items()}
+
+
+def _read(path: Path) -> Any:  # Any: what a checkpoint holds is not known before it is read
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error
+    if path.suffix == ".npz":
+        import numpy as np
+
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, head: str, source: str) -> None:
+    """Puts named tensors into a network, all of them but those of its classifier `head`, which may be of another task.
+
+    Raises:
+        WeightsError: a parameter is missing, unknown, or of another shape; the first is named.
+    """
+    own = network.state_dict()
+
+    def matters(name: str) -> bool:
+        return not (head and name.startswith(head)) and not name.endswith("num_batches_tracked")
+
+    missing = [name for name in own if matters(name) and name not in tensors]
+    unknown = [name for name in tensors if matters(name) and name not in own]
+    if missing or unknown:
+        raise WeightsError(
+            f"{source}: does not fit the network: "
+            + "; ".join(
+                f"{len(names)} {what} such as {names[0]!r}"
+                for names, what in ((missing, "missing"), (unknown, "unknown"))
+                if names
+            )
+        )
+    for name, tensor in tensors.items():
+        if matters(name) and tensor.shape != own[name].shape:
+            raise WeightsError(
+                f"{source}: does not fit the network: {name!r} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+            )
+    fitting = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
+    network.load_state_dict(fitting, strict=False)
+
+
+def warn_of_random(name: str, weights: str) -> None:
+    """Says that features of an untrained network are good for trials only."""
+    if random_seed(weights) is not None:
+        warnings.warn(f"{name}: {weights} is an untrained network, for trials only", stacklevel=2)
