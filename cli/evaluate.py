@@ -1,0 +1,143 @@
+"""`egotools eval`: judge cached features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from egotools.config import options_of
+from egotools.evaluate.knn import KNN
+from egotools.evaluate.probe import Probe
+from egotools.evaluate.splits import Partition
+
+from . import display, options
+
+REDUCE = {"mean": "mean", "mean+std": "mean+std", "none": None}
+CLASSES_SHOWN = 40
+
+reduce = click.option(
+    "--reduce",
+    type=click.Choice(list(REDUCE)),
+    default="mean",
+    show_default=True,
+    help="What a clip's windows become: one row, or each stays a row.",
+)
+out = click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for report and plots.")
+device = click.option("--device", default=None, help="cpu or cuda; a GPU unless there is none.")
+
+
+@click.group()
+def evaluate() -> None:
+    """Judge cached features."""
+
+
+@evaluate.command("knn")
+@options.manifest
+@options.features
+@options.label
+@reduce
+@options.from_fields(KNN)
+@options.from_fields(Partition, "partition")
+@out
+@options.as_json
+def knn_command(
+    config: KNN,
+    partition: Partition,
+    manifest: Path,
+    features: tuple[Path, ...],
+    label: str,
+    reduce: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """A cosine vote among the nearest clips.
+
+    With splits in the manifest, train votes on test; without, every clip is judged by all others.
+
+    \b
+    egotools eval knn --features caches/mine/csn.lmdb --manifest m.csv --label action --k 1,5,20
+    egotools eval knn --features caches/mine/csn.lmdb --manifest m.csv --label action --group video
+    """
+    from egotools.evaluate.knn import knn
+    from egotools.evaluate.report import report, save
+    from egotools.tables import read_table
+
+    result = knn(read_table(manifest, features, reduce=REDUCE[reduce]), label, config, partition=partition)  # type: ignore[arg-type]
+    arguments = {"label": label, "reduce": reduce, **options_of(config), **options_of(partition)}
+    content = report("eval knn", arguments, result, manifest=manifest, features=features)
+    if out is not None:
+        save(out, content, result)
+    show(content, out, as_json=as_json)
+
+
+@evaluate.command("probe")
+@options.manifest
+@options.features
+@click.option("--label", help="Manifest column that is the label; of --run, the label it was trained on.")
+@click.option(
+    "--run", type=click.Path(path_type=Path), help="Apply this run of `train probe`, reduced as it was; fit nothing."
+)
+@reduce
+@options.from_fields(Probe)
+@options.from_fields(Partition, "partition")
+@options.seed
+@device
+@out
+@options.as_json
+def probe_command(
+    config: Probe,
+    partition: Partition,
+    manifest: Path,
+    features: tuple[Path, ...],
+    run: Path | None,
+    out: Path | None,
+    as_json: bool,
+    **asked: Any,  # Any: what click parsed: label, reduce, seed, device
+) -> None:
+    """A linear classifier on frozen features: fitted and judged, or a fitted one (--run) applied.
+
+    \b
+    egotools eval probe --features caches/mine/csn.lmdb --manifest m.csv --label action --c 0.01,0.1,1
+    egotools eval probe --run runs/p --features caches/other/csn.lmdb --manifest other.csv
+    """
+    from egotools.evaluate.probe_run import apply_run, fit_probe
+    from egotools.evaluate.report import save
+
+    if run is None and asked["label"] is None:
+        raise click.UsageError("--label says what to learn; or --run which run to apply")
+    asked["reduce"] = REDUCE[asked["reduce"]]
+    if run is None:
+        content, result = fit_probe("eval probe", manifest, features, config, partition, **asked)
+    else:
+        content, result = apply_run(run, manifest, features, partition, label=asked["label"])
+    if out is not None:
+        save(out, content, result)
+    show(content, out, as_json=as_json)
+
+
+def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> None:
+    """A report as JSON, or as tables."""
+    for remark in content["remarks"]:
+        display.note(f"note: {remark}")
+    if folder is not None:
+        display.note(f"report, predictions and pictures are in {folder}")
+    if as_json:
+        display.show_json(content)
+        return
+    arguments = content["arguments"]
+    title = f"{content['command']}, {arguments['label']}: {content['protocol']}"
+    if "by_k" in content:
+        rows = [[entry["k"], entry["accuracy"], entry["mean_class_accuracy"]] for entry in content["by_k"]]
+        display.show_table(["k", "accuracy", "mean class accuracy"], rows, title=title)
+        title = f"k = {content['k']}"
+    names = ("accuracy", "accuracy_deviation", "mean_class_accuracy", "majority", "chance", "rows", "train_rows")
+    display.show_mapping({n.replace("_", " "): content[n] for n in names if n in content}, title=title)
+    columns = ("class", "train_rows", "rows", "recall", "precision")
+    classes = content["classes"]
+    shown = [[entry[column] for column in columns] for entry in classes[:CLASSES_SHOWN]]
+    display.show_table([column.replace("_", " ") for column in columns], shown)
+    if len(classes) > CLASSES_SHOWN:
+        display.note(f"and {len(classes) - CLASSES_SHOWN} more classes; --json or --out have them all")

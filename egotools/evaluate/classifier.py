@@ -1,0 +1,86 @@
+"""A fitted linear classifier as a value that can be saved. Axes: N rows, D features, K classes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from egotools.errors import RunError, TableError
+from egotools.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Standardization:
+    """Features to mean zero and deviation one, by the statistics of the rows that were learned from."""
+
+    mean: Tensor  # [D]
+    deviation: Tensor  # [D]; one where a feature is constant
+
+    @classmethod
+    def of(cls, values: Tensor) -> Standardization:
+        deviation, mean = torch.std_mean(values, dim=0, correction=0)
+        constant = deviation <= 1e-6 * mean.abs()  # what is left there is rounding
+        return cls(mean, deviation.masked_fill(constant, 1.0))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return (values - self.mean).div_(self.deviation)
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Softmax of weight @ standardized features + bias."""
+
+    classes: tuple[str, ...]  # K
+    weight: Tensor  # [K, D]
+    bias: Tensor  # [K]
+    standardization: Standardization
+
+    def predict(self, values: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Features [N, D] to the numbers [N] of the most probable classes and their probabilities [N].
+
+        Raises:
+            TableError: features of another width.
+        """
+        if values.shape[1] != self.weight.shape[1]:
+            raise TableError(
+                f"the probe was fitted on {self.weight.shape[1]} features a row, these have {values.shape[1]}; "
+                "give it caches of the same extractors in the same order"
+            )
+        standard = self.standardization(torch.from_numpy(values).to(self.weight.device))
+        scores, numbers = torch.softmax(standard @ self.weight.T + self.bias, dim=1).max(dim=1)
+        return numbers.cpu().numpy(), scores.cpu().numpy()
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file, the classes in its metadata."""
+        from safetensors.torch import save
+
+        tensors = {
+            "weight": self.weight,
+            "bias": self.bias,
+            "mean": self.standardization.mean,
+            "deviation": self.standardization.deviation,
+        }
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        return save(tensors, metadata={"classes": json.dumps(self.classes)})
+
+    @classmethod
+    def load(cls, path: Path) -> Classifier:
+        """From a file that holds `to_bytes`.
+
+        Raises:
+            RunError: no such file, or another one.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in ("weight", "bias", "mean", "deviation")}
+                classes = json.loads((file.metadata() or {})["classes"])
+        except (OSError, SafetensorError, KeyError) as error:
+            raise RunError(f"{path} holds no fitted probe: {error}") from error
+        statistics = Standardization(tensors["mean"], tensors["deviation"])
+        return cls(tuple(classes), tensors["weight"], tensors["bias"], statistics)

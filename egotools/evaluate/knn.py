@@ -1,0 +1,206 @@
+"""Accuracy of a vote among the nearest clips. Axes: N judged rows, M rows that vote, D features, K classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from egotools.config import option
+from egotools.errors import TableError
+from egotools.evaluate.classification import Predictions, Result, class_remark, figures, numbered
+from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, groups, sides
+from egotools.tables import Table, Texts
+from egotools.types import FloatArray, IntArray
+
+DEEPEST = 2048  # neighbors that FAISS finds at once (its limit on GPUs); beyond, similarities are masked by group
+BLOCK = 1024  # queries whose similarities to all rows are in memory at once when masked
+NOBODY = -1  # row number where there are fewer neighbors than asked for
+
+
+@dataclass(frozen=True)
+class KNN:
+    """Accuracy of a cosine vote among the nearest neighbors, found exactly."""
+
+    k: tuple[int, ...] = option(
+        (20, 1, 5), "Neighbors that vote; several with commas. The first is the one shown in detail."
+    )
+    temperature: float = option(0.07, "A neighbor's vote weighs exp(cosine / temperature).")
+
+    def __post_init__(self) -> None:
+        if not self.k or min(self.k) < 1:
+            raise ValueError(f"--k counts neighbors and is 1 at least, not {self.k}")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"--temperature is above 0, not {self.temperature}")
+
+
+def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_MANIFEST) -> Result:
+    """Predicts the label of each judged row by a vote of its nearest neighbors.
+
+    With splits the rows of one vote on those of the other. Without any, every row is judged by the rows
+    of all other clips. Rows of one group of the partition never vote on each other.
+
+    Raises:
+        TableError: an unknown label or split, one class only, or nobody to vote.
+    """
+    table = table.labeled(label)
+    splits = sides(table, partition)
+    if splits is not None:
+        table = table.only(splits.train | splits.test)
+        splits = sides(table, partition)
+    voting = np.ones(len(table), bool) if splits is None else splits.train
+    judged = np.ones(len(table), bool) if splits is None else splits.test
+    classes, labels = numbered(table.labels[label])
+    kin = groups(table, partition.group)
+    if kin.min() == kin.max():
+        raise TableError(f"all {len(table)} rows are of one {partition.group or 'clip'}: nobody is left to vote")
+    neighbors, similarity = nearest(
+        table.values[judged], table.values[voting], max(config.k), own=(kin[judged], kin[voting])
+    )
+    if np.isneginf(similarity[:, 0]).any():
+        stranded = table.only(judged).ids[np.isneginf(similarity[:, 0]).argmax()]
+        raise TableError(f"clip {stranded!r}: all rows that could vote are of its own {partition.group!r}")
+    remarks = [*table.remarks, *_unreachable(classes, (labels[judged], kin[judged]), (labels[voting], kin[voting]))]
+    voters = table.only(voting).ids
+    results = []
+    for k in config.k:
+        predicted, scores = vote(
+            labels[voting], neighbors[:, :k], similarity[:, :k], classes=len(classes), temperature=config.temperature
+        )
+        details = _details(voters, neighbors[:, :k], similarity[:, :k])
+        results.append(Predictions(classes, table.only(judged), labels[judged], predicted, scores, details))
+    by_k = [{"k": k, **figures(result, labels[voting])} for k, result in zip(config.k, results, strict=True)]
+    protocol = f"leave one {partition.group or 'clip'} out" if splits is None else splits.protocol
+    return Result({"protocol": protocol, **by_k[0], "by_k": _short(by_k)}, results[0], tuple(remarks))
+
+
+def nearest(
+    queries: FloatArray, rows: FloatArray, k: int, *, own: tuple[IntArray, IntArray] | None = None
+) -> tuple[IntArray, FloatArray]:
+    """The k rows of the greatest cosine similarity to each query, exactly, the most similar first.
+
+    Args:
+        queries: [N, D].
+        rows: [M, D]. Of equally similar ones the earlier comes first.
+        k: fewer where there are fewer.
+        own: group numbers of the queries [N] and of the rows [M]; a query never finds rows of its own group.
+
+    Returns:
+        Row numbers and similarities, both [N, k]; -1 and -inf where a query has fewer neighbors.
+    """
+    if k < 1:
+        raise ValueError(f"cannot find {k} neighbors")
+    queries, rows = normalized(queries), normalized(rows)
+    largest = 0 if own is None else _largest_shared(*own)
+    if min(k + largest, len(rows)) > DEEPEST:
+        return _nearest_masked(queries, rows, k, own)
+    found, similarity = _search(queries, rows, min(k + largest, len(rows)))
+    if own is not None and largest:
+        kin = own[1][found] == own[0][:, None]
+        found, similarity = np.where(kin, NOBODY, found), np.where(kin, -np.inf, similarity)
+    return _best(found, similarity, k)
+
+
+def vote(
+    labels: IntArray, neighbors: IntArray, similarity: FloatArray, *, classes: int, temperature: float
+) -> tuple[IntArray, FloatArray]:
+    """Each query's class by the sum of its neighbors' weights, exp(similarity / temperature).
+
+    Args:
+        labels: [M] classes of the rows that vote.
+        neighbors: [N, k] row numbers, -1 for nobody.
+        similarity: [N, k].
+        classes: K.
+        temperature: above 0.
+
+    Returns:
+        Classes [N] (of equal sums the lower number), and the share [N] of all weight that voted for them.
+    """
+    strongest = similarity.max(axis=1, keepdims=True)  # taken off before exp, which would overflow
+    weights = np.exp((similarity - strongest).astype(np.float64) / temperature)  # exp(-inf) = 0: nobody has no vote
+    cells = np.arange(len(neighbors))[:, None] * classes + labels[neighbors]
+    sums = np.bincount(cells.ravel(), weights.ravel(), minlength=len(neighbors) * classes).reshape(-1, classes)
+    predicted = sums.argmax(axis=1)
+    return predicted, sums[np.arange(len(sums)), predicted] / sums.sum(axis=1)
+
+
+def normalized(values: FloatArray) -> FloatArray:
+    """Rows [N, D] of length one, float32; a row of zeros stays, and is similar to none."""
+    lengths = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    unit: FloatArray = np.multiply(values, scale[:, None], dtype=np.float32, casting="same_kind")
+    return unit
+
+
+def _search(queries: FloatArray, rows: FloatArray, depth: int) -> tuple[IntArray, FloatArray]:
+    """The `depth` rows of the greatest inner product with each query, by FAISS, on a GPU where FAISS has one."""
+    import faiss
+
+    index: Any = faiss.IndexFlatIP(rows.shape[1])  # Any: FAISS says little of its types
+    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    index.add(rows)
+    similarity, found = index.search(queries, depth)
+    return found, similarity
+
+
+def _nearest_masked(
+    queries: FloatArray, rows: FloatArray, k: int, own: tuple[IntArray, IntArray] | None
+) -> tuple[IntArray, FloatArray]:
+    """As `nearest`, from all similarities: for groups so large that searching past them would be deeper than FAISS."""
+    blocks = []
+    k = min(k, len(rows))
+    for start in range(0, len(queries), BLOCK):
+        similarity = queries[start : start + BLOCK] @ rows.T
+        if own is not None:
+            similarity[own[0][start : start + BLOCK, None] == own[1]] = -np.inf
+        found = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(similarity, found, axis=1)
+        blocks.append(_best(np.where(np.isneginf(best), NOBODY, found), best, k))
+    return np.concatenate([found for found, _ in blocks]), np.concatenate([best for _, best in blocks])
+
+
+def _best(found: IntArray, similarity: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
+    """The first k columns after sorting each row by falling similarity and, where equal, by rising row number."""
+    order = np.lexsort((found, -similarity), axis=1)[:, :k]
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(similarity, order, axis=1)
+
+
+def _largest_shared(queries: IntArray, rows: IntArray) -> int:
+    """How many rows the largest group has that also has queries."""
+    shared = rows[np.isin(rows, queries)]
+    return int(np.bincount(shared).max()) if len(shared) else 0
+
+
+def _unreachable(
+    classes: Sequence[str], judged: tuple[IntArray, IntArray], voting: tuple[IntArray, IntArray]
+) -> list[str]:
+    """A remark on classes with judged rows that no row of another group shares: these count as errors."""
+    groups_count = 1 + int(max(judged[1].max(), voting[1].max()))
+    voters = np.bincount(voting[0], minlength=len(classes))
+    kin = np.bincount(voting[0] * groups_count + voting[1], minlength=len(classes) * groups_count)
+    alone = voters[judged[0]] - kin[judged[0] * groups_count + judged[1]] == 0
+    if not alone.any():
+        return []
+    names = [classes[number] for number in np.unique(judged[0][alone])]
+    return [class_remark(names, f"cannot be found, {int(alone.sum())} rows without a peer that votes count as errors")]
+
+
+def _details(voters: Texts, neighbors: IntArray, similarity: FloatArray) -> dict[str, list[str]]:
+    """The neighbors of each row as text: their ids, as a JSON list since an id may hold anything, and similarities."""
+    ids = voters[neighbors]
+    there = neighbors != NOBODY
+    return {
+        "neighbors": [json.dumps(row[has].tolist(), ensure_ascii=False) for row, has in zip(ids, there, strict=True)],
+        "similarities": [
+            json.dumps([round(float(value), 6) for value in row[has]])
+            for row, has in zip(similarity, there, strict=True)
+        ],
+    }
+
+
+def _short(by_k: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: entry[name] for name in ("k", "accuracy", "mean_class_accuracy")} for entry in by_k]

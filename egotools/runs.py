@@ -1,0 +1,122 @@
+"""The directory of one training: `config.json`, `metrics.jsonl`, `report.json` and what was learned."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from egotools.config import plain, to_json
+from egotools.errors import RunError
+from egotools.stores.store import Recipe, differences
+
+LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training's directory. Its recipe's `identity` decides whether the same training is meant.
+
+    Every file appears whole or not at all, `report.json` last: a run that has one is done.
+    """
+
+    path: Path
+    recipe: Recipe
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Whether a run was begun at `path`."""
+        return (path / "config.json").exists()
+
+    @classmethod
+    def begin(cls, path: Path, recipe: Recipe) -> Run:
+        """The run at `path`, new or the one that has the same identity.
+
+        Raises:
+            RunError: the directory holds a run with other options (the first is named), or other files.
+        """
+        if cls.exists(path):
+            there = cls.open(path)
+            for name, was, now in differences(there.recipe.identity, plain(recipe.identity)):
+                raise RunError(
+                    f"{path} holds a run with {name}={was!r}, not {now!r}; choose another --out, or delete it"
+                )
+            return there
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} exists and holds no run; choose another --out")
+        write_whole(path / "config.json", to_json(recipe))
+        return cls(path, recipe)
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """The run at `path`.
+
+        Raises:
+            RunError: there is none.
+        """
+        config = path / "config.json"
+        try:
+            content = json.loads(config.read_text(encoding="utf-8"))
+            return cls(path, Recipe(content["identity"], content["origin"]))
+        except FileNotFoundError as error:
+            raise RunError(f"{path} is no run: it has no config.json") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{config} cannot be read: {error}") from error
+
+    @property
+    def is_done(self) -> bool:
+        return (self.path / "report.json").exists()
+
+    def report(self) -> dict[str, Any]:
+        """The report of a run that is done. Any: JSON values.
+
+        Raises:
+            RunError: it is not done.
+        """
+        path = self.path / "report.json"
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path} is not done: it has no report.json; run its line again") from error
+        except ValueError as error:
+            raise RunError(f"{path} cannot be read: {error}") from error
+        return content
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """A file of the run, whole or not at all."""
+        write_whole(self.path / name, content)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file aside and renames it: a reader never sees half. Folders are made as needed.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # the folder itself may be what cannot be made
+            aside.unlink()
+        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def versions() -> Mapping[str, str]:
+    """Of Python and of the installed libraries that a result may depend on."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):  # faiss-cpu or faiss-gpu, not both
+            found[name] = version(name)
+    return found
