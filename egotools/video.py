@@ -1,0 +1,272 @@
+"""Frames of a video by index or by time, exact; and one way to open whatever frames lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from egotools.containers import only, open_container, reason
+from egotools.errors import ClipError
+from egotools.frame_index import FrameIndex, decoded, index_by_decoding, index_packets
+from egotools.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
+from egotools.types import Frame, IntArray, VideoInfo
+
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv",
+    ".3gp", ".gif",
+)  # fmt: skip
+
+# A jump to a key frame costs the frames that the decoder holds back; it pays when it skips more than these.
+JUMP = 12
+
+
+class Frames(Protocol):
+    """What a video, a folder of frames, an image and a stack all are."""
+
+    path: Path
+    info: VideoInfo
+    damage: str  # what of the file is missing, as "truncated: 120 of 300 frames can be read"; "" if nothing is
+
+    def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
+        """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3].
+
+        Raises:
+            ClipError: a frame that is not there or does not decode.
+            ValueError: indices that do not ascend.
+        """
+
+    def close(self) -> None:
+        """Gives the file back."""
+
+
+def open_frames(path: Path, fps: float | None = None) -> Frames:
+    """Opens what frames lie in: a folder of images, an image, a `.npy` stack, else a video.
+
+    Args:
+        path: a file or a folder.
+        fps: the frame rate of a folder or a stack, which have none of their own; a video ignores it.
+
+    Raises:
+        ClipError: nothing that frames can be read from.
+    """
+    if path.is_dir():
+        return FrameFolder(path, fps)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return Still(path)
+    if path.suffix.lower() == ".npy":
+        return Stack(path, fps)
+    return Video(path)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a coded picture becomes an upright one: rows and columns swapped first, then mirrored."""
+
+    swap: bool = False
+    left_right: bool = False
+    up_down: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What looking through a file once tells of it."""
+
+    index: FrameIndex
+    width: int  # as coded
+    height: int
+    turn: Turn
+
+
+_LOOKS: dict[tuple[str, int, int], Look] = {}  # by path, size and mtime: a look may cost a decoding pass
+LOOKS_KEPT = 1024
+
+
+class Video:
+    """A video file, decoded by one thread.
+
+    It keeps its place: a later call with later indices goes on decoding from there, and jumps only where a key frame
+    lies between that saves decoding. Frames are told apart by their time stamps; those of files without trustworthy
+    ones (AVI, MPEG-4 part 2, transport streams) are counted from the beginning, and going back begins anew.
+    Pixels are taken as square; of several video streams the first that is marked as default is read.
+
+    Raises:
+        ClipError: the file is missing, empty, no video, or not one frame of it decodes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reformatter = VideoReformatter()
+        self._open()
+        try:
+            look = self._look()
+        except ClipError:
+            self.close()
+            raise
+        self._index, self._width, self._height, self._turn = look.index, look.width, look.height, look.turn
+        width, height = (look.height, look.width) if look.turn.swap else (look.width, look.height)
+        self.info = VideoInfo(look.index.times, look.index.end, width, height)
+        self.damage = look.index.damage
+
+    def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
+        """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3], each in memory of its own.
+
+        Raises:
+            ClipError: a frame that is not there or does not decode.
+            ValueError: indices that do not ascend.
+        """
+        for index in ascending(indices, len(self.info), self.path).tolist():
+            yield self._pixels(self._frame(index), index)
+
+    def at(self, seconds: float) -> Frame:
+        """The frame shown at a time of the file; before the first frame the first, after the last the last."""
+        return next(self.frames(self.info.at([seconds])))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._decoding.close()
+        self._container.close()
+
+    def _open(self) -> None:
+        """At the file's beginning, with a decoder that has seen nothing."""
+        self._container = open_container(self.path)
+        try:
+            self._stream = _main_stream(self._container.streams.video, self.path)
+        except ClipError:
+            self._container.close()
+            raise
+        self._stream.codec_context.thread_count = 1
+        self._decode_on(leading=None)
+        self._standing: int | None = -1  # index of the frame decoded last; -1 at the beginning, None if unknown
+        self._frame_there: VideoFrame | None = None
+
+    def _decode_on(self, leading: int | None) -> None:
+        self._decoding = decoded(self._container, self._stream, self.path, leading=leading)
+
+    def _begin_anew(self) -> None:
+        self.close()
+        self._open()
+        only(self._stream)
+
+    def _look(self) -> Look:
+        status = self.path.stat()
+        key = (str(self.path.absolute()), status.st_size, status.st_mtime_ns)
+        if key not in _LOOKS:
+            if len(_LOOKS) >= LOOKS_KEPT:
+                del _LOOKS[next(iter(_LOOKS))]  # the oldest
+            _LOOKS[key] = self._look_through()
+        only(self._stream)
+        return _LOOKS[key]
+
+    def _look_through(self) -> Look:
+        index = index_packets(self._container, self._stream)
+        self._begin_anew()
+        if index is None:
+            index = index_by_decoding(self._container, self._stream, self.path)
+            self._begin_anew()
+        first = next(self._decoding, None)
+        if first is None:
+            raise ClipError(f"{self.path}: no frame of it can be decoded")
+        if first.pts is not None:
+            index = index.from_frame(first.pts)
+        self._standing, self._frame_there = 0, first
+        return Look(index, first.width, first.height, _turn(first))
+
+    def _frame(self, index: int) -> VideoFrame:
+        if self._standing == index and self._frame_there is not None:
+            return self._frame_there
+        pts = self._index.pts
+        standing, self._standing, self._frame_there = self._standing, None, None  # unknown if what follows fails
+        frame = self._counted(index, standing) if pts is None else self._stamped(index, standing, pts)
+        if frame is None:
+            moment = f"frame {index} at {self.info.times[index]:.3f} s"
+            raise ClipError(f"{self.path}: {moment} is listed in the file but does not decode")
+        self._standing, self._frame_there = index, frame
+        return frame
+
+    def _counted(self, index: int, standing: int | None) -> VideoFrame | None:
+        if standing is None or standing > index:
+            self._begin_anew()
+            standing = -1
+        return next(islice(self._decoding, index - standing - 1, None), None)
+
+    def _stamped(self, index: int, standing: int | None, pts: IntArray) -> VideoFrame | None:
+        keys, wanted = self._index.keys, int(pts[index])
+        key = int(np.searchsorted(keys, wanted, side="right")) - 1
+        saved = int(np.searchsorted(pts, keys[key])) - standing if key > 0 and standing is not None else 0
+        if standing is not None and standing < index and saved <= JUMP:
+            return self._decode_to(wanted)
+        # A key frame may turn out not to be one (pictures that refresh bit by bit), or the container may jump too far.
+        back = 1
+        while key > 0:
+            if self._jump(int(keys[key])) and (frame := self._decode_to(wanted)):
+                return frame
+            key, back = key - back, 2 * back
+        self._begin_anew()
+        return self._decode_to(wanted)
+
+    def _decode_to(self, wanted: int) -> VideoFrame | None:
+        """The frame with the time stamp `wanted`, or None if decoding goes past it."""
+        for frame in self._decoding:
+            if frame.pts is not None and frame.pts >= wanted:
+                return frame if frame.pts == wanted else None
+        return None
+
+    def _jump(self, key: int) -> bool:
+        self._decoding.close()
+        try:
+            self._container.seek(key, stream=self._stream)
+        except av.FFmpegError:
+            return False
+        self._decode_on(leading=key)
+        return True
+
+    def _pixels(self, frame: VideoFrame, index: int) -> Frame:
+        if (frame.width, frame.height) != (self._width, self._height):
+            size = f"{frame.width}x{frame.height} pixels, the first one has {self._width}x{self._height}"
+            raise ClipError(f"{self.path}: frame {index} has {size}; frames need one size")
+        try:
+            pixels = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        except (av.FFmpegError, ValueError) as error:
+            raise ClipError(f"{self.path}: frame {index} cannot be made RGB: {reason(error)}") from error
+        return _upright(pixels.astype(np.uint8, copy=False), self._turn)
+
+
+def _main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
+    """The stream that players show: cover pictures are no video, and the default one goes first."""
+    moving = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+    decodable = [stream for stream in moving if stream.codec_context is not None]
+    if not decodable:
+        kinds = "no video stream that can be decoded" if moving else "no video stream"
+        raise ClipError(f"{path}: {kinds} in this file")
+    return next((stream for stream in decodable if stream.disposition & Disposition.default), decodable[0])
+
+
+def _turn(frame: VideoFrame) -> Turn:
+    """How the display matrix [[a, b, u], [c, d, v], [x, y, w]] turns a picture: x' = a x + c y, y' = b x + d y."""
+    matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    if matrix is None:
+        return Turn()
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Turn(swap=True, left_right=c < 0, up_down=b < 0)
+    return Turn(left_right=a < 0, up_down=d < 0)
+
+
+def _upright(pixels: Frame, turn: Turn) -> Frame:
+    if turn == Turn():
+        return pixels
+    if turn.swap:
+        pixels = pixels.transpose(1, 0, 2)
+    pixels = pixels[:: -1 if turn.up_down else 1, :: -1 if turn.left_right else 1]
+    return np.ascontiguousarray(pixels)
