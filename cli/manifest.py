@@ -1,0 +1,253 @@
+"""`egotools manifest`: which clips there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from egotools.errors import ClipError
+from egotools.manifests import check_fractions, read_manifest, read_rows, split_clips, windows, write_manifest
+from egotools.types import Clip
+
+from . import options
+from .display import note, progress_bar, show_json, show_table
+
+if TYPE_CHECKING:
+    from egotools.check import Problem
+    from egotools.folders import Joined, Listing, Pictures
+
+SHOWN = 50  # problems that the table of `check` shows; --json has all
+
+
+class Fractions(click.ParamType):
+    """Fractions by name of the split: `train=0.8,test=0.2`."""
+
+    name = "NAME=FRACTION,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> Mapping[str, float]:  # Any: click passes text, or what was converted before
+        if isinstance(value, Mapping):
+            return value
+        try:
+            parts = [part.split("=") for part in str(value).split(",")]
+            fractions = {name.strip(): float(fraction) for name, fraction in parts}
+        except ValueError:
+            self.fail(f"{value!r} is not a list like train=0.8,test=0.2", param, context)
+        try:
+            check_fractions(fractions)
+        except ValueError as error:
+            self.fail(str(error), param, context)
+        return fractions
+
+
+source = click.argument("manifest_file", metavar="MANIFEST", type=click.Path(path_type=Path))
+out = click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV to write.")
+
+
+@click.group()
+def manifest() -> None:
+    """Which clips there are: make, check, cut and split manifests.
+
+    A manifest is a CSV with columns id, path, start, end, split, optional fps and root; every other column is a label.
+
+    \b
+    egotools manifest folder videos/ --out m.csv
+    egotools manifest check m.csv
+    egotools manifest windows m.csv --length 2 --out m.csv
+    egotools manifest split m.csv --by video --fractions train=0.8,test=0.2 --out m.csv
+    """
+
+
+@manifest.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@out
+@click.option("--labels", type=click.Path(path_type=Path), help="CSV whose columns become labels, joined by path.")
+@click.option("--split", "fractions", type=Fractions(), help="Draw splits at random: train=0.8,test=0.2.")
+@options.seed
+@click.option("--frames", "pictures", flag_value="frames", help="Take the images of a folder for frames of one video.")
+@click.option("--images", "pictures", flag_value="images", help="Take each image for a clip of its own.")
+@click.option(
+    "--fps", default=30.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Rate of frame folders."
+)
+def folder(
+    folder: Path,
+    out: Path,
+    labels: Path | None,
+    fractions: Mapping[str, float] | None,
+    seed: int,
+    pictures: str | None,
+    fps: float,
+) -> None:
+    """Find videos, frame folders, images, sound files and stacks of frames (.npy) below DIR.
+
+    The id is the path without suffix; `label` is the folder that a file lies in, `video` its name without suffix.
+    Eight or more images whose names differ in a running number only count as the frames of one video, unless
+    --images says otherwise.
+
+    \b
+    egotools manifest folder videos/ --out m.csv
+    egotools manifest folder videos/ --labels labels.csv --split train=0.8,test=0.2 --out m.csv
+    """
+    from egotools.folders import clips_of, join_labels, list_folder
+
+    listing = list_folder(folder, pictures=cast("Pictures", pictures or "auto"))  # the flags allow no other
+    clips = clips_of(listing.found, fps=fps)
+    _say_found(listing, fps)
+    if labels is not None:
+        joined = join_labels(clips, folder, labels)
+        _say_joined(joined, labels)
+        clips = joined.clips
+    if fractions is not None:
+        clips = split_clips(clips, by="video", fractions=fractions, seed=seed)
+    _write(out, clips)
+    if listing.refused:
+        raise click.exceptions.Exit(1)
+
+
+@manifest.command()
+@source
+@options.as_json
+@click.pass_context
+def check(context: click.Context, manifest_file: Path, as_json: bool) -> None:
+    """Open every file once and report what is wrong.
+
+    Reported: rows that cannot be used, files that are missing, empty, unreadable or truncated, clips that start or
+    end after their file, and duplicates. Exit status 1 if there is any problem.
+
+    \b
+    egotools manifest check m.csv
+    egotools manifest check m.csv --json
+    """
+    from egotools.check import Problem, check_clips, files_of
+
+    rows = [row for _, row in read_rows(manifest_file)]
+    clips = [row for row in rows if isinstance(row, Clip)]
+    problems = [Problem("", str(manifest_file), "row", str(row)) for row in rows if not isinstance(row, Clip)]
+    files = len(files_of(clips))
+    with _progress(files) as advance:
+        problems += check_clips(clips, advance)
+    _show_problems(problems, len(rows), files, as_json)
+    context.exit(1 if problems else 0)
+
+
+@manifest.command("windows")
+@source
+@click.option("--length", required=True, type=click.FloatRange(0, min_open=True), help="Seconds of a piece.")
+@click.option("--hop", type=click.FloatRange(0, min_open=True), help="Seconds between pieces.  [default: the length]")
+@click.option(
+    "--min-length", type=click.FloatRange(0), help="Keep the last piece from so many seconds on.  [default: length / 2]"
+)
+@out
+@click.pass_context
+def cut(
+    context: click.Context, manifest_file: Path, length: float, hop: float | None, min_length: float | None, out: Path
+) -> None:
+    """Cut clips into pieces of equal length.
+
+    Ids get a number in time order (walk/0000, walk/0001); labels stay. A clip that is one piece already, or too short
+    for any, stays as it is, so cutting twice changes nothing; so does one that cannot be read (named, exit status 1).
+
+    \b
+    egotools manifest windows m.csv --length 2 --out m.csv
+    egotools manifest windows m.csv --length 4 --hop 1 --out overlapping.csv
+    """
+    from egotools.check import files_of, measure_files
+
+    if min_length is not None and min_length > length:
+        raise click.UsageError(f"--min-length {min_length:g} is more than --length {length:g}")
+    clips = read_manifest(manifest_file)
+    with _progress(len(files_of(clips))) as advance:
+        measured = measure_files(clips, advance)
+    spans = {}
+    for clip in clips:
+        span = measured.get((clip.path, clip.fps))
+        if span is not None and not isinstance(span, ClipError):
+            spans[clip.id] = (span.start, span.end)
+    _write(out, windows(clips, spans, length=length, hop=hop, min_length=min_length))
+    errors = [error for error in measured.values() if isinstance(error, ClipError)]
+    _name("files that cannot be read, their clips stay as they are", [str(error) for error in errors])
+    context.exit(1 if errors else 0)
+
+
+@manifest.command()
+@source
+@click.option("--by", required=True, metavar="COLUMN", help="Clips with one value of this column stay together.")
+@click.option("--fractions", required=True, type=Fractions(), help="Of the clips: train=0.8,val=0.1,test=0.1.")
+@options.seed
+@click.option("--stratify", metavar="COLUMN", help="Spread the values of this column evenly over the splits.")
+@out
+def split(
+    manifest_file: Path, by: str, fractions: Mapping[str, float], seed: int, stratify: str | None, out: Path
+) -> None:
+    """Draw new splits at random; what shares a value of --by stays together.
+
+    \b
+    egotools manifest split m.csv --by video --fractions train=0.8,val=0.1,test=0.1 --seed 0 --out m.csv
+    egotools manifest split m.csv --by subject --stratify action --fractions train=0.7,test=0.3 --out m.csv
+    """
+    clips = read_manifest(manifest_file)
+    _write(out, split_clips(clips, by=by, fractions=fractions, seed=seed, stratify=stratify))
+
+
+def _write(out: Path, clips: Sequence[Clip]) -> None:
+    write_manifest(out, clips)
+    splits = Counter(clip.split for clip in clips)
+    parts = ", ".join(f"{name} {count}" for name, count in splits.items() if name)
+    note(f"{out}: {_count(len(clips), 'clip')}" + (f" ({parts})" if parts else ""))
+
+
+@contextmanager
+def _progress(files: int) -> Iterator[Callable[[], object]]:
+    with progress_bar() as bar:
+        task = bar.add_task("files", total=files, rate="")
+        yield lambda: bar.advance(task)
+
+
+def _say_found(listing: Listing, fps: float) -> None:
+    words = {"video": "video", "frames": "frame folder", "image": "image", "sound": "sound file", "stack": "stack"}
+    kinds = Counter(words[item.kind] for item in listing.found)
+    note("found " + ", ".join(_count(kinds[word], word) for word in words.values() if kinds[word]))
+    if kinds["frame folder"]:
+        note("  numbered images count as frames of one video; if they are pictures of their own, add --images")
+    if kinds["frame folder"] or kinds["stack"]:
+        note(f"  frame folders and stacks are taken at {fps:g} frames per second; another rate: --fps")
+    _name("ignored, of other kinds", listing.ignored)
+    _name("refused, links that lead out of the folder", listing.refused)
+
+
+def _say_joined(joined: Joined, labels: Path) -> None:
+    note(f"{labels}: labels for {len(joined.clips) - len(joined.clips_left)} of {_count(len(joined.clips), 'clip')}")
+    _name("rows that match no file", joined.rows_left)
+    _name("clips without labels", joined.clips_left)
+    _name("columns left out, as they are no labels", joined.columns_left)
+
+
+def _name(what: str, names: Sequence[str], most: int = 5) -> None:
+    """A remark that counts and names things, if there are any."""
+    if names:
+        rest = f" and {len(names) - most} more" if len(names) > most else ""
+        note(f"  {what}: {len(names)} ({', '.join(names[:most])}{rest})")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _show_problems(problems: Sequence[Problem], clips: int, files: int, as_json: bool) -> None:
+    if as_json:
+        show_json({"clips": clips, "files": files, "problems": problems})
+        return
+    if problems:
+        rows = [[item.problem, item.id, item.path, item.detail] for item in problems[:SHOWN]]
+        show_table(["problem", "clip", "file", "what"], rows)
+    if len(problems) > SHOWN:
+        note(f"{len(problems) - SHOWN} more; --json has all")
+    kinds = Counter(item.problem for item in problems)
+    summary = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing wrong"
+    note(f"{_count(clips, 'clip')} in {_count(files, 'file')}: {summary}")

@@ -1,0 +1,120 @@
+"""What is wrong with the files of a manifest, found by opening each once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from egotools.audio import open_sound
+from egotools.errors import ClipError
+from egotools.folders import SOUND
+from egotools.types import Clip
+from egotools.video import open_frames
+
+SLACK = 0.1  # seconds that a clip may end after its file, beside one frame: annotations are rounded
+
+
+@dataclass(frozen=True)
+class Span:
+    """What a file holds: the seconds it covers, its frames (None: sound only), and what is damaged, if anything."""
+
+    start: float
+    end: float
+    frames: int | None = None
+    damage: str = ""
+
+    @property
+    def frame(self) -> float:
+        """Mean seconds a frame is shown; 0 for sound."""
+        return (self.end - self.start) / self.frames if self.frames else 0.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with one clip; `problem` is a word to sort by, `detail` says it for people."""
+
+    id: str
+    path: str
+    problem: str
+    detail: str
+
+
+def measure(path: Path, fps: float | None = None) -> Span:
+    """Opens a file (a frame folder, an image, a sound file) and says what it holds.
+
+    Raises:
+        ClipError: it cannot be read.
+    """
+    if path.suffix.lower() in SOUND and not path.is_dir():
+        sound = open_sound(path)
+        try:
+            return Span(sound.info.start, sound.info.end)
+        finally:
+            sound.close()
+    frames = open_frames(path, fps)
+    try:
+        info = frames.info
+        return Span(float(info.times[0]) if len(info) else 0.0, info.end, len(info), frames.damage)
+    finally:
+        frames.close()
+
+
+def measure_files(
+    clips: Iterable[Clip], advance: Callable[[], object] = lambda: None
+) -> dict[tuple[Path, float | None], Span | ClipError]:
+    """What each file of the clips holds, or why it cannot be read, by path and fps; each is opened once.
+
+    Args:
+        clips: rows without a file are passed over.
+        advance: called after each file.
+    """
+    spans: dict[tuple[Path, float | None], Span | ClipError] = {}
+    for path, fps in files_of(clips):
+        try:
+            spans[path, fps] = measure(path, fps)
+        except ClipError as error:
+            spans[path, fps] = error
+        advance()
+    return spans
+
+
+def files_of(clips: Iterable[Clip]) -> list[tuple[Path, float | None]]:
+    """The files that clips lie in, each once, with the frame rate that the manifest gives it."""
+    return list(dict.fromkeys((clip.path, clip.fps) for clip in clips if clip.path != Path()))
+
+
+def check_clips(clips: Sequence[Clip], advance: Callable[[], object] = lambda: None) -> list[Problem]:
+    """Everything wrong with clips, in their order; `advance` is called after each file."""
+    spans = measure_files(clips, advance)
+    first: dict[tuple[Path, float, float | None], str] = {}
+    problems = []
+    for clip in clips:
+        if clip.path == Path():
+            continue
+        for problem, detail in _problems(clip, spans[clip.path, clip.fps]):
+            problems.append(Problem(clip.id, str(clip.path), problem, detail))
+        same = first.setdefault((clip.path, clip.start, clip.end), clip.id)
+        if same != clip.id:
+            problems.append(Problem(clip.id, str(clip.path), "duplicate", f"the same stretch as clip {same!r}"))
+    return problems
+
+
+def _problems(clip: Clip, span: Span | ClipError) -> list[tuple[str, str]]:
+    if isinstance(span, ClipError):
+        if not clip.path.exists():
+            return [("missing", "no such file")]
+        if clip.path.is_file() and os.path.getsize(clip.path) == 0:
+            return [("empty", "the file has no bytes")]
+        return [("unreadable", str(span).removeprefix(f"{clip.path}: "))]
+    if span.frames == 0 or span.end <= span.start:
+        return [("empty", "the file has no frames" if span.frames is not None else "the file has no sound")]
+    problems = []
+    if span.damage:
+        problems.append(("truncated", f"{span.damage}; {span.frames} frames can be read"))
+    if clip.start >= span.end:
+        problems.append(("late", f"starts at {clip.start:g} s, the file ends at {span.end:.3f} s"))
+    elif clip.end is not None and clip.end > span.end + span.frame + SLACK:
+        problems.append(("short", f"should end at {clip.end:g} s, the file ends at {span.end:.3f} s"))
+    return problems

@@ -1,0 +1,275 @@
+"""A folder as clips: finds videos, frame folders, images, sound and stacks, and joins labels to them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from egotools.errors import ManifestError
+from egotools.manifests import RESERVED, is_below, read_csv
+from egotools.types import Clip
+
+VIDEO = frozenset([
+    ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
+    ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+])  # fmt: skip
+SOUND = frozenset([".aac", ".aif", ".aiff", ".flac", ".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"])
+IMAGE = frozenset([".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+FEWEST_FRAMES = 8  # a folder with fewer numbered images is a folder of images
+KEYS = ("path", "file", "filename", "video")  # what the key column of a labels file may be called
+
+Kind = Literal["video", "frames", "image", "sound", "stack"]
+Pictures = Literal["auto", "frames", "images"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing that can become a clip: a file, or a folder of frames. `name` is relative to the root, with "/"."""
+
+    kind: Kind
+    path: Path
+    name: str
+
+    @property
+    def stem(self) -> str:
+        """The name without suffix; folders have none."""
+        return self.name if self.kind == "frames" else self.name.removesuffix(Path(self.name).suffix)
+
+
+@dataclass
+class Listing:
+    """What a folder holds: things in natural order, files of other kinds, and links that lead out of it."""
+
+    found: list[Found] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Clips with labels; the rows of the labels file that match no clip, and the ids of clips without a row."""
+
+    clips: list[Clip]
+    rows_left: list[str]
+    clips_left: list[str]
+    columns_left: list[str]
+
+
+def list_folder(root: Path, *, pictures: Pictures = "auto") -> Listing:
+    """What `root` and its sub-folders hold; hidden files are passed over.
+
+    Args:
+        root: a folder.
+        pictures: whether the images of one folder are frames of a video or images of their own; "auto" takes at
+            least eight images for frames whose names differ in a running number only.
+
+    Raises:
+        ManifestError: no such folder, one that cannot be listed, or nothing in it that can be read.
+    """
+    if not root.is_dir():
+        raise ManifestError(f"{root}: no such folder")
+    listing = Listing()
+    top = os.path.realpath(root)
+
+    def refuse(error: OSError) -> None:
+        raise ManifestError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+
+    for folder, folders, files in os.walk(root, onerror=refuse):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        _list_files(Path(folder), sorted([*files, *links]), root, top, pictures, listing)
+    listing.found.sort(key=lambda item: natural(item.name))
+    if not listing.found:
+        left = f"; {len(listing.refused)} links lead out of it" if listing.refused else ""
+        raise ManifestError(f"{root}: no videos, frame folders, images, sound files or stacks in it{left}")
+    return listing
+
+
+def _list_files(folder: Path, names: Iterable[str], root: Path, top: str, pictures: Pictures, listing: Listing) -> None:
+    images: list[Found] = []
+    for name in names:
+        path = folder / name
+        relative = path.relative_to(root).as_posix()
+        if name.startswith("."):
+            continue
+        if path.is_symlink() and not is_below(os.path.realpath(path), top):
+            listing.refused.append(relative)
+        elif not path.is_dir():
+            kind = _kind(path)
+            if kind is None:
+                listing.ignored.append(relative)
+            else:
+                (images if kind == "image" else listing.found).append(Found(kind, path, relative))
+    if images and (pictures == "frames" or (pictures == "auto" and are_frames([item.path.name for item in images]))):
+        listing.found.append(Found("frames", folder, folder.relative_to(root).as_posix()))
+    else:
+        listing.found.extend(images)
+
+
+def _kind(path: Path) -> Kind | None:
+    suffix = path.suffix.lower()
+    if not path.is_file() or not _is_text(path.name):  # broken links, pipes; names that no CSV can hold
+        return None
+    if suffix == ".npy":
+        return "stack" if _is_stack(path) else None
+    kinds: list[tuple[Kind, frozenset[str]]] = [("video", VIDEO), ("sound", SOUND), ("image", IMAGE)]
+    return next((kind for kind, suffixes in kinds if suffix in suffixes), None)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_stack(path: Path) -> bool:
+    """Whether an array file holds frames [F, H, W, C] of bytes; features and others do not count."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return False
+    return bool(array.ndim == 4 and array.dtype == np.uint8)
+
+
+def are_frames(names: Sequence[str]) -> bool:
+    """Whether image names look like the frames of one video: `frame_0001.jpg`, `frame_0002.jpg`, ...
+
+    They share everything but a number that rises by the same step. Numbers padded to two digits (`01.png`) are how
+    people number pictures, not how programs number frames.
+    """
+    parts = [re.fullmatch(r"(.*?)(\d+)(\.\w+)", name) for name in names]
+    matches = [part for part in parts if part is not None]
+    if len(names) < FEWEST_FRAMES or len(matches) < len(names):
+        return False
+    if len({(match[1], match[3].lower()) for match in matches}) > 1:
+        return False
+    if any(match[2].startswith("0") and len(match[2]) == 2 for match in matches):
+        return False
+    numbers = sorted(int(match[2]) for match in matches)
+    steps = {after - before for before, after in pairwise(numbers)}
+    return len(steps) == 1 and steps != {0}
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts names as people do: `clip2` before `clip10`."""
+    parts = re.findall(r"\d+|\D+", name)
+    return (*((int(part), "") if part.isdecimal() else (-1, part) for part in parts), (-2, name))
+
+
+def clips_of(found: Sequence[Found], *, fps: float = 30.0) -> list[Clip]:
+    """A clip for each thing found, whole: `label` is the folder it lies in, `video` its name without suffix.
+
+    Args:
+        found: of one folder.
+        fps: frame rate of frame folders and stacks, which carry none.
+    """
+    ids = _ids(found)
+    clips = []
+    for item in found:
+        clip_id = ids[item.name]
+        labels = {"label": Path(item.name).parent.name, "video": Path(item.stem).name or clip_id}
+        rate = fps if item.kind in ("frames", "stack") else None
+        clips.append(Clip(clip_id, Path(os.path.abspath(item.path)), labels=labels, fps=rate))
+    return clips
+
+
+def _ids(found: Sequence[Found]) -> dict[str, str]:
+    """The id of each name: without suffix, but with it where two things would share an id."""
+    names = {item.name for item in found}
+    stems = Counter(item.stem for item in found)
+    ids = {}
+    for item in found:
+        is_own = stems[item.stem] == 1 and (item.stem == item.name or item.stem not in names)
+        ids[item.name] = item.stem if is_own else item.name
+    for item in found:
+        if item.name == ".":  # the folder itself is a frame folder
+            own = Path(os.path.abspath(item.path)).name
+            ids["."] = own if own and own not in ids.values() else "."
+    return ids
+
+
+def join_labels(clips: Sequence[Clip], root: Path, labels: Path) -> Joined:
+    """Adds the columns of a CSV file to the clips of the files that its rows name.
+
+    The key column is `path`, `file`, `filename` or `video`, else the first. A row names a file by its path below
+    `root`, with or without suffix, or by its file name where that is the only one. Columns become labels, `split`
+    the split; `fps` counts for frame folders and stacks only, because a video knows its own.
+
+    Raises:
+        ManifestError: the file cannot be used, or two rows name one file.
+    """
+    columns, rows = read_csv(labels)
+    key = next((name for name in KEYS if name in columns), columns[0])
+    names = _names(clips, root)
+    row_of: dict[str, int] = {}
+    values_of: dict[str, dict[str, str]] = {}
+    rows_left = []
+    for number, values in rows:
+        clip_id = names.get(_normal(values[key], root))
+        if clip_id is None:
+            rows_left.append(f"row {number}: {values[key]}")
+            continue
+        if clip_id in row_of:
+            raise ManifestError(f"{labels}, row {number}: names the same file as row {row_of[clip_id]}: {values[key]}")
+        row_of[clip_id], values_of[clip_id] = number, values
+    kept = [name for name in columns if name != key and name not in RESERVED]
+    return Joined(
+        clips=[_labelled(clip, values_of.get(clip.id), kept, labels, row_of.get(clip.id)) for clip in clips],
+        rows_left=rows_left,
+        clips_left=[clip.id for clip in clips if clip.id not in row_of],
+        columns_left=[name for name in columns if name in RESERVED and name not in (key, "split")],
+    )
+
+
+def _names(clips: Sequence[Clip], root: Path) -> dict[str, str]:
+    """What a labels file may call each clip -> its id; the exacter name first, and none that two clips share."""
+    top = os.path.abspath(root)
+    paths = [(clip.id, Path(os.path.relpath(clip.path, top))) for clip in clips]
+    names: dict[str, str] = {}
+    for levels in (
+        [(path.as_posix(), id_) for id_, path in paths],
+        [(path.with_suffix("").as_posix(), id_) for id_, path in paths if path.name],
+        [(path.name, id_) for id_, path in paths],
+        [(path.stem, id_) for id_, path in paths],
+    ):
+        counts = Counter(name for name, _ in levels)
+        for name, id_ in levels:
+            if counts[name] == 1:
+                names.setdefault(name, id_)
+    return names
+
+
+def _normal(key: str, root: Path) -> str:
+    """A key as it is looked up: relative to the root, with "/" between folders."""
+    path = os.path.normpath(key.strip().replace("\\", "/"))
+    top = os.path.abspath(root)
+    return os.path.relpath(path, top) if os.path.isabs(path) and is_below(path, top) else path
+
+
+def _labelled(
+    clip: Clip, values: Mapping[str, str] | None, columns: Sequence[str], labels: Path, row: int | None
+) -> Clip:
+    if values is None:
+        return replace(clip, labels={**clip.labels, **{name: clip.labels.get(name, "") for name in columns}})
+    fps = clip.fps
+    if fps is not None and values.get("fps"):
+        try:
+            fps = float(values["fps"])
+        except ValueError:
+            raise ManifestError(f"{labels}, row {row}: fps {values['fps']!r} is not a number") from None
+    return replace(
+        clip,
+        fps=fps,
+        split=values.get("split", clip.split),
+        labels={**clip.labels, **{name: values[name] for name in columns}},
+    )

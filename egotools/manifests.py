@@ -1,0 +1,384 @@
+"""Manifests: the table of clips as CSV, read, written, cut into windows, split."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from egotools.errors import ManifestError
+from egotools.types import Clip
+
+RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label
+TOLERANCE = 1e-6  # seconds; times are sums of decimals that binary fractions only approach
+
+
+def read_manifest(path: Path) -> list[Clip]:
+    """The clips of a manifest, in its order, with absolute paths (`Path()` for rows that have features only).
+
+    Raises:
+        ManifestError: the file is missing, empty or no such table, or a row cannot be used; names file and row.
+    """
+    clips = []
+    for _, clip in read_rows(path):
+        if isinstance(clip, ManifestError):
+            raise clip
+        clips.append(clip)
+    return clips
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, Clip | ManifestError]]:
+    """Each row's number (the header is row 1) with its clip, or with what is wrong with it.
+
+    Raises:
+        ManifestError: the file as a whole is no manifest.
+    """
+    columns, rows = read_csv(path)
+    if "id" not in columns:
+        raise ManifestError(f"{path}: no column 'id'; the first line says {','.join(columns)[:80]!r}")
+    if not rows:
+        raise ManifestError(f"{path}: no clips, only the first line")
+    folder = Path(os.path.abspath(path)).parent
+    locate = lru_cache(maxsize=None)(_path)  # the many windows of one video share their path
+    first_row: dict[str, int] = {}
+    for number, values in rows:
+        try:
+            clip = _clip(values, locate(values.get("path", ""), values.get("root", ""), folder))
+            if clip.id in first_row:
+                raise ManifestError(f"the id {clip.id!r} is also that of row {first_row[clip.id]}; ids must differ")
+            first_row[clip.id] = number
+            yield number, clip
+        except ManifestError as error:
+            yield number, ManifestError(f"{path}, row {number}: {error}")
+
+
+def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The columns of a CSV file, and its rows with their numbers (the header is row 1; blank lines are left out).
+
+    Raises:
+        ManifestError: the file is missing, empty, no text, or its rows do not fit its first line.
+    """
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    rows = []
+    columns: list[str] = []
+    number = 0
+    try:
+        for number, cells in enumerate(reader, 1):
+            if not cells:
+                continue
+            if not columns:
+                columns = _columns(path, cells)
+                continue
+            if len(cells) != len(columns):
+                raise ManifestError(
+                    f"{path}, row {number}: {len(cells)} cells where the first line has {len(columns)} columns; "
+                    "quote cells that hold a comma"
+                )
+            rows.append((number, dict(zip(columns, cells, strict=True))))
+    except csv.Error as error:
+        raise ManifestError(f"{path}, row {number + 1}: not CSV: {error}; is a quote left open?") from error
+    if not columns:
+        raise ManifestError(f"{path}: the file is empty")
+    return columns, rows
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # spreadsheets put a byte order mark in front
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: not a text file in UTF-8 (byte {error.start}); save the table as CSV") from error
+    if "\0" in text:
+        row = text[: text.index("\0")].count("\n") + 1
+        raise ManifestError(f"{path}, row {row}: not a text file: it holds a NUL byte; save the table as CSV")
+    return text
+
+
+def _columns(path: Path, cells: Sequence[str]) -> list[str]:
+    columns = [cell.strip() for cell in cells]
+    for index, column in enumerate(columns, 1):
+        if not column:
+            raise ManifestError(f"{path}: column {index} has no name (pandas writes one so unless index=False)")
+        if columns.index(column) != index - 1:
+            raise ManifestError(f"{path}: two columns are named {column!r}")
+    return columns
+
+
+def _clip(values: Mapping[str, str], path: Path) -> Clip:
+    return Clip(
+        id=values["id"],
+        path=path,
+        start=_number(values, "start") or 0.0,
+        end=_number(values, "end"),
+        split=values.get("split", ""),
+        labels={name: value for name, value in values.items() if name not in RESERVED},
+        fps=_fps(values),
+    )
+
+
+def _number(values: Mapping[str, str], column: str) -> float | None:
+    text = values.get(column, "").strip()
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ManifestError(f"{column} {text!r} is not a number") from None
+
+
+def _fps(values: Mapping[str, str]) -> float | None:
+    fps = _number(values, "fps")
+    if fps is not None and not 0 < fps < math.inf:
+        raise ManifestError(f"fps {values['fps']!r} is not a number of frames per second")
+    return fps
+
+
+def _path(path: str, root: str, folder: Path) -> Path:
+    """The absolute path that a row means. `root` may lie anywhere; a relative `path` stays below it."""
+    if not path:
+        return Path()
+    if os.path.isabs(path):
+        return Path(os.path.normpath(path))
+    top = os.path.normpath(folder / root)
+    whole = os.path.normpath(os.path.join(top, path))
+    if not is_below(whole, top):
+        raise ManifestError(f"path {path!r} leaves the root {top}; set the column 'root', or write an absolute path")
+    if not is_below(os.path.realpath(whole), os.path.realpath(top)):
+        raise ManifestError(f"path {path!r} leaves the root {top} through a link; write an absolute path")
+    return Path(whole)
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether an absolute, normal path is a folder or lies in it."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
+    """Writes clips so that `read_manifest` gives them back; aside first, then renamed.
+
+    Paths below the manifest's folder are written relative to it, the others relative to a `root` column. Label
+    columns keep the order in which they first appear; a clip without one has it empty.
+
+    Raises:
+        ManifestError: a label is named like a column of its own, a text cannot be stored, the file cannot be written.
+    """
+    labels = list(dict.fromkeys(name for clip in clips for name in clip.labels))
+    for name in labels:
+        if name in RESERVED or name != name.strip() or not name:
+            raise ManifestError(f"{path}: a label column cannot be named {name!r}")
+    folder = os.path.dirname(os.path.abspath(path))
+    root = _common_root(clips, folder)
+    table = []
+    for clip in clips:
+        place, cell = _place(clip.path, folder, root)
+        fixed = {"id": clip.id, "path": cell, "start": _decimal(clip.start), "end": _decimal(clip.end)}
+        own = {"split": clip.split, "fps": _decimal(clip.fps), "root": place}
+        table.append({**fixed, **own, **clip.labels})
+    optional = [name for name in ("fps", "root") if any(row[name] for row in table)]
+    columns = ["id", "path", "start", "end", "split", *optional, *labels]
+    lines = [columns, *([row.get(column, "") for column in columns] for row in table)]
+    _write(path, "".join(",".join(map(_quoted, line)) + "\n" for line in lines))
+
+
+def _common_root(clips: Sequence[Clip], folder: str) -> str:
+    """The deepest folder that holds all files outside the manifest's own folder; empty where there are none."""
+    outside = {str(clip.path.parent) for clip in clips if clip.path.is_absolute()}
+    outside = {parent for parent in outside if not is_below(parent, folder)}
+    return os.path.commonpath(outside) if outside else ""
+
+
+def _place(path: Path, folder: str, root: str) -> tuple[str, str]:
+    """The cells `root` and `path` of a file; an absolute path where a link leads out of every root."""
+    if path == Path():
+        return "", ""
+    whole = os.path.abspath(path)
+    top = folder if is_below(whole, folder) else root
+    if not (is_below(whole, top) and is_below(os.path.realpath(whole), os.path.realpath(top))):
+        return "", whole
+    return ("" if top == folder else top), os.path.relpath(whole, top)
+
+
+def _decimal(value: float | None) -> str:
+    return "" if value is None else repr(float(value)).removesuffix(".0")
+
+
+def _quoted(cell: str) -> str:
+    # By hand: before Python 3.13 csv.writer leaves a lone carriage return bare, and reading then breaks the row.
+    if any(character in cell for character in ',"\r\n'):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
+
+
+def _write(path: Path, text: str) -> None:
+    if "\0" in text:
+        raise ManifestError(f"{path}: a manifest cannot hold a NUL character")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except UnicodeEncodeError as error:
+        raise ManifestError(f"{path}: {text[error.start]!r} is no character of UTF-8; rename the file") from error
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def column_of(clips: Sequence[Clip], column: str) -> list[str]:
+    """One text a clip: its `id`, `path`, `split`, or a label.
+
+    Raises:
+        ManifestError: no such column.
+    """
+    if column in ("id", "path", "split"):
+        return [str(getattr(clip, column)) for clip in clips]
+    if not any(column in clip.labels for clip in clips):
+        there = ", ".join(["id", "path", "split", *dict.fromkeys(name for clip in clips for name in clip.labels)])
+        raise ManifestError(f"no column {column!r} in the manifest; there are {there}")
+    return [clip.labels.get(column, "") for clip in clips]
+
+
+def cut_windows(
+    clip: Clip, span: tuple[float, float], *, length: float, hop: float | None = None, min_length: float | None = None
+) -> list[tuple[float, float]]:
+    """Start and end of each piece of a clip, in order, seconds of the file.
+
+    Args:
+        clip: what is cut, from its start to its end.
+        span: when the first frame of the file begins and the last one stops.
+        length: seconds of a piece.
+        hop: seconds from one piece to the next; None: `length`.
+        min_length: the last piece is kept if it is at least so long; None: half of `length`.
+    """
+    hop = length if hop is None else hop
+    min_length = length / 2 if min_length is None else min_length
+    if not (length > 0 and hop > 0 and 0 <= min_length <= length):
+        raise ValueError(f"cannot cut with length {length}, hop {hop}, min_length {min_length}")
+    start, end = max(clip.start, span[0]), span[1] if clip.end is None else min(clip.end, span[1])
+    pieces = []
+    for index in range(math.ceil(max(end - start, 0) / hop)):
+        first = start + index * hop
+        last = min(first + length, end)
+        if last - first >= max(min_length, TOLERANCE) - TOLERANCE:
+            pieces.append((round(first, 6), round(last, 6)))
+        if last >= end - TOLERANCE:
+            break
+    return pieces
+
+
+def windows(
+    clips: Sequence[Clip],
+    spans: Mapping[str, tuple[float, float]],
+    *,
+    length: float,
+    hop: float | None = None,
+    min_length: float | None = None,
+) -> list[Clip]:
+    """Clips cut into pieces of `length` seconds with ids `<id>/0000`, which sort in time order; see `cut_windows`.
+
+    A clip that is one piece anyway, or too short for any, stays as it is, so that cutting again changes nothing; so
+    does a clip whose id is not in `spans`.
+    """
+    taken = {clip.id for clip in clips}
+    result = []
+    for clip in clips:
+        pieces = []
+        if clip.id in spans:
+            pieces = cut_windows(clip, spans[clip.id], length=length, hop=hop, min_length=min_length)
+        if not pieces or _is_whole(pieces, clip, spans[clip.id]):
+            result.append(clip)
+            continue
+        ids = _piece_ids(clip.id, len(pieces), taken)
+        taken.update(ids)
+        for piece_id, (start, end) in zip(ids, pieces, strict=True):
+            result.append(dataclasses.replace(clip, id=piece_id, start=start, end=end))
+    return result
+
+
+def _is_whole(pieces: Sequence[tuple[float, float]], clip: Clip, span: tuple[float, float]) -> bool:
+    start, end = max(clip.start, span[0]), span[1] if clip.end is None else min(clip.end, span[1])
+    return len(pieces) == 1 and abs(pieces[0][0] - start) < 2 * TOLERANCE and abs(pieces[0][1] - end) < 2 * TOLERANCE
+
+
+def _piece_ids(id: str, count: int, taken: set[str]) -> list[str]:
+    digits = max(4, len(str(count - 1)))
+    while True:  # one more digit until no other clip has such an id
+        ids = [f"{id}/{index:0{digits}d}" for index in range(count)]
+        if taken.isdisjoint(ids):
+            return ids
+        digits += 1
+
+
+def split_clips(
+    clips: Sequence[Clip], *, by: str, fractions: Mapping[str, float], seed: int = 0, stratify: str | None = None
+) -> list[Clip]:
+    """Clips with new splits, drawn at random; those that share a value of the column `by` stay together.
+
+    Args:
+        clips: in any order; the result keeps it.
+        by: the column that is kept together.
+        fractions: of all clips, by name of the split; they sum to 1.
+        seed: another seed draws another split.
+        stratify: a column whose values are spread evenly over the splits; a group counts as its commonest value.
+
+    Raises:
+        ManifestError: no such column, a clip without a value in it, or fewer groups than splits.
+    """
+    check_fractions(fractions)
+    keys = column_of(clips, by)
+    if "" in keys:
+        raise ManifestError(f"clip {clips[keys.index('')].id!r} has nothing in column {by!r}; fill it or split by 'id'")
+    sizes = Counter(keys)
+    if len(sizes) < len(fractions):
+        raise ManifestError(f"{len(sizes)} values of {by!r} are too few for {len(fractions)} splits")
+    layers: dict[str, Counter[str]] = {key: Counter() for key in sizes}
+    for key, value in zip(keys, column_of(clips, stratify) if stratify else keys, strict=True):
+        layers[key][value if stratify else ""] += 1
+    layer_of = {key: min(counts, key=lambda value: (-counts[value], value)) for key, counts in layers.items()}
+    split_of = _deal(sizes, layer_of, fractions, random.Random(seed))
+    return [dataclasses.replace(clip, split=split_of[key]) for clip, key in zip(clips, keys, strict=True)]
+
+
+def check_fractions(fractions: Mapping[str, float]) -> None:
+    """Refuses, with a ValueError, fractions that are not positive or do not sum to 1."""
+    if not fractions or not all(fraction > 0 for fraction in fractions.values()):
+        raise ValueError(f"the fraction of each split must be above 0, not {dict(fractions)}")
+    if abs(sum(fractions.values()) - 1) > 1e-6:
+        raise ValueError(f"the fractions sum to {sum(fractions.values()):g}, not to 1")
+
+
+def _deal(
+    sizes: Mapping[str, int], layer_of: Mapping[str, str], fractions: Mapping[str, float], generator: random.Random
+) -> dict[str, str]:
+    """The split of each group: layer after layer in random order, each group to the split that lacks most."""
+    order = sorted(sizes)
+    generator.shuffle(order)
+    layers: dict[str, list[str]] = {}
+    for key in order:
+        layers.setdefault(layer_of[key], []).append(key)
+    lacking = dict.fromkeys(fractions, 0.0)
+    empty = list(fractions)
+    split_of: dict[str, str] = {}
+    for members in layers.values():
+        for split in lacking:  # what the layers before left over counts too, or rare labels would all go one way
+            lacking[split] += fractions[split] * sum(sizes[key] for key in members)
+        for key in members:
+            choices = empty if len(empty) >= len(order) - len(split_of) else list(fractions)
+            split = max(choices, key=lambda name: lacking[name])
+            empty = [name for name in empty if name != split]
+            split_of[key] = split
+            lacking[split] -= sizes[key]
+    return split_of
