@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
+from egotools.config import plain, to_json
 from egotools.errors import RecipeError, StoreError
-from egotools.types import Clip, Rows
+from egotools.types import LONGEST_ID, Clip, FloatArray, IntArray, Rows
 
 SUFFIXES = (".lmdb", ".h5")
+VERSION = 1  # of the layout on disk, both formats
+PIECE = 4 << 20  # bytes of rows that are copied at a time
 
 
 @dataclass(frozen=True)
@@ -44,14 +52,56 @@ class Source:
         status = path.stat()
         return cls(str(path), clip.start, clip.end, status.st_size, status.st_mtime)
 
+    def to_json(self) -> str:
+        """As ASCII text: file names that are not UTF-8 survive as escaped surrogates."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Source:
+        """The inverse of `to_json`."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, eq=False)
+class StoredClip:
+    """One clip as it lies in a cache; for use inside the library, where a copy would be a waste.
+
+    `views` are [t, D] arrays over the file's memory map, in order, T rows together; `times` [T, 2] float64 seconds.
+    """
+
+    views: list[FloatArray]
+    times: npt.NDArray[np.float64]
+    checksum: int  # CRC-32 of the rows' bytes, then of the times' bytes
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def pieces(self) -> Iterator[Rows]:
+        """The rows in views of at most 4 MiB, so that a long clip passes through bounded memory."""
+        at = 0
+        for view in self.views:
+            step = max(1, PIECE // max(view[:1].nbytes, 1))
+            for first in range(0, len(view), step):
+                values = view[first : first + step]
+                yield Rows(values, self.times[at : at + len(values)])
+                at += len(values)
+
+    def is_intact(self) -> bool:
+        """Whether the bytes on disk are those that were written."""
+        checksum = 0
+        for view in self.views:
+            checksum = zlib.crc32(np.ascontiguousarray(view).data, checksum)
+        return zlib.crc32(np.ascontiguousarray(self.times).data, checksum) == self.checksum
+
 
 class Store(Protocol):
     """A cache for reading. Ids come in sorted order of their UTF-8 bytes; rows that leave it are copies."""
 
     path: Path
-
-    @property
-    def recipe(self) -> Recipe: ...
+    recipe: Recipe
+    dtype: np.dtype[Any]  # float32 or float16, little-endian
+    width: int  # D; 0 in a cache without a single row
+    rows: int  # of all clips together
 
     def __contains__(self, id: object) -> bool: ...
     def __iter__(self) -> Iterator[str]: ...
@@ -62,8 +112,11 @@ class Store(Protocol):
 
         Raises:
             KeyError: no such clip.
-            StoreError: the bytes on disk are not those that were written.
+            StoreError: the file is damaged. (Checksums are compared by `egotools cache verify`, not on every reading.)
         """
+
+    def stored(self, id: str) -> StoredClip:
+        """The rows of a clip as they lie in the file, not copied; raises as `__getitem__` does."""
 
     def source(self, id: str) -> Source:
         """Where the rows of a clip came from."""
@@ -127,11 +180,11 @@ def open_writer(path: Path, recipe: Recipe) -> Writer:
         StoreError: another process is writing it, or it is no cache.
     """
     if path.suffix == ".lmdb":
-        from egotools.stores.lmdb_store import LMDBWriter
+        from egotools.stores.lmdb_writer import LMDBWriter
 
         return LMDBWriter(path, recipe)
     if path.suffix == ".h5":
-        from egotools.stores.hdf5_store import HDF5Writer
+        from egotools.stores.hdf5_writer import HDF5Writer
 
         return HDF5Writer(path, recipe)
     raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
@@ -143,13 +196,15 @@ def check_same_recipe(path: Path, there: Recipe, wanted: Recipe) -> None:
     Raises:
         RecipeError: names the first option that differs, and both values.
     """
-    for name, was, now in differences(there.identity, wanted.identity):
+    for name, was, now in differences(*(json.loads(to_json(recipe.identity)) for recipe in (there, wanted))):
         raise RecipeError(
             f"{path} was made with {name}={was!r}, not {now!r}; choose another --out, or delete it to make it anew"
         )
 
 
-def differences(there: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+def differences(
+    there: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
     """The entries of two identities that differ, nested ones by dotted name: (name, value there, value wanted)."""
     for name in [*there, *(name for name in wanted if name not in there)]:
         was, now = there.get(name), wanted.get(name)
@@ -157,3 +212,79 @@ def differences(there: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str
             yield from differences(was, now, f"{prefix}{name}.")
         elif was != now:
             yield f"{prefix}{name}", was, now
+
+
+def read_rows(store: Store, ids: Sequence[str]) -> tuple[FloatArray, IntArray, npt.NDArray[np.float64]]:
+    """The rows of many clips at once, in the order of `ids`, in arrays that are allocated once.
+
+    Returns:
+        Values [N, D] in the store's dtype, the number of rows of each clip [len(ids)] int64, and times [N, 2] float64.
+
+    Raises:
+        KeyError: no such clip.
+        StoreError: the file is damaged.
+    """
+    clips = [store.stored(name) for name in ids]
+    counts = np.array([len(clip) for clip in clips], np.int64)
+    values = np.empty((int(counts.sum()), store.width), store.dtype)
+    at = 0
+    for clip in clips:
+        for view in clip.views:
+            values[at : at + len(view)] = view
+            at += len(view)
+    times = np.concatenate([clip.times for clip in clips]) if clips else np.empty((0, 2))
+    return values, counts, times
+
+
+def copy_rows(clip: StoredClip, store: Store) -> Rows:
+    """The rows of one clip as arrays that outlive the store."""
+    if len(clip.views) == 1:
+        return Rows(np.array(clip.views[0]), np.array(clip.times))
+    values = np.empty((len(clip), store.width), store.dtype)
+    if clip.views:
+        np.concatenate(clip.views, out=values)
+    return Rows(values, np.array(clip.times))
+
+
+def key_of(id: str) -> bytes:
+    """The bytes that an id is stored and sorted by.
+
+    Raises:
+        StoreError: the id is empty, too long, holds a NUL character, or is not text.
+    """
+    try:
+        key = id.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"clip {id!r}: the id is not text that UTF-8 can hold") from error
+    if not 0 < len(key) <= LONGEST_ID or b"\0" in key:
+        raise StoreError(f"clip {id[:40]!r}: an id has 1 to {LONGEST_ID} bytes of UTF-8 and no NUL character")
+    return key
+
+
+def header_of(recipe: Recipe, dtype: np.dtype[Any] | None, width: int, **counts: int) -> dict[str, Any]:
+    """What a cache says of itself, JSON-ready."""
+    return {
+        "format": "egotools cache",
+        "version": VERSION,
+        "identity": plain(recipe.identity),
+        "origin": plain(recipe.origin),
+        "dtype": None if dtype is None else dtype.name,
+        "width": width,
+        **counts,
+    }
+
+
+def read_header(path: Path, text: str | bytes) -> dict[str, Any]:
+    """The header of a cache from its JSON.
+
+    Raises:
+        StoreError: not a header of ours, or of a layout that is newer than this code.
+    """
+    try:
+        header = json.loads(text)
+        version = header["version"] if header["format"] == "egotools cache" else 0
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: not a cache of egotools, or damaged") from error
+    if version != VERSION:
+        raise StoreError(f"{path}: a cache of layout {version}; this egotools reads layout {VERSION}, so update it")
+    return dict(header)

@@ -1,0 +1,153 @@
+"""LMDB environments of this process: opened once a file, kept while anything looks into them.
+
+LMDB allows a file to be open once in a process, and closing it under a live view is a segmentation fault. So readers
+and writers share one environment a file, and all that looks into its map holds a `Lease`; an environment without a
+lease is closed before the next one is opened. (Keeping all of them for ever would exhaust the address space: each
+reserves 4 TiB of 128.)
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import lmdb
+
+from egotools.errors import StoreError
+
+LARGEST_MAP = 1 << 42  # bytes of address space, not of disk: growing later, beside readers, crashes them
+SMALLEST_MAP = 1 << 24
+READERS = 1024  # transactions at a time, all processes together
+
+
+@dataclass(frozen=True, eq=False)
+class Lease:
+    """The right to look into an environment, which stays open as long as this object lives."""
+
+    environment: lmdb.Environment
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    environment: lmdb.Environment
+    lease: weakref.ref[Lease]
+    process: int
+
+
+# The one thing here that changes: LMDB's own state belongs to the process as well.
+_open: dict[tuple[int, int], _Entry] = {}  # by (device, inode)
+_guard = threading.RLock()
+
+
+def lease(path: Path) -> Lease:
+    """The environment of a file, which is created if there is none.
+
+    Raises:
+        StoreError: not an LMDB file, cut short, or not readable.
+    """
+    path = Path(os.path.realpath(path))
+    with _guard:
+        _close_unused()
+        if path.exists():
+            status = path.stat()
+            entry = _open.get((status.st_dev, status.st_ino))
+            there = entry.lease() if entry else None
+            if there is not None:
+                return there
+        with explained(path):
+            environment = _opened(path)
+        status = path.stat()
+        new = Lease(environment, path)
+        _open[status.st_dev, status.st_ino] = _Entry(environment, weakref.ref(new), os.getpid())
+    try:
+        check_length(new)
+    except StoreError:
+        del new
+        raise
+    return new
+
+
+def _close_unused() -> None:
+    for key, entry in list(_open.items()):
+        if entry.process != os.getpid() or entry.lease() is None:  # a forked child opens its own
+            entry.environment.close()
+            del _open[key]
+
+
+def _opened(path: Path) -> lmdb.Environment:
+    size = LARGEST_MAP
+    readonly = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+    lock = True
+    while True:
+        try:
+            return lmdb.open(
+                str(path),
+                subdir=False,
+                map_size=size,
+                readahead=True,
+                max_readers=READERS,
+                readonly=readonly,
+                lock=lock,
+            )
+        except lmdb.MemoryError:
+            size = _halved(path, size)
+        except lmdb.Error as error:
+            if "Cannot allocate memory" in str(error):
+                size = _halved(path, size)
+            elif readonly and lock:
+                lock = False  # a cache on a medium that nobody can write
+            else:
+                raise
+
+
+def _halved(path: Path, size: int) -> int:
+    if size <= SMALLEST_MAP:
+        raise StoreError(f"{path}: no address space left to map it; see 'ulimit -v'")
+    return size // 2
+
+
+def check_length(of: Lease) -> None:
+    """Refuses a file that is shorter than its own pages: touching what is missing would kill the process.
+
+    Raises:
+        StoreError: the file is cut short.
+    """
+    environment = of.environment
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    there = of.path.stat().st_size
+    if there < needed:
+        raise StoreError(
+            f"{of.path}: cut short: {there} bytes where {needed} were written; restore it from a copy, or delete it and"
+            " make it anew"
+        )
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """LMDB's errors as ours."""
+    try:
+        yield
+    except lmdb.InvalidError as error:
+        raise StoreError(f"{path}: not a cache: the file is not LMDB") from error
+    except lmdb.VersionMismatchError as error:
+        raise StoreError(f"{path}: an LMDB file of another version ({error})") from error
+    except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
+        raise StoreError(f"{path}: damaged ({error}); restore it from a copy, or delete it and make it anew") from error
+    except lmdb.MapFullError as error:
+        raise StoreError(
+            f"{path}: address space full; what was committed is kept; raise 'ulimit -v' and run the same line again"
+        ) from error
+    except lmdb.ReadersFullError as error:
+        raise StoreError(f"{path}: more than {READERS} readers at a time") from error
+    except (lmdb.Error, OSError) as error:
+        if isinstance(error, lmdb.DiskError) or "No space left" in str(error):
+            raise StoreError(
+                f"{path}: disk full: {error}; what was committed is kept; free space and run the same line again"
+            ) from error
+        raise StoreError(f"{path}: {error}; what was committed is kept") from error

@@ -1,0 +1,282 @@
+"""Writing a live cache: rows are packed into blocks, and clips appear in durable commits."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import lmdb
+import numpy as np
+import numpy.typing as npt
+
+from egotools.config import to_json
+from egotools.errors import StoreError
+from egotools.stores.lmdb_environment import Lease, explained, lease
+from egotools.stores.lmdb_layout import (
+    BLOCK,
+    CLIP,
+    DTYPES,
+    HEADER,
+    Record,
+    block_key,
+    pack_block,
+    pack_record,
+    rows_per_block,
+    unpack_record,
+)
+from egotools.stores.lmdb_store import check_not_foreign, keys
+from egotools.stores.store import Recipe, Source, check_same_recipe, header_of, key_of, read_header
+from egotools.stores.writer_lock import WriterLock
+from egotools.types import Rows
+
+FLUSH = 32 << 20  # bytes of blocks that wait in memory for the next transaction
+
+
+@dataclass(eq=False)
+class _OpenClip:
+    """A clip that is being written: what is in blocks of its own, and what waits for one."""
+
+    segments: list[tuple[int, int, int]] = field(default_factory=list)  # block, first row, rows
+    waiting: bytearray = field(default_factory=bytearray)
+    times: list[npt.NDArray[np.float64]] = field(default_factory=list)  # [t, 2] each
+    checksum: int = 0
+
+
+class LMDBWriter:
+    """Writes an LMDB cache; any number of clips may be open at a time. For one thread.
+
+    No transaction outlives a call: readers and other processes never wait for this one. `shape` is the dtype and width
+    that rows must have, where something besides this file says so.
+
+    Raises:
+        RecipeError: the cache there was made in another way.
+        StoreError: another process is writing it, or it is no cache.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, *, shape: tuple[np.dtype[Any], int] | None = None) -> None:
+        self.path = path
+        if path.is_dir():
+            raise StoreError(f"{path}: a folder, not a cache")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._recipe = recipe
+        self._shape = shape
+        self._counts = {"clips": 0, "rows": 0, "blocks": 0}  # committed
+        self._next = 0  # number of the next block
+        self._clips: dict[str, _OpenClip] = {}
+        self._packed = bytearray()  # the last rows of finished clips, for a block that they share
+        self._finished: dict[str, Record] = {}  # what the next commit makes exist
+        self._blocks: dict[int, bytes] = {}  # not written yet
+        self._dropped: list[int] = []  # written, and not wanted any more
+        self._lock: WriterLock | None = WriterLock(path)
+        try:
+            self._lease: Lease | None = self._opened()
+            self._exists = self._go_on()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _opened(self) -> Lease:
+        if not self.path.exists():  # the lock file of a cache that was deleted must not serve the new one
+            _lock_file(self.path).unlink(missing_ok=True)
+        return lease(self.path)
+
+    def _go_on(self) -> bool:
+        """Takes up what is there; says whether anything was ever committed."""
+        with explained(self.path):
+            self._environment.reader_check()  # forgets readers that were killed
+            with self._environment.begin() as transaction:
+                text = transaction.get(HEADER)
+                if text is None:
+                    check_not_foreign(self.path, transaction)
+                numbers = [_number(key) for key in keys(transaction, BLOCK)]
+        header = {} if text is None else read_header(self.path, text)
+        if header.get("clips"):
+            check_same_recipe(self.path, Recipe(header["identity"]), self._recipe)
+            self._counts = {name: int(header[name]) for name in self._counts}
+            if header["dtype"]:
+                self._shape = DTYPES[header["dtype"]], int(header["width"])
+        self._next = max(numbers, default=-1) + 1
+        if len(numbers) > self._counts["blocks"]:
+            self._dropped = sorted(set(numbers) - self._used_blocks())
+            self._write()
+        return text is not None
+
+    def _used_blocks(self) -> set[int]:
+        with explained(self.path), self._environment.begin(buffers=True) as transaction:
+            records = (unpack_record(transaction.get(key)) for key in keys(transaction, CLIP))
+            return {block for record in records for block, _, _ in record.segments}
+
+    @property
+    def _environment(self) -> lmdb.Environment:
+        if self._lease is None:
+            raise ValueError(f"the writer of {self.path} is closed")
+        return self._lease.environment
+
+    def __enter__(self) -> LMDBWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __contains__(self, id: object) -> bool:
+        if not isinstance(id, str):
+            return False
+        if id in self._finished:
+            return True
+        with explained(self.path), self._environment.begin() as transaction:
+            return transaction.get(CLIP + key_of(id)) is not None
+
+    def append(self, id: str, rows: Rows) -> None:
+        """Adds rows to a clip that is not finished; they may reach the disk, but readers do not see them."""
+        if id not in self._clips:
+            self._check_new(id)
+        values = self._checked(id, rows)
+        clip = self._clips.setdefault(id, _OpenClip())
+        if not len(values):
+            return
+        clip.times.append(np.array(rows.times, "<f8"))
+        clip.checksum = zlib.crc32(values, clip.checksum)
+        clip.waiting += memoryview(values).cast("B")
+        row, most = values[:1].nbytes, rows_per_block(values.shape[1], values.dtype)
+        while row and len(clip.waiting) >= most * row:
+            clip.segments.append((self._next, 0, most))
+            self._next += 1
+            self._add_block(self._next - 1, clip.waiting[: most * row])
+            del clip.waiting[: most * row]
+
+    def _check_new(self, id: str) -> None:
+        key_of(id)
+        if id in self:
+            raise ValueError(f"clip {id!r} is in {self.path} already")
+
+    def _checked(self, id: str, rows: Rows) -> npt.NDArray[Any]:
+        """The values as they are stored; the first ones fix dtype and width."""
+        name, width = rows.values.dtype.name, rows.values.shape[1]
+        if name not in DTYPES:
+            raise StoreError(f"{self.path}: clip {id!r} has {name} rows; a cache holds {' or '.join(DTYPES)}")
+        if len(rows.values):
+            self._shape = self._shape or (DTYPES[name], width)
+            if self._shape != (DTYPES[name], width):
+                dtype, there = self._shape
+                raise StoreError(
+                    f"{self.path}: clip {id!r} has {name} rows of {width} features, the cache {dtype.name} rows of {there}"
+                )
+        return np.ascontiguousarray(rows.values, DTYPES[name])
+
+    def _add_block(self, number: int, rows: bytearray) -> None:
+        assert self._shape is not None  # there are rows
+        dtype, width = self._shape
+        self._blocks[number] = pack_block(rows, width, dtype)
+        if sum(map(len, self._blocks.values())) >= FLUSH:
+            self._write()
+
+    def finish(self, id: str, source: Source) -> None:
+        """Says that a clip has all its rows; it exists from the next commit on."""
+        clip = self._clips.pop(id, None)
+        if clip is None:
+            self._check_new(id)
+            clip = _OpenClip()
+        times = np.concatenate([np.empty((0, 2)), *clip.times])
+        if clip.waiting:
+            clip.segments.append(self._pack(clip.waiting))
+        checksum = zlib.crc32(times, clip.checksum)
+        self._finished[id] = Record(clip.segments, times, checksum, source.to_json().encode())
+
+    def _pack(self, rows: bytearray) -> tuple[int, int, int]:
+        """Adds the last rows of a clip to the block that clips share."""
+        assert self._shape is not None  # there are rows
+        dtype, width = self._shape
+        row = width * dtype.itemsize
+        if len(self._packed) + len(rows) > rows_per_block(width, dtype) * row:
+            self._end_packed()
+        if not self._packed:
+            self._packed_number, self._next = self._next, self._next + 1
+        segment = self._packed_number, len(self._packed) // row, len(rows) // row
+        self._packed += rows
+        return segment
+
+    def drop(self, id: str) -> None:
+        """Forgets what was appended to a clip that is not finished."""
+        clip = self._clips.pop(id, None)
+        for block, _, _ in clip.segments if clip else []:
+            if self._blocks.pop(block, None) is None:
+                self._dropped.append(block)
+
+    def commit(self) -> None:
+        """Makes the finished clips durable and visible, all of them or none."""
+        if self._finished or self._dropped:
+            self._commit()
+
+    def seal(self) -> None:
+        """Commits; a cache without clips exists from then on, too."""
+        if self._finished or self._dropped or not self._exists:
+            self._commit()
+
+    def _end_packed(self) -> None:
+        if self._packed:
+            rows, self._packed = self._packed, bytearray()
+            self._add_block(self._packed_number, rows)
+
+    def _commit(self) -> None:
+        self._end_packed()
+        used = {block for record in self._finished.values() for block, _, _ in record.segments}
+        counts = {
+            "clips": self._counts["clips"] + len(self._finished),
+            "rows": self._counts["rows"] + sum(len(record.times) for record in self._finished.values()),
+            "blocks": self._counts["blocks"] + len(used),
+        }
+        dtype, width = self._shape or (None, 0)
+        header = to_json(header_of(self._recipe, dtype, width, **counts), indent=None)
+        records = {CLIP + key_of(id): pack_record(record) for id, record in self._finished.items()}
+        self._write({HEADER: header.encode(), **records})
+        self._counts, self._finished, self._exists = counts, {}, True
+
+    def _write(self, records: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
+        """One durable transaction: the blocks that wait, and `records`. If it fails, nothing of it is on disk."""
+        with explained(self.path), self._environment.begin(write=True) as transaction:
+            for number in self._dropped:
+                transaction.delete(block_key(number))
+            for number, block in self._blocks.items():
+                transaction.put(block_key(number), block)
+            for key, value in records.items():
+                transaction.put(key, value)
+        if self._dropped:
+            self._fill_up()
+        self._blocks, self._dropped = {}, []
+
+    def _fill_up(self) -> None:
+        """Makes the file as long as its pages: LMDB does not write what was freed at its end."""
+        with self.path.open("r+b") as file:
+            pages = self._environment.info()["last_pgno"] + 1
+            length = pages * self._environment.stat()["psize"]
+            if file.seek(0, os.SEEK_END) < length:
+                file.truncate(length)
+
+    def close(self) -> None:
+        """Ends writing, and lets another writer in; what was not committed is gone."""
+        self._lease = None
+        if self._lock is None:
+            return
+        if not self._exists:
+            self.discard()
+        self._lock.release()
+        self._lock = None
+
+    def discard(self) -> None:
+        """Removes the file: of a cache to which nothing was ever committed, or that is published elsewhere."""
+        self.path.unlink(missing_ok=True)
+        _lock_file(self.path).unlink(missing_ok=True)
+
+
+def _lock_file(path: Path) -> Path:
+    """LMDB's own lock file, which holds its table of readers."""
+    return path.with_name(path.name + "-lock")
+
+
+def _number(key: bytes) -> int:
+    return int.from_bytes(key[1:], "big")

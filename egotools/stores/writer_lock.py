@@ -1,0 +1,52 @@
+"""One writer at a time: a lock file beside the cache, whose lock dies with its process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from egotools.errors import StoreError
+
+
+class WriterLock:
+    """Holds `<path>.writer`, locked, until `release`.
+
+    Raises:
+        StoreError: another writer holds it; its process is named.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + ".writer")
+        self._file: int | None = None
+        while self._file is None:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                owner = os.pread(file, 20, 0).decode(errors="replace").strip()
+                os.close(file)
+                raise StoreError(
+                    f"{path} is being written by another process ({owner or 'unknown'}); wait for it to end,"
+                    " or choose another --out"
+                ) from error
+            if _is_same_file(file, self._path):
+                self._file = file
+            else:  # its last holder removed it between our two lines
+                os.close(file)
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Lets another writer in."""
+        if self._file is not None:
+            self._path.unlink(missing_ok=True)  # while it is locked, so that nobody's lock is removed
+            os.close(self._file)
+            self._file = None
+
+
+def _is_same_file(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
