@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ def cell(value: object) -> str:
 
 
 def progress_bar() -> Progress:
-    """A bar on stderr with rate and remaining time."""
+    """A bar on stderr with rate and remaining time; its tasks have a field `rate`."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -59,5 +60,35 @@ def progress_bar() -> Progress:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        transient=False,
     )
+
+
+class Bar:
+    """A progress bar over `total` clips, with a rate in `unit` a second. A context manager."""
+
+    def __init__(self, description: str, total: int, unit: str) -> None:
+        self.unit = unit
+        self._bar = progress_bar()
+        self._task = self._bar.add_task(description, total=total, rate="")
+        self._started = time.monotonic()
+
+    def show(self, done: float, units: int) -> None:
+        """So many clips, and units, since the start."""
+        rate = units / max(time.monotonic() - self._started, 1e-6)
+        self._bar.update(self._task, completed=round(done, 2), rate=f"{rate:.1f} {self.unit}/s")
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from egotools.errors import EgotoolsError
@@ -21,6 +22,7 @@ Run = Callable[[Tensor], Tensor]
 
 ENOUGH = 0.98  # centred cosine between precisions; trained networks have 0.993 to 0.998
 GATE_ROWS = 8
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def choose_device(name: str) -> torch.device:
@@ -100,10 +102,10 @@ def fold_batch_norms(network: nn.Module) -> int:
     folded = 0
     for node in calls:
         norm, before = modules[node.target], node.args[0] if node.args else None
-        if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or not isinstance(before, torch.fx.Node):
+        if not isinstance(norm, _BatchNorm) or not isinstance(before, torch.fx.Node):
             continue
         convolution = modules.get(before.target) if before.op == "call_module" else None
-        if not isinstance(convolution, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) or len(before.users) > 1:
+        if not isinstance(convolution, CONVOLUTIONS) or len(before.users) > 1:
             continue
         if targets.count(node.target) > 1 or targets.count(before.target) > 1 or norm.running_mean is None:
             continue
@@ -115,14 +117,13 @@ def fold_batch_norms(network: nn.Module) -> int:
 
 
 class _Tracer(torch.fx.Tracer):
-    """Follows the forward pass without looking into batch-norms, timm's with an activation inside among them."""
+    """Follows the forward pass without looking into convolutions and batch-norms, timm's own kinds among them."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        return is_norm or isinstance(module, Normalize) or super().is_leaf_module(module, name)
+        return isinstance(module, (*CONVOLUTIONS, _BatchNorm, Normalize)) or super().is_leaf_module(module, name)
 
 
-def _fold(convolution: nn.Module, norm: nn.modules.batchnorm._BatchNorm) -> None:
+def _fold(convolution: nn.Module, norm: _BatchNorm) -> None:
     convolution.weight, convolution.bias = fuse_conv_bn_weights(  # type: ignore[assignment]
         convolution.weight,  # type: ignore[arg-type]
         convolution.bias,  # type: ignore[arg-type]
@@ -224,9 +225,3 @@ def keep_freed_memory() -> None:
         trim_threshold, mmap_max = -1, -4  # malloc.h
         libc.mallopt(trim_threshold, 2**31 - 1)
         libc.mallopt(mmap_max, 0)
-
-
-def batches_of(windows: Sequence[np.ndarray[Any, Any]], size: int) -> Iterator[Tensor]:
-    """Windows of one shape, stacked `size` at a time."""
-    for first in range(0, len(windows), size):
-        yield torch.from_numpy(np.stack(windows[first : first + size]))

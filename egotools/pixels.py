@@ -100,7 +100,5 @@ class Normalize(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         scale = torch.tensor([1 / (255 * std) for std in self.std], device=pixels.device)
-        shift = torch.tensor(
-            [-mean / std for mean, std in zip(self.mean, self.std, strict=True)], device=pixels.device
-        )
+        shift = torch.tensor([-mean / std for mean, std in zip(self.mean, self.std, strict=True)], device=pixels.device)
         return torch.addcmul(shift, pixels.float(), scale).to(self.dtype).movedim(-1, -3)

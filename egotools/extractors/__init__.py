@@ -17,7 +17,10 @@ from egotools.errors import ExtractorError
 
 # name -> ("module:Class", what `egotools extract --help` says of it)
 BUILT_IN = {
-    "efficientnet-lite0": ("egotools.extractors.image:ImageModel", "EfficientNet-Lite0, ImageNet, 1280-d (extra: demo)."),
+    "efficientnet-lite0": (
+        "egotools.extractors.image:ImageModel",
+        "EfficientNet-Lite0, ImageNet, 1280-d (extra: demo).",
+    ),
     "color": ("egotools.extractors.lowlevel:Color", "Mean, deviation and histogram of each color."),
     "waveform": ("egotools.extractors.audio:Waveform", "Sound, as samples."),
     "log-mel": ("egotools.extractors.audio:LogMelSpectrogram", "Sound, as log-mel spectra."),

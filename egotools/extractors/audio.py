@@ -62,11 +62,13 @@ class LogMelSpectrogram:
     window: float = option(0.032, "Seconds of a spectrum.")
     step: float = option(0.016, "Seconds from one spectrum to the next.")
     mels: int = option(80, "Bands, evenly spaced in mel from 0 to half the rate.")
-    pool: Literal["none", "mean", "mean+std"] = option("none", "Over time: everything, the mean, or mean and deviation.")
+    pool: Literal["none", "mean", "mean+std"] = option(
+        "none", "Over time: everything, the mean, or mean and deviation."
+    )
 
     def __post_init__(self) -> None:
         check_lengths(self.rate, self.length, self.hop)
-        if not 0 < self.step or not 0 < self.window <= self.length:
+        if not self.step > 0 or not 0 < self.window <= self.length:
             raise ValueError("--step must be above 0 and --window above 0 and not longer than --length")
         if self.mels < 1:
             raise ValueError(f"--mels must be above 0, not {self.mels}")

@@ -55,7 +55,9 @@ def _without_head(network: nn.Module) -> nn.Module:
 def _preprocessing(architecture: str) -> Preprocessing:
     import timm
 
-    config: dict[str, Any] = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(architecture).to_dict())
+    config: dict[str, Any] = timm.data.resolve_data_config(
+        pretrained_cfg=timm.get_pretrained_cfg(architecture).to_dict()
+    )
     height, width = config["input_size"][-2:]
     if config["crop_mode"] == "squash":
         resize: tuple[int, ...] = (math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"]))

@@ -67,7 +67,9 @@ def _build(name: str) -> nn.Module:
 def _head_name(name: str) -> str:
     """Prefix of the parameters of the last layer."""
     with torch.device("meta"):
-        network = models.get_model(name, weights=None, **({"init_weights": False} if name in HAS_AUXILIARY_HEADS else {}))
+        network = models.get_model(
+            name, weights=None, **({"init_weights": False} if name in HAS_AUXILIARY_HEADS else {})
+        )
     return _last_layer(network) + "."
 
 

@@ -1,0 +1,171 @@
+"""`egotools extract`: common options, then one or more extractors, each with its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from egotools.cli import display, options
+from egotools.failures import failures_path
+
+if TYPE_CHECKING:
+    from egotools.extraction import Extraction, Wanted
+
+
+class Extractors(click.Group):
+    """A chain of extractors, looked up by name; each becomes a command whose flags are the fields of its class."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        from egotools.extractors import BUILT_IN
+
+        return list(BUILT_IN)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command:
+        from egotools.extractors import find_extractor
+
+        found = find_extractor(name)
+
+        def make(cache_name: str, **values: Any) -> tuple[str, Any, Any]:  # Any: what the flags parse to
+            return cache_name, found, options.build(found.kind, values, **found.fixed)
+
+        cache_name = click.Option(["--name", "cache_name"], default=found.cache_name, show_default=True, help="Cache name.")
+        return click.Command(
+            name, params=[*options.parameters(found.kind), cache_name], callback=make, help=found.kind.__doc__
+        )
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from egotools.extractors import BUILT_IN, SHORT_NAMES
+
+        rows = [(name, text) for name, (_, text) in BUILT_IN.items()]
+        rows += [
+            ("torchvision:NAME", f"Any of torchvision's networks; also as {', '.join(SHORT_NAMES)}."),
+            ("timm:NAME", "Any of timm's image networks (extra: timm)."),
+            ("FILE.py:CLASS", "Your own; see docs/extractors.md."),
+        ]
+        with formatter.section("Extractors ('egotools extract NAME --help' shows the options of one)"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=Extractors, chain=True, subcommand_metavar="EXTRACTOR [OPTIONS] [EXTRACTOR [OPTIONS]]...")
+@click.option("--manifest", type=click.Path(path_type=Path, dir_okay=False), help="CSV of clips.  [required]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the caches.  [required]")
+@click.option("--store", type=click.Choice(["lmdb", "hdf5"]), default="lmdb", show_default=True, help="Kind of cache.")
+@click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), help="Windows a batch; by default what suits the device.")
+@click.option("--workers", type=click.IntRange(1), help="Reading processes; by default what suits the machine.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N clips.")
+@click.option("--dry-run", is_flag=True, help="Say how much work it is, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+def extract(**common: Any) -> None:
+    """Decode each clip once and cache the features of any number of extractors.
+
+    What is in a cache already is not computed again: the same line goes on after an interruption, or with a longer
+    manifest. A clip that cannot be read is listed in CACHE.failed.csv, and the others go on.
+
+    \b
+    egotools extract --manifest m.csv --out caches/mine efficientnet-lite0 --fps 2 color
+    """
+
+
+@extract.result_callback()
+def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
+    """What happens once all extractors of the line are parsed."""
+    from egotools.extraction import Resources, Wanted
+    from egotools.manifests import read_manifest
+
+    for name in ("manifest", "out"):
+        if common[name] is None:
+            raise click.UsageError(f"missing option '--{name}'")
+    suffix = ".h5" if common["store"] == "hdf5" else ".lmdb"
+    wanted = [Wanted(common["out"] / f"{name}{suffix}", built, found) for name, found, built in chosen]
+    _refuse_equal_names(wanted)
+    clips = read_manifest(common["manifest"])[: common["limit"]]
+    resources = Resources(common["device"], common["precision"], common["batch_size"], common["workers"])
+    if common["dry_run"]:
+        _dry_run(clips, wanted, resources, common)
+    else:
+        _extract(clips, wanted, resources, common)
+
+
+def _refuse_equal_names(wanted: Sequence[Wanted]) -> None:
+    seen = set()
+    for each in wanted:
+        if each.cache in seen:
+            raise click.UsageError(f"two extractors would write {each.cache}; give one of them another --name")
+        seen.add(each.cache)
+
+
+def _dry_run(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, common: dict[str, Any]) -> None:
+    from egotools.estimate import estimate
+
+    found = estimate(clips, wanted, resources=resources, dtype=common["dtype"])
+    if common["as_json"]:
+        display.show_json(found)
+        return
+    columns = ["cache", "clips", "there already", "rows", "D", "bytes", "seconds a row"]
+    rows = [
+        [str(cache), part.clips, part.there, part.rows, part.width, part.bytes, part.seconds_a_row]
+        for cache, part in found.caches.items()
+    ]
+    display.show_table(columns, rows)
+    display.note(f"about {display.duration(found.seconds)} in all{found.remark}")
+
+
+def _extract(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, common: dict[str, Any]) -> None:
+    from egotools.extract import extract as run_engine
+    from egotools.recipes import manifest_origin
+
+    with display.Bar("extracting", len(clips), "rows") as bar:
+        result = run_engine(
+            clips,
+            wanted,
+            resources=resources,
+            dtype=common["dtype"],
+            origin=manifest_origin(common["manifest"]),
+            progress=bar.show,
+        )
+    if common["as_json"]:
+        display.show_json(_summary(result))
+    else:
+        _show(result)
+    if any(result.failed.values()):
+        click.get_current_context().exit(1)
+
+
+def _summary(result: Extraction) -> dict[str, Any]:
+    caches = {
+        str(cache): {
+            "done": done,
+            "there_already": result.skipped[cache],
+            "failed": [{"id": clip.id, "error": reason} for clip, reason in result.failed[cache]],
+            "bf16": result.agreement.get(cache),
+        }
+        for cache, done in result.done.items()
+    }
+    return {"caches": caches, "rows": result.rows, "seconds": result.seconds}
+
+
+def _show(result: Extraction) -> None:
+    rows = [
+        [str(cache), done, result.skipped[cache], len(result.failed[cache])] for cache, done in result.done.items()
+    ]
+    display.show_table(["cache", "clips done", "there already", "failed"], rows)
+    for cache, agreement in result.agreement.items():
+        display.note(
+            f"{cache}: bf16 against float32 on {agreement.rows} windows: cosine {agreement.plain:.5f}, "
+            f"centred {agreement.centred:.4f}"
+        )
+    if result.rows:
+        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items())
+        display.note(f"{result.rows} rows; seconds by stage: {stages}")
+    for cache, failed in result.failed.items():
+        for clip, reason in failed[:5]:
+            display.note(f"failed: {clip.id}: {reason}")
+        if failed:
+            more = f", {len(failed) - 5} more" if len(failed) > 5 else ""
+            display.note(f"{len(failed)} failed{more}; all with their reasons in {failures_path(cache)}")

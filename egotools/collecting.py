@@ -1,0 +1,134 @@
+"""Computed rows back into clips: in order, checked, handed to the writing, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from egotools.extraction import Extraction, Wanted
+from egotools.readers import Task
+from egotools.reading import Failure, Piece
+from egotools.stores import Source
+from egotools.types import Clip, Rows
+from egotools.writing import Writing
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class _Part:
+    """The rows of one clip for one cache, so far."""
+
+    attempt: int = 0
+    appended: int = 0
+    held: list[Piece] = field(default_factory=list)  # rows that come before their turn
+    held_count: int = 0
+    fraction: float = 0.0  # of the clip, for the progress
+
+
+class Collector:
+    """Follows every clip of every cache from its first row to its last."""
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        wanted: Sequence[Wanted],
+        writing: Writing,
+        result: Extraction,
+        dtype: np.dtype[Any],
+        progress: Callable[[float, int], None],
+    ) -> None:
+        self.clips, self.wanted, self.writing, self.result = clips, wanted, writing, result
+        self.dtype, self.progress = dtype, progress
+        self._parts: dict[tuple[int, int], _Part] = {}  # those that are neither whole nor failed
+        self._share: dict[int, float] = {}
+        self._clips_done = 0.0
+
+    def expect(self, tasks: Sequence[Task]) -> None:
+        """Says which clips are coming for which caches."""
+        for task in tasks:
+            self._share[task.number] = 1 / len(task.wanted)
+            for position in task.wanted:
+                self._parts[task.number, position] = _Part()
+
+    def is_open(self, piece: Piece) -> bool:
+        """Whether rows of this piece are still of use: not of a clip that has failed, nor of an attempt that crashed."""
+        part = self._parts.get((piece.clip, piece.extractor))
+        return part is not None and piece.attempt >= part.attempt
+
+    def take(self, piece: Piece) -> None:
+        """Rows of a clip; its last ones finish it."""
+        if not self.is_open(piece):
+            return
+        place = (piece.clip, piece.extractor)
+        part, id = self._parts[place], self.clips[piece.clip].id
+        if piece.attempt > part.attempt:  # a worker crashed on the clip and another began it anew
+            self.writing.drop(piece.extractor, id)
+            part = self._parts[place] = _Part(piece.attempt, fraction=part.fraction)
+        if not np.isfinite(self._values(piece)).all():
+            reason = f"{self.clips[piece.clip].path}: rows that are not finite"
+            self.fail(Failure(piece.clip, piece.attempt, piece.extractor, reason))
+            return
+        if part.held or not _follows(piece, part.appended):
+            part.held.append(piece)
+            part.held_count += len(piece.rows)
+        else:
+            self._append(place, part, piece.rows, self._values(piece), piece.times)
+        self.result.rows += len(piece.rows)
+        there = part.appended + part.held_count
+        self._advance(place, part, there / piece.total if piece.total else 1.0)
+        if there == piece.total:
+            self._finish(place, part, id)
+
+    def fail(self, failure: Failure) -> None:
+        """A clip that cannot be had for one cache."""
+        place = (failure.clip, failure.extractor)
+        part = self._parts.pop(place, None)
+        if part is None:
+            return
+        clip = self.clips[failure.clip]
+        self.writing.drop(failure.extractor, clip.id)
+        self.result.failed[self.wanted[failure.extractor].cache].append((clip, failure.reason))
+        self._advance(place, part, 1.0)
+
+    def _values(self, piece: Piece) -> Array:
+        with np.errstate(over="ignore"):  # what is too large for float16 is then not finite
+            return piece.units.astype(self.dtype, copy=False)
+
+    def _append(self, place: tuple[int, int], part: _Part, rows: Array, values: Array, times: Array) -> None:
+        if len(rows):
+            self.writing.append(place[1], self.clips[place[0]].id, Rows(values, times))
+            part.appended += len(rows)
+
+    def _finish(self, place: tuple[int, int], part: _Part, id: str) -> None:
+        if part.held:
+            rows = np.concatenate([piece.rows for piece in part.held])
+            order = np.argsort(rows)
+            values = np.concatenate([self._values(piece) for piece in part.held])[order]
+            times = np.concatenate([piece.times for piece in part.held])[order]
+            self._append(place, part, rows, values, times)
+        try:
+            source = Source.of(self.clips[place[0]])
+        except OSError as error:
+            self.fail(
+                Failure(
+                    place[0], part.attempt, place[1], f"{self.clips[place[0]].path}: gone while it was read ({error})"
+                )
+            )
+            return
+        self.writing.finish(place[1], id, source)
+        del self._parts[place]
+        self.result.done[self.wanted[place[1]].cache] += 1
+
+    def _advance(self, place: tuple[int, int], part: _Part, fraction: float) -> None:
+        self._clips_done += self._share[place[0]] * max(fraction - part.fraction, 0.0)
+        part.fraction = max(fraction, part.fraction)
+        self.progress(self._clips_done, self.result.rows)
+
+
+def _follows(piece: Piece, appended: int) -> bool:
+    """Whether the rows of a piece are the next ones of their clip."""
+    return bool(np.array_equal(piece.rows, np.arange(appended, appended + len(piece.rows))))

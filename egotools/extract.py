@@ -1,0 +1,206 @@
+"""The engine: every clip decoded once, any number of extractors, reading, computing and writing at the same time.
+
+clips -> Readers (processes) -> queue -> Batcher per network -> Collector -> Writing (thread) -> caches
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from egotools.batching import Batcher
+from egotools.collecting import Collector
+from egotools.errors import EgotoolsError
+from egotools.extraction import Extraction, Resources, Wanted
+from egotools.failures import write_failures
+from egotools.forward import Precision, keep_freed_memory, runnable
+from egotools.readers import Readers, Task
+from egotools.reading import Failure, Piece
+from egotools.recipes import recipe_of
+from egotools.trial import judge
+from egotools.types import Clip
+from egotools.writing import Writing
+
+Progress = Callable[[float, int], None]  # clips done, those under way as fractions, and rows done
+
+
+def _unseen(clips: float, rows: int) -> None:
+    """Progress that nobody looks at."""
+
+
+def extract(
+    clips: Sequence[Clip],
+    wanted: Sequence[Wanted],
+    *,
+    resources: Resources = Resources(),  # noqa: B008 - frozen
+    dtype: str = "float32",
+    origin: Mapping[str, Any] | None = None,
+    progress: Progress = _unseen,
+) -> Extraction:
+    """Fills the caches of `wanted` with the rows of all clips that are not there yet.
+
+    Clips that cannot be read are in the result's `failed`; the others go on. Interrupted, it keeps what is finished,
+    and the same call goes on from there. `dtype` is that of the rows on disk, float32 or float16.
+
+    Raises:
+        RecipeError: a cache was made in another way.
+        StoreError: a cache cannot be written: no space, another writer.
+        WeightsError: weights cannot be had or do not fit.
+        ExtractorError: an extractor gives no rows [B, D], or fails.
+        EgotoolsError: the device is not there, or bf16 rows differ too much from float32 ones.
+        KeyboardInterrupt: after everything finished was committed.
+    """
+    device, batch_size, workers = resources.chosen()
+    recipes = {
+        each.cache: recipe_of(
+            each.found,
+            each.extractor,
+            precision=resources.precision,
+            dtype=dtype,
+            origin={**(origin or {}), "device": str(device)},
+        )
+        for each in wanted
+    }
+    with Writing(recipes) as writing:
+        result, tasks = _plan(clips, wanted, writing)
+        if tasks:
+            keep_freed_memory()
+            engine = _Engine(clips, wanted, writing, result, dtype, progress)
+            engine.run(tasks, device, resources.precision, batch_size, workers)
+        writing.seal()
+    for each in wanted:
+        write_failures(each.cache, clips, result.failed[each.cache])
+    result.seconds["writing"] = writing.seconds
+    return result
+
+
+def _plan(clips: Sequence[Clip], wanted: Sequence[Wanted], writing: Writing) -> tuple[Extraction, list[Task]]:
+    """What is still to be done: tasks for the clips that at least one cache lacks."""
+    result = Extraction(failed={each.cache: [] for each in wanted})
+    tasks = []
+    for number, clip in enumerate(clips):
+        missing = tuple(position for position in range(len(wanted)) if not writing.holds(position, clip.id))
+        if missing and clip.path == Path():
+            for position in missing:
+                result.failed[wanted[position].cache].append((clip, "the manifest names no file for it"))
+        elif missing:
+            tasks.append(Task(number, clip, missing))
+    for position, each in enumerate(wanted):
+        result.skipped[each.cache] = sum(writing.holds(position, clip.id) for clip in clips)
+        result.done[each.cache] = 0
+    return result, tasks
+
+
+class _Engine:
+    """One extraction under way."""
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        wanted: Sequence[Wanted],
+        writing: Writing,
+        result: Extraction,
+        dtype: str,
+        progress: Progress,
+    ) -> None:
+        self.wanted, self.result = wanted, result
+        self.collector = Collector(clips, wanted, writing, result, np.dtype(dtype), progress)
+
+    def run(
+        self, tasks: Sequence[Task], device: torch.device, precision: Precision, batch_size: int, workers: int
+    ) -> None:
+        extractors = [each.extractor for each in self.wanted]
+        self.collector.expect(tasks)
+        sources = [each.source for each in self.wanted if each.source is not None]
+        began = time.perf_counter()
+        with Readers(extractors, tasks, count=workers, piece_rows=batch_size, sources=sources) as readers:
+            # The workers are starting while the networks are built.
+            batchers = self._batchers(tasks, device, precision, batch_size)
+            self.result.seconds["starting"] = time.perf_counter() - began
+            self.result.seconds["computing"] = 0.0
+            with closing(_prefetched(readers, self.result.seconds)) as messages:
+                for message in messages:
+                    if isinstance(message, Failure):
+                        self.collector.fail(message)
+                    elif message.is_computed:
+                        self.collector.take(message)
+                    elif self.collector.is_open(message):
+                        self._compute(batchers[message.extractor].add(message))
+            for batcher in batchers.values():
+                self._compute(batcher.flush())
+            for stage, seconds in readers.seconds.items():
+                self.result.seconds[stage] = seconds
+
+    def _compute(self, computed: Iterator[Piece]) -> None:
+        before = time.perf_counter()
+        pieces = list(computed)
+        self.result.seconds["computing"] += time.perf_counter() - before
+        for piece in pieces:
+            self.collector.take(piece)
+
+    def _batchers(
+        self, tasks: Sequence[Task], device: torch.device, precision: Precision, batch_size: int
+    ) -> dict[int, Batcher]:
+        needed = sorted({position for task in tasks for position in task.wanted})
+        batchers = {}
+        for position in needed:
+            each = self.wanted[position]
+            if getattr(each.extractor, "place", None) != "device":
+                continue
+            run = runnable(each.extractor.network(), device, precision)  # type: ignore[union-attr, arg-type]
+            if precision != "float32":
+                exact = runnable(each.extractor.network(), device, "float32")  # type: ignore[union-attr, arg-type]
+                clips = [task.clip for task in tasks if position in task.wanted]
+                found = judge(each, clips, exact, run, batch_size)
+                self.result.agreement[each.cache] = found
+            batchers[position] = Batcher(each.found.name, run, batch_size)
+        return batchers
+
+
+def _prefetched(readers: Readers, seconds: dict[str, float]) -> Generator[Piece | Failure, None, None]:
+    """The readers' messages, received by a thread so that the pipes are emptied while a network runs."""
+    received: queue.Queue[Piece | Failure | BaseException | None] = queue.Queue(maxsize=8)
+    is_over = threading.Event()
+
+    def offer(message: Piece | Failure | BaseException | None) -> None:
+        while not is_over.is_set():
+            try:
+                return received.put(message, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def receive() -> None:
+        try:
+            for message in readers.messages():
+                offer(message)
+                if is_over.is_set():
+                    return
+            offer(None)
+        except (EgotoolsError, OSError, ValueError) as error:
+            offer(error)
+
+    thread = threading.Thread(target=receive, name="receiving", daemon=True)
+    thread.start()
+    seconds["waiting"] = 0.0
+    try:
+        while True:
+            before = time.perf_counter()
+            message = received.get()
+            seconds["waiting"] += time.perf_counter() - before
+            if message is None:
+                return
+            if isinstance(message, BaseException):
+                raise message
+            yield message
+    finally:
+        is_over.set()
+        readers.stop()
+        thread.join()

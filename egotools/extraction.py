@@ -1,0 +1,58 @@
+"""What goes into an extraction and what comes out of it, as values."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from egotools.extractors import Found
+from egotools.forward import Agreement, Precision, choose_device
+from egotools.types import Clip, Extractor
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An extractor with its options, and the cache that its rows go to."""
+
+    cache: Path
+    extractor: Extractor
+    found: Found
+
+    @property
+    def source(self) -> Path | None:
+        """The user's own file that the extractor comes from; it must be imported where the extractor is unpickled."""
+        return self.found.source if ".py:" in self.found.name else None
+
+
+@dataclass
+class Extraction:
+    """What an extraction did: clips by cache, failures by cache, rows, and seconds by stage."""
+
+    done: dict[Path, int] = field(default_factory=dict)
+    skipped: dict[Path, int] = field(default_factory=dict)
+    failed: dict[Path, list[tuple[Clip, str]]] = field(default_factory=dict)
+    rows: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    agreement: dict[Path, Agreement] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a machine gives to an extraction. None: what suits the device."""
+
+    device: str = "auto"
+    precision: Precision = "float32"
+    batch_size: int | None = None
+    workers: int | None = None
+
+    def chosen(self) -> tuple[torch.device, int, int]:
+        """Device, windows of a batch, reading processes."""
+        device = choose_device(self.device)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        # On a CPU eight windows saturate the cores, and more only cost page faults.
+        batch_size = self.batch_size or (8 if device.type == "cpu" else 64)
+        workers = self.workers or (min(cores, 4) if device.type == "cpu" else max(2, min(cores - 1, 32)))
+        return device, batch_size, workers

@@ -1,0 +1,200 @@
+"""Reading processes: clips go out to them, pieces come back; one that crashes is replaced.
+
+Each worker has a pipe of its own, so that one that dies cannot leave a lock behind; a full pipe is what makes a worker
+wait for the networks.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from egotools.errors import ExtractorError
+from egotools.reading import Failure, Piece, Reader
+from egotools.types import Clip, Extractor
+
+ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """A clip to read, for the extractors at the positions `wanted`."""
+
+    number: int
+    clip: Clip
+    wanted: tuple[int, ...]
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class _Begun:
+    number: int
+
+
+@dataclass(frozen=True)
+class _Done:
+    seconds: Counter[str]
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: BaseProcess
+    connection: Connection[Any, Any]
+    tasks: list[Task] = field(default_factory=list)  # given to it and not begun
+    current: Task | None = None
+
+
+class Readers:
+    """`count` processes that read tasks for a list of extractors. A context manager; leaving it ends them."""
+
+    def __init__(
+        self,
+        extractors: Sequence[Extractor],
+        tasks: Sequence[Task],
+        *,
+        count: int,
+        piece_rows: int,
+        sources: Sequence[Path] = (),
+    ) -> None:
+        """`sources` are Python files of users that define extractors: imported by a worker before it unpickles them."""
+        self.seconds: Counter[str] = Counter()
+        self._is_stopped = False
+        self._setup = (list(sources), list(extractors), piece_rows)
+        self._jobs = deque(_jobs(tasks, count))
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["egotools.reading", "egotools.pixels"])
+        self._workers = [self._start() for _ in range(min(count, len(self._jobs)))]
+
+    def messages(self) -> Iterator[Piece | Failure]:
+        """What the workers find, as it comes, until all tasks are read.
+
+        Raises:
+            ExtractorError: an extractor is at fault; the worker has printed the traceback.
+        """
+        for worker in self._workers:
+            self._give(worker)
+        while self._workers:
+            for ready in wait([worker.connection for worker in self._workers]):
+                worker = next(worker for worker in self._workers if worker.connection is ready)
+                try:
+                    message = worker.connection.recv()
+                except (EOFError, OSError):
+                    if self._is_stopped:
+                        return
+                    yield from self._replace(worker)
+                    continue
+                if isinstance(message, _Begun):
+                    worker.current = worker.tasks.pop(0)
+                elif isinstance(message, _Done):
+                    worker.current = None
+                    self.seconds += message.seconds
+                    if not worker.tasks:
+                        self._give(worker)
+                else:
+                    yield message
+
+    def stop(self) -> None:
+        """Ends all workers, whatever they are doing; `messages` then ends too. May be called from another thread."""
+        self._is_stopped = True
+        for worker in list(self._workers):
+            worker.process.terminate()
+
+    def close(self) -> None:
+        """Ends all workers and lets their pipes go."""
+        self.stop()
+        for worker in self._workers:
+            worker.connection.close()
+        for worker in self._workers:
+            worker.process.join()
+        self._workers = []
+
+    def __enter__(self) -> Readers:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _start(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()
+        worker = _Worker(process, ours)
+        for part in self._setup:
+            ours.send(part)
+        return worker
+
+    def _give(self, worker: _Worker) -> None:
+        if not self._jobs:
+            worker.connection.send(None)
+            self._workers.remove(worker)
+            worker.process.join()
+            worker.connection.close()
+            return
+        worker.tasks = self._jobs.popleft()
+        worker.connection.send(worker.tasks)
+
+    def _replace(self, worker: _Worker) -> Iterator[Failure]:
+        """Starts another worker for one that died; the clip it died on is tried once more, by itself."""
+        worker.process.join()
+        worker.connection.close()
+        self._workers.remove(worker)
+        task, status = worker.current, worker.process.exitcode
+        if task is None:
+            raise ExtractorError(f"a reading worker ended (exit code {status}) before it began; what it said is above")
+        if status == 1:  # a Python error, not a crash
+            raise ExtractorError(f"an extractor failed on clip {task.clip.id!r}; the traceback is above")
+        if worker.tasks:
+            self._jobs.appendleft(worker.tasks)
+        if task.attempt + 1 < ATTEMPTS:
+            self._jobs.append([Task(task.number, task.clip, task.wanted, task.attempt + 1)])
+        else:
+            reason = f"{task.clip.path}: the decoder crashed twice (exit code {status})"
+            yield from (Failure(task.number, task.attempt, position, reason) for position in task.wanted)
+        if self._jobs:
+            replacement = self._start()
+            self._workers.append(replacement)
+            self._give(replacement)
+
+
+def _jobs(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
+    """Tasks in order of file and start, in runs that keep one file with one worker without idling the others."""
+    ordered = sorted(tasks, key=lambda task: (str(task.clip.path), task.clip.start))
+    longest = max(1, min(64, len(tasks) // (4 * workers)))
+    jobs: list[list[Task]] = []
+    for task in ordered:
+        if jobs and jobs[-1][-1].clip.path == task.clip.path and len(jobs[-1]) < longest:
+            jobs[-1].append(task)
+        else:
+            jobs.append([task])
+    return jobs
+
+
+def _work(connection: Connection[Any, Any]) -> None:
+    """A worker's life: what to do comes through the pipe, until None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to answer
+    import torch
+
+    from egotools.extractors import load_source
+
+    torch.set_num_threads(1)
+    for source in connection.recv():
+        load_source(source)
+    reader = Reader(connection.recv(), connection.recv())
+    try:
+        while (tasks := connection.recv()) is not None:
+            for task in tasks:
+                connection.send(_Begun(task.number))
+                for message in reader.read(task.clip, task.wanted, task.number, task.attempt):
+                    connection.send(message)
+                connection.send(_Done(reader.seconds))
+                reader.seconds = Counter()
+    except (BrokenPipeError, ConnectionResetError, EOFError):
+        return  # the engine is gone

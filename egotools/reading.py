@@ -1,0 +1,288 @@
+"""One clip to the pieces of work it makes: decoded once, prepared once for each extractor, cut into windows.
+
+Runs in the reading workers; knows no device, no cache and no other clip, but keeps the last video open, since clips
+come sorted by file and start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from egotools.audio import open_sound
+from egotools.errors import ClipError
+from egotools.types import (
+    AudioExtractor,
+    Clip,
+    ClipExtractor,
+    Extractor,
+    Frame,
+    FrameExtractor,
+    FrameWindows,
+    IntArray,
+    VideoInfo,
+)
+from egotools.video import Frames, open_frames
+
+Array = np.ndarray[Any, Any]
+
+PIECE_BYTES = 4 << 20
+SILENCE = "no audio stream"
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some windows of one clip for one extractor, or, where the worker computed them, their rows already."""
+
+    clip: int  # position in the engine's list
+    attempt: int
+    extractor: int  # position in the engine's list
+    total: int  # rows of the whole clip
+    rows: IntArray  # [n] which of them these are
+    times: Array  # float64 [n, 2]
+    units: Array  # prepared frames [U, ...], samples [n, L], or, computed, rows [n, D]
+    windows: IntArray | None = None  # [n, L] positions in units; None: a unit is a window
+    is_computed: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A clip that could not be read for one extractor, and why."""
+
+    clip: int
+    attempt: int
+    extractor: int
+    reason: str
+
+
+class Reader:
+    """Reads clips for a fixed list of extractors; `seconds` sums up processor time by stage."""
+
+    def __init__(self, extractors: Sequence[Extractor], piece_rows: int) -> None:
+        self.extractors = extractors
+        self.piece_rows = piece_rows
+        self.seconds: Counter[str] = Counter()
+        self._video: Frames | None = None
+        self._opened: tuple[object, float | None] | None = None
+        self._networks: dict[int, Callable[[Array], Array]] = {}
+
+    def read(self, clip: Clip, wanted: Sequence[int], number: int, attempt: int) -> Iterator[Piece | Failure]:
+        """Everything that the extractors at the positions `wanted` need of a clip; a failure ends only its own part."""
+        frame_extractors: list[int] = []
+        for position in wanted:
+            extractor = self.extractors[position]
+            if hasattr(extractor, "rows"):
+                parts = self._whole(clip, extractor)
+            elif hasattr(extractor, "sound_windows"):
+                parts = self._sound(clip, extractor)
+            else:
+                frame_extractors.append(position)
+                continue
+            yield from self._labelled(parts, number, attempt, position)
+        if frame_extractors:
+            yield from self._frames(clip, frame_extractors, number, attempt)
+
+    def close(self) -> None:
+        """Lets the open video go."""
+        if self._video is not None:
+            self._video.close()
+        self._video = self._opened = None
+
+    def _labelled(
+        self, parts: Iterator[dict[str, Any]], number: int, attempt: int, position: int
+    ) -> Iterator[Piece | Failure]:
+        try:
+            for part in parts:
+                yield self._computed(Piece(number, attempt, position, **part))
+        except ClipError as error:
+            yield Failure(number, attempt, position, str(error))
+
+    def _whole(self, clip: Clip, extractor: ClipExtractor) -> Iterator[dict[str, Any]]:
+        rows = extractor.rows(clip)
+        count = len(rows.values)
+        yield {
+            "total": count,
+            "rows": np.arange(count),
+            "times": rows.times,
+            "units": np.asarray(rows.values, np.float32),
+            "is_computed": True,
+        }
+
+    def _sound(self, clip: Clip, extractor: AudioExtractor) -> Iterator[dict[str, Any]]:
+        sound = open_sound(clip.path)
+        try:
+            windows = extractor.sound_windows(sound.info, clip)
+            total = len(windows.starts)
+            if total == 0:
+                yield _nothing()
+            step = self._rows_of(4 * windows.length)
+            waves = sound.windows(windows.starts, windows.length, windows.rate)
+            for first in range(0, total, step):
+                rows = np.arange(first, min(first + step, total))
+                before = time.process_time()
+                units = np.stack([next(waves) for _ in rows])
+                self.seconds["decoding"] += time.process_time() - before
+                yield {"total": total, "rows": rows, "times": windows.times[rows], "units": units}
+        finally:
+            sound.close()
+
+    def _frames(self, clip: Clip, wanted: Sequence[int], number: int, attempt: int) -> Iterator[Piece | Failure]:
+        under_way: list[_Windows] = []
+        try:
+            video = self._open(clip)
+            under_way = [self._windows(position, video.info, clip, number, attempt) for position in wanted]
+            union = np.unique(np.concatenate([windows.needed for windows in under_way]))
+            frames = video.frames(union)
+            for index in union.tolist():
+                before = time.process_time()
+                frame = next(frames)
+                decoded = time.process_time()
+                for windows in under_way:
+                    windows.take(index, frame)
+                self.seconds["decoding"] += decoded - before
+                self.seconds["preparing"] += time.process_time() - decoded
+                for windows in under_way:
+                    yield from map(self._computed, windows.pieces(index))
+            for windows in under_way:
+                yield from map(self._computed, windows.pieces(None))
+        except ClipError as error:
+            self.close()
+            done = {windows.position for windows in under_way if windows.is_done}
+            yield from (Failure(number, attempt, position, str(error)) for position in wanted if position not in done)
+
+    def _open(self, clip: Clip) -> Frames:
+        wanted = (clip.path, clip.fps)
+        if self._video is None or self._opened != wanted:
+            self.close()
+            before = time.process_time()
+            self._video, self._opened = open_frames(clip.path, clip.fps), wanted
+            self.seconds["decoding"] += time.process_time() - before
+        video = self._video
+        if video.damage and (clip.end is None or clip.end > video.info.end):
+            raise ClipError(f"{clip.path}: {video.damage}")
+        return video
+
+    def _windows(self, position: int, video: VideoInfo, clip: Clip, number: int, attempt: int) -> _Windows:
+        extractor = self.extractors[position]
+        windows = extractor.windows(video, clip)  # type: ignore[union-attr]  # the other two kinds are read elsewhere
+        if windows.frames.size and not 0 <= windows.frames.min() <= windows.frames.max() < len(video):
+            raise ClipError(
+                f"{clip.path}: the extractor asks for frames {windows.frames.min()} to {windows.frames.max()}, "
+                f"there are {len(video)}"
+            )
+        return _Windows(extractor, windows, self._rows_of, (number, attempt, position))  # type: ignore[arg-type]
+
+    def _rows_of(self, window_bytes: int) -> int:
+        """How many windows of that size go into one piece."""
+        return max(1, min(self.piece_rows, PIECE_BYTES // max(window_bytes, 1)))
+
+    def _computed(self, piece: Piece) -> Piece:
+        """The piece with its rows, if its extractor's network runs here."""
+        extractor = self.extractors[piece.extractor]
+        if piece.is_computed or getattr(extractor, "place", None) != "worker" or not len(piece.rows):
+            return piece
+        if piece.extractor not in self._networks:
+            self._networks[piece.extractor] = extractor.network()  # type: ignore[union-attr]
+        before = time.process_time()
+        values = self._networks[piece.extractor](windows_of(piece))
+        self.seconds["preparing"] += time.process_time() - before
+        return Piece(
+            piece.clip, piece.attempt, piece.extractor, piece.total, piece.rows, piece.times, values, is_computed=True
+        )
+
+
+def windows_of(piece: Piece, first: int = 0, last: int | None = None) -> Array:
+    """The windows [n, L, ...] of a piece, or of its rows from `first` to `last`."""
+    if piece.windows is None:
+        return piece.units[first:last]
+    gathered: Array = piece.units[piece.windows[first:last]]
+    return gathered
+
+
+def _nothing() -> dict[str, Any]:
+    """A clip without rows, which is a valid one."""
+    return {
+        "total": 0,
+        "rows": np.arange(0),
+        "times": np.empty((0, 2)),
+        "units": np.empty((0, 0), np.float32),
+        "is_computed": True,
+    }
+
+
+class _Windows:
+    """The windows of one extractor over one clip while its frames come by; holds only frames that are still needed."""
+
+    def __init__(
+        self,
+        extractor: FrameExtractor,
+        windows: FrameWindows,
+        rows_of: Callable[[int], int],
+        place: tuple[int, int, int],
+    ) -> None:
+        self.extractor = extractor
+        self.place = place
+        self.position = place[2]
+        self.rows_of = rows_of
+        self.needed = np.unique(windows.frames)
+        self._is_needed = frozenset(self.needed.tolist())
+        last = windows.frames.max(axis=1, initial=-1)
+        self._order = np.argsort(last, kind="stable")  # windows are emitted when their last frame is there
+        self._frames, self._times = windows.frames[self._order], windows.times[self._order]
+        self._last = last[self._order]
+        # The first frame that windows from here on still need: frames before it are let go.
+        first = windows.frames.min(axis=1, initial=np.iinfo(np.int64).max)[self._order]
+        self._keep_from = np.minimum.accumulate(first[::-1])[::-1]
+        self._emitted = 0
+        self._nothing_said = len(windows.frames) > 0
+        self._prepared: dict[int, Frame] = {}
+        self._shape: tuple[int, ...] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self._nothing_said and self._emitted == len(self._order)
+
+    def take(self, index: int, frame: Frame) -> None:
+        if index not in self._is_needed:
+            return
+        prepared = self.extractor.prepare(frame)
+        if self._shape is None:
+            self._shape = prepared.shape
+        elif prepared.shape != self._shape:
+            raise ClipError(f"prepared frames differ in shape: {prepared.shape} after {self._shape}")
+        self._prepared[index] = prepared
+
+    def pieces(self, index: int | None) -> Iterator[Piece]:
+        """Pieces of the windows that end at frame `index` or before; whole ones only, until `index` is None."""
+        if not self._nothing_said:
+            if index is None:
+                yield Piece(*self.place, **_nothing())
+            return
+        ready = len(self._last) if index is None else int(np.searchsorted(self._last, index, side="right"))
+        while ready > self._emitted:
+            window_bytes = self._frames.shape[1] * self._prepared[int(self._frames[self._emitted, 0])].nbytes
+            most = self.rows_of(window_bytes)
+            if ready - self._emitted < most and index is not None:
+                return
+            yield self._piece(min(most, ready - self._emitted))
+
+    def _piece(self, count: int) -> Piece:
+        chosen = slice(self._emitted, self._emitted + count)
+        used, windows = np.unique(self._frames[chosen], return_inverse=True)
+        piece = Piece(
+            *self.place,
+            total=len(self._order),
+            rows=self._order[chosen],
+            times=self._times[chosen],
+            units=np.stack([self._prepared[frame] for frame in used.tolist()]),
+            windows=windows.reshape(count, -1),
+        )
+        self._emitted += count
+        keep_from = self._keep_from[self._emitted] if self._emitted < len(self._order) else np.iinfo(np.int64).max
+        self._prepared = {frame: value for frame, value in self._prepared.items() if frame >= keep_from}
+        return piece

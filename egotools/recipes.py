@@ -1,0 +1,61 @@
+"""The recipe of what an extraction makes: its identity, which is compared, and its origin, which is reported."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from egotools.config import file_digest, options_of
+from egotools.extractors import Found, source_digest
+from egotools.stores import Recipe
+from egotools.types import Extractor
+
+LIBRARIES = ("egotools", "torch", "torchvision", "timm", "av", "numpy")
+
+
+def recipe_of(
+    found: Found, extractor: Extractor, *, precision: str, dtype: str, origin: Mapping[str, Any] | None = None
+) -> Recipe:
+    """The recipe of an extractor's rows.
+
+    `--weights` stands in the identity as the digest of the weights, since a file that was only moved is the same.
+    """
+    options = {name: value for name, value in options_of(extractor).items() if name not in found.fixed}
+    weights = options.pop("weights", None)
+    identity: dict[str, Any] = {
+        "extractor": found.fixed.get("model", found.name if found.source is None else found.cache_name),
+        "version": getattr(extractor, "version", 1),
+        "options": options,
+        "precision": precision if getattr(extractor, "place", None) == "device" else "float32",
+        "dtype": dtype,
+    }
+    if hasattr(extractor, "weights_digest"):
+        identity["weights"] = extractor.weights_digest()
+    if found.source is not None:
+        identity["source"] = source_digest(found.source)
+    return Recipe(identity, {**(origin or {}), "extractor": found.name, "weights": weights, **surroundings()})
+
+
+def surroundings() -> dict[str, Any]:
+    """Versions of what the numbers depend on."""
+    versions = {}
+    for library in LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return {"python": platform.python_version(), "platform": platform.platform(), "libraries": versions}
+
+
+def command_line() -> str:
+    """The command that is running, for people to repeat."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def manifest_origin(manifest: Path) -> dict[str, Any]:
+    """What an artefact says of the manifest and the command it came from."""
+    return {"manifest": str(manifest.absolute()), "manifest_digest": file_digest(manifest), "command": command_line()}

@@ -1,0 +1,127 @@
+"""A few windows of a few clips, spread over all of them: to judge a precision by, and to time a network on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from egotools.extraction import Wanted
+from egotools.forward import GATE_ROWS, Agreement, Run, judge_precision
+from egotools.readers import Readers, Task
+from egotools.reading import Piece, windows_of
+from egotools.types import (
+    AudioExtractor,
+    AudioInfo,
+    Clip,
+    Extractor,
+    Frame,
+    FrameExtractor,
+    FrameWindows,
+    SampleWindows,
+    VideoInfo,
+)
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class FewFrames:
+    """An extractor's first, last and in-between windows, so many a clip."""
+
+    extractor: FrameExtractor
+    count: int
+    place: Literal["device", "worker"] = "device"
+
+    def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
+        """Some of the extractor's own."""
+        whole = self.extractor.windows(video, clip)
+        chosen = spread(len(whole.frames), self.count)
+        return FrameWindows(whole.frames[chosen], whole.times[chosen])
+
+    def prepare(self, frame: Frame) -> Frame:
+        """The extractor's own way."""
+        return self.extractor.prepare(frame)
+
+    def network(self) -> Any:
+        """Not run here."""
+        return self.extractor.network()
+
+
+@dataclass(frozen=True)
+class FewSounds:
+    """The same for sound."""
+
+    extractor: AudioExtractor
+    count: int
+    place: Literal["device", "worker"] = "device"
+
+    def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
+        """Some of the extractor's own."""
+        whole = self.extractor.sound_windows(sound, clip)
+        chosen = spread(len(whole.starts), self.count)
+        return SampleWindows(whole.starts[chosen], whole.length, whole.rate, whole.times[chosen])
+
+    def network(self) -> Any:
+        """Not run here."""
+        return self.extractor.network()
+
+
+def spread(total: int, count: int) -> Array:
+    """At most `count` different positions out of `total`, first and last among them.
+
+    >>> spread(10, 3).tolist()
+    [0, 4, 9]
+    """
+    return np.unique(np.linspace(0, max(total - 1, 0), min(count, total)).astype(np.int64))
+
+
+def few(extractor: Extractor, count: int) -> Extractor:
+    """The extractor with at most `count` windows a clip."""
+    if hasattr(extractor, "sound_windows"):
+        return FewSounds(extractor, count)
+    return FewFrames(extractor, count)  # type: ignore[arg-type]  # what reads files whole has no network on a device
+
+
+def sample_windows(wanted: Wanted, clips: Sequence[Clip], *, most_clips: int = 16, each: int = 2) -> Array | None:
+    """Different windows [N, L, ...] as prepared, `each` of some clips; None where no clip can be read."""
+    chosen = [clips[at] for at in spread(len(clips), most_clips)]
+    tasks = [Task(number, clip, (0,)) for number, clip in enumerate(chosen)]
+    sources = [wanted.source] if wanted.source is not None else []
+    found: dict[bytes, Array] = {}
+    with Readers([few(wanted.extractor, each)], tasks, count=1, piece_rows=each, sources=sources) as readers:
+        for message in readers.messages():
+            if isinstance(message, Piece) and len(message.rows):
+                found.update((window.tobytes(), window) for window in windows_of(message))
+    return np.stack(list(found.values())) if found else None
+
+
+def judge(wanted: Wanted, clips: Sequence[Clip], exact: Run, fast: Run, batch_size: int) -> Agreement | None:
+    """Compares the rows of two precisions on at least eight different windows of the user's own clips.
+
+    Where the clips have fewer, coarse noise makes up the number.
+
+    Raises:
+        EgotoolsError: the rows differ too much.
+    """
+    windows = sample_windows(wanted, clips, each=max(2, -(-GATE_ROWS // max(len(clips), 1))))
+    if windows is None:
+        return None
+    if len(windows) < GATE_ROWS:
+        windows = np.concatenate([windows, _noise(GATE_ROWS - len(windows), windows.shape[1:], windows.dtype)])
+    batches = [torch.from_numpy(windows[at : at + batch_size]) for at in range(0, len(windows), batch_size)]
+    return judge_precision(exact, fast, batches, wanted.found.name)
+
+
+def _noise(count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Windows of coarse blocks of random brightness (frames), or of noise (sound); always the same ones."""
+    generator = np.random.default_rng(0)
+    if dtype != np.uint8:
+        return generator.normal(scale=0.1, size=(count, *shape)).astype(dtype)
+    height, width = shape[-3], shape[-2]
+    blocks = generator.integers(0, 256, (count, *shape[:-3], 8, 8, shape[-1]), dtype=np.uint8)
+    rows, columns = np.arange(height) * 8 // height, np.arange(width) * 8 // width
+    return np.ascontiguousarray(blocks[..., rows, :, :][..., columns, :])
