@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Discard, Stream
 
 from egotools.errors import ClipError
@@ -17,6 +21,15 @@ FORMATS = (
     "mov mp4 m4a 3gp 3g2 mj2 matroska webm avi mpegts mpeg mpegvideo flv asf ogg ivf gif nut mxf dv rm h264 hevc m4v "
     "mjpeg yuv4mpegpipe wtv wav w64 flac mp3 aac ac3 eac3 aiff au caf amr ape tta wv mp2"
 )
+
+F = TypeVar("F")
+
+
+class Decoder(Protocol[F]):
+    """A video or audio stream: what turns packets into frames."""
+
+    def decode(self, packet: Packet[Stream] | None = None) -> list[F]:
+        """The frames that a packet completes; those still held back for None."""
 
 
 def open_container(path: Path) -> InputContainer:
@@ -45,6 +58,46 @@ def only(stream: Stream) -> None:
         other.discard = Discard.default if other.index == stream.index else Discard.all
 
 
+def decoded(
+    packets: Iterator[Packet[Stream]], stream: Decoder[F], path: Path, *, leading: int | None = None
+) -> Generator[F, None, None]:
+    """The frames of one stream's packets, of video in display order, up to the last that the decoder holds back.
+
+    Args:
+        packets: of the stream, from the container's beginning or from a key frame on.
+        stream: what decodes them.
+        path: of the container, for messages.
+        leading: a time stamp: packets shown earlier may fail, as the pictures do that come after a key frame in the
+            file but before it on screen. None: whatever comes before the first frame may.
+
+    Raises:
+        ClipError: a packet that does not decode, with its moment. What follows might refer to it and be wrong.
+    """
+    begun = False
+    for packet in chain(packets, [None]):  # None: the frames that the decoder still holds
+        try:
+            frames = stream.decode(packet)
+        except av.FFmpegError as error:
+            early = not begun if leading is None else packet is not None and (packet.pts or 0) < leading
+            if early:
+                continue
+            raise ClipError(f"{path}: decoding fails {_moment(packet)}: {reason(error)}") from error
+        begun = begun or bool(frames)
+        yield from frames
+
+
+def whole_packets(container: InputContainer, *streams: Stream) -> Iterator[Packet[Stream]]:
+    """The packets in the file's order, up to its end or to where it is cut."""
+    try:
+        for packet in container.demux(*streams):
+            if packet.is_corrupt:
+                return
+            if packet.size:  # PyAV ends with an empty one a stream
+                yield packet
+    except av.FFmpegError:
+        return  # what is missing then shows against the container's own index
+
+
 def reason(error: Exception) -> str:
     """FFmpeg's own words, without its numbers."""
     return str(getattr(error, "strerror", None) or error).rstrip(".").lower()
@@ -58,3 +111,10 @@ def _why_not(path: Path, error: Exception) -> str:
     if head[4:8] == b"ftyp":
         return "cannot be opened: its index (moov) is missing or damaged; the file is probably cut short"
     return "not a video or sound file, or damaged from its first bytes on"
+
+
+def _moment(packet: Packet[Stream] | None) -> str:
+    if packet is None:
+        return "at the end of the file"
+    stamp = packet.dts if packet.pts is None else packet.pts
+    return "at an unknown moment" if stamp is None else f"at {float(stamp * packet.time_base):.3f} s"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 
 import av
@@ -13,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
 from av.packet import Packet
-from av.video.frame import VideoFrame
+from av.stream import Stream
 from av.video.stream import VideoStream
 
-from egotools.containers import reason
+from egotools.containers import decoded, whole_packets
 from egotools.errors import ClipError
 from egotools.types import IntArray
 
@@ -105,7 +103,7 @@ def index_by_decoding(container: InputContainer, stream: VideoStream, path: Path
     stamps: list[int | None] = []
     damage = ""
     try:
-        for frame in decoded(container, stream, path):
+        for frame in decoded(whole_packets(container, stream), stream, path):
             stamps.append(frame.pts if frame.pts is not None else frame.dts)
     except ClipError as error:
         if not stamps:
@@ -122,47 +120,7 @@ def index_by_decoding(container: InputContainer, stream: VideoStream, path: Path
     return FrameIndex(None, times, end, none, damage or _cut_short(path, container, stream, len(stamps)))
 
 
-def decoded(
-    container: InputContainer, stream: VideoStream, path: Path, *, leading: int | None = None
-) -> Generator[VideoFrame, None, None]:
-    """The frames from where the container stands, in display order.
-
-    Args:
-        container: it is read on while the frames are taken.
-        stream: of the container.
-        path: of the container, for messages.
-        leading: a time stamp: packets shown earlier may fail, as the pictures do that come after a key frame in the
-            file but before it on screen. None: whatever comes before the first frame may.
-
-    Raises:
-        ClipError: a packet that does not decode, with its moment. What follows might refer to it and be wrong.
-    """
-    begun = False
-    for packet in chain(whole_packets(container, stream), [None]):  # None: the frames that the decoder still holds
-        try:
-            frames = stream.decode(packet)
-        except av.FFmpegError as error:
-            early = not begun if leading is None else packet is not None and (packet.pts or 0) < leading
-            if early:
-                continue
-            raise ClipError(f"{path}: decoding fails {_moment(packet)}: {reason(error)}") from error
-        begun = begun or bool(frames)
-        yield from frames
-
-
-def whole_packets(container: InputContainer, *streams: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """The packets in the file's order, up to its end or to where it is cut."""
-    try:
-        for packet in container.demux(*streams):
-            if packet.is_corrupt:
-                return
-            if packet.size:  # PyAV ends with an empty one a stream
-                yield packet
-    except av.FFmpegError:
-        return  # what is missing then shows against the container's own index
-
-
-def _is_shown(packet: Packet[VideoStream], stream: VideoStream) -> bool:
+def _is_shown(packet: Packet[Stream], stream: VideoStream) -> bool:
     # VP8 keeps reference pictures that are never shown in packets of their own; bit 4 of the first byte says so.
     return stream.codec_context.name != "vp8" or bool(memoryview(packet)[0] & 0x10)
 
@@ -200,10 +158,3 @@ def _cut_short(path: Path, container: InputContainer, stream: VideoStream, count
     if said - path.stat().st_size <= 1:  # a missing byte of padding is no frame
         return ""
     return f"truncated: {count} of {max(stream.frames, count)} frames can be read"
-
-
-def _moment(packet: Packet[VideoStream] | None) -> str:
-    if packet is None:
-        return "at the end of the file"
-    stamp = packet.dts if packet.pts is None else packet.pts
-    return "at an unknown moment" if stamp is None else f"at {float(stamp * packet.time_base):.3f} s"

@@ -10,15 +10,15 @@ from typing import Protocol
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type as SideDataType
+from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from egotools.containers import only, open_container, reason
+from egotools.containers import decoded, only, open_container, reason, whole_packets
 from egotools.errors import ClipError
-from egotools.frame_index import FrameIndex, decoded, index_by_decoding, index_packets
+from egotools.frame_index import FrameIndex, index_by_decoding, index_packets
 from egotools.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
 from egotools.types import Frame, IntArray, VideoInfo
 
@@ -151,7 +151,8 @@ class Video:
         self._frame_there: VideoFrame | None = None
 
     def _decode_on(self, leading: int | None) -> None:
-        self._decoding = decoded(self._container, self._stream, self.path, leading=leading)
+        packets = whole_packets(self._container, self._stream)
+        self._decoding = decoded(packets, self._stream, self.path, leading=leading)
 
     def _begin_anew(self) -> None:
         self.close()
@@ -254,8 +255,8 @@ def _main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
 
 def _turn(frame: VideoFrame) -> Turn:
     """How the display matrix [[a, b, u], [c, d, v], [x, y, w]] turns a picture: x' = a x + c y, y' = b x + d y."""
-    matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
-    if matrix is None:
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(matrix, SideData):
         return Turn()
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
     if abs(b) + abs(c) > abs(a) + abs(d):
