@@ -103,9 +103,11 @@ def probe_command(
     egotools eval probe --features caches/mine/csn.lmdb --manifest m.csv --label action --c 0.01,0.1,1
     egotools eval probe --run runs/p --features caches/other/csn.lmdb --manifest other.csv
     """
+    from egotools.evaluate.classification import Result
     from egotools.evaluate.probe_run import apply_run, fit_probe
     from egotools.evaluate.report import save
 
+    result: Result
     if run is None and asked["label"] is None:
         raise click.UsageError("--label says what to learn; or --run which run to apply")
     asked["reduce"] = REDUCE[asked["reduce"]]

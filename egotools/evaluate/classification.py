@@ -69,7 +69,7 @@ def numbered(texts: Sequence[str] | np.ndarray[Any, Any]) -> tuple[tuple[str, ..
     """
     classes, numbers = np.unique(np.asarray(texts, dtype=np.str_), return_inverse=True)
     if len(classes) < 2:
-        raise TableError(f"all {len(numbers)} labels are {classes[0]!r}: there is nothing to tell apart")
+        raise TableError(f"all {len(numbers)} labels are {str(classes[0])!r}: there is nothing to tell apart")
     return tuple(classes.tolist()), numbers.astype(np.int64)
 
 

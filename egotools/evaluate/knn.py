@@ -61,7 +61,7 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
         table.values[judged], table.values[voting], max(config.k), own=(kin[judged], kin[voting])
     )
     if np.isneginf(similarity[:, 0]).any():
-        stranded = table.only(judged).ids[np.isneginf(similarity[:, 0]).argmax()]
+        stranded = str(table.only(judged).ids[np.isneginf(similarity[:, 0]).argmax()])
         raise TableError(f"clip {stranded!r}: all rows that could vote are of its own {partition.group!r}")
     remarks = [*table.remarks, *_unreachable(classes, (labels[judged], kin[judged]), (labels[voting], kin[voting]))]
     voters = table.only(voting).ids
