@@ -6,12 +6,16 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from egotools.audio import open_sound
+import numpy as np
+
+from egotools.audio import SOUND_SUFFIXES, open_sound
 from egotools.errors import ClipError
-from egotools.folders import SOUND
-from egotools.types import Clip
+from egotools.types import Clip, IntArray
 from egotools.video import open_frames
+
+Decode = Literal["nothing", "sample", "everything"]
 
 SLACK = 0.1  # seconds that a clip may end after its file, beside one frame: annotations are rounded
 
@@ -41,39 +45,81 @@ class Problem:
     detail: str
 
 
-def measure(path: Path, fps: float | None = None) -> Span:
+def measure(path: Path, fps: float | None = None, *, decode: Decode = "nothing") -> Span:
     """Opens a file (a frame folder, an image, a sound file) and says what it holds.
 
+    Args:
+        path: a file or a frame folder.
+        fps: the frame rate of a frame folder or stack.
+        decode: what of it is decoded, to see whether it can be: nothing, a "sample" from its beginning, middle and
+            end, or "everything".
+
     Raises:
-        ClipError: it cannot be read.
+        ClipError: it cannot be opened.
     """
-    if path.suffix.lower() in SOUND and not path.is_dir():
-        sound = open_sound(path)
+    return _sound(path, decode) if is_sound(path) else _frames(path, fps, decode)
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a file is sound by its name; a video with sound is a video."""
+    return path.suffix.lower() in SOUND_SUFFIXES and not path.is_dir()
+
+
+def _sound(path: Path, decode: Decode) -> Span:
+    sound = open_sound(path)
+    try:
+        info, damage = sound.info, ""
+        starts = np.arange(info.start, info.end)  # a second at a time
         try:
-            return Span(sound.info.start, sound.info.end)
-        finally:
-            sound.close()
+            for _ in sound.windows(starts[_tried(len(starts), decode)], info.rate, info.rate):
+                pass
+        except ClipError as error:
+            damage = _damage(error, path)
+        return Span(info.start, info.end, damage=damage)
+    finally:
+        sound.close()
+
+
+def _frames(path: Path, fps: float | None, decode: Decode) -> Span:
     frames = open_frames(path, fps)
     try:
-        info = frames.info
-        return Span(float(info.times[0]) if len(info) else 0.0, info.end, len(info), frames.damage)
+        info, damage = frames.info, frames.damage
+        try:
+            for _ in frames.frames(_tried(len(info), decode)):
+                pass
+        except ClipError as error:
+            damage = damage or _damage(error, path)
+        return Span(float(info.times[0]) if len(info) else 0.0, info.end, len(info), damage)
     finally:
         frames.close()
 
 
+def _tried(count: int, decode: Decode) -> IntArray:
+    """Indices of the frames, or seconds of sound, that are decoded."""
+    if decode == "everything":
+        return np.arange(count)
+    sample = {0, count // 2, count - 1} if decode == "sample" and count else set()
+    return np.array(sorted(sample), np.int64)
+
+
+def _damage(error: ClipError, path: Path) -> str:
+    return "damaged: " + str(error).removeprefix(f"{path}: ")
+
+
 def measure_files(
-    clips: Iterable[Clip], advance: Callable[[], object] = lambda: None
+    clips: Iterable[Clip], advance: Callable[[], object] = lambda: None, *, decode: Decode = "nothing"
 ) -> dict[tuple[Path, float | None], Span | ClipError]:
     """What each file of the clips holds, or why it cannot be read, by path and fps; each is opened once.
 
     Args:
         clips: rows without a file are passed over.
         advance: called after each file.
+        decode: as in `measure`.
     """
     spans: dict[tuple[Path, float | None], Span | ClipError] = {}
     for path, fps in files_of(clips):
         try:
-            spans[path, fps] = measure(path, fps)
+            spans[path, fps] = measure(path, fps, decode=decode)
         except ClipError as error:
             spans[path, fps] = error
         advance()
@@ -85,9 +131,11 @@ def files_of(clips: Iterable[Clip]) -> list[tuple[Path, float | None]]:
     return list(dict.fromkeys((clip.path, clip.fps) for clip in clips if clip.path != Path()))
 
 
-def check_clips(clips: Sequence[Clip], advance: Callable[[], object] = lambda: None) -> list[Problem]:
-    """Everything wrong with clips, in their order; `advance` is called after each file."""
-    spans = measure_files(clips, advance)
+def check_clips(
+    clips: Sequence[Clip], advance: Callable[[], object] = lambda: None, *, decode: Decode = "sample"
+) -> list[Problem]:
+    """Everything wrong with clips, in their order; the arguments are those of `measure_files`."""
+    spans = measure_files(clips, advance, decode=decode)
     first: dict[tuple[Path, float, float | None], str] = {}
     problems = []
     for clip in clips:
@@ -112,7 +160,8 @@ def _problems(clip: Clip, span: Span | ClipError) -> list[tuple[str, str]]:
         return [("empty", "the file has no frames" if span.frames is not None else "the file has no sound")]
     problems = []
     if span.damage:
-        problems.append(("truncated", f"{span.damage}; {span.frames} frames can be read"))
+        kind, _, detail = span.damage.partition(": ")  # "truncated: ..." or "damaged: ..."
+        problems.append((kind, detail))
     if clip.start >= span.end:
         problems.append(("late", f"starts at {clip.start:g} s, the file ends at {span.end:.3f} s"))
     elif clip.end is not None and clip.end > span.end + span.frame + SLACK:

@@ -13,21 +13,19 @@ from typing import Literal
 
 import numpy as np
 
+from egotools.audio import SOUND_SUFFIXES
 from egotools.errors import ManifestError
 from egotools.manifests import RESERVED, is_below, read_csv
+from egotools.stills import IMAGE_SUFFIXES
 from egotools.types import Clip
+from egotools.video import VIDEO_SUFFIXES
 
-VIDEO = frozenset([
-    ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
-    ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
-])  # fmt: skip
-SOUND = frozenset([".aac", ".aif", ".aiff", ".flac", ".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"])
-IMAGE = frozenset([".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 FEWEST_FRAMES = 8  # a folder with fewer numbered images is a folder of images
 KEYS = ("path", "file", "filename", "video")  # what the key column of a labels file may be called
 
 Kind = Literal["video", "frames", "image", "sound", "stack"]
 Pictures = Literal["auto", "frames", "images"]
+KINDS: dict[Kind, Sequence[str]] = {"video": VIDEO_SUFFIXES, "sound": SOUND_SUFFIXES, "image": IMAGE_SUFFIXES}
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,7 @@ def _kind(path: Path) -> Kind | None:
         return None
     if suffix == ".npy":
         return "stack" if _is_stack(path) else None
-    kinds: list[tuple[Kind, frozenset[str]]] = [("video", VIDEO), ("sound", SOUND), ("image", IMAGE)]
-    return next((kind for kind, suffixes in kinds if suffix in suffixes), None)
+    return next((kind for kind, suffixes in KINDS.items() if suffix in suffixes), None)
 
 
 def _is_text(name: str) -> bool:

@@ -1,0 +1,46 @@
+# `make test` and `make demo` set up everything by themselves, in .venv, and install again only when setup.cfg changed.
+# Another Python than the first that fits: make test PYTHON=python3.12
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --no-input --disable-pip-version-check --progress-bar off
+
+FITS = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
+CANDIDATES = python3 python3.14 python3.13 python3.12 python3.11 python3.10 python
+PYTHON = $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c '$(FITS)' 2>/dev/null && echo $(name))))
+
+.PHONY: test lint types unit wheel demo clean
+
+test: lint types unit wheel
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+# Two processes of one thread each: more threads than cores make torch crawl.
+unit: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+wheel: $(VENV)/.dev
+	tests/check_wheel.sh $(BIN)/python
+
+demo: $(VENV)/.demo
+	$(BIN)/egotools demo
+
+$(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/pip
+	$(PIP) -e '.[dev]'
+	touch $(VENV)/.demo $@
+
+$(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/pip
+	$(PIP) -e '.[demo]'
+	touch $@
+
+$(BIN)/pip:
+	@test -n '$(PYTHON)' || { echo 'no Python 3.10 or newer with venv found (Debian: apt install python3-venv)'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build dist egotools.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,155 @@
+"""Who may import whom, what starts without torch, and calls that no file of ours may hold."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+LIBRARY = sorted((REPOSITORY / "egotools").rglob("*.py"))
+OURS = [
+    *LIBRARY,
+    *(path for name in ("cli", "metas", "benchmarks", "examples") for path in (REPOSITORY / name).rglob("*.py")),
+]
+
+# Each layer imports itself and the layers that it names. A new module gets its place here.
+LAYERS = {
+    "words": "types errors config sampling",
+    "maths": "nn losses metrics pixels augment",
+    "files": "video audio containers frame_index stills manifests folders check stores weights",
+    "features": "extractors datasets tables runs fit plots",
+    "work": "methods evaluate extract rebuild derive predict "
+    "batching collecting extraction failures forward readers reading recipes trial writing",
+}
+BELOW = {
+    "words": (),
+    "maths": ("words",),
+    "files": ("words",),
+    "features": ("maths", "files", "words"),
+    "work": ("features", "maths", "files", "words"),
+}
+LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}
+MATHS_MAY_IMPORT = {"egotools", "numpy", "scipy", "torch"}
+WITHOUT_TORCH = ["manifests", "folders", "check", "video", "audio", "tables", "stores.lmdb_store", "stores.hdf5_store"]
+UNSAFE_MODULES = {"dill", "joblib", "marshal", "shelve"}
+UNSAFE_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler"}
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, int]]:
+    """Each module that a file names in an import, wherever in the file, with its line."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            prefix = "." * node.level + (node.module or "")
+            if node.module in ("egotools", None):
+                yield from ((f"{prefix.rstrip('.')}.{alias.name}", node.lineno) for alias in node.names)
+            else:
+                yield prefix, node.lineno
+
+
+def calls_of(path: Path) -> Iterator[ast.Call]:
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Call):
+            yield node
+
+
+def place(path: Path) -> str:
+    """The module of the library that a file belongs to: `stores` for egotools/stores/store.py."""
+    return path.relative_to(REPOSITORY / "egotools").parts[0].removesuffix(".py")
+
+
+def test_every_module_has_a_layer():
+    assert {place(path) for path in LIBRARY} - set(LAYER_OF) == {"__init__"}
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_modules_import_their_own_layer_and_those_below(path):
+    layer = LAYER_OF.get(place(path), "words")
+    for name, line in imports_of(path):
+        if name.startswith("egotools."):
+            other = LAYER_OF.get(name.split(".")[1], "words")  # "from egotools import __version__"
+            allowed = other == layer or other in BELOW[layer]
+            assert allowed, f"{path.name}:{line}: {layer} must not import {name} ({other})"
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_maths_imports_numpy_scipy_and_torch_only(path):
+    if LAYER_OF.get(place(path)) != "maths":
+        return
+    outside = {name.split(".")[0] for name, _ in imports_of(path)} - set(sys.stdlib_module_names) - MATHS_MAY_IMPORT
+    assert not outside
+
+
+def test_nothing_in_the_library_knows_the_command_line():
+    for path in LIBRARY:
+        for name, line in imports_of(path):
+            forbidden = name.split(".")[0] in ("click", "cli") or name.startswith("egotools.cli")
+            assert not forbidden, f"{path}:{line} imports {name}"
+
+
+def test_siblings_of_the_command_line_are_imported_relatively():
+    for path in (REPOSITORY / "cli").glob("*.py"):
+        for name, line in imports_of(path):
+            is_ours = name.split(".")[0] == "cli" or name.startswith("egotools.cli")
+            assert not is_ours, f"{path}:{line} imports {name}"
+
+
+def heavy_modules_after(code: str) -> str:
+    """Which heavy libraries a fresh Python has loaded after running `code`."""
+    heavy = ["torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib", "faiss", "cv2"]
+    code += f"\nimport sys; print('HEAVY', *sorted(set({heavy}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.rpartition("HEAVY")[2].strip()
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_manifests_stores_and_tables_import_no_torch(module):
+    assert heavy_modules_after(f"import egotools.{module}") == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["cache", "ls", "."], ["manifest", "--help"], ["manifest", "folder", "--help"], ["extract", "--help"]],
+    ids=" ".join,
+)
+def test_commands_that_need_no_torch_start_without_it(arguments):
+    code = f"""
+import sys
+from egotools.cli.main import main
+sys.argv[1:] = {arguments}
+try:
+    main()
+except SystemExit as done:
+    assert not done.code, done.code
+"""
+    assert heavy_modules_after(code) == ""
+
+
+def keyword(call: ast.Call, name: str) -> object:
+    return next((getattr(item.value, "value", "?") for item in call.keywords if item.arg == name), None)
+
+
+def test_no_file_can_run_code_that_it_reads():
+    for path in OURS:
+        for name, line in imports_of(path):
+            assert name.split(".")[0] not in UNSAFE_MODULES, f"{path}:{line}: {name}"
+        for call in calls_of(path):
+            where, function = f"{path}:{call.lineno}", ast.unparse(call.func)
+            assert function not in UNSAFE_CALLS, f"{where}: {function}"
+            assert keyword(call, "shell") in (None, False), f"{where}: shell=True"
+            if function == "torch.load":
+                assert keyword(call, "weights_only") is True, f"{where}: torch.load without weights_only=True"
+            if function in ("np.load", "numpy.load"):
+                assert keyword(call, "allow_pickle") is False, f"{where}: np.load without allow_pickle=False"
+
+
+def test_files_and_functions_stay_small():
+    for path in [*LIBRARY, *(REPOSITORY / "cli").glob("*.py")]:
+        text = path.read_text()
+        assert text.count("\n") <= 400, f"{path} has {text.count(chr(10))} lines"
