@@ -1,8 +1,8 @@
 """What the keys and values of an LMDB cache hold. All numbers are little-endian; nothing is pickled.
 
-    b"h"                      JSON: format, version, recipe, dtype, width D, and how many clips, rows and blocks there are
+    b"h"                      JSON: format, version, recipe, dtype, width D, numbers of clips, rows and blocks
     b"b" + number (8 bytes)   a block of up to 4 MiB: 48 bytes of header (magic, dtype, rows, D), then raw rows [t, D]
-    b"c" + id                 a clip: rows, checksum, its segments (block, first row, count), times [T, 2], source (JSON)
+    b"c" + id                 a clip: rows, checksum, segments (block, first row, count), times [T, 2], source (JSON)
 
 A clip exists when its record does. A block that no record names belongs to a clip that was never finished. LMDB puts
 large values at 16 modulo 64: with 48 bytes of header the rows begin at a multiple of 64.
@@ -31,7 +31,14 @@ BLOCK_BYTES = 4 << 20
 _MAGIC = b"EGOR"
 _BLOCK_HEADER = struct.Struct("<4s4sQQ24x")
 _RECORD_HEADER = struct.Struct("<QII")
-DTYPES = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
+
+
+def _code(dtype: np.dtype[Any]) -> bytes:
+    return dtype.str.encode().ljust(4, b"\0")
+
+
+_CODES = {_code(dtype): dtype for dtype in DTYPES.values()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +64,7 @@ def rows_per_block(width: int, dtype: np.dtype[Any]) -> int:
 def pack_block(rows: bytes | bytearray, width: int, dtype: np.dtype[Any]) -> bytes:
     """A block from the bytes of its rows."""
     count = len(rows) // max(width * dtype.itemsize, 1)
-    return _BLOCK_HEADER.pack(_MAGIC, dtype.str.encode(), count, width) + rows
+    return _BLOCK_HEADER.pack(_MAGIC, _code(dtype), count, width) + rows
 
 
 def pack_record(record: Record) -> bytes:
@@ -101,8 +108,7 @@ def view_block(lease: Lease, transaction: lmdb.Transaction, number: int) -> Floa
     if value is None or len(value) < _BLOCK_HEADER.size:
         raise StoreError(f"{lease.path}: damaged: block {number} is missing")
     magic, kind, rows, width = _BLOCK_HEADER.unpack_from(value)
-    name = kind.rstrip(b"\0").decode("ascii", "replace")
-    dtype = next((dtype for dtype in DTYPES.values() if dtype.str == name), None)
+    dtype = _CODES.get(kind)
     if magic != _MAGIC or dtype is None or len(value) != _BLOCK_HEADER.size + rows * width * dtype.itemsize:
         raise StoreError(f"{lease.path}: damaged: block {number} is not what was written")
     address = np.frombuffer(value, np.uint8).__array_interface__["data"][0] + _BLOCK_HEADER.size

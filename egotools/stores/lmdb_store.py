@@ -13,7 +13,15 @@ import lmdb
 from egotools.errors import StoreError
 from egotools.stores.lmdb_environment import explained, lease
 from egotools.stores.lmdb_layout import BLOCK, CLIP, DTYPES, HEADER, Record, unpack_record, view_block
-from egotools.stores.store import Recipe, Source, StoredClip, copy_rows, open_store, read_header
+from egotools.stores.store import (
+    Recipe,
+    Source,
+    StoredClip,
+    check_is_file,
+    copy_rows,
+    open_store,
+    read_header,
+)
 from egotools.types import FloatArray, Rows
 
 
@@ -118,20 +126,6 @@ class LMDBStore:
                 view = view_block(self._lease, self._transaction, number)
             self._views[number] = view
         return view
-
-
-def check_is_file(path: Path) -> None:
-    """Refuses a cache that is not there, is a folder, or is empty, before LMDB would make one of it.
-
-    Raises:
-        StoreError: says which.
-    """
-    if path.is_dir():
-        raise StoreError(f"{path}: a folder, not a cache")
-    if not path.exists():
-        raise StoreError(f"{path}: no such cache")
-    if path.stat().st_size == 0:
-        raise StoreError(f"{path}: nothing was committed to this cache yet; run what makes it, or delete it")
 
 
 def check_not_foreign(path: Path, transaction: lmdb.Transaction) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from egotools.config import to_json
 from egotools.errors import StoreError
+from egotools.stores.copying import sync_folder
 from egotools.stores.lmdb_environment import Lease, explained, lease
 from egotools.stores.lmdb_layout import (
     BLOCK,
@@ -50,21 +51,20 @@ class _OpenClip:
 class LMDBWriter:
     """Writes an LMDB cache; any number of clips may be open at a time. For one thread.
 
-    No transaction outlives a call: readers and other processes never wait for this one. `shape` is the dtype and width
-    that rows must have, where something besides this file says so.
+    No transaction outlives a call: readers and other processes never wait for this one.
 
     Raises:
         RecipeError: the cache there was made in another way.
         StoreError: another process is writing it, or it is no cache.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, *, shape: tuple[np.dtype[Any], int] | None = None) -> None:
+    def __init__(self, path: Path, recipe: Recipe) -> None:
         self.path = path
         if path.is_dir():
             raise StoreError(f"{path}: a folder, not a cache")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._recipe = recipe
-        self._shape = shape
+        self._shape: tuple[np.dtype[Any], int] | None = None
         self._counts = {"clips": 0, "rows": 0, "blocks": 0}  # committed
         self._next = 0  # number of the next block
         self._clips: dict[str, _OpenClip] = {}
@@ -108,7 +108,7 @@ class LMDBWriter:
 
     def _used_blocks(self) -> set[int]:
         with explained(self.path), self._environment.begin(buffers=True) as transaction:
-            records = (unpack_record(transaction.get(key)) for key in keys(transaction, CLIP))
+            records = (unpack_record(transaction.get(key, b"")) for key in keys(transaction, CLIP))
             return {block for record in records for block, _, _ in record.segments}
 
     @property
@@ -131,6 +131,10 @@ class LMDBWriter:
         with explained(self.path), self._environment.begin() as transaction:
             return transaction.get(CLIP + key_of(id)) is not None
 
+    def expect(self, dtype: np.dtype[Any], width: int) -> None:
+        """Fixes what rows must have, where something besides this file says so."""
+        self._shape = self._shape or (dtype, width)
+
     def append(self, id: str, rows: Rows) -> None:
         """Adds rows to a clip that is not finished; they may reach the disk, but readers do not see them."""
         if id not in self._clips:
@@ -140,10 +144,10 @@ class LMDBWriter:
         if not len(values):
             return
         clip.times.append(np.array(rows.times, "<f8"))
-        clip.checksum = zlib.crc32(values, clip.checksum)
-        clip.waiting += memoryview(values).cast("B")
+        clip.checksum = zlib.crc32(values.data, clip.checksum)
+        clip.waiting += values.data.cast("B")
         row, most = values[:1].nbytes, rows_per_block(values.shape[1], values.dtype)
-        while row and len(clip.waiting) >= most * row:
+        while len(clip.waiting) >= most * row:
             clip.segments.append((self._next, 0, most))
             self._next += 1
             self._add_block(self._next - 1, clip.waiting[: most * row])
@@ -160,13 +164,17 @@ class LMDBWriter:
         if name not in DTYPES:
             raise StoreError(f"{self.path}: clip {id!r} has {name} rows; a cache holds {' or '.join(DTYPES)}")
         if len(rows.values):
+            if not width:
+                raise StoreError(f"{self.path}: clip {id!r} has rows without features")
             self._shape = self._shape or (DTYPES[name], width)
             if self._shape != (DTYPES[name], width):
                 dtype, there = self._shape
                 raise StoreError(
-                    f"{self.path}: clip {id!r} has {name} rows of {width} features, the cache {dtype.name} rows of {there}"
+                    f"{self.path}: clip {id!r} has {name} rows of {width} features,"
+                    f" the cache {dtype.name} rows of {there}"
                 )
-        return np.ascontiguousarray(rows.values, DTYPES[name])
+        values: npt.NDArray[Any] = np.ascontiguousarray(rows.values, DTYPES[name])
+        return values
 
     def _add_block(self, number: int, rows: bytearray) -> None:
         assert self._shape is not None  # there are rows
@@ -184,7 +192,7 @@ class LMDBWriter:
         times = np.concatenate([np.empty((0, 2)), *clip.times])
         if clip.waiting:
             clip.segments.append(self._pack(clip.waiting))
-        checksum = zlib.crc32(times, clip.checksum)
+        checksum = zlib.crc32(times.data, clip.checksum)
         self._finished[id] = Record(clip.segments, times, checksum, source.to_json().encode())
 
     def _pack(self, rows: bytearray) -> tuple[int, int, int]:
@@ -230,10 +238,12 @@ class LMDBWriter:
             "rows": self._counts["rows"] + sum(len(record.times) for record in self._finished.values()),
             "blocks": self._counts["blocks"] + len(used),
         }
-        dtype, width = self._shape or (None, 0)
+        dtype, width = self._shape if self._shape else (None, 0)
         header = to_json(header_of(self._recipe, dtype, width, **counts), indent=None)
-        records = {CLIP + key_of(id): pack_record(record) for id, record in self._finished.items()}
+        records = {CLIP + key_of(name): pack_record(record) for name, record in self._finished.items()}
         self._write({HEADER: header.encode(), **records})
+        if not self._exists:
+            sync_folder(self.path.parent)
         self._counts, self._finished, self._exists = counts, {}, True
 
     def _write(self, records: Mapping[bytes, bytes] = MappingProxyType({})) -> None:

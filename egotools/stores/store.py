@@ -20,6 +20,7 @@ from egotools.types import LONGEST_ID, Clip, FloatArray, IntArray, Rows
 SUFFIXES = (".lmdb", ".h5")
 VERSION = 1  # of the layout on disk, both formats
 PIECE = 4 << 20  # bytes of rows that are copied at a time
+NOTHING_YET = "{}: nothing was committed to this cache yet; run what makes it (again), or delete it"
 
 
 @dataclass(frozen=True)
@@ -288,3 +289,17 @@ def read_header(path: Path, text: str | bytes) -> dict[str, Any]:
     if version != VERSION:
         raise StoreError(f"{path}: a cache of layout {version}; this egotools reads layout {VERSION}, so update it")
     return dict(header)
+
+
+def check_is_file(path: Path) -> None:
+    """Refuses a cache that is not there, is a folder, or is empty.
+
+    Raises:
+        StoreError: says which.
+    """
+    if path.is_dir():
+        raise StoreError(f"{path}: a folder, not a cache")
+    if not path.exists():
+        raise StoreError(f"{path}: no such cache")
+    if path.stat().st_size == 0:
+        raise StoreError(NOTHING_YET.format(path))

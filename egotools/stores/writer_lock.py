@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from egotools.errors import StoreError
 
@@ -18,30 +19,30 @@ class WriterLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(path.name + ".writer")
-        self._file: int | None = None
+        self._file: BinaryIO | None = None
         while self._file is None:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                owner = os.pread(file, 20, 0).decode(errors="replace").strip()
+                owner = os.pread(file, 40, 0).decode(errors="replace").strip()
                 os.close(file)
                 raise StoreError(
-                    f"{path} is being written by another process ({owner or 'unknown'}); wait for it to end,"
+                    f"{path} is being written by another process ({owner or 'just starting'}); wait for it to end,"
                     " or choose another --out"
                 ) from error
             if _is_same_file(file, self._path):
-                self._file = file
+                self._file = os.fdopen(file, "r+b", buffering=0)  # closes itself if its writer is forgotten
             else:  # its last holder removed it between our two lines
                 os.close(file)
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        self._file.truncate(0)
+        self._file.write(f"process {os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Lets another writer in."""
         if self._file is not None:
             self._path.unlink(missing_ok=True)  # while it is locked, so that nobody's lock is removed
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
 

@@ -1,0 +1,173 @@
+"""The sealed cache: one HDF5 file, written once and never opened for writing again. Any HDF5 library reads it.
+
+    /                    attribute "recipe": JSON: format, version, identity, origin, dtype, width D, clips, rows
+    /index/id            [N] text: the ids, sorted by their bytes
+    /index/rows          [N] int64: how many rows T each clip has
+    /index/checksum      [N] uint32: CRC-32 of the rows' bytes, then of the times' bytes
+    /index/source        [N] text: JSON: path, start, end, size, mtime of the file that the rows came from
+    /index/offset        [N] int64: where in the file the rows begin, for reading through a memory map; 0 without rows
+    /clips/0 ... /N-1    [T, D] float32 or float16, contiguous: the rows of each clip, numbered in the order of the ids
+    /times               [sum of T, 2] float64: seconds of the rows of all clips, one clip after the other
+
+    with h5py.File("resnet50.h5") as file:
+        ids = file["index/id"].asstr()[:]
+        first = file["clips/0"][:]        # the rows of ids[0]
+
+Rows are read by offset through one memory map; a file that another tool rewrote (h5repack) is read by the offsets that
+it has now, as long as it stays contiguous.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import numpy as np
+import numpy.typing as npt
+
+from egotools.errors import StoreError
+from egotools.stores.store import Recipe, Source, StoredClip, check_is_file, copy_rows, open_store, read_header
+from egotools.types import IntArray, Rows
+
+DTYPES: dict[str | None, np.dtype[Any]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    None: np.dtype("<f4"),  # a cache without a single row
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Index:
+    """One entry a clip; `first` is where its times begin."""
+
+    positions: dict[str, int]
+    rows: IntArray
+    first: IntArray
+    offsets: IntArray
+    checksums: npt.NDArray[np.uint32]
+    sources: list[bytes]
+    times: npt.NDArray[np.float64]
+
+
+class HDF5Store:
+    """A sealed cache. Holds no HDF5 handle: it may be used from several threads, after a fork, and pickled.
+
+    Raises:
+        StoreError: no such cache, not a cache, cut short, or not sealed yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists() and part_of(path).exists():
+            raise StoreError(f"{path}: not sealed yet; the pass that makes it goes on when its line is run again")
+        check_is_file(path)
+        with path.open("rb") as file:
+            self._status = os.fstat(file.fileno())
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        with self._file() as file:
+            header = read_header(path, file.attrs.get("recipe", ""))
+        self.recipe = Recipe(header["identity"], header["origin"])
+        self.dtype = DTYPES[header["dtype"]]
+        self.width = int(header["width"])
+        self.rows = int(header["rows"])
+        self._clips = int(header["clips"])
+        self._loaded: _Index | None = None
+
+    @contextmanager
+    def _file(self) -> Iterator[Any]:  # Any: h5py has no types
+        if not os.path.samestat(self._status, os.stat(self.path)):
+            raise StoreError(f"{self.path}: was replaced while it was open; open it again")
+        try:
+            with h5py.File(self.path, "r", locking=False) as file:  # nobody ever writes a sealed cache
+                yield file
+        except (OSError, KeyError, RuntimeError) as error:
+            reason = "cut short" if "truncated" in str(error) else "not a cache, or damaged"
+            raise StoreError(f"{self.path}: {reason} ({error})") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_store, (self.path,)
+
+    @property
+    def _index(self) -> _Index:
+        if self._loaded is None:
+            with self._file() as file:
+                self._loaded = self._read_index(file)
+        return self._loaded
+
+    def _read_index(self, file: Any) -> _Index:
+        index = file["index"]
+        ids = [id_.decode() for id_ in index["id"][:]]
+        rows = index["rows"][:]
+        if len(ids) != self._clips or len(rows) != self._clips or rows.sum() != self.rows:
+            raise StoreError(f"{self.path}: damaged: the index does not fit its {self._clips} clips")
+        return _Index(
+            positions={name: position for position, name in enumerate(ids)},
+            rows=rows,
+            first=np.cumsum(rows) - rows,
+            offsets=self._offsets(file, rows),
+            checksums=index["checksum"][:],
+            sources=list(index["source"][:]),
+            times=file["times"][:],
+        )
+
+    def _offsets(self, file: Any, rows: IntArray) -> IntArray:
+        offsets: IntArray = file["index/offset"][:]
+        filled = np.flatnonzero(rows).tolist()
+        if all(self._offset(file, position) == offsets[position] for position in filled[:1] + filled[-1:]):
+            return offsets
+        for position in filled:  # another tool rewrote the file
+            offsets[position] = self._offset(file, position)
+        return offsets
+
+    def _offset(self, file: Any, position: int) -> int:
+        offset = file[f"clips/{position}"].id.get_offset()
+        if offset is None:
+            raise StoreError(f"{self.path}: rewritten with chunks or compression; restore it, or make it anew")
+        return int(offset)
+
+    def __len__(self) -> int:
+        return self._clips
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._index.positions
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index.positions)
+
+    def __getitem__(self, id: str) -> Rows:
+        return copy_rows(self.stored(id), self)
+
+    def stored(self, id: str) -> StoredClip:
+        """The rows of a clip as they lie in the file, not copied."""
+        index = self._index
+        position = self._position(id)
+        rows, first = int(index.rows[position]), int(index.first[position])
+        views = []
+        if rows:
+            try:
+                flat = np.frombuffer(self._map, self.dtype, rows * self.width, int(index.offsets[position]))
+            except ValueError as error:
+                raise StoreError(f"{self.path}: damaged: clip {id!r} lies outside the file") from error
+            views = [flat.reshape(rows, self.width)]
+        return StoredClip(views, index.times[first : first + rows], int(index.checksums[position]))
+
+    def source(self, id: str) -> Source:
+        """Where the rows of a clip came from."""
+        return Source.from_json(self._index.sources[self._position(id)])
+
+    def _position(self, id: str) -> int:
+        position = self._index.positions.get(id)
+        if position is None:
+            raise KeyError(f"{self.path}: no clip {id!r}")
+        return position
+
+
+def part_of(path: Path) -> Path:
+    """Where the rows of a cache lie until it is sealed."""
+    return path.with_name(path.name + ".part")

@@ -1,0 +1,187 @@
+"""Writing a sealed cache: rows gather in an LMDB beside it, and are sealed into a new file that takes its name."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import numpy as np
+
+from egotools.config import to_json
+from egotools.errors import StoreError
+from egotools.stores.copying import Progress, check_space, copied_pieces, silent, sync_folder
+from egotools.stores.hdf5_store import HDF5Store, part_of
+from egotools.stores.lmdb_store import LMDBStore
+from egotools.stores.lmdb_writer import LMDBWriter
+from egotools.stores.store import Recipe, Source, Store, check_same_recipe, header_of, key_of
+from egotools.types import Rows
+
+ALIGNMENT = 64  # bytes: what vector instructions like
+BYTES_PER_CLIP = 1500  # of HDF5's own, and of the index; a generous guess
+
+
+class HDF5Writer:
+    """Gathers clips in `<path>.part`, an LMDB cache; `seal` publishes them, with those of the cache that is there.
+
+    Raises:
+        RecipeError: the cache there, or what an interrupted pass left, was made in another way.
+        StoreError: another process is writing it, or it is no cache.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self.path = path
+        self._part = LMDBWriter(part_of(path), recipe)
+        try:
+            self._sealed = HDF5Store(path) if path.exists() else None
+            if self._sealed is not None and len(self._sealed):
+                check_same_recipe(path, self._sealed.recipe, recipe)
+            if self._sealed is not None and self._sealed.rows:
+                self._part.expect(self._sealed.dtype, self._sealed.width)
+        except BaseException:
+            self._part.close()
+            raise
+
+    def __enter__(self) -> HDF5Writer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __contains__(self, id: object) -> bool:
+        return (self._sealed is not None and id in self._sealed) or id in self._part
+
+    def append(self, id: str, rows: Rows) -> None:
+        """Adds rows to a clip that is not finished."""
+        self._check_new(id)
+        self._part.append(id, rows)
+
+    def finish(self, id: str, source: Source) -> None:
+        """Says that a clip has all its rows; the next commit keeps it, and `seal` publishes it."""
+        self._check_new(id)
+        self._part.finish(id, source)
+
+    def _check_new(self, id: str) -> None:
+        if self._sealed is not None and id in self._sealed:
+            raise ValueError(f"clip {id!r} is in {self.path} already")
+
+    def drop(self, id: str) -> None:
+        """Forgets what was appended to a clip that is not finished."""
+        self._part.drop(id)
+
+    def commit(self) -> None:
+        """Makes the finished clips durable in the part: an interrupted pass goes on from there."""
+        self._part.commit()
+
+    def seal(self) -> None:
+        """Writes a new file with all clips, syncs it, gives it its name, and removes the part."""
+        self._part.seal()
+        part = LMDBStore(self._part.path)
+        stores: list[Store] = [part] if self._sealed is None else [self._sealed, part]
+        if self._sealed is None or any(id_ not in self._sealed for id_ in part):
+            publish_hdf5(self.path, part.recipe, every_clip(stores))
+        self._sealed = HDF5Store(self.path)
+        del part, stores
+        self._part.discard()
+        self._part.close()
+
+    def close(self) -> None:
+        """Ends writing, and lets another writer in; what was committed and not sealed waits in the part."""
+        self._part.close()
+
+
+def every_clip(stores: Sequence[Store]) -> list[tuple[str, Store]]:
+    """The clips of several caches, sorted by id; of an id that is in several the first cache's."""
+    found = {id_: store for store in reversed(stores) for id_ in store}
+    return sorted(found.items(), key=lambda item: key_of(item[0]))
+
+
+def publish_hdf5(
+    path: Path,
+    recipe: Recipe,
+    clips: Sequence[tuple[str, Store]],
+    *,
+    dtype: np.dtype[Any] | None = None,
+    progress: Progress = silent,
+) -> None:
+    """Writes a sealed cache aside and renames it to `path`: there is never half of one.
+
+    Args:
+        clips: each id and the cache that has it, sorted by id.
+        dtype: of the rows; that of the caches if None.
+
+    Raises:
+        StoreError: a clip is damaged, or the disk is full.
+    """
+    filled = next((store for _, store in clips if store.rows), None)
+    width, dtype = (filled.width, dtype or filled.dtype) if filled is not None else (0, None)
+    counts = np.array([len(store.stored(id_)) for id_, store in clips], np.int64)
+    size = int(counts.sum()) * (width * (dtype.itemsize if dtype is not None else 0) + 16)
+    check_space(path.parent, size + BYTES_PER_CLIP * len(clips))
+    header = header_of(recipe, dtype, width, clips=len(clips), rows=int(counts.sum()))
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        with h5py.File(aside, "w", alignment_threshold=4096, alignment_interval=ALIGNMENT, locking=False) as file:
+            file.attrs["recipe"] = to_json(header, indent=None)
+            _write_clips(file, clips, counts, (dtype, width), progress)
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(aside, path)
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
+        raise StoreError(
+            f"{path}: cannot be written: {error}; what was committed is kept; run the same line again"
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _write_clips(
+    file: Any,  # h5py has no types
+    clips: Sequence[tuple[str, Store]],
+    counts: np.ndarray[Any, np.dtype[np.int64]],
+    shape: tuple[np.dtype[Any] | None, int],
+    progress: Progress,
+) -> None:
+    dtype, width = shape
+    times = file.create_dataset("times", (int(counts.sum()), 2), "<f8")
+    group = file.create_group("clips")
+    offsets, checksums = np.zeros(len(clips), np.int64), np.zeros(len(clips), np.uint32)
+    first = 0
+    for position, (id_, store) in enumerate(clips):
+        count = int(counts[position])
+        dataset = _contiguous(group, str(position), (count, width), dtype or np.dtype("<f4"))
+        checksum, at = 0, 0
+        for piece in copied_pieces(store, id_, dtype):
+            dataset[at : at + len(piece.values)] = piece.values
+            checksum = zlib.crc32(np.ascontiguousarray(piece.values).data, checksum)
+            at += len(piece.values)
+        clip_times = np.ascontiguousarray(store.stored(id_).times)
+        times[first : first + count] = clip_times
+        first += count
+        offsets[position] = dataset.id.get_offset() or 0
+        checksums[position] = zlib.crc32(clip_times.data, checksum)
+        progress(position + 1, len(clips))
+    index = file.create_group("index")
+    index.create_dataset("rows", data=counts)
+    index.create_dataset("offset", data=offsets)
+    index.create_dataset("checksum", data=checksums)
+    text = h5py.string_dtype()
+    index.create_dataset("id", data=[id_ for id_, _ in clips], shape=(len(clips),), dtype=text)
+    index.create_dataset(
+        "source", data=[store.source(id_).to_json() for id_, store in clips], shape=(len(clips),), dtype=text
+    )
+
+
+def _contiguous(group: Any, name: str, shape: tuple[int, int], dtype: np.dtype[Any]) -> Any:
+    """An empty dataset with a place in the file; through h5py's low level, three times as fast for small clips."""
+    create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    create.set_layout(h5py.h5d.CONTIGUOUS)
+    create.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    create.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    create.set_obj_track_times(False)
+    space, kind = h5py.h5s.create_simple(shape), h5py.h5t.py_create(dtype)
+    return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, create))
