@@ -363,7 +363,10 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
 def _deal(
     sizes: Mapping[str, int], layer_of: Mapping[str, str], fractions: Mapping[str, float], generator: random.Random
 ) -> dict[str, str]:
-    """The split of each group: layer after layer in random order, each group to the split that lacks most."""
+    """The split of each group: layer after layer, drawn by what each split lacks.
+
+    Large groups go first, so that small ones can make up the numbers; no split stays empty.
+    """
     order = sorted(sizes)
     generator.shuffle(order)
     layers: dict[str, list[str]] = {}
@@ -375,10 +378,18 @@ def _deal(
     for members in layers.values():
         for split in lacking:  # what the layers before left over counts too, or rare labels would all go one way
             lacking[split] += fractions[split] * sum(sizes[key] for key in members)
-        for key in members:
+        for key in sorted(members, key=lambda key: -sizes[key]):
             choices = empty if len(empty) >= len(order) - len(split_of) else list(fractions)
-            split = max(choices, key=lambda name: lacking[name])
+            split = _draw({name: lacking[name] for name in choices}, sizes[key], generator)
             empty = [name for name in empty if name != split]
             split_of[key] = split
             lacking[split] -= sizes[key]
     return split_of
+
+
+def _draw(lacking: Mapping[str, float], size: int, generator: random.Random) -> str:
+    """A split that has room for a group, the likelier the more it lacks; the one that lacks most if none has."""
+    room = {name: count for name, count in lacking.items() if count >= size - TOLERANCE}
+    if not room:
+        return max(lacking, key=lambda name: lacking[name])
+    return generator.choices(list(room), list(room.values()))[0]
