@@ -22,6 +22,7 @@ from egotools.errors import StoreError
 
 LARGEST_MAP = 1 << 42  # bytes of address space, not of disk: growing later, beside readers, crashes them
 SMALLEST_MAP = 1 << 24
+MAGIC = (0xBEEFC0DE).to_bytes(4, "little")  # of LMDB, after the first page's header
 READERS = 1024  # transactions at a time, all processes together
 
 
@@ -61,6 +62,7 @@ def lease(path: Path) -> Lease:
             if there is not None:
                 return there
         with explained(path):
+            _check_magic(path)
             environment = _opened(path)
         status = path.stat()
         new = Lease(environment, path)
@@ -78,6 +80,14 @@ def _close_unused() -> None:
         if entry.process != os.getpid() or entry.lease() is None:  # a forked child opens its own
             entry.environment.close()
             del _open[key]
+
+
+def _check_magic(path: Path) -> None:
+    """Refuses a file that is not LMDB before LMDB would leave its lock file beside it."""
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(20)[16:] != MAGIC:
+                raise StoreError(f"{path}: not a cache: the file is not LMDB")
 
 
 def _opened(path: Path) -> lmdb.Environment:

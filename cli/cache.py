@@ -1,0 +1,218 @@
+"""`egotools cache`: list, verify, merge, convert and export caches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from egotools.errors import StoreError
+
+from . import display, options
+
+caches = click.argument("caches", nargs=-1, required=True, type=click.Path(path_type=Path))
+one_cache = click.argument("cache", type=click.Path(path_type=Path))
+overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+PATIENCE = 1.0  # seconds before a bar is shown
+
+
+@click.group()
+def cache() -> None:
+    """List, verify, merge, convert and export caches.
+
+    \b
+    egotools cache ls caches
+    egotools cache verify caches/mine/resnet50.lmdb
+    """
+
+
+@cache.command()
+@caches
+@options.as_json
+def ls(caches: tuple[Path, ...], as_json: bool) -> None:
+    """List caches, those in folders at any depth; exit status 1 if one is broken.
+
+    \b
+    egotools cache ls caches
+    """
+    from egotools.stores.summary import find_caches, summarize
+
+    found, errors = _each(summarize, list(find_caches(caches)))
+    if as_json:
+        broken = [{"path": path, "error": error} for path, error in errors.items()]
+        display.show_json([*found, *broken])
+    else:
+        columns = ["cache", "format", "clips", "rows", "D", "dtype", "size", "extractor", "weights", "precision"]
+        rows = [[*vars(item).values()] for item in found]
+        display.show_table(columns, [[*row[:6], _size(row[6]), *row[7:]] for row in rows])
+    _fail_if(errors)
+
+
+@cache.command()
+@one_cache
+@click.option("--clip", help="Show the source and the statistics of this clip instead.")
+@options.as_json
+def info(cache: Path, clip: str | None, as_json: bool) -> None:
+    """Show a cache's recipe, its counts and its first ids, or one of its clips.
+
+    \b
+    egotools cache info caches/mine/resnet50.lmdb
+    egotools cache info caches/mine/resnet50.lmdb --clip kitchen/0001
+    """
+    from egotools.stores import summary
+
+    store = summary.open_any(cache)
+    if clip is not None:
+        described = summary.describe_clip(store, clip)
+        display.show_json(described) if as_json else display.show_mapping(described)
+        return
+    facts = {**vars(summary.summarize(cache)), "first ids": summary.first_ids(store)}
+    if as_json:
+        display.show_json({**facts, "identity": store.recipe.identity, "origin": store.recipe.origin})
+    else:
+        display.show_mapping({**facts, **summary.recipe_lines(store.recipe)})
+
+
+@cache.command()
+@caches
+@options.as_json
+def verify(caches: tuple[Path, ...], as_json: bool) -> None:
+    """Read every byte: checksums, shapes, times, NaN and infinite values; exit status 1 if something is damaged.
+
+    \b
+    egotools cache verify caches/mine
+    """
+    from egotools.stores.summary import find_caches
+    from egotools.stores.verify import Verification
+    from egotools.stores.verify import verify as verify_one
+
+    def check(path: Path) -> Verification:
+        with _progress(f"verifying {path.name}") as progress:
+            return verify_one(path, progress=progress)
+
+    found, errors = _each(check, list(find_caches(caches)))
+    if as_json:
+        display.show_json([*found, *({"path": path, "error": error} for path, error in errors.items())])
+    else:
+        display.show_table(
+            ["cache", "clips", "rows", "damaged clips", "clips with NaN", "clips with Inf", "orphan blocks"],
+            [[v.path, v.clips, v.rows, len(v.bad), len(v.nan), len(v.infinite), v.orphans] for v in found],
+        )
+    for item in found:
+        _remark(item)
+    damaged = {item.path: "damaged" for item in found if not item.is_sound}
+    _fail_if({**errors, **damaged})
+
+
+@cache.command()
+@caches
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The new cache, .lmdb or .h5.")
+@overwrite
+def merge(caches: tuple[Path, ...], out: Path, overwrite: bool) -> None:
+    """Write the clips of several caches of one recipe as one cache.
+
+    \b
+    egotools cache merge machine1/csn.lmdb machine2/csn.lmdb --out caches/csn.lmdb
+    """
+    from egotools.stores.merge import merge as merge_caches
+
+    with _progress("merging") as progress:
+        count = merge_caches(caches, out, overwrite=overwrite, progress=progress)
+    display.note(f"{out}: {count} clips of {len(caches)} caches")
+
+
+@cache.command()
+@one_cache
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--dtype", type=click.Choice(["float16", "float32"]), help="Of the rows; as they are if not given.")
+@overwrite
+def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None, overwrite: bool) -> None:
+    """Write a cache in the format that OUT ends in (.lmdb, .h5), or with other numbers.
+
+    \b
+    egotools cache convert caches/mine/csn.lmdb csn.h5
+    egotools cache convert caches/mine/csn.lmdb half.lmdb --dtype float16
+    """
+    from egotools.stores.convert import convert as convert_cache
+
+    with _progress("converting") as progress:
+        count = convert_cache(cache, out, dtype=dtype, overwrite=overwrite, progress=progress)
+    display.note(f"{out}: {count} clips of {cache}")
+
+
+@cache.command()
+@one_cache
+@click.option("--to", "kind", required=True, type=click.Choice(["npz"]), help="npz: a file a clip.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A new folder.")
+def export(cache: Path, kind: str, out: Path) -> None:
+    """Write a cache as a folder of NumPy files, with index.csv and recipe.json.
+
+    \b
+    egotools cache export caches/mine/csn.lmdb --to npz --out npz/
+    """
+    from egotools.stores.export import export_npz
+
+    with _progress(f"exporting {kind}") as progress:
+        count = export_npz(cache, out, progress=progress)
+    display.note(f"{out}: {count} clips of {cache}")
+
+
+def _each(function: Callable[[Path], Any], paths: Sequence[Path]) -> tuple[list[Any], dict[Path, str]]:
+    """What `function` gives for each cache, and what is wrong with those for which it gives nothing."""
+    found, errors = [], {}
+    for path in paths:
+        try:
+            found.append(function(path))
+        except StoreError as error:
+            errors[path] = str(error)
+    return found, errors
+
+
+def _fail_if(errors: dict[Path, str]) -> None:
+    for path, error in errors.items():
+        display.note(error if str(path) in error else f"{path}: {error}")
+    if errors:
+        click.get_current_context().exit(1)
+
+
+def _remark(found: Any) -> None:
+    """Names the clips of a verification that a person should know of."""
+    for problem in found.problems:
+        display.note(f"{found.path}: {problem}")
+    for name, problem in found.bad.items():
+        display.note(f"{found.path}: clip {name!r}: {problem}")
+    for kind, clips in (("NaN", found.nan), ("infinite", found.infinite)):
+        for name, count in clips.items():
+            display.note(f"{found.path}: clip {name!r} has {count} {kind} values (stored so; not damage)")
+
+
+def _size(count: int) -> str:
+    """Bytes for people."""
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.3g} {units[0]}"
+
+
+@contextmanager
+def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr that appears when the work takes longer than a second."""
+    begun = time.monotonic()
+    bar = display.progress_bar()
+    task = bar.add_task(text, total=None, rate="")
+
+    def show(done: int, total: int) -> None:
+        elapsed = time.monotonic() - begun
+        if elapsed > PATIENCE:
+            bar.start()
+            bar.update(task, completed=done, total=total, rate=f"{done / elapsed:.0f} clips/s")
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()

@@ -1,0 +1,54 @@
+"""Several caches of one recipe as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from egotools.errors import RecipeError, StoreError
+from egotools.stores.copying import Progress, silent
+from egotools.stores.publish import publish
+from egotools.stores.store import Recipe, Store, differences, key_of, open_store
+
+
+def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress: Progress = silent) -> int:
+    """Writes the clips of all caches to `out`; a clip that several hold must have the same rows in all of them.
+
+    Returns:
+        The number of clips in `out`.
+
+    Raises:
+        RecipeError: the caches were made in different ways; the differing option is named.
+        StoreError: two caches hold different rows for one id, or `out` exists.
+    """
+    stores = [open_store(path) for path in paths]
+    first = stores[0]
+    for store in stores[1:]:
+        for name, was, now in differences(first.recipe.identity, store.recipe.identity):
+            raise RecipeError(
+                f"{store.path} was made with {name}={now!r} and {first.path} with {was!r};"
+                " only caches of one recipe can be merged"
+            )
+    clips: dict[str, Store] = {}
+    for store in stores:
+        for name in store:
+            if name in clips and not _same(clips[name], store, name):
+                raise StoreError(
+                    f"clip {name!r} has other rows in {store.path} than in {clips[name].path};"
+                    " merge caches that agree, or make one of them anew"
+                )
+            clips.setdefault(name, store)
+    origin = {**first.recipe.origin, "merged": [str(path) for path in paths]}
+    ordered = sorted(clips.items(), key=lambda item: key_of(item[0]))
+    publish(out, Recipe(first.recipe.identity, origin), ordered, overwrite=overwrite, progress=progress)
+    return len(clips)
+
+
+def _same(one: Store, other: Store, id: str) -> bool:
+    """Bit for bit, so that a NaN equals itself."""
+    a, b = one[id], other[id]
+    return (a.values.dtype, a.values.shape) == (b.values.dtype, b.values.shape) and all(
+        np.array_equal(x.view(np.uint8), y.view(np.uint8)) for x, y in ((a.values, b.values), (a.times, b.times))
+    )

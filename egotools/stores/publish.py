@@ -1,0 +1,89 @@
+"""A whole new cache from clips of others: it takes its name when it is complete, or is gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from egotools.errors import StoreError
+from egotools.stores.copying import Progress, check_space, copy_clip, silent, sync_folder
+from egotools.stores.store import SUFFIXES, Recipe, Store
+from egotools.stores.writer_lock import WriterLock
+
+CLIPS_PER_COMMIT = 1000
+
+
+def publish(
+    path: Path,
+    recipe: Recipe,
+    clips: Sequence[tuple[str, Store]],
+    *,
+    dtype: np.dtype[Any] | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> None:
+    """Writes a cache of the format that `path` ends in.
+
+    Args:
+        clips: each id and the cache that has it, sorted by id.
+        dtype: of the rows; that of the caches if None.
+        overwrite: whether a cache of that name is replaced; readers that have it open go on with the old one.
+
+    Raises:
+        StoreError: there is such a cache already, another process writes it, a clip is damaged, or the disk is full.
+    """
+    if path.suffix not in SUFFIXES:
+        raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise StoreError(f"{path} exists; choose another name, or overwrite it with --overwrite")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".h5":
+        from egotools.stores.hdf5_store import part_of
+        from egotools.stores.hdf5_writer import publish_hdf5
+
+        lock = WriterLock(part_of(path))
+        try:
+            publish_hdf5(path, recipe, clips, dtype=dtype, progress=progress)
+        finally:
+            lock.release()
+        return
+    with _aside(path) as aside:
+        _write_lmdb(aside, recipe, clips, dtype, progress)
+
+
+def _write_lmdb(
+    path: Path, recipe: Recipe, clips: Sequence[tuple[str, Store]], dtype: np.dtype[Any] | None, progress: Progress
+) -> None:
+    from egotools.stores.lmdb_writer import LMDBWriter
+
+    stores = {id(store): store for _, store in clips}.values()
+    check_space(path.parent, sum(store.rows * store.width * (dtype or store.dtype).itemsize for store in stores))
+    with LMDBWriter(path, recipe) as writer:
+        for done, (name, store) in enumerate(clips, 1):
+            copy_clip(store, name, writer, dtype)
+            if done % CLIPS_PER_COMMIT == 0:
+                writer.commit()
+            progress(done, len(clips))
+        writer.seal()
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A place of the same name in a hidden folder beside `path`."""
+    lock = WriterLock(path)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield folder / path.name
+        path.with_name(path.name + "-lock").unlink(missing_ok=True)  # it belongs to the file that is replaced
+        os.replace(folder / path.name, path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(folder)
+        lock.release()

@@ -1,0 +1,128 @@
+"""What lies in a cache, without reading its rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from egotools.errors import StoreError
+from egotools.stores.store import SUFFIXES, Recipe, Store, open_store
+
+PART = ".h5.part"  # what an interrupted pass leaves of a cache that is to be sealed
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One cache in a list of them. Any: `extractor`, `weights` and `precision` are JSON values of the recipe."""
+
+    path: Path
+    format: str
+    clips: int
+    rows: int
+    width: int
+    dtype: str
+    bytes: int
+    extractor: Any
+    weights: Any
+    precision: Any
+
+
+def summarize(path: Path) -> Summary:
+    """The header of a cache.
+
+    Raises:
+        StoreError: not a cache, cut short, or nothing was committed yet.
+    """
+    store = open_any(path)
+    identity = store.recipe.identity
+    return Summary(
+        path=path,
+        format="hdf5, not sealed" if path.name.endswith(PART) else {".lmdb": "lmdb", ".h5": "hdf5"}[path.suffix],
+        clips=len(store),
+        rows=store.rows,
+        width=store.width,
+        dtype=store.dtype.name,
+        bytes=path.stat().st_size,
+        extractor=identity.get("extractor"),
+        weights=identity.get("weights"),
+        precision=identity.get("precision"),
+    )
+
+
+def open_any(path: Path) -> Store:
+    """As `open_store`, and what waits to be sealed, too."""
+    if path.name.endswith(PART):
+        from egotools.stores.lmdb_store import LMDBStore
+
+        return LMDBStore(path)
+    return open_store(path)
+
+
+def find_caches(paths: Sequence[Path]) -> Iterator[Path]:
+    """The caches among `paths`, and those in folders among them, at any depth; hidden ones are left out.
+
+    Raises:
+        StoreError: there is no such file or folder.
+    """
+    for path in paths:
+        if not path.exists():
+            raise StoreError(f"{path}: no such cache or folder")
+        if not path.is_dir():
+            yield path
+            continue
+        for folder, subfolders, names in os.walk(path):
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            for name in sorted(names):
+                if name.endswith((*SUFFIXES, PART)) and not name.startswith("."):
+                    yield Path(folder, name)
+
+
+def first_ids(store: Store, count: int = 10) -> list[str]:
+    """The first ids of a cache, sorted."""
+    return list(islice(store, count))
+
+
+def describe_clip(store: Store, id: str) -> dict[str, Any]:
+    """Where one clip came from, and statistics of its rows, JSON-ready.
+
+    Raises:
+        StoreError: no such clip.
+    """
+    if id not in store:
+        raise StoreError(f"{store.path}: no clip {id!r}; 'egotools cache info' shows ids that are there")
+    rows = store[id]
+    values = rows.values.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    statistics = {
+        name: float(function(finite)) if finite.size else None
+        for name, function in {"mean": np.mean, "deviation": np.std, "smallest": np.min, "largest": np.max}.items()
+    }
+    return {
+        "id": id,
+        **{f"source {name}": value for name, value in store.source(id).__dict__.items()},
+        "rows": len(values),
+        "first row": rows.times[0].tolist() if len(values) else None,  # seconds
+        "last row": rows.times[-1].tolist() if len(values) else None,
+        **statistics,
+        "not finite": int(values.size - finite.size),
+        "intact": store.stored(id).is_intact(),
+    }
+
+
+def recipe_lines(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as dotted names and values."""
+    return dict(_flat({"recipe": recipe.identity, "origin": recipe.origin}, ""))
+
+
+def _flat(values: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,85 @@
+"""Whether a cache holds what was written to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from egotools.errors import StoreError
+from egotools.stores.copying import Progress, silent
+from egotools.stores.store import Store, StoredClip, open_store
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found in one cache.
+
+    `bad` says of each damaged clip what is wrong with it, `problems` what is wrong with the cache itself. NaN and
+    infinite values are stored as they came: they are counted, and no damage. `orphans` are blocks that belong to no
+    clip, left by an interrupted pass or being written now: the next pass drops them.
+    """
+
+    path: Path
+    clips: int
+    rows: int
+    bad: dict[str, str] = field(default_factory=dict)
+    nan: dict[str, int] = field(default_factory=dict)  # values by clip
+    infinite: dict[str, int] = field(default_factory=dict)
+    orphans: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every clip is what was written."""
+        return not self.bad and not self.problems
+
+
+def verify(path: Path, *, progress: Progress = silent) -> Verification:
+    """Reads every byte of a cache: checksums, shapes, times, NaN and infinite values.
+
+    Raises:
+        StoreError: not a cache at all, or cut short.
+    """
+    store = open_store(path)
+    found = Verification(path, len(store), store.rows)
+    clips = rows = 0
+    for clips, name in enumerate(store, 1):
+        try:
+            clip = store.stored(name)
+            rows += len(clip)
+            problem = _problem(clip, store)
+            store.source(name)
+        except (StoreError, ValueError) as error:
+            problem = str(error)
+        if problem:
+            found.bad[name] = problem
+        else:
+            _count_odd(clip, name, found)
+        progress(clips, len(store))
+    if (clips, rows) != (len(store), store.rows) and not found.bad:
+        found.problems.append(f"holds {clips} clips and {rows} rows, but its header says {len(store)} and {store.rows}")
+    orphans = getattr(store, "orphans", None)  # only LMDB has blocks
+    return Verification(**{**found.__dict__, "orphans": orphans() if orphans else 0})
+
+
+def _problem(clip: StoredClip, store: Store) -> str | None:
+    if not clip.is_intact():
+        return "checksum differs: not the bytes that were written"
+    if any(view.dtype != store.dtype or view.shape[1] != store.width for view in clip.views):
+        return f"rows are not {store.dtype.name} of {store.width} features"
+    if not np.all(np.isfinite(clip.times)) or np.any(clip.times[:, 1] < clip.times[:, 0]):
+        return "times are not finite, or end before they start"
+    return None
+
+
+def _count_odd(clip: StoredClip, id: str, found: Verification) -> None:
+    nan = infinite = 0
+    for piece in clip.pieces():
+        nan += int(np.isnan(piece.values).sum())
+        infinite += int(np.isinf(piece.values).sum())
+    if nan:
+        found.nan[id] = nan
+    if infinite:
+        found.infinite[id] = infinite
