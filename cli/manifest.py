@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from egotools.errors import ClipError
-from egotools.manifests import check_fractions, read_manifest, read_rows, split_clips, windows, write_manifest
+from egotools.manifests import read_manifest, read_rows, write_manifest
+from egotools.partition import check_fractions, split_clips, windows
 from egotools.types import Clip
 
 from . import options

@@ -1,15 +1,12 @@
-"""Manifests: the table of clips as CSV, read, written, cut into windows, split."""
+"""Manifests: the table of clips as CSV, read and written."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import math
 import os
-import random
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +14,6 @@ from egotools.errors import ManifestError
 from egotools.types import Clip
 
 RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label
-TOLERANCE = 1e-6  # seconds; times are sums of decimals that binary fractions only approach
 
 
 def read_manifest(path: Path) -> list[Clip]:
@@ -46,11 +42,11 @@ def read_rows(path: Path) -> Iterator[tuple[int, Clip | ManifestError]]:
     if not rows:
         raise ManifestError(f"{path}: no clips, only the first line")
     folder = Path(os.path.abspath(path)).parent
-    locate = lru_cache(maxsize=None)(_path)  # the many windows of one video share their path
+    real = lru_cache(maxsize=None)(os.path.realpath)  # folders are shared by many rows
     first_row: dict[str, int] = {}
     for number, values in rows:
         try:
-            clip = _clip(values, locate(values.get("path", ""), values.get("root", ""), folder))
+            clip = _clip(values, _path(values.get("path", ""), values.get("root", ""), folder, real))
             if clip.id in first_row:
                 raise ManifestError(f"the id {clip.id!r} is also that of row {first_row[clip.id]}; ids must differ")
             first_row[clip.id] = number
@@ -141,7 +137,7 @@ def _fps(values: Mapping[str, str]) -> float | None:
     return fps
 
 
-def _path(path: str, root: str, folder: Path) -> Path:
+def _path(path: str, root: str, folder: Path, real: Callable[[str], str]) -> Path:
     """The absolute path that a row means. `root` may lie anywhere; a relative `path` stays below it."""
     if not path:
         return Path()
@@ -151,9 +147,18 @@ def _path(path: str, root: str, folder: Path) -> Path:
     whole = os.path.normpath(os.path.join(top, path))
     if not is_below(whole, top):
         raise ManifestError(f"path {path!r} leaves the root {top}; set the column 'root', or write an absolute path")
-    if not is_below(os.path.realpath(whole), os.path.realpath(top)):
+    if not is_below(_behind_links(whole, real), real(top)):
         raise ManifestError(f"path {path!r} leaves the root {top} through a link; write an absolute path")
     return Path(whole)
+
+
+def _behind_links(path: str, real: Callable[[str], str]) -> str:
+    """`os.path.realpath`, where `real` is the same for folders and remembers: a manifest names many files of one."""
+    return (
+        os.path.realpath(path)
+        if os.path.islink(path)
+        else os.path.join(real(os.path.dirname(path)), os.path.basename(path))
+    )
 
 
 def is_below(path: str, folder: str) -> bool:
@@ -176,9 +181,10 @@ def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
             raise ManifestError(f"{path}: a label column cannot be named {name!r}")
     folder = os.path.dirname(os.path.abspath(path))
     root = _common_root(clips, folder)
+    real = lru_cache(maxsize=None)(os.path.realpath)
     table = []
     for clip in clips:
-        place, cell = _place(clip.path, folder, root)
+        place, cell = _place(clip.path, folder, root, real)
         fixed = {"id": clip.id, "path": cell, "start": _decimal(clip.start), "end": _decimal(clip.end)}
         own = {"split": clip.split, "fps": _decimal(clip.fps), "root": place}
         table.append({**fixed, **own, **clip.labels})
@@ -195,13 +201,13 @@ def _common_root(clips: Sequence[Clip], folder: str) -> str:
     return os.path.commonpath(outside) if outside else ""
 
 
-def _place(path: Path, folder: str, root: str) -> tuple[str, str]:
+def _place(path: Path, folder: str, root: str, real: Callable[[str], str]) -> tuple[str, str]:
     """The cells `root` and `path` of a file; an absolute path where a link leads out of every root."""
     if path == Path():
         return "", ""
     whole = os.path.abspath(path)
     top = folder if is_below(whole, folder) else root
-    if not (is_below(whole, top) and is_below(os.path.realpath(whole), os.path.realpath(top))):
+    if not (is_below(whole, top) and is_below(_behind_links(whole, real), real(top))):
         return "", whole
     return ("" if top == folder else top), os.path.relpath(whole, top)
 
@@ -249,147 +255,3 @@ def column_of(clips: Sequence[Clip], column: str) -> list[str]:
         there = ", ".join(["id", "path", "split", *dict.fromkeys(name for clip in clips for name in clip.labels)])
         raise ManifestError(f"no column {column!r} in the manifest; there are {there}")
     return [clip.labels.get(column, "") for clip in clips]
-
-
-def cut_windows(
-    clip: Clip, span: tuple[float, float], *, length: float, hop: float | None = None, min_length: float | None = None
-) -> list[tuple[float, float]]:
-    """Start and end of each piece of a clip, in order, seconds of the file.
-
-    Args:
-        clip: what is cut, from its start to its end.
-        span: when the first frame of the file begins and the last one stops.
-        length: seconds of a piece.
-        hop: seconds from one piece to the next; None: `length`.
-        min_length: the last piece is kept if it is at least so long; None: half of `length`.
-    """
-    hop = length if hop is None else hop
-    min_length = length / 2 if min_length is None else min_length
-    if not (length > 0 and hop > 0 and 0 <= min_length <= length):
-        raise ValueError(f"cannot cut with length {length}, hop {hop}, min_length {min_length}")
-    start, end = max(clip.start, span[0]), span[1] if clip.end is None else min(clip.end, span[1])
-    pieces = []
-    for index in range(math.ceil(max(end - start, 0) / hop)):
-        first = start + index * hop
-        last = min(first + length, end)
-        if last - first >= max(min_length, TOLERANCE) - TOLERANCE:
-            pieces.append((round(first, 6), round(last, 6)))
-        if last >= end - TOLERANCE:
-            break
-    return pieces
-
-
-def windows(
-    clips: Sequence[Clip],
-    spans: Mapping[str, tuple[float, float]],
-    *,
-    length: float,
-    hop: float | None = None,
-    min_length: float | None = None,
-) -> list[Clip]:
-    """Clips cut into pieces of `length` seconds with ids `<id>/0000`, which sort in time order; see `cut_windows`.
-
-    A clip that is one piece anyway, or too short for any, stays as it is, so that cutting again changes nothing; so
-    does a clip whose id is not in `spans`.
-    """
-    taken = {clip.id for clip in clips}
-    result = []
-    for clip in clips:
-        pieces = []
-        if clip.id in spans:
-            pieces = cut_windows(clip, spans[clip.id], length=length, hop=hop, min_length=min_length)
-        if not pieces or _is_whole(pieces, clip, spans[clip.id]):
-            result.append(clip)
-            continue
-        ids = _piece_ids(clip.id, len(pieces), taken)
-        taken.update(ids)
-        for piece_id, (start, end) in zip(ids, pieces, strict=True):
-            result.append(dataclasses.replace(clip, id=piece_id, start=start, end=end))
-    return result
-
-
-def _is_whole(pieces: Sequence[tuple[float, float]], clip: Clip, span: tuple[float, float]) -> bool:
-    start, end = max(clip.start, span[0]), span[1] if clip.end is None else min(clip.end, span[1])
-    return len(pieces) == 1 and abs(pieces[0][0] - start) < 2 * TOLERANCE and abs(pieces[0][1] - end) < 2 * TOLERANCE
-
-
-def _piece_ids(id: str, count: int, taken: set[str]) -> list[str]:
-    digits = max(4, len(str(count - 1)))
-    while True:  # one more digit until no other clip has such an id
-        ids = [f"{id}/{index:0{digits}d}" for index in range(count)]
-        if taken.isdisjoint(ids):
-            return ids
-        digits += 1
-
-
-def split_clips(
-    clips: Sequence[Clip], *, by: str, fractions: Mapping[str, float], seed: int = 0, stratify: str | None = None
-) -> list[Clip]:
-    """Clips with new splits, drawn at random; those that share a value of the column `by` stay together.
-
-    Args:
-        clips: in any order; the result keeps it.
-        by: the column that is kept together.
-        fractions: of all clips, by name of the split; they sum to 1.
-        seed: another seed draws another split.
-        stratify: a column whose values are spread evenly over the splits; a group counts as its commonest value.
-
-    Raises:
-        ManifestError: no such column, a clip without a value in it, or fewer groups than splits.
-    """
-    check_fractions(fractions)
-    keys = column_of(clips, by)
-    if "" in keys:
-        raise ManifestError(f"clip {clips[keys.index('')].id!r} has nothing in column {by!r}; fill it or split by 'id'")
-    sizes = Counter(keys)
-    if len(sizes) < len(fractions):
-        raise ManifestError(f"{len(sizes)} values of {by!r} are too few for {len(fractions)} splits")
-    layers: dict[str, Counter[str]] = {key: Counter() for key in sizes}
-    for key, value in zip(keys, column_of(clips, stratify) if stratify else keys, strict=True):
-        layers[key][value if stratify else ""] += 1
-    layer_of = {key: min(counts, key=lambda value: (-counts[value], value)) for key, counts in layers.items()}
-    split_of = _deal(sizes, layer_of, fractions, random.Random(seed))
-    return [dataclasses.replace(clip, split=split_of[key]) for clip, key in zip(clips, keys, strict=True)]
-
-
-def check_fractions(fractions: Mapping[str, float]) -> None:
-    """Refuses, with a ValueError, fractions that are not positive or do not sum to 1."""
-    if not fractions or not all(fraction > 0 for fraction in fractions.values()):
-        raise ValueError(f"the fraction of each split must be above 0, not {dict(fractions)}")
-    if abs(sum(fractions.values()) - 1) > 1e-6:
-        raise ValueError(f"the fractions sum to {sum(fractions.values()):g}, not to 1")
-
-
-def _deal(
-    sizes: Mapping[str, int], layer_of: Mapping[str, str], fractions: Mapping[str, float], generator: random.Random
-) -> dict[str, str]:
-    """The split of each group: layer after layer, drawn by what each split lacks.
-
-    Large groups go first, so that small ones can make up the numbers; no split stays empty.
-    """
-    order = sorted(sizes)
-    generator.shuffle(order)
-    layers: dict[str, list[str]] = {}
-    for key in order:
-        layers.setdefault(layer_of[key], []).append(key)
-    lacking = dict.fromkeys(fractions, 0.0)
-    empty = list(fractions)
-    split_of: dict[str, str] = {}
-    for members in layers.values():
-        for split in lacking:  # what the layers before left over counts too, or rare labels would all go one way
-            lacking[split] += fractions[split] * sum(sizes[key] for key in members)
-        for key in sorted(members, key=lambda key: -sizes[key]):
-            choices = empty if len(empty) >= len(order) - len(split_of) else list(fractions)
-            split = _draw({name: lacking[name] for name in choices}, sizes[key], generator)
-            empty = [name for name in empty if name != split]
-            split_of[key] = split
-            lacking[split] -= sizes[key]
-    return split_of
-
-
-def _draw(lacking: Mapping[str, float], size: int, generator: random.Random) -> str:
-    """A split that has room for a group, the likelier the more it lacks; the one that lacks most if none has."""
-    room = {name: count for name, count in lacking.items() if count >= size - TOLERANCE}
-    if not room:
-        return max(lacking, key=lambda name: lacking[name])
-    return generator.choices(list(room), list(room.values()))[0]

@@ -21,7 +21,7 @@ OURS = [
 LAYERS = {
     "words": "types errors config sampling",
     "maths": "nn losses metrics pixels augment",
-    "files": "video audio containers frame_index stills manifests folders check stores weights",
+    "files": "video audio containers frame_index stills manifests folders partition check stores weights",
     "features": "extractors datasets tables runs fit plots",
     "work": "methods evaluate extract rebuild derive predict "
     "batching collecting extraction failures forward readers reading recipes trial writing",
