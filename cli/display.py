@@ -64,7 +64,7 @@ def progress_bar() -> Progress:
 
 
 class Bar:
-    """A progress bar over `total` clips, with a rate in `unit` a second. A context manager."""
+    """A progress bar over `total` clips, with a rate in `unit` a second; appears with the first of them."""
 
     def __init__(self, description: str, total: int, unit: str) -> None:
         self.unit = unit
@@ -74,11 +74,11 @@ class Bar:
 
     def show(self, done: float, units: int) -> None:
         """So many clips, and units, since the start."""
+        self._bar.start()
         rate = units / max(time.monotonic() - self._started, 1e-6)
         self._bar.update(self._task, completed=round(done, 2), rate=f"{rate:.1f} {self.unit}/s")
 
     def __enter__(self) -> Bar:
-        self._bar.start()
         return self
 
     def __exit__(self, *exception: object) -> None:

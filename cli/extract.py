@@ -24,14 +24,20 @@ class Extractors(click.Group):
         return list(BUILT_IN)
 
     def get_command(self, context: click.Context, name: str) -> click.Command:
+        from egotools.errors import ExtractorError
         from egotools.extractors import find_extractor
 
-        found = find_extractor(name)
+        try:
+            found = find_extractor(name)
+        except ExtractorError as error:
+            context.fail(str(error))
 
         def make(cache_name: str, **values: Any) -> tuple[str, Any, Any]:  # Any: what the flags parse to
             return cache_name, found, options.build(found.kind, values, **found.fixed)
 
-        cache_name = click.Option(["--name", "cache_name"], default=found.cache_name, show_default=True, help="Cache name.")
+        cache_name = click.Option(
+            ["--name", "cache_name"], default=found.cache_name, show_default=True, help="Cache name."
+        )
         return click.Command(
             name, params=[*options.parameters(found.kind), cache_name], callback=make, help=found.kind.__doc__
         )
@@ -151,9 +157,7 @@ def _summary(result: Extraction) -> dict[str, Any]:
 
 
 def _show(result: Extraction) -> None:
-    rows = [
-        [str(cache), done, result.skipped[cache], len(result.failed[cache])] for cache, done in result.done.items()
-    ]
+    rows = [[str(cache), done, result.skipped[cache], len(result.failed[cache])] for cache, done in result.done.items()]
     display.show_table(["cache", "clips done", "there already", "failed"], rows)
     for cache, agreement in result.agreement.items():
         display.note(
@@ -163,9 +167,10 @@ def _show(result: Extraction) -> None:
     if result.rows:
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items())
         display.note(f"{result.rows} rows; seconds by stage: {stages}")
-    for cache, failed in result.failed.items():
-        for clip, reason in failed[:5]:
-            display.note(f"failed: {clip.id}: {reason}")
-        if failed:
-            more = f", {len(failed) - 5} more" if len(failed) > 5 else ""
-            display.note(f"{len(failed)} failed{more}; all with their reasons in {failures_path(cache)}")
+    reasons = {clip.id: reason for failed in result.failed.values() for clip, reason in failed}
+    for id, reason in list(reasons.items())[:5]:
+        display.note(f"failed: {id}: {reason}")
+    if reasons:
+        more = f", {len(reasons) - 5} more" if len(reasons) > 5 else ""
+        files = ", ".join(str(failures_path(cache)) for cache, failed in result.failed.items() if failed)
+        display.note(f"{len(reasons)} clips failed{more}; all, with their reasons: {files}")

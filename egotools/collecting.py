@@ -48,7 +48,8 @@ class Collector:
         self._clips_done = 0.0
 
     def expect(self, tasks: Sequence[Task]) -> None:
-        """Says which clips are coming for which caches."""
+        """Says which clips are coming for which caches; the others count as done."""
+        self._clips_done = float(len(self.clips) - len(tasks))
         for task in tasks:
             self._share[task.number] = 1 / len(task.wanted)
             for position in task.wanted:
