@@ -19,7 +19,7 @@ from av.audio.frame import AudioFrame
 from av.audio.layout import AudioLayout
 from av.audio.resampler import AudioResampler
 
-from egotools.containers import decoded, only, open_container, reason, whole_packets
+from egotools.containers import decoded, only, open_container, packets_of, reason
 from egotools.errors import ClipError
 from egotools.types import AudioInfo, FloatArray
 
@@ -104,8 +104,8 @@ class Sound:
 
     def _look(self) -> AudioInfo:
         last = Fraction(0)
-        for packet in whole_packets(self._container, self._stream):
-            if packet.pts is not None:
+        for packet in packets_of(self._container, self._stream):
+            if packet.pts is not None and not packet.is_corrupt:
                 last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
         self._begin_anew()
         first = next(self._decoded(), None)
@@ -121,7 +121,7 @@ class Sound:
         self._open()
 
     def _decoded(self) -> Iterator[AudioFrame]:
-        return decoded(whole_packets(self._container, self._stream), self._stream, self.path)
+        return decoded(packets_of(self._container, self._stream), self._stream, self.path)
 
     def _read(self, first: int, length: int, rate: int, mono: bool) -> Waveform:
         """[C, length] from sample `first` on, counted at `rate` from the start of the stream."""

@@ -22,6 +22,8 @@ FORMATS = (
     "mjpeg yuv4mpegpipe wtv wav w64 flac mp3 aac ac3 eac3 aiff au caf amr ape tta wv mp2"
 )
 
+NO_INDEX = "cannot be opened: its index (moov) is missing or damaged; the file is probably cut short"
+
 F = TypeVar("F")
 
 
@@ -45,11 +47,15 @@ def open_container(path: Path) -> InputContainer:
             raise ClipError(f"{path}: the file is empty")
         options = {"protocol_whitelist": "file", "format_whitelist": FORMATS.replace(" ", ",")}
         # "file:" keeps FFmpeg from reading a protocol into a name such as "concat:a|b".
-        return av.open(f"file:{os.path.abspath(path)}", metadata_errors="replace", container_options=options)
+        container = av.open(f"file:{os.path.abspath(path)}", metadata_errors="replace", container_options=options)
     except FileNotFoundError:
         raise ClipError(f"{path}: no such file") from None
     except (av.FFmpegError, OSError) as error:
         raise ClipError(f"{path}: {_why_not(path, error)}") from error
+    if not len(container.streams):
+        container.close()
+        raise ClipError(f"{path}: {NO_INDEX}")
+    return container
 
 
 def only(stream: Stream) -> None:
@@ -74,6 +80,7 @@ def decoded(
         ClipError: a packet that does not decode, with its moment. What follows might refer to it and be wrong.
     """
     begun = False
+    packets = (packet for packet in packets if not packet.is_corrupt)  # a part of one gives a picture in part
     for packet in chain(packets, [None]):  # None: the frames that the decoder still holds
         try:
             frames = stream.decode(packet)
@@ -86,12 +93,10 @@ def decoded(
         yield from frames
 
 
-def whole_packets(container: InputContainer, *streams: Stream) -> Iterator[Packet[Stream]]:
-    """The packets in the file's order, up to its end or to where it is cut."""
+def packets_of(container: InputContainer, *streams: Stream) -> Iterator[Packet[Stream]]:
+    """The packets in the file's order, up to its end or to where it is cut; of all streams if none is given."""
     try:
         for packet in container.demux(*streams):
-            if packet.is_corrupt:
-                return
             if packet.size:  # PyAV ends with an empty one a stream
                 yield packet
     except av.FFmpegError:
@@ -104,12 +109,12 @@ def reason(error: Exception) -> str:
 
 
 def _why_not(path: Path, error: Exception) -> str:
-    if not isinstance(error, av.error.InvalidDataError):
+    if not isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)):  # the latter: not in FORMATS
         return f"cannot be opened: {reason(error)}"
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp":
-        return "cannot be opened: its index (moov) is missing or damaged; the file is probably cut short"
+        return NO_INDEX
     return "not a video or sound file, or damaged from its first bytes on"
 
 

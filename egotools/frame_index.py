@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from egotools.containers import decoded, whole_packets
+from egotools.containers import decoded, packets_of
 from egotools.errors import ClipError
 from egotools.types import IntArray
 
@@ -73,10 +74,10 @@ def index_packets(container: InputContainer, stream: VideoStream) -> FrameIndex 
     stamps: list[int] = []
     keys: list[int] = []
     read, count, duration = 0.0, 0, 0
-    for packet in whole_packets(container):
-        if packet.pts is not None:
+    for packet in packets_of(container):
+        if packet.pts is not None and not packet.is_corrupt:
             read = max(read, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream_index != stream.index:
+        if packet.stream_index != stream.index or packet.is_corrupt:
             continue
         count += 1
         if packet.pts is None:
@@ -101,9 +102,16 @@ def index_by_decoding(container: InputContainer, stream: VideoStream, path: Path
         ClipError: not one frame decodes.
     """
     stamps: list[int | None] = []
-    damage = ""
+    damage, broken = "", 0
+
+    def counted() -> Iterator[Packet[Stream]]:
+        nonlocal broken
+        for packet in packets_of(container, stream):
+            broken += packet.is_corrupt
+            yield packet
+
     try:
-        for frame in decoded(whole_packets(container, stream), stream, path):
+        for frame in decoded(counted(), stream, path):
             stamps.append(frame.pts if frame.pts is not None else frame.dts)
     except ClipError as error:
         if not stamps:
@@ -116,8 +124,10 @@ def index_by_decoding(container: InputContainer, stream: VideoStream, path: Path
         ticks = _frame_ticks(stream)
         pts = np.round((pts[0] if len(pts) else 0) + ticks * np.arange(len(stamps))).astype(np.int64)
     times, end = _seconds(pts, stream, 0)
-    none = np.array([], np.int64)
-    return FrameIndex(None, times, end, none, damage or _cut_short(path, container, stream, len(stamps)))
+    damage = damage or _cut_short(path, container, stream, len(stamps))
+    if broken and not damage:
+        damage = f"damaged: {broken} packets are broken; {len(stamps)} frames can be read"
+    return FrameIndex(None, times, end, np.array([], np.int64), damage)
 
 
 def _is_shown(packet: Packet[Stream], stream: VideoStream) -> bool:

@@ -94,8 +94,8 @@ class Stack:
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
         """Copies of the frames at strictly ascending indices, uint8 RGB [H, W, 3]."""
         for index in ascending(indices, len(self._array), self.path):
-            frame = self._array[index]
-            yield np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else np.array(frame, order="C")
+            frame = np.array(self._array[index], order="C")
+            yield np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame
 
     def close(self) -> None:
         """Nothing to do: the file's pages go with the object."""

@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from egotools.containers import decoded, only, open_container, reason, whole_packets
+from egotools.containers import decoded, only, open_container, packets_of, reason
 from egotools.errors import ClipError
 from egotools.frame_index import FrameIndex, index_by_decoding, index_packets
 from egotools.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
@@ -151,7 +151,7 @@ class Video:
         self._frame_there: VideoFrame | None = None
 
     def _decode_on(self, leading: int | None) -> None:
-        packets = whole_packets(self._container, self._stream)
+        packets = packets_of(self._container, self._stream)
         self._decoding = decoded(packets, self._stream, self.path, leading=leading)
 
     def _begin_anew(self) -> None:
@@ -265,9 +265,7 @@ def _turn(frame: VideoFrame) -> Turn:
 
 
 def _upright(pixels: Frame, turn: Turn) -> Frame:
-    if turn == Turn():
-        return pixels
     if turn.swap:
         pixels = pixels.transpose(1, 0, 2)
     pixels = pixels[:: -1 if turn.up_down else 1, :: -1 if turn.left_right else 1]
-    return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(pixels)  # FFmpeg pads the rows of odd sizes

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+
+from egotools.video import Video
 
 BITS = 8
 CELL = 16  # pixels: large enough to survive any codec
@@ -29,6 +31,28 @@ def number_of(frame: np.ndarray) -> int:
     return int(sum(1 << bit for bit, value in enumerate(cells.mean(axis=(1, 3)).ravel()) if value > 125))
 
 
+def numbers(video: Video, indices: Iterable[int]) -> list[int]:
+    """The numbers that the frames at these indices show."""
+    return [number_of(frame) for frame in video.frames(list(indices))]
+
+
+def cut(path: Path, part: float) -> Path:
+    """A copy of a file that ends early, as after a lost connection."""
+    data = path.read_bytes()
+    target = path.with_name(f"cut-{path.name}")
+    target.write_bytes(data[: int(part * len(data))])
+    return target
+
+
+def noisy(frames: int, height: int = 64, width: int = 128) -> list[np.ndarray]:
+    """Numbered frames with noise below, which makes files of some size."""
+    rng = np.random.default_rng(0)
+    images = [numbered(number, height, width) for number in range(frames)]
+    for image in images:
+        image[2 * CELL :] = rng.integers(0, 255, (height - 2 * CELL, width, 3))
+    return images
+
+
 def write_video(
     path: Path,
     frames: int | Sequence[np.ndarray] = 60,
@@ -42,6 +66,7 @@ def write_video(
     format: str | None = None,
     container_options: dict[str, str] | None = None,
     matrix: Sequence[int] | None = None,
+    title: str = "",
 ) -> Path:
     """A video of numbered frames, or of the given ones.
 
@@ -57,6 +82,7 @@ def write_video(
         format: the container's name.
         container_options: of the muxer.
         matrix: the display matrix, nine integers.
+        title: text among the metadata.
     """
     images = [numbered(index, *size) for index in range(frames)] if isinstance(frames, int) else frames
     ticks = ticks or range(len(images))
@@ -65,6 +91,8 @@ def write_video(
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = pixels
         stream.codec_context.time_base = Fraction(1, rate)
+        if title:
+            container.metadata["title"] = title
         if matrix is not None:
             stream.set_display_matrix(matrix)
         for image, tick in zip(images, ticks, strict=True):
