@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from . import display, options
 
-from egotools.cli import display, options
-from egotools.failures import failures_path
+from egotools.engine.failures import failures_path
 
 if TYPE_CHECKING:
-    from egotools.extraction import Extraction, Wanted
+    from egotools.engine.request import Extraction, Wanted
 
 
 class Extractors(click.Group):
@@ -81,7 +81,7 @@ def extract(**common: Any) -> None:
 @extract.result_callback()
 def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
     """What happens once all extractors of the line are parsed."""
-    from egotools.extraction import Resources, Wanted
+    from egotools.engine.request import Resources, Wanted
     from egotools.manifests import read_manifest
 
     for name in ("manifest", "out"):
@@ -107,7 +107,7 @@ def _refuse_equal_names(wanted: Sequence[Wanted]) -> None:
 
 
 def _dry_run(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, common: dict[str, Any]) -> None:
-    from egotools.estimate import estimate
+    from egotools.engine.estimate import estimate
 
     found = estimate(clips, wanted, resources=resources, dtype=common["dtype"])
     if common["as_json"]:
@@ -123,8 +123,8 @@ def _dry_run(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, com
 
 
 def _extract(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, common: dict[str, Any]) -> None:
+    from egotools.engine.recipes import manifest_origin
     from egotools.extract import extract as run_engine
-    from egotools.recipes import manifest_origin
 
     with display.Bar("extracting", len(clips), "rows") as bar:
         result = run_engine(

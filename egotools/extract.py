@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from egotools.batching import Batcher
-from egotools.collecting import Collector
+from egotools.engine.batching import Batcher
+from egotools.engine.collecting import Collector
+from egotools.engine.failures import write_failures
+from egotools.engine.readers import Readers, Task
+from egotools.engine.reading import Failure, Piece
+from egotools.engine.recipes import recipe_of
+from egotools.engine.request import Extraction, Resources, Wanted
+from egotools.engine.trial import judge
+from egotools.engine.writing import Writing
 from egotools.errors import EgotoolsError
-from egotools.extraction import Extraction, Resources, Wanted
-from egotools.failures import write_failures
 from egotools.forward import Precision, keep_freed_memory, runnable
-from egotools.readers import Readers, Task
-from egotools.reading import Failure, Piece
-from egotools.recipes import recipe_of
-from egotools.trial import judge
 from egotools.types import Clip
-from egotools.writing import Writing
 
 Progress = Callable[[float, int], None]  # clips done, those under way as fractions, and rows done
 

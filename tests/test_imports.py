@@ -23,8 +23,7 @@ LAYERS = {
     "maths": "nn losses metrics pixels augment",
     "files": "video audio containers frame_index stills manifests folders partition check stores weights",
     "features": "extractors datasets tables runs fit plots",
-    "work": "methods evaluate extract rebuild derive predict "
-    "batching collecting extraction failures forward readers reading recipes trial writing",
+    "work": "methods evaluate extract engine forward rebuild derive predict",
 }
 BELOW = {
     "words": (),

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from egotools.engine.reading import Piece, windows_of
 from egotools.errors import ExtractorError
 from egotools.forward import Run
-from egotools.reading import Piece, windows_of
 
 Part = tuple[Piece, int, int]  # windows first..last of a piece
 

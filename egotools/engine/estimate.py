@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from egotools.audio import open_sound
+from egotools.engine.reading import Piece, Reader
+from egotools.engine.recipes import recipe_of
+from egotools.engine.request import Resources, Wanted
+from egotools.engine.trial import sample_windows, spread
 from egotools.errors import ClipError
-from egotools.extraction import Resources, Wanted
 from egotools.forward import Precision, runnable
-from egotools.reading import Piece, Reader
-from egotools.recipes import recipe_of
 from egotools.stores import check_same_recipe, open_store
-from egotools.trial import sample_windows, spread
 from egotools.types import Clip
 from egotools.video import open_frames
 
@@ -81,11 +81,9 @@ def estimate(clips: Sequence[Clip], wanted: Sequence[Wanted], *, resources: Reso
         size = rows * (width * np.dtype(dtype).itemsize + 16)
         works[each.cache] = CacheWork(len(missing), len(clips) - len(missing), rows, width, size, seconds)
     reading = _reading_seconds(list(to_read.values()), wanted, batch_size)
-    if device.type == "cpu":  # the stages share the cores
-        total = computing + reading / (os.cpu_count() or 1)
-    else:
-        total = max(computing, reading / workers)
-    return Work(works, total, len(unreadable), len(opened))
+    share_cores = device.type == "cpu"
+    seconds = computing + reading / (os.cpu_count() or 1) if share_cores else max(computing, reading / workers)
+    return Work(works, seconds, len(unreadable), len(opened))
 
 
 def _missing(each: Wanted, clips: Sequence[Clip], precision: str, dtype: str) -> list[Clip]:

@@ -16,8 +16,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from egotools.engine.reading import Failure, Piece, Reader
 from egotools.errors import ExtractorError
-from egotools.reading import Failure, Piece, Reader
 from egotools.types import Clip, Extractor
 
 ATTEMPTS = 2
@@ -69,7 +69,7 @@ class Readers:
         self._setup = (list(sources), list(extractors), piece_rows)
         self._jobs = deque(_jobs(tasks, count))
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["egotools.reading", "egotools.pixels"])
+        self._context.set_forkserver_preload(["egotools.engine.reading", "egotools.pixels"])
         self._workers = [self._start() for _ in range(min(count, len(self._jobs)))]
 
     def messages(self) -> Iterator[Piece | Failure]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from egotools.extraction import Extraction, Wanted
-from egotools.readers import Task
-from egotools.reading import Failure, Piece
+from egotools.engine.readers import Task
+from egotools.engine.reading import Failure, Piece
+from egotools.engine.request import Extraction, Wanted
+from egotools.engine.writing import Writing
 from egotools.stores import Source
 from egotools.types import Clip, Rows
-from egotools.writing import Writing
 
 Array = np.ndarray[Any, Any]
 
@@ -56,7 +56,7 @@ class Collector:
                 self._parts[task.number, position] = _Part()
 
     def is_open(self, piece: Piece) -> bool:
-        """Whether rows of this piece are still of use: not of a clip that has failed, nor of an attempt that crashed."""
+        """Whether rows of this piece are still of use: its clip has not failed, its attempt has not crashed."""
         part = self._parts.get((piece.clip, piece.extractor))
         return part is not None and piece.attempt >= part.attempt
 

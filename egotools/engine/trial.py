@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from egotools.extraction import Wanted
+from egotools.engine.readers import Readers, Task
+from egotools.engine.reading import Piece, windows_of
+from egotools.engine.request import Wanted
 from egotools.forward import GATE_ROWS, Agreement, Run, judge_precision
-from egotools.readers import Readers, Task
-from egotools.reading import Piece, windows_of
 from egotools.types import (
     AudioExtractor,
     AudioInfo,

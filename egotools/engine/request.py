@@ -1,4 +1,4 @@
-"""What goes into an extraction and what comes out of it, as values."""
+"""What is asked of an extraction, and what it says in the end: values."""
 
 from __future__ import annotations
 

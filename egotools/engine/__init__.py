@@ -1,0 +1,1 @@
+"""The parts of the extraction engine: reading workers, batches, collecting, writing; `egotools.extract` runs them."""
