@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import string
+from importlib.resources import files as files_of_package
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,11 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ManifestError, match=r"m\.csv: cannot be written"):
         write_manifest(tmp_path / "file/m.csv", [Clip("a", Path())])
+
+
+def test_the_example_that_is_installed_shows_every_kind_of_column():
+    path = Path(str(files_of_package("egotools.metas") / "example.csv"))
+    clips = read_manifest(path)
+    assert clips[1].labels == {"recording": "kitchen", "view": "head", "action": "wash, dry hands"}
+    assert [clip.fps for clip in clips] == [None, None, None, 25.0]
+    assert clips[3].path == path.parent.resolve() / "frames/walk"
