@@ -27,7 +27,7 @@ from egotools.engine.trial import judge
 from egotools.engine.writing import Writing
 from egotools.errors import EgotoolsError
 from egotools.forward import Precision, keep_freed_memory, runnable
-from egotools.types import Clip
+from egotools.types import Clip, ClipExtractor
 
 Progress = Callable[[float, int], None]  # clips done, those under way as fractions, and rows done
 
@@ -152,15 +152,15 @@ class _Engine:
         needed = sorted({position for task in tasks for position in task.wanted})
         batchers = {}
         for position in needed:
-            each = self.wanted[position]
-            if getattr(each.extractor, "place", None) != "device":
+            each, extractor = self.wanted[position], self.wanted[position].extractor
+            if isinstance(extractor, ClipExtractor) or extractor.place != "device":
                 continue
-            run = runnable(each.extractor.network(), device, precision)  # type: ignore[union-attr, arg-type]
+            run = runnable(extractor.network(), device, precision)
             if precision != "float32":
-                exact = runnable(each.extractor.network(), device, "float32")  # type: ignore[union-attr, arg-type]
+                exact = runnable(extractor.network(), device, "float32")
                 clips = [task.clip for task in tasks if position in task.wanted]
-                found = judge(each, clips, exact, run, batch_size)
-                self.result.agreement[each.cache] = found
+                if found := judge(each, clips, exact, run, batch_size):
+                    self.result.agreement[each.cache] = found
             batchers[position] = Batcher(each.found.name, run, batch_size)
         return batchers
 

@@ -51,17 +51,29 @@ def has_fast_bf16(device: torch.device) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # torch 2.6, which has no public question
 
 
-def runnable(network: nn.Module, device: torch.device, precision: Precision) -> Run:
+def runnable(network: Run, device: torch.device, precision: Precision) -> Run:
     """The fastest callable that computes `network`, from a batch as prepared to float32 [B, D] on `device`.
 
-    Changes the network: frozen, batch-norm folded into convolutions, channels last, in the wanted precision.
+    Changes a torch module: frozen, batch-norm folded into convolutions, channels last, in the wanted precision. A plain
+    function is called as it is.
 
     Raises:
         EgotoolsError: bf16 on a device that would only emulate it.
     """
     if precision == "bf16" and not has_fast_bf16(device):
         raise EgotoolsError(f"--precision bf16: the {device.type} here computes no bf16; leave it at float32")
-    network = network.eval().requires_grad_(False)
+    if isinstance(network, nn.Module):
+        _adapt(network, device, precision)
+
+    def run(batch: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return network(batch.to(device, non_blocking=True)).float()
+
+    return run
+
+
+def _adapt(network: nn.Module, device: torch.device, precision: Precision) -> None:
+    network.eval().requires_grad_(False)
     fold_batch_norms(network)
     if device.type == "cpu" and precision == "float32":
         run_framewise(network)
@@ -78,13 +90,6 @@ def runnable(network: nn.Module, device: torch.device, precision: Precision) -> 
             module.to(memory_format=last)  # type: ignore[call-overload]
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = not is_3d  # one shape a run; trying out 3D kernels takes longer than it saves
-
-    def run(batch: Tensor) -> Tensor:
-        with torch.inference_mode():
-            features: Tensor = network(batch.to(device, non_blocking=True))
-            return features.float()
-
-    return run
 
 
 def fold_batch_norms(network: nn.Module) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +62,9 @@ class Rows:
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.times.shape != (len(self.values), 2):
-            raise ValueError(f"rows need values [T, D] and times [T, 2], not {self.values.shape} and {self.times.shape}")
+            raise ValueError(
+                f"rows need values [T, D] and times [T, 2], not {self.values.shape} and {self.times.shape}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,7 @@ class VideoInfo:
     @property
     def fps(self) -> float:
         """Mean frame rate, Hz."""
-        return len(self.times) / (self.end - self.times[0])
+        return len(self.times) / float(self.end - self.times[0])
 
     def at(self, seconds: npt.ArrayLike) -> IntArray:
         """Indices of the frames shown at the given times, of the same shape; times outside take the nearest frame."""
@@ -105,7 +107,7 @@ class AudioInfo:
 
 @dataclass(frozen=True, eq=False)
 class FrameWindows:
-    """One window of frames a row: `frames` [T, L] int64 indices, `times` [T, 2] float64 seconds that a row stands for."""
+    """One window of frames a row: indices `frames` [T, L] int64, and `times` [T, 2] float64 that a row stands for."""
 
     frames: IntArray
     times: npt.NDArray[np.float64]
@@ -130,10 +132,13 @@ class SampleWindows:
     times: npt.NDArray[np.float64]
 
 
+@runtime_checkable
 class FrameExtractor(Protocol):
     """Features of frames. A frozen dataclass: its fields are its options; the constructor does no work."""
 
-    place: Literal["device", "worker"]  # where network() runs: with the models, or in the reading worker (NumPy)
+    @property
+    def place(self) -> Literal["device", "worker"]:
+        """Where network() runs: with the other models on the device, or in the reading worker (NumPy, OpenCV)."""
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
         """The frames of each row."""
@@ -148,10 +153,13 @@ class FrameExtractor(Protocol):
         """
 
 
+@runtime_checkable
 class AudioExtractor(Protocol):
     """Features of sound; as `FrameExtractor`, with windows of samples and float32 waveforms [B, L]."""
 
-    place: Literal["device", "worker"]
+    @property
+    def place(self) -> Literal["device", "worker"]:
+        """Where network() runs."""
 
     def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
         """The samples of each row."""
@@ -160,6 +168,7 @@ class AudioExtractor(Protocol):
         """[B, L] float32 waveforms, mono, in [-1, 1], to float32 [B, D]."""
 
 
+@runtime_checkable
 class ClipExtractor(Protocol):
     """Features that need the file whole. Runs in a worker."""
 

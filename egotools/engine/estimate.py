@@ -20,7 +20,7 @@ from egotools.engine.trial import sample_windows, spread
 from egotools.errors import ClipError
 from egotools.forward import Precision, runnable
 from egotools.stores import check_same_recipe, open_store
-from egotools.types import Clip
+from egotools.types import AudioExtractor, Clip, ClipExtractor
 from egotools.video import open_frames
 
 MOST_OPENED = 200  # clips; more are judged by these
@@ -99,13 +99,13 @@ def _rows(each: Wanted, clip: Clip) -> int | None:
     """Rows of a clip, None where it cannot be read."""
     extractor = each.extractor
     try:
-        if hasattr(extractor, "sound_windows"):
+        if isinstance(extractor, AudioExtractor):
             sound = open_sound(clip.path)
             try:
                 return len(extractor.sound_windows(sound.info, clip).starts)
             finally:
                 sound.close()
-        if not hasattr(extractor, "windows"):
+        if isinstance(extractor, ClipExtractor):
             return len(extractor.rows(clip).values)
         video = open_frames(clip.path, clip.fps)
         try:
@@ -120,7 +120,7 @@ def _timed(
     each: Wanted, clips: Sequence[Clip], device: torch.device, precision: Precision, batch_size: int
 ) -> tuple[int, float]:
     """Width of a row, and seconds of computing it."""
-    if not clips or not hasattr(each.extractor, "network"):
+    if not clips or isinstance(each.extractor, ClipExtractor):
         return 0, 0.0
     windows = sample_windows(each, clips, most_clips=TIMED_CLIPS, each=batch_size)
     if windows is None:
@@ -128,7 +128,7 @@ def _timed(
     windows = windows[:batch_size]
     if each.extractor.place == "worker":
         return np.asarray(each.extractor.network()(windows)).shape[1], 0.0  # its time is part of reading
-    run = runnable(each.extractor.network(), device, precision)  # type: ignore[arg-type]
+    run = runnable(each.extractor.network(), device, precision)
     batch = torch.from_numpy(windows)
     width = run(batch).cpu().shape[1]
     best = float("inf")

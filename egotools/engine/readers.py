@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -40,7 +40,7 @@ class _Begun:
 
 @dataclass(frozen=True)
 class _Done:
-    seconds: Counter[str]
+    seconds: Mapping[str, float]
 
 
 @dataclass(eq=False)
@@ -64,7 +64,7 @@ class Readers:
         sources: Sequence[Path] = (),
     ) -> None:
         """`sources` are Python files of users that define extractors: imported by a worker before it unpickles them."""
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._is_stopped = False
         self._setup = (list(sources), list(extractors), piece_rows)
         self._jobs = deque(_jobs(tasks, count))
@@ -94,7 +94,8 @@ class Readers:
                     worker.current = worker.tasks.pop(0)
                 elif isinstance(message, _Done):
                     worker.current = None
-                    self.seconds += message.seconds
+                    for stage, seconds in message.seconds.items():
+                        self.seconds[stage] += seconds
                     if not worker.tasks:
                         self._give(worker)
                 else:
@@ -194,7 +195,7 @@ def _work(connection: Connection[Any, Any]) -> None:
                 connection.send(_Begun(task.number))
                 for message in reader.read(task.clip, task.wanted, task.number, task.attempt):
                     connection.send(message)
-                connection.send(_Done(reader.seconds))
-                reader.seconds = Counter()
+                connection.send(_Done(dict(reader.seconds)))
+                reader.seconds.clear()
     except (BrokenPipeError, ConnectionResetError, EOFError):
         return  # the engine is gone

@@ -7,7 +7,7 @@ come sorted by file and start.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,6 @@ from egotools.video import Frames, open_frames
 Array = np.ndarray[Any, Any]
 
 PIECE_BYTES = 4 << 20
-SILENCE = "no audio stream"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +65,7 @@ class Reader:
     def __init__(self, extractors: Sequence[Extractor], piece_rows: int) -> None:
         self.extractors = extractors
         self.piece_rows = piece_rows
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._video: Frames | None = None
         self._opened: tuple[object, float | None] | None = None
         self._networks: dict[int, Callable[[Array], Array]] = {}
@@ -76,9 +75,9 @@ class Reader:
         frame_extractors: list[int] = []
         for position in wanted:
             extractor = self.extractors[position]
-            if hasattr(extractor, "rows"):
+            if isinstance(extractor, ClipExtractor):
                 parts = self._whole(clip, extractor)
-            elif hasattr(extractor, "sound_windows"):
+            elif isinstance(extractor, AudioExtractor):
                 parts = self._sound(clip, extractor)
             else:
                 frame_extractors.append(position)
@@ -169,13 +168,14 @@ class Reader:
 
     def _windows(self, position: int, video: VideoInfo, clip: Clip, number: int, attempt: int) -> _Windows:
         extractor = self.extractors[position]
-        windows = extractor.windows(video, clip)  # type: ignore[union-attr]  # the other two kinds are read elsewhere
+        assert isinstance(extractor, FrameExtractor), "the other two kinds are read elsewhere"
+        windows = extractor.windows(video, clip)
         if windows.frames.size and not 0 <= windows.frames.min() <= windows.frames.max() < len(video):
             raise ClipError(
                 f"{clip.path}: the extractor asks for frames {windows.frames.min()} to {windows.frames.max()}, "
                 f"there are {len(video)}"
             )
-        return _Windows(extractor, windows, self._rows_of, (number, attempt, position))  # type: ignore[arg-type]
+        return _Windows(extractor, windows, self._rows_of, (number, attempt, position))
 
     def _rows_of(self, window_bytes: int) -> int:
         """How many windows of that size go into one piece."""
@@ -184,10 +184,10 @@ class Reader:
     def _computed(self, piece: Piece) -> Piece:
         """The piece with its rows, if its extractor's network runs here."""
         extractor = self.extractors[piece.extractor]
-        if piece.is_computed or getattr(extractor, "place", None) != "worker" or not len(piece.rows):
+        if piece.is_computed or isinstance(extractor, ClipExtractor) or extractor.place != "worker":
             return piece
         if piece.extractor not in self._networks:
-            self._networks[piece.extractor] = extractor.network()  # type: ignore[union-attr]
+            self._networks[piece.extractor] = extractor.network()
         before = time.process_time()
         values = self._networks[piece.extractor](windows_of(piece))
         self.seconds["preparing"] += time.process_time() - before

@@ -12,7 +12,7 @@ from typing import Any
 from egotools.config import file_digest, options_of
 from egotools.extractors import Found, source_digest
 from egotools.stores import Recipe
-from egotools.types import Extractor
+from egotools.types import ClipExtractor, Extractor
 
 LIBRARIES = ("egotools", "torch", "torchvision", "timm", "av", "numpy")
 
@@ -30,7 +30,7 @@ def recipe_of(
         "extractor": found.fixed.get("model", found.name if found.source is None else found.cache_name),
         "version": getattr(extractor, "version", 1),
         "options": options,
-        "precision": precision if getattr(extractor, "place", None) == "device" else "float32",
+        "precision": "float32" if isinstance(extractor, ClipExtractor) or extractor.place == "worker" else precision,
         "dtype": dtype,
     }
     if hasattr(extractor, "weights_digest"):

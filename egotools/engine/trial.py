@@ -81,9 +81,10 @@ def spread(total: int, count: int) -> Array:
 
 def few(extractor: Extractor, count: int) -> Extractor:
     """The extractor with at most `count` windows a clip."""
-    if hasattr(extractor, "sound_windows"):
+    if isinstance(extractor, AudioExtractor):
         return FewSounds(extractor, count)
-    return FewFrames(extractor, count)  # type: ignore[arg-type]  # what reads files whole has no network on a device
+    assert isinstance(extractor, FrameExtractor), "what reads files whole has no network"
+    return FewFrames(extractor, count)
 
 
 def sample_windows(wanted: Wanted, clips: Sequence[Clip], *, most_clips: int = 16, each: int = 2) -> Array | None:
