@@ -19,6 +19,7 @@ it has now, as long as it stays contiguous.
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py  # type: ignore[import-untyped]
+import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -55,6 +56,27 @@ class _Index:
     times: npt.NDArray[np.float64]
 
 
+class _MappedFile(io.RawIOBase):
+    """A memory map as a file that HDF5 can read."""
+
+    def __init__(self, mapped: mmap.mmap) -> None:
+        self._map = mapped
+        self._at = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._map)}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:  # Any: whatever holds bytes
+        piece = self._map[self._at : self._at + len(buffer)]
+        buffer[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+
 class HDF5Store:
     """A sealed cache. Holds no HDF5 handle: it may be used from several threads, after a fork, and pickled.
 
@@ -68,7 +90,6 @@ class HDF5Store:
             raise StoreError(f"{path}: not sealed yet; the pass that makes it goes on when its line is run again")
         check_is_file(path)
         with path.open("rb") as file:
-            self._status = os.fstat(file.fileno())
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         with self._file() as file:
             header = read_header(path, file.attrs.get("recipe", ""))
@@ -81,10 +102,9 @@ class HDF5Store:
 
     @contextmanager
     def _file(self) -> Iterator[Any]:  # Any: h5py has no types
-        if not os.path.samestat(self._status, os.stat(self.path)):
-            raise StoreError(f"{self.path}: was replaced while it was open; open it again")
+        """The file as HDF5 sees it, read through the map: it is the one that was opened, whatever has its name now."""
         try:
-            with h5py.File(self.path, "r", locking=False) as file:  # nobody ever writes a sealed cache
+            with h5py.File(_MappedFile(self._map), "r") as file:
                 yield file
         except (OSError, KeyError, RuntimeError) as error:
             reason = "cut short" if "truncated" in str(error) else "not a cache, or damaged"

@@ -99,10 +99,8 @@ def describe_clip(store: Store, id: str) -> dict[str, Any]:
     rows = store[id]
     values = rows.values.astype(np.float64)
     finite = values[np.isfinite(values)]
-    statistics = {
-        name: float(function(finite)) if finite.size else None
-        for name, function in {"mean": np.mean, "deviation": np.std, "smallest": np.min, "largest": np.max}.items()
-    }
+    values_of = {"mean": finite.mean, "deviation": finite.std, "smallest": finite.min, "largest": finite.max}
+    statistics = {name: float(value()) if finite.size else None for name, value in values_of.items()}
     return {
         "id": id,
         **{f"source {name}": value for name, value in store.source(id).__dict__.items()},
