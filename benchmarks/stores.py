@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,13 +76,13 @@ def measure(folder: Path, rows: int, repeats: int) -> dict[str, dict[str, float]
     mixed = [str(name) for name in np.random.default_rng(1).permutation(ids)]
     results: dict[str, dict[str, float]] = {}
     for way, order in (("sequential clips", ids), ("random clips", mixed)):
-        tasks: dict[str, Callable[[], object]] = {"memmap": lambda order=order: clips_of_raw(raw, order)}
+        tasks: dict[str, Callable[[], object]] = {"memmap": partial(clips_of_raw, raw, order)}
         for suffix, store in stores.items():
-            tasks[suffix] = lambda store=store, order=order: clips_of(store, order)
+            tasks[suffix] = partial(clips_of, store, order)
         results[way] = _ratios(medians(tasks, repeats))
-    tasks = {"memmap": lambda: np.array(raw)}
+    tasks = {"memmap": partial(np.array, raw)}
     for suffix, store in stores.items():
-        tasks[suffix] = lambda store=store: read_rows(store, ids)
+        tasks[suffix] = partial(read_rows, store, ids)
     seconds = medians(tasks, repeats)
     results["whole table"] = _ratios(seconds)
     results["whole table, CPU seconds"] = seconds

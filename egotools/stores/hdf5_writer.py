@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import zlib
 from collections.abc import Sequence
@@ -124,19 +126,46 @@ def publish_hdf5(
     header = header_of(recipe, dtype, width, clips=len(clips), rows=int(counts.sum()))
     aside = path.with_name(f".{path.name}.new")
     try:
-        with h5py.File(aside, "w", alignment_threshold=4096, alignment_interval=ALIGNMENT, locking=False) as file:
-            file.attrs["recipe"] = to_json(header, indent=None)
-            _write_clips(file, clips, counts, (dtype, width), progress)
-        with aside.open("rb") as written:
+        with _PatientFile(aside, "w+") as written:
+            with h5py.File(written, "w", alignment_threshold=4096, alignment_interval=ALIGNMENT) as file:
+                file.attrs["recipe"] = to_json(header, indent=None)
+                _write_clips(file, clips, counts, (dtype, width), written.checked(progress))
+            written.checked(silent)(len(clips), len(clips))
             os.fsync(written.fileno())
         os.replace(aside, path)
         sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
+    except OSError as error:
+        what = "disk full" if error.errno == errno.ENOSPC else "cannot be written"
         raise StoreError(
-            f"{path}: cannot be written: {error}; what was committed is kept; run the same line again"
+            f"{path}: {what}: {error}; what was committed is kept; free space and run the same line again"
         ) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+class _PatientFile(io.FileIO):
+    """A file that keeps its first error to itself until it is asked: HDF5 crashes when a write fails under it."""
+
+    _error: OSError | None = None
+
+    def write(self, data: Any) -> int:  # Any: whatever holds bytes
+        rest = memoryview(data).cast("B")
+        try:
+            while len(rest) and self._error is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self._error = error
+        return len(data)
+
+    def checked(self, progress: Progress) -> Progress:
+        """`progress` that raises the error, if there was one."""
+
+        def check(done: int, total: int) -> None:
+            if self._error is not None:
+                raise self._error
+            progress(done, total)
+
+        return check
 
 
 def _write_clips(

@@ -9,6 +9,8 @@ reserves 4 TiB of 128.)
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -23,7 +25,10 @@ from egotools.errors import StoreError
 LARGEST_MAP = 1 << 42  # bytes of address space, not of disk: growing later, beside readers, crashes them
 SMALLEST_MAP = 1 << 24
 MAGIC = (0xBEEFC0DE).to_bytes(4, "little")  # of LMDB, after the first page's header
+LITTLE = 64 << 20  # bytes free, less than a commit may need
+
 READERS = 1024  # transactions at a time, all processes together
+LOCK_BYTES = 65664  # of LMDB's lock file, for as many readers
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +99,8 @@ def _opened(path: Path) -> lmdb.Environment:
     size = LARGEST_MAP
     readonly = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
     lock = True
+    if not readonly:
+        _reserve_lock_file(path)
     while True:
         try:
             return lmdb.open(
@@ -114,6 +121,21 @@ def _opened(path: Path) -> lmdb.Environment:
                 lock = False  # a cache on a medium that nobody can write
             else:
                 raise
+
+
+def _reserve_lock_file(path: Path) -> None:
+    """Gives LMDB's lock file its room on the disk: LMDB maps it, and on a full disk the process would be killed."""
+    lock_file = path.with_name(path.name + "-lock")
+    if lock_file.exists() or sys.platform != "linux":
+        return
+    file = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        os.posix_fallocate(file, 0, LOCK_BYTES)
+    except OSError:
+        lock_file.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(file)
 
 
 def _halved(path: Path, size: int) -> int:
@@ -156,7 +178,9 @@ def explained(path: Path) -> Iterator[None]:
     except lmdb.ReadersFullError as error:
         raise StoreError(f"{path}: more than {READERS} readers at a time") from error
     except (lmdb.Error, OSError) as error:
-        if isinstance(error, lmdb.DiskError) or "No space left" in str(error):
+        # LMDB calls a write that was cut short by a full disk an "Input/output error".
+        is_full = "Input/output" in str(error) and shutil.disk_usage(path.parent).free < LITTLE
+        if is_full or isinstance(error, lmdb.DiskError) or "No space left" in str(error):
             raise StoreError(
                 f"{path}: disk full: {error}; what was committed is kept; free space and run the same line again"
             ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -99,8 +99,18 @@ def describe_clip(store: Store, id: str) -> dict[str, Any]:
     rows = store[id]
     values = rows.values.astype(np.float64)
     finite = values[np.isfinite(values)]
-    values_of = {"mean": finite.mean, "deviation": finite.std, "smallest": finite.min, "largest": finite.max}
-    statistics = {name: float(value()) if finite.size else None for name, value in values_of.items()}
+    numbers: dict[str, Callable[[], Any]] = {
+        "mean": finite.mean,
+        "deviation": finite.std,
+        "smallest": finite.min,
+        "largest": finite.max,
+    }
+        "mean": finite.mean,
+        "deviation": finite.std,
+        "smallest": finite.min,
+        "largest": finite.max,
+    }
+    statistics = {name: float(value()) if finite.size else None for name, value in numbers.items()}
     return {
         "id": id,
         **{f"source {name}": value for name, value in store.source(id).__dict__.items()},

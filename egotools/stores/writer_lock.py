@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -35,8 +36,9 @@ class WriterLock:
                 self._file = os.fdopen(file, "r+b", buffering=0)  # closes itself if its writer is forgotten
             else:  # its last holder removed it between our two lines
                 os.close(file)
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()}\n".encode())
+        with contextlib.suppress(OSError):  # on a full disk nobody learns our name, but the lock holds
+            self._file.truncate(0)
+            self._file.write(f"process {os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Lets another writer in."""
