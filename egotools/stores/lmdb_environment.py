@@ -26,7 +26,6 @@ LARGEST_MAP = 1 << 42  # bytes of address space, not of disk: growing later, bes
 SMALLEST_MAP = 1 << 24
 MAGIC = (0xBEEFC0DE).to_bytes(4, "little")  # of LMDB, after the first page's header
 LITTLE = 64 << 20  # bytes free, less than a commit may need
-
 READERS = 1024  # transactions at a time, all processes together
 LOCK_BYTES = 65664  # of LMDB's lock file, for as many readers
 

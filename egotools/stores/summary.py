@@ -105,11 +105,6 @@ def describe_clip(store: Store, id: str) -> dict[str, Any]:
         "smallest": finite.min,
         "largest": finite.max,
     }
-        "mean": finite.mean,
-        "deviation": finite.std,
-        "smallest": finite.min,
-        "largest": finite.max,
-    }
     statistics = {name: float(value()) if finite.size else None for name, value in numbers.items()}
     return {
         "id": id,
