@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def publish_hdf5(
         with _PatientFile(aside, "w+") as written:
             with h5py.File(written, "w", alignment_threshold=4096, alignment_interval=ALIGNMENT) as file:
                 file.attrs["recipe"] = to_json(header, indent=None)
-                _write_clips(file, clips, counts, (dtype, width), written.checked(progress))
+                _write_clips(file, clips, counts, (dtype or np.dtype("<f4"), width), written.checked(progress))
             written.checked(silent)(len(clips), len(clips))
             os.fsync(written.fileno())
         os.replace(aside, path)
@@ -146,14 +146,14 @@ def publish_hdf5(
 class _PatientFile(io.FileIO):
     """A file that keeps its first error to itself until it is asked: HDF5 crashes when a write fails under it."""
 
-    _error: OSError | None = None
+    _error: OSError | KeyboardInterrupt | None = None
 
     def write(self, data: Any) -> int:  # Any: whatever holds bytes
         rest = memoryview(data).cast("B")
         try:
             while len(rest) and self._error is None:
                 rest = rest[super().write(rest) :]
-        except OSError as error:
+        except (OSError, KeyboardInterrupt) as error:
             self._error = error
         return len(data)
 
@@ -172,45 +172,51 @@ def _write_clips(
     file: Any,  # h5py has no types
     clips: Sequence[tuple[str, Store]],
     counts: np.ndarray[Any, np.dtype[np.int64]],
-    shape: tuple[np.dtype[Any] | None, int],
+    shape: tuple[np.dtype[Any], int],
     progress: Progress,
 ) -> None:
     dtype, width = shape
-    times = file.create_dataset("times", (int(counts.sum()), 2), "<f8")
-    group = file.create_group("clips")
+    group, layout = file.create_group("clips"), _contiguous()
     offsets, checksums = np.zeros(len(clips), np.int64), np.zeros(len(clips), np.uint32)
-    first = 0
+    times = [np.empty((0, 2))]  # in memory: 16 bytes a row, where the row itself has thousands
     for position, (id_, store) in enumerate(clips):
-        count = int(counts[position])
-        dataset = _contiguous(group, str(position), (count, width), dtype or np.dtype("<f4"))
-        checksum, at = 0, 0
-        for piece in copied_pieces(store, id_, dtype):
-            dataset[at : at + len(piece.values)] = piece.values
-            checksum = zlib.crc32(np.ascontiguousarray(piece.values).data, checksum)
-            at += len(piece.values)
-        clip_times = np.ascontiguousarray(store.stored(id_).times)
-        times[first : first + count] = clip_times
-        first += count
-        offsets[position] = dataset.id.get_offset() or 0
+        space = h5py.h5s.create_simple((int(counts[position]), width))
+        kind = h5py.h5t.py_create(dtype)
+        dataset = h5py.h5d.create(group.id, str(position).encode(), kind, space, layout)
+        pieces = copied_pieces(store, id_, dtype)
+        checksum, clip_times = _write_rows(dataset, space, pieces)
+        times.append(clip_times)
+        offsets[position] = dataset.get_offset() or 0
         checksums[position] = zlib.crc32(clip_times.data, checksum)
         progress(position + 1, len(clips))
+    file.create_dataset("times", data=np.concatenate(times), dtype="<f8")
     index = file.create_group("index")
     index.create_dataset("rows", data=counts)
     index.create_dataset("offset", data=offsets)
     index.create_dataset("checksum", data=checksums)
-    text = h5py.string_dtype()
+    text, sources = h5py.string_dtype(), [store.source(id_).to_json() for id_, store in clips]
     index.create_dataset("id", data=[id_ for id_, _ in clips], shape=(len(clips),), dtype=text)
-    index.create_dataset(
-        "source", data=[store.source(id_).to_json() for id_, store in clips], shape=(len(clips),), dtype=text
-    )
+    index.create_dataset("source", data=sources, shape=(len(clips),), dtype=text)
 
 
-def _contiguous(group: Any, name: str, shape: tuple[int, int], dtype: np.dtype[Any]) -> Any:
-    """An empty dataset with a place in the file; through h5py's low level, three times as fast for small clips."""
+def _write_rows(dataset: Any, space: Any, pieces: Iterable[Rows]) -> tuple[int, np.ndarray[Any, np.dtype[np.float64]]]:
+    """Fills a dataset (of h5py's low level: a third of the time for small clips); CRC-32 of the rows, and the times."""
+    checksum, at, times = 0, 0, [np.empty((0, 2))]
+    for piece in pieces:
+        values = np.ascontiguousarray(piece.values)
+        space.select_hyperslab((at, 0), values.shape)
+        dataset.write(h5py.h5s.create_simple(values.shape), space, values)
+        checksum = zlib.crc32(values.data, checksum)
+        at += len(values)
+        times.append(piece.times)
+    return checksum, np.concatenate(times)
+
+
+def _contiguous() -> Any:
+    """Creates datasets with a fixed place in the file, so that they can be mapped."""
     create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     create.set_layout(h5py.h5d.CONTIGUOUS)
     create.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     create.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     create.set_obj_track_times(False)
-    space, kind = h5py.h5s.create_simple(shape), h5py.h5t.py_create(dtype)
-    return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, create))
+    return create
