@@ -127,14 +127,18 @@ def _extract(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, com
     from egotools.extract import extract as run_engine
 
     with display.Bar("extracting", len(clips), "rows") as bar:
-        result = run_engine(
-            clips,
-            wanted,
-            resources=resources,
-            dtype=common["dtype"],
-            origin=manifest_origin(common["manifest"]),
-            progress=bar.show,
-        )
+        try:
+            result = run_engine(
+                clips,
+                wanted,
+                resources=resources,
+                dtype=common["dtype"],
+                origin=manifest_origin(common["manifest"]),
+                progress=bar.show,
+            )
+        except KeyboardInterrupt:
+            display.note("finished clips are kept, and the same line goes on from there")
+            raise
     if common["as_json"]:
         display.show_json(_summary(result))
     else:

@@ -77,7 +77,7 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> click.Option:
     return click.Option([flag], type=kind, **shared)
 
 
-class Several(click.ParamType):
+class Several(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
     """Values separated by commas, as a tuple: `--k 1,5,20`."""
 
     def __init__(self, item: type) -> None:
