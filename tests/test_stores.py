@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from egotools.errors import RecipeError, StoreError
 from egotools.stores import Recipe, Source, Store, open_store, open_writer
-from egotools.stores.filesystems import network_filesystem
 from egotools.stores.store import read_rows
 from egotools.stores.summary import open_any
 from egotools.types import Rows
@@ -404,14 +403,3 @@ def test_a_killed_writer_loses_nothing_that_was_committed(path: Path, rng: np.ra
     for name in resumed:
         assert_same(resumed[name], open_store(whole)[name])
     assert not [p.name for p in path.parent.iterdir() if ".part" in p.name or p.name.endswith(".new")]
-
-
-def test_network_file_systems_are_recognized_by_the_nearest_mount(tmp_path: Path) -> None:
-    mounts = tmp_path / "mounts"
-    mounts.write_text(
-        "/dev/sda / ext4 rw 0 0\nhost:/x /my\\040disk nfs4 rw 0 0\n/dev/sdb /my\\040disk/local xfs rw 0 0\n"
-    )
-    assert network_filesystem(Path("/my disk/caches/a.lmdb"), mounts) == "nfs4"
-    assert network_filesystem(Path("/my disk/local/a.lmdb"), mounts) is None
-    assert network_filesystem(Path("/my disks/a.lmdb"), mounts) is None
-    assert network_filesystem(tmp_path, tmp_path / "none") is None
