@@ -14,7 +14,7 @@ def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None) -
     """A dataclass field with a default and the help text that its flag shows.
 
     Any: the field takes the type of its annotation. A field named `learning_rate` becomes `--learning-rate`; a bool
-    becomes a pair `--name / --no-name`; a `tuple[int, ...]` may be given several times or with commas.
+    becomes a pair `--name / --no-name`; a `tuple[int, ...]` is written with commas.
     """
     metadata = {"help": help, "choices": choices}
     if isinstance(default, (list, dict)):

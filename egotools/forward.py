@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.parametrize import is_parametrized
 
 from egotools.errors import EgotoolsError
 from egotools.pixels import Normalize
@@ -23,6 +24,13 @@ Run = Callable[[Tensor], Tensor]
 ENOUGH = 0.98  # centred cosine between precisions; trained networks have 0.993 to 0.998
 GATE_ROWS = 8
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+# What foreign code says to a stand-in for a tensor.
+UNTRACEABLE = (
+    torch.fx.proxy.TraceError, ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
+KNOWN_FORWARDS = {kind.forward for kind in (*CONVOLUTIONS, _BatchNorm, nn.SyncBatchNorm)}
+KNOWN_KINDS = {"timm.layers.conv2d_same.Conv2dSame", "timm.layers.norm_act.BatchNormAct2d"}
 
 
 def choose_device(name: str) -> torch.device:
@@ -87,7 +95,7 @@ def _adapt(network: nn.Module, device: torch.device, precision: Precision) -> No
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d)):
             last = torch.channels_last_3d if isinstance(module, nn.Conv3d) else torch.channels_last
-            module.to(memory_format=last)  # type: ignore[call-overload]
+            module.to(memory_format=last)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = not is_3d  # one shape a run; trying out 3D kernels takes longer than it saves
 
@@ -99,11 +107,12 @@ def fold_batch_norms(network: nn.Module) -> int:
     """
     try:
         graph = _Tracer().trace(network)
-    except (torch.fx.proxy.TraceError, TypeError, RuntimeError, ValueError):
+    except UNTRACEABLE:
         return 0
     modules = dict(network.named_modules())
     calls = [node for node in graph.nodes if node.op == "call_module"]
     targets = [node.target for node in calls]
+    read_directly = {node.target.rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
     folded = 0
     for node in calls:
         norm, before = modules[node.target], node.args[0] if node.args else None
@@ -113,6 +122,8 @@ def fold_batch_norms(network: nn.Module) -> int:
         if not isinstance(convolution, CONVOLUTIONS) or len(before.users) > 1:
             continue
         if targets.count(node.target) > 1 or targets.count(before.target) > 1 or norm.running_mean is None:
+            continue
+        if not (_is_plain(convolution) and _is_plain(norm)) or {node.target, before.target} & read_directly:
             continue
         _fold(convolution, norm)
         parent, _, name = node.target.rpartition(".")
@@ -128,8 +139,17 @@ class _Tracer(torch.fx.Tracer):
         return isinstance(module, (*CONVOLUTIONS, _BatchNorm, Normalize)) or super().is_leaf_module(module, name)
 
 
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a module computes what its kind does: no forward of its own, no hooks, no derived weights."""
+    kind = type(module)
+    if module._forward_hooks or module._forward_pre_hooks:
+        return False
+    known = kind.forward in KNOWN_FORWARDS and not is_parametrized(module)
+    return known or f"{kind.__module__}.{kind.__qualname__}" in KNOWN_KINDS
+
+
 def _fold(convolution: nn.Module, norm: _BatchNorm) -> None:
-    convolution.weight, convolution.bias = fuse_conv_bn_weights(  # type: ignore[assignment]
+    convolution.weight, convolution.bias = fuse_conv_bn_weights(
         convolution.weight,  # type: ignore[arg-type]
         convolution.bias,  # type: ignore[arg-type]
         norm.running_mean,  # type: ignore[arg-type]
@@ -183,6 +203,7 @@ def run_framewise(network: nn.Module) -> None:
                 and child.padding_mode == "zeros"
                 and not isinstance(child.padding, str)
                 and child.padding[0] == 0
+                and _is_plain(child)
             ):
                 setattr(parent, name, FramewiseConv(child))
 

@@ -97,6 +97,7 @@ def frame_stacks(
     inside = frames_inside(video, start, end)
     rate = video.fps if fps is None else fps
     span = length / rate
+    starts: Times
     if clips is not None:
         starts = start + np.linspace(0, max(end - start - span, 0.0), clips)
         times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
@@ -105,6 +106,7 @@ def frame_stacks(
         count = max(1, math.floor((end - start - span) / (hop or span) + 1e-6) + 1)
         starts = start + (hop or span) * np.arange(count)
         times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
+    indices: IntArray
     if fps is None:
         indices = video.at(times[:, 0] + 0.5 / rate)[:, None] + np.arange(length)
     else:

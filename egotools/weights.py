@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import struct
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,12 @@ from egotools.config import file_digest
 from egotools.errors import WeightsError
 
 FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt")
-RANDOM = re.compile(r"random:(\d+)")
+RANDOM = re.compile(r"random:(\d{1,18})")  # torch takes seeds of 64 bits
+# What torch, NumPy and safetensors raise at bytes that they cannot make sense of.
+DAMAGES = (
+    OSError, EOFError, RuntimeError, ValueError, TypeError, AssertionError, LookupError, ArithmeticError, BadZipFile,
+    struct.error,
+)  # fmt: skip
 
 
 def random_seed(weights: str) -> int | None:
@@ -54,8 +61,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         found = _read(path)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
-        raise WeightsError(f"{path}: not readable as weights ({str(error).splitlines()[0]})") from error
+    except UnpicklingError as error:
+        raise WeightsError(f"{path}: holds other things than tensors, or is damaged; save a state_dict()") from error
+    except DAMAGES as error:
+        reason = (str(error).splitlines() or ["empty"])[0]
+        raise WeightsError(f"{path}: not readable as weights ({reason})") from error
     for name in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]
@@ -65,7 +75,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> Any:  # Any: what a checkpoint holds is not known before it is read
-    if path.suffix == ".safetensors":
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -73,7 +84,7 @@ def _read(path: Path) -> Any:  # Any: what a checkpoint holds is not known befor
             return load_file(path)
         except SafetensorError as error:
             raise ValueError(str(error)) from error
-    if path.suffix == ".npz":
+    if suffix == ".npz":
         import numpy as np
 
         with np.load(path, allow_pickle=False) as arrays:
@@ -81,8 +92,8 @@ def _read(path: Path) -> Any:  # Any: what a checkpoint holds is not known befor
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, head: str, source: str) -> None:
-    """Puts named tensors into a network, all of them but those of its classifier `head`, which may be of another task.
+def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple[str, ...], source: str) -> None:
+    """Puts named tensors into a network; those of its classifiers, by prefix, may be missing or of another task.
 
     Raises:
         WeightsError: a parameter is missing, unknown, or of another shape; the first is named.
@@ -90,7 +101,7 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, head: str, s
     own = network.state_dict()
 
     def matters(name: str) -> bool:
-        return not (head and name.startswith(head)) and not name.endswith("num_batches_tracked")
+        return not name.startswith(heads) and not name.endswith("num_batches_tracked")
 
     missing = [name for name in own if matters(name) and name not in tensors]
     unknown = [name for name in tensors if matters(name) and name not in own]

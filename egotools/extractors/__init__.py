@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -66,7 +66,7 @@ def find_extractor(name: str) -> Found:
         return Found(name, kind, {"model": full})
     if prefix.endswith(".py"):
         return Found(name, _checked(getattr(load_source(Path(prefix)), rest, None), name), {}, Path(prefix).resolve())
-    if "." in prefix:
+    if "." in prefix and all(part.isidentifier() for part in prefix.split(".")):
         return Found(name, *_from_package(name, prefix, rest))
     near = difflib.get_close_matches(name, [*BUILT_IN, *SHORT_NAMES], 3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -91,9 +91,11 @@ def load_source(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (ImportError, SyntaxError) as error:
-        del sys.modules[name]
-        raise ExtractorError(f"{path}: cannot be imported ({error})") from error
+    except BaseException as error:
+        del sys.modules[name]  # half a module; a second try must fail too
+        if isinstance(error, (ImportError, SyntaxError)):
+            raise ExtractorError(f"{path}: cannot be imported ({error})") from error
+        raise
     return module
 
 
@@ -121,8 +123,14 @@ def _checked(kind: Any, name: str) -> type[Any]:
             f"{name!r} is no extractor: it needs place, windows, prepare and network (frames), "
             "place, sound_windows and network (sound), or rows (whole files); see docs/extractors.md"
         )
-    if not hasattr(kind, "__dataclass_fields__"):
+    if not is_dataclass(kind) or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise ExtractorError(f"{name!r} is no extractor: it must be a frozen dataclass, whose fields are its options")
+    bare = [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
+    if bare:
+        raise ExtractorError(f"{name!r}: its field {bare[0]!r} needs a default; declare it as option(default, help)")
+    place = getattr(kind, "place", "device")
+    if place not in ("device", "worker"):
+        raise ExtractorError(f"{name!r}: its place is {place!r}, not 'device' or 'worker'")
     return kind
 
 

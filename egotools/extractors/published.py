@@ -22,8 +22,8 @@ class Published:
     name: str
     kind: Literal["image", "video"]
     preprocessing: Callable[[str], Preprocessing]  # of the weights of that name
-    build: Callable[[], nn.Module]  # whole, with its classifier, initialised from torch's random state
-    head: str  # prefix of the classifier's parameters
+    build: Callable[[str], nn.Module]  # whole, of the size that those weights need, from torch's random state
+    heads: Callable[[nn.Module], tuple[str, ...]]  # prefixes of the classifiers' parameters
     without_head: Callable[[nn.Module], nn.Module]  # [B, 3, (L,) H, W] to [B, D]
     fetch: Callable[[str], Path]  # the file of published weights
     rename: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] = lambda tensors, _: tensors
@@ -42,12 +42,12 @@ class Published:
         """
         seed = random_seed(weights)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed or 0)
-            network = self.build()
+            torch.default_generator.manual_seed(seed or 0)  # that of CPUs; a GPU's is left alone
+            network = self.build(weights)
         if seed is None:
             path = weights_file(weights, self.fetch)
             tensors = self.rename(read_tensors(path), network)
-            load_into(network, tensors, head=self.head, source=str(path))
+            load_into(network, tensors, heads=self.heads(network), source=str(path))
         return self.without_head(network).eval()
 
 

@@ -33,18 +33,31 @@ def find(name: str) -> Published:
         near = difflib.get_close_matches(architecture, timm.list_models(), 3)
         hint = f"; near: {', '.join(near)}" if near else ""
         raise ExtractorError(f"timm has no network {name!r}{hint}")
-    config = timm.get_pretrained_cfg(architecture)
-    classifier = config.classifier if config is not None else ""
+    try:
+        _config(architecture)
+    except RuntimeError as error:  # no such tag
+        raise ExtractorError(f"timm has no network {name!r} ({error})") from error
     return Published(
         name=name,
         kind="image",
         preprocessing=lambda _: _preprocessing(architecture),
-        build=partial(timm.create_model, architecture, pretrained=False),
-        head=f"{classifier}." if isinstance(classifier, str) and classifier else "",
+        build=lambda _: timm.create_model(architecture, pretrained=False),
+        heads=_heads,
         without_head=_without_head,
         fetch=_packaged if name == LITE0 else partial(_fetch, architecture),
         rename=_by_order if name == LITE0 else lambda tensors, _: tensors,
     )
+
+
+def _config(architecture: str) -> Any:  # Any: timm's PretrainedCfg; every network has one
+    import timm
+
+    return timm.get_pretrained_cfg(architecture)
+
+
+def _heads(network: nn.Module) -> tuple[str, ...]:
+    names = network.default_cfg["classifier"] or ()  # type: ignore[index]
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
 
 
 def _without_head(network: nn.Module) -> nn.Module:
@@ -53,11 +66,9 @@ def _without_head(network: nn.Module) -> nn.Module:
 
 
 def _preprocessing(architecture: str) -> Preprocessing:
-    import timm
+    from timm.data.config import resolve_data_config
 
-    config: dict[str, Any] = timm.data.resolve_data_config(
-        pretrained_cfg=timm.get_pretrained_cfg(architecture).to_dict()
-    )
+    config: dict[str, Any] = resolve_data_config(pretrained_cfg=_config(architecture).to_dict())  # type: ignore[no-untyped-call]
     height, width = config["input_size"][-2:]
     if config["crop_mode"] == "squash":
         resize: tuple[int, ...] = (math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"]))
@@ -73,7 +84,6 @@ def _preprocessing(architecture: str) -> Preprocessing:
 
 
 def _fetch(architecture: str, weights: str) -> Path:
-    import timm
     from huggingface_hub import hf_hub_download
 
     if weights != "DEFAULT":
@@ -81,12 +91,15 @@ def _fetch(architecture: str, weights: str) -> Path:
             f"timm:{architecture} has no weights {weights!r}; write timm:{architecture}.<tag> for others than its "
             "default ones, or give a file or random:<seed>"
         )
-    repository = timm.get_pretrained_cfg(architecture).hf_hub_id
+    config = _config(architecture)
+    repository, file = config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
+    if not repository:
+        raise WeightsError(f"timm:{architecture}: timm publishes no weights of it; give a file or random:<seed>")
     try:
-        return Path(hf_hub_download(repository, "model.safetensors"))
+        return Path(hf_hub_download(repository, file))
     except OSError as error:
         raise WeightsError(
-            f"timm:{architecture}: its weights could not be downloaded; fetch model.safetensors of "
+            f"timm:{architecture}: its weights could not be downloaded; fetch {file} of "
             f"huggingface.co/{repository} and give it as --weights FILE, or give --weights random:0"
         ) from error
 

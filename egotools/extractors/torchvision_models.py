@@ -47,7 +47,7 @@ def find(name: str) -> Published:
         kind="video" if name in videos else "image",
         preprocessing=partial(_preprocessing, name),
         build=partial(_build, name),
-        head=_head_name(name),
+        heads=_heads,
         without_head=_without_head,
         fetch=partial(_fetch, name),
         frames=frames,
@@ -55,22 +55,20 @@ def find(name: str) -> Published:
     )
 
 
-def _build(name: str) -> nn.Module:
-    extra = {"init_weights": True} if name in HAS_AUXILIARY_HEADS else {}
+def _build(name: str, weights: str) -> nn.Module:
+    extra: dict[str, object] = {}
     if name in HAS_AUXILIARY_HEADS:
         # Its weights were trained on inputs in [-1, 1], which torchvision rescales to inside the network.
-        extra["transform_input"] = True
+        extra = {"init_weights": True, "transform_input": True}
+    if name.startswith("vit_"):  # its position embedding fits one size of image only
+        extra = {"image_size": _weights(name, weights).meta["min_size"][0]}
     network: nn.Module = models.get_model(name, weights=None, **extra)
     return network
 
 
-def _head_name(name: str) -> str:
-    """Prefix of the parameters of the last layer."""
-    with torch.device("meta"):
-        network = models.get_model(
-            name, weights=None, **({"init_weights": False} if name in HAS_AUXILIARY_HEADS else {})
-        )
-    return _last_layer(network) + "."
+def _heads(network: nn.Module) -> tuple[str, ...]:
+    """Prefixes of the parameters of the last layer, and of the heads that help in training only."""
+    return (_last_layer(network) + ".", "AuxLogits.", "aux1.", "aux2.")
 
 
 def _last_layer(network: nn.Module) -> str:
@@ -78,7 +76,8 @@ def _last_layer(network: nn.Module) -> str:
         return "classifier"
     if isinstance(network, models.video.S3D):
         return "classifier"
-    return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+    linear: list[str] = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    return linear[-1]
 
 
 def _without_head(network: nn.Module) -> nn.Module:
@@ -93,10 +92,9 @@ def _without_head(network: nn.Module) -> nn.Module:
 
 
 def _weights(name: str, weights: str) -> models.WeightsEnum:
+    """The published weights of that name; the default ones for a file or `random:<seed>`."""
     published = models.get_model_weights(name)
-    if weights in published.__members__:
-        return published[weights]  # type: ignore[no-any-return]
-    return published.DEFAULT  # type: ignore[no-any-return, attr-defined]
+    return published[weights if weights in published.__members__ else "DEFAULT"]
 
 
 def _preprocessing(name: str, weights: str) -> Preprocessing:
@@ -117,13 +115,13 @@ def _fetch(name: str, weights: str) -> Path:
     if weights != "DEFAULT" and weights not in published.__members__:
         known = ", ".join(published.__members__)
         raise WeightsError(f"{name} has no weights {weights!r}; there are {known}, files, and random:<seed>")
-    url = _weights(name, weights).url
+    url: str = _weights(name, weights).url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if path.is_file():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     prefix = path.stem.rpartition("-")[2]  # the file's own name carries the beginning of its SHA-256
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(

@@ -13,20 +13,18 @@ class LogMel(nn.Module):
     not area-normalised; natural logarithm of what is at least 1e-10. `window` and `step` are samples.
     """
 
-    hann: Tensor
-    filters: Tensor
-
     def __init__(self, *, rate: int, window: int, step: int, mels: int, highest: float | None = None) -> None:
         super().__init__()
         self.window, self.step = window, step
-        self.register_buffer("hann", torch.hann_window(window), persistent=False)
-        filters = mel_filters(rate=rate, bins=window // 2 + 1, mels=mels, highest=highest or rate / 2)
-        self.register_buffer("filters", filters, persistent=False)
+        # No buffers: they would be rounded where a network runs in bf16.
+        self.hann = torch.hann_window(window)
+        self.filters = mel_filters(rate=rate, bins=window // 2 + 1, mels=mels, highest=highest or rate / 2)
 
     def forward(self, samples: Tensor) -> Tensor:
-        frames = samples.float().unfold(1, self.window, self.step) * self.hann.float()
+        frames = samples.float().unfold(1, self.window, self.step) * self.hann.to(samples.device)
         power = torch.fft.rfft(frames).abs().square()  # [B, T, bins]
-        return (power @ self.filters.float()).clamp(min=1e-10).log()
+        mel: Tensor = power @ self.filters.to(samples.device)
+        return mel.clamp(min=1e-10).log()
 
 
 def mel_filters(*, rate: int, bins: int, mels: int, highest: float) -> Tensor:
