@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from . import display, options
 
 from egotools.engine.failures import failures_path
+
+from . import display, options
 
 if TYPE_CHECKING:
     from egotools.engine.request import Extraction, Wanted
@@ -126,6 +127,7 @@ def _extract(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, com
     from egotools.engine.recipes import manifest_origin
     from egotools.extract import extract as run_engine
 
+    _remark(wanted, common["out"])
     with display.Bar("extracting", len(clips), "rows") as bar:
         try:
             result = run_engine(
@@ -143,8 +145,22 @@ def _extract(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, com
         display.show_json(_summary(result))
     else:
         _show(result)
-    if any(result.failed.values()):
+    if not result.is_whole:
         click.get_current_context().exit(1)
+
+
+def _remark(wanted: Sequence[Wanted], out: Path) -> None:
+    from egotools.stores.filesystems import network_filesystem
+    from egotools.weights import random_seed
+
+    for each in wanted:
+        weights = getattr(each.extractor, "weights", "")
+        if random_seed(weights) is not None:
+            display.note(f"{each.found.name}: {weights} is an untrained network, for trials only")
+    if kind := network_filesystem(out):
+        display.note(
+            f"{out} is on a network file system ({kind}), which LMDB is not made for: rather write to a local disk"
+        )
 
 
 def _summary(result: Extraction) -> dict[str, Any]:
@@ -153,6 +169,7 @@ def _summary(result: Extraction) -> dict[str, Any]:
             "done": done,
             "there_already": result.skipped[cache],
             "failed": [{"id": clip.id, "error": reason} for clip, reason in result.failed[cache]],
+            "changed": result.changed[cache],
             "bf16": result.agreement.get(cache),
         }
         for cache, done in result.done.items()
@@ -171,6 +188,12 @@ def _show(result: Extraction) -> None:
     if result.rows:
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items())
         display.note(f"{result.rows} rows; seconds by stage: {stages}")
+    for cache, changed in result.changed.items():
+        if changed:
+            display.note(
+                f"{cache}: {len(changed)} clips have rows of other times, or of a file that has changed since, such as "
+                f"{changed[0]!r}; delete the cache to make it anew"
+            )
     reasons = {clip.id: reason for failed in result.failed.values() for clip, reason in failed}
     for id, reason in list(reasons.items())[:5]:
         display.note(f"failed: {id}: {reason}")

@@ -5,6 +5,7 @@ clips -> Readers (processes) -> queue -> Batcher per network -> Collector -> Wri
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -27,6 +28,7 @@ from egotools.engine.trial import judge
 from egotools.engine.writing import Writing
 from egotools.errors import EgotoolsError
 from egotools.forward import Precision, keep_freed_memory, runnable
+from egotools.stores import open_store
 from egotools.types import Clip, ClipExtractor
 
 Progress = Callable[[float, int], None]  # clips done, those under way as fractions, and rows done
@@ -94,9 +96,25 @@ def _plan(clips: Sequence[Clip], wanted: Sequence[Wanted], writing: Writing) -> 
         elif missing:
             tasks.append(Task(number, clip, missing))
     for position, each in enumerate(wanted):
-        result.skipped[each.cache] = sum(writing.holds(position, clip.id) for clip in clips)
+        there = [clip for clip in clips if writing.holds(position, clip.id)]
+        result.skipped[each.cache] = len(there)
         result.done[each.cache] = 0
+        result.changed[each.cache] = _changed(each.cache, there)
     return result, tasks
+
+
+def _changed(cache: Path, clips: Sequence[Clip]) -> list[str]:
+    """Clips that stand in the cache with rows of other times, or of a file that had another size."""
+    if not clips or not cache.exists():  # a sealed cache may be under way as a part only
+        return []
+    store, changed = open_store(cache), []
+    for clip in clips:
+        if clip.id in store:
+            source = store.source(clip.id)
+            size = os.stat(clip.path).st_size if clip.path.exists() and source.size is not None else source.size
+            if (source.start, source.end, source.size) != (clip.start, clip.end, size):
+                changed.append(clip.id)
+    return changed
 
 
 class _Engine:

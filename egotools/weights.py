@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -122,8 +121,3 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple
     fitting = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
     network.load_state_dict(fitting, strict=False)
 
-
-def warn_of_random(name: str, weights: str) -> None:
-    """Says that features of an untrained network are good for trials only."""
-    if random_seed(weights) is not None:
-        warnings.warn(f"{name}: {weights} is an untrained network, for trials only", stacklevel=2)

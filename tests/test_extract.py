@@ -145,6 +145,18 @@ def test_a_cache_made_with_other_options_is_refused_and_untouched(videos, tmp_pa
     assert list(open_store(wanted.cache)) == ["a"]
 
 
+def test_clips_whose_times_or_file_changed_since_are_named(videos, tmp_path):
+    video = write_video(tmp_path / "v.mp4", 10)
+    wanted = want(tmp_path, "Brightness")
+    clips = [Clip("same", videos / "a.mp4"), Clip("moved", videos / "a.mp4", 0.0, 1.0), Clip("rewritten", video)]
+    assert extract(clips, [wanted], resources=ONE).is_whole
+    write_video(video, 25)
+    clips[1] = Clip("moved", videos / "a.mp4", 0.5, 1.5)
+    result = extract(clips, [wanted], resources=ONE)
+    assert result.changed[wanted.cache] == ["moved", "rewritten"]
+    assert not result.is_whole
+
+
 def test_a_bad_clip_is_recorded_and_the_others_go_on(videos, tmp_path):
     (tmp_path / "text.mp4").write_text("not a video")
     bad = [Clip("text", tmp_path / "text.mp4"), Clip("late", videos / "a.mp4", start=50.0)]
@@ -160,7 +172,7 @@ def test_a_bad_clip_is_recorded_and_the_others_go_on(videos, tmp_path):
     assert "gone.mp4" in reasons["gone"]
 
 
-def test_a_clip_that_was_mended_leaves_the_list_of_failures(videos, tmp_path):
+def test_a_clip_that_was_mended_leaves_the_list_of_failures(tmp_path):
     clip = Clip("new", tmp_path / "new.mp4")
     wanted = want(tmp_path, "Brightness")
     assert extract([clip], [wanted], resources=ONE).failed[wanted.cache]

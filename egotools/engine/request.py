@@ -37,6 +37,12 @@ class Extraction:
     rows: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     agreement: dict[Path, Agreement] = field(default_factory=dict)
+    changed: dict[Path, list[str]] = field(default_factory=dict)  # ids whose rows came from other times or another file
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every clip of the manifest is in every cache, as the manifest says."""
+        return not any(self.failed.values()) and not any(self.changed.values())
 
 
 @dataclass(frozen=True)
