@@ -32,7 +32,7 @@ def _same_randomness() -> Iterator[None]:
     torch.set_rng_state(torch_state)
 
 
-@pytest.fixture()
+@pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
@@ -66,7 +66,7 @@ def write_video(
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny_video(tmp_path: Path) -> Path:
     """20 frames of 48x64 pixels at 10 Hz."""
     return write_video(tmp_path / "tiny.mp4")
