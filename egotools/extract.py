@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from egotools.engine.batching import Batcher
 from egotools.engine.collecting import Collector
@@ -27,11 +26,13 @@ from egotools.engine.request import Extraction, Resources, Wanted
 from egotools.engine.trial import judge
 from egotools.engine.writing import Writing
 from egotools.errors import EgotoolsError
-from egotools.forward import Precision, keep_freed_memory, runnable
+from egotools.forward import keep_freed_memory, runnable
 from egotools.stores import open_store
 from egotools.types import Clip, ClipExtractor
 
 Progress = Callable[[float, int], None]  # clips done, those under way as fractions, and rows done
+
+MOST_FRAMES = 256  # of a batch, unless the user says how large a batch is: windows of videos are long
 
 
 def _unseen(clips: float, rows: int) -> None:
@@ -60,7 +61,7 @@ def extract(
         EgotoolsError: the device is not there, or bf16 rows differ too much from float32 ones.
         KeyboardInterrupt: after everything finished was committed.
     """
-    device, batch_size, workers = resources.chosen()
+    device, _, _ = resources.chosen()
     recipes = {
         each.cache: recipe_of(
             each.found,
@@ -76,7 +77,7 @@ def extract(
         if tasks:
             keep_freed_memory()
             engine = _Engine(clips, wanted, writing, result, dtype, progress)
-            engine.run(tasks, device, resources.precision, batch_size, workers)
+            engine.run(tasks, resources)
         writing.seal()
     for each in wanted:
         write_failures(each.cache, clips, result.failed[each.cache])
@@ -132,16 +133,15 @@ class _Engine:
         self.wanted, self.result = wanted, result
         self.collector = Collector(clips, wanted, writing, result, np.dtype(dtype), progress)
 
-    def run(
-        self, tasks: Sequence[Task], device: torch.device, precision: Precision, batch_size: int, workers: int
-    ) -> None:
+    def run(self, tasks: Sequence[Task], resources: Resources) -> None:
+        _, batch_size, workers = resources.chosen()
         extractors = [each.extractor for each in self.wanted]
         self.collector.expect(tasks)
         sources = [each.source for each in self.wanted if each.source is not None]
         began = time.perf_counter()
         with Readers(extractors, tasks, count=workers, piece_rows=batch_size, sources=sources) as readers:
             # The workers are starting while the networks are built.
-            batchers = self._batchers(tasks, device, precision, batch_size)
+            batchers = self._batchers(tasks, resources)
             self.result.seconds["starting"] = time.perf_counter() - began
             self.result.seconds["computing"] = 0.0
             with closing(_prefetched(readers, self.result.seconds)) as messages:
@@ -164,9 +164,9 @@ class _Engine:
         for piece in pieces:
             self.collector.take(piece)
 
-    def _batchers(
-        self, tasks: Sequence[Task], device: torch.device, precision: Precision, batch_size: int
-    ) -> dict[int, Batcher]:
+    def _batchers(self, tasks: Sequence[Task], resources: Resources) -> dict[int, Batcher]:
+        device, batch_size, _ = resources.chosen()
+        precision, most_frames = resources.precision, None if resources.batch_size else MOST_FRAMES
         needed = sorted({position for task in tasks for position in task.wanted})
         batchers = {}
         for position in needed:
@@ -179,7 +179,7 @@ class _Engine:
                 clips = [task.clip for task in tasks if position in task.wanted]
                 if found := judge(each, clips, exact, run, batch_size):
                     self.result.agreement[each.cache] = found
-            batchers[position] = Batcher(each.found.name, run, batch_size)
+            batchers[position] = Batcher(each.found.name, run, batch_size, most_frames=most_frames)
         return batchers
 
 

@@ -21,17 +21,20 @@ class Batcher:
     """Runs one network on batches of exactly `size` windows, except the last; what it gives are computed pieces.
 
     A result is copied to the host one batch later, when the next one is under way, so that a GPU never waits for it.
+    With `most_frames`, long windows make a batch smaller.
     """
 
-    def __init__(self, name: str, run: Run, size: int) -> None:
+    def __init__(self, name: str, run: Run, size: int, *, most_frames: int | None = None) -> None:
         self.name, self.run, self.size = name, run, size
-        self.width: int | None = None
+        self._most_frames = most_frames
         self._waiting: deque[Part] = deque()
         self._count = 0
         self._running: deque[tuple[list[Part], Tensor]] = deque()
 
     def add(self, piece: Piece) -> Iterator[Piece]:
         """Takes the windows of a piece; gives the rows that are ready."""
+        if self._most_frames is not None and piece.windows is not None:
+            self.size, self._most_frames = max(1, min(self.size, self._most_frames // piece.windows.shape[1])), None
         self._waiting.append((piece, 0, len(piece.rows)))
         self._count += len(piece.rows)
         while self._count >= self.size:

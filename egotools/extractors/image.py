@@ -47,8 +47,13 @@ class ImageModel:
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """How a frame is prepared: the weights' own way, with the sizes overridden. Cached, so pickled to workers."""
+        """How a frame is prepared: the weights' own way, with the sizes overridden."""
         return self.published.preprocessing(self.weights).override(self.resize, self.crop)
+
+    def __getstate__(self) -> dict[str, object]:
+        """With the cached values, so that reading workers need not import the library that knows them."""
+        _ = self.preprocessing
+        return self.__dict__
 
     def weights_digest(self) -> str:
         """What stands for the weights in a recipe."""

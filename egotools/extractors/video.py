@@ -54,13 +54,18 @@ class VideoModel:
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """How a frame is prepared: the weights' own way, with the sizes overridden. Cached, so pickled to workers."""
+        """How a frame is prepared: the weights' own way, with the sizes overridden."""
         return self.published.preprocessing(self.weights).override(self.resize, self.crop)
 
     @cached_property
     def window(self) -> tuple[int, float | None]:
-        """Frames of a window and their rate in Hz. Cached, so pickled to workers."""
+        """Frames of a window and their rate in Hz."""
         return self.frames or self.published.frames, self.fps or self.published.fps
+
+    def __getstate__(self) -> dict[str, object]:
+        """With the cached values, so that reading workers need not import the library that knows them."""
+        _ = (self.preprocessing, self.window)
+        return self.__dict__
 
     def weights_digest(self) -> str:
         """What stands for the weights in a recipe."""
