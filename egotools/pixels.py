@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
@@ -19,8 +20,8 @@ Interpolation = Literal["bilinear", "bicubic"]
 class Preprocessing:
     """How a frame becomes a network's input; belongs to the weights.
 
-    Resizing equals Pillow's (antialiased, on bytes) to within one grey level; `antialias=False` is what torchvision's
-    video weights were judged with.
+    Resizing equals Pillow's (antialiased, on bytes) to within one grey level, bicubic beside hard edges two;
+    `antialias=False` is what torchvision's video weights were judged with.
     """
 
     resize: tuple[int, ...]  # (short side,) or (height, width)
@@ -43,6 +44,7 @@ class Preprocessing:
 
     def __call__(self, frame: Frame) -> Frame:
         """uint8 [H, W, 3] to uint8 [height, width, 3] of the fixed shape."""
+        frame = np.require(frame, requirements=["C", "W"])  # a copy only of mirrored and of read-only frames
         pixels = torch.from_numpy(frame).permute(2, 0, 1)[None]  # a view: channels stay last in memory
         pixels = self._crop(self._resize(pixels))
         array: Frame = pixels[0].permute(1, 2, 0).contiguous().numpy()

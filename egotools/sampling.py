@@ -97,14 +97,13 @@ def frame_stacks(
     inside = frames_inside(video, start, end)
     rate = video.fps if fps is None else fps
     span = length / rate
-    starts: Times
     if clips is not None:
-        starts = start + np.linspace(0, max(end - start - span, 0.0), clips)
+        starts: Times = start + np.linspace(0, max(end - start - span, 0.0), clips)
         times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
     else:
         # A stub shorter than a whole window would be mostly repeated frames, so only a clip's first one is padded.
         count = max(1, math.floor((end - start - span) / (hop or span) + 1e-6) + 1)
-        starts = start + (hop or span) * np.arange(count)
+        starts = start + (hop or span) * np.arange(count, dtype=np.float64)
         times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
     indices: IntArray
     if fps is None:
