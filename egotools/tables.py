@@ -16,7 +16,8 @@ import numpy.typing as npt
 from egotools.config import digest, file_digest
 from egotools.errors import TableError
 from egotools.manifests import read_manifest
-from egotools.stores.store import Store, open_store
+from egotools.stores.opening import open_store
+from egotools.stores.store import Store
 from egotools.types import Clip, Rows
 
 Reduce = Literal["mean", "mean+std"]

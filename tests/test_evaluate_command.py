@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from egotools.cli.main import root
 
 from egotools.errors import EgotoolsError
-from egotools.stores.store import Recipe, Source, open_writer
+from egotools.stores import Recipe, Source, open_writer
 from egotools.types import FloatArray, Rows
 
 LABELS = ["cat"] * 6 + ["dog"] * 6 + ["eel"] * 6

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from egotools.errors import TableError
-from egotools.stores.store import Recipe, Source, open_writer
+from egotools.stores import Recipe, Source, open_writer
 from egotools.tables import read_table
 from egotools.types import FloatArray, Rows
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from egotools.errors import EgotoolsError, RunError
 from egotools.runs import Run, write_whole
-from egotools.stores.store import Recipe, Source, open_writer
+from egotools.stores import Recipe, Source, open_writer
 from egotools.types import Rows
 
 LABELS = ["cat", "dog"] * 10

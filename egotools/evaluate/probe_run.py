@@ -17,7 +17,8 @@ from egotools.evaluate.probe import Probe, ProbeResult, apply, probe
 from egotools.evaluate.report import report, save
 from egotools.evaluate.splits import Partition
 from egotools.runs import Run, versions
-from egotools.stores.store import Recipe, open_store
+from egotools.stores.opening import open_store
+from egotools.stores.store import Recipe
 from egotools.tables import Reduce, read_table
 
 WEIGHTS = "probe.safetensors"

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from egotools.stores.copying import Progress, silent
+from egotools.stores.opening import open_store
 from egotools.stores.publish import publish
-from egotools.stores.store import Recipe, open_store
+from egotools.stores.store import Recipe
 
 
 def convert(

@@ -15,7 +15,8 @@ import numpy as np
 from egotools.config import to_json
 from egotools.errors import StoreError
 from egotools.stores.copying import Progress, check_space, silent
-from egotools.stores.store import Store, open_store
+from egotools.stores.opening import open_store
+from egotools.stores.store import Store
 
 LONGEST_NAME = 200  # bytes; file systems end at 255
 

@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import StoreError
-from egotools.stores.store import Recipe, Source, StoredClip, check_is_file, copy_rows, open_store, read_header
+from egotools.stores.store import Recipe, Source, StoredClip, check_is_file, copy_rows, read_header
 from egotools.types import IntArray, Rows
 
 DTYPES: dict[str | None, np.dtype[Any]] = {
@@ -111,7 +111,7 @@ class HDF5Store:
             raise StoreError(f"{self.path}: {reason} ({error})") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_store, (self.path,)
+        return type(self), (self.path,)
 
     @property
     def _index(self) -> _Index:

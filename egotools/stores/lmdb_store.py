@@ -19,7 +19,6 @@ from egotools.stores.store import (
     StoredClip,
     check_is_file,
     copy_rows,
-    open_store,
     read_header,
 )
 from egotools.types import FloatArray, Rows
@@ -62,7 +61,7 @@ class LMDBStore:
         self._views: dict[int, FloatArray] = {}  # of blocks that were read; a few hundred bytes for 4 MiB each
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_store, (self.path,)
+        return type(self), (self.path,)
 
     def __len__(self) -> int:
         return self._clips

@@ -9,8 +9,9 @@ import numpy as np
 
 from egotools.errors import RecipeError, StoreError
 from egotools.stores.copying import Progress, silent
+from egotools.stores.opening import open_store
 from egotools.stores.publish import publish
-from egotools.stores.store import Recipe, Store, differences, key_of, open_store
+from egotools.stores.store import Recipe, Store, differences, key_of
 
 
 def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress: Progress = silent) -> int:

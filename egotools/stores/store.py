@@ -156,41 +156,6 @@ class Writer(Protocol):
     def __exit__(self, *exception: object) -> None: ...
 
 
-def open_store(path: Path) -> Store:
-    """Opens a cache for reading, LMDB or HDF5 by its suffix.
-
-    Raises:
-        StoreError: no such cache, not a cache, or cut short.
-    """
-    if path.suffix == ".lmdb":
-        from egotools.stores.lmdb_store import LMDBStore
-
-        return LMDBStore(path)
-    if path.suffix == ".h5":
-        from egotools.stores.hdf5_store import HDF5Store
-
-        return HDF5Store(path)
-    raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
-
-
-def open_writer(path: Path, recipe: Recipe) -> Writer:
-    """Opens a cache for writing: creates it, or goes on with the one that has the same `recipe.identity`.
-
-    Raises:
-        RecipeError: the cache there was made in another way; the differing option is named.
-        StoreError: another process is writing it, or it is no cache.
-    """
-    if path.suffix == ".lmdb":
-        from egotools.stores.lmdb_writer import LMDBWriter
-
-        return LMDBWriter(path, recipe)
-    if path.suffix == ".h5":
-        from egotools.stores.hdf5_writer import HDF5Writer
-
-        return HDF5Writer(path, recipe)
-    raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
-
-
 def check_same_recipe(path: Path, there: Recipe, wanted: Recipe) -> None:
     """Refuses to mix: a cache means one thing.
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from egotools.errors import StoreError
-from egotools.stores.store import SUFFIXES, Recipe, Store, open_store
+from egotools.stores.opening import open_store
+from egotools.stores.store import SUFFIXES, Recipe, Store
 
 PART = ".h5.part"  # what an interrupted pass leaves of a cache that is to be sealed
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from egotools.errors import StoreError
 from egotools.stores.copying import Progress, silent
-from egotools.stores.store import Store, StoredClip, open_store
+from egotools.stores.opening import open_store
+from egotools.stores.store import Store, StoredClip
 
 
 @dataclass(frozen=True)
