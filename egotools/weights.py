@@ -86,7 +86,7 @@ def _read(path: Path) -> Any:  # Any: what a checkpoint holds is not known befor
     if suffix == ".npz":
         import numpy as np
 
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     return torch.load(path, map_location="cpu", weights_only=True)
 
