@@ -64,8 +64,8 @@ def root() -> None:
 
 def main() -> None:
     """The installed `egotools`: exit status 0 done, 1 something failed, 2 wrong usage, 130 interrupted."""
-    # Before torch is imported: its threads sleep when they wait for each other. Spinning, they would take the cores from
-    # the reading workers and from each other, at up to four times the processor time of a forward pass.
+    # Before torch is imported: its threads sleep when they wait for each other. Spinning, they would take the cores
+    # from the reading workers and from each other, at up to four times the processor time of a forward pass.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = root.main(prog_name="egotools", standalone_mode=False)
