@@ -207,6 +207,9 @@ class Video:
         saved = int(np.searchsorted(pts, keys[key])) - standing if key > 0 and standing is not None else 0
         if standing is not None and standing < index and saved <= JUMP:
             return self._decode_to(wanted)
+        if standing == -1 and key > 0:
+            # The first picture alone says what the decoder must know of all: which x264 wrote it (4:4:4 by old ones).
+            next(self._decoding, None)
         # A key frame may turn out not to be one (pictures that refresh bit by bit), or the container may jump too far.
         back = 1
         while key > 0:

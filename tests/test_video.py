@@ -198,3 +198,9 @@ def test_a_long_stream_is_entered_anywhere(shared: Path) -> None:
     later = next(video.frames([9000]))
     again = list(video.frames(range(8990, 9001)))[-1]
     np.testing.assert_array_equal(later, again)
+
+
+def test_jumping_at_once_into_a_file_gives_the_pictures_that_decoding_it_gives(shared: Path) -> None:
+    path = shared / "data/videos/cockatoo.mp4"  # 4:4:4 by an x264 that decoders must know of, which frame 0 tells
+    wanted = list(Video(path).frames(range(141)))[140]
+    assert np.array_equal(next(Video(path).frames([140])), wanted)  # opened again: nothing was decoded before
