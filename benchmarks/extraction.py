@@ -218,15 +218,15 @@ def one_pass(
     )
 
 
-def main() -> None:
-    """Measures and prints."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures and prints; `arguments` are those of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--video", type=Path, help="a real clip of at least ten seconds")
     parser.add_argument("--only", help="one of the networks")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="a small network, one round: shows that it runs")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     import torch
 
     from egotools.forward import has_fast_bf16

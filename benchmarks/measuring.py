@@ -114,7 +114,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 class PeakMemory:
-    """The most memory that a process and its descendants hold at once, in bytes, looked at every 20 ms.
+    """The most memory that a process and its descendants hold at once, in bytes, looked at five times a second.
 
     Pages that processes share are counted once (PSS). A context manager.
     """
@@ -136,7 +136,7 @@ class PeakMemory:
     def _look(self) -> None:
         while not self._is_over.is_set():
             self.bytes = max(self.bytes, sum(map(_proportional_bytes, [self.pid, *descendants(self.pid)])))
-            self._is_over.wait(0.02)
+            self._is_over.wait(0.2)
 
 
 def _proportional_bytes(pid: int) -> int:

@@ -1,0 +1,143 @@
+"""bf16 against float32: speed, and how alike the rows are by plain and by centred cosine.
+
+    python benchmarks/precision.py [--rounds 5] [--video FILE] [--json FILE] [--quick]
+
+The peer is the network as torchvision gives it: float32, contiguous, batch-norm not folded, on normalized batches of
+eight. Ours takes the bytes and normalizes them too. Weights are random; batch-norm statistics are fitted to real frames
+first, since networks without them say nothing of precision. Processor seconds of the same batches, taken in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from measuring import Cost, Ratio, cost_of, in_turns, machine, median_costs, median_ratio, real_clip, report
+
+BATCH = 8
+TARGETS = {"AVX512-BF16": {"resnet50": 2.0, "r2plus1d_18": 3.0}, "AMX": {"resnet50": 2.8, "r2plus1d_18": 4.0}}
+
+
+def real_windows(extractor: Any, video: Path, count: int) -> Any:
+    """`count` windows [N, L, H, W, 3], prepared, spread over a video."""
+    import numpy as np
+    import torch
+
+    from egotools.types import Clip
+    from egotools.video import open_frames
+
+    source = open_frames(video)
+    windows = extractor.windows(source.info, Clip(id="clip", path=video)).frames
+    windows = windows[np.linspace(0, len(windows) - 1, count).astype(int)]
+    needed = np.unique(windows)
+    prepared = np.stack([extractor.prepare(frame) for frame in source.frames(needed)])
+    source.close()
+    return torch.from_numpy(prepared[np.searchsorted(needed, windows)])
+
+
+def fit_statistics(network: Any, windows: Any) -> None:
+    """Gives batch-norms the mean and variance of real frames."""
+    import torch
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.reset_running_stats()
+            module.momentum = None  # the plain average over batches
+    network.train()
+    with torch.no_grad():
+        for batch in windows.split(BATCH):
+            network(batch)
+    network.eval()
+
+
+def plain(network: Any) -> Callable[[Any], Any]:
+    """The network as it is, on a float32 batch that is normalized already."""
+    import torch
+
+    def run(batch: Any) -> Any:
+        with torch.inference_mode():
+            return network(batch).flatten(1)
+
+    return run
+
+
+def measure(name: str, video: Path, rounds: int, *, resize: str | None) -> tuple[list[dict[str, Cost]], Any]:
+    """Costs of a batch in three ways, round by round, and the agreement of bf16 rows with float32 ones."""
+    import copy
+
+    import numpy as np
+    import torch
+
+    from egotools.extractors import find_extractor
+    from egotools.forward import Agreement, keep_freed_memory, runnable
+
+    found = find_extractor(name)
+    spread = {"hop": 0.2} if name.startswith("r2plus1d") else {"fps": 8.0}
+    extractor = found.kind(**found.fixed, weights="random:0", resize=resize, **spread)
+    windows = real_windows(extractor, video, 2 * BATCH)
+    network = extractor.network()
+    fit_statistics(network, windows)
+    cpu = torch.device("cpu")
+    keep_freed_memory()
+    peer = plain(copy.deepcopy(network.features))
+    exact = runnable(copy.deepcopy(network), cpu, "float32")
+    fast = runnable(network, cpu, "bf16")
+    batch = windows[:BATCH]
+    normalized = _normalized(extractor, batch)
+    tasks: dict[str, Callable[[], Cost]] = {
+        "plain": lambda: cost_of(lambda: peer(normalized)),
+        "float32": lambda: cost_of(lambda: exact(batch)),
+        "bf16": lambda: cost_of(lambda: fast(batch)),
+    }
+    in_turns(tasks, 1)  # kernels are chosen in the first round
+    measured = in_turns(tasks, rounds)
+    rows = [np.concatenate([run(part).numpy() for part in windows.split(BATCH)]) for run in (exact, fast)]
+    return measured, Agreement.between(*rows)
+
+
+def _normalized(extractor: Any, batch: Any) -> Any:
+    """[B, 3, H, W] or [B, 3, L, H, W], contiguous, as a user's transforms give it."""
+    from egotools.pixels import Normalize
+
+    normalize = Normalize(extractor.preprocessing.mean, extractor.preprocessing.std)
+    stacks = normalize(batch).transpose(1, 2)
+    return (stacks[:, :, 0] if stacks.shape[2] == 1 else stacks).contiguous()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures and prints; `arguments` are those of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--video", type=Path)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="a small network, two rounds: shows that it runs")
+    parser.add_argument("--only", help="one of the networks")
+    options = parser.parse_args(arguments)
+    kind = machine()["bf16"]
+    if kind == "none":
+        raise SystemExit("this processor computes no bf16; nothing to compare")
+    video = options.video or real_clip("videos/women_long_jump.mp4")
+    names = ("resnet18",) if options.quick else tuple(TARGETS[kind])
+    ratios, figures = [], {}
+    for name in names:
+        if options.only not in (None, name):
+            continue
+        rounds, agreement = measure(
+            name, video, 2 if options.quick else options.rounds, resize="64x64" if options.quick else None
+        )
+        target = None if options.quick else TARGETS[kind][name]
+        likeness = f"cosine {agreement.plain:.5f}, centred {agreement.centred:.4f} over {agreement.rows} windows"
+        ratios += [
+            Ratio(f"(c) {name}, bf16 against plain float32", median_ratio(rounds, "plain", "bf16"), target, likeness),
+            Ratio(f"(c) {name}, bf16 against our float32", median_ratio(rounds, "float32", "bf16")),
+            Ratio(f"(c) {name}, our float32 against plain float32", median_ratio(rounds, "plain", "float32")),
+        ]
+        figures[name] = {"seconds a batch": median_costs(rounds), "agreement": vars(agreement)}
+    report(f"bf16 on {video.name}, batches of {BATCH}", ratios, options.json, figures=figures)
+
+
+if __name__ == "__main__":
+    main()
