@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -70,6 +71,7 @@ class LogMelSpectrogram:
         check_lengths(self.rate, self.length, self.hop)
         if not self.step > 0 or not 0 < self.window <= self.length:
             raise ValueError("--step must be above 0 and --window above 0 and not longer than --length")
+        check_samples(self.rate, window=self.window, step=self.step)
         if self.mels < 1:
             raise ValueError(f"--mels must be above 0, not {self.mels}")
 
@@ -117,5 +119,17 @@ def check_lengths(rate: int, length: float, hop: float | None) -> None:
         ValueError: names the option.
     """
     for name, value in (("rate", rate), ("length", length), ("hop", hop)):
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < math.inf:
             raise ValueError(f"--{name} must be above 0, not {value}")
+    check_samples(rate, length=length)
+
+
+def check_samples(rate: int, **seconds: float) -> None:
+    """Refuses what is shorter than a sample.
+
+    Raises:
+        ValueError: names the option.
+    """
+    for name, value in seconds.items():
+        if round(value * rate) < 1:
+            raise ValueError(f"--{name} {value:g} s is less than a sample at {rate} Hz")

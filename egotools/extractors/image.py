@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -91,5 +92,5 @@ def check_sampling(fps: float | None, frames: int | None, stride: int | None) ->
     if frames is not None and stride is not None:
         raise ValueError("give one of --frames and --stride")
     for name, value in (("fps", fps), ("frames", frames), ("stride", stride)):
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < math.inf:
             raise ValueError(f"--{name} must be above 0, not {value}")

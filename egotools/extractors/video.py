@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -41,7 +42,7 @@ class VideoModel:
         if self.hop is not None and self.clips is not None:
             raise ValueError("give one of --hop and --clips")
         for name, value in (("hop", self.hop), ("clips", self.clips)):
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"--{name} must be above 0, not {value}")
         for size in (self.resize, self.crop):
             if size is not None:
