@@ -86,7 +86,10 @@ def _read(path: Path) -> Any:  # Any: what a checkpoint holds is not known befor
     if suffix == ".npz":
         import numpy as np
 
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if isinstance(arrays, np.ndarray):
+                raise ValueError("one array without a name")
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     return torch.load(path, map_location="cpu", weights_only=True)
 
