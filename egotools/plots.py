@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 
 WRITTEN = 20  # classes up to which the cells hold their counts
 NAMED = 60  # classes up to which the axes hold their names
+CLOSEST = 0.018  # of an axis between two names on it
 
 
 def confusion_picture(counts: IntArray, classes: Sequence[str], *, title: str) -> bytes:
@@ -91,8 +92,13 @@ def similarity_picture(similarity: FloatArray, names: Sequence[str], *, title: s
     for edge in starts[1:]:
         axes.axhline(edge - 0.5, color="white", linewidth=0.6)
         axes.axvline(edge - 0.5, color="white", linewidth=0.6)
-    middles = [(first + last - 1) / 2 for first, last in pairwise(edges)]
-    shown = [_escaped(names[first]) for first in starts]
+    middles: list[float] = []
+    shown: list[str] = []
+    for first, last in pairwise(edges):
+        middle = (first + last - 1) / 2
+        if not middles or middle - middles[-1] >= CLOSEST * len(names):  # names of small blocks would overlap
+            middles.append(middle)
+            shown.append(_escaped(names[first]))
     size = 9 if len(starts) <= WRITTEN else 6
     axes.set_xticks(middles, shown, rotation=90, fontsize=size)
     axes.set_yticks(middles, shown, fontsize=size)

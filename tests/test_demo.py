@@ -166,6 +166,12 @@ def test_a_contact_sheet_frames_right_neighbors_green_and_wrong_ones_red():
     assert np.argwhere(green)[:, 1].max() < np.argwhere(red)[:, 1].min()
 
 
+def test_queries_of_the_contact_sheet_have_something_to_find():
+    labels = np.array(["alone", "pair", "pair", "one video", "one video"])
+    assert story._queries(np.array([0, 1, 2, 3, 3]), labels).tolist() == [1, 2]
+    assert story._queries(np.arange(2), labels[[0, 1]]).tolist() == [0, 1]
+
+
 def test_similarities_of_many_videos_are_drawn_without_names():
     names = [f"v{index}" for index in range(70)]
     assert similarity_picture(np.eye(70), names, title="t").startswith(b"\x89PNG")
