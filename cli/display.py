@@ -82,7 +82,8 @@ class Bar:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
 
 def duration(seconds: float) -> str:

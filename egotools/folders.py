@@ -130,12 +130,12 @@ def _is_text(name: str) -> bool:
 
 
 def _is_stack(path: Path) -> bool:
-    """Whether an array file holds frames [F, H, W, C] of bytes; features and others do not count."""
+    """Whether an array file holds frames [T, H, W(, 1 or 3)] of bytes; features and others do not count."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return False
-    return bool(array.ndim == 4 and array.dtype == np.uint8)
+    return bool(array.dtype == np.uint8 and (array.ndim == 3 or array.shape[3:] in ((1,), (3,))))
 
 
 def are_frames(names: Sequence[str]) -> bool:
@@ -166,15 +166,18 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
 def clips_of(found: Sequence[Found], *, fps: float = 30.0) -> list[Clip]:
     """A clip for each thing found, whole: `label` is the folder it lies in, `video` its name without suffix.
 
+    Where several have one name (in different folders), `video` is the id, lest they pass for one video.
+
     Args:
         found: of one folder.
         fps: frame rate of frame folders and stacks, which carry none.
     """
     ids = _ids(found)
+    names = Counter(Path(item.stem).name for item in found)
     clips = []
     for item in found:
-        clip_id = ids[item.name]
-        labels = {"label": Path(item.name).parent.name, "video": Path(item.stem).name or clip_id}
+        clip_id, name = ids[item.name], Path(item.stem).name
+        labels = {"label": Path(item.name).parent.name, "video": name if name and names[name] == 1 else clip_id}
         rate = fps if item.kind in ("frames", "stack") else None
         clips.append(Clip(clip_id, Path(os.path.abspath(item.path)), labels=labels, fps=rate))
     return clips

@@ -70,11 +70,14 @@ def runnable(network: Run, device: torch.device, precision: Precision) -> Run:
     """
     if precision == "bf16" and not has_fast_bf16(device):
         raise EgotoolsError(f"--precision bf16: the {device.type} here computes no bf16; leave it at float32")
+    takes_bf16 = isinstance(network, nn.Module) and any(isinstance(part, Normalize) for part in network.modules())
     if isinstance(network, nn.Module):
-        _adapt(network, device, precision)
+        _adapt(network, device, precision if takes_bf16 else "float32")
+    # A network that makes its own floats of what is prepared cannot be converted as a whole.
+    casts_itself = precision == "bf16" and not takes_bf16
 
     def run(batch: Tensor) -> Tensor:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=casts_itself):
             return network(batch.to(device, non_blocking=True)).float()
 
     return run

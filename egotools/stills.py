@@ -82,7 +82,7 @@ class Stack:
             raise ClipError(f"{path}: no such file") from None
         except (OSError, ValueError, EOFError) as error:
             raise ClipError(f"{path}: not a .npy array, or cut short: {error}") from error
-        if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[3:] not in ((), (3,)):
+        if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[3:] not in ((), (1,), (3,)):
             kind = f"{array.dtype} {list(array.shape)}"
             raise ClipError(f"{path}: a stack of frames is uint8 [T, H, W, 3] or [T, H, W], not {kind}")
         if not array.size:
@@ -95,7 +95,7 @@ class Stack:
         """Copies of the frames at strictly ascending indices, uint8 RGB [H, W, 3]."""
         for index in ascending(indices, len(self._array), self.path):
             frame = np.array(self._array[index], order="C")
-            yield np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame
+            yield frame if frame.shape[2:] == (3,) else np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=2)
 
     def close(self) -> None:
         """Nothing to do: the file's pages go with the object."""

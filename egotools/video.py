@@ -236,6 +236,8 @@ class Video:
         return True
 
     def _pixels(self, frame: VideoFrame, index: int) -> Frame:
+        if frame.is_corrupt:
+            raise ClipError(f"{self.path}: frame {index} at {self.info.times[index]:.3f} s is damaged")
         if (frame.width, frame.height) != (self._width, self._height):
             size = f"{frame.width}x{frame.height} pixels, the first one has {self._width}x{self._height}"
             raise ClipError(f"{self.path}: frame {index} has {size}; frames need one size")

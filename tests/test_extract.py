@@ -238,6 +238,12 @@ def test_a_network_that_gives_no_rows_is_refused_by_name(videos, tmp_path):
         extract(clips_of(videos), [want(tmp_path, "FlatRows")], resources=ONE)
 
 
+def test_a_size_that_a_network_cannot_take_is_one_clear_line(videos, tmp_path):
+    wanted = want(tmp_path, "torchvision:vit_b_32", weights="random:0", frames=1, crop="200")
+    with pytest.raises(ExtractorError, match=r"vit_b_32: its network refuses windows .*200"):
+        extract(clips_of(videos, "a"), [wanted], resources=ONE)
+
+
 def test_a_mistake_in_an_extractor_ends_the_run_and_names_the_clip(videos, tmp_path):
     with pytest.raises(ExtractorError, match="an extractor failed on clip 'a'"):
         extract(clips_of(videos), [want(tmp_path, "Buggy")], resources=ONE)

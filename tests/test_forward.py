@@ -290,3 +290,25 @@ def test_a_gpu_gives_the_rows_of_the_cpu(precision):
     fast = runnable(seeded(Seeing), torch.device("cuda"), precision)
     found = Agreement.between(exact(batch).numpy(), fast(batch).cpu().numpy())
     assert found.plain > (0.99999 if precision == "float32" else 0.99)
+
+
+class OwnFloats(nn.Module):
+    """A user's network, which makes its own floats of the bytes that it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 5)
+
+    def forward(self, windows):
+        return self.layer(windows.float() / 255)
+
+
+@pytest.mark.skipif(not has_fast_bf16(CPU), reason="this processor has no bf16")
+def test_a_network_that_makes_its_own_floats_runs_in_bf16_too():
+    torch.manual_seed(0)
+    batch = torch.randint(0, 256, (9, 6), dtype=torch.uint8)
+    network = OwnFloats()
+    exact, fast = runnable(network, CPU, "float32")(batch), runnable(network, CPU, "bf16")(batch)
+    assert fast.dtype == torch.float32
+    assert not torch.equal(exact, fast)
+    assert Agreement.between(exact.numpy(), fast.numpy()).plain > 0.999

@@ -7,6 +7,8 @@ import string
 from importlib.resources import files as files_of_package
 from pathlib import Path
 
+import numpy as np
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -208,3 +210,21 @@ def test_the_example_that_is_installed_shows_every_kind_of_column():
     assert clips[1].labels == {"recording": "kitchen", "view": "head", "action": "wash, dry hands"}
     assert [clip.fps for clip in clips] == [None, None, None, 25.0]
     assert clips[3].path == path.parent.resolve() / "frames/walk"
+
+
+def test_grey_stacks_are_found_and_features_are_not(tmp_path):
+    from egotools.folders import list_folder
+
+    np.save(tmp_path / "grey.npy", np.zeros((5, 12, 16), np.uint8))
+    np.save(tmp_path / "masks.npy", np.zeros((5, 12, 16, 7), np.uint8))
+    np.save(tmp_path / "features.npy", np.zeros((5, 12, 16), np.float32))
+    assert [item.name for item in list_folder(tmp_path).found] == ["grey.npy"]
+
+
+def test_files_of_one_name_in_two_folders_are_two_videos(tmp_path):
+    from egotools.folders import clips_of, list_folder
+
+    for folder, name in (("a", "1"), ("b", "1"), ("b", "2")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        np.save(tmp_path / folder / f"{name}.npy", np.zeros((5, 12, 16), np.uint8))
+    assert [clip.labels["video"] for clip in clips_of(list_folder(tmp_path).found)] == ["a/1", "b/1", "2"]

@@ -241,3 +241,8 @@ def test_equal_parts_meet_and_cover():
 def test_some_sampling_must_be_chosen():
     with pytest.raises(ValueError, match="fps, frames and stride"):
         singles(film(), clip())
+
+
+def test_a_single_window_is_the_middle_one():
+    found = stacks(film(20), clip(), 4, clips=1)
+    assert found.frames.tolist() == [[8, 9, 10, 11]]

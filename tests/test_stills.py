@@ -158,3 +158,10 @@ def test_a_real_frame_folder_is_read(shared: Path, tmp_path: Path) -> None:
     assert len(frames.info) == len(names)
     for name, frame in zip(sorted(names), frames.frames(range(len(names))), strict=True):
         np.testing.assert_array_equal(frame, np.asarray(Image.open(tmp_path / name).convert("RGB")))
+
+
+def test_grey_frames_may_have_an_axis_of_one_channel(tmp_path: Path) -> None:
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1)
+    np.save(tmp_path / "a.npy", array)
+    frames = list(Stack(tmp_path / "a.npy", 8).frames([0, 1]))
+    np.testing.assert_array_equal(np.stack(frames), np.repeat(array, 3, axis=3))

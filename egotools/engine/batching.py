@@ -59,7 +59,14 @@ class Batcher:
                 self._waiting.appendleft((piece, first + taken, last))
         windows = [windows_of(*part) for part in parts]
         batch = torch.from_numpy(windows[0] if len(windows) == 1 else np.concatenate(windows))
-        self._running.append((parts, self.run(batch)))
+        try:
+            self._running.append((parts, self.run(batch)))
+        except AssertionError as error:  # how torchvision's transformers refuse a size
+            raise ExtractorError(f"{self.name}: its network refuses windows {tuple(batch.shape)}: {error}") from error
+        except torch.OutOfMemoryError as error:
+            raise ExtractorError(
+                f"{self.name}: {len(batch)} windows at a time need more memory; lower --batch-size"
+            ) from error
 
     def _finished(self, most_running: int) -> Iterator[Piece]:
         while len(self._running) > most_running:
