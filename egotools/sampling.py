@@ -87,8 +87,9 @@ def frame_stacks(
 ) -> FrameWindows:
     """Windows of `length` frames at `fps` (None: every frame), one every `hop` seconds or `clips` evenly spaced.
 
-    Without `hop` and `clips` windows follow each other without a gap. Where a clip is shorter than a window, its last
-    frame is repeated.
+    Of several, the first begins with the clip and the last ends with it; a single one is in the middle. Without `hop`
+    and `clips` windows follow each other without a gap. Where a clip is shorter than a window, its last frame is
+    repeated.
 
     Raises:
         ClipError: the clip lies outside the video.
@@ -98,7 +99,8 @@ def frame_stacks(
     rate = video.fps if fps is None else fps
     span = length / rate
     if clips is not None:
-        starts: Times = start + np.linspace(0, max(end - start - span, 0.0), clips)
+        spare = max(end - start - span, 0.0)
+        starts: Times = start + (np.linspace(0, spare, clips) if clips > 1 else np.array([spare / 2]))
         times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
     else:
         # A stub shorter than a whole window would be mostly repeated frames, so only a clip's first one is padded.

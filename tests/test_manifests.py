@@ -8,7 +8,6 @@ from importlib.resources import files as files_of_package
 from pathlib import Path
 
 import numpy as np
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
