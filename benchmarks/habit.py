@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from extraction import Pipeline, clips_of, copies
-from measuring import Cost, Ratio, cost_of, in_turns, machine, median_costs, median_ratio, real_clip, report
+from measuring import Apart, Cost, Ratio, cost_of, in_turns, machine, median_costs, median_ratio, real_clip, report
 
 FPS = 4.0
 SECONDS = 2.0  # of a clip: eight rows
+Reading = tuple[str, set[int]]  # a file, and the frames wanted of it
 TARGETS = {"float32": 1.3, "AVX512-BF16": 2.8, "AMX": 3.5}
 
 
-def habit(name: str, resize: int | None) -> Callable[[Sequence[Any], Any], int]:
-    """The loop that users write; gives a function of clips and their extractor that returns the number of rows."""
+def habit(name: str, resize: int | None) -> Callable[[Sequence[Reading]], int]:
+    """The loop that users write; gives a function from what to read to the number of rows."""
     import cv2
     import torch
     from PIL import Image
@@ -37,11 +38,10 @@ def habit(name: str, resize: int | None) -> Callable[[Sequence[Any], Any], int]:
     size = {"resize_size": resize, "crop_size": resize} if resize else {}
     preset = models.get_model_weights(name).DEFAULT.transforms(**size)
 
-    def run(clips: Sequence[Any], extractor: Any) -> int:
+    def run(readings: Sequence[Reading]) -> int:
         rows = []
-        for clip in clips:
-            wanted = _indices(extractor, clip)
-            video = cv2.VideoCapture(str(clip.path))
+        for path, wanted in readings:
+            video = cv2.VideoCapture(path)
             for index in range(max(wanted) + 1):
                 is_there, frame = video.read()
                 if is_there and index in wanted:
@@ -54,13 +54,14 @@ def habit(name: str, resize: int | None) -> Callable[[Sequence[Any], Any], int]:
     return run
 
 
-def _indices(extractor: Any, clip: Any) -> set[int]:
+def reading(extractor: Any, clip: Any) -> Reading:
+    """The file of a clip, and the frames that the extractor wants of it."""
     from egotools.video import open_frames
 
     video = open_frames(clip.path)
-    found = set(extractor.windows(video.info, clip).frames.ravel().tolist())
+    indices = set(extractor.windows(video.info, clip).frames.ravel().tolist())
     video.close()
-    return found
+    return str(clip.path), indices
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -82,13 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         resize = 64 if options.quick else None
         settings = {"weights": "random:0", "fps": FPS} | ({"resize": "64x64"} if options.quick else {})
         pipelines = {side: Pipeline(Path(folder), [(name, settings)], side) for side in sides}
-        peer, extractor = habit(name, resize), pipelines["float32"].built[0]
-        tasks: dict[str, Callable[[], Cost]] = {"habit": _slope(lambda some: peer(some, extractor), clips, short)}
-        for side, pipeline in pipelines.items():
-            tasks[side] = _slope(pipeline.run, clips, short)
-        if not options.quick:
+        readings = [reading(pipelines["float32"].built[0], clip) for clip in clips]
+        with Apart(habit, name, resize) as peer:
+            tasks: dict[str, Callable[[], Cost]] = {"habit": _slope(peer, readings, short)}
+            for side, pipeline in pipelines.items():
+                tasks[side] = _slope(pipeline.run, clips, short)
             in_turns(tasks, 1)  # warms up
-        rounds = in_turns(tasks, 1 if options.quick else options.rounds)
+            rounds = in_turns(tasks, 1 if options.quick else options.rounds)
     ratios = []
     for side in sides:
         target = None if options.quick else TARGETS["float32" if side == "float32" else bf16]

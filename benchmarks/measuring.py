@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import multiprocessing
 import os
 import platform
 import resource
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,38 @@ def median_costs(rounds: Sequence[Mapping[str, Cost]]) -> dict[str, dict[str, fl
         name: {kind: statistics.median(getattr(costs[name], kind) for costs in rounds) for kind in ("cpu", "wall")}
         for name in rounds[0]
     }
+
+
+class Apart:
+    """A function in a process of its own, where memory is allocated as usual: what egotools sets is for the process.
+
+    `build(*arguments)` makes the function there; both are pickled. A context manager.
+    """
+
+    def __init__(self, build: Callable[..., Callable[..., Any]], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, build, arguments), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def __call__(self, *arguments: Any) -> Any:
+        self._connection.send(arguments)
+        return self._connection.recv()
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._connection.send(None)
+        self._process.join()
+        self._connection.close()
+
+
+def _serve(connection: Connection, build: Callable[..., Callable[..., Any]], arguments: Sequence[Any]) -> None:
+    function = build(*arguments)
+    while (given := connection.recv()) is not None:
+        connection.send(function(*given))
 
 
 def _now() -> Cost:

@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py [--video FILE] [--json FILE] [--quick]
 
-The installed command, ResNet-18 at 10 Hz and color statistics of every frame, in a process of its own; memory is that
+The installed command, ResNet-18 at 2 Hz and color statistics of every frame, in a process of its own; memory is that
 of the process and its workers together, shared pages counted once.
 """
 
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes: shows that it runs")
     options = parser.parse_args(arguments)
     lengths = (2.0, 6.0) if options.quick else (60.0, 300.0, 600.0)
-    network = ["resnet18", "--weights", "random:0", "--fps", "10"]
+    network = ["resnet18", "--weights", "random:0", "--fps", "2"]
     if options.quick:
         network += ["--resize", "64x64"]
     with tempfile.TemporaryDirectory() as name:
