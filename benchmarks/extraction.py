@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--video", type=Path, help="a real clip of at least ten seconds")
-    parser.add_argument("--only", help="one of the networks")
+    parser.add_argument("--only", help="one of the networks, or passes")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="a small network, one round: shows that it runs")
     options = parser.parse_args(arguments)
@@ -245,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             measured = against_limit(case, precision, folder, files, rounds)
             ratios += _limit_ratios(case, precision, measured)
             figures[f"{case.name} {precision}"] = median_costs(measured)
-        if options.only is None:
+        if options.only in (None, "passes"):
             three = QUICK_THREE if options.quick else THREE
             source = large(video, folder, (320, 180) if options.quick else (1920, 1080), 1.0 if options.quick else 6.0)
             measured = one_pass(three, source, folder, rounds)

@@ -90,7 +90,7 @@ def main() -> None:
     sgd = [cost * CLASSES / (SGD_CLASSES + 1) for cost in sgd]
 
     point = torch.from_numpy(np.c_[peer.coef_, peer.intercept_]).float()
-    peer_objective, _ = objective(tx, ty, 1 / (C * ROWS))(point)
+    peer_objective = objective(tx, ty, 1 / (C * ROWS), point)
     peer_accuracy = float(peer.score(values[ROWS:], labels[ROWS:]))
     rows = [
         ("kNN, scikit-learn brute cosine / ours", knn["peer"], knn["ours"], ">= 1"),

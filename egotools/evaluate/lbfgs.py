@@ -1,54 +1,54 @@
-"""Limited-memory BFGS for smooth convex functions whose evaluation is what costs.
+"""Limited-memory BFGS for smooth convex functions, from gradients alone.
 
-One evaluation a step is the rule: the step of length one is tried first and nearly always taken.
+A convex function falls along a direction until its slope there turns: values are not needed, and gradients that are
+slightly rounded (bf16 products) lead to the same place, where rounded values would stop the search early.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-Function = Callable[[Tensor], tuple[float, Tensor]]  # point -> value and gradient, of the point's shape
+Map = Callable[[Tensor], Tensor]  # to another tensor of the same shape
 Pair = tuple[Tensor, Tensor]  # a step, and how the gradient changed along it
 
-SUFFICIENT = 1e-4  # share of the first-order decrease that a step must reach
-FLATTER = 0.9  # share of the slope that may be left after a step
-HALVINGS = 12  # trials of one line search
+FLATTER = 0.9  # share of the slope, up or down, that may be left after a step
+TRIALS = 15  # of one step's length
 
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """Where a minimization ended; `evaluations` of the function were spent on it."""
+    """Where a minimization ended."""
 
     point: Tensor
-    value: float
-    gradient: Tensor
-    evaluations: int
+    evaluations: int  # of the gradient
     pairs: tuple[Pair, ...]  # the curvature that was seen, for a next minimization of nearly the same function
 
 
 def minimize(
-    function: Function,
+    gradient: Map,
     start: Tensor,
     *,
-    tolerance: float,
+    guess: Map,
+    largest: float,
+    gap: float,
     steps: int,
-    progress: float = 0.0,
-    pairs: tuple[Pair, ...] = (),
+    pairs: Sequence[Pair] = (),
     history: int = 10,
 ) -> Minimum:
-    """Goes downhill from `start` until the largest entry of the gradient is at most `tolerance`.
+    """Goes downhill from `start` to near the minimum.
 
     Args:
-        function: to be minimized.
+        gradient: of the function.
         start: any shape.
-        tolerance: of the gradient's entries.
+        guess: the inverse of the second derivative, roughly, times a gradient; the better, the fewer steps.
+        largest: entry of the gradient, and
+        gap: expected distance of the function to its minimum, at which to end.
         steps: at most so many.
-        progress: ends earlier when a step lowers the value by less than this share of it.
         pairs: curvature of an earlier minimization, oldest first.
         history: pairs that are kept.
 
@@ -56,59 +56,53 @@ def minimize(
         Nocedal and Wright, Numerical Optimization, algorithm 7.5.
     """
     memory = deque(pairs, maxlen=history)
-    point, (value, gradient), evaluations = start, function(start), 1
+    point, slopes, evaluations = start, gradient(start), 1
     for _ in range(steps):
-        if gradient.abs().max() <= tolerance:
+        direction = -_times_inverse(memory, slopes, guess)
+        expected = -_dot(slopes, direction) / 2
+        if expected <= gap and slopes.abs().max() <= largest:
             break
-        direction = -_times_inverse(memory, gradient)
-        length = 1.0 if memory else 1.0 / float(gradient.norm())
-        found, trials = _search(function, point, value, gradient, direction, length)
+        length, after, trials = _search(gradient, point, direction, slope=-2 * expected)
         evaluations += trials
-        if found is None:  # rounding hides what is left to gain
+        if after is None:  # rounding hides what is left to gain
             break
-        before, (length, value, after) = value, found
-        step, change = length * direction, after - gradient
-        if torch.vdot(step.flatten(), change.flatten()) > 0:
-            memory.append((step, change))
-        point, gradient = point + step, after
-        if before - value < progress * abs(before):
-            break
-    return Minimum(point, value, gradient, evaluations, tuple(memory))
+        memory.append((length * direction, after - slopes))
+        point, slopes = point + length * direction, after
+    return Minimum(point, evaluations, tuple(memory))
 
 
-def _times_inverse(memory: deque[Pair], gradient: Tensor) -> Tensor:
-    """The approximate inverse of the second derivative, times `gradient`."""
-    result, shares = gradient.clone(), []
-    for step, change in reversed(memory):
-        share = torch.sum(step * result) / torch.sum(step * change)
-        result.sub_(share * change)
-        shares.append(share)
-    if memory:
-        step, change = memory[-1]
-        result.mul_(torch.sum(step * change) / torch.sum(change * change))
-    for (step, change), share in zip(memory, reversed(shares), strict=True):
-        result.add_((share - torch.sum(change * result) / torch.sum(step * change)) * step)
+def _times_inverse(memory: Sequence[Pair], slopes: Tensor, guess: Map) -> Tensor:
+    """The inverse of the second derivative as the pairs, and before them the guess, have it, times `slopes`."""
+    result, shares = slopes.clone(), []
+    curvatures = [_dot(step, change) for step, change in memory]
+    for (step, change), curvature in zip(reversed(memory), reversed(curvatures), strict=True):
+        shares.append(_dot(step, result) / curvature)
+        result.sub_(change, alpha=shares[-1])
+    result = guess(result)
+    if memory:  # the guess may be right but for a factor
+        latest = memory[-1][1]
+        result *= curvatures[-1] / _dot(latest, guess(latest))
+    for (step, change), curvature, share in zip(memory, curvatures, reversed(shares), strict=True):
+        result.add_(step, alpha=share - _dot(change, result) / curvature)
     return result
 
 
-def _search(
-    function: Function, point: Tensor, value: float, gradient: Tensor, direction: Tensor, length: float
-) -> tuple[tuple[float, float, Tensor] | None, int]:
-    """A length along `direction` that lowers the value and flattens the slope, by doubling and bisection.
+def _search(gradient: Map, point: Tensor, direction: Tensor, *, slope: float) -> tuple[float, Tensor | None, int]:
+    """A length along `direction` where the slope is flatter, by doubling and bisection; one is nearly always right.
 
     Returns:
-        (length, value, gradient) there, or None when no trial lowered the value enough; and the number of trials.
+        The length, the gradient there (None: no such length was found), and the number of trials.
     """
-    slope = float(torch.sum(gradient * direction))
-    low, high, best = 0.0, float("inf"), None
-    for trial in range(1, HALVINGS + 1):
-        reached, after = function(point + length * direction)
-        if not reached <= value + SUFFICIENT * length * slope:  # also when it is NaN
-            high = length
-        else:
-            best = (length, reached, after)
-            if float(torch.sum(after * direction)) >= FLATTER * slope:
-                return best, trial
-            low = length
+    low, high, length = 0.0, float("inf"), 1.0
+    for trial in range(1, TRIALS + 1):
+        after = gradient(point + length * direction)
+        left = _dot(after, direction)
+        if abs(left) <= FLATTER * abs(slope):
+            return length, after, trial
+        low, high = (low, length) if left > 0 else (length, high)
         length = 2 * low if high == float("inf") else (low + high) / 2
-    return best, HALVINGS
+    return 0.0, None, TRIALS
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    return float(torch.dot(a.flatten(), b.flatten()))

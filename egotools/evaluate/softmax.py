@@ -5,18 +5,20 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from egotools.evaluate.lbfgs import Function, Pair, minimize
+from egotools.evaluate.lbfgs import Map, Pair, minimize
 
-TOLERANCE = 6e-5  # of the largest entry of the gradient; scikit-learn's default is 1e-4
+LARGEST = 1e-4  # entry of the gradient at which to end; scikit-learn's default
+GAP = 1e-5  # of the objective to its minimum, in nats, at which to end
 STEPS = 300
 WORTH_HALF = 1 << 22  # entries of a table from which on bf16 products pay for their conversion
-HALF_PROGRESS = 1e-5  # share of the objective below which a step in bf16 is mostly rounding
+UNSEEN = 1e-3  # curvature that is taken for certain; of standardized features the mean is one
 EPOCHS = 30  # of stochastic gradient descent
 BATCH = 256
 RATE = 0.05  # its learning rate at the start
@@ -46,32 +48,29 @@ def fit_path(x: Tensor, labels: Tensor, classes: int, *, c: Sequence[float], hal
         labels: [N] int64 below K.
         classes: K.
         c: inverse strengths of regularization, as in scikit-learn.
-        half: bf16 products until their rounding shows, then float32; None: where the processor has them and the
-            table is large.
+        half: bf16 products; None: where the processor has them and the table is large.
 
     Returns:
         In the order of `c`.
     """
     if half is None:
         half = x.numel() >= WORTH_HALF and has_fast_bf16(x.device)
-    coarse = x.bfloat16() if half else None
+    rows = x.bfloat16() if half else x
+    spread = _spread(x) if len(x) * classes >= x.shape[1] ** 2 / 8 else None  # else it costs more than it saves
     point = torch.zeros(classes, x.shape[1] + 1, device=x.device)
-    pairs: tuple[Pair, ...] = ()
-    fits, last = {}, None
+    pairs: Sequence[Pair] = ()
+    fits: dict[float, Fit] = {}
+    penalty = 0.0
     for value in sorted(set(c)):
-        penalty = 1.0 / (value * len(x))
-        if last is not None:  # what was learned of the curvature holds but for the penalty, which is known
-            pairs = tuple((step, change + (penalty - last) * _weights_of(step)) for step, change in pairs)
-        evaluations = 0
-        if coarse is not None:
-            rough = minimize(
-                objective(coarse, labels, penalty), point, tolerance=TOLERANCE, steps=STEPS, progress=HALF_PROGRESS,
-                pairs=pairs,
-            )  # fmt: skip
-            point, pairs, evaluations = rough.point, rough.pairs, rough.evaluations
-        found = minimize(objective(x, labels, penalty), point, tolerance=TOLERANCE, steps=STEPS, pairs=pairs)
-        point, pairs, last = found.point, found.pairs, penalty
-        fits[value] = Fit(value, point[:, :-1], point[:, -1], found.value, evaluations + found.evaluations)
+        last, penalty = penalty, 1.0 / (value * len(x))
+        # what was learned of the curvature holds but for the penalty's part of it, which is known
+        pairs = [(step, change + (penalty - last) * _weights_of(step)) for step, change in pairs]
+        guess = _guess(spread, point.shape, penalty)
+        slopes = partial(gradient, rows, labels, penalty)
+        found = minimize(slopes, point, guess=guess, largest=LARGEST, gap=GAP, steps=STEPS, pairs=pairs)
+        point, pairs = found.point, found.pairs
+        reached = objective(x, labels, penalty, point)
+        fits[value] = Fit(value, point[:, :-1], point[:, -1], reached, found.evaluations)
     return [fits[value] for value in c]
 
 
@@ -91,31 +90,24 @@ def fit_sgd(x: Tensor, labels: Tensor, classes: int, *, c: float, generator: tor
             optimizer.step()
             schedule.step()
     point = torch.cat([weight, bias[:, None]], dim=1).detach()
-    value, _ = objective(x, labels, penalty)(point)
-    return Fit(c, point[:, :-1], point[:, -1], value, EPOCHS)
+    return Fit(c, point[:, :-1], point[:, -1], objective(x, labels, penalty, point), EPOCHS)
 
 
-def objective(x: Tensor, labels: Tensor, penalty: float) -> Function:
-    """Mean cross-entropy + penalty / 2 |weight|^2 and its gradient at a point [K, D + 1], the last column the bias.
+def objective(x: Tensor, labels: Tensor, penalty: float, point: Tensor) -> float:
+    """Mean cross-entropy + penalty / 2 |weight|^2 at a point [K, D + 1], the last column the bias."""
+    losses = functional.cross_entropy(_logits(x, point), labels, reduction="none")
+    return float(losses.double().mean() + 0.5 * penalty * point[:, :-1].double().square().sum())
 
-    Products are computed in the type of `x` [N, D], all else in float32.
-    """
-    rows = torch.arange(len(x), device=x.device)
 
-    def evaluate(point: Tensor) -> tuple[float, Tensor]:
-        logits = (x @ point[:, :-1].to(x.dtype).T).float().add_(point[:, -1])
-        logarithms = torch.log_softmax(logits, dim=1)
-        weights = _weights_of(point)
-        loss = -logarithms[rows, labels].double().mean() + 0.5 * penalty * weights.double().square().sum()
-        errors = logarithms.exp_()
-        errors[rows, labels] -= 1
-        errors /= len(x)
-        gradient = torch.empty_like(point)
-        gradient[:, :-1] = errors.to(x.dtype).T @ x
-        gradient[:, -1] = errors.sum(dim=0)
-        return float(loss), gradient.add_(weights, alpha=penalty)
-
-    return evaluate
+def gradient(x: Tensor, labels: Tensor, penalty: float, point: Tensor) -> Tensor:
+    """Of the objective at a point [K, D + 1]. Products are computed in the type of `x` [N, D], all else in float32."""
+    errors = torch.softmax(_logits(x, point), dim=1)
+    errors[torch.arange(len(x), device=x.device), labels] -= 1
+    errors /= len(x)
+    slopes = torch.empty_like(point)
+    slopes[:, :-1] = errors.to(x.dtype).T @ x
+    slopes[:, -1] = errors.sum(dim=0)
+    return slopes.add_(_weights_of(point), alpha=penalty)
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -126,6 +118,32 @@ def has_fast_bf16(device: torch.device) -> bool:
         return False
     cpu = Path("/proc/cpuinfo")
     return cpu.exists() and any(flag in cpu.read_text() for flag in ("amx_bf16", "avx512_bf16"))
+
+
+def _spread(x: Tensor) -> Tensor:
+    """Mean products of the features [D, D], from twice as many rows as features."""
+    some = x[:: max(1, len(x) // (2 * x.shape[1]))]
+    return some.T @ some / len(some)
+
+
+def _guess(spread: Tensor | None, shape: torch.Size, penalty: float) -> Map:
+    """The inverse of the second derivative at zero, where all K classes are equally probable, as a function.
+
+    Without `spread` [D, D] its trace stands for it, which makes the first step short enough.
+    """
+    classes, width = shape[0], shape[1] - 1
+    if spread is None:
+        return lambda slopes: slopes * (classes / (width + penalty * classes))
+    curvature = spread / classes
+    curvature.diagonal().add_(penalty + UNSEEN / classes)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(curvature))
+    return lambda slopes: torch.cat([slopes[:, :-1] @ inverse, slopes[:, -1:] * classes], dim=1)
+
+
+def _logits(x: Tensor, point: Tensor) -> Tensor:
+    """[N, K] float32 of rows [N, D]; products in the type of `x`."""
+    weight = point[:, :-1].to(x.dtype).contiguous()  # a gap after each row would slow the product
+    return functional.linear(x, weight).float().add_(point[:, -1])
 
 
 def _weights_of(point: Tensor) -> Tensor:
