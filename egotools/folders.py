@@ -166,18 +166,18 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
 def clips_of(found: Sequence[Found], *, fps: float = 30.0) -> list[Clip]:
     """A clip for each thing found, whole: `label` is the folder it lies in, `video` its name without suffix.
 
-    Where several have one name (in different folders), `video` is the id, lest they pass for one video.
+    Where files in different folders have one name, `video` is the path without suffix, lest they pass for one video.
 
     Args:
         found: of one folder.
         fps: frame rate of frame folders and stacks, which carry none.
     """
     ids = _ids(found)
-    names = Counter(Path(item.stem).name for item in found)
+    names = Counter(Path(stem).name for stem in {item.stem for item in found})
     clips = []
     for item in found:
         clip_id, name = ids[item.name], Path(item.stem).name
-        labels = {"label": Path(item.name).parent.name, "video": name if name and names[name] == 1 else clip_id}
+        labels = {"label": Path(item.name).parent.name, "video": (name if names[name] == 1 else item.stem) or clip_id}
         rate = fps if item.kind in ("frames", "stack") else None
         clips.append(Clip(clip_id, Path(os.path.abspath(item.path)), labels=labels, fps=rate))
     return clips
