@@ -198,6 +198,6 @@ def _show(result: Extraction) -> None:
     for id, reason in list(reasons.items())[:5]:
         display.note(f"failed: {id}: {reason}")
     if reasons:
-        more = f", {len(reasons) - 5} more" if len(reasons) > 5 else ""
+        shown = ", the first five above" if len(reasons) > 5 else ""
         files = ", ".join(str(failures_path(cache)) for cache, failed in result.failed.items() if failed)
-        display.note(f"{len(reasons)} clips failed{more}; all, with their reasons: {files}")
+        display.note(f"{len(reasons)} clips failed{shown}; all, with their reasons: {files}")
