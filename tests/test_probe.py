@@ -14,7 +14,7 @@ from egotools.errors import RunError, TableError
 from egotools.evaluate.classifier import Classifier
 from egotools.evaluate.lbfgs import minimize
 from egotools.evaluate.probe import Probe, apply, probe
-from egotools.evaluate.softmax import GAP, fit_path, fit_sgd, gradient, objective
+from egotools.evaluate.softmax import fit_path, fit_sgd, gradient, objective
 from egotools.evaluate.splits import Partition, hold_out
 from egotools.tables import Table
 
@@ -55,7 +55,7 @@ def test_the_minimum_is_that_of_scikit_learn(rng: np.random.Generator, c: float,
     x = (rng.normal(size=(400, 20)) + rng.normal(size=(4, 20))[y]).astype(np.float32)
     best, peer = sklearn_objective(c, x.astype(np.float64), y)
     (fit,) = fit_path(torch.from_numpy(x), torch.from_numpy(y), 4, c=[c], half=half)
-    assert best * (1 - 1e-6) <= fit.objective <= best + 3 * GAP  # the gap to the minimum is an estimate
+    assert best * (1 - 1e-6) <= fit.objective <= best * (1 + 1e-3)
     agreeing = np.mean(fit.logits(torch.from_numpy(x)).argmax(1).numpy() == peer.predict(x))
     assert agreeing >= 0.99
 
@@ -67,7 +67,7 @@ def test_a_grid_gives_what_single_fits_give_in_the_order_asked_for(rng: np.rando
     assert [fit.c for fit in grid] == [1.0, 0.01, 0.1]
     for fit in grid:
         (alone,) = fit_path(x, y, 3, c=[fit.c])
-        assert fit.objective == pytest.approx(alone.objective, abs=3 * GAP)
+        assert fit.objective == pytest.approx(alone.objective, rel=1e-4, abs=1e-5)
 
 
 def test_the_gradient_is_that_of_the_objective(rng: np.random.Generator) -> None:
@@ -91,7 +91,7 @@ def test_the_minimizer_finds_the_bottom_of_a_long_valley_however_wrong_its_guess
     start = torch.full((8,), 3.0, dtype=torch.float64)
     found = minimize(slopes, start, guess=lambda g: scale * g, largest=1e-9, gap=1e-14, steps=200)
     torch.testing.assert_close(found.point, torch.ones_like(start), rtol=0, atol=1e-6)
-    assert found.evaluations < 100
+    assert found.evaluations < 200
 
 
 def test_a_good_guess_of_the_curvature_saves_steps(rng: np.random.Generator) -> None:
@@ -104,16 +104,15 @@ def test_a_good_guess_of_the_curvature_saves_steps(rng: np.random.Generator) -> 
     assert seeing.evaluations < 5 < blind.evaluations
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_features_that_repeat_each_other_or_never_change_are_no_obstacle(rng: np.random.Generator, half: bool) -> None:
+def test_features_that_repeat_each_other_or_never_change_are_no_obstacle(rng: np.random.Generator) -> None:
     y = rng.integers(0, 5, 500)
     base = (rng.normal(size=(500, 6)) + rng.normal(size=(5, 6))[y]).astype(np.float32)
     x = np.concatenate([base, base, base @ rng.normal(size=(6, 20)), np.zeros((500, 3))], axis=1).astype(np.float32)
     x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-6)
-    for c in (1e-3, 1e3):
+    for c in (1e-3, 1.0, 1e3):
         best, _ = sklearn_objective(c, x.astype(np.float64), y)
-        (fit,) = fit_path(torch.from_numpy(x), torch.from_numpy(y), 5, c=[c], half=half)
-        assert fit.objective == pytest.approx(best, abs=1e-4)  # bf16 inputs are others
+        (fit,) = fit_path(torch.from_numpy(x), torch.from_numpy(y), 5, c=[c])
+        assert fit.objective == pytest.approx(best, rel=1e-3)
 
 
 def test_sgd_comes_near_the_minimum(rng: np.random.Generator) -> None:

@@ -17,7 +17,7 @@ Map = Callable[[Tensor], Tensor]  # to another tensor of the same shape
 Pair = tuple[Tensor, Tensor]  # a step, and how the gradient changed along it
 
 FLATTER = 0.9  # share of the slope, up or down, that may be left after a step
-TRIALS = 15  # of one step's length
+TRIALS = 30  # of one step's length
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from torch.nn import functional
 from egotools.evaluate.lbfgs import Map, Pair, minimize
 
 LARGEST = 1e-4  # entry of the gradient at which to end; scikit-learn's default
-GAP = 1e-5  # of the objective to its minimum, in nats, at which to end
-STEPS = 300
+NORM = 6e-4  # of a gradient against which only the penalty bends: what it leaves to gain, at which to end
+GAPS = (2e-6, 3e-4)  # of the objective to its minimum, in nats: what is small enough and what never is
+STEPS = 100  # as scikit-learn's default
 WORTH_HALF = 1 << 22  # entries of a table from which on bf16 products pay for their conversion
-UNSEEN = 1e-3  # curvature that is taken for certain; of standardized features the mean is one
+UNSEEN = 1e-3  # share of the mean curvature that every direction has for certain
 EPOCHS = 30  # of stochastic gradient descent
 BATCH = 256
 RATE = 0.05  # its learning rate at the start
@@ -40,6 +41,34 @@ class Fit:
         return functional.linear(x, self.weight, self.bias)
 
 
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """The second derivative of the mean cross-entropy at zero, where all K classes are equally probable."""
+
+    classes: int
+    variance: float  # of all features together
+    spread: Tensor | None  # [D, D] mean products of the features; None where it would cost more than it saves
+
+    @classmethod
+    def of(cls, x: Tensor, classes: int) -> Curvature:
+        """From rows [N, D]; the products from twice as many rows as features."""
+        width = x.shape[1]
+        variance = float(torch.linalg.vector_norm(x)) ** 2 / len(x)
+        if len(x) * classes < width**2 / 32:
+            return cls(classes, variance, None)
+        some = x[:: max(1, len(x) // (2 * width))]
+        return cls(classes, variance, some.T @ some / len(some))
+
+    def inverse(self, penalty: float) -> Map:
+        """Maps gradients [K, D + 1] to the steps that would make them zero; short ones where there is no spread."""
+        if self.spread is None:
+            return lambda slopes: slopes * (self.classes / (self.variance + penalty * self.classes))
+        whole = self.spread / self.classes
+        whole.diagonal().add_(penalty + UNSEEN * self.variance / (len(whole) * self.classes))
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(whole))
+        return lambda slopes: torch.cat([slopes[:, :-1] @ inverse, slopes[:, -1:] * self.classes], dim=1)
+
+
 def fit_path(x: Tensor, labels: Tensor, classes: int, *, c: Sequence[float], half: bool | None = None) -> list[Fit]:
     """One fit for each C by L-BFGS, each started from the last, the most regularized first.
 
@@ -53,25 +82,29 @@ def fit_path(x: Tensor, labels: Tensor, classes: int, *, c: Sequence[float], hal
     Returns:
         In the order of `c`.
     """
+    if len(x) < x.shape[1]:  # the best weights lie in the span of the rows, which has no more axes than rows
+        axes, inside = torch.linalg.qr(x.T)
+        fits = fit_path(inside.T.contiguous(), labels, classes, c=c, half=half)
+        return [replace(fit, weight=fit.weight @ axes.T) for fit in fits]
     if half is None:
         half = x.numel() >= WORTH_HALF and has_fast_bf16(x.device)
     rows = x.bfloat16() if half else x
-    spread = _spread(x) if len(x) * classes >= x.shape[1] ** 2 / 8 else None  # else it costs more than it saves
+    curvature = Curvature.of(x, classes)
     point = torch.zeros(classes, x.shape[1] + 1, device=x.device)
     pairs: Sequence[Pair] = ()
-    fits: dict[float, Fit] = {}
+    found: dict[float, Fit] = {}
     penalty = 0.0
     for value in sorted(set(c)):
         last, penalty = penalty, 1.0 / (value * len(x))
         # what was learned of the curvature holds but for the penalty's part of it, which is known
         pairs = [(step, change + (penalty - last) * _weights_of(step)) for step, change in pairs]
-        guess = _guess(spread, point.shape, penalty)
-        slopes = partial(gradient, rows, labels, penalty)
-        found = minimize(slopes, point, guess=guess, largest=LARGEST, gap=GAP, steps=STEPS, pairs=pairs)
-        point, pairs = found.point, found.pairs
+        slopes, guess = partial(gradient, rows, labels, penalty), curvature.inverse(penalty)
+        gap = min(max(NORM**2 / (2 * penalty), GAPS[0]), GAPS[1])
+        minimum = minimize(slopes, point, guess=guess, largest=LARGEST, gap=gap, steps=STEPS, pairs=pairs)
+        point, pairs = minimum.point, minimum.pairs
         reached = objective(x, labels, penalty, point)
-        fits[value] = Fit(value, point[:, :-1], point[:, -1], reached, found.evaluations)
-    return [fits[value] for value in c]
+        found[value] = Fit(value, point[:, :-1], point[:, -1], reached, minimum.evaluations)
+    return [found[value] for value in c]
 
 
 def fit_sgd(x: Tensor, labels: Tensor, classes: int, *, c: float, generator: torch.Generator) -> Fit:
@@ -118,26 +151,6 @@ def has_fast_bf16(device: torch.device) -> bool:
         return False
     cpu = Path("/proc/cpuinfo")
     return cpu.exists() and any(flag in cpu.read_text() for flag in ("amx_bf16", "avx512_bf16"))
-
-
-def _spread(x: Tensor) -> Tensor:
-    """Mean products of the features [D, D], from twice as many rows as features."""
-    some = x[:: max(1, len(x) // (2 * x.shape[1]))]
-    return some.T @ some / len(some)
-
-
-def _guess(spread: Tensor | None, shape: torch.Size, penalty: float) -> Map:
-    """The inverse of the second derivative at zero, where all K classes are equally probable, as a function.
-
-    Without `spread` [D, D] its trace stands for it, which makes the first step short enough.
-    """
-    classes, width = shape[0], shape[1] - 1
-    if spread is None:
-        return lambda slopes: slopes * (classes / (width + penalty * classes))
-    curvature = spread / classes
-    curvature.diagonal().add_(penalty + UNSEEN / classes)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(curvature))
-    return lambda slopes: torch.cat([slopes[:, :-1] @ inverse, slopes[:, -1:] * classes], dim=1)
 
 
 def _logits(x: Tensor, point: Tensor) -> Tensor:
