@@ -26,7 +26,7 @@ reduce = click.option(
     help="What a clip's windows become: one row, or each stays a row.",
 )
 out = click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for report and plots.")
-device = click.option("--device", default=None, help="cpu or cuda; a GPU unless there is none.")
+device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
 
 
 @click.group()

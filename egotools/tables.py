@@ -17,8 +17,8 @@ from egotools.config import digest, file_digest
 from egotools.errors import TableError
 from egotools.manifests import read_manifest
 from egotools.stores.opening import open_store
-from egotools.stores.store import Store
-from egotools.types import Clip, Rows
+from egotools.stores.store import Store, StoredClip, read_rows
+from egotools.types import Clip, IntArray
 
 Reduce = Literal["mean", "mean+std"]
 Texts = npt.NDArray[np.str_]
@@ -95,22 +95,21 @@ def read_table(manifest: Path, caches: Sequence[Path], *, reduce: Reduce | None 
         raise ValueError("a table needs at least one cache")
     stores = [open_store(path) for path in caches]
     clips, remarks = _present(read_manifest(manifest), stores, manifest)
-    parts: list[Rows] = []
-    kept: list[Clip] = []
-    empty: list[str] = []
-    for clip in clips:
-        pieces = [store[clip.id] for store in stores]
-        if any(len(piece.values) == 0 for piece in pieces):
-            empty.append(clip.id)
-            continue
-        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name below
-            parts.append(_joined(clip.id, pieces, caches, reduce))
-        kept.append(clip)
-    if not kept:
-        raise TableError(f"{manifest}: all {len(empty)} clips in {_paths(caches)} have no rows")
-    if empty:
-        remarks = (*remarks, _named(empty, "without any row left out"))
-    return _table(kept, parts, caches, remarks)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name below
+        parts = [_read(store, [clip.id for clip in clips], reduce) for store in stores]
+    first = parts[0]
+    for path, part in zip(caches[1:], parts[1:], strict=True):
+        if reduce is None:
+            _check_same_times(clips, caches[0], first, path, part)
+    values = first.values if len(parts) == 1 else np.concatenate([part.values for part in parts], axis=1)
+    table = _table(clips, _Part(values, first.counts, first.times), remarks)
+    broken = list(dict.fromkeys(table.ids[~np.isfinite(values).all(axis=1)].tolist()))
+    if broken:
+        raise TableError(
+            f"{_paths(caches)}: {_named(broken, 'with NaN or infinite features')}; "
+            "extract these again, or take them out of the manifest"
+        )
+    return table
 
 
 def input_digests(manifest: Path, caches: Sequence[Path]) -> dict[str, Any]:
@@ -122,7 +121,7 @@ def input_digests(manifest: Path, caches: Sequence[Path]) -> dict[str, Any]:
 
 
 def _present(clips: Sequence[Clip], stores: Sequence[Store], manifest: Path) -> tuple[list[Clip], tuple[str, ...]]:
-    """The clips that every store has, and remarks on the others."""
+    """The clips that every store has rows of, and remarks on the others."""
     remarks = []
     for store in stores:
         missing = [clip.id for clip in clips if clip.id not in store]
@@ -138,53 +137,78 @@ def _present(clips: Sequence[Clip], stores: Sequence[Store], manifest: Path) -> 
     kept = [clip for clip in clips if all(clip.id in store for store in stores)]
     if not kept:
         raise TableError(f"no clip of {manifest} is in every one of {_paths([store.path for store in stores])}")
+    empty = {clip.id for clip in kept if any(len(store.stored(clip.id)) == 0 for store in stores)}
+    if len(empty) == len(kept):
+        caches = _paths([store.path for store in stores])
+        raise TableError(f"{manifest}: all {len(empty)} clips in {caches} have no rows")
+    if empty:
+        kept = [clip for clip in kept if clip.id not in empty]
+        remarks.append(_named(sorted(empty), "without any row left out"))
     return kept, tuple(remarks)
 
 
-def _joined(id: str, pieces: Sequence[Rows], caches: Sequence[Path], reduce: Reduce | None) -> Rows:
-    """The rows of one clip from all caches: [1, D] when reduced, else [T, D]."""
-    first = pieces[0].times
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one cache has of the clips, in their order."""
+
+    values: npt.NDArray[np.float32]  # [N, D]
+    counts: IntArray  # rows of each clip
+    times: npt.NDArray[np.float64]  # [N, 2]
+
+
+def _read(store: Store, ids: Sequence[str], reduce: Reduce | None) -> _Part:
+    """The rows of the clips, or one row for each: then no more than one clip is in memory unreduced."""
     if reduce is None:
-        for path, piece in zip(caches[1:], pieces[1:], strict=True):
-            if piece.times.shape != first.shape or not np.allclose(piece.times, first, rtol=0, atol=SAME_TIME):
-                raise TableError(
-                    f"clip {id!r} has {len(first)} rows in {caches[0]} and {len(piece.times)} rows in {path}, "
-                    "of other times: only reduced clips (--reduce mean) can be joined"
-                )
-        return Rows(np.concatenate([piece.values.astype(np.float32) for piece in pieces], axis=1), first)
-    means = [piece.values.mean(axis=0, dtype=np.float64) for piece in pieces]
-    if reduce == "mean+std":
-        deviations = [piece.values.std(axis=0, dtype=np.float64) for piece in pieces]
-        means = [half for pair in zip(means, deviations, strict=True) for half in pair]
-    values = np.concatenate(means).astype(np.float32)
-    return Rows(values[None], np.array([[first[:, 0].min(), first[:, 1].max()]]))
+        values, counts, times = read_rows(store, ids)
+        return _Part(values.astype(np.float32, copy=False), counts, times)
+    clips = (store.stored(id) for id in ids)
+    rows = [(_reduced(clip, reduce), (clip.times[:, 0].min(), clip.times[:, 1].max())) for clip in clips]
+    return _Part(
+        np.array([values for values, _ in rows]), np.ones(len(ids), np.int64), np.array([times for _, times in rows])
+    )
 
 
-def _table(clips: Sequence[Clip], parts: Sequence[Rows], caches: Sequence[Path], remarks: tuple[str, ...]) -> Table:
-    """One table from the rows of each clip.
+def _reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[np.float32]:
+    """The mean of a clip's rows [D], or mean and deviation [2 D]; summed in float64."""
+    mean = sum(view.sum(axis=0, dtype=np.float64) for view in clip.views) / len(clip)
+    if reduce == "mean":
+        return mean.astype(np.float32)
+    squares = sum(np.square(piece.values - mean).sum(axis=0) for piece in clip.pieces())
+    return np.concatenate([mean, np.sqrt(squares / len(clip))]).astype(np.float32)
+
+
+def _check_same_times(clips: Sequence[Clip], path: Path, part: _Part, other_path: Path, other: _Part) -> None:
+    """Refuses to join windows that are not the same.
 
     Raises:
-        TableError: values that are not finite.
+        TableError: names the first clip whose windows differ.
     """
-    broken = [clip.id for clip, part in zip(clips, parts, strict=True) if not np.isfinite(part.values).all()]
-    if broken:
+    differs = part.counts != other.counts
+    if not differs.any():
+        late = (np.abs(part.times - other.times) > SAME_TIME).any(axis=1)
+        differs[np.repeat(np.arange(len(clips)), part.counts)[late]] = True
+    if differs.any():
+        index = int(differs.argmax())
         raise TableError(
-            f"{_paths(caches)}: {_named(broken, 'with NaN or infinite features')}; "
-            "extract these again, or take them out of the manifest"
+            f"clip {clips[index].id!r} has {part.counts[index]} rows in {path} and {other.counts[index]} rows in "
+            f"{other_path}, of other times: only reduced clips (--reduce mean) can be joined"
         )
-    rows = [len(part.values) for part in parts]
+
+
+def _table(clips: Sequence[Clip], part: _Part, remarks: tuple[str, ...]) -> Table:
+    """Rows with what the manifest says of their clips."""
     columns = dict.fromkeys(name for clip in clips for name in clip.labels)
     return Table(
-        _texts([clip.id for clip in clips], rows),
-        np.concatenate([part.values for part in parts]),
-        np.concatenate([part.times for part in parts]),
-        {name: _texts([clip.labels.get(name, "") for clip in clips], rows) for name in columns},
-        _texts([clip.split for clip in clips], rows),
+        _texts([clip.id for clip in clips], part.counts),
+        part.values,
+        part.times,
+        {name: _texts([clip.labels.get(name, "") for clip in clips], part.counts) for name in columns},
+        _texts([clip.split for clip in clips], part.counts),
         remarks,
     )
 
 
-def _texts(texts: Sequence[str], rows: Sequence[int]) -> Texts:
+def _texts(texts: Sequence[str], rows: IntArray) -> Texts:
     """The text of each clip, once for each of its rows."""
     return np.repeat(np.array(texts, dtype=np.str_), rows)
 

@@ -123,4 +123,3 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple
             )
     fitting = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
     network.load_state_dict(fitting, strict=False)
-

@@ -10,7 +10,7 @@ from torchvision import models
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification, VideoClassification
 
-from egotools.extractors.published import published
+from egotools.extractors.published_model import published
 from egotools.pixels import Normalize, Preprocessing, parse_size
 
 SIZES = [(240, 320), (320, 240), (37, 53), (101, 33), (224, 224), (256, 256), (480, 641), (1, 7), (225, 1001)]

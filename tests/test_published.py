@@ -13,7 +13,7 @@ from torchvision import models
 
 from egotools.errors import ExtractorError, MissingExtra, WeightsError
 from egotools.extractors.image import ImageModel
-from egotools.extractors.published import published
+from egotools.extractors.published_model import published
 from egotools.forward import runnable
 from egotools.video import open_frames
 

@@ -122,7 +122,7 @@ def _timed(
     """Width of a row, and seconds of computing it."""
     if not clips or isinstance(each.extractor, ClipExtractor):
         return 0, 0.0
-    windows = sample_windows(each, clips, most_clips=TIMED_CLIPS, each=batch_size)
+    windows = sample_windows(each, clips, most=TIMED_CLIPS, each=batch_size)
     if windows is None:
         return 0, 0.0
     windows = windows[:batch_size]

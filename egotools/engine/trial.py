@@ -87,9 +87,11 @@ def few(extractor: Extractor, count: int) -> Extractor:
     return FewFrames(extractor, count)
 
 
-def sample_windows(wanted: Wanted, clips: Sequence[Clip], *, most_clips: int = GATE_ROWS, each: int = 2) -> Array | None:
-    """Different windows [N, L, ...] as prepared, `each` of some clips; None where no clip can be read."""
-    chosen = [clips[at] for at in spread(len(clips), most_clips)]
+def sample_windows(
+    wanted: Wanted, clips: Sequence[Clip], *, most_clips: int = GATE_ROWS, each: int = 2
+) -> Array | None:
+    """Different windows [N, L, ...] as prepared, `each` of at most `most` clips; None where no clip can be read."""
+    chosen = [clips[at] for at in spread(len(clips), most)]
     tasks = [Task(number, clip, (0,)) for number, clip in enumerate(chosen)]
     sources = [wanted.source] if wanted.source is not None else []
     found: dict[bytes, Array] = {}

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from egotools.config import file_digest, options_of
 from egotools.errors import RunError
 from egotools.evaluate.classification import Result
@@ -16,6 +14,7 @@ from egotools.evaluate.classifier import Classifier
 from egotools.evaluate.probe import Probe, ProbeResult, apply, probe
 from egotools.evaluate.report import report, save
 from egotools.evaluate.splits import Partition
+from egotools.forward import choose_device
 from egotools.runs import Run, versions
 from egotools.stores.opening import open_store
 from egotools.stores.store import Recipe
@@ -35,12 +34,12 @@ def fit_probe(
     label: str,
     reduce: Reduce | None = "mean",
     seed: int = 0,
-    device: str | None = None,
+    device: str = "auto",
 ) -> tuple[Content, ProbeResult]:
     """Fits and judges a probe on caches; its report and result."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = choose_device(device)
     table = read_table(manifest, features, reduce=reduce)
-    result = probe(table, label, config, partition=partition, seed=seed, device=device)
+    result = probe(table, label, config, partition=partition, seed=seed, device=chosen)
     arguments = _arguments(config, partition, label=label, reduce=reduce, seed=seed)
     return report(command, arguments, result, manifest=manifest, features=features), result
 
@@ -55,7 +54,7 @@ def train_probe(
     label: str,
     reduce: Reduce | None = "mean",
     seed: int = 0,
-    device: str | None = None,
+    device: str = "auto",
 ) -> tuple[Content, bool]:
     """As `fit_probe`, kept as a run in `folder`.
 

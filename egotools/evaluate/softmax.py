@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from egotools.evaluate.lbfgs import Map, Pair, minimize
+from egotools.forward import has_fast_bf16
 
 LARGEST = 1e-4  # entry of the gradient at which to end; scikit-learn's default
 NORM = 6e-4  # of a gradient against which only the penalty bends: what it leaves to gain, at which to end
@@ -141,16 +140,6 @@ def gradient(x: Tensor, labels: Tensor, penalty: float, point: Tensor) -> Tensor
     slopes[:, :-1] = errors.to(x.dtype).T @ x
     slopes[:, -1] = errors.sum(dim=0)
     return slopes.add_(_weights_of(point), alpha=penalty)
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether products in bf16 are faster than in float32: GPUs, and processors with AMX or AVX512-BF16."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    if platform.machine() != "x86_64":
-        return False
-    cpu = Path("/proc/cpuinfo")
-    return cpu.exists() and any(flag in cpu.read_text() for flag in ("amx_bf16", "avx512_bf16"))
 
 
 def _logits(x: Tensor, point: Tensor) -> Tensor:

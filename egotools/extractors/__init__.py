@@ -59,7 +59,7 @@ def find_extractor(name: str) -> Found:
         return Found(name, kind, {"model": full} if full == "efficientnet-lite0" else {})
     prefix, _, rest = full.rpartition(":")
     if prefix in ("torchvision", "timm"):
-        from egotools.extractors.published import published
+        from egotools.extractors.published_model import published
 
         is_video = published(full).kind == "video"
         kind = _attribute(f"egotools.extractors.{'video:VideoModel' if is_video else 'image:ImageModel'}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -49,19 +48,3 @@ class Published:
             tensors = self.rename(read_tensors(path), network)
             load_into(network, tensors, heads=self.heads(network), source=str(path))
         return self.without_head(network).eval()
-
-
-@lru_cache
-def published(model: str) -> Published:
-    """The network of a name such as `torchvision:resnet50`, `timm:vit_base_patch16_224` or `efficientnet-lite0`.
-
-    Raises:
-        ExtractorError: no such network; near names are suggested.
-        MissingExtra: timm is not installed.
-    """
-    source, _, name = model.rpartition(":")
-    if source == "torchvision":
-        from egotools.extractors.torchvision_models import find
-    else:
-        from egotools.extractors.timm_models import find
-    return find(name)
