@@ -150,7 +150,8 @@ def descendants(pid: int) -> Iterator[int]:
 class PeakMemory:
     """The most memory that a process and its descendants hold at once, in bytes, looked at five times a second.
 
-    Pages that processes share are counted once (PSS). A context manager.
+    Pages that these processes share are counted once. Pages of files (libraries, caches) are not: the kernel drops them
+    at will, and how many are counted to whom depends on what else runs. A context manager.
     """
 
     def __init__(self, pid: int | None = None) -> None:
@@ -178,7 +179,7 @@ def _proportional_bytes(pid: int) -> int:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:  # it has just ended
         return 0
-    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
 
 
 def machine() -> dict[str, str]:

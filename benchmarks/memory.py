@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py [--video FILE] [--json FILE] [--quick]
 
-The installed command, ResNet-18 at 2 Hz and color statistics of every frame, in a process of its own; memory is that
-of the process and its workers together, shared pages counted once.
+The installed command, ResNet-18 at 2 Hz and color statistics of every frame, in a process of its own; memory is what
+the process and its workers allocate together, without the files that are mapped (libraries, caches).
 """
 
 from __future__ import annotations

@@ -46,9 +46,7 @@ def from_fields(config: type, name: str = "config") -> Callable[[Command], Comma
 def parameters(config: type) -> list[click.Parameter]:
     """Click options for the fields of a dataclass that were declared with `egotools.config.option`."""
     hints = get_type_hints(config)
-    return [
-        _parameter(field, hints[field.name]) for field in dataclasses.fields(config) if "help" in field.metadata
-    ]
+    return [_parameter(field, hints[field.name]) for field in dataclasses.fields(config) if "help" in field.metadata]
 
 
 def build(config: type, values: dict[str, Any], **fixed: Any) -> Any:

@@ -87,9 +87,7 @@ def few(extractor: Extractor, count: int) -> Extractor:
     return FewFrames(extractor, count)
 
 
-def sample_windows(
-    wanted: Wanted, clips: Sequence[Clip], *, most_clips: int = GATE_ROWS, each: int = 2
-) -> Array | None:
+def sample_windows(wanted: Wanted, clips: Sequence[Clip], *, most: int = GATE_ROWS, each: int = 2) -> Array | None:
     """Different windows [N, L, ...] as prepared, `each` of at most `most` clips; None where no clip can be read."""
     chosen = [clips[at] for at in spread(len(clips), most)]
     tasks = [Task(number, clip, (0,)) for number, clip in enumerate(chosen)]
