@@ -20,6 +20,7 @@ from measuring import Apart, Cost, Ratio, cost_of, in_turns, machine, median_cos
 
 FPS = 4.0
 SECONDS = 2.0  # of a clip: eight rows
+JUDGED = 8  # clips that a run in bf16 is judged on first, in both precisions
 Reading = tuple[str, set[int]]  # a file, and the frames wanted of it
 TARGETS = {"float32": 1.3, "AVX512-BF16": 2.8, "AMX": 3.5}
 
@@ -78,16 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sides = ["float32"] if bf16 == "none" else ["float32", "bf16"]
     with tempfile.TemporaryDirectory() as folder:
         # Every clip is the beginning of a file of its own, so that the habit's loop has nothing to skip.
-        files = copies(video, Path(folder), long)
+        files = copies(video, Path(folder), long + JUDGED)
         clips = list(itertools.chain.from_iterable(clips_of([file], SECONDS, 1) for file in files))
         resize = 64 if options.quick else None
         settings = {"weights": "random:0", "fps": FPS} | ({"resize": "64x64"} if options.quick else {})
         pipelines = {side: Pipeline(Path(folder), [(name, settings)], side) for side in sides}
         readings = [reading(pipelines["float32"].built[0], clip) for clip in clips]
         with Apart(habit, name, resize) as peer:
-            tasks: dict[str, Callable[[], Cost]] = {"habit": _slope(peer, readings, short)}
+            tasks: dict[str, Callable[[], Cost]] = {"habit": _slope(peer, readings, short, long)}
             for side, pipeline in pipelines.items():
-                tasks[side] = _slope(pipeline.run, clips, short)
+                more = JUDGED if side == "bf16" else 0
+                tasks[side] = _slope(pipeline.run, clips, short + more, long + more)
             in_turns(tasks, 1)  # warms up
             rounds = in_turns(tasks, 1 if options.quick else options.rounds)
     ratios = []
@@ -99,12 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report(f"{video.name} at {FPS:g} Hz, seconds a clip", ratios, options.json, figures=median_costs(rounds))
 
 
-def _slope(run: Callable[[Sequence[Any]], object], clips: Sequence[Any], short: int) -> Callable[[], Cost]:
+def _slope(run: Callable[[Sequence[Any]], object], clips: Sequence[Any], short: int, long: int) -> Callable[[], Cost]:
     """The cost of a clip, without that of starting."""
 
     def slope() -> Cost:
         few = cost_of(lambda: run(clips[:short]))
-        return (cost_of(lambda: run(clips)) - few) / (len(clips) - short)
+        return (cost_of(lambda: run(clips[:long])) - few) / (long - short)
 
     return slope
 
