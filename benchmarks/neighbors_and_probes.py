@@ -3,8 +3,9 @@
     python benchmarks/neighbors_and_probes.py --json figures.json
 
 Made data with class structure: 20,000 rows of 2048 correlated features, 100 classes; 2,000 further rows are queries.
-Both sides get the same standardized float32 table. SGDClassifier is fitted on a stated share of the classes
-(one-vs-rest: its cost is proportional to them) and scaled up.
+Both sides get the same standardized float32 table and take turns; figures are medians, with one thread unless said:
+on a machine that others use, a second one waits, and the waiting counts. SGDClassifier is fitted on a stated share of
+the classes (one-vs-rest: its cost is proportional to them) and scaled up.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 from egotools.evaluate.knn import nearest
 from egotools.evaluate.softmax import Fit, fit_path, objective
@@ -50,66 +52,94 @@ def make_data(generator: np.random.Generator) -> tuple[np.ndarray[Any, Any], np.
     return (values - values[:ROWS].mean(0)) / values[:ROWS].std(0), labels
 
 
-def neighbors(x: np.ndarray[Any, Any], queries: np.ndarray[Any, Any], repeats: int) -> dict[str, Any]:
-    """Both searches in turn; the best of the repeats of each."""
-    ours, peers = [], []
+def in_turn(tasks: Mapping[str, Callable[[], Any]], repeats: int) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Results, and medians of the CPU and wall seconds; the tasks take turns, so that all get the neighbors' load."""
+    results: dict[str, Any] = {}
+    costs: dict[str, list[list[float]]] = {name: [] for name in tasks}
     for _ in range(repeats):
-        (found, _), *cost = timed(lambda: nearest(queries, x, K))
-        ours.append(cost)
-        peer = NearestNeighbors(n_neighbors=K, metric="cosine", algorithm="brute")
-        expected, *cost = timed(lambda peer=peer: peer.fit(x).kneighbors(queries, return_distance=False))
-        peers.append(cost)
-    recall = np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, expected, strict=True)])
-    return {"ours": np.min(ours, axis=0).tolist(), "peer": np.min(peers, axis=0).tolist(), "recall": float(recall)}
+        for name, task in tasks.items():
+            results[name], *cost = timed(task)
+            costs[name].append(cost)
+    return results, {name: np.median(cost, axis=0).tolist() for name, cost in costs.items()}
 
 
 def accuracy(fit: Fit, x: torch.Tensor, y: torch.Tensor) -> float:
     return float((fit.logits(x).argmax(1) == y).float().mean())
 
 
+def measure(repeats: int) -> tuple[list[tuple[str, list[float], list[float], str]], dict[str, Any]]:
+    """Rows of the table (what, seconds above and below the line, target), and further figures."""
+    values, labels = make_data(np.random.default_rng(0))
+    x, y, queries = values[:ROWS], labels[:ROWS], values[ROWS:]
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+    few = np.where(y < SGD_CLASSES, y, SGD_CLASSES)  # SGD_CLASSES + 1 one-vs-rest problems
+    brute = NearestNeighbors(n_neighbors=K, metric="cosine", algorithm="brute")
+    found, cost = in_turn(
+        {
+            "knn": lambda: nearest(queries, x, K)[0],
+            "brute": lambda: brute.fit(x).kneighbors(queries, return_distance=False),
+            "probe": lambda: fit_path(tx, ty, CLASSES, c=[C])[0],
+            "logistic": lambda: LogisticRegression(C=C).fit(x, y),
+        },
+        repeats,
+    )
+    once, once_cost = in_turn(
+        {
+            "grid": lambda: fit_path(tx, ty, CLASSES, c=GRID),
+            "sgd": lambda: SGDClassifier(loss="log_loss").fit(x, few),
+        },
+        1,
+    )
+    sgd = [seconds * CLASSES / (SGD_CLASSES + 1) for seconds in once_cost["sgd"]]
+    rows = [
+        ("kNN, scikit-learn brute cosine / ours", cost["brute"], cost["knn"], ">= 1"),
+        ("probe, LogisticRegression / ours", cost["logistic"], cost["probe"], ">= 1"),
+        ("ten C / one", once_cost["grid"], cost["probe"], "<= 4"),
+        (f"probe, SGDClassifier / ours ({SGD_CLASSES + 1} of {CLASSES} problems, scaled)", sgd, cost["probe"], ">= 50"),
+    ]
+    fit, peer = found["probe"], found["logistic"]
+    point = torch.from_numpy(np.c_[peer.coef_, peer.intercept_]).float()
+    test = torch.from_numpy(queries), torch.from_numpy(labels[ROWS:])
+    shared = [np.intersect1d(a, b).size for a, b in zip(found["knn"], found["brute"], strict=True)]
+    figures = {
+        "threads": torch.get_num_threads(),
+        "recall": float(np.mean(shared)) / K,
+        "objective": {"ours": fit.objective, "peer": objective(tx, ty, 1 / (C * ROWS), point)},
+        "accuracy": {"ours": accuracy(fit, *test), "peer": float(peer.score(queries, labels[ROWS:]))},
+        "passes": {
+            "ours": fit.evaluations,
+            "peer": int(peer.n_iter_[0]),
+            "grid": [f.evaluations for f in once["grid"]],
+        },
+    }
+    return rows, figures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    values, labels = make_data(np.random.default_rng(0))
-    x, y = values[:ROWS], labels[:ROWS]
-    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
-    test_x, test_y = torch.from_numpy(values[ROWS:]), torch.from_numpy(labels[ROWS:])
-
-    knn = neighbors(x, values[ROWS:], options.repeats)
-    (fit,), *one = timed(lambda: fit_path(tx, ty, CLASSES, c=[C]))
-    peer, *logistic = timed(lambda: LogisticRegression(C=C).fit(x, y))
-    again, *one_again = timed(lambda: fit_path(tx, ty, CLASSES, c=[C]))
-    one = np.minimum(one, one_again).tolist()
-    assert again[0].objective == fit.objective  # the same numbers from the same data
-    _, *grid = timed(lambda: fit_path(tx, ty, CLASSES, c=GRID))
-    few = np.where(y < SGD_CLASSES, y, SGD_CLASSES)  # SGD_CLASSES + 1 one-vs-rest problems
-    _, *sgd = timed(lambda: SGDClassifier(loss="log_loss").fit(x, few))
-    sgd = [cost * CLASSES / (SGD_CLASSES + 1) for cost in sgd]
-
-    point = torch.from_numpy(np.c_[peer.coef_, peer.intercept_]).float()
-    peer_objective = objective(tx, ty, 1 / (C * ROWS), point)
-    peer_accuracy = float(peer.score(values[ROWS:], labels[ROWS:]))
-    rows = [
-        ("kNN, scikit-learn brute cosine / ours", knn["peer"], knn["ours"], ">= 1"),
-        ("probe, LogisticRegression / ours", logistic, one, ">= 1"),
-        ("ten C / one", grid, one, "<= 4"),
-        (f"probe, SGDClassifier / ours ({SGD_CLASSES + 1} of {CLASSES} problems, scaled)", sgd, one, ">= 50"),
-    ]
+    torch.set_num_threads(options.threads)
+    with threadpool_limits(options.threads):
+        rows, figures = measure(options.repeats)
     print(f"{'':64}{'CPU-s':>16}{'ratio':>8}{'wall ratio':>12}  target")
     for name, above, below, target in rows:
         costs = f"{above[0]:.2f} / {below[0]:.2f}"
         print(f"{name:64}{costs:>16}{above[0] / below[0]:8.2f}{above[1] / below[1]:12.2f}  {target}")
-    print(f"recall of the neighbors {knn['recall']:.5f}")
-    print(f"objective: ours {fit.objective:.7f}, LogisticRegression {peer_objective:.7f} (no worse: lower or equal)")
-    print(f"accuracy: ours {accuracy(fit, test_x, test_y):.4f}, LogisticRegression {peer_accuracy:.4f}")
+    print(f"recall of the neighbors {figures['recall']:.5f}")
+    print(
+        "objective: ours {ours:.7f}, LogisticRegression {peer:.7f} (no worse: lower or equal)".format(
+            **figures["objective"]
+        )
+    )
+    print("accuracy: ours {ours:.4f}, LogisticRegression {peer:.4f}".format(**figures["accuracy"]))
+    print("passes over the rows: ours {ours}, LogisticRegression {peer}, ten C {grid}".format(**figures["passes"]))
     if options.json:
-        figures = {name: {"above": a, "below": b, "ratio": a[0] / b[0], "target": t} for name, a, b, t in rows}
-        figures["objective"] = {"ours": fit.objective, "peer": peer_objective}
-        figures["accuracy"] = {"ours": accuracy(fit, test_x, test_y), "peer": peer_accuracy}
-        options.json.write_text(json.dumps({"recall": knn["recall"], **figures}, indent=2))
+        ratios = {name: {"above": a, "below": b, "ratio": a[0] / b[0], "target": t} for name, a, b, t in rows}
+        options.json.write_text(json.dumps({**ratios, **figures}, indent=2))
 
 
 if __name__ == "__main__":

@@ -140,6 +140,7 @@ def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> N
     columns = ("class", "train_rows", "rows", "recall", "precision")
     classes = content["classes"]
     shown = [[entry[column] for column in columns] for entry in classes[:CLASSES_SHOWN]]
-    display.show_table([column.replace("_", " ") for column in columns], shown)
+    pooled = f"by class, {content['seeds']} seeds together" if content.get("seeds", 1) > 1 else "by class"
+    display.show_table([column.replace("_", " ") for column in columns], shown, title=pooled)
     if len(classes) > CLASSES_SHOWN:
         display.note(f"and {len(classes) - CLASSES_SHOWN} more classes; --json or --out have them all")

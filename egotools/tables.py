@@ -161,16 +161,17 @@ def _read(store: Store, ids: Sequence[str], reduce: Reduce | None) -> _Part:
     if reduce is None:
         values, counts, times = read_rows(store, ids)
         return _Part(values.astype(np.float32, copy=False), counts, times)
-    clips = (store.stored(id) for id in ids)
-    rows = [(_reduced(clip, reduce), (clip.times[:, 0].min(), clip.times[:, 1].max())) for clip in clips]
-    return _Part(
-        np.array([values for values, _ in rows]), np.ones(len(ids), np.int64), np.array([times for _, times in rows])
-    )
+    clips = [store.stored(id) for id in ids]  # not read yet
+    first_rows = np.cumsum([0, *(len(clip) for clip in clips[:-1])])
+    times = np.concatenate([clip.times for clip in clips])
+    spans = np.minimum.reduceat(times[:, 0], first_rows), np.maximum.reduceat(times[:, 1], first_rows)
+    values = np.array([_reduced(clip, reduce) for clip in clips])
+    return _Part(values, np.ones(len(ids), np.int64), np.stack(spans, axis=1))
 
 
 def _reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[np.float32]:
     """The mean of a clip's rows [D], or mean and deviation [2 D]; summed in float64."""
-    mean = sum(view.sum(axis=0, dtype=np.float64) for view in clip.views) / len(clip)
+    mean: npt.NDArray[np.float64] = sum(view.sum(axis=0, dtype=np.float64) for view in clip.views) / len(clip)
     if reduce == "mean":
         return mean.astype(np.float32)
     squares = sum(np.square(piece.values - mean).sum(axis=0) for piece in clip.pieces())

@@ -180,3 +180,15 @@ def test_help_shows_an_example_of_every_command(group: str) -> None:
     for name in commands[group].commands:
         text = CliRunner().invoke(root, [group, name, "--help"]).output
         assert f"egotools {group} {name} --" in text
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(place: Path, device: str) -> None:
+    result = egotools(place, "eval", "probe", "--label", "animal", "--device", device)
+    assert error_of(result).startswith(f"--device {device}: not to be had here")
+
+
+def test_the_table_by_class_says_that_it_counts_all_seeds(place: Path) -> None:
+    several = egotools(place, "eval", "probe", "--label", "animal", "--seeds", "2", "--c", "0.1").stdout
+    assert "by class, 2 seeds together" in several
+    assert "seeds together" not in egotools(place, "eval", "knn", "--label", "animal").stdout

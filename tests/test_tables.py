@@ -62,6 +62,18 @@ def test_mean_and_deviation_are_those_of_the_windows(tmp_path: Path, manifest: P
     assert read_table(manifest, [cache], reduce="mean+std").values[1].tolist() == [2, 4, 1, 2]
 
 
+def test_a_clip_in_several_blocks_is_reduced_as_a_whole(
+    tmp_path: Path, manifest: Path, rng: np.random.Generator
+) -> None:
+    values = rng.normal(loc=100, size=(3000, 700)).astype(np.float32)  # 8.4 MB; a block holds 4
+    clips = {"a": values, "b": values[:5], "c": values[7:8]}
+    table = read_table(manifest, [write_cache(tmp_path / "x.lmdb", clips)], reduce="mean+std")
+    exact = values.astype(np.float64)
+    expected = np.concatenate([exact.mean(axis=0), exact.std(axis=0)])
+    np.testing.assert_allclose(table.values[1], expected, rtol=1e-6)  # rounded to float32
+    assert table.times.tolist() == [[0, 5], [0, 3000], [0, 1]]
+
+
 def test_half_precision_rows_become_float32(tmp_path: Path, manifest: Path) -> None:
     rows = np.full((3000, 1), 100, np.float16)  # their sum is beyond float16
     table = read_table(manifest, [write_cache(tmp_path / "x.lmdb", {"a": rows, "b": rows[:1], "c": rows})])

@@ -64,14 +64,14 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
         stranded = str(table.only(judged).ids[np.isneginf(similarity[:, 0]).argmax()])
         raise TableError(f"clip {stranded!r}: all rows that could vote are of its own {partition.group!r}")
     remarks = [*table.remarks, *_unreachable(classes, (labels[judged], kin[judged]), (labels[voting], kin[voting]))]
-    voters = table.only(voting).ids
+    rows, voters = table.only(judged), table.ids[voting]
     results = []
     for k in config.k:
         predicted, scores = vote(
             labels[voting], neighbors[:, :k], similarity[:, :k], classes=len(classes), temperature=config.temperature
         )
         details = _details(voters, neighbors[:, :k], similarity[:, :k])
-        results.append(Predictions(classes, table.only(judged), labels[judged], predicted, scores, details))
+        results.append(Predictions(classes, rows, labels[judged], predicted, scores, details))
     by_k = [{"k": k, **figures(result, labels[voting])} for k, result in zip(config.k, results, strict=True)]
     protocol = f"leave one {partition.group or 'clip'} out" if splits is None else splits.protocol
     return Result({"protocol": protocol, **by_k[0], "by_k": _short(by_k)}, results[0], tuple(remarks))

@@ -16,6 +16,7 @@ from torch import Tensor
 Map = Callable[[Tensor], Tensor]  # to another tensor of the same shape
 Pair = tuple[Tensor, Tensor]  # a step, and how the gradient changed along it
 
+HISTORY = 10  # pairs that are kept
 FLATTER = 0.9  # share of the slope, up or down, that may be left after a step
 TRIALS = 30  # of one step's length
 
@@ -38,7 +39,6 @@ def minimize(
     gap: float,
     steps: int,
     pairs: Sequence[Pair] = (),
-    history: int = 10,
 ) -> Minimum:
     """Goes downhill from `start` to near the minimum.
 
@@ -50,12 +50,11 @@ def minimize(
         gap: expected distance of the function to its minimum, at which to end.
         steps: at most so many.
         pairs: curvature of an earlier minimization, oldest first.
-        history: pairs that are kept.
 
     Source:
         Nocedal and Wright, Numerical Optimization, algorithm 7.5.
     """
-    memory = deque(pairs, maxlen=history)
+    memory = deque(pairs, maxlen=HISTORY)
     point, slopes, evaluations = start, gradient(start), 1
     for _ in range(steps):
         direction = -_times_inverse(memory, slopes, guess)

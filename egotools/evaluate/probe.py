@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from egotools.tables import Mask, Table
 from egotools.types import IntArray
 
 if TYPE_CHECKING:  # the options are read by the command line, which starts without torch
+    from torch import device
+
     from egotools.evaluate.classifier import Classifier
     from egotools.evaluate.softmax import Fit
 
@@ -58,9 +60,34 @@ class _Task:
     classes: tuple[str, ...]
     labels: IntArray  # [N]
     kin: IntArray  # [N] group numbers
+    group: str | None
     split: Sides | None
     config: Probe
-    device: str
+    device: str | device
+
+    @property
+    def protocol(self) -> str:
+        kept = f"{self.config.held_out:.0%} held out, {self.group or 'clip'} kept whole"
+        return self.split.protocol if self.split else kept
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    """What one seed gave."""
+
+    fit: Fit
+    classifier: Classifier
+    predictions: Predictions  # of the judged rows
+    train_labels: IntArray  # [N] of the rows that were learned from
+
+    def figures(self) -> dict[str, Any]:
+        """JSON-ready, hence Any; the objective as scikit-learn scales it."""
+        scale = self.fit.c * len(self.train_labels)
+        return {
+            "c": self.fit.c,
+            "objective": scale * self.fit.objective,
+            **figures(self.predictions, self.train_labels),
+        }
 
 
 def probe(
@@ -70,7 +97,7 @@ def probe(
     *,
     partition: Partition = AS_IN_MANIFEST,
     seed: int = 0,
-    device: str = "cpu",
+    device: str | device = "cpu",
 ) -> ProbeResult:
     """Fits a linear classifier on the train rows and judges it on the test rows, for several seeds.
 
@@ -84,28 +111,16 @@ def probe(
     table = table.labeled(label)
     classes, labels = numbered(table.labels[label])
     group = partition.group or default_group(table, labels)
-    task = _Task(table, classes, labels, groups(table, group), sides(table, partition), config, device)
+    task = _Task(table, classes, labels, groups(table, group), group, sides(table, partition), config, device)
     outcomes = [_fit_once(task, [seed, number]) for number in range(config.seeds if _varies(task) else 1)]
-    by_seed = [
-        {"c": fit.c, "objective": fit.objective * fit.c * len(train_labels), **figures(predictions, train_labels)}
-        for fit, _, predictions, train_labels in outcomes
-    ]
-    fit, classifier, _, train_labels = outcomes[0]
-    predictions = _pooled([predictions for _, _, predictions, _ in outcomes])
-    kept = f"{config.held_out:.0%} held out, {group or 'clip'} kept whole"
+    first, predictions = outcomes[0], _pooled([outcome.predictions for outcome in outcomes])
     report = {
-        "protocol": task.split.protocol if task.split else kept,
-        "seeds": len(outcomes),
-        **{name: float(np.mean([entry[name] for entry in by_seed])) for name in AVERAGED},
-        **{f"{name}_deviation": float(np.std([entry[name] for entry in by_seed])) for name in AVERAGED[:2]},
-        "rows": by_seed[0]["rows"],
-        "train_rows": by_seed[0]["train_rows"],
-        "evaluations": fit.evaluations,
-        "by_seed": [{name: entry[name] for name in ("c", "objective", *AVERAGED)} for entry in by_seed],
-        "classes": by_class(classes, predictions.confusion, train_labels),
+        "protocol": task.protocol,
+        **_summary(outcomes),
+        "classes": by_class(classes, predictions.confusion, first.train_labels),
     }
-    remarks = [*table.remarks, *_class_remarks(predictions, classifier.classes)]
-    return ProbeResult(report, predictions, tuple(remarks), classifier)
+    remarks = [*table.remarks, *_class_remarks(predictions, first.classifier.classes)]
+    return ProbeResult(report, predictions, tuple(remarks), first.classifier)
 
 
 def apply(classifier: Classifier, table: Table, label: str, *, test_split: str | None = None) -> Result:
@@ -127,6 +142,20 @@ def apply(classifier: Classifier, table: Table, label: str, *, test_split: str |
     return Result({"protocol": "a fitted probe applied", **report}, predictions, tuple(table.remarks))
 
 
+def _summary(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
+    """Means and deviations over the seeds, and each of them; JSON-ready, hence Any."""
+    by_seed = [outcome.figures() for outcome in outcomes]
+    return {
+        "seeds": len(outcomes),
+        **{name: float(np.mean([entry[name] for entry in by_seed])) for name in AVERAGED},
+        **{f"{name}_deviation": float(np.std([entry[name] for entry in by_seed])) for name in AVERAGED[:2]},
+        "rows": by_seed[0]["rows"],
+        "train_rows": by_seed[0]["train_rows"],
+        "evaluations": outcomes[0].fit.evaluations,
+        "by_seed": [{name: entry[name] for name in ("c", "objective", *AVERAGED)} for entry in by_seed],
+    }
+
+
 def _varies(task: _Task) -> bool:
     """Whether anything depends on the seed."""
     if task.split is None or task.config.solver == "sgd":
@@ -140,8 +169,8 @@ def _validation(task: _Task, split: Sides) -> Mask:
     return free
 
 
-def _fit_once(task: _Task, seed: Sequence[int]) -> tuple[Fit, Classifier, Predictions, IntArray]:
-    """One seed: its fit, classifier, predictions of the judged rows, and the labels [N] it learned from."""
+def _fit_once(task: _Task, seed: Sequence[int]) -> _Outcome:
+    """Divides, chooses C, fits and judges."""
     generator = np.random.default_rng(list(seed))
     if task.split is None:
         test = _held_out(task, np.ones(len(task.table), bool), generator)
@@ -156,7 +185,7 @@ def _fit_once(task: _Task, seed: Sequence[int]) -> tuple[Fit, Classifier, Predic
     known = np.searchsorted(np.array(task.classes), np.array(classifier.classes))
     details = {"seed": [str(seed[-1])] * int(test.sum())}
     predictions = Predictions(task.classes, task.table.only(test), task.labels[test], known[predicted], scores, details)
-    return fit, classifier, predictions, task.labels[train]
+    return _Outcome(fit, classifier, predictions, task.labels[train])
 
 
 def _choose_c(task: _Task, train: Mask, choosing: Mask, generator: np.random.Generator) -> float:
