@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,14 @@ def test_rows_that_cannot_be_divided_are_refused(rng: np.random.Generator) -> No
     one = with_split(table, "train", "test")
     with pytest.raises(TableError, match="all of one class"):
         probe(one.only((one.split == "test") | (one.labels["label"] == "x")), "label", Probe())
+
+
+@pytest.mark.parametrize("clips", [9, 6])
+def test_few_clips_or_groups_a_class_still_let_c_be_chosen(rng: np.random.Generator, clips: int) -> None:
+    table = make_table(rng, clips)
+    halves = replace(table, labels={**table.labels, "half": np.array([str(at % 6) for at in range(clips)])})
+    result = probe(halves, "label", Probe(c=(0.01, 1.0, 100.0)), partition=Partition(group="half"))
+    assert {entry["c"] for entry in result.report["by_seed"]} <= {0.01, 1.0, 100.0}
 
 
 @pytest.mark.parametrize("options", [{"c": ()}, {"c": (0.0,)}, {"seeds": 0}, {"held_out": 1.0}])

@@ -173,7 +173,7 @@ def _fit_once(task: _Task, seed: Sequence[int]) -> _Outcome:
     """Divides, chooses C, fits and judges."""
     generator = np.random.default_rng(list(seed))
     if task.split is None:
-        test = _held_out(task, np.ones(len(task.table), bool), generator)
+        test = _held_out(task, generator)
         train, choosing = ~test, np.zeros(len(test), bool)
     else:
         train, test, choosing = task.split.train, task.split.test, _validation(task, task.split)
@@ -189,15 +189,23 @@ def _fit_once(task: _Task, seed: Sequence[int]) -> _Outcome:
 
 
 def _choose_c(task: _Task, train: Mask, choosing: Mask, generator: np.random.Generator) -> float:
-    """The C of the best accuracy on `choosing` (on a part of `train` where that is empty); of equal ones the lowest."""
-    if len(task.config.c) == 1:
-        return task.config.c[0]
+    """The C of the best accuracy on `choosing` (on a part of `train` where that is empty); of equal ones the lowest.
+
+    Where each class has one group only, that part is whole clips instead; where it has one clip, the middle C is taken.
+    """
+    grid = sorted(task.config.c)
+    if len(grid) == 1:
+        return grid[0]
     if not choosing.any():
-        choosing = _held_out(task, train, generator)
+        choosing = _drawn(task, train, task.kin, generator)
+        if not choosing.any():
+            choosing = _drawn(task, train, groups(task.table, None), generator)
         train = train & ~choosing
+    if not choosing.any():
+        return grid[len(grid) // 2]
     names = np.array(task.classes)[task.labels[choosing]]
     scores = []
-    for fit, classifier in _fits(task, train, sorted(task.config.c), generator):
+    for fit, classifier in _fits(task, train, grid, generator):
         predicted, _ = classifier.predict(task.table.values[choosing])
         scores.append((accuracy_score(names, np.array(classifier.classes)[predicted]), -fit.c))
     return -max(scores)[1]
@@ -223,15 +231,21 @@ def _fits(task: _Task, train: Mask, c: Sequence[float], generator: np.random.Gen
     return [(fit, Classifier(classes, fit.weight, fit.bias, standardization)) for fit in fits]
 
 
-def _held_out(task: _Task, among: Mask, generator: np.random.Generator) -> Mask:
-    """Rows [N] held out among those of a mask."""
-    chosen = np.zeros(len(among), bool)
-    chosen[among] = hold_out(task.labels[among], task.kin[among], share=task.config.held_out, generator=generator)
+def _held_out(task: _Task, generator: np.random.Generator) -> Mask:
+    """Rows [N] to judge, whole groups of clips."""
+    chosen = _drawn(task, np.ones(len(task.table), bool), task.kin, generator)
     if not chosen.any():
         raise TableError(
             "every class lies within one group of clips, so that nothing can be held out: "
             "give the manifest splits, or --group another column"
         )
+    return chosen
+
+
+def _drawn(task: _Task, among: Mask, kin: IntArray, generator: np.random.Generator) -> Mask:
+    """Rows [N] held out among those of a mask, those of one number in `kin` [N] kept together; none if it cannot be."""
+    chosen = np.zeros(len(among), bool)
+    chosen[among] = hold_out(task.labels[among], kin[among], share=task.config.held_out, generator=generator)
     return chosen
 
 
