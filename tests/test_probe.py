@@ -221,7 +221,7 @@ def test_few_clips_or_groups_a_class_still_let_c_be_chosen(rng: np.random.Genera
     table = make_table(rng, clips)
     halves = replace(table, labels={**table.labels, "half": np.array([str(at % 6) for at in range(clips)])})
     result = probe(halves, "label", Probe(c=(0.01, 1.0, 100.0)), partition=Partition(group="half"))
-    assert {entry["c"] for entry in result.report["by_seed"]} <= {0.01, 1.0, 100.0}
+    assert {entry["c"] for entry in result.figures["by_seed"]} <= {0.01, 1.0, 100.0}
 
 
 @pytest.mark.parametrize("options", [{"c": ()}, {"c": (0.0,)}, {"seeds": 0}, {"held_out": 1.0}])
