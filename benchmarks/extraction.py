@@ -179,7 +179,7 @@ def against_limit(
         short = cost_of(lambda: pipeline.run(short_clips))
         return (cost_of(lambda: pipeline.run(clips)) - short) / (rows[1] - rows[0])
 
-    batches = max(1, (rows[1] - rows[0]) // (2 * BATCH))
+    batches = max(2, (rows[1] - rows[0]) // (2 * BATCH))
     return in_turns({**stages(pipeline, clips, batches), "pipeline": slope}, rounds)
 
 
