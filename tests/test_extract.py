@@ -287,6 +287,23 @@ def test_a_full_disk_keeps_what_was_committed_and_ends_the_run(videos, tmp_path,
     assert result.done[wanted.cache] + result.skipped[wanted.cache] == 3
 
 
+def test_a_script_without_a_guarded_main_part_is_told_so(videos, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from egotools.engine.request import Resources, Wanted\n"
+        "from egotools.extract import extract\n"
+        "from egotools.extractors import find_extractor\n"
+        "from egotools.types import Clip\n"
+        "found = find_extractor('color')\n"
+        f"clip = Clip('a', Path({str(videos / 'a.mp4')!r}))\n"
+        "extract([clip], [Wanted(Path('c.lmdb'), found.kind(), found)], resources=Resources('cpu', workers=1))\n"
+    )
+    finished = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert "needs its main part under: if __name__ == '__main__'" in finished.stderr.splitlines()[-1]
+
+
 def test_progress_ends_at_the_number_of_clips(videos, tmp_path):
     seen: list[tuple[float, int]] = []
     wanted = [want(tmp_path, "Brightness"), want(tmp_path, "color")]

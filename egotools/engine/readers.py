@@ -21,6 +21,10 @@ from egotools.errors import ExtractorError
 from egotools.types import Clip, Extractor
 
 ATTEMPTS = 2
+ENDED_EARLY = (
+    "a reading process ended before it began; what it said is above "
+    "(a script that calls extract needs its main part under: if __name__ == '__main__')"
+)
 
 
 @dataclass(frozen=True)
@@ -129,18 +133,18 @@ class Readers:
         theirs.close()
         worker = _Worker(process, ours)
         for part in self._setup:
-            ours.send(part)
+            _send(worker, part)
         return worker
 
     def _give(self, worker: _Worker) -> None:
         if not self._jobs:
-            worker.connection.send(None)
+            _send(worker, None)
             self._workers.remove(worker)
             worker.process.join()
             worker.connection.close()
             return
         worker.tasks = self._jobs.popleft()
-        worker.connection.send(worker.tasks)
+        _send(worker, worker.tasks)
 
     def _replace(self, worker: _Worker) -> Iterator[Failure]:
         """Starts another worker for one that died; the clip it died on is tried once more, by itself."""
@@ -149,7 +153,7 @@ class Readers:
         self._workers.remove(worker)
         task, status = worker.current, worker.process.exitcode
         if task is None:
-            raise ExtractorError(f"a reading worker ended (exit code {status}) before it began; what it said is above")
+            raise ExtractorError(ENDED_EARLY)
         if status == 1:  # a Python error, not a crash
             raise ExtractorError(f"an extractor failed on clip {task.clip.id!r}; the traceback is above")
         if worker.tasks:
@@ -163,6 +167,13 @@ class Readers:
             replacement = self._start()
             self._workers.append(replacement)
             self._give(replacement)
+
+
+def _send(worker: _Worker, message: object) -> None:
+    try:
+        worker.connection.send(message)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise ExtractorError(ENDED_EARLY) from error
 
 
 def _jobs(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
