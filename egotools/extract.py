@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Extraction, Resources, Wanted
 from egotools.engine.trial import judge
 from egotools.engine.writing import Writing
-from egotools.errors import EgotoolsError
 from egotools.forward import keep_freed_memory, runnable
 from egotools.stores import open_store
 from egotools.types import Clip, ClipExtractor
@@ -185,10 +185,10 @@ class _Engine:
 
 def _prefetched(readers: Readers, seconds: dict[str, float]) -> Generator[Piece | Failure, None, None]:
     """The readers' messages, received by a thread so that the pipes are emptied while a network runs."""
-    received: queue.Queue[Piece | Failure | BaseException | None] = queue.Queue(maxsize=8)
+    received: queue.Queue[Piece | Failure | None] = queue.Queue(maxsize=8)
     is_over = threading.Event()
 
-    def offer(message: Piece | Failure | BaseException | None) -> None:
+    def offer(message: Piece | Failure | None) -> None:
         while not is_over.is_set():
             try:
                 return received.put(message, timeout=0.1)
@@ -201,24 +201,20 @@ def _prefetched(readers: Readers, seconds: dict[str, float]) -> Generator[Piece 
                 offer(message)
                 if is_over.is_set():
                     return
-            offer(None)
-        except (EgotoolsError, OSError, ValueError) as error:
-            offer(error)
+        finally:
+            offer(None)  # an end for whatever reason, so that nobody waits for more
 
-    thread = threading.Thread(target=receive, name="receiving", daemon=True)
-    thread.start()
     seconds["waiting"] = 0.0
-    try:
-        while True:
-            before = time.perf_counter()
-            message = received.get()
-            seconds["waiting"] += time.perf_counter() - before
-            if message is None:
-                return
-            if isinstance(message, BaseException):
-                raise message
-            yield message
-    finally:
-        is_over.set()
-        readers.stop()
-        thread.join()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="receiving") as thread:
+        receiving = thread.submit(receive)
+        try:
+            while True:
+                before = time.perf_counter()
+                message = received.get()
+                seconds["waiting"] += time.perf_counter() - before
+                if message is None:
+                    return receiving.result()
+                yield message
+        finally:
+            is_over.set()
+            readers.stop()
