@@ -328,6 +328,7 @@ def test_a_store_goes_to_threads_forked_and_spawned_processes(path: Path) -> Non
 
 WRITE = """
 import sys
+import time
 from pathlib import Path
 import numpy as np
 from egotools.stores import Recipe, Source, open_writer
@@ -346,6 +347,7 @@ with open_writer(Path(sys.argv[1]), Recipe({"extractor": "killed"})) as writer:
         writer.append(name, make_rows(40 + index, index))
         writer.append(name, make_rows(index % 3, index + 500))
         writer.finish(name, Source(name))
+        time.sleep(0.01)  # lest a fast machine is done before it is killed
         fresh.append(name)
         if len(fresh) == 4:
             writer.commit()
