@@ -76,8 +76,8 @@ def extract(
         result, tasks = _plan(clips, wanted, writing)
         if tasks:
             keep_freed_memory()
-            engine = _Engine(clips, wanted, writing, result, dtype, progress)
-            engine.run(tasks, resources)
+            collector = Collector(clips, wanted, writing, result, np.dtype(dtype), progress)
+            _Engine(wanted, collector, result).run(tasks, resources)
         writing.seal()
     for each in wanted:
         write_failures(each.cache, clips, result.failed[each.cache])
@@ -121,17 +121,8 @@ def _changed(cache: Path, clips: Sequence[Clip]) -> list[str]:
 class _Engine:
     """One extraction under way."""
 
-    def __init__(
-        self,
-        clips: Sequence[Clip],
-        wanted: Sequence[Wanted],
-        writing: Writing,
-        result: Extraction,
-        dtype: str,
-        progress: Progress,
-    ) -> None:
-        self.wanted, self.result = wanted, result
-        self.collector = Collector(clips, wanted, writing, result, np.dtype(dtype), progress)
+    def __init__(self, wanted: Sequence[Wanted], collector: Collector, result: Extraction) -> None:
+        self.wanted, self.collector, self.result = wanted, collector, result
 
     def run(self, tasks: Sequence[Task], resources: Resources) -> None:
         _, batch_size, workers = resources.chosen()
