@@ -87,20 +87,21 @@ def extract(
 
 def _plan(clips: Sequence[Clip], wanted: Sequence[Wanted], writing: Writing) -> tuple[Extraction, list[Task]]:
     """What is still to be done: tasks for the clips that at least one cache lacks."""
-    result = Extraction(failed={each.cache: [] for each in wanted})
+    result = Extraction(failed={each.cache: [] for each in wanted}, done={each.cache: 0 for each in wanted})
+    there: list[list[Clip]] = [[] for _ in wanted]
     tasks = []
     for number, clip in enumerate(clips):
         missing = tuple(position for position in range(len(wanted)) if not writing.holds(position, clip.id))
+        for position in set(range(len(wanted))).difference(missing):
+            there[position].append(clip)
         if missing and clip.path == Path():
             for position in missing:
                 result.failed[wanted[position].cache].append((clip, "the manifest names no file for it"))
         elif missing:
             tasks.append(Task(number, clip, missing))
-    for position, each in enumerate(wanted):
-        there = [clip for clip in clips if writing.holds(position, clip.id)]
-        result.skipped[each.cache] = len(there)
-        result.done[each.cache] = 0
-        result.changed[each.cache] = _changed(each.cache, there)
+    for each, held in zip(wanted, there, strict=True):
+        result.skipped[each.cache] = len(held)
+        result.changed[each.cache] = _changed(each.cache, held)
     return result, tasks
 
 

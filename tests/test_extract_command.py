@@ -102,6 +102,21 @@ def test_a_dry_run_says_how_much_work_it_is_and_writes_nothing(manifest):
     assert not (manifest.parent / "caches").exists()
 
 
+def test_a_dry_run_times_sound_too(tmp_path, manifest):
+    import wave
+
+    with wave.open(str(tmp_path / "s.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(2 * 8000 * 60))
+    write_manifest(manifest, [Clip("s", tmp_path / "s.wav")])
+    work = json.loads(extract(manifest, "--dry-run", "--json", "waveform").stdout)
+    (cache,) = work["caches"].values()
+    assert cache["rows"] == 60
+    assert work["seconds"] > 0
+
+
 def test_a_dry_run_counts_what_is_there_already(manifest):
     extract(manifest, "--limit", 1, "color")
     result = extract(manifest, "--dry-run", "--json", "color")

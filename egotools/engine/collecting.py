@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,8 @@ class Collector:
         if piece.attempt > part.attempt:  # a worker crashed on the clip and another began it anew
             self.writing.drop(piece.extractor, id)
             part = self._parts[place] = _Part(piece.attempt, fraction=part.fraction)
-        if not np.isfinite(self._values(piece)).all():
+        piece = replace(piece, units=self._stored(piece.units))
+        if not np.isfinite(piece.units).all():
             reason = f"{self.clips[piece.clip].path}: rows that are not finite"
             self.fail(Failure(piece.clip, piece.attempt, piece.extractor, reason))
             return
@@ -77,7 +78,7 @@ class Collector:
             part.held.append(piece)
             part.held_count += len(piece.rows)
         else:
-            self._append(place, part, piece.rows, self._values(piece), piece.times)
+            self._append(place, part, piece.units, piece.times)
         self.result.rows += len(piece.rows)
         there = part.appended + part.held_count
         self._advance(place, part, there / piece.total if piece.total else 1.0)
@@ -95,30 +96,27 @@ class Collector:
         self.result.failed[self.wanted[failure.extractor].cache].append((clip, failure.reason))
         self._advance(place, part, 1.0)
 
-    def _values(self, piece: Piece) -> Array:
+    def _stored(self, values: Array) -> Array:
         with np.errstate(over="ignore"):  # what is too large for float16 is then not finite
-            return piece.units.astype(self.dtype, copy=False)
+            return values.astype(self.dtype, copy=False)
 
-    def _append(self, place: tuple[int, int], part: _Part, rows: Array, values: Array, times: Array) -> None:
-        if len(rows):
+    def _append(self, place: tuple[int, int], part: _Part, values: Array, times: Array) -> None:
+        if len(values):
             self.writing.append(place[1], self.clips[place[0]].id, Rows(values, times))
-            part.appended += len(rows)
+            part.appended += len(values)
 
     def _finish(self, place: tuple[int, int], part: _Part, id: str) -> None:
         if part.held:
-            rows = np.concatenate([piece.rows for piece in part.held])
-            order = np.argsort(rows)
-            values = np.concatenate([self._values(piece) for piece in part.held])[order]
+            order = np.argsort(np.concatenate([piece.rows for piece in part.held]))
+            values = np.concatenate([piece.units for piece in part.held])[order]
             times = np.concatenate([piece.times for piece in part.held])[order]
-            self._append(place, part, rows, values, times)
+            self._append(place, part, values, times)
+        clip = self.clips[place[0]]
         try:
-            source = Source.of(self.clips[place[0]])
+            source = Source.of(clip)
         except OSError as error:
-            self.fail(
-                Failure(
-                    place[0], part.attempt, place[1], f"{self.clips[place[0]].path}: gone while it was read ({error})"
-                )
-            )
+            reason = f"{clip.path}: gone while it was read ({error})"
+            self.fail(Failure(place[0], part.attempt, place[1], reason))
             return
         self.writing.finish(place[1], id, source)
         del self._parts[place]

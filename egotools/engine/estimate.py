@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ import numpy as np
 import torch
 
 from egotools.audio import open_sound
+from egotools.check import measure
 from egotools.engine.reading import Piece, Reader
 from egotools.engine.recipes import recipe_of
-from egotools.engine.request import Resources, Wanted
+from egotools.engine.request import Resources, Wanted, usable_cores
 from egotools.engine.trial import sample_windows, spread
 from egotools.errors import ClipError
 from egotools.forward import Precision, runnable
@@ -82,7 +82,7 @@ def estimate(clips: Sequence[Clip], wanted: Sequence[Wanted], *, resources: Reso
         works[each.cache] = CacheWork(len(missing), len(clips) - len(missing), rows, width, size, seconds)
     reading = _reading_seconds(list(to_read.values()), wanted, batch_size)
     share_cores = device.type == "cpu"
-    seconds = computing + reading / (os.cpu_count() or 1) if share_cores else max(computing, reading / workers)
+    seconds = computing + reading / usable_cores() if share_cores else max(computing, reading / workers)
     return Work(works, seconds, len(unreadable), len(opened))
 
 
@@ -161,12 +161,11 @@ def _reading_seconds(clips: Sequence[Clip], wanted: Sequence[Wanted], batch_size
 
 
 def _seconds_of(clip: Clip, most: float | None) -> float:
+    """Seconds of a clip, up to `most` of the file; 0 where its file cannot be opened."""
     end = clip.end
     if end is None:
         try:
-            video = open_frames(clip.path, clip.fps)
-            end = video.info.end
-            video.close()
+            end = measure(clip.path, clip.fps).end
         except ClipError:
             return 0.0
     return max(min(end, most if most is not None else end) - clip.start, 0.0)

@@ -45,6 +45,11 @@ class Extraction:
         return not any(self.failed.values()) and not any(self.changed.values())
 
 
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a machine gives to an extraction. None: what suits the device."""
@@ -57,7 +62,7 @@ class Resources:
     def chosen(self) -> tuple[torch.device, int, int]:
         """Device, windows of a batch, reading processes."""
         device = choose_device(self.device)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         # On a CPU larger batches gain nothing more, once freed memory is kept (`forward.keep_freed_memory`).
         batch_size = self.batch_size or (16 if device.type == "cpu" else 64)
         workers = self.workers or (min(cores, 4) if device.type == "cpu" else max(2, min(cores - 1, 32)))
