@@ -75,10 +75,10 @@ class Pipeline:
 
         out = Path(tempfile.mkdtemp(dir=self.folder))
         wanted = [
-            Wanted(out / f"{number}.lmdb", built, found)
+            Wanted(out / f"{number}.lmdb", built, found, self.precision)  # type: ignore[arg-type]
             for number, (built, found) in enumerate(zip(self.built, self.found, strict=True))
         ]
-        resources = Resources(device="cpu", precision=self.precision, batch_size=BATCH)  # type: ignore[arg-type]
+        resources = Resources(device="cpu", batch_size=BATCH)
         result = extract(clips, wanted, resources=resources)
         assert not any(result.failed.values()), result.failed
         shutil.rmtree(out)

@@ -89,10 +89,13 @@ def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
         if common[name] is None:
             raise click.UsageError(f"missing option '--{name}'")
     suffix = ".h5" if common["store"] == "hdf5" else ".lmdb"
-    wanted = [Wanted(common["out"] / f"{name}{suffix}", built, found) for name, found, built in chosen]
+    wanted = [
+        Wanted(common["out"] / f"{name}{suffix}", built, found, common["precision"], common["dtype"])
+        for name, found, built in chosen
+    ]
     _refuse_equal_names(wanted)
     clips = read_manifest(common["manifest"])[: common["limit"]]
-    resources = Resources(common["device"], common["precision"], common["batch_size"], common["workers"])
+    resources = Resources(common["device"], common["batch_size"], common["workers"])
     if common["dry_run"]:
         _dry_run(clips, wanted, resources, common)
     else:
@@ -110,7 +113,7 @@ def _refuse_equal_names(wanted: Sequence[Wanted]) -> None:
 def _dry_run(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, common: dict[str, Any]) -> None:
     from egotools.engine.estimate import estimate
 
-    found = estimate(clips, wanted, resources=resources, dtype=common["dtype"])
+    found = estimate(clips, wanted, resources=resources)
     if common["as_json"]:
         display.show_json(found)
         return
@@ -134,7 +137,6 @@ def _extract(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, com
                 clips,
                 wanted,
                 resources=resources,
-                dtype=common["dtype"],
                 origin=manifest_origin(common["manifest"]),
                 progress=bar.show,
             )

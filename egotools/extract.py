@@ -1,38 +1,56 @@
 """The engine: every clip decoded once, any number of extractors, reading, computing and writing at the same time.
 
-clips -> Readers (processes) -> queue -> Batcher per network -> Collector -> Writing (thread) -> caches
+clips -> an engine (Pipeline: this machine; Cluster: Ray) -> Collector -> Writing (thread) -> caches
 """
 
 from __future__ import annotations
 
-import os
-import queue
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-
-from egotools.engine.batching import Batcher
 from egotools.engine.collecting import Collector
 from egotools.engine.failures import write_failures
-from egotools.engine.readers import Readers, Task
+from egotools.engine.pipeline import Pipeline
+from egotools.engine.readers import Task
 from egotools.engine.reading import Failure, Piece
 from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Extraction, Resources, Wanted
-from egotools.engine.trial import judge
 from egotools.engine.writing import Writing
-from egotools.forward import keep_freed_memory, runnable
+from egotools.forward import Agreement
 from egotools.stores import open_store
-from egotools.types import Clip, ClipExtractor
+from egotools.stores.source import SourceFiles
+from egotools.types import Clip
 
 Progress = Callable[[float, int], None]  # clips done, those under way as fractions, and rows done
 
-MOST_FRAMES = 256  # of a batch, unless the user says how large a batch is: windows of videos are long
+
+class Computing(Protocol):
+    """What reads clips and computes rows, here or elsewhere. A context manager."""
+
+    @property
+    def device(self) -> object:
+        """For the recipe's origin."""
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """By stage."""
+
+    @property
+    def agreement(self) -> Mapping[Path, Agreement]:
+        """Of bf16 rows with float32 ones, by cache."""
+
+    def pieces(
+        self, tasks: Sequence[Task], is_wanted: Callable[[Piece], bool]
+    ) -> Generator[Piece | Failure, None, None]:
+        """The computed rows of all tasks, and what failed."""
+
+    def __enter__(self) -> Computing: ...
+    def __exit__(self, *exception: object) -> None: ...
+
+
+Engine = Callable[[Sequence[Wanted], Resources], Computing]
 
 
 def _unseen(clips: float, rows: int) -> None:
@@ -44,14 +62,24 @@ def extract(
     wanted: Sequence[Wanted],
     *,
     resources: Resources = Resources(),  # noqa: B008 - frozen
-    dtype: str = "float32",
+    engine: Engine = Pipeline,
+    digest: bool = False,
     origin: Mapping[str, Any] | None = None,
     progress: Progress = _unseen,
 ) -> Extraction:
     """Fills the caches of `wanted` with the rows of all clips that are not there yet.
 
     Clips that cannot be read are in the result's `failed`; the others go on. Interrupted, it keeps what is finished,
-    and the same call goes on from there. `dtype` is that of the rows on disk, float32 or float16.
+    and the same call goes on from there.
+
+    Args:
+        clips: what the caches are to hold.
+        wanted: the caches.
+        resources: what each machine gives.
+        engine: where clips are read and rows computed: `Pipeline` (this machine) or a `cluster.Cluster`.
+        digest: whether the digest of each source file is kept, too, for a later `rebuild --digest`.
+        origin: what the recipes say beside what makes the rows.
+        progress: called with clips and rows done.
 
     Raises:
         RecipeError: a cache was made in another way.
@@ -61,27 +89,25 @@ def extract(
         EgotoolsError: the device is not there, or bf16 rows differ too much from float32 ones.
         KeyboardInterrupt: after everything finished was committed.
     """
-    device, _, _ = resources.chosen()
-    recipes = {
-        each.cache: recipe_of(
-            each.found,
-            each.extractor,
-            precision=resources.precision,
-            dtype=dtype,
-            origin={**(origin or {}), "device": str(device)},
-        )
-        for each in wanted
-    }
-    with Writing(recipes) as writing:
-        result, tasks = _plan(clips, wanted, writing)
-        if tasks:
-            keep_freed_memory()
-            collector = Collector(clips, wanted, writing, result, np.dtype(dtype), progress)
-            _Engine(wanted, collector, result).run(tasks, resources)
-        writing.seal()
+    with engine(wanted, resources) as computing:
+        origin = {**(origin or {}), "device": str(computing.device)}
+        with Writing({each.cache: recipe_of(each, origin) for each in wanted}, digest=digest) as writing:
+            result, tasks = _plan(clips, wanted, writing)
+            if tasks:
+                collector = Collector(clips, wanted, writing, result, progress)
+                collector.expect(tasks)
+                with closing(computing.pieces(tasks, collector.is_open)) as messages:
+                    for message in messages:
+                        if isinstance(message, Failure):
+                            collector.fail(message)
+                        else:
+                            collector.take(message)
+            writing.seal()
     for each in wanted:
-        write_failures(each.cache, clips, result.failed[each.cache])
-    result.seconds["writing"] = writing.seconds
+        tried = [clip for clip in clips if each.only is None or clip.id in each.only]
+        write_failures(each.cache, tried, result.failed[each.cache])
+    result.seconds = {**computing.seconds, "writing": writing.seconds}
+    result.agreement = dict(computing.agreement)
     return result
 
 
@@ -91,14 +117,18 @@ def _plan(clips: Sequence[Clip], wanted: Sequence[Wanted], writing: Writing) -> 
     there: list[list[Clip]] = [[] for _ in wanted]
     tasks = []
     for number, clip in enumerate(clips):
-        missing = tuple(position for position in range(len(wanted)) if not writing.holds(position, clip.id))
-        for position in set(range(len(wanted))).difference(missing):
-            there[position].append(clip)
-        if missing and clip.path == Path():
-            for position in missing:
-                result.failed[wanted[position].cache].append((clip, "the manifest names no file for it"))
-        elif missing:
-            tasks.append(Task(number, clip, missing))
+        missing = []
+        for position, each in enumerate(wanted):
+            if writing.holds(position, clip.id):
+                there[position].append(clip)
+            elif each.only is not None and clip.id not in each.only:
+                continue
+            elif clip.path == Path():
+                result.failed[each.cache].append((clip, "the manifest names no file for it"))
+            else:
+                missing.append(position)
+        if missing:
+            tasks.append(Task(number, clip, tuple(missing)))
     for each, held in zip(wanted, there, strict=True):
         result.skipped[each.cache] = len(held)
         result.changed[each.cache] = _changed(each.cache, held)
@@ -106,107 +136,8 @@ def _plan(clips: Sequence[Clip], wanted: Sequence[Wanted], writing: Writing) -> 
 
 
 def _changed(cache: Path, clips: Sequence[Clip]) -> list[str]:
-    """Clips that stand in the cache with rows of other times, or of a file that had another size."""
+    """Clips that stand in the cache with rows of other times, or of a file that has changed since."""
     if not clips or not cache.exists():  # a sealed cache may be under way as a part only
         return []
-    store, changed = open_store(cache), []
-    for clip in clips:
-        if clip.id in store:
-            source = store.source(clip.id)
-            size = os.stat(clip.path).st_size if clip.path.exists() and source.size is not None else source.size
-            if (source.start, source.end, source.size) != (clip.start, clip.end, size):
-                changed.append(clip.id)
-    return changed
-
-
-class _Engine:
-    """One extraction under way."""
-
-    def __init__(self, wanted: Sequence[Wanted], collector: Collector, result: Extraction) -> None:
-        self.wanted, self.collector, self.result = wanted, collector, result
-
-    def run(self, tasks: Sequence[Task], resources: Resources) -> None:
-        _, batch_size, workers = resources.chosen()
-        extractors = [each.extractor for each in self.wanted]
-        self.collector.expect(tasks)
-        sources = [each.source for each in self.wanted if each.source is not None]
-        began = time.perf_counter()
-        with Readers(extractors, tasks, count=workers, piece_rows=batch_size, sources=sources) as readers:
-            # The workers are starting while the networks are built.
-            batchers = self._batchers(tasks, resources)
-            self.result.seconds["starting"] = time.perf_counter() - began
-            self.result.seconds["computing"] = 0.0
-            with closing(_prefetched(readers, self.result.seconds)) as messages:
-                for message in messages:
-                    if isinstance(message, Failure):
-                        self.collector.fail(message)
-                    elif message.is_computed:
-                        self.collector.take(message)
-                    elif self.collector.is_open(message):
-                        self._compute(batchers[message.extractor].add(message))
-            for batcher in batchers.values():
-                self._compute(batcher.flush())
-            for stage, seconds in readers.seconds.items():
-                self.result.seconds[stage] = seconds
-
-    def _compute(self, computed: Iterator[Piece]) -> None:
-        before = time.perf_counter()
-        pieces = list(computed)
-        self.result.seconds["computing"] += time.perf_counter() - before
-        for piece in pieces:
-            self.collector.take(piece)
-
-    def _batchers(self, tasks: Sequence[Task], resources: Resources) -> dict[int, Batcher]:
-        device, batch_size, _ = resources.chosen()
-        precision, most_frames = resources.precision, None if resources.batch_size else MOST_FRAMES
-        needed = sorted({position for task in tasks for position in task.wanted})
-        batchers = {}
-        for position in needed:
-            each, extractor = self.wanted[position], self.wanted[position].extractor
-            if isinstance(extractor, ClipExtractor) or extractor.place != "device":
-                continue
-            run = runnable(extractor.network(), device, precision)
-            if precision != "float32":
-                exact = runnable(extractor.network(), device, "float32")
-                clips = [task.clip for task in tasks if position in task.wanted]
-                if found := judge(each, clips, exact, run, batch_size):
-                    self.result.agreement[each.cache] = found
-            batchers[position] = Batcher(each.found.name, run, batch_size, most_frames=most_frames)
-        return batchers
-
-
-def _prefetched(readers: Readers, seconds: dict[str, float]) -> Generator[Piece | Failure, None, None]:
-    """The readers' messages, received by a thread so that the pipes are emptied while a network runs."""
-    received: queue.Queue[Piece | Failure | None] = queue.Queue(maxsize=8)
-    is_over = threading.Event()
-
-    def offer(message: Piece | Failure | None) -> None:
-        while not is_over.is_set():
-            try:
-                return received.put(message, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def receive() -> None:
-        try:
-            for message in readers.messages():
-                offer(message)
-                if is_over.is_set():
-                    return
-        finally:
-            offer(None)  # an end for whatever reason, so that nobody waits for more
-
-    seconds["waiting"] = 0.0
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="receiving") as thread:
-        receiving = thread.submit(receive)
-        try:
-            while True:
-                before = time.perf_counter()
-                message = received.get()
-                seconds["waiting"] += time.perf_counter() - before
-                if message is None:
-                    return receiving.result()
-                yield message
-        finally:
-            is_over.set()
-            readers.stop()
+    store, files = open_store(cache), SourceFiles()
+    return [clip.id for clip in clips if clip.id in store and files.change(store.source(clip.id), clip)]

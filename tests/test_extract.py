@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,13 @@ def test_rows_depend_on_nothing_that_runs_beside_them(videos, tmp_path, batch_si
     alone, beside = network(tmp_path / "alone"), network(tmp_path / "beside")
     extract(clips_of(videos), [alone], resources=ONE)
     company = [want(tmp_path / "beside", "Backwards"), beside, want(tmp_path / "beside", "color")]
-    extract(clips_of(videos), company, resources=Resources("cpu", "float32", batch_size, workers))
+    extract(clips_of(videos), company, resources=Resources("cpu", batch_size, workers))
     assert_same_rows(rows_of(alone), rows_of(beside))
 
 
 def test_rows_stand_in_the_order_of_their_windows_whatever_the_order_of_frames(videos, tmp_path):
     wanted, forwards = want(tmp_path, "Backwards"), want(tmp_path, "Brightness")
-    extract(clips_of(videos), [wanted, forwards], resources=Resources("cpu", "float32", 4, 1))
+    extract(clips_of(videos), [wanted, forwards], resources=Resources("cpu", 4, 1))
     backwards, straight = rows_of(wanted), rows_of(forwards)
     for id in "abc":
         np.testing.assert_allclose(backwards[id][::-1, 0], straight[id][:, 0], atol=0.5)  # a mean of rounded means
@@ -195,7 +196,7 @@ def test_a_truncated_video_is_a_named_failure_but_its_readable_part_can_be_had(s
 def test_a_decoder_that_crashes_once_costs_nothing(videos, tmp_path):
     wanted = want(tmp_path, "Crashing", marker=tmp_path / "crashed", once=True)
     clips = [*clips_of(videos), Clip("crash", videos / "c.mp4")]
-    result = extract(clips, [wanted], resources=Resources("cpu", "float32", 8, 2))
+    result = extract(clips, [wanted], resources=Resources("cpu", 8, 2))
     assert result.done[wanted.cache] == 4
     assert_same_rows({"c": rows_of(wanted)["c"]}, {"c": rows_of(wanted)["crash"]})
 
@@ -203,7 +204,7 @@ def test_a_decoder_that_crashes_once_costs_nothing(videos, tmp_path):
 def test_a_decoder_that_crashes_twice_is_recorded_and_the_others_go_on(videos, tmp_path):
     wanted = want(tmp_path, "Crashing", marker=tmp_path / "crashed")
     clips = [*clips_of(videos), Clip("crash", videos / "a.mp4"), *(Clip(f"x{n}", videos / "b.mp4") for n in range(6))]
-    result = extract(clips, [wanted], resources=Resources("cpu", "float32", 8, 2))
+    result = extract(clips, [wanted], resources=Resources("cpu", 8, 2))
     assert result.done[wanted.cache] == 9
     ((clip, reason),) = result.failed[wanted.cache]
     assert clip.id == "crash"
@@ -251,8 +252,9 @@ def test_a_mistake_in_an_extractor_ends_the_run_and_names_the_clip(videos, tmp_p
 
 def test_half_precision_and_hdf5_hold_the_same_rows(videos, tmp_path):
     exact, half = want(tmp_path, "color"), want(tmp_path, "color", cache="half", suffix=".h5")
+    half = replace(half, dtype="float16")
     extract(clips_of(videos), [exact], resources=ONE)
-    extract(clips_of(videos), [half], resources=ONE, dtype="float16")
+    extract(clips_of(videos), [half], resources=ONE)
     rows = rows_of(half)
     assert rows["a"].dtype == np.float16
     np.testing.assert_allclose(rows["c"], rows_of(exact)["c"], atol=1e-3)

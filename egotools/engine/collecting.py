@@ -38,11 +38,10 @@ class Collector:
         wanted: Sequence[Wanted],
         writing: Writing,
         result: Extraction,
-        dtype: np.dtype[Any],
         progress: Callable[[float, int], None],
     ) -> None:
         self.clips, self.wanted, self.writing, self.result = clips, wanted, writing, result
-        self.dtype, self.progress = dtype, progress
+        self.progress = progress
         self._parts: dict[tuple[int, int], _Part] = {}  # those that are neither whole nor failed
         self._share: dict[int, float] = {}
         self._clips_done = 0.0
@@ -69,7 +68,7 @@ class Collector:
         if piece.attempt > part.attempt:  # a worker crashed on the clip and another began it anew
             self.writing.drop(piece.extractor, id)
             part = self._parts[place] = _Part(piece.attempt, fraction=part.fraction)
-        piece = replace(piece, units=self._stored(piece.units))
+        piece = replace(piece, units=_stored(piece.units, self.wanted[piece.extractor].dtype))
         if not np.isfinite(piece.units).all():
             reason = f"{self.clips[piece.clip].path}: rows that are not finite"
             self.fail(Failure(piece.clip, piece.attempt, piece.extractor, reason))
@@ -95,10 +94,6 @@ class Collector:
         self.writing.drop(failure.extractor, clip.id)
         self.result.failed[self.wanted[failure.extractor].cache].append((clip, failure.reason))
         self._advance(place, part, 1.0)
-
-    def _stored(self, values: Array) -> Array:
-        with np.errstate(over="ignore"):  # what is too large for float16 is then not finite
-            return values.astype(self.dtype, copy=False)
 
     def _append(self, place: tuple[int, int], part: _Part, values: Array, times: Array) -> None:
         if len(values):
@@ -126,6 +121,11 @@ class Collector:
         self._clips_done += self._share[place[0]] * max(fraction - part.fraction, 0.0)
         part.fraction = max(fraction, part.fraction)
         self.progress(self._clips_done, self.result.rows)
+
+
+def _stored(values: Array, dtype: str) -> Array:
+    with np.errstate(over="ignore"):  # what is too large for float16 is then not finite
+        return values.astype(dtype, copy=False)
 
 
 def _follows(piece: Piece, appended: int) -> bool:

@@ -18,7 +18,7 @@ from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Resources, Wanted, usable_cores
 from egotools.engine.trial import sample_windows, spread
 from egotools.errors import ClipError
-from egotools.forward import Precision, runnable
+from egotools.forward import runnable
 from egotools.stores import check_same_recipe, open_store
 from egotools.types import AudioExtractor, Clip, ClipExtractor
 from egotools.video import open_frames
@@ -55,7 +55,7 @@ class Work:
         return f"; {self.unreadable} of {self.opened} opened clips cannot be read" if self.unreadable else ""
 
 
-def estimate(clips: Sequence[Clip], wanted: Sequence[Wanted], *, resources: Resources, dtype: str) -> Work:
+def estimate(clips: Sequence[Clip], wanted: Sequence[Wanted], *, resources: Resources) -> Work:
     """Opens up to 200 clips, reads four and runs a few batches, and computes the rest from that. Writes nothing.
 
     Raises:
@@ -69,16 +69,16 @@ def estimate(clips: Sequence[Clip], wanted: Sequence[Wanted], *, resources: Reso
     opened: set[str] = set()
     computing = 0.0
     for each in wanted:
-        missing = _missing(each, clips, resources.precision, dtype)
+        missing = _missing(each, clips)
         to_read.update((clip.id, clip) for clip in missing)
         chosen = [missing[at] for at in spread(len(missing), MOST_OPENED)] if missing else []
         counts = {clip.id: _rows(each, clip) for clip in chosen}
         unreadable |= {id for id, count in counts.items() if count is None}
         opened |= counts.keys()
         rows = round(sum(count or 0 for count in counts.values()) * len(missing) / max(len(chosen), 1))
-        width, seconds = _timed(each, missing, device, resources.precision, batch_size)
+        width, seconds = _timed(each, missing, device, batch_size)
         computing += rows * seconds
-        size = rows * (width * np.dtype(dtype).itemsize + 16)
+        size = rows * (width * np.dtype(each.dtype).itemsize + 16)
         works[each.cache] = CacheWork(len(missing), len(clips) - len(missing), rows, width, size, seconds)
     reading = _reading_seconds(list(to_read.values()), wanted, batch_size)
     share_cores = device.type == "cpu"
@@ -86,12 +86,11 @@ def estimate(clips: Sequence[Clip], wanted: Sequence[Wanted], *, resources: Reso
     return Work(works, seconds, len(unreadable), len(opened))
 
 
-def _missing(each: Wanted, clips: Sequence[Clip], precision: str, dtype: str) -> list[Clip]:
+def _missing(each: Wanted, clips: Sequence[Clip]) -> list[Clip]:
     if not each.cache.exists():
         return list(clips)
     store = open_store(each.cache)
-    recipe = recipe_of(each.found, each.extractor, precision=precision, dtype=dtype)
-    check_same_recipe(each.cache, store.recipe, recipe)
+    check_same_recipe(each.cache, store.recipe, recipe_of(each))
     return [clip for clip in clips if clip.id not in store]
 
 
@@ -116,9 +115,7 @@ def _rows(each: Wanted, clip: Clip) -> int | None:
         return None
 
 
-def _timed(
-    each: Wanted, clips: Sequence[Clip], device: torch.device, precision: Precision, batch_size: int
-) -> tuple[int, float]:
+def _timed(each: Wanted, clips: Sequence[Clip], device: torch.device, batch_size: int) -> tuple[int, float]:
     """Width of a row, and seconds of computing it."""
     if not clips or isinstance(each.extractor, ClipExtractor):
         return 0, 0.0
@@ -128,7 +125,7 @@ def _timed(
     windows = windows[:batch_size]
     if each.extractor.place == "worker":
         return np.asarray(each.extractor.network()(windows)).shape[1], 0.0  # its time is part of reading
-    run = runnable(each.extractor.network(), device, precision)
+    run = runnable(each.extractor.network(), device, each.precision)
     batch = torch.from_numpy(windows)
     width = run(batch).cpu().shape[1]
     best = float("inf")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -54,39 +54,45 @@ class _Worker:
     tasks: list[Task] = field(default_factory=list)  # given to it and not begun
     current: Task | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.tasks) or self.current is not None
+
 
 class Readers:
     """`count` processes that read tasks for a list of extractors. A context manager; leaving it ends them."""
 
     def __init__(
-        self,
-        extractors: Sequence[Extractor],
-        tasks: Sequence[Task],
-        *,
-        count: int,
-        piece_rows: int,
-        sources: Sequence[Path] = (),
+        self, extractors: Sequence[Extractor], *, count: int, piece_rows: int, sources: Sequence[Path] = ()
     ) -> None:
         """`sources` are Python files of users that define extractors: imported by a worker before it unpickles them."""
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._is_stopped = False
         self._setup = (list(sources), list(extractors), piece_rows)
-        self._jobs = deque(_jobs(tasks, count))
+        self._count = count
+        self._jobs: deque[list[Task]] = deque()
+        self._crashes: Counter[int] = Counter()  # by task number
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["egotools.engine.reading", "egotools.pixels"])
-        self._workers = [self._start() for _ in range(min(count, len(self._jobs)))]
+        self._workers: list[_Worker] = []
+
+    def give(self, tasks: Sequence[Task]) -> None:
+        """Adds tasks, and starts as many workers as they can use; not while `messages` runs."""
+        self._jobs.extend(_jobs(tasks, self._count))
+        while len(self._workers) < min(self._count, len(self._jobs)):
+            self._workers.append(self._start())
 
     def messages(self) -> Iterator[Piece | Failure]:
-        """What the workers find, as it comes, until all tasks are read.
+        """What the workers find, as it comes, until all tasks that were given are read.
 
         Raises:
             ExtractorError: an extractor is at fault; the worker has printed the traceback.
         """
         for worker in self._workers:
             self._give(worker)
-        while self._workers:
-            for ready in wait([worker.connection for worker in self._workers]):
-                worker = next(worker for worker in self._workers if worker.connection is ready)
+        while busy := [worker for worker in self._workers if worker.is_busy]:
+            for ready in wait([worker.connection for worker in busy]):
+                worker = next(worker for worker in busy if worker.connection is ready)
                 try:
                     message = worker.connection.recv()
                 except (EOFError, OSError):
@@ -137,14 +143,9 @@ class Readers:
         return worker
 
     def _give(self, worker: _Worker) -> None:
-        if not self._jobs:
-            _send(worker, None)
-            self._workers.remove(worker)
-            worker.process.join()
-            worker.connection.close()
-            return
-        worker.tasks = self._jobs.popleft()
-        _send(worker, worker.tasks)
+        if self._jobs and not worker.is_busy:
+            worker.tasks = self._jobs.popleft()
+            _send(worker, worker.tasks)
 
     def _replace(self, worker: _Worker) -> Iterator[Failure]:
         """Starts another worker for one that died; the clip it died on is tried once more, by itself."""
@@ -158,8 +159,9 @@ class Readers:
             raise ExtractorError(f"an extractor failed on clip {task.clip.id!r}; the traceback is above")
         if worker.tasks:
             self._jobs.appendleft(worker.tasks)
-        if task.attempt + 1 < ATTEMPTS:
-            self._jobs.append([Task(task.number, task.clip, task.wanted, task.attempt + 1)])
+        self._crashes[task.number] += 1
+        if self._crashes[task.number] < ATTEMPTS:
+            self._jobs.append([replace(task, attempt=task.attempt + 1)])
         else:
             reason = f"{task.clip.path}: the decoder crashed twice (exit code {status})"
             yield from (Failure(task.number, task.attempt, position, reason) for position in task.wanted)
@@ -190,7 +192,7 @@ def _jobs(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
 
 
 def _work(connection: Connection[Any, Any]) -> None:
-    """A worker's life: what to do comes through the pipe, until None."""
+    """A worker's life: what to do comes through the pipe, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to answer
     import torch
 
@@ -203,8 +205,8 @@ def _work(connection: Connection[Any, Any]) -> None:
         load_source(source)
     reader = Reader(connection.recv(), connection.recv())
     try:
-        while (tasks := connection.recv()) is not None:
-            for task in tasks:
+        while True:
+            for task in connection.recv():
                 connection.send(_Begun(task.number))
                 for message in reader.read(task.clip, task.wanted, task.number, task.attempt):
                     connection.send(message)

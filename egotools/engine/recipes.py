@@ -10,28 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from egotools.config import file_digest, options_of
-from egotools.extractors import Found, source_digest
+from egotools.engine.request import Wanted
+from egotools.extractors import source_digest
 from egotools.stores import Recipe
-from egotools.types import ClipExtractor, Extractor
+from egotools.types import ClipExtractor
 
 LIBRARIES = ("egotools", "torch", "torchvision", "timm", "av", "numpy")
 
 
-def recipe_of(
-    found: Found, extractor: Extractor, *, precision: str, dtype: str, origin: Mapping[str, Any] | None = None
-) -> Recipe:
-    """The recipe of an extractor's rows.
+def recipe_of(wanted: Wanted, origin: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of the rows of a cache.
 
     `--weights` stands in the identity as the digest of the weights, since a file that was only moved is the same.
     """
+    found, extractor = wanted.found, wanted.extractor
     options = {name: value for name, value in options_of(extractor).items() if name not in found.fixed}
     weights = options.pop("weights", None)
+    is_on_device = not isinstance(extractor, ClipExtractor) and extractor.place == "device"
     identity: dict[str, Any] = {
         "extractor": found.fixed.get("model", found.name if found.source is None else found.cache_name),
         "version": getattr(extractor, "version", 1),
         "options": options,
-        "precision": "float32" if isinstance(extractor, ClipExtractor) or extractor.place == "worker" else precision,
-        "dtype": dtype,
+        "precision": wanted.precision if is_on_device else "float32",
+        "dtype": wanted.dtype,
     }
     if hasattr(extractor, "weights_digest"):
         identity["weights"] = extractor.weights_digest()

@@ -20,6 +20,9 @@ class Wanted:
     cache: Path
     extractor: Extractor
     found: Found
+    precision: Precision = "float32"  # of the network
+    dtype: str = "float32"  # of the rows on disk; or float16
+    only: frozenset[str] | None = None  # ids of the clips that it is to get; None: all
 
     @property
     def source(self) -> Path | None:
@@ -55,7 +58,6 @@ class Resources:
     """What a machine gives to an extraction. None: what suits the device."""
 
     device: str = "auto"
-    precision: Precision = "float32"
     batch_size: int | None = None
     workers: int | None = None
 

@@ -93,7 +93,8 @@ def sample_windows(wanted: Wanted, clips: Sequence[Clip], *, most: int = GATE_RO
     tasks = [Task(number, clip, (0,)) for number, clip in enumerate(chosen)]
     sources = [wanted.source] if wanted.source is not None else []
     found: dict[bytes, Array] = {}
-    with Readers([few(wanted.extractor, each)], tasks, count=1, piece_rows=each, sources=sources) as readers:
+    with Readers([few(wanted.extractor, each)], count=1, piece_rows=each, sources=sources) as readers:
+        readers.give(tasks)
         for message in readers.messages():
             if isinstance(message, Piece) and len(message.rows):
                 found.update((window.tobytes(), window) for window in windows_of(message))

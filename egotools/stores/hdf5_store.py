@@ -33,7 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import StoreError
-from egotools.stores.store import Recipe, Source, StoredClip, check_is_file, copy_rows, read_header
+from egotools.stores.source import Source
+from egotools.stores.store import Recipe, StoredClip, check_is_file, copy_rows, read_header
 from egotools.types import IntArray, Rows
 
 DTYPES: dict[str | None, np.dtype[Any]] = {

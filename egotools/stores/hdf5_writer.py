@@ -19,7 +19,8 @@ from egotools.stores.copying import Progress, check_space, copied_pieces, silent
 from egotools.stores.hdf5_store import HDF5Store, part_of
 from egotools.stores.lmdb_store import LMDBStore
 from egotools.stores.lmdb_writer import LMDBWriter
-from egotools.stores.store import Recipe, Source, Store, check_same_recipe, header_of, key_of
+from egotools.stores.source import Source
+from egotools.stores.store import Recipe, Store, check_same_recipe, header_of, key_of
 from egotools.types import Rows
 
 ALIGNMENT = 64  # bytes: what vector instructions like

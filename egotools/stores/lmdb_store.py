@@ -13,9 +13,9 @@ import lmdb
 from egotools.errors import StoreError
 from egotools.stores.lmdb_environment import explained, lease
 from egotools.stores.lmdb_layout import BLOCK, CLIP, DTYPES, HEADER, Record, unpack_record, view_block
+from egotools.stores.source import Source
 from egotools.stores.store import (
     Recipe,
-    Source,
     StoredClip,
     check_is_file,
     copy_rows,

@@ -31,7 +31,8 @@ from egotools.stores.lmdb_layout import (
     unpack_record,
 )
 from egotools.stores.lmdb_store import check_not_foreign, keys
-from egotools.stores.store import Recipe, Source, check_same_recipe, header_of, key_of, read_header
+from egotools.stores.source import Source
+from egotools.stores.store import Recipe, check_same_recipe, header_of, key_of, read_header
 from egotools.stores.writer_lock import WriterLock
 from egotools.types import Rows
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +14,8 @@ import numpy.typing as npt
 
 from egotools.config import plain, to_json
 from egotools.errors import RecipeError, StoreError
-from egotools.types import LONGEST_ID, Clip, FloatArray, IntArray, Rows
+from egotools.stores.source import Source
+from egotools.types import LONGEST_ID, FloatArray, IntArray, Rows
 
 SUFFIXES = (".lmdb", ".h5")
 VERSION = 1  # of the layout on disk, both formats
@@ -34,33 +34,6 @@ class Recipe:
 
     identity: Mapping[str, Any]
     origin: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the rows of one clip came from: the file as it was, to tell later whether it has changed."""
-
-    path: str  # absolute; empty for rows that were imported without a file
-    start: float = 0.0
-    end: float | None = None
-    size: int | None = None  # bytes
-    mtime: float | None = None  # seconds since 1970
-
-    @classmethod
-    def of(cls, clip: Clip) -> Source:
-        """The source of `clip` as its file (or frame folder) is now."""
-        path = Path(os.path.abspath(clip.path))
-        status = path.stat()
-        return cls(str(path), clip.start, clip.end, status.st_size, status.st_mtime)
-
-    def to_json(self) -> str:
-        """As ASCII text: file names that are not UTF-8 survive as escaped surrogates."""
-        return json.dumps(asdict(self), separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Source:
-        """The inverse of `to_json`."""
-        return cls(**json.loads(text))
 
 
 @dataclass(frozen=True, eq=False)

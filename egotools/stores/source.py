@@ -1,0 +1,109 @@
+"""Where rows came from, and whether that is still so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from egotools.config import file_digest
+from egotools.types import Clip
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows of one clip came from: the file as it was, to tell later whether it has changed."""
+
+    path: str  # absolute; empty for rows that were imported without a file
+    start: float = 0.0
+    end: float | None = None
+    size: int | None = None  # bytes
+    mtime: float | None = None  # seconds since 1970
+    fps: float | None = None  # that the manifest gave to a frame folder
+    digest: str | None = None  # of the content, where it was asked for
+
+    @classmethod
+    def of(cls, clip: Clip) -> Source:
+        """The source of `clip` as its file (or frame folder) is now."""
+        path = Path(os.path.abspath(clip.path))
+        status = path.stat()
+        return cls(str(path), clip.start, clip.end, status.st_size, status.st_mtime, clip.fps)
+
+    def to_json(self) -> str:
+        """As ASCII text: file names that are not UTF-8 survive as escaped surrogates."""
+        values = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(values, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Source:
+        """The inverse of `to_json`."""
+        return cls(**json.loads(text))
+
+
+class SourceFiles:
+    """Files and frame folders as they are now, each looked at once; with `digest` their content, too."""
+
+    def __init__(self, *, digest: bool = False) -> None:
+        self._with_digest = digest
+        self._status: dict[Path, os.stat_result | None] = {}
+        self._digests: dict[Path, str] = {}
+
+    def status(self, path: Path) -> os.stat_result | None:
+        """What the file system says of a file, None where it is gone."""
+        if path not in self._status:
+            try:
+                self._status[path] = path.stat()
+            except OSError:
+                self._status[path] = None
+        return self._status[path]
+
+    def change(self, source: Source, clip: Clip) -> str:
+        """In which way a clip is not what its stored rows came from, in words; empty where it is.
+
+        A file that is gone cannot be compared: rows that came from it stand.
+        """
+        if (source.start, source.end) != (clip.start, clip.end):
+            return f"its times were {_span(source.start, source.end)}, now {_span(clip.start, clip.end)}"
+        if source.fps != clip.fps:
+            return f"its frame rate was {source.fps}, now {clip.fps}"
+        status = self.status(clip.path) if clip.path != Path() else None
+        if status is None or source.size is None:
+            return ""
+        if self._with_digest and source.digest is not None:
+            return "" if self._digest(clip.path) == source.digest else "its file has another content"
+        if status.st_size != source.size:
+            return f"its file had {source.size} bytes, now {status.st_size}"
+        if status.st_mtime != source.mtime:
+            return f"its file was written on {_moment(status.st_mtime)}, not {_moment(source.mtime or 0)}"
+        return ""
+
+    def _digest(self, path: Path) -> str:
+        if path not in self._digests:
+            self._digests[path] = content_digest(path)
+        return self._digests[path]
+
+
+def content_digest(path: Path) -> str:
+    """The digest of a file's bytes, or of the names and bytes of a folder's files.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.is_dir():
+        return file_digest(path)
+    sha = hashlib.sha256()
+    for file in sorted(path.iterdir()):
+        if file.is_file():
+            sha.update(f"{file.name}\0{file_digest(file)}\0".encode(errors="surrogateescape"))
+    return sha.hexdigest()[:16]
+
+
+def _span(start: float, end: float | None) -> str:
+    return f"{start:g} to {'the end' if end is None else f'{end:g} s'}"
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
