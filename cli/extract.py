@@ -39,8 +39,10 @@ class Extractors(click.Group):
         cache_name = click.Option(
             ["--name", "cache_name"], default=found.cache_name, show_default=True, help="Cache name."
         )
+        flags = [flag for flag in options.parameters(found.kind) if flag.name not in found.fixed]
+        defaults = {"default_map": dict(found.defaults or {})}
         return click.Command(
-            name, params=[*options.parameters(found.kind), cache_name], callback=make, help=found.kind.__doc__
+            name, params=[*flags, cache_name], callback=make, help=found.kind.__doc__, context_settings=defaults
         )
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -50,6 +52,7 @@ class Extractors(click.Group):
         rows += [
             ("torchvision:NAME", f"Any of torchvision's networks; also as {', '.join(SHORT_NAMES)}."),
             ("timm:NAME", "Any of timm's image networks (extra: timm)."),
+            ("run:DIR", "What a run has learned: its backbone, prepared for as it was trained."),
             ("FILE.py:CLASS", "Your own; see docs/extractors.md."),
         ]
         with formatter.section("Extractors ('egotools extract NAME --help' shows the options of one)"):
@@ -61,10 +64,8 @@ class Extractors(click.Group):
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the caches.  [required]")
 @click.option("--store", type=click.Choice(["lmdb", "hdf5"]), default="lmdb", show_default=True, help="Kind of cache.")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), help="Windows a batch; by default what suits the device.")
-@click.option("--workers", type=click.IntRange(1), help="Reading processes; by default what suits the machine.")
+@options.resources
 @click.option("--limit", type=click.IntRange(1), help="Only the first N clips.")
 @click.option("--dry-run", is_flag=True, help="Say how much work it is, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
@@ -82,7 +83,7 @@ def extract(**common: Any) -> None:
 @extract.result_callback()
 def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
     """What happens once all extractors of the line are parsed."""
-    from egotools.engine.request import Resources, Wanted
+    from egotools.engine.request import Wanted
     from egotools.manifests import read_manifest
 
     for name in ("manifest", "out"):
@@ -95,7 +96,7 @@ def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
     ]
     _refuse_equal_names(wanted)
     clips = read_manifest(common["manifest"])[: common["limit"]]
-    resources = Resources(common["device"], common["batch_size"], common["workers"])
+    resources = options.resources_of(common)
     if common["dry_run"]:
         _dry_run(clips, wanted, resources, common)
     else:
@@ -137,7 +138,7 @@ def _extract(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, com
                 clips,
                 wanted,
                 resources=resources,
-                origin=manifest_origin(common["manifest"]),
+                origin=manifest_origin(common["manifest"], common["limit"]),
                 progress=bar.show,
             )
         except KeyboardInterrupt:

@@ -28,6 +28,24 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the result
 seed = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
 
 
+def resources(command: Command) -> Command:
+    """What a machine gives to an extraction; `resources_of` makes the value of it."""
+    for option in (
+        click.option("--workers", type=click.IntRange(1), help="Reading processes; by default what suits the machine."),
+        click.option("--batch-size", type=click.IntRange(1), help="Windows a batch; by default what suits the device."),
+        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
+    ):
+        command = option(command)
+    return command
+
+
+def resources_of(values: dict[str, Any]) -> Any:
+    """The `Resources` that the parsed options say."""
+    from egotools.engine.request import Resources
+
+    return Resources(values["device"], values["batch_size"], values["workers"])
+
+
 def from_fields(config: type, name: str = "config") -> Callable[[Command], Command]:
     """Gives a command one flag for each option of a dataclass; it receives the built dataclass as `name`."""
 
@@ -51,7 +69,8 @@ def parameters(config: type) -> list[click.Parameter]:
 
 def build(config: type, values: dict[str, Any], **fixed: Any) -> Any:
     """The dataclass from parsed values, which it takes out of `values`. A ValueError of its checks is wrong usage."""
-    names = [field.name for field in dataclasses.fields(config) if "help" in field.metadata]
+    options = [field.name for field in dataclasses.fields(config) if "help" in field.metadata]
+    names = [name for name in options if name not in fixed]
     try:
         return config(**{name: values.pop(name) for name in names}, **fixed)
     except ValueError as error:

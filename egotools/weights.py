@@ -17,6 +17,8 @@ from egotools.config import file_digest
 from egotools.errors import WeightsError
 
 FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt")
+RUN = "run:"  # of a weights option: the backbone of the run in that folder
+BACKBONE = "backbone.safetensors"
 RANDOM = re.compile(r"random:(\d{1,18})")  # torch takes seeds of 64 bits
 # What torch, NumPy and safetensors raise at bytes that they cannot make sense of.
 DAMAGES = (
@@ -32,17 +34,36 @@ def random_seed(weights: str) -> int | None:
 
 
 def weights_file(weights: str, fetch: Callable[[str], Path]) -> Path:
-    """The file that an option `--weights` means: a path, or a published name that `fetch` finds or downloads.
+    """The file that an option `--weights` means: a path, `run:<dir>`, or a published name that `fetch` gets.
 
     Raises:
-        WeightsError: no such file.
+        WeightsError: no such file, no such run, or a run without a backbone.
     """
+    if weights.startswith(RUN):
+        return _backbone_file(Path(weights.removeprefix(RUN)))
     if not weights.lower().endswith(FILE_SUFFIXES):
         return fetch(weights)
     path = Path(weights)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     return path
+
+
+def _backbone_file(run: Path) -> Path:
+    if not run.is_dir():
+        raise WeightsError(f"{run}: no such run")
+    if not (run / BACKBONE).is_file():
+        raise WeightsError(
+            f"{run}: there is no {BACKBONE} in it; it must be a run that is done, of a method that trains a backbone"
+        )
+    return run / BACKBONE
+
+
+def anchored(weights: str) -> str:
+    """The same weights as any working directory understands them: files and runs by their absolute path."""
+    if weights.startswith(RUN):
+        return f"{RUN}{Path(weights.removeprefix(RUN)).absolute()}"
+    return str(Path(weights).absolute()) if weights.lower().endswith(FILE_SUFFIXES) else weights
 
 
 def weights_digest(weights: str, fetch: Callable[[str], Path]) -> str:

@@ -9,11 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from egotools.config import file_digest, options_of
+from egotools.config import file_digest, options_of, plain
 from egotools.engine.request import Wanted
 from egotools.extractors import source_digest
 from egotools.stores import Recipe
 from egotools.types import ClipExtractor
+from egotools.weights import anchored
 
 LIBRARIES = ("egotools", "torch", "torchvision", "timm", "av", "numpy")
 
@@ -21,11 +22,11 @@ LIBRARIES = ("egotools", "torch", "torchvision", "timm", "av", "numpy")
 def recipe_of(wanted: Wanted, origin: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe of the rows of a cache.
 
-    `--weights` stands in the identity as the digest of the weights, since a file that was only moved is the same.
+    `--weights` stands in the identity as the digest of the weights, since a file that was only moved is the same. The
+    origin says all that it takes to make the rows again from another working directory (`extractors.remaking`).
     """
     found, extractor = wanted.found, wanted.extractor
     options = {name: value for name, value in options_of(extractor).items() if name not in found.fixed}
-    weights = options.pop("weights", None)
     is_on_device = not isinstance(extractor, ClipExtractor) and extractor.place == "device"
     identity: dict[str, Any] = {
         "extractor": found.fixed.get("model", found.name if found.source is None else found.cache_name),
@@ -35,10 +36,21 @@ def recipe_of(wanted: Wanted, origin: Mapping[str, Any] | None = None) -> Recipe
         "dtype": wanted.dtype,
     }
     if hasattr(extractor, "weights_digest"):
+        options.pop("weights", None)
         identity["weights"] = extractor.weights_digest()
     if found.source is not None:
         identity["source"] = source_digest(found.source)
-    return Recipe(identity, {**(origin or {}), "extractor": found.name, "weights": weights, **surroundings()})
+    return Recipe(identity, {**(origin or {}), **_again(wanted), **surroundings()})
+
+
+def _again(wanted: Wanted) -> dict[str, Any]:
+    """The extractor, its weights and the defaults that its name brought, as any working directory understands them."""
+    found, weights = wanted.found, getattr(wanted.extractor, "weights", None)
+    name = found.name if wanted.source is None else f"{wanted.source}:{found.name.rpartition(':')[2]}"
+    if isinstance(weights, Path):
+        weights = weights.absolute()
+    again = {"extractor": name, "weights": anchored(weights) if isinstance(weights, str) else plain(weights)}
+    return {**again, "defaults": plain(found.defaults)} if found.defaults is not None else again
 
 
 def surroundings() -> dict[str, Any]:
@@ -57,6 +69,7 @@ def command_line() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def manifest_origin(manifest: Path) -> dict[str, Any]:
-    """What an artefact says of the manifest and the command it came from."""
-    return {"manifest": str(manifest.absolute()), "manifest_digest": file_digest(manifest), "command": command_line()}
+def manifest_origin(manifest: Path, limit: int | None = None) -> dict[str, Any]:
+    """What an artefact says of the manifest, of how many of its first clips were meant (None: all), and the command."""
+    origin = {"manifest": str(manifest.absolute()), "manifest_digest": file_digest(manifest), "command": command_line()}
+    return origin if limit is None else {**origin, "limit": limit}

@@ -1,4 +1,4 @@
-"""Extractors by name: what is built in, torchvision's and timm's networks, and the user's own."""
+"""Extractors by name: what is built in, torchvision's and timm's networks, runs' backbones, and the user's own."""
 
 from __future__ import annotations
 
@@ -33,12 +33,16 @@ SHORT_NAMES = {
 
 @dataclass(frozen=True)
 class Found:
-    """An extractor's class, the options that its name fixes, and, for the user's own, the file it was read from."""
+    """An extractor's class, the options that its name fixes, and, for the user's own, the file it was read from.
+
+    `defaults` are the options that the backbone of a run was trained with, which a user may override; None: no run.
+    """
 
     name: str
     kind: type[Any]  # Any: a class that fulfils one of the protocols in egotools.types
     fixed: Mapping[str, str] = field(default_factory=dict)
     source: Path | None = None
+    defaults: Mapping[str, Any] | None = None  # Any: values of fields
 
     @property
     def cache_name(self) -> str:
@@ -53,6 +57,10 @@ def find_extractor(name: str) -> Found:
         ExtractorError: unknown; near names are suggested.
         MissingExtra: its library is not installed.
     """
+    if name.startswith("run:"):
+        from egotools.extractors.backbone import read_backbone
+
+        return read_backbone(Path(name.removeprefix("run:")))
     full = SHORT_NAMES.get(name, name)
     if full in BUILT_IN:
         kind = _attribute(BUILT_IN[full][0])

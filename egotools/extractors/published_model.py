@@ -38,7 +38,7 @@ class PublishedModel:
     version: ClassVar[int] = 1
 
     model: str  # fixed by the extractor's name
-    weights: str = option("DEFAULT", "Published name, file (.safetensors, .npz, .pth), or random:<seed>.")
+    weights: str = option("DEFAULT", "Published name, file (.safetensors, .npz, .pth), run:<dir>, or random:<seed>.")
     resize: str | None = option(None, "Instead of the weights' own: short side, or HxW (then nothing is cropped).")
     crop: str | None = option(None, "Instead of the weights' own: side of the centre crop, or HxW.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,10 +42,31 @@ def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress
                     " merge caches that agree, or make one of them anew"
                 )
             clips.setdefault(name, store)
-    origin = {**first.recipe.origin, "merged": [str(path) for path in paths]}
+    recipe = Recipe(first.recipe.identity, _origin(stores))
     ordered = sorted(clips.items(), key=lambda item: key_of(item[0]))
-    publish(out, Recipe(first.recipe.identity, origin), ordered, overwrite=overwrite, progress=progress)
+    publish(out, recipe, ordered, overwrite=overwrite, progress=progress)
     return len(clips)
+
+
+def _origin(stores: Sequence[Store]) -> dict[str, Any]:  # Any: JSON values
+    """That of the first cache, with the manifests of all, so that a rebuild knows whose clips these are.
+
+    How many clips were meant of a manifest stays true only if all caches were limited, and of one manifest.
+    """
+    origins = [store.recipe.origin for store in stores]
+    named = [origin.get("manifest") for origin in origins]
+    manifests = sorted({str(each) for name in named if name for each in (name if isinstance(name, list) else [name])})
+    limits = [origin["limit"] for origin in origins if origin.get("limit") is not None]
+    joined = {**origins[0], "merged": [str(store.path) for store in stores]}
+    if len(manifests) > 1:
+        joined = {**joined, "manifest": manifests}
+        joined.pop("manifest_digest", None)  # it was of the first one
+    elif manifests:
+        joined["manifest"] = manifests[0]
+    joined.pop("limit", None)
+    if len(manifests) == 1 and len(limits) == len(stores):
+        joined["limit"] = max(limits)
+    return joined
 
 
 def _same(one: Store, other: Store, id: str) -> bool:
