@@ -1,0 +1,273 @@
+"""Commands that can be killed: started within milliseconds, watched, ended by SIGKILL, and looked at afterwards.
+
+A start of `egotools` imports torch, which takes seconds. So one process here imports everything once, and forks a new
+one for each command: `Starter().start(["extract", ...], folder)`. What runs is the whole real thing, with reading
+processes of its own in a session of its own; only the imports are spared. Linux only.
+
+    test -- Starter -- [process that has everything imported] -- command -- its fork server -- its reading processes
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe, util
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from egotools.errors import StoreError
+from egotools.stores import Source, Store, open_store
+from egotools.stores.lmdb_store import LMDBStore
+from egotools.types import Rows
+
+PATIENCE = 60.0  # seconds until what should happen counts as not happening
+COMMIT_SECONDS = 0.02  # of commands here: a commit nearly each time a clip is finished, since all is over in a second
+IMPORTED = (
+    "egotools.audio egotools.cli.cache egotools.cli.extract egotools.cli.main egotools.engine.estimate egotools.extract "
+    "egotools.extractors.lowlevel egotools.extractors.torchvision_models egotools.stores.hdf5_writer egotools.video "
+    "faiss h5py lmdb multiprocessing.forkserver torch torchvision"
+).split()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended: exit status, negative for a signal, and what it said."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Running:
+    """A command under way, the leader of its own session and process group."""
+
+    def __init__(self, starter: Starter, pid: int, folder: Path) -> None:
+        self.pid = pid
+        self._starter, self._folder = starter, folder
+        self._finished: Finished | None = None
+
+    def poll(self) -> Finished | None:
+        """How it ended, if it did."""
+        if self._finished is None and (status := self._starter.status(self.pid)) is not None:
+            said = [(self._folder / name).read_text() for name in ("stdout", "stderr")]
+            self._finished = Finished(status, *said)
+        return self._finished
+
+    def wait(self) -> Finished:
+        """How it ended, once it did."""
+        wait_until(lambda: self.poll() is not None, f"process {self.pid} does not end")
+        assert self._finished is not None
+        return self._finished
+
+    def kill(self, *, everyone: bool) -> Finished:
+        """SIGKILL, to `everyone` or only to the process that was started; how it ended, perhaps before that."""
+        with suppress(ProcessLookupError):  # it has ended, and so have all its children
+            (os.killpg if everyone else os.kill)(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    def survivors(self) -> list[int]:
+        """Processes that it started, and that are still there."""
+        return session(self.pid)
+
+
+class Starter:
+    """Starts commands from a process that has everything imported. A context manager; leaving it ends the process."""
+
+    def __init__(self) -> None:
+        ours, theirs = Pipe()
+        code = "import sys, faults; faults.serve(int(sys.argv[1]), sys.argv[2])"
+        self._folder = tempfile.mkdtemp(prefix="faults")  # a short name, since sockets will lie in it
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, str(theirs.fileno()), self._folder],
+            cwd=Path(__file__).parent,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},  # as the command line sets it before torch is imported
+        )
+        theirs.close()
+        self._connection: Connection[Any, Any] = ours
+
+    def start(self, words: Sequence[object], folder: Path) -> Running:
+        """`egotools WORDS` in `folder`, where `stdout` and `stderr` will lie."""
+        return self.call(command, [str(word) for word in words], folder=folder)
+
+    def run(self, words: Sequence[object], folder: Path) -> Finished:
+        """`egotools WORDS`, from its start to its end."""
+        return self.start(words, folder).wait()
+
+    def call(self, function: Callable[..., None], *arguments: Any, folder: Path) -> Running:
+        """A function of this module in a process of its own."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._connection.send((function.__name__, arguments, folder))
+        return Running(self, self._connection.recv(), folder)
+
+    def status(self, pid: int) -> int | None:
+        """The exit status of a process that was started, None while it runs."""
+        self._connection.send(pid)
+        status: int | None = self._connection.recv()
+        return status
+
+    def close(self) -> None:
+        """Ends the process that starts others."""
+        self._connection.close()
+        self._process.wait()
+        shutil.rmtree(self._folder)
+
+    def __enter__(self) -> Starter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def serve(handle: int, folder: str) -> None:
+    """The life of the process that has everything imported: forks what it is asked for, and says how it ended."""
+    for name in IMPORTED:
+        __import__(name)
+    tempfile.tempdir = folder
+    connection: Connection[Any, Any] = Connection(handle)
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        if isinstance(request, int):
+            pid, status = os.waitpid(request, os.WNOHANG)
+            connection.send(os.waitstatus_to_exitcode(status) if pid else None)
+        elif (pid := os.fork()) == 0:
+            connection.close()
+            name, arguments, folder = request
+            _begin(folder)
+            _end(globals()[name], arguments)
+        else:
+            connection.send(pid)
+
+
+def _begin(folder: Path) -> None:
+    """Makes a fork what a fresh process is: a session, files to write to, and a fork server that it can start."""
+    os.setsid()
+    os.chdir(folder)
+    for handle, name in ((1, "stdout"), (2, "stderr")):
+        file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(file, handle)
+        os.close(file)
+    from multiprocessing import forkserver
+
+    util.spawnv_passfds = _fork_interpreter
+    forkserver.ensure_running()
+
+
+def _fork_interpreter(path: bytes, arguments: Sequence[str], handles: Sequence[int]) -> int:
+    """`multiprocessing.util.spawnv_passfds` without a start: a fork that runs the code a new interpreter would."""
+    if pid := os.fork():
+        return pid
+    status = 1
+    try:
+        for handle in map(int, os.listdir("/proc/self/fd")):
+            if handle > 2 and handle not in handles:
+                with suppress(OSError):  # the listing's own
+                    os.close(handle)
+        exec(arguments[-1], {})
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _end(function: Callable[..., None], arguments: Sequence[Any]) -> None:
+    """Calls a function, then ends this process, without taking all modules apart: that would cost another second."""
+    status = 1
+    try:
+        function(*arguments)
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def command(words: Sequence[str]) -> None:
+    """What the installed `egotools` does; ends by SystemExit."""
+    from egotools.cli.main import main
+    from egotools.engine import writing
+
+    writing.COMMIT_SECONDS = COMMIT_SECONDS
+    sys.argv = ["egotools", *words]
+    main()
+
+
+def session(leader: int) -> list[int]:
+    """The processes of a session that are alive."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone since it was listed
+            state, _, _, number = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(number) == leader and state != "Z":
+                found.append(int(folder.name))
+    return found
+
+
+def wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
+    """Looks again and again, every millisecond."""
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.001)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """One clip as a cache holds it."""
+
+    rows: Rows
+    source: Source
+
+    def __eq__(self, other: object) -> bool:
+        """Bit for bit."""
+        return (
+            isinstance(other, Held)
+            and self.source == other.source
+            and self.rows.values.shape == other.rows.values.shape
+            and self.rows.values.tobytes() == other.rows.values.tobytes()
+            and self.rows.times.tobytes() == other.rows.times.tobytes()
+        )
+
+
+def held(cache: Path) -> dict[str, Held]:
+    """Every clip that can be had from a cache, or from what waits to be sealed; all of them whole, none twice."""
+    found: dict[str, Held] = {}
+    for store in _readable(cache):
+        ids = list(store)
+        assert len(set(ids)) == len(ids) == len(store), f"{store.path}: its header says {len(store)}, not {ids}"
+        for id in ids:
+            assert store.stored(id).is_intact(), f"{store.path}: clip {id!r} is torn"
+            clip = Held(store[id], store.source(id))
+            assert found.setdefault(id, clip) == clip, f"{cache}: clip {id!r} is there twice, with other rows"
+        assert store.rows == sum(len(store.stored(id)) for id in ids)
+    return found
+
+
+def _readable(cache: Path) -> Iterator[Store]:
+    part = cache.with_name(cache.name + ".part")
+    for path, kind in ((cache, open_store), (part, LMDBStore)):
+        try:
+            yield kind(path)
+        except StoreError as error:
+            allowed = ("no such cache", "not sealed yet", "nothing was committed")
+            assert any(text in str(error) for text in allowed), error
