@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,6 @@ from . import display, options
 caches = click.argument("caches", nargs=-1, required=True, type=click.Path(path_type=Path))
 one_cache = click.argument("cache", type=click.Path(path_type=Path))
 overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
-PATIENCE = 1.0  # seconds before a bar is shown
 
 
 @click.group()
@@ -32,23 +31,29 @@ def cache() -> None:
 
 @cache.command()
 @caches
+@click.option("--state/--no-state", default=True, show_default=True, help="Say what is stale (see 'egotools rebuild').")
 @options.as_json
-def ls(caches: tuple[Path, ...], as_json: bool) -> None:
+def ls(caches: tuple[Path, ...], state: bool, as_json: bool) -> None:
     """List caches, those in folders at any depth; exit status 1 if one is broken.
+
+    The state is what 'egotools rebuild --dry-run' says, which also says why; only it looks for damaged rows.
 
     \b
     egotools cache ls caches
     """
-    from egotools.stores.summary import find_caches, summarize
+    from egotools.rebuild.glance import Glance
+    from egotools.stores.summary import find_caches, sealed, summarize
 
     found, errors = _each(summarize, list(find_caches(caches)))
+    glance = Glance() if state else None
+    states = [glance(sealed(item.path)) if glance else None for item in found]
     if as_json:
         broken = [{"path": path, "error": error} for path, error in errors.items()]
-        display.show_json([*found, *broken])
+        display.show_json([*({**vars(item), **_state(at)} for item, at in zip(found, states, strict=True)), *broken])
     else:
         columns = ["cache", "format", "clips", "rows", "D", "dtype", "size", "extractor", "weights", "precision"]
-        rows = [[*vars(item).values()] for item in found]
-        display.show_table(columns, [[*row[:6], _size(row[6]), *row[7:]] for row in rows])
+        rows = [[*vars(item).values(), at and at.state] for item, at in zip(found, states, strict=True)]
+        display.show_table([*columns, "state"], [[*row[:6], _size(row[6]), *row[7:]] for row in rows])
     _fail_if(errors)
 
 
@@ -161,6 +166,10 @@ def export(cache: Path, kind: str, out: Path) -> None:
     display.note(f"{out}: {count} clips of {cache}")
 
 
+def _state(found: Any) -> dict[str, Any]:
+    return {"state": found.state, "why": found.remarks} if found else {}
+
+
 def _each(function: Callable[[Path], Any], paths: Sequence[Path]) -> tuple[list[Any], dict[Path, str]]:
     """What `function` gives for each cache, and what is wrong with those for which it gives nothing."""
     found, errors = [], {}
@@ -200,19 +209,5 @@ def _size(count: int) -> str:
 
 @contextmanager
 def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr that appears when the work takes longer than a second."""
-    begun = time.monotonic()
-    bar = display.progress_bar()
-    task = bar.add_task(text, total=None, rate="")
-
-    def show(done: int, total: int) -> None:
-        elapsed = time.monotonic() - begun
-        if elapsed > PATIENCE:
-            bar.start()
-            bar.update(task, completed=done, total=total, rate=f"{done / elapsed:.0f} clips/s")
-
-    try:
-        yield show
-    finally:
-        if bar.live.is_started:
-            bar.stop()
+    with display.stages() as show:
+        yield partial(show, text)

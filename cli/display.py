@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from egotools.config import to_json
+
+PATIENCE = 1.0  # seconds before a bar of stages is shown
 
 
 def note(text: str) -> None:
@@ -61,6 +64,30 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, float, int], None]]:
+    """A bar on stderr for work in stages, each with its text, how much is done and of how much; short work has none."""
+    bar = progress_bar()
+    task = bar.add_task("", total=None, rate="")
+    begun: dict[str, float] = {}
+
+    def show(stage: str, done: float, total: int) -> None:
+        if stage not in begun:
+            begun.clear()  # the stage before is over
+            bar.reset(task)
+        elapsed = time.monotonic() - begun.setdefault(stage, time.monotonic())
+        if elapsed > PATIENCE:
+            bar.start()
+            rate = f"{done / elapsed:.3g} clips/s"
+            bar.update(task, description=stage, completed=round(done, 2), total=total, rate=rate)
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 class Bar:

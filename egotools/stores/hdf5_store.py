@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from egotools.errors import StoreError
 from egotools.stores.source import Source
-from egotools.stores.store import Recipe, StoredClip, check_is_file, copy_rows, read_header
+from egotools.stores.store import Recipe, StoredClip, check_is_file, copy_rows, part_of, read_header
 from egotools.types import IntArray, Rows
 
 DTYPES: dict[str | None, np.dtype[Any]] = {
@@ -187,8 +187,3 @@ class HDF5Store:
         if position is None:
             raise KeyError(f"{self.path}: no clip {id!r}")
         return position
-
-
-def part_of(path: Path) -> Path:
-    """Where the rows of a cache lie until it is sealed."""
-    return path.with_name(path.name + ".part")

@@ -16,11 +16,11 @@ import numpy as np
 from egotools.config import to_json
 from egotools.errors import StoreError
 from egotools.stores.copying import Progress, check_space, copied_pieces, silent, sync_folder
-from egotools.stores.hdf5_store import HDF5Store, part_of
+from egotools.stores.hdf5_store import HDF5Store
 from egotools.stores.lmdb_store import LMDBStore
 from egotools.stores.lmdb_writer import LMDBWriter
 from egotools.stores.source import Source
-from egotools.stores.store import Recipe, Store, check_same_recipe, header_of, key_of
+from egotools.stores.store import Recipe, Store, check_same_recipe, header_of, key_of, part_of
 from egotools.types import Rows
 
 ALIGNMENT = 64  # bytes: what vector instructions like

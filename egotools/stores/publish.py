@@ -14,7 +14,7 @@ import numpy as np
 
 from egotools.errors import StoreError
 from egotools.stores.copying import Progress, check_space, copy_clip, silent, sync_folder
-from egotools.stores.store import SUFFIXES, Recipe, Store
+from egotools.stores.store import SUFFIXES, Recipe, Store, part_of
 from egotools.stores.writer_lock import WriterLock
 
 CLIPS_PER_COMMIT = 1000
@@ -45,7 +45,6 @@ def publish(
         raise StoreError(f"{path} exists; choose another name, or overwrite it with --overwrite")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".h5":
-        from egotools.stores.hdf5_store import part_of
         from egotools.stores.hdf5_writer import publish_hdf5
 
         lock = WriterLock(part_of(path))
@@ -74,6 +73,14 @@ def _write_lmdb(
         writer.seal()
 
 
+def replace(new: Path, path: Path) -> None:
+    """Gives a whole cache the name `path`; readers of what had it go on with that. Both lie on one file system."""
+    for place in (new, path):  # LMDB's lock files belong to the files as they were
+        place.with_name(place.name + "-lock").unlink(missing_ok=True)
+    os.replace(new, path)
+    sync_folder(path.parent)
+
+
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
     """A place of the same name in a hidden folder beside `path`."""
@@ -81,9 +88,7 @@ def _aside(path: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield folder / path.name
-        path.with_name(path.name + "-lock").unlink(missing_ok=True)  # it belongs to the file that is replaced
-        os.replace(folder / path.name, path)
-        sync_folder(path.parent)
+        replace(folder / path.name, path)
     finally:
         shutil.rmtree(folder)
         lock.release()

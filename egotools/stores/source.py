@@ -52,10 +52,10 @@ class SourceFiles:
         self._digests: dict[Path, str] = {}
 
     def status(self, path: Path) -> os.stat_result | None:
-        """What the file system says of a file, None where it is gone."""
+        """What the file system says of a file, None where it is gone, or where a clip has none."""
         if path not in self._status:
             try:
-                self._status[path] = path.stat()
+                self._status[path] = None if path == Path() else path.stat()
             except OSError:
                 self._status[path] = None
         return self._status[path]
@@ -69,7 +69,7 @@ class SourceFiles:
             return f"its times were {_span(source.start, source.end)}, now {_span(clip.start, clip.end)}"
         if source.fps != clip.fps:
             return f"its frame rate was {source.fps}, now {clip.fps}"
-        status = self.status(clip.path) if clip.path != Path() else None
+        status = self.status(clip.path)
         if status is None or source.size is None:
             return ""
         if self._with_digest and source.digest is not None:

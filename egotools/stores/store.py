@@ -241,3 +241,8 @@ def check_is_file(path: Path) -> None:
         raise StoreError(f"{path}: no such cache")
     if path.stat().st_size == 0:
         raise StoreError(NOTHING_YET.format(path))
+
+
+def part_of(path: Path) -> Path:
+    """Where the rows of a cache lie until it is sealed (HDF5)."""
+    return path.with_name(path.name + ".part")

@@ -84,6 +84,11 @@ def find_caches(paths: Sequence[Path]) -> Iterator[Path]:
                     yield Path(folder, name)
 
 
+def sealed(path: Path) -> Path:
+    """The name that a cache has once it is sealed: that of a part without its ending."""
+    return path.with_name(path.name.removesuffix(".part")) if path.name.endswith(PART) else path
+
+
 def first_ids(store: Store, count: int = 10) -> list[str]:
     """The first ids of a cache, sorted."""
     return list(islice(store, count))

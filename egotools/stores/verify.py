@@ -9,8 +9,8 @@ import numpy as np
 
 from egotools.errors import StoreError
 from egotools.stores.copying import Progress, silent
-from egotools.stores.opening import open_store
 from egotools.stores.store import Store, StoredClip
+from egotools.stores.summary import open_any
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def verify(path: Path, *, progress: Progress = silent) -> Verification:
     Raises:
         StoreError: not a cache at all, or cut short.
     """
-    store = open_store(path)
+    store = open_any(path)
     found = Verification(path, len(store), store.rows)
     clips = rows = 0
     for clips, name in enumerate(store, 1):

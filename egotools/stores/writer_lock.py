@@ -29,8 +29,7 @@ class WriterLock:
                 owner = os.pread(file, 40, 0).decode(errors="replace").strip()
                 os.close(file)
                 raise StoreError(
-                    f"{path} is being written by another process ({owner or 'just starting'}); wait for it to end,"
-                    " or choose another --out"
+                    f"{path} is being written by another process ({owner or 'just starting'}); wait for it to end"
                 ) from error
             if _is_same_file(file, self._path):
                 self._file = os.fdopen(file, "r+b", buffering=0)  # closes itself if its writer is forgotten

@@ -1,0 +1,128 @@
+"""`egotools rebuild`: what of caches still holds, and making the rest again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import display, options
+
+if TYPE_CHECKING:
+    from egotools.rebuild.assessment import Assessment
+    from egotools.rebuild.making import Outcome
+
+
+class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """NAME=FILE as a pair."""
+
+    name = "NAME=FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        name, equals, file = str(value).partition("=")
+        if not (name and equals and file):
+            self.fail(f"{value!r} is not NAME=FILE, such as resnet18=weights.pth", param, context)
+        return name, file
+
+
+@click.command()
+@click.argument("caches", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--weights", type=Pairs(), multiple=True, help="New weights for the cache NAME; may be repeated.")
+@click.option("--manifest", type=click.Path(path_type=Path, dir_okay=False), help="Instead of the caches' own.")
+@click.option("--keep-old", is_flag=True, help="Keep the caches that are replaced, in a folder .old beside them.")
+@click.option("--drop-failed", is_flag=True, help="Replace a cache though some of its clips cannot be made again.")
+@click.option("--retry-failed", is_flag=True, help="Try all clips that failed before, changed or not.")
+@click.option("--digest", is_flag=True, help="Compare the content of source files, where their digests were kept.")
+@click.option("--checksums/--no-checksums", default=True, show_default=True, help="Look for damaged rows.")
+@options.resources
+@click.option("--dry-run", is_flag=True, help="Say what is stale, and why; change nothing.")
+@options.as_json
+def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Make again what is stale in caches, or in folders of caches; exit status 0 if all is fresh at the end.
+
+    A cache is stale when its weights, its extractor, its manifest or the files of its clips have changed, or rows are
+    damaged. Only those clips are computed, in one decoding pass for all caches of a manifest. The new cache is made
+    beside the old one, verified, and swapped in; interrupted, the same line goes on.
+
+    \b
+    egotools rebuild caches --dry-run
+    egotools rebuild caches/mine --weights resnet18=new.pth --keep-old
+    """
+    from egotools.rebuild.planning import Order, check_names, targets
+
+    found = targets(caches)
+    names = ("manifest", "digest", "checksums", "retry_failed")
+    order = Order(dict(given["weights"]), **{name: given[name] for name in names})
+    check_names(found, order)
+    results: Sequence[Assessment | Outcome]
+    results = _assess(found, order) if dry_run else _make(found, order, given)
+    is_fresh = all(result.state == "fresh" for result in results)
+    if as_json:
+        display.show_json({"is_fresh": is_fresh, "caches": [result.summary() for result in results]})
+    elif dry_run:
+        _show_assessments(results)
+    else:
+        _show_outcomes(results)
+    click.get_current_context().exit(0 if is_fresh else 1)
+
+
+def _assess(caches: Sequence[Path], order: Any) -> Sequence[Assessment]:
+    from egotools.rebuild.planning import Planner
+
+    with display.stages() as progress:
+        planner = Planner(order, progress)
+        return [planner.assess(cache) for cache in caches]
+
+
+def _make(caches: Sequence[Path], order: Any, given: dict[str, Any]) -> Sequence[Outcome]:
+    from egotools.engine.pipeline import Pipeline
+    from egotools.rebuild.making import Way
+    from egotools.rebuild.making import rebuild as make
+
+    way = Way(
+        options.resources_of(given),
+        options.engine_of(given),
+        given["keep_old"],
+        given["drop_failed"],
+    )
+    with display.stages() as progress:
+        try:
+            return make(caches, order, way, progress=progress)
+        except KeyboardInterrupt:
+            display.note("the old caches are as they were, and the same line goes on")
+            raise
+
+
+def _show_assessments(found: Sequence[Any]) -> None:
+    display.show_table(
+        ["cache", "state", "fresh", "stale", "missing", "failed", "dropped", "why"],
+        [
+            [
+                str(item.cache),
+                item.state,
+                *map(len, (item.fresh, item.stale, item.missing, item.failed, item.dropped)),
+                "\n".join(item.remarks),
+            ]
+            for item in found
+        ],
+    )
+
+
+def _show_outcomes(found: Sequence[Any]) -> None:
+    display.show_table(
+        ["cache", "was", "is", "computed", "carried over", "failed", "remarks"],
+        [
+            [
+                str(item.before.cache),
+                item.before.state,
+                item.state,
+                item.computed,
+                item.carried,
+                len(item.failed),
+                "\n".join(item.remarks),
+            ]
+            for item in found
+        ],
+    )

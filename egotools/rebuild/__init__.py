@@ -1,0 +1,1 @@
+"""What of a cache still holds, and making the rest again."""

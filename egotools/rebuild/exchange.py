@@ -1,0 +1,132 @@
+"""The new cache beside the old one, `.NAME.rebuild/`, until it takes its place.
+
+Clips are computed into an LMDB there, whatever the cache's own format; what an interrupted rebuild left is taken up.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from egotools.config import plain
+from egotools.errors import StoreError
+from egotools.stores.copying import Progress, check_space, copy_clip
+from egotools.stores.opening import open_store, open_writer
+from egotools.stores.publish import publish, replace
+from egotools.stores.source import SourceFiles
+from egotools.stores.store import Recipe, Store, differences, key_of, part_of
+from egotools.stores.verify import verify
+from egotools.types import Clip
+
+CLIPS_PER_COMMIT = 1000
+
+
+def folder_of(cache: Path) -> Path:
+    """Where a cache is made anew."""
+    return cache.with_name(f".{cache.name}.rebuild")
+
+
+def workplace(cache: Path) -> Path:
+    """The LMDB that its computed clips go to."""
+    return folder_of(cache) / f"{cache.stem}.lmdb"
+
+
+def take_up(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: SourceFiles) -> frozenset[str]:
+    """Keeps of an interrupted rebuild what still holds; gives its ids.
+
+    Raises:
+        StoreError: the disk is full, or another process is at work there.
+    """
+    path = workplace(cache)
+    try:
+        store = open_store(path)
+    except StoreError:  # none, or nothing committed
+        clear(cache)
+        return frozenset()
+    if any(differences(store.recipe.identity, plain(recipe.identity))):
+        del store
+        clear(cache)
+        return frozenset()
+    held = [id for id in store if id in clips and not files.change(store.source(id), clips[id])]
+    if len(held) < len(store):
+        publish(path, recipe, [(id, store) for id in held], overwrite=True)
+    return frozenset(held)
+
+
+def complete(cache: Path, recipe: Recipe, carried: Mapping[str, Store], *, progress: Progress) -> Path:
+    """Adds the clips of the old cache that still hold to the computed ones: a whole new cache, in its format, beside.
+
+    Raises:
+        StoreError: a clip is damaged, or the disk is full.
+    """
+    path = workplace(cache)
+    if cache.suffix == ".h5":
+        from egotools.stores.hdf5_writer import publish_hdf5  # here, for h5py takes its time to import
+
+        path.parent.mkdir(exist_ok=True)
+        computed = open_store(path) if path.exists() else None
+        stores = {**carried, **({} if computed is None else dict.fromkeys(computed, computed))}
+        ordered = sorted(stores.items(), key=lambda item: key_of(item[0]))
+        publish_hdf5(path.with_suffix(".h5"), recipe, ordered, progress=progress)
+        return path.with_suffix(".h5")
+    with open_writer(path, recipe) as writer:
+        missing = [id for id in sorted(carried, key=key_of) if id not in writer]
+        check_space(path.parent, sum(map(_bytes_a_clip, (carried[id] for id in missing))))
+        for done, name in enumerate(missing, 1):
+            copy_clip(carried[name], name, writer)
+            if done % CLIPS_PER_COMMIT == 0:
+                writer.commit()
+            progress(done, len(missing))
+        writer.seal()
+    return path
+
+
+def _bytes_a_clip(store: Store) -> int:
+    return store.rows * store.width * store.dtype.itemsize // max(len(store), 1)
+
+
+def check(new: Path, recipe: Recipe, expected: frozenset[str], *, progress: Progress) -> None:
+    """Reads a new cache from end to end.
+
+    Raises:
+        StoreError: it does not hold exactly the expected clips, whole.
+    """
+    found = verify(new, progress=progress)
+    store = open_store(new)
+    wrong = [*found.problems, *(f"clip {id!r}: {problem}" for id, problem in found.bad.items())]
+    unlike = differences(store.recipe.identity, plain(recipe.identity))
+    wrong += [f"{name} is {was!r}, not {now!r}" for name, was, now in unlike]
+    if different := expected.symmetric_difference(store):
+        wrong.append(f"{len(different)} clips too many or too few, such as {min(different)!r}")
+    if wrong:
+        raise StoreError(f"{new}: the new cache is not as it should be ({wrong[0]}); run the same line again")
+
+
+def swap(new: Path, cache: Path, *, keep_old: bool) -> Path | None:
+    """Puts a new cache in the place of the old one, at once; gives where the old one is kept."""
+    kept = _keep(cache) if keep_old and cache.exists() else None
+    replace(new, cache)
+    if cache.suffix == ".h5":
+        for part in (part_of(cache), Path(f"{part_of(cache)}-lock")):
+            part.unlink(missing_ok=True)
+    return kept
+
+
+def _keep(cache: Path) -> Path:
+    """A second name for a cache, in a folder `.old`, which nothing looks into unasked."""
+    moment = time.strftime("%Y%m%d-%H%M%S", time.localtime())
+    kept = cache.parent / ".old" / f"{cache.stem}.{moment}{cache.suffix}"
+    kept.parent.mkdir(exist_ok=True)
+    try:
+        os.link(cache, kept)
+    except OSError:  # a file system without hard links
+        shutil.copy2(cache, kept)
+    return kept
+
+
+def clear(cache: Path) -> None:
+    """Removes what was made beside a cache."""
+    shutil.rmtree(folder_of(cache), ignore_errors=True)

@@ -1,0 +1,188 @@
+"""Making stale caches again: one decoding pass for all that share a manifest, then each is verified and swapped in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from egotools.engine.failures import failures_path, write_failures
+from egotools.engine.pipeline import Pipeline
+from egotools.engine.request import Resources
+from egotools.errors import EgotoolsError, StoreError
+from egotools.extract import Engine, extract
+from egotools.manifests import read_manifest
+from egotools.rebuild import exchange
+from egotools.rebuild.assessment import Assessment, State, unknown
+from egotools.rebuild.planning import Order, Plan, Planner, Progress
+from egotools.stores.opening import open_store
+from egotools.stores.source import SourceFiles
+from egotools.stores.store import Recipe, part_of
+from egotools.stores.writer_lock import WriterLock
+from egotools.types import Clip
+
+Failures = list[tuple[Clip, str]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one cache: its clips by what was done for them, and what it is now."""
+
+    before: Assessment
+    state: State
+    problem: str = ""  # why it was left as it was
+    computed: int = 0
+    carried: int = 0  # clips that the old cache had and that still hold
+    failed: dict[str, str] = field(default_factory=dict)  # id -> why
+    kept: Path | None = None  # where the old one is
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person should know of it."""
+        found = [self.problem] if self.problem else []
+        found += [f"failed: {id}: {why}" for id, why in list(self.failed.items())[:2]]
+        found += [f"and {len(self.failed) - 2} more"] if len(self.failed) > 2 else []
+        return found + ([f"the old one is {self.kept}"] if self.kept else [])
+
+    def summary(self) -> dict[str, Any]:
+        """For programs: what it was, what was done, and what it is."""
+        own = ("state", "problem", "computed", "carried", "failed", "kept")
+        return {"before": self.before.summary(), **{name: getattr(self, name) for name in own}}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How caches are made again."""
+
+    resources: Resources = Resources()  # noqa: RUF009 - frozen
+    engine: Engine = Pipeline
+    keep_old: bool = False
+    drop_failed: bool = False  # swap though clips of the old cache cannot be made again
+    command: str = ""
+
+
+def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progress) -> list[Outcome]:
+    """Makes again what is not fresh; the old caches are readable all the time. Gives an outcome for each, in order.
+
+    A cache that cannot be made again stays as it is, and the others go on. Interrupted, it goes on where it was.
+
+    Raises:
+        KeyboardInterrupt: after everything finished was committed, beside the old caches.
+    """
+    planner = Planner(order, progress)
+    outcomes: dict[Path, Outcome] = {}
+    with ExitStack() as locks:
+        groups: defaultdict[str, list[Plan]] = defaultdict(list)
+        for cache in caches:
+            try:
+                lock = WriterLock(part_of(cache) if cache.suffix == ".h5" else cache)
+            except StoreError as error:
+                outcomes[cache] = _left(unknown(cache, error))
+                continue
+            locks.callback(lock.release)
+            plan = planner.plan(cache)
+            if isinstance(plan, Assessment):
+                outcomes[cache] = _left(plan)
+            elif plan.assessment.state != "fresh":
+                groups[plan.shared].append(plan)
+                continue
+            else:
+                outcomes[cache] = Outcome(plan.assessment, "fresh")
+                exchange.clear(cache)  # what a rebuild that was killed after its swap may have left
+            lock.release()
+        making = _Making(order.digest, way, planner.files, progress)
+        for group in groups.values():
+            outcomes.update(_make(group, making))
+    return [outcomes[cache] for cache in caches]
+
+
+def _make(group: Sequence[Plan], making: _Making) -> dict[Path, Outcome]:
+    """Makes caches that share a manifest in one pass; where that fails, each by itself, so that one stops no other."""
+    try:
+        failed = making.compute(group)
+    except EgotoolsError as error:
+        if len(group) == 1:
+            return {group[0].cache: _left(group[0].assessment, error)}
+        return {cache: outcome for plan in group for cache, outcome in _make([plan], making).items()}
+    outcomes = {}
+    for plan in group:
+        try:
+            outcomes[plan.cache] = making.finish(plan, failed.get(plan.cache, []))
+        except EgotoolsError as error:
+            outcomes[plan.cache] = _left(plan.assessment, error)
+    return outcomes
+
+
+def _left(assessment: Assessment, error: EgotoolsError | None = None) -> Outcome:
+    return Outcome(assessment, assessment.state, f"left as it was: {error or assessment.problem}")
+
+
+@dataclass(frozen=True)
+class _Making:
+    digest: bool
+    way: Way
+    files: SourceFiles
+    progress: Progress
+
+    def compute(self, group: Sequence[Plan]) -> dict[Path, Failures]:
+        """Computes beside each cache the clips that it needs; gives those that failed, by cache."""
+        clips = group[0].clips
+        by_id = {clip.id: clip for clip in clips}
+        wanted = {}
+        for plan in group:
+            exchange.take_up(plan.cache, plan.recipe, by_id, self.files)
+            if plan.assessment.wanted:
+                place = exchange.workplace(plan.cache)
+                wanted[place] = dataclasses.replace(plan.wanted, cache=place, only=plan.assessment.wanted)
+        if not wanted:
+            return {}
+        result = extract(
+            clips,
+            list(wanted.values()),
+            resources=self.way.resources,
+            engine=self.way.engine,
+            digest=self.digest,
+            origin=group[0].origin,
+            progress=lambda done, _: self.progress("extracting", done, len(clips)),
+        )
+        return {plan.cache: result.failed.get(exchange.workplace(plan.cache), []) for plan in group}
+
+    def finish(self, plan: Plan, failed: Failures) -> Outcome:
+        """Puts the new cache together, verifies it and swaps it in."""
+        cache, before = plan.cache, plan.assessment
+        reasons = {clip.id: why for clip, why in failed}
+        lost = [id for id in reasons if id in plan.held]
+        if lost and not self.way.drop_failed:
+            return Outcome(before, before.state, _refusal(lost, reasons), failed=reasons)
+        made = open_store(exchange.workplace(cache)) if exchange.workplace(cache).exists() else None
+        computed = frozenset(made or ()).difference(before.fresh)
+        kept = None
+        if computed or lost or before.dropped or part_of(cache).exists():
+            recipe = plan.recipe if made is None else Recipe(plan.recipe.identity, made.recipe.origin)
+            carried = {id: plan.held[id] for id in before.fresh}
+            writing, verifying = (partial(self.progress, f"{stage} {cache.name}") for stage in ("writing", "verifying"))
+            new = exchange.complete(cache, recipe, carried, progress=writing)
+            exchange.check(new, recipe, computed.union(carried), progress=verifying)
+            kept = exchange.swap(new, cache, keep_old=self.way.keep_old)
+        self._record_failures(plan, failed)
+        exchange.clear(cache)
+        state: State = "incomplete" if failed else "fresh"
+        return Outcome(before, state, "", len(computed), len(before.fresh), reasons, kept)
+
+    def _record_failures(self, plan: Plan, failed: Failures) -> None:
+        path = failures_path(plan.cache)
+        earlier = read_manifest(path) if path.is_file() else []
+        tried = [clip for clip in [*plan.clips, *earlier] if clip.id not in plan.assessment.failed]
+        write_failures(plan.cache, tried, failed)
+
+
+def _refusal(lost: Sequence[str], reasons: dict[str, str]) -> str:
+    return (
+        f"left as it was: {len(lost)} of its clips cannot be made again, such as {lost[0]!r} ({reasons[lost[0]]}); "
+        "mend them, take them out of the manifest, or go on without them: --drop-failed"
+    )

@@ -1,0 +1,175 @@
+"""Which caches are to be made again, how, and what of each: from their recipes, manifests and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from egotools.config import file_digest, plain, to_json
+from egotools.engine.recipes import command_line, recipe_of
+from egotools.engine.request import Wanted
+from egotools.errors import EgotoolsError, ExtractorError, StoreError
+from egotools.extractors.remaking import remade
+from egotools.rebuild.assessment import Assessment, Manifests, assess, by_id, stores_of, unknown
+from egotools.stores.source import SourceFiles
+from egotools.stores.store import Recipe, Store, differences
+from egotools.stores.summary import find_caches, sealed
+from egotools.stores.verify import verify
+from egotools.types import Clip
+
+Progress = Callable[[str, float, int], None]  # what is done, how much of it, of how much
+
+
+def unseen(stage: str, done: float, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a rebuild is asked for."""
+
+    weights: Mapping[str, str] = field(default_factory=dict)  # instead of its own, by the name of a cache
+    manifest: Path | None = None  # instead of the one that each cache names
+    digest: bool = False  # compare the content of source files where the cache has its digest
+    checksums: bool = True  # read all rows, to find those that are damaged
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A cache that may be made again: what of it holds, from which clips and by which extractor it is made."""
+
+    assessment: Assessment
+    held: Mapping[str, Store]  # by id of a clip, the store that has its rows
+    clips: Sequence[Clip]
+    wanted: Wanted
+    origin: Mapping[str, Any]  # what its recipe is to say beside what makes the rows
+    recipe: Recipe  # as it would be made now
+
+    @property
+    def cache(self) -> Path:
+        return self.assessment.cache
+
+    @property
+    def shared(self) -> str:
+        """Equal for caches of the same clips, which can be made in one decoding pass."""
+        return to_json([self.origin["manifest"], self.origin.get("limit")])
+
+
+def targets(paths: Sequence[Path]) -> list[Path]:
+    """The caches among `paths` and in the folders among them, by the names that they have once they are sealed.
+
+    Raises:
+        StoreError: no such file or folder, or a folder without caches.
+    """
+    found = dict.fromkeys(map(sealed, find_caches(paths)))
+    if not found:
+        raise StoreError(f"{', '.join(map(str, paths))}: no caches there")
+    return list(found)
+
+
+def check_names(caches: Sequence[Path], order: Order) -> None:
+    """Refuses weights for a cache that is not there.
+
+    Raises:
+        StoreError: names it, and those that are there.
+    """
+    names = dict.fromkeys(cache.stem for cache in caches)
+    for name in order.weights:
+        if name not in names:
+            raise StoreError(f"no cache {name!r} for its --weights; there are {', '.join(names)}")
+
+
+class Planner:
+    """Plans caches one after another; manifests and source files are looked at once for all of them."""
+
+    def __init__(self, order: Order, progress: Progress = unseen) -> None:
+        self._order, self._progress = order, progress
+        self._manifests = Manifests(order.manifest)
+        self._files = SourceFiles(digest=order.digest)
+
+    @property
+    def files(self) -> SourceFiles:
+        """The source files as they were when they were looked at."""
+        return self._files
+
+    def plan(self, cache: Path) -> Plan | Assessment:
+        """What of a cache holds and how to make it again; or, where nothing can be said, why."""
+        try:
+            stores = stores_of(cache)
+            recipe = stores[0].recipe
+            clips, origin = self._manifests.clips(recipe), _origin(recipe, self._manifests.paths(recipe))
+            wanted = _wanted(cache, recipe, self._order.weights.get(cache.stem))
+            renewed = recipe_of(wanted, origin)
+            reasons = _reasons(recipe, renewed)
+            held = by_id(stores)
+            damaged = {} if reasons or not self._order.checksums else self._damaged(stores)
+        except EgotoolsError as error:
+            return unknown(cache, error)
+        assessment = assess(
+            cache,
+            held,
+            clips,
+            reasons=reasons,
+            damaged=damaged,
+            files=self._files,
+            retry_failed=self._order.retry_failed,
+        )
+        return Plan(assessment, held, clips, wanted, origin, renewed)
+
+    def assess(self, cache: Path) -> Assessment:
+        """What of a cache holds."""
+        found = self.plan(cache)
+        return found if isinstance(found, Assessment) else found.assessment
+
+    def _damaged(self, stores: Sequence[Store]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for store in reversed(stores):
+            verified = verify(store.path, progress=partial(self._progress, f"reading {store.path.name}"))
+            found = {**{id: why for id, why in found.items() if id not in store}, **verified.bad}
+        return found
+
+
+def _wanted(cache: Path, recipe: Recipe, weights: str | None) -> Wanted:
+    """How a cache would be made now.
+
+    Raises:
+        EgotoolsError: it cannot be made: its extractor is gone, or imported rows have none.
+    """
+    found, extractor = remade(recipe, weights=weights)
+    return Wanted(cache, extractor, found, recipe.identity["precision"], recipe.identity["dtype"])
+
+
+def _origin(recipe: Recipe, manifests: Sequence[str]) -> dict[str, Any]:
+    """What the new recipe says beside what makes the rows."""
+    digests = [file_digest(Path(path)) for path in manifests]
+    origin = {name: recipe.origin[name] for name in ("limit", "device") if name in recipe.origin}
+    several = len(manifests) > 1
+    origin["manifest"] = list(manifests) if several else manifests[0]
+    origin["manifest_digest"] = digests if several else digests[0]
+    return {**origin, "command": command_line()}
+
+
+def _reasons(was: Recipe, now: Recipe) -> list[str]:
+    """In what a recipe has changed, in words.
+
+    Raises:
+        ExtractorError: the cache was made by newer code.
+    """
+    reasons = []
+    for name, before, after in differences(was.identity, plain(now.identity)):
+        if name == "version" and isinstance(before, int) and before > after:
+            name = was.identity["extractor"]
+            raise ExtractorError(f"made by version {before} of {name}, and this egotools has {after}; update egotools")
+        reasons.append(f"{NAMES.get(name, name)} was {before!r}, is now {after!r}")
+    return reasons
+
+
+NAMES = {
+    "weights": "the digest of its weights",
+    "source": "the digest of its extractor's source",
+    "version": "the version of its extractor's code",
+}
