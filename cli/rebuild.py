@@ -83,7 +83,7 @@ def _make(caches: Sequence[Path], order: Any, given: dict[str, Any]) -> Sequence
 
     way = Way(
         options.resources_of(given),
-        options.engine_of(given),
+        Pipeline,
         given["keep_old"],
         given["drop_failed"],
     )
