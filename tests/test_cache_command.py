@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,6 +181,33 @@ def test_merge_joins_caches_and_keeps_one_of_equal_clips(tmp_path: Path, out: st
     assert sorted(p.name for p in tmp_path.iterdir() if not p.name.endswith("-lock")) == sorted(
         ["one.lmdb", "two.h5", out]
     )
+
+
+@pytest.mark.parametrize(
+    ("origins", "joined"),
+    [
+        ([{"manifest": "b.csv", "manifest_digest": "1"}, {"manifest": "a.csv"}], {"manifest": ["a.csv", "b.csv"]}),
+        ([{"manifest": ["c.csv", "a.csv"]}, {"manifest": "a.csv", "limit": 9}], {"manifest": ["a.csv", "c.csv"]}),
+        ([{"manifest": "b.csv"}, {}, {"manifest": "b.csv"}], {"manifest": "b.csv"}),
+        ([{"manifest": "b.csv", "limit": 3}, {"manifest": "b.csv", "limit": 5}], {"manifest": "b.csv", "limit": 5}),
+        ([{"manifest": "b.csv", "limit": 3}, {"manifest": "b.csv"}], {"manifest": "b.csv"}),
+        ([{"manifest": "b.csv", "limit": 3}, {"manifest": "a.csv", "limit": 3}], {"manifest": ["a.csv", "b.csv"]}),
+        ([{}, {}], {}),
+    ],
+)
+def test_merged_caches_know_the_manifests_of_all(
+    tmp_path: Path, origins: list[dict[str, Any]], joined: dict[str, Any]
+) -> None:
+    paths = [tmp_path / f"{index}.lmdb" for index in range(len(origins))]
+    for path, origin in zip(paths, origins, strict=True):
+        with open_writer(path, Recipe(IDENTITY, origin)) as writer:
+            writer.append(path.stem, make_rows(2))
+            writer.finish(path.stem, Source("/videos/a.mp4", 1.0, 2.0, 10, 5.0))
+            writer.seal()
+    assert run("merge", *paths, "--out", tmp_path / "out.lmdb").exit_code == 0
+    origin = dict(open_store(tmp_path / "out.lmdb").recipe.origin)
+    assert origin.pop("merged") == [str(path) for path in paths]
+    assert origin == joined
 
 
 def test_merge_refuses_other_rows_for_one_id_and_other_recipes(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from conftest import write_video
 from egotools.cli.main import root
@@ -19,6 +20,7 @@ from PIL import Image
 
 from egotools import demo as story
 from egotools.errors import ManifestError, MissingExtra
+from egotools.extractors.backbone import write_backbone
 from egotools.plots import Shot, contact_sheet, similarity_picture
 from egotools.stores import open_store
 
@@ -225,9 +227,18 @@ def parse_chain(group: click.Group, words: list[str]) -> None:
         _, words, _ = parser.parse_args(words[1:])
 
 
+@pytest.fixture(scope="module")
+def where_the_pages_are_read(tmp_path_factory) -> Path:
+    """A folder with the example extractor, and with a run that has a backbone."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "examples").symlink_to(REPOSITORY / "examples")
+    write_backbone(folder / "runs/memdpc", "torchvision:resnet18", {}, {"conv1.weight": torch.zeros(1)})
+    return folder
+
+
 @pytest.mark.parametrize(("page", "line"), [(page, line) for page in PAGES for line in lines(page)], ids=str)
-def test_lines_of_the_pages_can_be_typed(page, line, monkeypatch):
-    monkeypatch.chdir(REPOSITORY)  # examples/motion.py
+def test_lines_of_the_pages_can_be_typed(page, line, monkeypatch, where_the_pages_are_read):
+    monkeypatch.chdir(where_the_pages_are_read)
     parse(line)
 
 

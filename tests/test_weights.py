@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from egotools.errors import WeightsError
-from egotools.weights import load_into, random_seed, read_tensors, weights_digest, weights_file
+from egotools.weights import anchored, load_into, random_seed, read_tensors, weights_digest, weights_file
 
 
 @pytest.fixture
@@ -204,3 +204,26 @@ def test_only_whole_numbers_are_seeds():
     assert random_seed("random:12") == 12
     for text in ("random:", "random:-1", "random:1.5", "random: 1", "xrandom:1", "random:" + "9" * 30, "DEFAULT"):
         assert random_seed(text) is None
+
+
+def test_a_run_means_its_backbone(tmp_path, tensors):
+    with pytest.raises(WeightsError, match="run: no such run"):
+        weights_file(f"run:{tmp_path / 'run'}", fetch)
+    (tmp_path / "run").mkdir()
+    with pytest.raises(
+        WeightsError, match=r"run: there is no backbone\.safetensors in it; it must be a run that is done"
+    ):
+        weights_digest(f"run:{tmp_path / 'run'}", fetch)
+    save_file(tensors, tmp_path / "run/backbone.safetensors")
+    assert weights_file(f"run:{tmp_path / 'run'}", fetch) == tmp_path / "run/backbone.safetensors"
+    before = weights_digest(f"run:{tmp_path / 'run'}", fetch)
+    (tmp_path / "run").rename(tmp_path / "moved.pth")  # a folder, whatever its name looks like
+    assert weights_digest(f"run:{tmp_path / 'moved.pth'}", fetch) == before
+
+
+def test_files_and_runs_are_named_so_that_any_folder_understands_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert anchored("a/w.pth") == str(tmp_path / "a/w.pth")
+    assert anchored("run:runs/a/") == f"run:{tmp_path / 'runs/a'}"
+    for same in ("/a/w.npz", "run:/a/b", "DEFAULT", "IMAGENET1K_V1", "random:0"):
+        assert anchored(same) == same

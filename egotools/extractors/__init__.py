@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from egotools.errors import ExtractorError
+from egotools.types import Extractor
 
 # name -> ("module:Class", what `egotools extract --help` says of it)
 BUILT_IN = {
@@ -48,6 +49,15 @@ class Found:
     def cache_name(self) -> str:
         """What follows the last `:` or `/` of the name, in lower case."""
         return self.name.rpartition(":")[2].rpartition("/")[2].lower()
+
+    def built(self, **options: Any) -> Extractor:
+        """The extractor with these options (Any: values of fields); what is not given takes its default.
+
+        Raises:
+            ValueError: options that mean nothing.
+        """
+        extractor: Extractor = self.kind(**{**(self.defaults or {}), **options, **self.fixed})
+        return extractor
 
 
 def find_extractor(name: str) -> Found:

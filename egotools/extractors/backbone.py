@@ -97,7 +97,7 @@ def _checked(extractor: Any, options: Any, where: str) -> tuple[Found, dict[str,
             raise ExtractorError(f"{where}: 'options': {extractor} has no option {name!r}")
     try:
         values = field_values(found.kind, options)
-        found.kind(**found.fixed, **values)
+        found.built(**values)
     except ValueError as error:
         raise ExtractorError(f"{where}: 'options': {error}") from error
     return found, values

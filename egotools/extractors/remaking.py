@@ -40,11 +40,11 @@ def remade(recipe: Recipe, *, weights: str | None = None) -> tuple[Found, Extrac
         name = weights if weights.startswith("run:") else str(recipe.identity.get("extractor"))
     found = find_extractor(name)
     if found.defaults is not None:
-        options = {**plain(found.defaults), **_given(found.kind, options, recipe.origin.get("defaults"))}
+        options = _given(found.kind, options, recipe.origin.get("defaults"))
     _check_known(found, options)
     try:
         values = field_values(found.kind, options)
-        extractor: Extractor = found.kind(**{**values, **_weights(found, recipe, weights), **found.fixed})
+        extractor = found.built(**{**values, **_weights(found, recipe, weights)})
     except ValueError as error:
         raise ExtractorError(f"cannot be made again: {found.name}: {error}") from error
     return found, extractor
