@@ -337,6 +337,11 @@ def test_a_users_own_extractor_is_made_again_from_another_folder(own, tmp_path, 
     assert extractor == found.kind(**options)  # paths and tuples again, not text and lists
 
 
+def test_weights_that_have_no_digest_are_an_option_like_any_other(own):
+    one, other = (recipe_in_json(f"{own}:Own", weights=weights) for weights in ("v", "w"))
+    assert one.identity != other.identity  # their rows must not stand in one cache
+
+
 def test_weights_of_a_users_own_extractor_are_found_from_another_folder(own, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = recipe_in_json("own.py:Weighted", weights=Path("v.npz"))
