@@ -14,6 +14,7 @@ from . import display, options
 
 if TYPE_CHECKING:
     from egotools.engine.request import Extraction, Wanted
+    from egotools.extract import Engine
 
 
 class Extractors(click.Group):
@@ -66,6 +67,10 @@ class Extractors(click.Group):
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @options.resources
+@options.engine
+@click.option(
+    "--digest", is_flag=True, help="Also keep a digest of each source file's content, for 'rebuild --digest'."
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first N clips.")
 @click.option("--dry-run", is_flag=True, help="Say how much work it is, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
@@ -95,12 +100,13 @@ def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
         for name, found, built in chosen
     ]
     _refuse_equal_names(wanted)
+    engine = options.chosen_engine(common)
     clips = read_manifest(common["manifest"])[: common["limit"]]
     resources = options.resources_of(common)
     if common["dry_run"]:
         _dry_run(clips, wanted, resources, common)
     else:
-        _extract(clips, wanted, resources, common)
+        _extract(clips, wanted, resources, engine, common)
 
 
 def _refuse_equal_names(wanted: Sequence[Wanted]) -> None:
@@ -127,7 +133,9 @@ def _dry_run(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, com
     display.note(f"about {display.duration(found.seconds)} in all{found.remark}")
 
 
-def _extract(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, common: dict[str, Any]) -> None:
+def _extract(
+    clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, engine: Engine, common: dict[str, Any]
+) -> None:
     from egotools.engine.recipes import manifest_origin
     from egotools.extract import extract as run_engine
 
@@ -138,6 +146,8 @@ def _extract(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, com
                 clips,
                 wanted,
                 resources=resources,
+                engine=engine,
+                digest=common["digest"],
                 origin=manifest_origin(common["manifest"], common["limit"]),
                 progress=bar.show,
             )

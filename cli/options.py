@@ -6,9 +6,12 @@ import dataclasses
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import click
+
+if TYPE_CHECKING:
+    from egotools.extract import Engine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,6 +29,48 @@ features = click.option(
 label = click.option("--label", required=True, help="Manifest column that is the label.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 seed = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+
+ENGINE = (
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where it is computed: this process and its workers, or Ray workers (extra: ray; docs/cluster.md).",
+    ),
+    click.option("--address", help="HOST:PORT of a Ray cluster, or auto; by default Ray is started here.  [ray]"),
+    click.option("--num-workers", type=click.IntRange(1), help="Ray workers; by default as many as fit.  [ray]"),
+    click.option("--cpus-per-worker", type=click.IntRange(1), help="Cores of a Ray worker; by default 1.  [ray]"),
+    click.option(
+        "--gpus-per-worker", type=click.FloatRange(0), help="GPUs of a Ray worker; by default 0; 0.5 shares.  [ray]"
+    ),
+)
+
+
+def engine(command: Command) -> Command:
+    """Gives a command the options that say where extraction runs; `chosen_engine` takes them out of its values."""
+    for decorate in reversed(ENGINE):
+        command = decorate(command)
+    return command
+
+
+def chosen_engine(values: dict[str, Any]) -> Engine:
+    """What `extract` takes as its engine, of the parsed values of the options `engine`, which it takes out of them."""
+    name = values.pop("engine")
+    names = ("address", "num_workers", "cpus_per_worker", "gpus_per_worker")
+    given = {name: value for name in names if (value := values.pop(name)) is not None}
+    if name == "local":
+        if given:
+            raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} is for --engine ray")
+        from egotools.engine.pipeline import Pipeline
+
+        return Pipeline
+    from egotools.engine.cluster import Cluster
+
+    try:
+        return Cluster(**given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def resources(command: Command) -> Command:

@@ -58,6 +58,16 @@ def open_container(path: Path) -> InputContainer:
     return container
 
 
+def stated_seconds(path: Path) -> float | None:
+    """The length that a media file's header states or lets guess; None where it says nothing. Decodes nothing.
+
+    Raises:
+        ClipError: it cannot be opened.
+    """
+    with open_container(path) as container:
+        return None if container.duration is None else container.duration / av.time_base
+
+
 def only(stream: Stream) -> None:
     """Makes its container read the packets of this stream alone, where the format can skip the others."""
     for other in stream.container.streams:

@@ -48,3 +48,8 @@ class MissingExtra(EgotoolsError):
 
     def __init__(self, library: str, extra: str) -> None:
         super().__init__(f"{library} is not installed; install it with: pip install 'egotools[{extra}]'")
+        self._parts = (library, extra)
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        """Errors travel between processes."""
+        return MissingExtra, self._parts

@@ -6,6 +6,7 @@ Each test makes happen what it is about: SIGKILL at drawn moments, a small disk 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -61,12 +62,12 @@ def undisturbed(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> U
     manifest = folder / "m.csv"
     write_manifest(manifest, clips)
     folders, seconds = {}, {}
-    for store in SUFFIX:
+    for store in (*SUFFIX, *SUFFIX):  # the first run of all is slower than any later one
         before = time.monotonic()
-        finished = starter.run(line(manifest, folder / store, store), folder / "said")
+        folders[store] = folder / store / str(store in folders)
+        finished = starter.run(line(manifest, folders[store], store), folder / "said")
+        assert finished.status == 1, finished.stderr  # one clip is no video
         seconds[store] = time.monotonic() - before
-        assert finished.status == 1, finished.stderr  # a clip is no video
-        folders[store] = folder / store
     caches = {name: held(folders["lmdb"] / f"{name}.lmdb") for name in CACHES}
     assert all(len(clips) == 13 for clips in caches.values())
     return Undisturbed(manifest, folders, caches, seconds)
@@ -130,19 +131,20 @@ def test_killed_at_any_moment_and_started_again_nothing_is_lost_doubled_or_torn(
 ) -> None:
     rng, kills, trial = np.random.default_rng(len(store)), 0, 0
     while kills < KILLS:
-        trial += 1
-        out, visible, was_killed = tmp_path / str(trial), {name: {} for name in CACHES}, True
+        trial, seconds = trial + 1, undisturbed.seconds[store]
+        out, was_killed = tmp_path / str(trial), True
+        visible: dict[str, dict[str, Held]] = {name: {} for name in CACHES}
         while was_killed:
-            running = starter.start(line(undisturbed.manifest, out, store), tmp_path / "said")
-            wait_for_moment(running, rng, undisturbed.seconds[store], out)
+            tt=time.time(); running = starter.start(line(undisturbed.manifest, out, store), tmp_path / "said")
+            wait_for_moment(running, rng, seconds, out)
             finished = running.kill(everyone=bool(rng.random() < 0.5))
-            was_killed = finished.status == -9
+            was_killed = finished.status == -signal.SIGKILL
             assert was_killed or finished.status == 1, finished.stderr
-            kills += was_killed
+            kills, seconds = kills + was_killed, 1.1 * seconds  # on a machine with other work it comes to an end, too
             nobody_survives(running)
             now = look(out, store)
             assert_part_of(now, undisturbed.held)
             for name, clips in visible.items():
-                assert clips.items() <= now[name].items() if not clips else all(now[name][id] == clips[id] for id in clips)
-            visible = now
+                assert {id: now[name].get(id) for id in clips} == clips
+            visible = now; print("T", trial, kills, finished.status, round(time.time()-tt,2), {n: len(v) for n,v in now.items()}, sorted(p.name for p in out.glob(".*")) if out.exists() else "", flush=True)
         assert_finished(out, store, undisturbed)

@@ -11,7 +11,7 @@ from egotools.engine.failures import read_failures
 from egotools.errors import EgotoolsError, ManifestError, StoreError
 from egotools.manifests import read_manifest
 from egotools.stores.source import SourceFiles
-from egotools.stores.store import Recipe, Store, part_of
+from egotools.stores.store import Recipe, Store, differences, part_of
 from egotools.stores.summary import open_any
 from egotools.types import Clip
 
@@ -36,6 +36,7 @@ class Assessment:
     failed: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()  # those of `fresh` whose file is not there to be compared
+    is_sealed: bool = True  # whether no interrupted pass waits beside it
 
     @property
     def state(self) -> State:
@@ -44,7 +45,7 @@ class Assessment:
             return "unknown"
         if self.reasons or self.stale or self.dropped:
             return "stale"
-        return "incomplete" if self.missing else "fresh"
+        return "fresh" if self.is_sealed and not self.missing else "incomplete"
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -60,6 +61,8 @@ class Assessment:
             found += [f"and {len(self.stale) - 2} more like these"] if len(self.stale) > 2 else []
         for ids, what in ((self.missing, "not in it"), (self.dropped, "no longer in the manifest")):
             found += [f"{len(ids)} clips {what}, such as {ids[0]!r}"] if ids else []
+        if not self.is_sealed:
+            found.append("an interrupted pass left clips that are not sealed")
         if self.failed:
             found.append(f"{len(self.failed)} clips failed before and are unchanged; --retry-failed tries them")
         if self.gone:
@@ -129,10 +132,13 @@ def stores_of(cache: Path) -> list[Store]:
     stores = [open_any(cache)] if cache.exists() or not part.exists() else []
     if cache.suffix == ".h5" and part.exists():
         try:
-            stores.append(open_any(part))
+            left = open_any(part)
         except StoreError:  # nothing was committed to it yet
             if not stores:
                 raise
+            return stores
+        if not stores or not any(differences(stores[0].recipe.identity, left.recipe.identity)):
+            stores.append(left)
     return stores
 
 
@@ -192,6 +198,7 @@ def assess(
         failed=failed,
         dropped=tuple(id for id in held if id not in ids),
         gone=tuple(gone),
+        is_sealed=cache.suffix != ".h5" or not part_of(cache).exists(),
     )
 
 

@@ -161,13 +161,14 @@ class _Making:
             return Outcome(before, before.state, _refusal(lost, reasons), failed=reasons)
         made = open_store(exchange.workplace(cache)) if exchange.workplace(cache).exists() else None
         computed = frozenset(made or ()).difference(before.fresh)
+        expected = frozenset(clip.id for clip in plan.clips).difference(reasons, before.failed)
         kept = None
-        if computed or lost or before.dropped or part_of(cache).exists():
+        if computed or lost or before.dropped or not before.is_sealed:
             recipe = plan.recipe if made is None else Recipe(plan.recipe.identity, made.recipe.origin)
             carried = {id: plan.held[id] for id in before.fresh}
             writing, verifying = (partial(self.progress, f"{stage} {cache.name}") for stage in ("writing", "verifying"))
             new = exchange.complete(cache, recipe, carried, progress=writing)
-            exchange.check(new, recipe, computed.union(carried), progress=verifying)
+            exchange.check(new, recipe, expected, progress=verifying)
             kept = exchange.swap(new, cache, keep_old=self.way.keep_old)
         self._record_failures(plan, failed)
         exchange.clear(cache)

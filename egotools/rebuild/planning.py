@@ -65,10 +65,11 @@ def targets(paths: Sequence[Path]) -> list[Path]:
     Raises:
         StoreError: no such file or folder, or a folder without caches.
     """
-    found = dict.fromkeys(map(sealed, find_caches(paths)))
+    # What a link means is made again, not the link; a cache that is named twice is one.
+    found = [path.resolve() if path.is_symlink() else path for path in map(sealed, find_caches(paths))]
     if not found:
         raise StoreError(f"{', '.join(map(str, paths))}: no caches there")
-    return list(found)
+    return list({path.absolute(): path for path in found}.values())
 
 
 def check_names(caches: Sequence[Path], order: Order) -> None:

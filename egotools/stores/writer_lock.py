@@ -15,14 +15,17 @@ class WriterLock:
     """Holds `<path>.writer`, locked, until `release`.
 
     Raises:
-        StoreError: another writer holds it; its process is named.
+        StoreError: another writer holds it (its process is named), or its folder cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(path.name + ".writer")
         self._file: BinaryIO | None = None
         while self._file is None:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise StoreError(f"{path} cannot be written: {error.strerror}") from error
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
