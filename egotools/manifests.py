@@ -226,7 +226,7 @@ def _quoted(cell: str) -> str:
 def _write(path: Path, text: str) -> None:
     if "\0" in text:
         raise ManifestError(f"{path}: a manifest cannot hold a NUL character")
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{path.name}.part")  # of one name, so that what a killed process left is taken over
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -117,7 +117,7 @@ def nobody_survives(running: Running) -> None:
 
 def wait_for_moment(running: Running, rng: np.random.Generator, seconds: float, out: Path) -> None:
     """Some moment between the start and the expected end; one in three in the first moments of sealing, where it is."""
-    end = time.monotonic() + rng.uniform(0, seconds)
+    end = time.monotonic() + rng.uniform(0, 0.95 * seconds)
     if rng.random() < 1 / 3:
         while not list(out.glob(".*.new")) and time.monotonic() < end + seconds and running.poll() is None:
             time.sleep(0.0005)
@@ -131,20 +131,23 @@ def test_killed_at_any_moment_and_started_again_nothing_is_lost_doubled_or_torn(
 ) -> None:
     rng, kills, trial = np.random.default_rng(len(store)), 0, 0
     while kills < KILLS:
-        trial, seconds = trial + 1, undisturbed.seconds[store]
+        trial, tries = trial + 1, 0
         out, was_killed = tmp_path / str(trial), True
         visible: dict[str, dict[str, Held]] = {name: {} for name in CACHES}
         while was_killed:
-            tt=time.time(); running = starter.start(line(undisturbed.manifest, out, store), tmp_path / "said")
-            wait_for_moment(running, rng, seconds, out)
-            finished = running.kill(everyone=bool(rng.random() < 0.5))
+            running, tries = starter.start(line(undisturbed.manifest, out, store), tmp_path / "said"), tries + 1
+            if tries <= 3:
+                wait_for_moment(running, rng, undisturbed.seconds[store], out)
+                finished = running.kill(everyone=bool(rng.random() < 0.5))
+            else:
+                finished = running.wait()
             was_killed = finished.status == -signal.SIGKILL
             assert was_killed or finished.status == 1, finished.stderr
-            kills, seconds = kills + was_killed, 1.1 * seconds  # on a machine with other work it comes to an end, too
+            kills += was_killed
             nobody_survives(running)
             now = look(out, store)
             assert_part_of(now, undisturbed.held)
             for name, clips in visible.items():
                 assert {id: now[name].get(id) for id in clips} == clips
-            visible = now; print("T", trial, kills, finished.status, round(time.time()-tt,2), {n: len(v) for n,v in now.items()}, sorted(p.name for p in out.glob(".*")) if out.exists() else "", flush=True)
+            visible = now
         assert_finished(out, store, undisturbed)
