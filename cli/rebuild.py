@@ -37,6 +37,8 @@ class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
 @click.option("--digest", is_flag=True, help="Compare the content of source files, where their digests were kept.")
 @click.option("--checksums/--no-checksums", default=True, show_default=True, help="Look for damaged rows.")
 @options.resources
+@options.engine
+@click.option("--trust", multiple=True, help="Your own extractor, file or package, that may run; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Say what is stale, and why; change nothing.")
 @options.as_json
 def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any) -> None:
@@ -54,7 +56,8 @@ def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any
 
     found = targets(caches)
     names = ("manifest", "digest", "checksums", "retry_failed")
-    order = Order(dict(given["weights"]), **{name: given[name] for name in names})
+    trusted = frozenset(str(Path(code).resolve()) if code.endswith(".py") else code for code in given["trust"])
+    order = Order(dict(given["weights"]), trusted=trusted, **{name: given[name] for name in names})
     check_names(found, order)
     results: Sequence[Assessment | Outcome]
     results = _assess(found, order) if dry_run else _make(found, order, given)
@@ -77,16 +80,11 @@ def _assess(caches: Sequence[Path], order: Any) -> Sequence[Assessment]:
 
 
 def _make(caches: Sequence[Path], order: Any, given: dict[str, Any]) -> Sequence[Outcome]:
-    from egotools.engine.pipeline import Pipeline
     from egotools.rebuild.making import Way
     from egotools.rebuild.making import rebuild as make
 
-    way = Way(
-        options.resources_of(given),
-        Pipeline,
-        given["keep_old"],
-        given["drop_failed"],
-    )
+    engine = options.chosen_engine(given)
+    way = Way(options.resources_of(given), engine, given["keep_old"], given["drop_failed"])
     with display.stages() as progress:
         try:
             return make(caches, order, way, progress=progress)
@@ -112,7 +110,7 @@ def _show_assessments(found: Sequence[Any]) -> None:
 
 def _show_outcomes(found: Sequence[Any]) -> None:
     display.show_table(
-        ["cache", "was", "is", "computed", "carried over", "failed", "remarks"],
+        ["cache", "was", "is", "computed", "kept", "failed", "remarks"],
         [
             [
                 str(item.before.cache),

@@ -37,6 +37,7 @@ class Assessment:
     dropped: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()  # those of `fresh` whose file is not there to be compared
     is_sealed: bool = True  # whether no interrupted pass waits beside it
+    code: str = ""  # the user's own code that its recipe names, and that was not run: its extractor
 
     @property
     def state(self) -> State:
@@ -63,6 +64,8 @@ class Assessment:
             found += [f"{len(ids)} clips {what}, such as {ids[0]!r}"] if ids else []
         if not self.is_sealed:
             found.append("an interrupted pass left clips that are not sealed")
+        if self.code and self.state != "fresh":
+            found.append(f"it is made by code of your own, which runs only if you name it: --trust {self.code}")
         if self.failed:
             found.append(f"{len(self.failed)} clips failed before and are unchanged; --retry-failed tries them")
         if self.gone:
@@ -161,6 +164,7 @@ def assess(
     damaged: Mapping[str, str] | None = None,
     files: SourceFiles,
     retry_failed: bool = False,
+    code: str = "",
 ) -> Assessment:
     """Compares the clips of a cache with those of its manifest.
 
@@ -172,6 +176,7 @@ def assess(
         damaged: ids of clips whose rows are not what was written, and what is wrong.
         files: the clips' files as they are now.
         retry_failed: whether clips that failed before are tried again though nothing has changed.
+        code: the user's own code that its recipe names, if that may not be run.
     """
     failures = {} if reasons or retry_failed else read_failures(cache)
     fresh, missing, gone = [], [], []
@@ -198,6 +203,7 @@ def assess(
         failed=failed,
         dropped=tuple(id for id in held if id not in ids),
         gone=tuple(gone),
+        code=code,
         is_sealed=cache.suffix != ".h5" or not part_of(cache).exists(),
     )
 

@@ -63,7 +63,6 @@ class Way:
     engine: Engine = Pipeline
     keep_old: bool = False
     drop_failed: bool = False  # swap though clips of the old cache cannot be made again
-    command: str = ""
 
 
 def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progress) -> list[Outcome]:
@@ -86,14 +85,15 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
                 continue
             locks.callback(lock.release)
             plan = planner.plan(cache)
-            if isinstance(plan, Assessment):
-                outcomes[cache] = _left(plan)
-            elif plan.assessment.state != "fresh":
+            found = plan if isinstance(plan, Assessment) else plan.assessment
+            if found.state == "fresh":
+                outcomes[cache] = Outcome(found, "fresh", carried=len(found.fresh))
+                exchange.clear(cache)  # what a rebuild that was killed after its swap may have left
+            elif isinstance(plan, Assessment):
+                outcomes[cache] = _left(found)
+            else:
                 groups[plan.shared].append(plan)
                 continue
-            else:
-                outcomes[cache] = Outcome(plan.assessment, "fresh")
-                exchange.clear(cache)  # what a rebuild that was killed after its swap may have left
             lock.release()
         making = _Making(order.digest, way, planner.files, progress)
         for group in groups.values():
@@ -119,7 +119,8 @@ def _make(group: Sequence[Plan], making: _Making) -> dict[Path, Outcome]:
 
 
 def _left(assessment: Assessment, error: EgotoolsError | None = None) -> Outcome:
-    return Outcome(assessment, assessment.state, f"left as it was: {error or assessment.problem}")
+    why = str(error) if error else "; ".join(assessment.remarks)
+    return Outcome(assessment, assessment.state, f"left as it was: {why}")
 
 
 @dataclass(frozen=True)

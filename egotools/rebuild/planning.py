@@ -14,6 +14,7 @@ from egotools.engine.request import Wanted
 from egotools.errors import EgotoolsError, ExtractorError, StoreError
 from egotools.extractors.remaking import remade
 from egotools.rebuild.assessment import Assessment, Manifests, assess, by_id, stores_of, unknown
+from egotools.rebuild.provenance import changed_files, code_of
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences
 from egotools.stores.summary import find_caches, sealed
@@ -36,6 +37,7 @@ class Order:
     digest: bool = False  # compare the content of source files where the cache has its digest
     checksums: bool = True  # read all rows, to find those that are damaged
     retry_failed: bool = False
+    trusted: frozenset[str] = frozenset()  # the user's own extractors, files and packages, that may run
 
 
 @dataclass(frozen=True)
@@ -103,28 +105,33 @@ class Planner:
             stores = stores_of(cache)
             recipe = stores[0].recipe
             clips, origin = self._manifests.clips(recipe), _origin(recipe, self._manifests.paths(recipe))
+            if (code := code_of(recipe)) and code not in self._order.trusted:
+                return self._assessed(cache, stores, clips, changed_files(recipe), code)
             wanted = _wanted(cache, recipe, self._order.weights.get(cache.stem))
             renewed = recipe_of(wanted, origin)
-            reasons = _reasons(recipe, renewed)
-            held = by_id(stores)
-            damaged = {} if reasons or not self._order.checksums else self._damaged(stores)
+            assessment = self._assessed(cache, stores, clips, _reasons(recipe, renewed))
         except EgotoolsError as error:
             return unknown(cache, error)
-        assessment = assess(
-            cache,
-            held,
-            clips,
-            reasons=reasons,
-            damaged=damaged,
-            files=self._files,
-            retry_failed=self._order.retry_failed,
-        )
-        return Plan(assessment, held, clips, wanted, origin, renewed)
+        return Plan(assessment, by_id(stores), clips, wanted, origin, renewed)
 
     def assess(self, cache: Path) -> Assessment:
         """What of a cache holds."""
         found = self.plan(cache)
         return found if isinstance(found, Assessment) else found.assessment
+
+    def _assessed(
+        self, cache: Path, stores: Sequence[Store], clips: Sequence[Clip], reasons: Sequence[str], code: str = ""
+    ) -> Assessment:
+        return assess(
+            cache,
+            by_id(stores),
+            clips,
+            reasons=reasons,
+            damaged={} if reasons or not self._order.checksums else self._damaged(stores),
+            files=self._files,
+            retry_failed=self._order.retry_failed,
+            code=code,
+        )
 
     def _damaged(self, stores: Sequence[Store]) -> dict[str, str]:
         found: dict[str, str] = {}
