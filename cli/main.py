@@ -16,6 +16,7 @@ from egotools.errors import EgotoolsError
 COMMANDS = {
     "manifest": ("manifest", "manifest", "Which clips there are: make, check, cut and split manifests."),
     "extract": ("extract", "extract", "Decode each clip once and cache the features of any number of extractors."),
+    "derive": ("derive", "derive", "Make caches from caches."),
     "rebuild": ("rebuild", "rebuild", "What of caches is stale, and why; make it again."),
     "cache": ("cache", "cache", "List, verify, merge, convert and export caches."),
     "train": ("train", "train", "Train on cached features."),

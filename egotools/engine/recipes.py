@@ -7,14 +7,15 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egotools.config import file_digest, options_of, plain
-from egotools.engine.request import Wanted
 from egotools.extractors import source_digest
 from egotools.stores import Recipe
 from egotools.types import ClipExtractor
-from egotools.weights import anchored
+
+if TYPE_CHECKING:  # a derived cache's recipe needs no torch
+    from egotools.engine.request import Wanted
 
 LIBRARIES = ("egotools", "torch", "torchvision", "timm", "av", "numpy")
 
@@ -45,6 +46,8 @@ def recipe_of(wanted: Wanted, origin: Mapping[str, Any] | None = None) -> Recipe
 
 def _again(wanted: Wanted) -> dict[str, Any]:
     """The extractor, its weights and the defaults that its name brought, as any working directory understands them."""
+    from egotools.weights import anchored  # here, for it loads torch
+
     found, weights = wanted.found, getattr(wanted.extractor, "weights", None)
     name = found.name if wanted.source is None else f"{wanted.source}:{found.name.rpartition(':')[2]}"
     if isinstance(weights, Path):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from egotools.errors import StoreError
-from egotools.stores.store import Store, Writer
+from egotools.stores.store import Store, StoredClip, Writer
 from egotools.types import Rows
 
 Progress = Callable[[int, int], None]  # clips done, of how many
@@ -21,16 +21,25 @@ def silent(done: int, total: int) -> None:
     """The progress of which nobody wants to hear."""
 
 
+def intact(store: Store, id: str) -> StoredClip:
+    """The rows of a clip as they lie in the file, once their checksum says that they are what was written.
+
+    Raises:
+        StoreError: the clip is damaged.
+    """
+    clip = store.stored(id)
+    if not clip.is_intact():
+        raise StoreError(f"{store.path}: damaged: clip {id!r} is not what was written; see 'egotools cache verify'")
+    return clip
+
+
 def copied_pieces(store: Store, id: str, dtype: np.dtype[Any] | None = None) -> Iterator[Rows]:
     """The rows of a clip in pieces of at most 4 MiB, as views, or as `dtype`.
 
     Raises:
         StoreError: the clip is damaged, or a value is too large for float16.
     """
-    clip = store.stored(id)
-    if not clip.is_intact():
-        raise StoreError(f"{store.path}: damaged: clip {id!r} is not what was written; see 'egotools cache verify'")
-    for piece in clip.pieces():
+    for piece in intact(store, id).pieces():
         yield piece if dtype in (None, store.dtype) else Rows(_cast(piece.values, dtype, store, id), piece.times)
 
 

@@ -1,0 +1,116 @@
+"""`egotools derive`: caches made from caches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from inspect import cleandoc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from egotools.derive import BUILT_IN, find_derivation
+from egotools.errors import EgotoolsError
+
+from . import display, options
+
+if TYPE_CHECKING:
+    from egotools.derive.deriving import Derived, Made
+
+EXAMPLE = "egotools derive {name} --features caches/a/resnet18.lmdb --out caches/{name}"
+COMMON = (
+    click.option(
+        "--features",
+        required=True,
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="A cache to make one from; may be repeated, each makes one of its own.",
+    ),
+    click.option(
+        "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of the caches."
+    ),
+    click.option("--name", "cache_name", help="Cache name; by default after the input's."),
+    click.option("--store", type=click.Choice(["lmdb", "hdf5"]), default="lmdb", show_default=True),
+    options.as_json,
+)
+
+
+class Derivations(click.Group):
+    """Derivations, looked up by name; each becomes a command whose flags are the fields of its class."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(BUILT_IN)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command:
+        try:
+            kind = find_derivation(name)
+        except EgotoolsError as error:
+            context.fail(str(error))
+
+        def run(config: Any, **common: Any) -> None:  # Any: what the flags parse to
+            _derive(name, config, **common)
+
+        for decorate in (options.from_fields(kind), *reversed(COMMON)):
+            run = decorate(run)
+        return click.command(name, help=f"{cleandoc(kind.__doc__)}\n\n\b\n{EXAMPLE.format(name=name)}")(run)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Derivations ('egotools derive NAME --help' shows the options of one)"):
+            formatter.write_dl([(name, text) for name, (_, text) in BUILT_IN.items()])
+
+
+@click.group(cls=Derivations)
+def derive() -> None:
+    """Make caches from caches, without reading a video.
+
+    What was made with the same options from the same rows is not made again. 'egotools rebuild' follows inputs that
+    have changed.
+
+    \b
+    egotools derive pool --features caches/a/resnet18.lmdb --out caches/pooled --statistics mean,std
+    """
+
+
+def _derive(
+    name: str, config: Any, features: tuple[Path, ...], out: Path, cache_name: str | None, store: str, as_json: bool
+) -> None:
+    from egotools.derive.deriving import Derived
+
+    suffix = ".h5" if store == "hdf5" else ".lmdb"
+    names = [cache_name or config.naming.format(input=path.stem) for path in features]
+    if twice := next((each for each in names if names.count(each) > 1), None):
+        raise click.UsageError(f"two caches would be called {twice}; make them one at a time, with another --name")
+    wanted = [
+        Derived(out / f"{each}{suffix}", name, config, {path.stem: path})
+        for each, path in zip(names, features, strict=True)
+    ]
+    made, errors = _make_each(wanted)
+    if as_json:
+        display.show_json([*made, *({"cache": cache, "error": error} for cache, error in errors.items())])
+    elif made:
+        rows = [[str(item.cache), item.clips, item.rows, item.width, _what(item)] for item in made]
+        display.show_table(["cache", "clips", "rows", "D", ""], rows)
+    for error in errors.values():
+        display.note(f"failed: {error}")
+    click.get_current_context().exit(1 if errors else 0)
+
+
+def _make_each(wanted: Sequence[Derived]) -> tuple[list[Made], dict[Path, str]]:
+    """The caches that are there in the end, and why the others are not."""
+    from egotools.derive.deriving import derive as make
+    from egotools.engine.recipes import command_line
+
+    made, errors = [], {}
+    with display.stages() as show:
+        for each in wanted:
+            progress = partial(show, f"{each.name} {each.cache.name}")
+            try:
+                made.append(make(each, origin={"command": command_line()}, progress=progress))
+            except EgotoolsError as error:
+                errors[each.cache] = str(error)
+    return made, errors
+
+
+def _what(made: Made) -> str:
+    return "made" if made.is_new else "there already: nothing to do"

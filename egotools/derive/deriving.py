@@ -1,0 +1,204 @@
+"""Making a cache from caches, and the recipe by which it is told later whether it still holds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from egotools.config import options_of
+from egotools.derive.dependencies import digests_of_files, files_of
+from egotools.engine.recipes import surroundings
+from egotools.errors import RecipeError, StoreError
+from egotools.stores.copying import Progress, silent
+from egotools.stores.digest import content_of
+from egotools.stores.opening import open_store, open_writer
+from egotools.stores.publish import CLIPS_PER_COMMIT, replace
+from egotools.stores.source import Source
+from egotools.stores.store import SUFFIXES, Recipe, Store, differences, part_of
+from egotools.stores.verify import verify
+from egotools.stores.writer_lock import WriterLock
+from egotools.types import Rows
+
+
+class Derivation(Protocol):
+    """How rows come from rows. A frozen dataclass: its fields are its options; the constructor does no work.
+
+    An option that is a `Path` (a manifest, a run) is known by its content: a file that changes makes the cache stale.
+    `naming` is what a cache is called unless the user says otherwise, after its input's name.
+    """
+
+    version: ClassVar[int]  # raised when the numbers change
+    naming: ClassVar[str]
+
+    def rows(self, inputs: Mapping[str, Store]) -> Iterator[tuple[str, Rows]]:
+        """Every clip of the inputs, once, with its rows; one that has none, too. Reads clips with `copying.intact`.
+
+        A derivation that learns from the inputs first does so here.
+        """
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A cache that is made from others: by which derivation, and where its inputs lie, by their names."""
+
+    cache: Path
+    name: str  # of the derivation, as in `derive.BUILT_IN`
+    derivation: Derivation
+    inputs: Mapping[str, Path]  # the stem of each input's file name -> its path
+    dtype: str = "float32"  # of the rows on disk; or float16
+
+    def recipe(self, origin: Mapping[str, Any] | None = None) -> Recipe:
+        """The recipe that the cache would have if it were made from what its inputs hold now. Any: JSON values.
+
+        Raises:
+            StoreError: an input, or a file that an option names, cannot be read.
+        """
+        return self.recipe_from(self.opened(), origin)
+
+    def opened(self) -> dict[str, Store]:
+        """The inputs as they are now, for reading."""
+        return {name: open_store(path) for name, path in self.inputs.items()}
+
+    def recipe_from(self, stores: Mapping[str, Store], origin: Mapping[str, Any] | None = None) -> Recipe:
+        """The recipe of what is made from inputs that are open."""
+        identity = {
+            "derivation": self.name,
+            "version": self.derivation.version,
+            "options": {**options_of(self.derivation), **digests_of_files(self.derivation)},
+            "inputs": {name: content_of(store) for name, store in stores.items()},
+            "dtype": self.dtype,
+        }
+        inputs = {name: str(path.absolute()) for name, path in self.inputs.items()}
+        again = {"inputs": inputs, "files": {name: str(path.absolute()) for name, path in files_of(self.derivation)}}
+        return Recipe(identity, {**(origin or {}), **again, **surroundings()})
+
+
+@dataclass(frozen=True)
+class Made:
+    """A cache that is there now: what it holds, and whether it was made or was there already."""
+
+    cache: Path
+    clips: int
+    rows: int
+    width: int
+    is_new: bool
+
+
+def derive(
+    wanted: Derived,
+    *,
+    out: Path | None = None,
+    origin: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Made:
+    """Makes a cache from caches, aside, and gives it its name when it is whole and verified.
+
+    Args:
+        wanted: what is to be made; if a cache with the same recipe is there already, nothing is done.
+        out: where it is to lie instead of `wanted.cache`.
+        origin: what its recipe is to say beside what makes the rows: the command.
+        progress: is told of clips.
+
+    Raises:
+        RecipeError: the cache there was made in another way, or from inputs that have changed since.
+        StoreError: an input cannot be read, one of its clips is damaged, or the cache cannot be written.
+    """
+    path = out or wanted.cache
+    _check_place(path, wanted)
+    inputs = wanted.opened()
+    recipe = wanted.recipe_from(inputs, origin)
+    with _aside(path) as folder:
+        if path.exists():
+            return _there(path, recipe)
+        new = folder / path.name
+        _write(new, wanted, inputs, recipe, progress)
+        if not (found := verify(new)).is_sound:
+            wrong = [*found.problems, *(f"clip {id!r}: {problem}" for id, problem in found.bad.items())]
+            raise StoreError(f"{path}: what was written is not as it should be ({wrong[0]}); run the same line again")
+        made = open_store(new)
+        result = Made(path, len(made), made.rows, made.width, True)
+        del made
+        replace(new, path)
+    return result
+
+
+def _check_place(path: Path, wanted: Derived) -> None:
+    if path.suffix not in SUFFIXES or path.is_dir():
+        raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
+    if any(path.resolve() == each.resolve() for each in wanted.inputs.values()):
+        raise StoreError(f"{path} is what it would be made from; choose another --out or --name")
+
+
+def _there(path: Path, recipe: Recipe) -> Made:
+    """The cache that is there, if its recipe is the one that is wanted."""
+    store = open_store(path)
+    unlike = list(differences(store.recipe.identity, recipe.identity))
+    for name, was, now in unlike:
+        if all(part.startswith("inputs.") and old and new for part, old, new in unlike):
+            raise RecipeError(
+                f"{path} was made from {name.partition('.')[2]} as it was then, and that has changed;"
+                f" run 'egotools rebuild {path}', or choose another --out or --name"
+            )
+        raise RecipeError(
+            f"{path} was made with {name}={was!r}, not {now!r};"
+            " choose another --out or --name, or delete it to make it anew"
+        )
+    return Made(path, len(store), store.rows, store.width, False)
+
+
+def _write(new: Path, wanted: Derived, inputs: Mapping[str, Store], recipe: Recipe, progress: Progress) -> None:
+    """Rows gather in an LMDB, whatever the format of the cache."""
+    gathered = new.with_suffix(".lmdb")
+    total = len(set().union(*inputs.values()))
+    with open_writer(gathered, recipe) as writer:
+        for done, (id, rows) in enumerate(wanted.derivation.rows(inputs), 1):
+            writer.append(id, _as_dtype(rows, wanted, id))
+            writer.finish(id, _source(inputs, id))
+            if done % CLIPS_PER_COMMIT == 0:
+                writer.commit()
+            progress(done, total)
+        writer.seal()
+    if new != gathered:
+        from egotools.stores.hdf5_writer import publish_hdf5  # here, for h5py takes its time to import
+
+        store = open_store(gathered)
+        publish_hdf5(new, recipe, [(id, store) for id in store])
+
+
+def _as_dtype(rows: Rows, wanted: Derived, id: str) -> Rows:
+    with np.errstate(over="ignore"):
+        values = rows.values.astype(wanted.dtype, copy=False)
+    if np.any(np.isinf(values) & np.isfinite(rows.values)):
+        raise StoreError(f"{wanted.cache}: clip {id!r} has values that are too large for {wanted.dtype}")
+    return Rows(values, rows.times)
+
+
+def _source(inputs: Mapping[str, Store], id: str) -> Source:
+    """Where the rows of a clip came from: what the first input that has it says."""
+    return next(store for store in inputs.values() if id in store).source(id)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, for the one that writes it; what a killed process left there is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = part_of(path)
+    lock = WriterLock(part if path.suffix == ".h5" else path)  # the one that any writer of that cache takes
+    folder = path.with_name(f".{path.name}.derive")
+    try:
+        if path.suffix == ".h5" and part.exists():
+            raise StoreError(
+                f"{part} waits to be sealed: end the pass that makes it, or choose another --out or --name"
+            )
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()

@@ -1,0 +1,83 @@
+"""One row a clip: statistics over all its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from egotools.config import option
+from egotools.stores.copying import intact
+from egotools.stores.store import Store, StoredClip
+from egotools.types import FloatArray, Rows
+
+Sums = npt.NDArray[np.float64]
+
+
+def mean(clip: StoredClip) -> Sums:
+    """[D]; summed in float64, so that the mean of equal rows is that row to the bit, however many they are."""
+    return np.asarray(sum(piece.values.sum(0, dtype=np.float64) for piece in clip.pieces())) / len(clip)
+
+
+def deviation(clip: StoredClip) -> Sums:
+    """[D]; of the population (divided by the number of rows): 0 for a single row."""
+    center = mean(clip)
+    squares = sum(np.square(piece.values - center).sum(0) for piece in clip.pieces())
+    return np.sqrt(np.asarray(squares) / len(clip))
+
+
+def largest(clip: StoredClip) -> FloatArray:
+    """[D]; NaN where a row has one."""
+    return reduce(np.maximum, (piece.values.max(0) for piece in clip.pieces()))
+
+
+def smallest(clip: StoredClip) -> FloatArray:
+    """[D]; NaN where a row has one."""
+    return reduce(np.minimum, (piece.values.min(0) for piece in clip.pieces()))
+
+
+STATISTICS = {"mean": mean, "std": deviation, "max": largest, "min": smallest}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One row a clip: statistics of each feature over the clip's rows.
+
+    The row's times span those of all its rows. A clip without rows stays one without rows.
+    """
+
+    version: ClassVar[int] = 1
+    naming: ClassVar[str] = "{input}"
+
+    statistics: tuple[str, ...] = option(("mean",), f"Side by side, in this order: {', '.join(STATISTICS)}.")
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.statistics if name not in STATISTICS]
+        if unknown or not self.statistics:
+            raise ValueError(f"--statistics takes {', '.join(STATISTICS)}, not {', '.join(unknown) or 'none at all'}")
+        if len(set(self.statistics)) < len(self.statistics):
+            raise ValueError(f"--statistics names one twice: {','.join(self.statistics)}")
+
+    def rows(self, inputs: Mapping[str, Store]) -> Iterator[tuple[str, Rows]]:
+        """Each clip of the one input with its row, values [1, D x number of statistics] float32."""
+        (store,) = inputs.values()
+        for id in store:
+            clip = intact(store, id)
+            if len(clip):
+                yield id, Rows(self._row(clip), _span(clip.times))
+            else:
+                yield id, Rows(np.empty((0, store.width * len(self.statistics)), np.float32), np.empty((0, 2)))
+
+    def _row(self, clip: StoredClip) -> npt.NDArray[np.float32]:
+        with np.errstate(all="ignore"):  # rows may hold NaN and infinite values, and so does what is made of them
+            parts = [STATISTICS[name](clip) for name in self.statistics]
+        return np.concatenate(parts, dtype=np.float32, casting="same_kind")[np.newaxis]
+
+
+def _span(times: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """[T, 2] seconds to [1, 2]: from the first start to the last end."""
+    return np.array([[times[:, 0].min(), times[:, 1].max()]])
