@@ -124,9 +124,24 @@ class FileSize:
 
 
 @dataclass(frozen=True)
-class Wide(Brightness):
+class Heavy(Brightness):
     """64 KiB a row: a clip of more than 64 frames has a block on disk before it is whole."""
 
     def network(self) -> Any:
         factors = np.arange(16384, dtype=np.float32)
         return lambda windows: windows[:, 0].mean(axis=1, keepdims=True).astype(np.float32) * factors
+
+
+@dataclass(frozen=True)
+class Deadly(Brightness):
+    """A network that kills its process on bright frames, as a driver of a GPU may."""
+
+    place: ClassVar[Literal["device", "worker"]] = "device"
+
+    def network(self) -> Any:
+        def network(windows: torch.Tensor) -> torch.Tensor:
+            if windows.max() > 180:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return windows[:, 0].float()
+
+        return network

@@ -66,7 +66,7 @@ def lease(path: Path) -> Lease:
             if there is not None:
                 return there
         with explained(path):
-            _check_magic(path)
+            check_magic(path)
             environment = _opened(path)
         status = path.stat()
         new = Lease(environment, path)
@@ -86,7 +86,7 @@ def _close_unused() -> None:
             del _open[key]
 
 
-def _check_magic(path: Path) -> None:
+def check_magic(path: Path) -> None:
     """Refuses a file that is not LMDB before LMDB would leave its lock file beside it."""
     if path.exists() and path.stat().st_size:
         with path.open("rb") as file:

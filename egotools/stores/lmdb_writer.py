@@ -17,7 +17,7 @@ import numpy.typing as npt
 from egotools.config import to_json
 from egotools.errors import StoreError
 from egotools.stores.copying import sync_folder
-from egotools.stores.lmdb_environment import Lease, explained, lease
+from egotools.stores.lmdb_environment import Lease, check_magic, explained, lease
 from egotools.stores.lmdb_layout import (
     BLOCK,
     CLIP,
@@ -36,6 +36,7 @@ from egotools.stores.store import Recipe, check_same_recipe, header_of, key_of, 
 from egotools.stores.writer_lock import WriterLock
 from egotools.types import Rows
 
+FIRST_PAGES = 8192  # bytes that LMDB begins a file with; one that has fewer was cut off there, and holds nothing
 FLUSH = 32 << 20  # bytes of blocks that wait in memory for the next transaction
 
 
@@ -82,9 +83,17 @@ class LMDBWriter:
             raise
 
     def _opened(self) -> Lease:
-        if not self.path.exists():  # the lock file of a cache that was deleted must not serve the new one
-            _lock_file(self.path).unlink(missing_ok=True)
-        return lease(self.path)
+        with explained(self.path):
+            check_magic(self.path)
+        if not self.path.exists() or self.path.stat().st_size < FIRST_PAGES:
+            self.discard()  # and the lock file of a cache that was deleted, which must not serve the new one
+        is_new = not self.path.exists()
+        try:
+            return lease(self.path)
+        except StoreError:
+            if is_new:
+                self.discard()
+            raise
 
     def _go_on(self) -> bool:
         """Takes up what is there; says whether anything was ever committed."""
