@@ -178,7 +178,9 @@ def assess(
         retry_failed: whether clips that failed before are tried again though nothing has changed.
         code: the user's own code that its recipe names, if that may not be run.
     """
-    failures = {} if reasons or retry_failed else read_failures(cache)
+    failures = read_failures(cache)
+    if reasons or retry_failed:
+        failures = {}
     fresh, missing, gone = [], [], []
     stale, failed = {}, {}
     for clip in clips:

@@ -42,7 +42,7 @@ def take_up(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: Sourc
     """
     path = workplace(cache)
     try:
-        store = open_store(path)
+        store, damaged = open_store(path), verify(path).bad
     except StoreError:  # none, or nothing committed
         clear(cache)
         return frozenset()
@@ -50,7 +50,7 @@ def take_up(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: Sourc
         del store
         clear(cache)
         return frozenset()
-    held = [id for id in store if id in clips and not files.change(store.source(id), clips[id])]
+    held = [id for id in store if id in clips and id not in damaged and not files.change(store.source(id), clips[id])]
     if len(held) < len(store):
         publish(path, recipe, [(id, store) for id in held], overwrite=True)
     return frozenset(held)

@@ -105,9 +105,11 @@ class Planner:
             stores = stores_of(cache)
             recipe = stores[0].recipe
             clips, origin = self._manifests.clips(recipe), _origin(recipe, self._manifests.paths(recipe))
+            weights = self._order.weights.get(cache.stem)
             if (code := code_of(recipe)) and code not in self._order.trusted:
-                return self._assessed(cache, stores, clips, changed_files(recipe), code)
-            wanted = _wanted(cache, recipe, self._order.weights.get(cache.stem))
+                reasons = changed_files(recipe) + ([f"its weights are to be {weights}"] if weights else [])
+                return self._assessed(cache, stores, clips, reasons, code)
+            wanted = _wanted(cache, recipe, weights)
             renewed = recipe_of(wanted, origin)
             assessment = self._assessed(cache, stores, clips, _reasons(recipe, renewed))
         except EgotoolsError as error:

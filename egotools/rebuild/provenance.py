@@ -33,11 +33,13 @@ def changed_files(recipe: Recipe, digest: Callable[[Path], str] = file_digest) -
     """
     weights, code = recipe.origin.get("weights"), Path(code_of(recipe))
     reasons = []
-    file = Path(weights) if isinstance(weights, str) else Path()
+    file = Path(weights) if isinstance(weights, str) and "weights" in recipe.identity else Path()
+    if str(file).startswith("run:"):
+        file = Path(str(file).removeprefix("run:"), "backbone.safetensors")  # as in egotools.weights, which loads torch
     if file.is_absolute():
         if not file.is_file():
             raise WeightsError(f"its weights {file} are gone")
-        if digest(file) != recipe.identity.get("weights"):
+        if digest(file) != recipe.identity["weights"]:
             reasons.append(f"its weights {file} have changed")
     if code.suffix == ".py":
         if not code.is_file():

@@ -73,17 +73,20 @@ class SourceFiles:
         if status is None or source.size is None:
             return ""
         if self._with_digest and source.digest is not None:
-            return "" if self._digest(clip.path) == source.digest else "its file has another content"
+            return self._difference(clip.path, source.digest)
         if status.st_size != source.size:
             return f"its file had {source.size} bytes, now {status.st_size}"
         if status.st_mtime != source.mtime:
             return f"its file was written on {_moment(status.st_mtime)}, not {_moment(source.mtime or 0)}"
         return ""
 
-    def _digest(self, path: Path) -> str:
-        if path not in self._digests:
-            self._digests[path] = content_digest(path)
-        return self._digests[path]
+    def _difference(self, path: Path, digest: str) -> str:
+        try:
+            if path not in self._digests:
+                self._digests[path] = content_digest(path)
+        except OSError as error:
+            return f"its file cannot be read: {error.strerror}"
+        return "" if self._digests[path] == digest else "its file has another content"
 
 
 def content_digest(path: Path) -> str:

@@ -1,0 +1,141 @@
+"""Caches that took no extraction: their rows are drawn, so that computed rows are told from those that were kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from egotools.engine.failures import write_failures
+from egotools.engine.recipes import manifest_origin, recipe_of
+from egotools.engine.request import Wanted
+from egotools.extractors import find_extractor
+from egotools.manifests import read_manifest, write_manifest
+from egotools.stores import Recipe, Source, open_store, open_writer
+from egotools.stores.source import content_digest
+from egotools.types import Clip, Rows
+
+ODD = Path(__file__).with_name("odd_extractors.py")
+WIDTHS = {"color": 30, "brightness": 1}
+
+OWN = """
+from __future__ import annotations
+from dataclasses import dataclass
+from pathlib import Path
+import numpy as np
+from egotools.config import option
+from egotools.extractors.lowlevel import Color
+
+Path({marker!r}).touch()
+
+@dataclass(frozen=True)
+class Own(Color):
+    factor: float = option({factor}, "What rows are multiplied by.")
+
+    def windows(self, video, clip):
+        with open({log!r}, "a") as log:
+            print(clip.id, file=log)
+        return super().windows(video, clip)
+
+    def network(self):
+        rows = super().network()
+        return lambda windows: np.float32(self.factor) * rows(windows)
+"""
+
+
+def write_own(folder: Path, factor: float = 2.0) -> Path:
+    """An extractor `own.py:Own` that touches `imported` when it is, and names in `computed` each clip it computes."""
+    path = folder / "own.py"
+    path.write_text(OWN.format(marker=str(folder / "imported"), log=str(folder / "computed"), factor=factor))
+    return path
+
+
+def want(cache: Path, name: str, *, dtype: str = "float32", **options: Any) -> Wanted:
+    """An extractor by name, as the command line has it."""
+    found = find_extractor(name)
+    return Wanted(cache, found.built(**options), found, dtype=dtype)
+
+
+def drawn(id: str, width: int, dtype: str = "float32") -> Rows:
+    """Two rows that no extractor gives."""
+    values = np.random.default_rng(list(id.encode())).random((2, width)) + 10
+    return Rows(values.astype(dtype), np.array([[0.0, 0.4], [0.4, 0.8]]))
+
+
+def plant(
+    wanted: Wanted,
+    manifest: Path,
+    *ids: str,
+    limit: int | None = None,
+    digest: bool = False,
+    recipe: Recipe | None = None,
+    failed: Collection[str] = (),
+    seal: bool = True,
+) -> Path:
+    """A cache with drawn rows of the clips of a manifest, or of those named, whose sources are the files as they are.
+
+    Args:
+        wanted: what it says that it was made by.
+        manifest: what it says that it was made from.
+        ids: of the clips that it gets; all but the failed ones if none is named.
+        limit: how many clips of the manifest it was meant to have.
+        digest: whether it keeps the digests of the clips' files.
+        recipe: instead of that of `wanted`.
+        failed: ids of clips that it says have failed, with the reason "broken".
+        seal: or only commit.
+    """
+    clips = read_manifest(manifest)[:limit]
+    recipe = recipe or recipe_of(wanted, manifest_origin(manifest, limit))
+    with open_writer(wanted.cache, recipe) as writer:
+        for clip in clips:
+            if clip.id in (ids or {each.id for each in clips}.difference(failed)):
+                writer.append(clip.id, drawn(clip.id, WIDTHS.get(wanted.found.cache_name, 30), wanted.dtype))
+                source = Source.of(clip)
+                writer.finish(
+                    clip.id, dataclasses.replace(source, digest=content_digest(clip.path)) if digest else source
+                )
+        writer.seal() if seal else writer.commit()
+    write_failures(wanted.cache, clips, [(clip, "broken") for clip in clips if clip.id in failed])
+    return wanted.cache
+
+
+def changed(recipe: Recipe, **options: Any) -> Recipe:
+    """A recipe with other options; None takes one away."""
+    given = {**recipe.identity["options"], **options}
+    kept = {name: value for name, value in given.items() if value is not None}
+    return Recipe({**recipe.identity, "options": kept}, recipe.origin)
+
+
+def contents(cache: Path) -> dict[str, tuple[bytes, bytes]]:
+    """The bytes of the rows and times of every clip."""
+    store = open_store(cache)
+    return {id: (store[id].values.tobytes(), store[id].times.tobytes()) for id in store}
+
+
+def touch(path: Path, seconds: float = 5.0) -> None:
+    """Says that a file was written later than it was."""
+    status = path.stat()
+    os.utime(path, (status.st_atime, status.st_mtime + seconds))
+
+
+def damage(cache: Path, rows: Rows) -> None:
+    """Changes one bit of rows as they lie in a cache."""
+    data = bytearray(cache.read_bytes())
+    data[data.index(rows.values.tobytes())] ^= 1
+    cache.unlink()
+    cache.write_bytes(data)
+
+
+def edit(manifest: Path, *drop: str, **changes: dict[str, Any]) -> None:
+    """Rewrites a manifest without some clips, and with others changed, by id."""
+    clips = [clip for clip in read_manifest(manifest) if clip.id not in drop]
+    write_manifest(manifest, [dataclasses.replace(clip, **changes.get(clip.id, {})) for clip in clips])
+
+
+def add(manifest: Path, *clips: Clip) -> None:
+    """Adds clips to a manifest."""
+    write_manifest(manifest, [*read_manifest(manifest), *clips])
