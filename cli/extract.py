@@ -68,9 +68,7 @@ class Extractors(click.Group):
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @options.resources
 @options.engine
-@click.option(
-    "--digest", is_flag=True, help="Also keep a digest of each source file's content, for 'rebuild --digest'."
-)
+@click.option("--digest/--no-digest", default=True, show_default=True, help="Keep digests of the source files.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N clips.")
 @click.option("--dry-run", is_flag=True, help="Say how much work it is, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")

@@ -34,7 +34,7 @@ class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
 @click.option("--keep-old", is_flag=True, help="Keep the caches that are replaced, in a folder .old beside them.")
 @click.option("--drop-failed", is_flag=True, help="Replace a cache though some of its clips cannot be made again.")
 @click.option("--retry-failed", is_flag=True, help="Try all clips that failed before, changed or not.")
-@click.option("--digest", is_flag=True, help="Compare the content of source files, where their digests were kept.")
+@click.option("--digest", is_flag=True, help="Compare the content of source files, not their times.")
 @click.option("--checksums/--no-checksums", default=True, show_default=True, help="Look for damaged rows.")
 @options.resources
 @options.engine

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from egotools.engine.collecting import Collector
 from egotools.engine.failures import write_failures
 from egotools.engine.pipeline import Pipeline
 from egotools.engine.readers import Task
-from egotools.engine.reading import Failure, Piece
+from egotools.engine.reading import Failure, FileDigest, Message, Piece
 from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Extraction, Resources, Wanted
 from egotools.engine.writing import Writing
@@ -41,10 +42,8 @@ class Computing(Protocol):
     def agreement(self) -> Mapping[Path, Agreement]:
         """Of bf16 rows with float32 ones, by cache."""
 
-    def pieces(
-        self, tasks: Sequence[Task], is_wanted: Callable[[Piece], bool]
-    ) -> Generator[Piece | Failure, None, None]:
-        """The computed rows of all tasks, and what failed."""
+    def pieces(self, tasks: Sequence[Task], is_wanted: Callable[[Piece], bool]) -> Generator[Message, None, None]:
+        """The computed rows of all tasks, what failed, and digests of files."""
 
     def __enter__(self) -> Computing: ...
     def __exit__(self, *exception: object) -> None: ...
@@ -63,7 +62,7 @@ def extract(
     *,
     resources: Resources = Resources(),  # noqa: B008 - frozen
     engine: Engine = Pipeline,
-    digest: bool = False,
+    digest: bool = True,
     origin: Mapping[str, Any] | None = None,
     progress: Progress = _unseen,
 ) -> Extraction:
@@ -91,14 +90,16 @@ def extract(
     """
     with engine(wanted, resources) as computing:
         origin = {**(origin or {}), "device": str(computing.device)}
-        with Writing({each.cache: recipe_of(each, origin) for each in wanted}, digest=digest) as writing:
-            result, tasks = _plan(clips, wanted, writing)
+        with Writing({each.cache: recipe_of(each, origin) for each in wanted}) as writing:
+            result, tasks = _plan(clips, wanted, writing, digest)
             if tasks:
                 collector = Collector(clips, wanted, writing, result, progress)
                 collector.expect(tasks)
                 with closing(computing.pieces(tasks, collector.is_open)) as messages:
                     for message in messages:
-                        if isinstance(message, Failure):
+                        if isinstance(message, FileDigest):
+                            collector.know(message)
+                        elif isinstance(message, Failure):
                             collector.fail(message)
                         else:
                             collector.take(message)
@@ -111,7 +112,9 @@ def extract(
     return result
 
 
-def _plan(clips: Sequence[Clip], wanted: Sequence[Wanted], writing: Writing) -> tuple[Extraction, list[Task]]:
+def _plan(
+    clips: Sequence[Clip], wanted: Sequence[Wanted], writing: Writing, digest: bool
+) -> tuple[Extraction, list[Task]]:
     """What is still to be done: tasks for the clips that at least one cache lacks."""
     result = Extraction(failed={each.cache: [] for each in wanted}, done={each.cache: 0 for each in wanted})
     there: list[list[Clip]] = [[] for _ in wanted]
@@ -132,6 +135,9 @@ def _plan(clips: Sequence[Clip], wanted: Sequence[Wanted], writing: Writing) -> 
     for each, held in zip(wanted, there, strict=True):
         result.skipped[each.cache] = len(held)
         result.changed[each.cache] = _changed(each.cache, held)
+    if digest:
+        first = {task.clip.path: task for task in sorted(tasks, key=lambda task: task.clip.start, reverse=True)}
+        tasks = [replace(task, digest=first[task.clip.path] is task) for task in tasks]
     return result, tasks
 
 

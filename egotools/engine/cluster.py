@@ -6,21 +6,23 @@ tasks -> shards -> Worker (actors) -> batches of pieces -> this process, the onl
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egotools.config import to_json
 from egotools.engine.connection import connect, hosted, import_ray
-from egotools.engine.readers import ATTEMPTS, Task
-from egotools.engine.reading import Failure, Piece
+from egotools.engine.readers import ATTEMPTS, TRACEBACK, Task
+from egotools.engine.reading import Failure, FileDigest, Message, Piece
 from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Resources, Wanted
 from egotools.engine.sharding import Open, durations, shards_of
-from egotools.engine.worker import Batch, Begun, Order, Worker
+from egotools.engine.worker import Batch, Begun, Order, Prepared, Worker
 from egotools.errors import EgotoolsError, ExtractorError
 from egotools.extractors import source_digest
 from egotools.forward import Agreement
@@ -65,10 +67,14 @@ class _Remote:
     """A worker, seen from here."""
 
     actor: Any  # a Ray handle, whose methods Ray makes
-    node: str = ""  # known when it is prepared
+    prepared: Prepared | None = None
     shard: int | None = None  # the one in hand
     tasks: Sequence[Task] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def node(self) -> str:
+        return self.prepared.node if self.prepared else "that never answered"
 
 
 class Workers:
@@ -81,7 +87,7 @@ class Workers:
         self.resources = replace(resources, device=device, workers=readers)
         self.device = f"ray, {resources.device}"
         self.agreement: dict[Path, Agreement] = {}
-        self._is_ours = False
+        self._leaving = ExitStack()
         self._ended: Counter[str] = Counter()  # seconds of workers that are gone
         self._remotes: list[_Remote] = []
         self._calls: dict[Any, _Remote] = {}  # Ray's references; oldest first
@@ -101,8 +107,8 @@ class Workers:
         self,
         tasks: Sequence[Task],
         is_wanted: Callable[[Piece], bool],  # noqa: ARG002 - only known here
-    ) -> Generator[Piece | Failure, None, None]:
-        """The computed rows of all tasks, and what failed.
+    ) -> Generator[Message, None, None]:
+        """The computed rows of all tasks, what failed, and digests of files.
 
         Raises:
             EgotoolsError: the cluster cannot be reached or host a worker, or its nodes have other files or versions.
@@ -110,8 +116,11 @@ class Workers:
             WeightsError: weights do not fit.
         """
         cluster, here = self.cluster, Path.cwd()
-        self._is_ours |= connect(cluster.address, _declared_cpus(cluster))
-        where = f"the cluster at {cluster.address}" if cluster.address else "this Ray"
+        if connect(cluster.address, _declared_cpus(cluster)):
+            self._leaving.callback(import_ray().shutdown)
+        # Ray says on stdout that a worker died, from a thread; a program may be reading our result there.
+        self._leaving.enter_context(redirect_stdout(sys.stderr))
+        where = f"any machine of the cluster at {cluster.address}" if cluster.address else "this machine"
         count = hosted(cluster.cpus_per_worker, cluster.gpus_per_worker, where)
         tasks = [replace(task, clip=replace(task.clip, path=here / task.clip.path)) for task in tasks]
         lengths = durations([task.clip for task in tasks])
@@ -140,9 +149,9 @@ class Workers:
     def _fill(self, count: int) -> None:
         """Gives shards to idle workers, and starts as many as the rest can use."""
         for remote in self._remotes:
-            if self._shards and remote.node and remote.shard is None:
+            if self._shards and remote.prepared and remote.shard is None:
                 self._give(remote, self._shards.popleft())
-        starting = sum(not remote.node for remote in self._remotes)
+        starting = sum(not remote.prepared for remote in self._remotes)
         for _ in range(min(count - len(self._remotes), len(self._shards) - starting)):
             remote = _Remote(self._kind.remote())
             self._remotes.append(remote)
@@ -155,26 +164,26 @@ class Workers:
         for _ in range(CALLS):
             self._calls[remote.actor.more.remote(remote.shard)] = remote
 
-    def _answered(self) -> Iterator[Piece | Failure]:
+    def _answered(self) -> Iterator[Message]:
         """What the next answer of any worker brings."""
         ray = import_ray()
         ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=10.0)
         if not ready:
             return self._check_started()
         remote = self._calls.pop(ready[0])
-        dead = ray.exceptions.RayActorError, ray.exceptions.ObjectLostError, ray.exceptions.OutOfMemoryError
+        kinds = ray.exceptions
         try:
             answer = ray.get(ready[0])
-        except dead as error:
+        except (kinds.RayActorError, kinds.ObjectLostError, kinds.OutOfMemoryError) as error:
             yield from self._bury(remote, error)
-        except ray.exceptions.RayTaskError as error:
+        except kinds.RayTaskError as error:
             raise _plain(error) from None
         else:
             yield from self._heard(remote, answer)
 
-    def _heard(self, remote: _Remote, answer: str | Begun | Batch) -> Iterator[Piece | Failure]:
-        if isinstance(answer, str):
-            remote.node = answer
+    def _heard(self, remote: _Remote, answer: Prepared | Begun | Batch) -> Iterator[Message]:
+        if isinstance(answer, Prepared):
+            remote.prepared = answer
         elif isinstance(answer, Begun):
             for path in answer.missing:
                 if path.exists():
@@ -185,7 +194,8 @@ class Workers:
             remote.seconds = answer.seconds
             self._judge(answer.agreement)
             for message in answer.messages:
-                self._open.note(message)
+                if not isinstance(message, FileDigest):
+                    self._open.note(message)
                 self._deaths = 0
                 yield message
             if answer.is_over:
@@ -206,8 +216,8 @@ class Workers:
         """
         self._end([remote])
         self._deaths += 1
-        reason = _reason(error)
-        if self._deaths > (MOST_DEATHS if remote.node else ATTEMPTS):
+        reason = f"node {remote.node}: {_reason(error)}"
+        if self._deaths > (MOST_DEATHS if remote.prepared else ATTEMPTS):
             raise EgotoolsError(f"{self._deaths} workers died one after another, without a row: {reason}")
         for task in self._open.among(remote.tasks):
             if task.attempt < ATTEMPTS:
@@ -219,7 +229,7 @@ class Workers:
                 yield failure
 
     def _check_started(self) -> None:
-        if not any(remote.node for remote in self._remotes) and time.monotonic() - self._started > START_SECONDS:
+        if not any(remote.prepared for remote in self._remotes) and time.monotonic() - self._started > START_SECONDS:
             raise EgotoolsError(
                 f"no worker could start within {START_SECONDS:.0f} s: others use the cluster, or its machines are slow"
             )
@@ -236,9 +246,7 @@ class Workers:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._is_ours:
-            import_ray().shutdown()
-            self._is_ours = False
+        self._leaving.close()
 
 
 def _declared_cpus(cluster: Cluster) -> int:
@@ -250,13 +258,15 @@ def _declared_cpus(cluster: Cluster) -> int:
 
 def _plain(error: Any) -> EgotoolsError:
     """The error of ours that went wrong in a worker, without Ray's wrapping."""
+    shown = "'--engine local' shows the traceback"
+    if isinstance(error.cause, ExtractorError):
+        return ExtractorError(str(error.cause).replace(TRACEBACK, shown))
     if isinstance(error.cause, EgotoolsError):
         return error.cause
-    return ExtractorError(
-        f"a worker failed: {type(error.cause).__name__}: {error.cause}; '--engine local' shows where it happens"
-    )
+    return ExtractorError(f"a worker failed ({type(error.cause).__name__}: {error.cause}); {shown}")
 
 
 def _reason(error: Exception) -> str:
     """What Ray says of a death, in one line."""
-    return " ".join(str(error).split())[:300]
+    last = str(error).strip().splitlines()[-1]
+    return last.partition(" Some common causes")[0].rpartition("Worker exit detail: ")[2][:200].rstrip(". ")

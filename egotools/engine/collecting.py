@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from egotools.engine.readers import Task
-from egotools.engine.reading import Failure, Piece
+from egotools.engine.reading import Failure, FileDigest, Piece
 from egotools.engine.request import Extraction, Wanted
 from egotools.engine.writing import Writing
 from egotools.stores import Source
@@ -44,6 +45,9 @@ class Collector:
         self.progress = progress
         self._parts: dict[tuple[int, int], _Part] = {}  # those that are neither whole nor failed
         self._share: dict[int, float] = {}
+        self._digesting: dict[int, Path] = {}  # the clips that bring the digests of their files
+        self._digests: dict[Path, str | None] = {}
+        self._awaiting: dict[Path, list[tuple[int, str, Source]]] = {}  # whole clips of files whose digest is to come
         self._clips_done = 0.0
 
     def expect(self, tasks: Sequence[Task]) -> None:
@@ -51,6 +55,8 @@ class Collector:
         self._clips_done = float(len(self.clips) - len(tasks))
         for task in tasks:
             self._share[task.number] = 1 / len(task.wanted)
+            if task.digest:
+                self._digesting[task.number], self._awaiting[task.clip.path] = task.clip.path, []
             for position in task.wanted:
                 self._parts[task.number, position] = _Part()
 
@@ -84,6 +90,13 @@ class Collector:
         if there == piece.total:
             self._finish(place, part, id)
 
+    def know(self, found: FileDigest) -> None:
+        """The digest of a file, for all its clips; it may come after the first of them."""
+        path = self._digesting[found.clip]
+        self._digests[path] = found.digest
+        for cache, id, source in self._awaiting.pop(path, []):
+            self.writing.finish(cache, id, replace(source, digest=found.digest))
+
     def fail(self, failure: Failure) -> None:
         """A clip that cannot be had for one cache."""
         place = (failure.clip, failure.extractor)
@@ -91,6 +104,8 @@ class Collector:
         if part is None:
             return
         clip = self.clips[failure.clip]
+        if self._digesting.get(failure.clip) in self._awaiting:  # it was to bring the digest
+            self.know(FileDigest(failure.clip, None))
         self.writing.drop(failure.extractor, clip.id)
         self.result.failed[self.wanted[failure.extractor].cache].append((clip, failure.reason))
         self._advance(place, part, 1.0)
@@ -113,7 +128,10 @@ class Collector:
             reason = f"{clip.path}: gone while it was read ({error})"
             self.fail(Failure(place[0], part.attempt, place[1], reason))
             return
-        self.writing.finish(place[1], id, source)
+        if clip.path in self._awaiting:
+            self._awaiting[clip.path].append((place[1], id, source))
+        else:
+            self.writing.finish(place[1], id, replace(source, digest=self._digests.get(clip.path)))
         del self._parts[place]
         self.result.done[self.wanted[place[1]].cache] += 1
 

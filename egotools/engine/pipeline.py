@@ -16,7 +16,7 @@ from pathlib import Path
 
 from egotools.engine.batching import Batcher
 from egotools.engine.readers import Readers, Task
-from egotools.engine.reading import Failure, Piece
+from egotools.engine.reading import Message, Piece
 from egotools.engine.request import Resources, Wanted
 from egotools.engine.trial import judge
 from egotools.forward import Agreement, Run, keep_freed_memory, runnable
@@ -47,10 +47,8 @@ class Pipeline:
         )
         keep_freed_memory()
 
-    def pieces(
-        self, tasks: Sequence[Task], is_wanted: Callable[[Piece], bool]
-    ) -> Generator[Piece | Failure, None, None]:
-        """The computed rows of all tasks, and what failed. May be called again with more tasks when it is done.
+    def pieces(self, tasks: Sequence[Task], is_wanted: Callable[[Piece], bool]) -> Generator[Message, None, None]:
+        """The computed rows of all tasks, what failed, digests of files. May be called again when it is done.
 
         Raises:
             ExtractorError: an extractor is at fault.
@@ -63,7 +61,7 @@ class Pipeline:
         self.seconds["starting"] += time.perf_counter() - began
         with closing(_prefetched(self._readers, self.seconds)) as messages:
             for message in messages:
-                if isinstance(message, Failure) or message.is_computed:
+                if not isinstance(message, Piece) or message.is_computed:
                     yield message
                 elif is_wanted(message):
                     yield from self._computed(self._batchers[message.extractor].add(message))
@@ -105,12 +103,12 @@ class Pipeline:
         self.close()
 
 
-def _prefetched(readers: Readers, seconds: dict[str, float]) -> Generator[Piece | Failure, None, None]:
+def _prefetched(readers: Readers, seconds: dict[str, float]) -> Generator[Message, None, None]:
     """The readers' messages, received by a thread so that the pipes are emptied while a network runs."""
-    received: queue.Queue[Piece | Failure | None] = queue.Queue(maxsize=8)
+    received: queue.Queue[Message | None] = queue.Queue(maxsize=8)
     is_over = threading.Event()
 
-    def offer(message: Piece | Failure | None) -> None:
+    def offer(message: Message | None) -> None:
         while not is_over.is_set():
             try:
                 return received.put(message, timeout=0.1)

@@ -16,11 +16,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from egotools.engine.reading import Failure, Piece, Reader
+from egotools.engine.reading import Failure, FileDigest, Message, Reader
 from egotools.errors import ExtractorError
+from egotools.stores.source import content_digest
 from egotools.types import Clip, Extractor
 
 ATTEMPTS = 2
+TRACEBACK = "the traceback is above"
 ENDED_EARLY = (
     "a reading process ended before it began; what it said is above "
     "(a script that calls extract needs its main part under: if __name__ == '__main__')"
@@ -35,11 +37,17 @@ class Task:
     clip: Clip
     wanted: tuple[int, ...]
     attempt: int = 0
+    digest: bool = False  # whether the content of its file is to be digested
 
 
 @dataclass(frozen=True)
 class _Begun:
     number: int
+
+
+@dataclass(frozen=True)
+class _Mistake:
+    text: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class _Worker:
     connection: Connection[Any, Any]
     tasks: list[Task] = field(default_factory=list)  # given to it and not begun
     current: Task | None = None
+    mistake: str = ""  # the Python error that ends it
 
     @property
     def is_busy(self) -> bool:
@@ -82,7 +91,7 @@ class Readers:
         while len(self._workers) < min(self._count, len(self._jobs)):
             self._workers.append(self._start())
 
-    def messages(self) -> Iterator[Piece | Failure]:
+    def messages(self) -> Iterator[Message]:
         """What the workers find, as it comes, until all tasks that were given are read.
 
         Raises:
@@ -102,6 +111,8 @@ class Readers:
                     continue
                 if isinstance(message, _Begun):
                     worker.current = worker.tasks.pop(0)
+                elif isinstance(message, _Mistake):
+                    worker.mistake = message.text
                 elif isinstance(message, _Done):
                     worker.current = None
                     for stage, seconds in message.seconds.items():
@@ -156,7 +167,7 @@ class Readers:
         if task is None:
             raise ExtractorError(ENDED_EARLY)
         if status == 1:  # a Python error, not a crash
-            raise ExtractorError(f"an extractor failed on clip {task.clip.id!r}; the traceback is above")
+            raise ExtractorError(f"an extractor failed on clip {task.clip.id!r} ({worker.mistake}); {TRACEBACK}")
         if worker.tasks:
             self._jobs.appendleft(worker.tasks)
         self._crashes[task.number] += 1
@@ -191,6 +202,13 @@ def _jobs(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
     return jobs
 
 
+def _digest_of(task: Task) -> FileDigest:
+    try:
+        return FileDigest(task.number, content_digest(task.clip.path))
+    except OSError:
+        return FileDigest(task.number, None)
+
+
 def _work(connection: Connection[Any, Any]) -> None:
     """A worker's life: what to do comes through the pipe, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to answer
@@ -208,9 +226,14 @@ def _work(connection: Connection[Any, Any]) -> None:
         while True:
             for task in connection.recv():
                 connection.send(_Begun(task.number))
+                if task.digest:
+                    connection.send(_digest_of(task))
                 for message in reader.read(task.clip, task.wanted, task.number, task.attempt):
                     connection.send(message)
                 connection.send(_Done(dict(reader.seconds)))
                 reader.seconds.clear()
     except (BrokenPipeError, ConnectionResetError, EOFError):
         return  # the engine is gone
+    except Exception as error:
+        connection.send(_Mistake(f"{type(error).__name__}: {error}"))
+        raise

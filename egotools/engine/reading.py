@@ -59,6 +59,17 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True)
+class FileDigest:
+    """The digest of a clip's file, which comes before its rows; None where it cannot be read."""
+
+    clip: int
+    digest: str | None
+
+
+Message = Piece | Failure | FileDigest
+
+
 class Reader:
     """Reads clips for a fixed list of extractors; `seconds` sums up processor time by stage."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egotools.engine.readers import Task
-from egotools.engine.reading import Failure, Piece
+from egotools.engine.reading import Message, Piece
 from egotools.errors import EgotoolsError, RecipeError
 
 if TYPE_CHECKING:
@@ -40,6 +40,14 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A worker that is ready: the name of its node, and its process."""
+
+    node: str
+    process: int
+
+
+@dataclass(frozen=True)
 class Begun:
     """A shard that a worker has taken, and those of its files that the worker's node does not have."""
 
@@ -52,7 +60,7 @@ class Batch:
     """A part of what came of a shard; `seconds` and `agreement` are the worker's, of its whole life."""
 
     shard: int
-    messages: Sequence[Piece | Failure]
+    messages: Sequence[Message]
     is_over: bool
     seconds: Mapping[str, float] = field(default_factory=dict)
     agreement: Mapping[Path, Agreement] = field(default_factory=dict)
@@ -64,11 +72,13 @@ class Worker:
     def __init__(self) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
         self._pipeline: Pipeline | None = None
-        self._pieces: Generator[Piece | Failure, None, None] | None = None
+        self._pieces: Generator[Message, None, None] | None = None
         self._shard = -1
 
-    def prepare(self, order: Order, wanted: Sequence[ObjectRef[Any]], identities: Sequence[Mapping[str, Any]]) -> str:
-        """Makes the pipeline; gives the name of the node.
+    def prepare(
+        self, order: Order, wanted: Sequence[ObjectRef[Any]], identities: Sequence[Mapping[str, Any]]
+    ) -> Prepared:
+        """Makes the pipeline.
 
         `wanted` holds one reference, to a list of `Wanted`: Ray fetches nested references only when asked to, so that
         the sources, which define classes of extractors, are imported before.
@@ -93,11 +103,7 @@ class Worker:
         except EgotoolsError as error:
             raise EgotoolsError(f"node {node}: {error}") from error
         self._pipeline = Pipeline(fetched, order.resources)
-        return node
-
-    def process(self) -> int:
-        """The id of this worker's process."""
-        return os.getpid()
+        return Prepared(node, os.getpid())
 
     def begin(self, shard: int, tasks: Sequence[Task]) -> Begun:
         """Takes the tasks of the shard of that number; `more` computes them."""
@@ -109,7 +115,7 @@ class Worker:
     def more(self, shard: int) -> Batch:
         """What is computed next of a shard: about 8 MiB, or what a second brings."""
         assert self._pipeline is not None, "prepare is called first"
-        messages: list[Piece | Failure] = []
+        messages: list[Message] = []
         is_over, size, began = True, 0, time.monotonic()
         for message in self._pieces if self._pieces is not None and shard == self._shard else ():
             messages.append(message)

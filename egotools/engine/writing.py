@@ -6,15 +6,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from egotools.errors import StoreError
 from egotools.stores import Recipe, Source, Writer, open_writer
-from egotools.stores.source import content_digest
 from egotools.types import Rows
 
 COMMIT_SECONDS = 0.5
@@ -28,8 +24,8 @@ class Writing:
     A context manager: leaving it commits the clips that are finished, whatever the reason for leaving.
     """
 
-    def __init__(self, recipes: Mapping[Path, Recipe], *, digest: bool = False) -> None:
-        """Opens all caches. With `digest` the content of each source file is kept as a digest, computed in the thread.
+    def __init__(self, recipes: Mapping[Path, Recipe]) -> None:
+        """Opens all caches.
 
         Raises:
             RecipeError: a cache was made in another way.
@@ -39,7 +35,6 @@ class Writing:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writing")
         self._pending: deque[Future[None]] = deque()
         self._bytes = 0
-        self._digest_of = lru_cache(1024)(content_digest) if digest else None
         self._committed = time.monotonic()
         self._writers: list[Writer] = []
         try:
@@ -60,17 +55,11 @@ class Writing:
 
     def finish(self, cache: int, id: str, source: Source) -> None:
         """Says that a clip is whole; commits when it is time to."""
-        self._later(self._finish, self._writers[cache], id, source)
+        self._later(self._writers[cache].finish, id, source)
         if self._bytes > COMMIT_BYTES or time.monotonic() - self._committed > COMMIT_SECONDS:
             self._bytes, self._committed = 0, time.monotonic()
             for writer in self._writers:
                 self._later(writer.commit)
-
-    def _finish(self, writer: Writer, id: str, source: Source) -> None:
-        if self._digest_of is not None:
-            with suppress(OSError):  # gone since it was read
-                source = replace(source, digest=self._digest_of(Path(source.path)))
-        writer.finish(id, source)
 
     def drop(self, cache: int, id: str) -> None:
         """Forgets a clip that is not finished."""

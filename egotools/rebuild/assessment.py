@@ -57,9 +57,9 @@ class Assessment:
     def remarks(self) -> list[str]:
         """Why it is not fresh, in words for people: most general first."""
         found = [self.problem] if self.problem else list(self.reasons)
-        if not self.problem and not self.reasons:
-            found += [f"{id}: {why}" for id, why in list(self.stale.items())[:2]]
-            found += [f"and {len(self.stale) - 2} more like these"] if len(self.stale) > 2 else []
+        if not self.reasons:
+            for id, why in list(self.stale.items())[:1]:
+                found.append(f"{len(self.stale)} clips have changed, such as {id!r}: {why}")
         for ids, what in ((self.missing, "not in it"), (self.dropped, "no longer in the manifest")):
             found += [f"{len(ids)} clips {what}, such as {ids[0]!r}"] if ids else []
         if not self.is_sealed:

@@ -95,7 +95,7 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
                 groups[plan.shared].append(plan)
                 continue
             lock.release()
-        making = _Making(order.digest, way, planner.files, progress)
+        making = _Making(way, planner.files, progress)
         for group in groups.values():
             outcomes.update(_make(group, making))
     return [outcomes[cache] for cache in caches]
@@ -125,7 +125,6 @@ def _left(assessment: Assessment, error: EgotoolsError | None = None) -> Outcome
 
 @dataclass(frozen=True)
 class _Making:
-    digest: bool
     way: Way
     files: SourceFiles
     progress: Progress
@@ -133,9 +132,9 @@ class _Making:
     def compute(self, group: Sequence[Plan]) -> dict[Path, Failures]:
         """Computes beside each cache the clips that it needs; gives those that failed, by cache."""
         clips = group[0].clips
-        by_id = {clip.id: clip for clip in clips}
         wanted = {}
         for plan in group:
+            by_id = {clip.id: clip for clip in clips if clip.id not in plan.assessment.failed}
             exchange.take_up(plan.cache, plan.recipe, by_id, self.files)
             if plan.assessment.wanted:
                 place = exchange.workplace(plan.cache)
@@ -147,7 +146,6 @@ class _Making:
             list(wanted.values()),
             resources=self.way.resources,
             engine=self.way.engine,
-            digest=self.digest,
             origin=group[0].origin,
             progress=lambda done, _: self.progress("extracting", done, len(clips)),
         )
@@ -164,7 +162,7 @@ class _Making:
         computed = frozenset(made or ()).difference(before.fresh)
         expected = frozenset(clip.id for clip in plan.clips).difference(reasons, before.failed)
         kept = None
-        if computed or lost or before.dropped or not before.is_sealed:
+        if computed or lost or before.reasons or before.dropped or not before.is_sealed:
             recipe = plan.recipe if made is None else Recipe(plan.recipe.identity, made.recipe.origin)
             carried = {id: plan.held[id] for id in before.fresh}
             writing, verifying = (partial(self.progress, f"{stage} {cache.name}") for stage in ("writing", "verifying"))
