@@ -124,11 +124,17 @@ class Starter:
         self._connection.send((function.__name__, arguments, folder))
         return Running(self, self._connection.recv(), folder)
 
-    def fill_disk(self, words: Sequence[object], folder: Path, room: int, *, is_real: bool = True) -> FullDisk:
-        """`egotools WORDS` in `folder`, a disk with `room` bytes free, and once more with plenty."""
+    def fill_disk(
+        self, words: Sequence[object], folder: Path, room: int, *, there: Path | None = None, is_real: bool = True
+    ) -> FullDisk:
+        """`egotools WORDS` on a disk at `folder` with `room` bytes free beside its caches, and once more with plenty.
+
+        `there` is copied to `folder/out` before.
+        """
         report = folder.with_name(f"{folder.name}.said") / "report"
         folder.mkdir()
-        running = self.call(fill_disk, list(map(str, words)), folder, room, report, is_real, folder=report.parent)
+        arguments = list(map(str, words)), folder, room, there, report, is_real
+        running = self.call(fill_disk, *arguments, folder=report.parent)
         finished = running.wait()
         assert finished.status == 0, finished.stderr
         said: FullDisk = pickle.loads(report.read_bytes())
@@ -224,10 +230,12 @@ def command(words: Sequence[str]) -> None:
     from egotools.cli.main import main
 
     from egotools.engine import writing
+    from egotools.rebuild import exchange
 
     util.spawnv_passfds = _fork_interpreter
     forkserver.ensure_running()  # now, while this process has no thread and no file that a fork would inherit
     writing.COMMIT_SECONDS = COMMIT_SECONDS
+    exchange.CLIPS_PER_COMMIT = 2
     sys.argv = ["egotools", *words]
     main()
 
@@ -243,13 +251,15 @@ class FullDisk:
     files: tuple[list[str], list[str]]
 
 
-def fill_disk(words: Sequence[str], disk: Path, room: int, report: Path, is_real: bool) -> None:
+def fill_disk(words: Sequence[str], disk: Path, room: int, there: Path | None, report: Path, is_real: bool) -> None:
     """Runs a command, on `disk` with `room` bytes free, then with plenty; writes the `FullDisk` to `report`."""
     is_real = is_real and _mount(disk, DISK_BYTES)
+    if there is not None:
+        shutil.copytree(there, disk / "out")
     filler = disk / "filler"
     if is_real:
         with filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, DISK_BYTES - room)
+            os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - room)
     status, stderr, found, files = [], [], [], []
     for attempt in ("full", "again"):
         folder = report.parent / attempt
@@ -261,8 +271,8 @@ def fill_disk(words: Sequence[str], disk: Path, room: int, report: Path, is_real
             _end(command, [words])
         status.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         stderr.append((folder / "stderr").read_text())
-        caches = [path for path in disk.rglob("*") if path.suffix in (".lmdb", ".h5")]
-        caches += [path.with_suffix("") for path in disk.rglob("*.h5.part")]
+        caches = [path for path in disk.glob("out/*") if path.suffix in (".lmdb", ".h5")]
+        caches += [path.with_suffix("") for path in disk.glob("out/*.h5.part")]
         found.append({cache.name: held(cache) for cache in caches})
         files.append(sorted(path.name for path in disk.rglob("*") if path.is_file() and path != filler))
         filler.unlink(missing_ok=True)
