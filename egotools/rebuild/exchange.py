@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from egotools.config import plain
@@ -117,7 +117,7 @@ def swap(new: Path, cache: Path, *, keep_old: bool) -> Path | None:
 
 def _keep(cache: Path) -> Path:
     """A second name for a cache, in a folder `.old`, which nothing looks into unasked."""
-    moment = time.strftime("%Y%m%d-%H%M%S", time.localtime())
+    moment = datetime.now().strftime("%Y%m%d-%H%M%S-%f")  # to the microsecond: none replaces another
     kept = cache.parent / ".old" / f"{cache.stem}.{moment}{cache.suffix}"
     kept.parent.mkdir(exist_ok=True)
     try:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from egotools import __version__
 from egotools.config import file_digest
+from egotools.derive.remaking import is_derived
 from egotools.errors import EgotoolsError
-from egotools.rebuild.assessment import Assessment, Manifests, assess, by_id, stores_of, unknown
+from egotools.rebuild.assessment import Assessment, Manifests, State, assess, by_id, stores_of, unknown
+from egotools.rebuild.derived import assess_derived
 from egotools.rebuild.provenance import changed_files, code_of
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe
@@ -19,6 +21,7 @@ class Glance:
 
     def __init__(self) -> None:
         self._manifests, self._files = Manifests(), SourceFiles()
+        self._states: dict[Path, State] = {}
         self._digest = lru_cache(maxsize=None)(file_digest)
 
     def __call__(self, cache: Path) -> Assessment:
@@ -26,6 +29,8 @@ class Glance:
         try:
             stores = stores_of(cache)
             recipe = stores[0].recipe
+            if is_derived(recipe):
+                return assess_derived(cache, stores[0], self._state)
             clips = self._manifests.clips(recipe)
             code = code_of(recipe)
             if not code and _may_have_changed(recipe):
@@ -34,6 +39,12 @@ class Glance:
             return assess(cache, by_id(stores), clips, reasons=reasons, files=self._files, code=code)
         except EgotoolsError as error:
             return unknown(cache, error)
+
+    def _state(self, place: Path) -> State:
+        if place not in self._states:
+            self._states[place] = "unknown"  # lest recipes that name each other are asked for ever
+            self._states[place] = self(place).state
+        return self._states[place]
 
 
 def _may_have_changed(recipe: Recipe) -> bool:

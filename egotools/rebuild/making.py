@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from egotools.derive.deriving import derive
+from egotools.derive.remaking import remade
 from egotools.engine.failures import failures_path, write_failures
 from egotools.engine.pipeline import Pipeline
+from egotools.engine.recipes import command_line
 from egotools.engine.request import Resources
 from egotools.errors import EgotoolsError, StoreError
 from egotools.extract import Engine, extract
 from egotools.manifests import read_manifest
 from egotools.rebuild import exchange
 from egotools.rebuild.assessment import Assessment, State, unknown
+from egotools.rebuild.derived import inputs_of, not_fresh
 from egotools.rebuild.planning import Order, Plan, Planner, Progress
 from egotools.stores.opening import open_store
 from egotools.stores.source import SourceFiles
@@ -75,11 +79,12 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
     """
     planner = Planner(order, progress)
     outcomes: dict[Path, Outcome] = {}
+    derived = [cache for cache in caches if inputs_of(cache)]
     with ExitStack() as locks:
         groups: defaultdict[str, list[Plan]] = defaultdict(list)
-        for cache in caches:
+        for cache in (cache for cache in caches if cache not in derived):
             try:
-                lock = WriterLock(part_of(cache) if cache.suffix == ".h5" else cache)
+                lock = _lock(cache)
             except StoreError as error:
                 outcomes[cache] = _left(unknown(cache, error))
                 continue
@@ -98,7 +103,39 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
         making = _Making(way, planner.files, progress)
         for group in groups.values():
             outcomes.update(_make(group, making))
+    for cache in derived:  # after what they were derived from
+        planner.states.update({path.resolve(): outcome.state for path, outcome in outcomes.items()})
+        try:
+            with ExitStack() as held:
+                held.callback(_lock(cache).release)
+                outcomes[cache] = _derive(planner.assess(cache), planner.state, way, progress)
+        except EgotoolsError as error:
+            outcomes[cache] = _left(unknown(cache, error))
     return [outcomes[cache] for cache in caches]
+
+
+def _lock(cache: Path) -> WriterLock:
+    return WriterLock(part_of(cache) if cache.suffix == ".h5" else cache)
+
+
+def _derive(found: Assessment, state_of: Callable[[Path], State], way: Way, progress: Progress) -> Outcome:
+    """Makes a derived cache again, as a whole: no video is read."""
+    cache = found.cache
+    exchange.clear(cache)
+    if found.state == "fresh":
+        return Outcome(found, "fresh", carried=len(found.fresh))
+    if found.state == "unknown" or not_fresh(cache, state_of):
+        return _left(found)
+    new = exchange.folder_of(cache) / cache.name
+    stages = (partial(progress, f"{stage} {cache.name}") for stage in ("deriving", "verifying"))
+    made = derive(
+        remade(cache, open_store(cache).recipe), out=new, origin={"command": command_line()}, progress=next(stages)
+    )
+    store = open_store(new)
+    exchange.check(new, store.recipe, frozenset(store), progress=next(stages))
+    kept = exchange.swap(new, cache, keep_old=way.keep_old)
+    exchange.clear(cache)
+    return Outcome(found, "fresh", computed=made.clips, kept=kept)
 
 
 def _make(group: Sequence[Plan], making: _Making) -> dict[Path, Outcome]:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from egotools.config import file_digest, plain, to_json
+from egotools.derive.remaking import is_derived
 from egotools.engine.recipes import command_line, recipe_of
 from egotools.engine.request import Wanted
 from egotools.errors import EgotoolsError, ExtractorError, StoreError
 from egotools.extractors.remaking import remade
-from egotools.rebuild.assessment import Assessment, Manifests, assess, by_id, stores_of, unknown
+from egotools.rebuild.assessment import Assessment, Manifests, State, assess, by_id, stores_of, unknown
+from egotools.rebuild.derived import assess_derived, in_order
 from egotools.rebuild.provenance import changed_files, code_of
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences
@@ -64,6 +66,8 @@ class Plan:
 def targets(paths: Sequence[Path]) -> list[Path]:
     """The caches among `paths` and in the folders among them, by the names that they have once they are sealed.
 
+    Those that were derived come after what they were derived from.
+
     Raises:
         StoreError: no such file or folder, or a folder without caches.
     """
@@ -71,7 +75,7 @@ def targets(paths: Sequence[Path]) -> list[Path]:
     found = [path.resolve() if path.is_symlink() else path for path in map(sealed, find_caches(paths))]
     if not found:
         raise StoreError(f"{', '.join(map(str, paths))}: no caches there")
-    return list({path.absolute(): path for path in found}.values())
+    return in_order(list({path.absolute(): path for path in found}.values()))
 
 
 def check_names(caches: Sequence[Path], order: Order) -> None:
@@ -93,6 +97,7 @@ class Planner:
         self._order, self._progress = order, progress
         self._manifests = Manifests(order.manifest)
         self._files = SourceFiles(digest=order.digest)
+        self.states: dict[Path, State] = {}  # of caches that others may be derived from, by their resolved paths
 
     @property
     def files(self) -> SourceFiles:
@@ -104,6 +109,9 @@ class Planner:
         try:
             stores = stores_of(cache)
             recipe = stores[0].recipe
+            if is_derived(recipe):
+                damaged = self._damaged(stores) if self._order.checksums else {}
+                return assess_derived(cache, stores[0], self.state, damaged=damaged)
             clips, origin = self._manifests.clips(recipe), _origin(recipe, self._manifests.paths(recipe))
             weights = self._order.weights.get(cache.stem)
             if (code := code_of(recipe)) and code not in self._order.trusted:
@@ -118,8 +126,17 @@ class Planner:
 
     def assess(self, cache: Path) -> Assessment:
         """What of a cache holds."""
-        found = self.plan(cache)
-        return found if isinstance(found, Assessment) else found.assessment
+        plan = self.plan(cache)
+        found = plan if isinstance(plan, Assessment) else plan.assessment
+        self.states[cache.resolve()] = found.state
+        return found
+
+    def state(self, place: Path) -> State:
+        """What a cache is, by its resolved path; looked at if it was not yet."""
+        if place not in self.states:
+            self.states[place] = "unknown"  # lest recipes that name each other are asked for ever
+            self.assess(place)
+        return self.states[place]
 
     def _assessed(
         self, cache: Path, stores: Sequence[Store], clips: Sequence[Clip], reasons: Sequence[str], code: str = ""

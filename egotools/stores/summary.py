@@ -50,7 +50,7 @@ def summarize(path: Path) -> Summary:
         width=store.width,
         dtype=store.dtype.name,
         bytes=path.stat().st_size,
-        extractor=identity.get("extractor"),
+        extractor=identity.get("extractor", identity.get("derivation")),
         weights=identity.get("weights"),
         precision=identity.get("precision"),
     )

@@ -1,0 +1,77 @@
+"""Caches that were made from caches: what of them holds, and the order in which caches are made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from egotools.config import plain
+from egotools.derive.remaking import is_derived, remade
+from egotools.errors import StoreError
+from egotools.rebuild.assessment import Assessment, State, stores_of
+from egotools.stores.store import Store, differences
+
+
+def inputs_of(cache: Path) -> list[Path]:
+    """The caches that one was made from, as resolved paths; none where it was extracted, or cannot be read."""
+    try:
+        recipe = stores_of(cache)[0].recipe
+    except StoreError:  # its own assessment says so
+        return []
+    inputs = recipe.origin.get("inputs")
+    if not (is_derived(recipe) and isinstance(inputs, Mapping)):
+        return []
+    return [Path(path).resolve() for path in inputs.values()]
+
+
+def in_order(caches: Sequence[Path]) -> list[Path]:
+    """Caches after those that they were made from."""
+    places = {cache.resolve(): cache for cache in caches}
+    order = TopologicalSorter({place: inputs_of(place) for place in places})
+    try:
+        return [places[place] for place in order.static_order() if place in places]
+    except CycleError:  # nothing that was derived, but what a recipe may say
+        return list(caches)
+
+
+def assess_derived(
+    cache: Path,
+    store: Store,
+    state_of: Callable[[Path], State],
+    *,
+    damaged: Mapping[str, str] | None = None,
+) -> Assessment:
+    """What of a derived cache holds: all of it, or nothing.
+
+    Args:
+        cache: its path.
+        store: what is there.
+        state_of: what the caches are that it was made from, by their resolved paths.
+        damaged: ids of clips whose rows are not what was written, and what is wrong.
+
+    Raises:
+        StoreError: it cannot be made again: an input is gone, or this egotools is older than what made it.
+    """
+    now = remade(cache, store.recipe).recipe().identity
+    reasons = [_reason(name, was, is_) for name, was, is_ in differences(store.recipe.identity, plain(now))]
+    reasons += [f"its input {path} is {state_of(path)}" for path in not_fresh(cache, state_of)]
+    reasons += [f"clip {id!r}: {problem}" for id, problem in (damaged or {}).items()][:1]
+    ids = tuple(store)
+    return Assessment(
+        cache,
+        reasons=tuple(reasons),
+        fresh=() if reasons else ids,
+        stale=dict.fromkeys(ids, reasons[0]) if reasons else {},
+    )
+
+
+def not_fresh(cache: Path, state_of: Callable[[Path], State]) -> list[Path]:
+    """The inputs of a cache that are not fresh."""
+    return [path for path in inputs_of(cache) if state_of(path) != "fresh"]
+
+
+def _reason(name: str, was: object, now: object) -> str:
+    if name.startswith("inputs."):
+        return f"its input {name.removeprefix('inputs.')} has changed"
+    return f"{name} was {was!r}, is now {now!r}"
