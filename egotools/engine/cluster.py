@@ -116,10 +116,10 @@ class Workers:
             WeightsError: weights do not fit.
         """
         cluster, here = self.cluster, Path.cwd()
-        if connect(cluster.address, _declared_cpus(cluster)):
-            self._leaving.callback(import_ray().shutdown)
         # Ray says on stdout that a worker died, from a thread; a program may be reading our result there.
         self._leaving.enter_context(redirect_stdout(sys.stderr))
+        if connect(cluster.address, _declared_cpus(cluster)):
+            self._leaving.callback(import_ray().shutdown)
         where = f"any machine of the cluster at {cluster.address}" if cluster.address else "this machine"
         count = hosted(cluster.cpus_per_worker, cluster.gpus_per_worker, where)
         tasks = [replace(task, clip=replace(task.clip, path=here / task.clip.path)) for task in tasks]

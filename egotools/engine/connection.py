@@ -43,7 +43,9 @@ def connect(address: str | None, cpus: int) -> bool:
     if ray.is_initialized():
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would ask on the terminal, and report
-    options: dict[str, Any] = {"address": address or "local", "logging_level": logging.ERROR}
+    # What workers and Ray itself say would come on stdout, where a program may read our result.
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    options: dict[str, Any] = {"address": address or "local", **quiet}
     if address is None:
         options |= {"num_cpus": max(cpus, usable_cores()), "include_dashboard": False}
         options |= {"object_store_memory": LOCAL_BYTES}
@@ -85,10 +87,8 @@ def hosted(cpus: int, gpus: float, where: str) -> int:
     sizes = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
     count = sum(int(min(has_cpus / cpus, has_gpus / gpus + 1e-9 if gpus else has_cpus)) for has_cpus, has_gpus in sizes)
     if not count:
-        there = ", ".join(f"{has_cpus:g} CPUs and {has_gpus:g} GPUs" for has_cpus, has_gpus in sorted(set(sizes)))
-        raise EgotoolsError(
-            f"no machine of {where} can host a worker of {cpus} CPUs and {gpus:g} GPUs; there are machines of {there}"
-        )
+        there = " or ".join(f"{has_cpus:g} CPUs and {has_gpus:g} GPUs" for has_cpus, has_gpus in sorted(set(sizes)))
+        raise EgotoolsError(f"a worker of {cpus} CPUs and {gpus:g} GPUs does not fit {where}: {there}")
     return count
 
 
