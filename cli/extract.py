@@ -203,7 +203,7 @@ def _show(result: Extraction) -> None:
         if changed:
             display.note(
                 f"{cache}: {len(changed)} clips have rows of other times, or of a file that has changed since, such as "
-                f"{changed[0]!r}; delete the cache to make it anew"
+                f"{changed[0]!r}; 'egotools rebuild {cache}' makes them again"
             )
     reasons = {clip.id: reason for failed in result.failed.values() for clip, reason in failed}
     for id, reason in list(reasons.items())[:5]:
