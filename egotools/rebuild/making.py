@@ -30,6 +30,7 @@ from egotools.stores.store import Recipe, part_of
 from egotools.stores.writer_lock import WriterLock
 from egotools.types import Clip
 
+CACHES_PER_PASS = 16  # each has a network in memory, and 4 TiB of 128 to address
 Failures = list[tuple[Clip, str]]
 
 
@@ -102,7 +103,8 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
             lock.release()
         making = _Making(way, planner.files, progress)
         for group in groups.values():
-            outcomes.update(_make(group, making))
+            for first in range(0, len(group), CACHES_PER_PASS):
+                outcomes.update(_make(group[first : first + CACHES_PER_PASS], making))
     for cache in derived:  # after what they were derived from
         planner.states.update({path.resolve(): outcome.state for path, outcome in outcomes.items()})
         try:
@@ -190,9 +192,9 @@ class _Making:
 
     def finish(self, plan: Plan, failed: Failures) -> Outcome:
         """Puts the new cache together, verifies it and swaps it in."""
-        cache, before = plan.cache, plan.assessment
+        cache, before, held = plan.cache, plan.assessment, plan.held()
         reasons = {clip.id: why for clip, why in failed}
-        lost = [id for id in reasons if id in plan.held]
+        lost = [id for id in reasons if id in held]
         if lost and not self.way.drop_failed:
             return Outcome(before, before.state, _refusal(lost, reasons), failed=reasons)
         made = open_store(exchange.workplace(cache)) if exchange.workplace(cache).exists() else None
@@ -201,7 +203,7 @@ class _Making:
         kept = None
         if computed or lost or before.reasons or before.dropped or not before.is_sealed:
             recipe = plan.recipe if made is None else Recipe(plan.recipe.identity, made.recipe.origin)
-            carried = {id: plan.held[id] for id in before.fresh}
+            carried = {id: held[id] for id in before.fresh}
             writing, verifying = (partial(self.progress, f"{stage} {cache.name}") for stage in ("writing", "verifying"))
             new = exchange.complete(cache, recipe, carried, progress=writing)
             exchange.check(new, recipe, expected, progress=verifying)

@@ -47,7 +47,6 @@ class Plan:
     """A cache that may be made again: what of it holds, from which clips and by which extractor it is made."""
 
     assessment: Assessment
-    held: Mapping[str, Store]  # by id of a clip, the store that has its rows
     clips: Sequence[Clip]
     wanted: Wanted
     origin: Mapping[str, Any]  # what its recipe is to say beside what makes the rows
@@ -56,6 +55,10 @@ class Plan:
     @property
     def cache(self) -> Path:
         return self.assessment.cache
+
+    def held(self) -> dict[str, Store]:
+        """For each clip the store that has its rows; opened anew, for an open cache takes 4 TiB of 128 to address."""
+        return by_id(stores_of(self.cache))
 
     @property
     def shared(self) -> str:
@@ -122,7 +125,7 @@ class Planner:
             assessment = self._assessed(cache, stores, clips, _reasons(recipe, renewed))
         except EgotoolsError as error:
             return unknown(cache, error)
-        return Plan(assessment, by_id(stores), clips, wanted, origin, renewed)
+        return Plan(assessment, clips, wanted, origin, renewed)
 
     def assess(self, cache: Path) -> Assessment:
         """What of a cache holds."""
