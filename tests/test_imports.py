@@ -34,7 +34,10 @@ BELOW = {
 }
 LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}
 MATHS_MAY_IMPORT = {"egotools", "numpy", "scipy", "torch"}
-WITHOUT_TORCH = ["manifests", "folders", "check", "video", "audio", "tables", "stores.lmdb_store", "stores.hdf5_store"]
+WITHOUT_TORCH = [
+    *("manifests", "folders", "check", "video", "audio", "tables", "stores.lmdb_store", "stores.hdf5_store"),
+    *("stores.digest", "derive.deriving", "derive.remaking", "derive.pool"),
+]
 UNSAFE_MODULES = {"dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler"}
 
@@ -114,7 +117,10 @@ def test_manifests_stores_and_tables_import_no_torch(module):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["cache", "ls", "."], ["manifest", "--help"], ["manifest", "folder", "--help"], ["extract", "--help"]],
+    [
+        *(["--help"], ["cache", "ls", "."], ["manifest", "--help"], ["manifest", "folder", "--help"]),
+        *(["extract", "--help"], ["derive", "--help"], ["derive", "pool", "--help"]),
+    ],
     ids=" ".join,
 )
 def test_commands_that_need_no_torch_start_without_it(arguments):
