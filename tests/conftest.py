@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from faults import Starter
+    from whole import Whole
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -70,3 +75,20 @@ def write_video(
 def tiny_video(tmp_path: Path) -> Path:
     """20 frames of 48x64 pixels at 10 Hz."""
     return write_video(tmp_path / "tiny.mp4")
+
+
+@pytest.fixture(scope="session")
+def starter() -> Iterator[Starter]:
+    """Starts commands within milliseconds, so that they can be killed by the dozen."""
+    from faults import Starter
+
+    with Starter() as starter:
+        yield starter
+
+
+@pytest.fixture(scope="session")
+def extracted(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """What `egotools extract` makes of a few videos when nothing disturbs it."""
+    from whole import extracted
+
+    return extracted(starter, tmp_path_factory.mktemp("extracted"))

@@ -29,10 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from egotools.errors import StoreError
-from egotools.stores import Source, Store, open_store
-from egotools.stores.lmdb_store import LMDBStore
-from egotools.types import Rows
+import numpy as np
 
 PATIENCE = 60.0  # seconds until what should happen counts as not happening
 COMMIT_SECONDS = 0.02  # of commands here: a commit nearly each time a clip is finished, since all is over in a second
@@ -99,11 +96,10 @@ class Starter:
 
     def __init__(self) -> None:
         ours, theirs = Pipe()
-        code = "import sys, faults; faults.serve(int(sys.argv[1]), sys.argv[2])"
+        code = "import sys; sys.path[0] = sys.argv[3]; import faults; faults.serve(int(sys.argv[1]), sys.argv[2])"
         self._folder = tempfile.mkdtemp(prefix="faults")  # a short name, since sockets will lie in it
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code, str(theirs.fileno()), self._folder],
-            cwd=Path(__file__).parent,
+            [sys.executable, "-c", code, str(theirs.fileno()), self._folder, str(Path(__file__).parent)],
             pass_fds=[theirs.fileno()],
             env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},  # as the command line sets it before torch is imported
         )
@@ -134,8 +130,7 @@ class Starter:
         report = folder.with_name(f"{folder.name}.said") / "report"
         folder.mkdir()
         arguments = list(map(str, words)), folder, room, there, report, is_real
-        running = self.call(fill_disk, *arguments, folder=report.parent)
-        finished = running.wait()
+        finished = self.call(fill_disk, *arguments, folder=report.parent).wait()
         assert finished.status == 0, finished.stderr
         said: FullDisk = pickle.loads(report.read_bytes())
         return said
@@ -241,18 +236,63 @@ def command(words: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
+class Killing:
+    """Runs a command until it ends by itself; up to three times before that, it is killed at some moment.
+
+    The moments lie between the start and the expected end; one in three follows on a file that matches `sign`, and
+    that comes about late. While it waits, `watch` is called.
+    """
+
+    starter: Starter
+    rng: np.random.Generator
+    seconds: float  # that the command takes
+    sign: str
+    watch: Callable[[], None] = lambda: None
+
+    def runs(self, words: Sequence[object], out: Path) -> Iterator[Finished]:
+        for attempt in range(4):
+            running = self.starter.start(words, out.with_name("said"))
+            if attempt < 3:
+                self._wait(running, out)
+                finished = running.kill(everyone=bool(self.rng.random() < 0.5))
+            else:
+                finished = running.wait()
+            nobody_survives(running)
+            yield finished
+            if finished.status != -signal.SIGKILL:
+                return
+
+    def _wait(self, running: Running, out: Path) -> None:
+        end = time.monotonic() + self.rng.uniform(0, 0.95 * self.seconds)
+        if self.rng.random() < 1 / 3:
+            while not list(out.glob(self.sign)) and time.monotonic() < end + self.seconds and running.poll() is None:
+                self.watch()
+                time.sleep(0.0005)
+            end = time.monotonic() + self.rng.uniform(0, 0.05)
+        while time.monotonic() < end:
+            self.watch()
+            time.sleep(max(0, min(0.002, end - time.monotonic())))
+
+
+def nobody_survives(running: Running) -> None:
+    wait_until(lambda: not running.survivors(), f"processes {running.survivors()} outlive the one that was killed")
+
+
+@dataclass(frozen=True)
 class FullDisk:
     """What a command did on a disk that filled up, and the same command once there was space again."""
 
     is_real: bool  # a file system that was full; False: none could be mounted, files were limited instead
     status: tuple[int, int]
     stderr: tuple[str, str]
-    held: tuple[dict[str, dict[str, Held]], dict[str, dict[str, Held]]]  # after each, by cache, then by clip
+    held: tuple[dict[str, Any], dict[str, Any]]  # after each, by the name of a cache, what `whole.held` says of it
     files: tuple[list[str], list[str]]
 
 
 def fill_disk(words: Sequence[str], disk: Path, room: int, there: Path | None, report: Path, is_real: bool) -> None:
     """Runs a command, on `disk` with `room` bytes free, then with plenty; writes the `FullDisk` to `report`."""
+    from whole import held
+
     is_real = is_real and _mount(disk, DISK_BYTES)
     if there is not None:
         shutil.copytree(there, disk / "out")
@@ -311,45 +351,3 @@ def wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
     while not is_so():
         assert time.monotonic() < end, otherwise
         time.sleep(0.001)
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """One clip as a cache holds it."""
-
-    rows: Rows
-    source: Source
-
-    def __eq__(self, other: object) -> bool:
-        """Bit for bit."""
-        return (
-            isinstance(other, Held)
-            and self.source == other.source
-            and self.rows.values.shape == other.rows.values.shape
-            and self.rows.values.tobytes() == other.rows.values.tobytes()
-            and self.rows.times.tobytes() == other.rows.times.tobytes()
-        )
-
-
-def held(cache: Path) -> dict[str, Held]:
-    """Every clip that can be had from a cache, or from what waits to be sealed; all of them whole, none twice."""
-    found: dict[str, Held] = {}
-    for store in _readable(cache):
-        ids = list(store)
-        assert len(set(ids)) == len(ids) == len(store), f"{store.path}: its header says {len(store)}, not {ids}"
-        for id in ids:
-            assert store.stored(id).is_intact(), f"{store.path}: clip {id!r} is torn"
-            clip = Held(store[id], store.source(id))
-            assert found.setdefault(id, clip) == clip, f"{cache}: clip {id!r} is there twice, with other rows"
-        assert store.rows == sum(len(store.stored(id)) for id in ids)
-    return found
-
-
-def _readable(cache: Path) -> Iterator[Store]:
-    part = cache.with_name(cache.name + ".part")
-    for path, kind in ((cache, open_store), (part, LMDBStore)):
-        try:
-            yield kind(path)
-        except StoreError as error:
-            if not any(text in str(error) for text in ("no such cache", "not sealed yet", "nothing was committed")):
-                raise

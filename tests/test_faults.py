@@ -9,156 +9,22 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_video
-from faults import Finished, Held, Running, Starter, held, session, wait_until
+from faults import Killing, Starter, session, wait_until
+from whole import CACHES, ODD, SUFFIX, Held, Whole, assert_finished, held, is_part_of, line, look
 
-from egotools.manifests import read_manifest, write_manifest
+from egotools.manifests import write_manifest
 from egotools.stores import open_store
-from egotools.stores.verify import verify
 from egotools.types import Clip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="watches processes through /proc")
 
-ODD = Path(__file__).with_name("odd_extractors.py")
 EGOTOOLS = Path(sys.executable).with_name("egotools")
-NETWORK = ["torchvision:squeezenet1_1", "--weights", "random:0", "--resize", "64x64", "--frames", 3]
-EXTRACTORS = [f"{ODD}:Heavy", f"{ODD}:Backwards", "color", *NETWORK]
-CACHES = ("heavy", "backwards", "color", "squeezenet1_1")
-KILLS = 16  # of each store, extracting; and as many rebuilding
-SUFFIX = {"lmdb": ".lmdb", "hdf5": ".h5"}
-
-
-@dataclass(frozen=True)
-class Whole:
-    """What a command makes of a manifest when nothing disturbs it."""
-
-    manifest: Path
-    folders: dict[str, Path]  # of the caches, by store
-    held: dict[str, dict[str, Held]]  # by cache name, then by clip
-    seconds: dict[str, float]  # that it takes, by store
-
-
-@pytest.fixture(scope="module")
-def starter() -> Iterator[Starter]:
-    with Starter() as starter:
-        yield starter
-
-
-@pytest.fixture(scope="module")
-def extracted(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    folder = tmp_path_factory.mktemp("extracted")
-    for name, frames in (("a", 20), ("b", 7), ("c", 33), ("d", 80)):
-        write_video(folder / f"{name}.mp4", frames, first=ord(name))
-    (folder / "text.mp4").write_text("not a video")
-    clips = [Clip(f"{name}{n}", folder / f"{name}.mp4") for n in range(4) for name in "abc"]
-    clips += [Clip("d", folder / "d.mp4"), Clip("text", folder / "text.mp4")]
-    manifest = folder / "m.csv"
-    write_manifest(manifest, clips)
-    folders, seconds = {}, {}
-    for store in (*SUFFIX, *SUFFIX):  # the first run of all is slower than any later one
-        before = time.monotonic()
-        folders[store] = folder / store / str(store in folders)
-        finished = starter.run(line(manifest, folders[store], store), folder / "said")
-        assert finished.status == 1, finished.stderr  # one clip is no video
-        seconds[store] = time.monotonic() - before
-    caches = {name: held(folders["lmdb"] / f"{name}.lmdb") for name in CACHES}
-    assert all(len(clips) == 13 for clips in caches.values())
-    return Whole(manifest, folders, caches, seconds)
-
-
-def line(manifest: Path, out: Path, store: str, *extractors: object) -> list[object]:
-    common = ["extract", "--manifest", manifest, "--out", out, "--store", store, "--workers", 2]
-    return [*common, *(extractors or EXTRACTORS)]
-
-
-def look(out: Path, store: str) -> dict[str, dict[str, Held]]:
-    return {name: held(out / f"{name}{SUFFIX[store]}") for name in CACHES}
-
-
-def agree(name: str, one: Held, other: Held) -> bool:
-    """Bit for bit; but for a network in batches of others, which has other last bits in its sums."""
-    if name != "squeezenet1_1":
-        return one == other
-    return (
-        one.source == other.source
-        and np.array_equal(one.rows.times, other.rows.times)
-        and np.allclose(one.rows.values, other.rows.values, rtol=1e-4, atol=1e-4)
-    )
-
-
-def is_part_of(name: str, found: dict[str, Held], whole: dict[str, Held]) -> bool:
-    """No clip that an undisturbed run does not have, and the rows of each as there."""
-    return all(id in whole and agree(name, clip, whole[id]) for id, clip in found.items())
-
-
-def is_same(name: str, found: dict[str, Held], whole: dict[str, Held]) -> bool:
-    return found.keys() == whole.keys() and is_part_of(name, found, whole)
-
-
-def assert_finished(out: Path, store: str, whole: Whole) -> None:
-    """As an undisturbed run leaves it: clips, failures, files."""
-    for name, found in look(out, store).items():
-        assert is_same(name, found, whole.held[name]), name
-        verified = verify(out / f"{name}{SUFFIX[store]}")
-        assert verified.is_sound
-        assert verified.orphans == 0
-    assert names_in(out) == names_in(whole.folders[store])
-    for failures in out.glob("*.failed.csv"):
-        assert [clip.id for clip in read_manifest(failures)] == ["text"]
-
-
-def names_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
-@dataclass(frozen=True)
-class Killing:
-    """Runs a command until it ends by itself; up to three times before that, it is killed at some moment.
-
-    The moments lie between the start and the expected end; one in three follows on a file that matches `sign`, and
-    that comes about late. While it waits, `watch` is called.
-    """
-
-    starter: Starter
-    rng: np.random.Generator
-    seconds: float  # that the command takes
-    sign: str
-    watch: Callable[[], None] = lambda: None
-
-    def runs(self, words: Sequence[object], out: Path) -> Iterator[Finished]:
-        for attempt in range(4):
-            running = self.starter.start(words, out.with_name("said"))
-            if attempt < 3:
-                self._wait(running, out)
-                finished = running.kill(everyone=bool(self.rng.random() < 0.5))
-            else:
-                finished = running.wait()
-            nobody_survives(running)
-            yield finished
-            if finished.status != -signal.SIGKILL:
-                return
-
-    def _wait(self, running: Running, out: Path) -> None:
-        end = time.monotonic() + self.rng.uniform(0, 0.95 * self.seconds)
-        if self.rng.random() < 1 / 3:
-            while not list(out.glob(self.sign)) and time.monotonic() < end + self.seconds and running.poll() is None:
-                self.watch()
-                time.sleep(0.0005)
-            end = time.monotonic() + self.rng.uniform(0, 0.05)
-        while time.monotonic() < end:
-            self.watch()
-            time.sleep(max(0, min(0.002, end - time.monotonic())))
-
-
-def nobody_survives(running: Running) -> None:
-    wait_until(lambda: not running.survivors(), f"processes {running.survivors()} outlive the one that was killed")
+KILLS = 16  # of each store
 
 
 @pytest.mark.parametrize("store", ["lmdb", "hdf5"])
