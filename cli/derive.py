@@ -53,7 +53,7 @@ class Derivations(click.Group):
 
         for decorate in (options.from_fields(kind), *reversed(COMMON)):
             run = decorate(run)
-        return click.command(name, help=f"{cleandoc(kind.__doc__)}\n\n\b\n{EXAMPLE.format(name=name)}")(run)
+        return click.command(name, help=f"{cleandoc(kind.__doc__ or '')}\n\n\b\n{EXAMPLE.format(name=name)}")(run)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Derivations ('egotools derive NAME --help' shows the options of one)"):

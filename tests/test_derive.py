@@ -243,6 +243,12 @@ def test_a_place_that_cannot_be_a_cache_is_refused(tmp_path, input, name):
         derive(pooled(tmp_path / name, input))
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, input):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"p\.lmdb cannot be written: Not a directory"):
+        derive(pooled(tmp_path / "file/below/p.lmdb", input))
+
+
 @pytest.mark.parametrize("name", ["p.lmdb", "p.h5"])
 def test_one_at_a_time_makes_a_cache(tmp_path, input, name):
     lock = WriterLock(tmp_path / {"p.lmdb": "p.lmdb", "p.h5": "p.h5.part"}[name])

@@ -139,17 +139,18 @@ def _there(path: Path, recipe: Recipe) -> Made:
     """The cache that is there, if its recipe is the one that is wanted."""
     store = open_store(path)
     unlike = list(differences(store.recipe.identity, recipe.identity))
-    for name, was, now in unlike:
-        if all(part.startswith("inputs.") and old and new for part, old, new in unlike):
-            raise RecipeError(
-                f"{path} was made from {name.partition('.')[2]} as it was then, and that has changed;"
-                f" run 'egotools rebuild {path}', or choose another --out or --name"
-            )
+    if not unlike:
+        return Made(path, len(store), store.rows, store.width, False)
+    name, was, now = unlike[0]
+    if all(part.startswith("inputs.") and old and new for part, old, new in unlike):
         raise RecipeError(
-            f"{path} was made with {name}={was!r}, not {now!r};"
-            " choose another --out or --name, or delete it to make it anew"
+            f"{path} was made from {name.partition('.')[2]} as it was then, and that has changed;"
+            f" run 'egotools rebuild {path}', or choose another --out or --name"
         )
-    return Made(path, len(store), store.rows, store.width, False)
+    raise RecipeError(
+        f"{path} was made with {name}={was!r}, not {now!r};"
+        " choose another --out or --name, or delete it to make it anew"
+    )
 
 
 def _write(new: Path, wanted: Derived, inputs: Mapping[str, Store], recipe: Recipe, progress: Progress) -> None:
@@ -187,7 +188,10 @@ def _source(inputs: Mapping[str, Store], id: str) -> Source:
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, for the one that writes it; what a killed process left there is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
     part = part_of(path)
     lock = WriterLock(part if path.suffix == ".h5" else path)  # the one that any writer of that cache takes
     folder = path.with_name(f".{path.name}.derive")
