@@ -20,7 +20,7 @@ from egotools.engine.connection import connect, hosted, import_ray
 from egotools.engine.readers import ATTEMPTS, TRACEBACK, Task
 from egotools.engine.reading import Failure, FileDigest, Message, Piece
 from egotools.engine.recipes import recipe_of
-from egotools.engine.request import Resources, Wanted
+from egotools.engine.request import Resources, Wanted, usable_cores
 from egotools.engine.sharding import Open, durations, shards_of
 from egotools.engine.worker import Batch, Begun, Order, Prepared, Worker
 from egotools.errors import EgotoolsError, ExtractorError
@@ -251,8 +251,6 @@ class Workers:
 
 def _declared_cpus(cluster: Cluster) -> int:
     """CPUs that a Ray of our own must have for the workers asked for; more workers than cores are the user's word."""
-    from egotools.engine.request import usable_cores
-
     return (cluster.num_workers or 1) * cluster.cpus_per_worker if cluster.cpus_per_worker <= usable_cores() else 1
 
 
