@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from conftest import write_video
 
 from egotools.engine.failures import write_failures
 from egotools.engine.recipes import manifest_origin, recipe_of
 from egotools.engine.request import Wanted
 from egotools.extractors import find_extractor
 from egotools.manifests import read_manifest, write_manifest
+from egotools.rebuild.assessment import Assessment
+from egotools.rebuild.planning import Order, Planner
 from egotools.stores import Recipe, Source, open_store, open_writer
 from egotools.stores.source import content_digest
 from egotools.types import Clip, Rows
@@ -45,6 +49,21 @@ class Own(Color):
         rows = super().network()
         return lambda windows: np.float32(self.factor) * rows(windows)
 """
+
+
+def write_videos(folder: Path) -> Path:
+    """Three short videos, `a.mp4` to `c.mp4`."""
+    for name in "abc":
+        write_video(folder / f"{name}.mp4", 8, size=(32, 32), first=ord(name))
+    return folder
+
+
+def manifest_of(videos: Path, folder: Path) -> Path:
+    """A manifest with the clips `a`, `b` and `c`, beside copies of their videos."""
+    for name in "abc":
+        shutil.copy2(videos / f"{name}.mp4", folder)
+    write_manifest(folder / "m.csv", [Clip(name, folder / f"{name}.mp4") for name in "abc"])
+    return folder / "m.csv"
 
 
 def write_own(folder: Path, factor: float = 2.0) -> Path:
@@ -139,3 +158,22 @@ def edit(manifest: Path, *drop: str, **changes: dict[str, Any]) -> None:
 def add(manifest: Path, *clips: Clip) -> None:
     """Adds clips to a manifest."""
     write_manifest(manifest, [*read_manifest(manifest), *clips])
+
+
+def assess(cache: Path, **order: Any) -> Assessment:
+    """What `egotools rebuild --dry-run` says of a cache; `order` are the fields of an `Order`."""
+    return Planner(Order(**order)).assess(cache)
+
+
+def assert_all_stale(found: Assessment, reason: str) -> None:
+    """None of the three clips holds, for one reason."""
+    assert (found.state, found.wanted) == ("stale", frozenset("abc"))
+    assert reason in "; ".join(found.remarks)
+    assert set(found.stale.values()) == {found.reasons[0]}
+
+
+def assert_unknown(found: Assessment, problem: str) -> None:
+    """Nothing can be said, for a reason in one line."""
+    assert (found.state, found.wanted) == ("unknown", frozenset())
+    assert problem in found.problem
+    assert "\n" not in found.problem

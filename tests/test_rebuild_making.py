@@ -1,65 +1,51 @@
-"""Stale caches made again: what is computed, what is kept, and that the old one stands until the new one is whole."""
+"""Stale caches made again: what is computed, what is kept, and what of a clip that cannot be had."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import write_video
-from planted import add, changed, contents, damage, drawn, edit, plant, touch, want, write_own
+from planted import (
+    add,
+    contents,
+    damage,
+    drawn,
+    edit,
+    manifest_of,
+    plant,
+    touch,
+    want,
+    write_own,
+    write_videos,
+)
+from remade import Contents, assert_settled, forget, kept, only, remake, remake_all, spoil, truth_of, watch
 
-from egotools.engine.pipeline import Pipeline
-from egotools.engine.reading import Piece
-from egotools.engine.recipes import recipe_of
-from egotools.engine.request import Extraction, Resources, Wanted
-from egotools.errors import StoreError
-from egotools.extract import extract
 from egotools.extractors.lowlevel import Color
-from egotools.manifests import read_manifest, write_manifest
+from egotools.manifests import read_manifest
 from egotools.rebuild import exchange, making
-from egotools.rebuild.making import Outcome, Way, rebuild
-from egotools.rebuild.planning import Order, Planner, targets, unseen
+from egotools.rebuild.planning import Order, Planner
 from egotools.stores import open_store
-from egotools.stores.store import part_of
-from egotools.stores.summary import find_caches
-from egotools.stores.verify import Verification, verify
-from egotools.stores.writer_lock import WriterLock
 from egotools.types import Clip
 
-ONE = Resources(device="cpu", workers=1)
 SUFFIXES = [".lmdb", ".h5"]
-Contents = dict[str, tuple[bytes, bytes]]
 
 
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for name in "abc":
-        write_video(folder / f"{name}.mp4", 8, size=(32, 32), first=ord(name))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def truth(originals: Path) -> Contents:
-    """What an extraction gives."""
-    wanted = want(originals / "truth.lmdb", "color")
-    extract([Clip(name, originals / f"{name}.mp4") for name in "abc"], [wanted], resources=ONE)
-    return contents(wanted.cache)
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_videos(tmp_path_factory.mktemp("videos"))
 
 
 @pytest.fixture
-def manifest(originals: Path, tmp_path: Path) -> Path:
-    """Clips `a`, `b` and `c`, each a video of its own beside the manifest."""
-    for name in "abc":
-        shutil.copy2(originals / f"{name}.mp4", tmp_path)
-    write_manifest(tmp_path / "m.csv", [Clip(name, tmp_path / f"{name}.mp4") for name in "abc"])
-    return tmp_path / "m.csv"
+def manifest(videos: Path, tmp_path: Path) -> Path:
+    return manifest_of(videos, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def truth(videos: Path) -> Contents:
+    return truth_of(videos)
 
 
 @pytest.fixture
@@ -69,71 +55,7 @@ def color(manifest: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
-    """Of every extraction that a rebuild begins and ends: how many clips it computed for each cache."""
-    seen: list[dict[str, int]] = []
-
-    def watched(clips: Sequence[Clip], wanted: Sequence[Wanted], **given: Any) -> Extraction:
-        result = extract(clips, wanted, **given)
-        seen.append({cache.parent.name.removesuffix(".rebuild")[1:]: done for cache, done in result.done.items()})
-        return result
-
-    monkeypatch.setattr(making, "extract", watched)
-    return seen
-
-
-def remake(*caches: Path, engine: Any = Pipeline, keep_old: bool = False, drop: bool = False, **order: Any) -> Outcome:
-    """Makes caches again; the outcome of the first."""
-    return remake_all(*caches, engine=engine, keep_old=keep_old, drop=drop, **order)[0]
-
-
-def remake_all(*caches: Path, engine: Any = Pipeline, keep_old: bool = False, drop: bool = False, **order: Any) -> Any:
-    return rebuild(caches, Order(**order), Way(ONE, engine, keep_old, drop), progress=unseen)
-
-
-def planted(*ids: str, dtype: str = "float32") -> Contents:
-    rows = {id: drawn(id, 30, dtype) for id in ids}
-    return {id: (each.values.tobytes(), each.times.tobytes()) for id, each in rows.items()}
-
-
-def only(found: Contents, *ids: str) -> Contents:
-    return {id: found[id] for id in ids}
-
-
-def assert_settled(cache: Path) -> None:
-    """Fresh, whole, and nothing of the making is left."""
-    assert Planner(Order()).assess(cache).state == "fresh"
-    assert verify(cache).is_sound
-    left = {path.name for path in cache.parent.iterdir() if path.name.startswith(f".{cache.name}")}
-    left |= {path.name for path in cache.parent.glob("*.writer")}
-    assert left == set()
-
-
-class Interrupted(Pipeline):
-    """Ctrl-C after two clips."""
-
-    def pieces(self, tasks: Any, is_wanted: Any) -> Any:
-        given = 0
-        for message in super().pieces(tasks, is_wanted):
-            if isinstance(message, Piece):
-                if given == 2:
-                    raise KeyboardInterrupt
-                given += 1
-            yield message
-
-
-def interrupt(*caches: Path, **order: Any) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        remake(*caches, engine=Interrupted, **order)
-
-
-def forget(manifest: Path, *names: str) -> None:
-    """Makes the clips of a cache stale."""
-    for name in names or "abc":
-        touch(manifest.with_name(f"{name}.mp4"))
-
-
-def spoil(manifest: Path, name: str) -> None:
-    manifest.with_name(f"{name}.mp4").write_text("not a video any more")
+    return watch(monkeypatch)
 
 
 # --- what is computed and what is kept
@@ -148,7 +70,7 @@ def test_only_what_is_stale_is_computed_and_the_rest_is_kept_bit_for_bit(
     outcome = remake(cache)
     assert (outcome.state, outcome.computed, outcome.carried, outcome.remarks) == ("fresh", 1, 2, [])
     assert passes == [{cache.name: 1}]
-    assert contents(cache) == {**planted("a", "c"), **only(truth, "b")}
+    assert contents(cache) == {**kept("a", "c"), **only(truth, "b")}
     assert_settled(cache)
 
 
@@ -159,13 +81,13 @@ def test_added_clips_come_in_and_dropped_ones_go(manifest: Path, tmp_path: Path,
     add(manifest, Clip("d", tmp_path / "a.mp4"))
     outcome = remake(cache)
     assert (outcome.computed, outcome.carried) == (1, 2)
-    assert contents(cache) == {**planted("a", "b"), "d": truth["a"]}
+    assert contents(cache) == {**kept("a", "b"), "d": truth["a"]}
     assert_settled(cache)
 
 
 def test_clips_are_dropped_without_a_pass(manifest: Path, color: Path, passes: list[dict[str, int]]) -> None:
     edit(manifest, "b")
-    assert (remake(color).state, passes, contents(color)) == ("fresh", [], planted("a", "c"))
+    assert (remake(color).state, passes, contents(color)) == ("fresh", [], kept("a", "c"))
     assert_settled(color)
 
 
@@ -175,7 +97,7 @@ def test_damaged_rows_are_computed_again(manifest: Path, tmp_path: Path, truth: 
     damage(cache, drawn("b", 30))
     assert remake(cache, checksums=False).state == "fresh"  # nobody looked
     assert remake(cache).computed == 1
-    assert contents(cache) == {**planted("a", "c"), **only(truth, "b")}
+    assert contents(cache) == {**kept("a", "c"), **only(truth, "b")}
 
 
 def test_damaged_rows_that_nobody_looked_for_are_never_copied_on(manifest: Path, color: Path) -> None:
@@ -234,7 +156,7 @@ def test_what_an_interrupted_pass_left_is_taken_in(
     plant(wanted, manifest, "b", seal=False)
     outcome = remake(wanted.cache)
     assert (outcome.computed, outcome.carried) == ((1, 2) if is_sealed else (2, 1))
-    assert contents(wanted.cache) == {**truth, **planted(*("ab" if is_sealed else "b"))}
+    assert contents(wanted.cache) == {**truth, **kept(*("ab" if is_sealed else "b"))}
     assert list(tmp_path.glob("color.h5.part*")) == []
     assert_settled(wanted.cache)
 
@@ -251,10 +173,10 @@ def test_caches_of_a_manifest_share_a_pass_whatever_their_format_and_numbers(
     forget(manifest, "b", "c")
     assert [each.state for each in remake_all(exact, half, dense)] == ["fresh"] * 3
     assert passes == [{"exact.lmdb": 2, "half.h5": 2, "dense.h5": 2}]
-    assert contents(exact) == {**planted("a"), **only(truth, "b", "c")}
+    assert contents(exact) == {**kept("a"), **only(truth, "b", "c")}
     rows = np.frombuffer(truth["b"][0], np.float32)
     assert contents(half)["b"][0] == rows.astype(np.float16).tobytes()
-    assert contents(half)["a"] == planted("a", dtype="float16")["a"]
+    assert contents(half)["a"] == kept("a", dtype="float16")["a"]
     for cache in (exact, half, dense):
         assert_settled(cache)
 
@@ -338,7 +260,7 @@ def test_a_clip_that_cannot_be_made_again_keeps_the_old_cache(
     outcome = remake(color, drop=True)
     assert (outcome.state, set(outcome.failed), outcome.carried) == ("incomplete", {"b"}, 1)
     assert passes == [{"color.lmdb": 1}, {"color.lmdb": 0}]  # what was computed had waited
-    assert contents(color) == {**planted("a"), **only(truth, "c")}
+    assert contents(color) == {**kept("a"), **only(truth, "c")}
     assert [clip.id for clip in read_manifest(Path(f"{color}.failed.csv"))] == ["b"]
     assert remake(color).state == "fresh"  # and the failure is unchanged
     assert_settled(color)
@@ -379,227 +301,3 @@ def test_a_cache_without_a_clip_takes_the_new_recipe(
     monkeypatch.setattr(Color, "version", 2)
     assert (remake(cache).state, len(open_store(cache))) == ("incomplete", 0)
     assert remake(cache).state == "fresh"
-
-
-# --- interrupted
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_an_interrupted_rebuild_goes_on_where_it_was(
-    manifest: Path, tmp_path: Path, truth: Contents, passes: list[dict[str, int]], suffix: str
-) -> None:
-    cache = plant(want(tmp_path / f"color{suffix}", "color"), manifest)
-    forget(manifest)
-    before = cache.read_bytes()
-    interrupt(cache)
-    assert (cache.read_bytes() == before, list(find_caches([tmp_path]))) == (True, [cache])
-    outcome = remake(cache)
-    assert (outcome.computed, passes) == (3, [{cache.name: 1}])
-    assert contents(cache) == truth
-    assert_settled(cache)
-
-
-def test_an_interrupted_rebuild_begins_anew_when_the_recipe_changed_again(
-    manifest: Path, color: Path, passes: list[dict[str, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Color, "version", 2)
-    interrupt(color)
-    monkeypatch.setattr(Color, "version", 3)
-    assert remake(color).state == "fresh"
-    assert passes == [{"color.lmdb": 3}]
-    assert open_store(color).recipe.identity["version"] == 3
-    assert_settled(color)
-
-
-def test_of_an_interrupted_rebuild_only_what_still_holds_is_kept(
-    manifest: Path, color: Path, truth: Contents, passes: list[dict[str, int]]
-) -> None:
-    forget(manifest)
-    interrupt(color)
-    there = list(open_store(exchange.workplace(color)))
-    assert len(there) == 2
-    edit(manifest, there[0], **{there[1]: {"start": 0.4}})
-    add(manifest, Clip("d", manifest.with_name("a.mp4")))
-    assert remake(color).state == "fresh"
-    assert passes == [{"color.lmdb": 3}]
-    ids = {"a", "b", "c", "d"} - {there[0]}
-    assert set(open_store(color)) == ids
-    assert open_store(color)[there[1]].times[0, 0] >= 0.4 - 1e-6
-    assert contents(color)["d"] == truth["a"]
-    assert_settled(color)
-
-
-def test_what_is_damaged_of_an_interrupted_rebuild_is_computed_again(
-    manifest: Path, color: Path, truth: Contents, passes: list[dict[str, int]]
-) -> None:
-    forget(manifest)
-    interrupt(color)
-    place = exchange.workplace(color)
-    store = open_store(place)
-    rows = store[next(iter(store))]
-    del store
-    damage(place, rows)
-    assert remake(color).state == "fresh"
-    assert (passes, contents(color)) == ([{"color.lmdb": 2}], truth)
-
-
-def test_an_interrupted_try_at_failures_does_not_stop_a_rebuild_without_one(manifest: Path, tmp_path: Path) -> None:
-    cache = plant(want(tmp_path / "color.lmdb", "color"), manifest, failed="abc")
-    interrupt(cache, retry_failed=True)
-    (first, *_) = open_store(exchange.workplace(cache))
-    add(manifest, Clip("d", tmp_path / "a.mp4"))
-    assert (remake(cache).state, list(open_store(cache))) == ("fresh", ["d"])
-    assert (remake(cache, retry_failed=True).state, first in open_store(cache)) == ("fresh", True)
-    assert_settled(cache)
-
-
-def test_a_new_cache_that_is_not_as_it_should_be_never_takes_the_olds_place(
-    manifest: Path, color: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forget(manifest, "a")
-    before = color.stat().st_ino, color.read_bytes()
-
-    def finding(path: Path, *, progress: Callable[[int, int], None] = lambda *_: None) -> Verification:
-        return Verification(path, 3, 3, bad={"a": "checksum differs"})
-
-    monkeypatch.setattr(exchange, "verify", finding)
-    outcome = remake(color)
-    assert outcome.state == "stale"
-    assert "the new cache is not as it should be (clip 'a': checksum differs)" in outcome.problem
-    assert (color.stat().st_ino, color.read_bytes()) == before
-    monkeypatch.undo()
-    assert remake(color).state == "fresh"
-    assert_settled(color)
-
-
-# --- the swap
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_the_old_cache_is_kept_on_request_where_nothing_looks_unasked(
-    manifest: Path, tmp_path: Path, truth: Contents, suffix: str
-) -> None:
-    cache = plant(want(tmp_path / f"caches/color{suffix}", "color"), manifest)
-    forget(manifest)
-    outcome = remake(cache, keep_old=True)
-    assert outcome.kept is not None
-    assert outcome.kept.parent == tmp_path / "caches/.old"
-    assert outcome.kept.suffix == suffix
-    assert contents(outcome.kept) == planted("a", "b", "c")
-    assert contents(cache) == truth
-    assert targets([tmp_path / "caches"]) == [cache]
-    forget(manifest, "a")
-    again = remake(cache, keep_old=True)  # perhaps within the same second
-    assert again.kept is not None
-    assert contents(outcome.kept) == planted("a", "b", "c")
-    assert contents(again.kept) == truth
-
-
-READ = """
-import sys
-from pathlib import Path
-from egotools.stores import open_store
-store = open_store(Path(sys.argv[1]))
-print("open", flush=True)
-sys.stdin.readline()
-print(float(sum(store[id].values.sum() for id in store)), len(store))
-"""
-
-
-@pytest.fixture
-def reader() -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
-    """Starts another process that has a cache open, and reads it on a line of input."""
-    started = []
-
-    def start(cache: Path) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", READ, str(cache)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_who_has_the_old_cache_open_goes_on_reading_it(
-    manifest: Path, tmp_path: Path, truth: Contents, reader: Callable[[Path], subprocess.Popen[str]], suffix: str
-) -> None:
-    cache = plant(want(tmp_path / f"color{suffix}", "color"), manifest)
-    store, other = open_store(cache), reader(cache)
-    forget(manifest)
-    edit(manifest, "c")
-    assert remake(cache).state == "fresh"
-    assert {id: store[id].values.tobytes() for id in store} == {id: rows for id, (rows, _) in planted(*"abc").items()}
-    said, _ = other.communicate("go\n", timeout=30)
-    expected = sum(float(drawn(id, 30).values.sum()) for id in "abc")
-    assert float(said.split()[0]) == pytest.approx(expected, rel=1e-5)
-    assert said.split()[1] == "3"
-    assert contents(cache) == only(truth, "a", "b")
-
-
-def test_a_link_stays_a_link_to_what_is_made_again(manifest: Path, color: Path, tmp_path: Path) -> None:
-    link = tmp_path / "link.lmdb"
-    link.symlink_to(color)
-    forget(manifest, "a")
-    assert remake(*targets([link])).computed == 1
-    assert (link.is_symlink(), link.resolve()) == (True, color.resolve())
-    assert contents(link)["a"] != planted("a")["a"]
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("link", ".link"))) == ["link.lmdb"]
-
-
-# --- two at once
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_cache_that_another_process_writes_is_refused_and_the_others_are_made(
-    manifest: Path, tmp_path: Path, color: Path, suffix: str
-) -> None:
-    cache = plant(want(tmp_path / f"busy{suffix}", "color"), manifest)
-    forget(manifest, "a")
-    lock = WriterLock(part_of(cache) if suffix == ".h5" else cache)
-    try:
-        refused, made = remake_all(cache, color)
-    finally:
-        lock.release()
-    assert (refused.state, made.state) == ("unknown", "fresh")
-    assert "is being written by another process" in refused.problem
-    assert not exchange.folder_of(cache).exists()
-    assert remake(cache).state == "fresh"
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_while_a_cache_is_made_again_nobody_else_writes_it(manifest: Path, tmp_path: Path, suffix: str) -> None:
-    wanted = want(tmp_path / f"color{suffix}", "color")
-    plant(wanted, manifest)
-    forget(manifest, "a")
-    outcomes = []
-
-    def meanwhile(stage: str, done: float, total: int) -> None:
-        if stage == "extracting" and not outcomes:
-            outcomes.extend(rebuild([wanted.cache], Order(), Way(ONE), progress=unseen))
-            with pytest.raises(StoreError, match="is being written by another process"):
-                extract(read_manifest(manifest), [wanted], resources=ONE)
-
-    made = rebuild([wanted.cache], Order(), Way(ONE), progress=meanwhile)
-    assert (made[0].state, outcomes[0].state) == ("fresh", "unknown")
-    assert "is being written by another process" in outcomes[0].problem
-    assert_settled(wanted.cache)
-
-
-def test_an_unknown_cache_is_left_and_named_and_the_others_are_made(
-    manifest: Path, tmp_path: Path, color: Path
-) -> None:
-    wanted = want(tmp_path / "late.lmdb", "color")
-    recipe = recipe_of(wanted, {"manifest": str(manifest)})
-    late = plant(wanted, manifest, recipe=changed(recipe, sharpness=3))
-    before = late.read_bytes()
-    forget(manifest, "a")
-    left, made = remake_all(late, color)
-    assert (left.state, made.state, late.read_bytes() == before) == ("unknown", "fresh", True)
-    assert "left as it was: cannot be made again: color no longer has the option 'sharpness'" in left.problem
