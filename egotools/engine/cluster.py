@@ -196,7 +196,8 @@ class Workers:
             for message in answer.messages:
                 if not isinstance(message, FileDigest):
                     self._open.note(message)
-                self._deaths = 0
+                if isinstance(message, Piece):
+                    self._deaths = 0
                 yield message
             if answer.is_over:
                 remote.shard, remote.tasks = None, ()
