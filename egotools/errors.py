@@ -35,6 +35,10 @@ class ExtractorError(EgotoolsError):
     """An extractor that is unknown, has unusable options, or gives unusable rows."""
 
 
+class ClusterError(EgotoolsError):
+    """A cluster that cannot be reached, or whose machines are too small."""
+
+
 class TableError(EgotoolsError):
     """Features and labels that cannot be joined or used."""
 

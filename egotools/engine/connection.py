@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from egotools.engine.request import usable_cores
-from egotools.errors import EgotoolsError, MissingExtra
+from egotools.errors import ClusterError, MissingExtra
 
 REACH_SECONDS = 5.0
 LOCAL_BYTES = 512 << 20  # of a local Ray's shared memory: two batches of rows a worker lie there
@@ -37,7 +37,7 @@ def connect(address: str | None, cpus: int) -> bool:
         Whether the caller is to disconnect.
 
     Raises:
-        EgotoolsError: the cluster cannot be reached, or Ray cannot start.
+        ClusterError: the cluster cannot be reached, or Ray cannot start.
     """
     ray = import_ray()
     if ray.is_initialized():
@@ -55,7 +55,7 @@ def connect(address: str | None, cpus: int) -> bool:
         ray.init(**options)
     except (OSError, RuntimeError, ValueError, SystemExit) as error:  # SystemExit: how Ray ends after its last try
         what = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot start on this machine"
-        raise EgotoolsError(f"{what}: {_first_line(error)}") from error
+        raise ClusterError(f"{what}: {_first_line(error)}") from error
     return True
 
 
@@ -65,13 +65,13 @@ def _check_reachable(address: str) -> None:
         return
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdigit():
-        raise EgotoolsError(
+        raise ClusterError(
             f"--address {address}: give HOST:PORT of the cluster's head (or auto), and run on one of its machines"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise EgotoolsError(
+        raise ClusterError(
             f"the Ray cluster at {address} cannot be reached ({_first_line(error)}); is it running, and is the address "
             "the one that 'ray start --head' printed?"
         ) from error
@@ -81,14 +81,14 @@ def hosted(cpus: int, gpus: float, where: str) -> int:
     """How many workers of that size the nodes of the cluster hold at once.
 
     Raises:
-        EgotoolsError: not even one.
+        ClusterError: not even one.
     """
     nodes = [node["Resources"] for node in import_ray().nodes() if node["Alive"]]
     sizes = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
     count = sum(int(min(has_cpus / cpus, has_gpus / gpus + 1e-9 if gpus else has_cpus)) for has_cpus, has_gpus in sizes)
     if not count:
         there = " or ".join(f"{has_cpus:g} CPUs and {has_gpus:g} GPUs" for has_cpus, has_gpus in sorted(set(sizes)))
-        raise EgotoolsError(f"a worker of {cpus} CPUs and {gpus:g} GPUs does not fit {where}: {there}")
+        raise ClusterError(f"a worker of {cpus} CPUs and {gpus:g} GPUs does not fit {where}: {there}")
     return count
 
 

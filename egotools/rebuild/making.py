@@ -17,7 +17,7 @@ from egotools.engine.failures import failures_path, write_failures
 from egotools.engine.pipeline import Pipeline
 from egotools.engine.recipes import command_line
 from egotools.engine.request import Resources
-from egotools.errors import EgotoolsError, StoreError
+from egotools.errors import ClusterError, EgotoolsError, StoreError
 from egotools.extract import Engine, extract
 from egotools.manifests import read_manifest
 from egotools.rebuild import exchange
@@ -76,6 +76,7 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
     A cache that cannot be made again stays as it is, and the others go on. Interrupted, it goes on where it was.
 
     Raises:
+        ClusterError: the cluster cannot be reached.
         KeyboardInterrupt: after everything finished was committed, beside the old caches.
     """
     planner = Planner(order, progress)
@@ -144,6 +145,8 @@ def _make(group: Sequence[Plan], making: _Making) -> dict[Path, Outcome]:
     """Makes caches that share a manifest in one pass; where that fails, each by itself, so that one stops no other."""
     try:
         failed = making.compute(group)
+    except ClusterError:  # nothing to do with the caches
+        raise
     except EgotoolsError as error:
         if len(group) == 1:
             return {group[0].cache: _left(group[0].assessment, error)}
