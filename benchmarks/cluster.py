@@ -32,7 +32,7 @@ ROWS = 256  # of a piece
 # name -> (extractor, its options, files of the short and of the long run)
 CASES: dict[str, tuple[str, dict[str, Any], int, int]] = {
     "compute": ("resnet18", {"weights": "random:0", "fps": 2.0}, 8, 40),
-    "decode": ("color", {"fps": 0.5}, 8, 24),
+    "decode": ("color", {"fps": 0.5}, 8, 72),
 }
 QUICK: dict[str, tuple[str, dict[str, Any], int, int]] = {"decode": ("color", {"fps": 2.0}, 2, 4)}
 
