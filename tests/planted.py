@@ -109,9 +109,10 @@ def plant(
     """
     clips = read_manifest(manifest)[:limit]
     recipe = recipe or recipe_of(wanted, manifest_origin(manifest, limit))
+    chosen = set(ids) or {clip.id for clip in clips}.difference(failed)
     with open_writer(wanted.cache, recipe) as writer:
         for clip in clips:
-            if clip.id in (ids or {each.id for each in clips}.difference(failed)):
+            if clip.id in chosen:
                 writer.append(clip.id, drawn(clip.id, WIDTHS.get(wanted.found.cache_name, 30), wanted.dtype))
                 source = Source.of(clip)
                 writer.finish(
@@ -142,11 +143,12 @@ def touch(path: Path, seconds: float = 5.0) -> None:
 
 
 def damage(cache: Path, rows: Rows) -> None:
-    """Changes one bit of rows as they lie in a cache."""
-    data = bytearray(cache.read_bytes())
-    data[data.index(rows.values.tobytes())] ^= 1
+    """Changes one bit of rows wherever they lie in a cache: LMDB leaves copies in pages that it has left."""
+    there = rows.values.tobytes()
+    data = cache.read_bytes()
+    assert there in data
     cache.unlink()
-    cache.write_bytes(data)
+    cache.write_bytes(data.replace(there, bytes([there[0] ^ 1]) + there[1:]))
 
 
 def edit(manifest: Path, *drop: str, **changes: dict[str, Any]) -> None:

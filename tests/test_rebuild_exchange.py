@@ -237,6 +237,16 @@ def test_a_link_stays_a_link_to_what_is_made_again(manifest: Path, color: Path, 
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("link", ".link"))) == ["link.lmdb"]
 
 
+def test_an_older_part_that_a_killed_rebuild_could_not_remove_any_more_goes(manifest: Path, tmp_path: Path) -> None:
+    cache = plant(want(tmp_path / "color.h5", "color"), manifest)
+    older = plant(want(tmp_path / "older.h5", "color", bins=4), manifest, seal=False)
+    part_of(older).rename(part_of(cache))
+    outcome = remake(cache)
+    assert (outcome.state, outcome.computed, contents(cache)) == ("fresh", 0, kept("a", "b", "c"))
+    assert list(tmp_path.glob("color.h5.part*")) == []
+    assert_settled(cache)
+
+
 # --- two at once
 
 

@@ -70,6 +70,12 @@ def test_other_weights_may_be_asked_for_and_a_copy_of_the_same_is_no_change(weig
     assert_unknown(assess(weighted, weights={"net": str(tmp_path / "no.npz")}), "no such weights file")
 
 
+def test_a_network_may_get_the_backbone_of_a_run_or_none_that_is_trained(weighted: Path, tmp_path: Path) -> None:
+    write_backbone(tmp_path / "run", "torchvision:squeezenet1_1", {}, {"x": torch.zeros(1)})
+    assert_all_stale(assess(weighted, weights={"net": f"run:{tmp_path / 'run'}"}), "the digest of its weights was")
+    assert_all_stale(assess(weighted, weights={"net": "random:1"}), "is now 'random:1'")
+
+
 def test_weights_for_an_extractor_without_any_are_refused(color: Path) -> None:
     assert_unknown(assess(color, weights={"color": "random:1"}), "color has no weights that 'random:1' could replace")
 
