@@ -33,6 +33,7 @@ import numpy as np
 
 PATIENCE = 60.0  # seconds until what should happen counts as not happening
 COMMIT_SECONDS = 0.02  # of commands here: a commit nearly each time a clip is finished, since all is over in a second
+PAUSE = 0.004  # after each step on the disk that others can see, of commands here
 DISK_BYTES = 96 << 20
 NEW_USER, NEW_MOUNTS = 0x10000000, 0x00020000  # of unshare(2)
 IMPORTED = (
@@ -231,44 +232,57 @@ def command(words: Sequence[str]) -> None:
     forkserver.ensure_running()  # now, while this process has no thread and no file that a fork would inherit
     writing.COMMIT_SECONDS = COMMIT_SECONDS
     exchange.CLIPS_PER_COMMIT = 2
+    for name in ("link", "replace", "unlink"):
+        setattr(os, name, _with_a_pause(getattr(os, name)))
     sys.argv = ["egotools", *words]
     main()
 
 
-@dataclass(frozen=True)
+def _with_a_pause(step: Callable[..., None]) -> Callable[..., None]:
+    """A step that others see, and time to be killed before the next one."""
+
+    def taken(*arguments: Any, **options: Any) -> None:
+        step(*arguments, **options)
+        time.sleep(PAUSE)
+
+    return taken
+
+
+@dataclass
 class Killing:
     """Runs a command until it ends by itself; up to three times before that, it is killed at some moment.
 
-    The moments lie between the start and the expected end; one in three follows on a file that matches `sign`, and
-    that comes about late. While it waits, `watch` is called.
+    The moments lie between the start and the expected end; one in three comes after `is_late`, in the last steps. While
+    it waits, `watch` is called.
     """
 
     starter: Starter
     rng: np.random.Generator
-    seconds: float  # that the command takes
-    sign: str
+    seconds: float  # that the command takes; less from then on, where it turns out to be over earlier
+    is_late: Callable[[], bool] = lambda: False
     watch: Callable[[], None] = lambda: None
 
-    def runs(self, words: Sequence[object], out: Path) -> Iterator[Finished]:
+    def runs(self, words: Sequence[object], folder: Path) -> Iterator[Finished]:
         for attempt in range(4):
-            running = self.starter.start(words, out.with_name("said"))
+            running = self.starter.start(words, folder)
             if attempt < 3:
-                self._wait(running, out)
+                self._wait(running)
                 finished = running.kill(everyone=bool(self.rng.random() < 0.5))
             else:
                 finished = running.wait()
             nobody_survives(running)
             yield finished
             if finished.status != -signal.SIGKILL:
+                self.seconds *= 0.8 if attempt < 3 else 1.0
                 return
 
-    def _wait(self, running: Running, out: Path) -> None:
+    def _wait(self, running: Running) -> None:
         end = time.monotonic() + self.rng.uniform(0, 0.95 * self.seconds)
         if self.rng.random() < 1 / 3:
-            while not list(out.glob(self.sign)) and time.monotonic() < end + self.seconds and running.poll() is None:
+            while not self.is_late() and time.monotonic() < end + self.seconds and running.poll() is None:
                 self.watch()
                 time.sleep(0.0005)
-            end = time.monotonic() + self.rng.uniform(0, 0.05)
+            end = time.monotonic() + self.rng.uniform(0, 0.1 * self.seconds)
         while time.monotonic() < end:
             self.watch()
             time.sleep(max(0, min(0.002, end - time.monotonic())))

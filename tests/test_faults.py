@@ -31,11 +31,11 @@ KILLS = 16  # of each store
 def test_an_extraction_that_is_killed_at_any_moment_goes_on_with_nothing_lost_doubled_or_torn(
     starter: Starter, extracted: Whole, tmp_path: Path, store: str
 ) -> None:
-    killing = Killing(starter, np.random.default_rng(len(store)), extracted.seconds[store], ".*.new")
-    kills = 0
-    for out in (tmp_path / str(trial) for trial in range(KILLS)):
+    killing, kills = Killing(starter, np.random.default_rng(len(store)), extracted.seconds[store]), 0
+    for out in (tmp_path / str(trial) for trial in range(4 * KILLS)):
         visible: dict[str, dict[str, Held]] = {name: {} for name in CACHES}
-        for finished in killing.runs(line(extracted.manifest, out, store), out):
+        killing.is_late = lambda out=out: any(out.glob(".*.new"))
+        for finished in killing.runs(line(extracted.manifest, out, store), tmp_path / "said"):
             assert finished.status in (-signal.SIGKILL, 1), finished.stderr
             kills += finished.status == -signal.SIGKILL
             now = look(out, store)

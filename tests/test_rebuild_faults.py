@@ -1,4 +1,4 @@
-"""`egotools rebuild` that is killed, runs out of disk, meets readers and another rebuild: the old cache, or the new one.
+"""`egotools rebuild` that is killed, runs out of disk, meets readers or another rebuild: the old cache, or the new one.
 
 The caches of `extracted` are made again for an edited manifest (a clip is new, two have other times, one is dropped)
 and with other weights for the network; what must come out is what `egotools extract` makes of all that from scratch.
@@ -6,7 +6,6 @@ and with other weights for the network; what must come out is what `egotools ext
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faults import Killing, Starter, wait_until
-from whole import CACHES, ODD, SUFFIX, Held, Whole, assert_finished, held, is_part_of, is_same, line, look
+from whole import CACHES, ODD, SUFFIX, Held, Whole, assert_finished, held, is_same, line, look
 
 from egotools.manifests import read_manifest, write_manifest
 from egotools.stores import open_store
@@ -84,19 +83,114 @@ def always_readable(out: Path, store: str, extracted: Whole, rebuilt: Whole) -> 
 def test_a_rebuild_that_is_killed_at_any_moment_leaves_the_old_cache_or_the_new_one_and_goes_on(
     starter: Starter, extracted: Whole, rebuilt: Whole, tmp_path: Path, store: str
 ) -> None:
-    rng, kills = np.random.default_rng(len(store)), 0
-    for out in (tmp_path / str(trial) for trial in range(KILLS)):
+    killing, kills = Killing(starter, np.random.default_rng(len(store)), rebuilt.seconds[store]), 0
+    for trial in range(4 * KILLS):
+        out = tmp_path / str(trial)
         shutil.copytree(extracted.folders[store], out)
-        watch = always_readable(out, store, extracted, rebuilt)
-        killing = Killing(starter, rng, rebuilt.seconds[store], ".*.rebuild/*", watch)
+        killing.watch = always_readable(out, store, extracted, rebuilt)
+        first = out / f"backwards{SUFFIX[store]}"
+        killing.is_late = lambda first=first, old=first.stat().st_ino: first.stat().st_ino != old
         is_new = dict.fromkeys(CACHES, False)
-        for finished in killing.runs(rebuild(out, rebuilt.manifest), out):
+        for finished in killing.runs(rebuild(out, rebuilt.manifest, *["--keep-old"][: trial % 2]), tmp_path / "said"):
             assert finished.status in (-signal.SIGKILL, 0), finished.stderr
             kills += finished.status == -signal.SIGKILL
             for name, clips in look(out, store).items():
                 was_new, is_new[name] = is_new[name], is_same(name, clips, rebuilt.held[name])
                 assert is_new[name] or (clips == extracted.held[name] and not was_new), name
         assert_finished(out, store, rebuilt)
+        for name in CACHES if trial % 2 else ():
+            (old,) = (out / ".old").glob(f"{name}.*{SUFFIX[store]}")
+            assert held(old) == extracted.held[name]
         if kills >= KILLS:
             return
     raise AssertionError(f"only {kills} of the runs could be killed")
+
+
+def full_of_old(extracted: Whole, out: Path, store: str) -> Path:
+    shutil.copytree(extracted.folders[store], out)
+    return out
+
+
+@pytest.mark.parametrize("store", ["lmdb", "hdf5"])
+def test_who_reads_a_cache_goes_on_with_the_old_one_while_a_new_one_takes_its_place(
+    starter: Starter, extracted: Whole, rebuilt: Whole, tmp_path: Path, store: str
+) -> None:
+    out = full_of_old(extracted, tmp_path / "out", store)
+    readers = {name: open_store(out / f"{name}{SUFFIX[store]}") for name in CACHES}
+    running, times = starter.start(rebuild(out, rebuilt.manifest), tmp_path / "said"), 0
+    while (finished := running.poll()) is None or times < 3:
+        for name, reader in readers.items():
+            assert {id: Held(reader[id], reader.source(id)) for id in reader} == extracted.held[name]
+        times += 1
+    assert finished.status == 0, finished.stderr
+    assert_finished(out, store, rebuilt)
+    assert all(reader.stored(id).is_intact() for reader in readers.values() for id in reader)
+
+
+@pytest.mark.parametrize("store", ["lmdb", "hdf5"])
+@pytest.mark.parametrize("second", ["rebuild", "extract"])
+def test_while_a_cache_is_made_again_whoever_else_would_write_it_is_refused_by_name(
+    starter: Starter, extracted: Whole, tmp_path: Path, store: str, second: str
+) -> None:
+    slow = [f"{ODD}:Slow", "--name", "slow"]
+    manifest, out = tmp_path / "m.csv", tmp_path / "out"
+    clips = read_manifest(extracted.manifest)[:5]
+    write_manifest(manifest, clips)
+    assert starter.run(line(manifest, out, store, *slow), tmp_path / "said").status == 0
+    before = held(out / f"slow{SUFFIX[store]}")
+    write_manifest(manifest, [replace(clip, end=0.5) for clip in clips])
+
+    again = ["rebuild", out, "--trust", ODD, "--batch-size", 1]  # 0.2 s for each of 25 frames
+    first = starter.start(again, tmp_path / "first")
+    wait_until(lambda: bool(list(out.glob(".*.rebuild/*"))) or first.poll() is not None, "no rebuild begins")
+    other = [*again, "--json"] if second == "rebuild" else line(manifest, out, store, *slow)
+    finished = starter.run(other, tmp_path / "second")
+    assert first.poll() is None, "the first was to be still at it"
+    assert finished.status == 1
+    assert f"is being written by another process (process {first.pid})" in finished.stdout + finished.stderr
+    assert f"slow{SUFFIX[store]}" in finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert held(out / f"slow{SUFFIX[store]}") == before
+    assert first.wait().status == 0
+    after = held(out / f"slow{SUFFIX[store]}")
+    assert {id: len(clip.rows.values) for id, clip in after.items()} == {clip.id: 5 for clip in clips}
+
+
+# Bytes that are free: for nothing, for some of the computed clips, for these but not for a whole new cache.
+@pytest.mark.parametrize("store", ["lmdb", "hdf5"])
+@pytest.mark.parametrize("room", [0, 150_000, 1 << 20, 12 << 20])
+def test_a_full_disk_leaves_the_old_cache_and_with_space_again_the_same_line_makes_the_new_one(
+    starter: Starter, extracted: Whole, rebuilt: Whole, tmp_path: Path, store: str, room: int
+) -> None:
+    disk = tmp_path / "disk"
+    words = rebuild(disk / "out", rebuilt.manifest)
+    said = starter.fill_disk(words, disk, room, there=extracted.folders[store])
+    assert said.status == (1, 0), said.stderr
+    assert "Traceback" not in said.stderr[0]
+    between, after = ({Path(name).stem: clips for name, clips in held.items()} for held in said.held)
+    for name in CACHES:
+        assert between[name] == extracted.held[name] or is_same(name, between[name], rebuilt.held[name])
+        assert is_same(name, after[name], rebuilt.held[name])
+    assert between["heavy"] == extracted.held["heavy"]
+    assert not [name for name in said.files[1] if name.startswith(".") or ".part" in name or ".writer" in name]
+
+
+@pytest.mark.parametrize("store", ["lmdb", "hdf5"])
+def test_a_manifest_that_is_edited_between_a_killed_rebuild_and_the_next_is_what_counts(
+    starter: Starter, extracted: Whole, rebuilt: Whole, tmp_path: Path, store: str
+) -> None:
+    out, manifest = full_of_old(extracted, tmp_path / "out", store), tmp_path / "m.csv"
+    clips = read_manifest(extracted.manifest)[:-1]
+    write_manifest(manifest, [replace(clip, end=0.4) for clip in clips])  # every clip is another
+    running = starter.start(rebuild(out, manifest), tmp_path / "said")
+    wait_until(lambda: any(map(has_clips, out.glob(".*.rebuild/*.lmdb"))), "nothing is computed")
+    assert running.kill(everyone=True).status == -signal.SIGKILL
+    assert any(map(has_clips, out.glob(".*.rebuild/*.lmdb")))
+
+    write_manifest(manifest, edited(read_manifest(extracted.manifest)))
+    assert starter.run(rebuild(out, manifest), tmp_path / "said").status == 0
+    assert_finished(out, store, rebuilt)
+
+
+def has_clips(cache: Path) -> bool:
+    return bool(held(cache))

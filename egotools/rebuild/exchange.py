@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from datetime import datetime
+from glob import escape
 from pathlib import Path
 
 from egotools.config import plain
@@ -117,9 +118,13 @@ def swap(new: Path, cache: Path, *, keep_old: bool) -> Path | None:
 
 def _keep(cache: Path) -> Path:
     """A second name for a cache, in a folder `.old`, which nothing looks into unasked."""
+    folder = cache.parent / ".old"
+    for kept in folder.glob(f"{escape(cache.stem)}.*{cache.suffix}"):
+        if kept.samefile(cache):  # a rebuild was killed between this and its swap
+            return kept
     moment = datetime.now().strftime("%Y%m%d-%H%M%S-%f")  # to the microsecond: none replaces another
-    kept = cache.parent / ".old" / f"{cache.stem}.{moment}{cache.suffix}"
-    kept.parent.mkdir(exist_ok=True)
+    kept = folder / f"{cache.stem}.{moment}{cache.suffix}"
+    folder.mkdir(exist_ok=True)
     try:
         os.link(cache, kept)
     except OSError:  # a file system without hard links

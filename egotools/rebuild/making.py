@@ -203,15 +203,15 @@ class _Making:
         made = open_store(exchange.workplace(cache)) if exchange.workplace(cache).exists() else None
         computed = frozenset(made or ()).difference(before.fresh)
         expected = frozenset(clip.id for clip in plan.clips).difference(reasons, before.failed)
-        kept = None
+        new = None
         if computed or lost or before.reasons or before.dropped or not before.is_sealed:
             recipe = plan.recipe if made is None else Recipe(plan.recipe.identity, made.recipe.origin)
             carried = {id: held[id] for id in before.fresh}
             writing, verifying = (partial(self.progress, f"{stage} {cache.name}") for stage in ("writing", "verifying"))
             new = exchange.complete(cache, recipe, carried, progress=writing)
             exchange.check(new, recipe, expected, progress=verifying)
-            kept = exchange.swap(new, cache, keep_old=self.way.keep_old)
-        self._record_failures(plan, failed)
+        self._record_failures(plan, failed)  # before the swap: once the cache is fresh, nobody would come back to them
+        kept = None if new is None else exchange.swap(new, cache, keep_old=self.way.keep_old)
         exchange.clear(cache)
         state: State = "incomplete" if failed else "fresh"
         return Outcome(before, state, "", len(computed), len(before.fresh), reasons, kept)

@@ -36,6 +36,7 @@ class Lease:
 
     environment: lmdb.Environment
     path: Path
+    file: tuple[int, int]  # device and inode: another file may take the path later
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,23 +61,37 @@ def lease(path: Path) -> Lease:
     with _guard:
         _close_unused()
         if path.exists():
-            status = path.stat()
-            entry = _open.get((status.st_dev, status.st_ino))
+            entry = _open.get(_file_at(path))
             there = entry.lease() if entry else None
             if there is not None:
                 return there
         with explained(path):
-            check_magic(path)
-            environment = _opened(path)
-        status = path.stat()
-        new = Lease(environment, path)
-        _open[status.st_dev, status.st_ino] = _Entry(environment, weakref.ref(new), os.getpid())
+            environment, file = _identified(path)
+        new = Lease(environment, path, file)
+        _open[file] = _Entry(environment, weakref.ref(new), os.getpid())
     try:
         check_length(new)
     except StoreError:
         del new
         raise
     return new
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _identified(path: Path) -> tuple[lmdb.Environment, tuple[int, int]]:
+    """The environment of a file, and which file that is, though another may take its place at any moment."""
+    while True:
+        check_magic(path)
+        before = _file_at(path) if path.exists() else None
+        environment = _opened(path)
+        file = _file_at(path)
+        if before in (None, file):
+            return environment, file
+        environment.close()
 
 
 def _close_unused() -> None:
@@ -99,7 +114,7 @@ def _opened(path: Path) -> lmdb.Environment:
     readonly = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
     lock = True
     if not readonly:
-        _reserve_lock_file(path)
+        reserve_lock_file(path)
     while True:
         try:
             return lmdb.open(
@@ -122,7 +137,7 @@ def _opened(path: Path) -> lmdb.Environment:
                 raise
 
 
-def _reserve_lock_file(path: Path) -> None:
+def reserve_lock_file(path: Path) -> None:
     """Gives LMDB's lock file its room on the disk: LMDB maps it, and on a full disk the process would be killed."""
     lock_file = path.with_name(path.name + "-lock")
     if lock_file.exists() or sys.platform != "linux":
@@ -151,6 +166,8 @@ def check_length(of: Lease) -> None:
     """
     environment = of.environment
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if _file_at(of.path) != of.file:  # a new cache has taken the place of this one
+        return
     there = of.path.stat().st_size
     if there < needed:
         raise StoreError(
