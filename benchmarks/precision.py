@@ -77,7 +77,8 @@ def measure(name: str, video: Path, rounds: int, *, resize: str | None) -> tuple
     import torch
 
     from egotools.extractors import find_extractor
-    from egotools.forward import Agreement, keep_freed_memory, runnable
+    from egotools.forward import Agreement, runnable
+    from egotools.memory import keep_freed_memory
 
     found = find_extractor(name)
     spread = {"hop": 0.2} if name.startswith("r2plus1d") else {"fps": 8.0}

@@ -11,6 +11,7 @@ import click
 
 from egotools import __version__
 from egotools.errors import EgotoolsError
+from egotools.memory import keep_freed_memory
 
 # name -> (module of egotools.cli, attribute, what `egotools --help` says of it)
 COMMANDS = {
@@ -69,6 +70,7 @@ def main() -> None:
     # Before torch is imported: its threads sleep when they wait for each other. Spinning, they would take the cores
     # from the reading workers and from each other, at up to four times the processor time of a forward pass.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     try:
         status = root.main(prog_name="egotools", standalone_mode=False)
     except EgotoolsError as error:

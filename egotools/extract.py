@@ -20,6 +20,7 @@ from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Extraction, Resources, Wanted
 from egotools.engine.writing import Writing
 from egotools.forward import Agreement
+from egotools.memory import keep_freed_memory
 from egotools.stores import open_store
 from egotools.stores.source import SourceFiles
 from egotools.types import Clip
@@ -88,6 +89,7 @@ def extract(
         EgotoolsError: the device is not there, or bf16 rows differ too much from float32 ones.
         KeyboardInterrupt: after everything finished was committed.
     """
+    keep_freed_memory()
     with engine(wanted, resources) as computing:
         origin = {**(origin or {}), "device": str(computing.device)}
         with Writing({each.cache: recipe_of(each, origin) for each in wanted}) as writing:

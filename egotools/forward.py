@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -245,12 +243,3 @@ def judge_precision(exact: Run, fast: Run, batches: Sequence[Tensor], name: str)
             f"below {ENOUGH} on {found.rows} windows); use --precision float32"
         )
     return found
-
-
-def keep_freed_memory() -> None:
-    """Lets glibc keep large freed blocks: a forward pass otherwise spends much of its time on page faults."""
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL("libc.so.6")
-        trim_threshold, mmap_max = -1, -4  # malloc.h
-        libc.mallopt(trim_threshold, 2**31 - 1)
-        libc.mallopt(mmap_max, 0)

@@ -19,7 +19,7 @@ OURS = [
 
 # Each layer imports itself and the layers that it names. A new module gets its place here.
 LAYERS = {
-    "words": "types errors config sampling",
+    "words": "types errors config sampling memory",
     "maths": "nn losses metrics pixels augment",
     "files": "video audio containers frame_index stills manifests folders partition check stores weights",
     "features": "extractors datasets tables runs fit plots",

@@ -19,7 +19,8 @@ from egotools.engine.readers import Readers, Task
 from egotools.engine.reading import Message, Piece
 from egotools.engine.request import Resources, Wanted
 from egotools.engine.trial import judge
-from egotools.forward import Agreement, Run, keep_freed_memory, runnable
+from egotools.forward import Agreement, Run, runnable
+from egotools.memory import keep_freed_memory
 from egotools.types import Clip, ClipExtractor
 
 MOST_FRAMES = 256  # of a batch, unless the user says how large a batch is: windows of videos are long

@@ -215,7 +215,7 @@ def _work(connection: Connection[Any, Any]) -> None:
     import torch
 
     from egotools.extractors import load_source
-    from egotools.forward import keep_freed_memory
+    from egotools.memory import keep_freed_memory
 
     torch.set_num_threads(1)
     keep_freed_memory()  # 1.4 times the decoding rate: each frame is a large block

@@ -65,7 +65,7 @@ class Resources:
         """Device, windows of a batch, reading processes."""
         device = choose_device(self.device)
         cores = usable_cores()
-        # On a CPU larger batches gain nothing more, once freed memory is kept (`forward.keep_freed_memory`).
+        # On a CPU larger batches gain nothing more, once freed memory is kept (`memory.keep_freed_memory`).
         batch_size = self.batch_size or (16 if device.type == "cpu" else 64)
         workers = self.workers or (min(cores, 4) if device.type == "cpu" else max(2, min(cores - 1, 32)))
         return device, batch_size, workers
