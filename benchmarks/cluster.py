@@ -185,10 +185,12 @@ def written(pieces: Iterator[Any], clips: Sequence[Any], folder: Path) -> None:
     from egotools.engine.request import Extraction, Wanted
     from egotools.engine.writing import Writing
     from egotools.extractors import find_extractor
+    from egotools.memory import keep_freed_memory
 
     found = find_extractor("color")
     wanted = Wanted(folder / "a.lmdb", found.kind(), found)
     result = Extraction(failed={wanted.cache: []}, done={wanted.cache: 0})
+    keep_freed_memory()  # as extract does
     with Writing({wanted.cache: recipe_of(wanted)}) as writing:
         collector = Collector(clips, [wanted], writing, result, lambda *_: None)
         collector.expect([Task(number, clip, (0,)) for number, clip in enumerate(clips)])

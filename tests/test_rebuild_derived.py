@@ -11,8 +11,9 @@ from remade import assert_settled, forget, remake, remake_all, spoil, watch
 
 from egotools.derive.deriving import Derived, derive
 from egotools.derive.pool import Pool
+from egotools.errors import StoreError
 from egotools.rebuild.glance import Glance
-from egotools.rebuild.planning import targets
+from egotools.rebuild.planning import Order, check_names, targets
 from egotools.stores import open_store
 from egotools.stores.store import part_of
 from egotools.stores.writer_lock import WriterLock
@@ -172,3 +173,12 @@ def test_recipes_that_name_each_other_are_no_riddle(color: Path) -> None:
     assert assess(one).state != "fresh"
     assert Glance()(one).state != "fresh"
     assert remake(one).state != "fresh"
+
+
+def test_new_weights_are_for_what_has_weights(manifest: Path, color: Path, tmp_path: Path) -> None:
+    pooled = pool(tmp_path / "pooled/mean.lmdb", color)
+    namesake = pool(tmp_path / "pooled/color.lmdb", color)
+    with pytest.raises(StoreError, match="no cache 'mean' for its --weights; there are color"):
+        check_names([color, pooled, namesake], Order({"mean": "random:1"}))
+    check_names([color, pooled, namesake], Order({"color": "random:1"}))
+    assert assess(namesake, weights={"color": "random:1"}).state != "unknown"

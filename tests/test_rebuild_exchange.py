@@ -297,3 +297,14 @@ def test_an_unknown_cache_is_left_and_named_and_the_others_are_made(
     left, made = remake_all(late, color)
     assert (left.state, made.state, late.read_bytes() == before) == ("unknown", "fresh", True)
     assert "left as it was: cannot be made again: color no longer has the option 'sharpness'" in left.problem
+
+
+def test_an_old_cache_that_cannot_be_kept_stays_in_its_place(manifest: Path, color: Path) -> None:
+    forget(manifest)
+    (color.parent / ".old").write_text("a file where the folder is to be")
+    before = color.read_bytes()
+    outcome = remake(color, keep_old=True)
+    assert (outcome.state, "cannot be replaced" in outcome.problem) == ("stale", True)
+    assert color.read_bytes() == before
+    (color.parent / ".old").unlink()
+    assert remake(color, keep_old=True).state == "fresh"

@@ -107,12 +107,19 @@ def check(new: Path, recipe: Recipe, expected: frozenset[str], *, progress: Prog
 
 
 def swap(new: Path, cache: Path, *, keep_old: bool) -> Path | None:
-    """Puts a new cache in the place of the old one, at once; gives where the old one is kept."""
-    kept = _keep(cache) if keep_old and cache.exists() else None
-    replace(new, cache)
-    if cache.suffix == ".h5":
-        for part in (part_of(cache), Path(f"{part_of(cache)}-lock")):
-            part.unlink(missing_ok=True)
+    """Puts a new cache in the place of the old one, at once; gives where the old one is kept.
+
+    Raises:
+        StoreError: the old one cannot be kept or replaced.
+    """
+    try:
+        kept = _keep(cache) if keep_old and cache.exists() else None
+        replace(new, cache)
+        if cache.suffix == ".h5":
+            for part in (part_of(cache), Path(f"{part_of(cache)}-lock")):
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"{cache} cannot be replaced: {error}; what was computed waits beside it") from error
     return kept
 
 

@@ -15,7 +15,7 @@ from egotools.engine.request import Wanted
 from egotools.errors import EgotoolsError, ExtractorError, StoreError
 from egotools.extractors.remaking import remade
 from egotools.rebuild.assessment import Assessment, Manifests, State, assess, by_id, stores_of, unknown
-from egotools.rebuild.derived import assess_derived, in_order
+from egotools.rebuild.derived import assess_derived, in_order, inputs_of
 from egotools.rebuild.provenance import changed_files, code_of
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences
@@ -82,12 +82,12 @@ def targets(paths: Sequence[Path]) -> list[Path]:
 
 
 def check_names(caches: Sequence[Path], order: Order) -> None:
-    """Refuses weights for a cache that is not there.
+    """Refuses weights for a cache that is not there, or that was derived and so has none.
 
     Raises:
         StoreError: names it, and those that are there.
     """
-    names = dict.fromkeys(cache.stem for cache in caches)
+    names = dict.fromkeys(cache.stem for cache in caches if not inputs_of(cache))
     for name in order.weights:
         if name not in names:
             raise StoreError(f"no cache {name!r} for its --weights; there are {', '.join(names)}")
