@@ -99,7 +99,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{path.name}.part")  # of one name, so that what a killed process left is taken over
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
