@@ -188,8 +188,11 @@ def test_failures_are_tried_again_when_they_are_mended_or_on_request(manifest: P
     assert not list(caches.glob("*.failed.csv"))
 
 
-def test_a_clip_that_is_lost_keeps_the_cache_until_it_may_be_dropped(manifest: Path, color: Path) -> None:
+def test_a_clip_that_is_lost_keeps_the_cache_until_it_may_be_dropped(
+    manifest: Path, color: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest.with_name("b.mp4").write_text("not a video any more")
+    monkeypatch.setattr("egotools.extractors.lowlevel.Color.version", 2)
     before = color.read_bytes()
     result = rebuild(color)
     assert (result.exit_code, color.read_bytes() == before) == (1, True)

@@ -12,6 +12,7 @@ from remade import assert_settled, forget, remake, remake_all, spoil, watch
 from egotools.derive.deriving import Derived, derive
 from egotools.derive.pool import Pool
 from egotools.errors import StoreError
+from egotools.extractors.lowlevel import Color
 from egotools.rebuild.glance import Glance
 from egotools.rebuild.planning import Order, check_names, targets
 from egotools.stores import open_store
@@ -74,12 +75,22 @@ def test_a_derived_cache_of_an_input_that_is_not_fresh_is_left_and_named(manifes
     assert [each.state for each in remake_all(color, pooled)] == ["fresh", "fresh"]
 
 
-def test_an_input_that_cannot_be_made_again_keeps_what_was_derived_from_it(manifest: Path, color: Path) -> None:
+def test_an_input_that_cannot_be_made_again_keeps_what_was_derived_from_it(
+    manifest: Path, color: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pooled = pool(color.with_name("pooled.lmdb"), color)
     before = pooled.read_bytes()
     spoil(manifest, "b")
+    monkeypatch.setattr(Color, "version", 2)
     assert [each.state for each in remake_all(color, pooled)] == ["stale", "stale"]
     assert pooled.read_bytes() == before
+
+
+def test_an_input_that_lacks_a_clip_from_now_on_is_followed(manifest: Path, color: Path) -> None:
+    pooled = pool(color.with_name("pooled.lmdb"), color)
+    spoil(manifest, "b")
+    assert [each.state for each in remake_all(color, pooled)] == ["incomplete", "fresh"]
+    assert list(open_store(pooled)) == ["a", "c"]
 
 
 def test_an_input_that_was_made_again_before_makes_its_derived_cache_stale(manifest: Path, color: Path) -> None:

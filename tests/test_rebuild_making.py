@@ -246,11 +246,24 @@ def test_code_of_the_users_own_runs_only_when_it_is_trusted(manifest: Path, tmp_
 # --- clips that cannot be had
 
 
-def test_a_clip_that_cannot_be_made_again_keeps_the_old_cache(
-    manifest: Path, color: Path, truth: Contents, passes: list[dict[str, int]]
+def test_a_clip_whose_new_file_cannot_be_read_goes_and_is_recorded_and_the_others_go_on(
+    manifest: Path, color: Path, truth: Contents
 ) -> None:
     spoil(manifest, "b")
     forget(manifest, "c")
+    outcome = remake(color)
+    assert (outcome.state, set(outcome.failed), outcome.computed, outcome.carried) == ("incomplete", {"b"}, 1, 1)
+    assert contents(color) == {**kept("a"), **only(truth, "c")}
+    assert [clip.id for clip in read_manifest(Path(f"{color}.failed.csv"))] == ["b"]
+    assert remake(color).state == "fresh"  # and the failure is unchanged
+    assert_settled(color)
+
+
+def test_clips_that_a_new_recipe_cannot_make_keep_the_old_cache_until_they_may_be_dropped(
+    manifest: Path, color: Path, truth: Contents, passes: list[dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(manifest, "b")
+    monkeypatch.setattr(Color, "version", 2)
     before = color.stat().st_ino, color.read_bytes()
     outcome = remake(color)
     assert (outcome.state, set(outcome.failed)) == ("stale", {"b"})
@@ -258,11 +271,9 @@ def test_a_clip_that_cannot_be_made_again_keeps_the_old_cache(
     assert "--drop-failed" in outcome.problem
     assert (color.stat().st_ino, color.read_bytes()) == before
     outcome = remake(color, drop=True)
-    assert (outcome.state, set(outcome.failed), outcome.carried) == ("incomplete", {"b"}, 1)
-    assert passes == [{"color.lmdb": 1}, {"color.lmdb": 0}]  # what was computed had waited
-    assert contents(color) == {**kept("a"), **only(truth, "c")}
-    assert [clip.id for clip in read_manifest(Path(f"{color}.failed.csv"))] == ["b"]
-    assert remake(color).state == "fresh"  # and the failure is unchanged
+    assert (outcome.state, set(outcome.failed), outcome.computed) == ("incomplete", {"b"}, 2)
+    assert passes == [{"color.lmdb": 2}, {"color.lmdb": 0}]  # what was computed had waited
+    assert contents(color) == only(truth, "a", "c")
     assert_settled(color)
 
 

@@ -107,7 +107,8 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
             for first in range(0, len(group), CACHES_PER_PASS):
                 outcomes.update(_make(group[first : first + CACHES_PER_PASS], making))
     for cache in derived:  # after what they were derived from
-        planner.states.update({path.resolve(): outcome.state for path, outcome in outcomes.items()})
+        made = {path.resolve(): outcome.state if outcome.problem else "fresh" for path, outcome in outcomes.items()}
+        planner.states.update(made)
         try:
             with ExitStack() as held:
                 held.callback(_lock(cache).release)
@@ -197,14 +198,15 @@ class _Making:
         """Puts the new cache together, verifies it and swaps it in."""
         cache, before, held = plan.cache, plan.assessment, plan.held()
         reasons = {clip.id: why for clip, why in failed}
-        lost = [id for id in reasons if id in held]
+        # Rows of another recipe were right when they were made; those of another file, or damaged ones, are not.
+        lost = [id for id in reasons if id in held] if before.reasons else []
         if lost and not self.way.drop_failed:
             return Outcome(before, before.state, _refusal(lost, reasons), failed=reasons)
         made = open_store(exchange.workplace(cache)) if exchange.workplace(cache).exists() else None
         computed = frozenset(made or ()).difference(before.fresh)
         expected = frozenset(clip.id for clip in plan.clips).difference(reasons, before.failed)
         new = None
-        if computed or lost or before.reasons or before.dropped or not before.is_sealed:
+        if computed or before.stale or before.reasons or before.dropped or not before.is_sealed:
             recipe = plan.recipe if made is None else Recipe(plan.recipe.identity, made.recipe.origin)
             carried = {id: held[id] for id in before.fresh}
             writing, verifying = (partial(self.progress, f"{stage} {cache.name}") for stage in ("writing", "verifying"))
