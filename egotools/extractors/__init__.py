@@ -22,6 +22,8 @@ BUILT_IN = {
         "egotools.extractors.image:ImageModel",
         "EfficientNet-Lite0, ImageNet, 1280-d (extra: demo).",
     ),
+    "hrnet": ("egotools.extractors.hrnet:HRNetModel", "HRNetV2-W48, ADE20K, mean over 1, 5 or 9 frames, 720-d."),
+    "csn": ("egotools.extractors.csn:CSNModel", "ip-CSN-152 or ir-CSN-152, IG-65M and Kinetics-400, 2048-d."),
     "color": ("egotools.extractors.lowlevel:Color", "Mean, deviation and histogram of each color."),
     "waveform": ("egotools.extractors.audio:Waveform", "Sound, as samples."),
     "log-mel": ("egotools.extractors.audio:LogMelSpectrogram", "Sound, as log-mel spectra."),
@@ -74,7 +76,8 @@ def find_extractor(name: str) -> Found:
     full = SHORT_NAMES.get(name, name)
     if full in BUILT_IN:
         kind = _attribute(BUILT_IN[full][0])
-        return Found(name, kind, {"model": full} if full == "efficientnet-lite0" else {})
+        has_model = any(each.name == "model" for each in fields(kind))
+        return Found(name, kind, {"model": full} if has_model else {})
     prefix, _, rest = full.rpartition(":")
     if prefix in ("torchvision", "timm"):
         from egotools.extractors.published_model import published
