@@ -141,7 +141,7 @@ class Video:
         """At the file's beginning, with a decoder that has seen nothing."""
         self._container = open_container(self.path)
         try:
-            self._stream = _main_stream(self._container.streams.video, self.path)
+            self._stream = main_stream(self._container.streams.video, self.path)
         except ClipError:
             self._container.close()
             raise
@@ -248,7 +248,7 @@ class Video:
         return _upright(pixels.astype(np.uint8, copy=False), self._turn)
 
 
-def _main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
+def main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
     """The stream that players show: cover pictures are no video, and the default one goes first."""
     moving = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
     decodable = [stream for stream in moving if stream.codec_context is not None]

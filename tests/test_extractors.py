@@ -192,7 +192,7 @@ def test_options_that_mean_nothing_are_refused(make, text):
 def test_what_is_built_in_is_found(name):
     found = find_extractor(name)
     assert found.cache_name == name
-    assert isinstance(found.kind(**found.fixed).version, int)
+    assert isinstance(found.kind.version, int)
 
 
 def test_short_names_are_torchvisions():

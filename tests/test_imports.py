@@ -20,9 +20,10 @@ OURS = [
 # Each layer imports itself and the layers that it names. A new module gets its place here.
 LAYERS = {
     "words": "types errors config sampling",
-    "maths": "nn losses metrics pixels augment",
-    "files": "video audio containers frame_index stills manifests folders partition check stores weights",
-    "features": "extractors datasets tables runs fit plots",
+    "maths": "nn losses metrics pixels augment pca rawfeatures",
+    "files": "video audio containers frame_index stills manifests folders partition check stores weights"
+    " restricted_pickle track_size",
+    "features": "extractors datasets tables runs fit plots pca_files",
     "work": "demo methods evaluate extract engine forward rebuild derive predict",
 }
 BELOW = {

@@ -24,6 +24,8 @@ BUILT_IN = {
     ),
     "hrnet": ("egotools.extractors.hrnet:HRNetModel", "HRNetV2-W48, ADE20K, mean over 1, 5 or 9 frames, 720-d."),
     "csn": ("egotools.extractors.csn:CSNModel", "ip-CSN-152 or ir-CSN-152, IG-65M and Kinetics-400, 2048-d."),
+    "hog": ("egotools.extractors.hog:HOG", "Histograms of oriented gradients of a frame, 34,596-d."),
+    "m3s": ("egotools.extractors.m3s:M3S", "Raw features of M3-S: HOG, flow, size, ...; a row a clip (extra: flow)."),
     "color": ("egotools.extractors.lowlevel:Color", "Mean, deviation and histogram of each color."),
     "waveform": ("egotools.extractors.audio:Waveform", "Sound, as samples."),
     "log-mel": ("egotools.extractors.audio:LogMelSpectrogram", "Sound, as log-mel spectra."),
@@ -118,6 +120,11 @@ def load_source(path: Path) -> ModuleType:
             raise ExtractorError(f"{path}: cannot be imported ({error})") from error
         raise
     return module
+
+
+def weights_option(kind: type[Any]) -> str:
+    """The option of an extractor's class that says what it was trained to: `weights`, unless the class says another."""
+    return str(getattr(kind, "weights_option", "weights"))
 
 
 def source_digest(path: Path) -> str:
