@@ -116,9 +116,9 @@ def frame_stacks(
 
 
 def spread_frames(video: VideoInfo, clip: Clip, *, count: int) -> FrameWindows:
-    """One window of `count` frames: frame round(i (F - 1) / (count - 1)) of the clip's F, so its first to its last.
+    """One window of `count` frames: frame round(i (F - 1) / (count - 1)) of the clip's F, its first to its last.
 
-    Halves are rounded to even. A clip of fewer frames repeats some.
+    Halves are rounded to even. A clip of fewer frames repeats some; a single frame is the first.
 
     Raises:
         ClipError: the clip lies outside the video.
