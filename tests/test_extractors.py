@@ -14,9 +14,11 @@ from egotools.errors import ClipError, ExtractorError
 from egotools.extractors import BUILT_IN, SHORT_NAMES, find_extractor, load_source
 from egotools.extractors.audio import LogMelSpectrogram, Waveform
 from egotools.extractors.csn import CSNModel
+from egotools.extractors.hog import HOG
 from egotools.extractors.hrnet import HRNetModel
 from egotools.extractors.image import ImageModel
 from egotools.extractors.lowlevel import Color
+from egotools.extractors.m3s import M3S
 from egotools.extractors.video import VideoModel
 from egotools.forward import runnable
 from egotools.nn.log_mel import LogMel
@@ -28,6 +30,8 @@ SOUND = AudioInfo(44100, 2, 0.0, 3.7)
 
 FRAME_EXTRACTORS = [
     Color(fps=2),
+    HOG(frames=3),
+    M3S(only=("brightness", "contrast", "blurriness"), deviations=True, frames=5),
     ImageModel(model="torchvision:resnet18", weights="random:0", fps=2, resize="40", crop="32"),
     ImageModel(model="torchvision:squeezenet1_1", weights="random:0", stride=13, resize="64x48"),
     HRNetModel(weights="random:0", frames=5, resize="64x64"),
@@ -166,6 +170,12 @@ def test_a_video_network_takes_the_window_that_its_weights_were_judged_with():
         (lambda: Color(bins=257), "--bins must be from 1 to 256, not 257"),
         (lambda: ImageModel(model="torchvision:resnet18", crop="x"), "'x' is not a size"),
         (lambda: ImageModel(model="torchvision:resnet18", stride=0), "--stride must be above 0"),
+        (lambda: HOG(frames=0), "--frames must be above 0"),
+        (lambda: HOG(frames=2, stride=2), "give one of --frames and --stride"),
+        (lambda: M3S(frames=0), "--frames must be above 0"),
+        (lambda: M3S(only=("hog", "sharpness")), "--only: sharpness: the features are hog, brightness"),
+        (lambda: M3S(only=("contrast", "contrast")), "--only: a feature is named twice"),
+        (lambda: M3S(only=("contrast",), pca="run:x"), "--pca is for hog, which --only leaves out"),
         (lambda: HRNetModel(frames=4), "--frames must be 1, 5 or 9, not 4"),
         (lambda: HRNetModel(resize="256x"), "'256x' is not a size"),
         (lambda: CSNModel(frames=0), "--frames must be above 0"),

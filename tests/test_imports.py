@@ -41,6 +41,7 @@ WITHOUT_TORCH = [
 ]
 UNSAFE_MODULES = {"dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler"}
+READS_PICKLES = REPOSITORY / "egotools" / "restricted_pickle.py"
 
 
 def imports_of(path: Path) -> Iterator[tuple[str, int]]:
@@ -153,6 +154,22 @@ def test_no_file_can_run_code_that_it_reads():
                 assert keyword(call, "weights_only") is True, f"{where}: torch.load without weights_only=True"
             if function in ("np.load", "numpy.load"):
                 assert keyword(call, "allow_pickle") is False, f"{where}: np.load without allow_pickle=False"
+
+
+def test_pickles_are_read_in_one_reviewed_module_which_looks_every_name_up_in_a_list():
+    using = set()
+    for path in OURS:
+        for node in ast.walk(ast.parse(path.read_text(), str(path))):
+            if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "_pickle"):
+                assert {alias.name for alias in node.names} <= {"UnpicklingError"}, f"{path}:{node.lineno}"
+            if isinstance(node, ast.Attribute) and "Unpickler" in node.attr:
+                using.add(path)
+    assert using == {READS_PICKLES}
+    kinds = [node for node in ast.walk(ast.parse(READS_PICKLES.read_text())) if isinstance(node, ast.ClassDef)]
+    (kind,) = (node for node in kinds if [ast.unparse(base) for base in node.bases] == ["pickle.Unpickler"])
+    methods = {node.name: ast.unparse(node) for node in kind.body if isinstance(node, ast.FunctionDef)}
+    assert set(methods) == {"__init__", "find_class"}  # no persistent_load, and nothing inherited is called
+    assert "super().find_class" not in methods["find_class"]
 
 
 def test_files_and_functions_stay_small():

@@ -60,23 +60,19 @@ class M3S:
             ordered(self.only)
         except ValueError as error:
             raise ValueError(f"--only: {error}") from error
-        if "hog" in self.only and self.pca is None:
-            others = ",".join(name for name in ordered(self.only) if name != "hog") or "brightness"
-            raise ValueError(
-                f"hog needs --pca run:DIR ('egotools train pca' makes it) or FILE; or leave it out: --only {others}"
-            )
         if "hog" not in self.only and self.pca is not None:
             raise ValueError("--pca is for hog, which --only leaves out")
-        if "meanOF" in self.only:
-            check_opencv()
 
     def weights_digest(self) -> str | None:
-        """What stands for the PCA in a recipe.
+        """What stands for the PCA in a recipe; None without hog. Asked for before any clip is read.
 
         Raises:
-            WeightsError: it cannot be had, or is not one of HOG.
+            WeightsError: hog is wanted without a PCA, or with one that cannot be had or is of something else.
+            MissingExtra: meanOF is wanted without OpenCV.
         """
-        path = self._pca_path
+        if "meanOF" in self.only:
+            check_opencv()
+        path = self._pca_path()
         if path is None:
             return None
         found = read_pca(path)
@@ -99,7 +95,7 @@ class M3S:
 
     def network(self) -> Callable[[Array], Array]:
         """Prepared frames [B, L, 256, 256, 3] to float32 [B, D], in which `complete` puts the size."""
-        path = self._pca_path
+        path = self._pca_path()
         pca = None if path is None else read_pca(path)
         return lambda windows: np.stack([self._row(frames, pca) for frames in windows])
 
@@ -113,15 +109,20 @@ class M3S:
             rows[:, -1] = track_bytes(clip.path, clip.start, clip.end)
         return rows
 
-    @property
     def _pca_path(self) -> Path | None:
+        if self.pca is None and "hog" in self.only:
+            others = ",".join(name for name in ordered(self.only) if name != "hog")
+            raise WeightsError(
+                "m3s: hog needs --pca run:DIR ('egotools train pca' makes one) or FILE"
+                + (f"; or leave it out: --only {others}" if others else "")
+            )
         return None if self.pca is None else pca_path(self.pca)
 
     def _row(self, frames: Frame, pca: PCA | None) -> Array:
         values: dict[str, Array] = {}
         for feature in ordered(self.only):
             if feature == "hog":
-                assert pca is not None, "the constructor refuses hog without it"
+                assert pca is not None, "hog without it is refused"
                 values["hog"] = pca.project(hog(frames))
             elif feature == "brightness":
                 values["brightness"] = bright.brightness(frames, self.brightness)
