@@ -9,7 +9,11 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from conftest import write_video
+from egotools.cli.main import root
 from fill import DATA, assert_as_recorded, input_of, recorded_shapes, state_dict
+from PIL import Image
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -17,7 +21,9 @@ from egotools.errors import WeightsError
 from egotools.extractors.csn import CSNModel, published_csn
 from egotools.forward import FramewiseConv, fold_batch_norms, has_fast_bf16, runnable
 from egotools.nn.csn import CSN
+from egotools.stores import open_store
 from egotools.types import Clip, VideoInfo
+from egotools.video import open_frames
 
 CPU = torch.device("cpu")
 CLIP = Clip("a", Path("a.mp4"))
@@ -149,7 +155,8 @@ def test_a_row_is_the_descriptor_of_the_normalized_clip():
         (4, 10, [0, 3, 6, 9]),
         (5, 3, [0, 0, 1, 2, 2]),
         (1, 30, [0]),
-        (3, 1, [0, 0, 0]),
+        (45, 2, [0] * 23 + [1] * 22),
+        (45, 1, [0]),  # an image
     ],
 )
 def test_frames_are_spread_over_the_clip(frames, length, wanted):
@@ -157,6 +164,28 @@ def test_frames_are_spread_over_the_clip(frames, length, wanted):
     windows = CSNModel(frames=frames).windows(video, CLIP)
     assert windows.frames.tolist() == [wanted]
     assert windows.times.tolist() == [[0, length / 10]]
+
+
+def test_images_and_videos_of_one_manifest_are_computed_each_at_its_own_length(tmp_path):
+    Image.fromarray(np.full((40, 30, 3), (200, 90, 10), np.uint8)).save(tmp_path / "b.png")
+    for name in ("a.mp4", "c.mp4"):
+        write_video(tmp_path / name, 12)
+    (tmp_path / "m.csv").write_text("id,path\na,a.mp4\nb,b.png\nc,c.mp4\n")
+    line = ["extract", "--manifest", str(tmp_path / "m.csv"), "--out", str(tmp_path), "--workers", "1"]
+    options = ["--weights", "random:0", "--frames", "4", "--resize", "32x32"]
+    result = CliRunner().invoke(root, [*line, "csn", *options, "hrnet", "--weights", "random:0", "--resize", "32x32"])
+    assert result.exit_code == 0, result.output
+    extractor = CSNModel(weights="random:0", frames=4, resize="32x32")
+    network = extractor.network()
+    store = open_store(tmp_path / "csn.lmdb")
+    for id, path, frames in (("a", "a.mp4", [0, 4, 7, 11]), ("b", "b.png", [0]), ("c", "c.mp4", [0, 4, 7, 11])):
+        source = open_frames(tmp_path / path)
+        window = np.stack([extractor.prepare(frame) for frame in source.frames(np.array(frames))])
+        source.close()
+        with torch.inference_mode():
+            wanted = network(torch.from_numpy(window[None]))[0].numpy()
+        np.testing.assert_allclose(store[id].values, wanted[None], rtol=1e-3, atol=1e-5)
+    assert open_store(tmp_path / "hrnet.lmdb")["b"].values.shape == (1, 720)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

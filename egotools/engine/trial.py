@@ -88,7 +88,10 @@ def few(extractor: Extractor, count: int) -> Extractor:
 
 
 def sample_windows(wanted: Wanted, clips: Sequence[Clip], *, most: int = GATE_ROWS, each: int = 2) -> Array | None:
-    """Different windows [N, L, ...] as prepared, `each` of at most `most` clips; None where no clip can be read."""
+    """Different windows [N, L, ...] as prepared, `each` of at most `most` clips; None where no clip can be read.
+
+    All are of one length, the longest: images among videos give shorter ones.
+    """
     chosen = [clips[at] for at in spread(len(clips), most)]
     tasks = [Task(number, clip, (0,)) for number, clip in enumerate(chosen)]
     sources = [wanted.source] if wanted.source is not None else []
@@ -98,7 +101,9 @@ def sample_windows(wanted: Wanted, clips: Sequence[Clip], *, most: int = GATE_RO
         for message in readers.messages():
             if isinstance(message, Piece) and len(message.rows):
                 found.update((window.tobytes(), window) for window in windows_of(message))
-    return np.stack(list(found.values())) if found else None
+    longest = max((len(window) for window in found.values()), default=0)
+    windows = [window for window in found.values() if len(window) == longest]
+    return np.stack(windows) if windows else None
 
 
 def judge(wanted: Wanted, clips: Sequence[Clip], exact: Run, fast: Run, batch_size: int) -> Agreement | None:

@@ -60,7 +60,7 @@ class CSNModel(PublishedModel):
     """Event features of a channel-separated network: one row of 2048 numbers a clip, of frames spread over it.
 
     Frames are resized to 256x256, not cropped, as for Memento10k; for VideoMem give --resize 256, which takes the
-    centre. Images are clips of --frames 1.
+    centre. An image is a clip of one frame.
 
     \b
     egotools extract --manifest m.csv --out caches/a csn --weights ipCSN_152_ft_kinetics_from_ig65m_f133090949.pth
@@ -83,8 +83,8 @@ class CSNModel(PublishedModel):
         return published_csn(self.architecture)
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
-        """One window, of frames spread over the clip."""
-        return spread_frames(video, clip, count=self.frames)
+        """One window, of frames spread over the clip, or of the only one."""
+        return spread_frames(video, clip, count=1 if len(video) == 1 else self.frames)
 
 
 @lru_cache
