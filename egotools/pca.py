@@ -58,7 +58,7 @@ class PCA:
 
 
 def fit_pca(
-    rows: npt.NDArray[np.float32],
+    rows: Floats,
     components: int,
     *,
     whiten: bool = False,
@@ -88,7 +88,7 @@ def fit_pca(
     if not np.isfinite(mean).all():
         raise ValueError("rows with NaN or infinite values have no principal components")
     centred = rows if overwrite else rows.copy()
-    centred -= mean.astype(np.float32)
+    centred -= mean.astype(centred.dtype)
     if solver == "exact" or (solver == "auto" and min(count, width) <= MOST_EXACT):
         found, variances = _exact(centred, components)
     else:
@@ -98,7 +98,7 @@ def fit_pca(
     return PCA(mean, found, variances / (count - 1), whiten)
 
 
-def _exact(centred: npt.NDArray[np.float32], components: int) -> tuple[npt.NDArray[np.float64], ...]:
+def _exact(centred: Floats, components: int) -> tuple[npt.NDArray[np.float64], ...]:
     """Components [C, D] and their squared singular values [C], from the products of rows or of columns."""
     tall = len(centred) > centred.shape[1]
     products = _products(centred.T if tall else centred)
@@ -112,7 +112,7 @@ def _exact(centred: npt.NDArray[np.float32], components: int) -> tuple[npt.NDArr
 
 
 def _randomized(
-    centred: npt.NDArray[np.float32], components: int, generator: np.random.Generator
+    centred: Floats, components: int, generator: np.random.Generator
 ) -> tuple[npt.NDArray[np.float64], ...]:
     """The same from random directions, refined by passing through the rows and back."""
     size = min(components + SPARE, *centred.shape)
@@ -126,12 +126,12 @@ def _randomized(
     return vectors[:components], squares
 
 
-def _orthonormal(columns: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _orthonormal(columns: Floats) -> npt.NDArray[np.float32]:
     basis, _ = linalg.qr(columns.astype(np.float64), mode="economic")
     return basis.astype(np.float32)  # type: ignore[no-any-return]
 
 
-def _products(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _products(rows: Floats) -> npt.NDArray[np.float64]:
     """Of each row with each other, summed in float64."""
     total = np.zeros((len(rows), len(rows)))
     for at in range(0, rows.shape[1], BLOCK):
@@ -140,7 +140,7 @@ def _products(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return total
 
 
-def _times(left: npt.NDArray[np.float64], rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _times(left: npt.NDArray[np.float64], rows: Floats) -> npt.NDArray[np.float64]:
     found = np.empty((len(left), rows.shape[1]))
     for at in range(0, rows.shape[1], BLOCK):
         found[:, at : at + BLOCK] = left @ rows[:, at : at + BLOCK].astype(np.float64)

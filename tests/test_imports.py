@@ -20,7 +20,7 @@ OURS = [
 # Each layer imports itself and the layers that it names. A new module gets its place here.
 LAYERS = {
     "words": "types errors config sampling",
-    "maths": "nn losses metrics pixels augment pca rawfeatures",
+    "maths": "nn losses metrics pixels augment pca rawfeatures similarity",
     "files": "video audio containers frame_index stills manifests folders partition check stores weights"
     " restricted_pickle track_size",
     "features": "extractors datasets tables runs fit plots pca_files",
@@ -37,7 +37,7 @@ LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in mod
 MATHS_MAY_IMPORT = {"egotools", "numpy", "scipy", "torch"}
 WITHOUT_TORCH = [
     *("manifests", "folders", "check", "video", "audio", "tables", "stores.lmdb_store", "stores.hdf5_store"),
-    *("stores.digest", "derive.deriving", "derive.remaking", "derive.pool"),
+    *("stores.digest", "derive.deriving", "derive.remaking", "derive.pool", "derive.similarity"),
 ]
 UNSAFE_MODULES = {"dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler"}
