@@ -68,7 +68,8 @@ def _centered(values: Values) -> npt.NDArray[np.float64]:
     numbers: npt.NDArray[np.float64] = np.asarray(values, np.float64).ravel()
     if len(numbers) and numbers.min() == numbers.max():  # the mean of equal numbers may be off by rounding
         return np.zeros(len(numbers))
-    return np.subtract(numbers, numbers.mean())
+    centered: npt.NDArray[np.float64] = numbers - numbers.mean()
+    return centered
 
 
 def _check(target: Values, predicted: Values) -> None:
