@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from egotools.errors import WeightsError
+from egotools.extractors import find_extractor
+from egotools.extractors.backbone import write_backbone
 from egotools.extractors.hrnet import HRNET, HRNetModel
 from egotools.forward import fold_batch_norms, has_fast_bf16, runnable
 from egotools.nn.hrnet import HRNet
@@ -192,3 +194,18 @@ def test_weights_that_cannot_be_downloaded_are_named_with_where_they_are_to_be_h
         WeightsError, match="hrnet has no weights 'ADE20K'; there are DEFAULT, files, and random:<seed>"
     ):
         HRNetModel(weights="ADE20K").weights_digest()
+
+
+def test_a_run_that_trained_it_is_an_extractor_of_its_own(tmp_path, small):
+    wanted = small.network()
+    tensors = {name: value + 0.01 for name, value in wanted.features.state_dict().items() if name.startswith("conv1")}
+    wanted.features.load_state_dict(tensors, strict=False)
+    write_backbone(tmp_path, "hrnet", {"frames": 5, "resize": "64x64"}, wanted.features.state_dict())
+    found = find_extractor(f"run:{tmp_path}")
+    extractor = found.built()
+    assert (type(extractor), extractor.frames, found.fixed["model"]) == (HRNetModel, 5, "hrnet")
+    with torch.inference_mode():
+        rows = extractor.network()(pixels(2, 5))
+        assert torch.equal(rows, wanted(pixels(2, 5)))
+        assert not torch.equal(rows, small.network()(pixels(2, 5)))
+    (tmp_path / "backbone.safetensors").unlink()  # 260 MB

@@ -106,7 +106,7 @@ def sample_windows(wanted: Wanted, clips: Sequence[Clip], *, most: int = GATE_RO
     return np.stack(windows) if windows else None
 
 
-def judge(wanted: Wanted, clips: Sequence[Clip], exact: Run, fast: Run, batch_size: int) -> Agreement | None:
+def judge(wanted: Wanted, clips: Sequence[Clip], exact: Run, fast: Run) -> Agreement | None:
     """Compares the rows of two precisions on at least eight different windows of the user's own clips.
 
     Where the clips have fewer, coarse noise makes up the number.
@@ -119,8 +119,8 @@ def judge(wanted: Wanted, clips: Sequence[Clip], exact: Run, fast: Run, batch_si
         return None
     if len(windows) < GATE_ROWS:
         windows = np.concatenate([windows, _noise(GATE_ROWS - len(windows), windows.shape[1:], windows.dtype)])
-    batches = [torch.from_numpy(windows[at : at + batch_size]) for at in range(0, len(windows), batch_size)]
-    return judge_precision(exact, fast, batches, wanted.found.name)
+    alone = [torch.from_numpy(window[None]) for window in windows]  # few, and large ones fit in memory
+    return judge_precision(exact, fast, alone, wanted.found.name)
 
 
 def _noise(count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

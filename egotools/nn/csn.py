@@ -34,7 +34,7 @@ class CSN(nn.Module):
         is_preserving = architecture == "ip_csn_152"
         stem = nn.Conv3d(3, STEM, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False)
         pool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
-        self.stem = nn.Sequential(stem, _norm(STEM), nn.ReLU(), pool)
+        self.stem = nn.Sequential(stem, _norm(STEM), nn.ReLU(inplace=True), pool)
         inputs = (STEM, *(EXPANSION * planes for planes in PLANES[:-1]))
         self.layer1, self.layer2, self.layer3, self.layer4 = (
             nn.Sequential(*_layer(channels, planes, count, halves=channels > STEM, is_preserving=is_preserving))
@@ -53,15 +53,15 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, planes: int, *, stride: int, is_first: bool, is_preserving: bool) -> None:
         super().__init__()
         width = EXPANSION * planes
-        self.conv1 = nn.Sequential(_pointwise(channels, planes), _norm(planes), nn.ReLU())
-        self.conv2 = nn.Sequential(_spatiotemporal(planes, stride, is_preserving), _norm(planes), nn.ReLU())
+        self.conv1 = nn.Sequential(_pointwise(channels, planes), _norm(planes), nn.ReLU(inplace=True))
+        self.conv2 = nn.Sequential(_spatiotemporal(planes, stride, is_preserving), _norm(planes), nn.ReLU(inplace=True))
         self.conv3 = nn.Sequential(_pointwise(planes, width), _norm(width))
         self.downsample: nn.Module = nn.Identity()
         if is_first:
             self.downsample = nn.Sequential(_pointwise(channels, width, stride=stride), _norm(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.conv3(self.conv2(self.conv1(x))) + self.downsample(x))
+        return F.relu(self.conv3(self.conv2(self.conv1(x))) + self.downsample(x), inplace=True)
 
 
 def _layer(channels: int, planes: int, count: int, *, halves: bool, is_preserving: bool) -> Iterator[Bottleneck]:

@@ -37,8 +37,8 @@ class HRNet(nn.Module):
 
     def branches(self, images: Tensor) -> list[Tensor]:
         """The maps of the last stage, [B, 48, H/4, W/4] to [B, 384, H/32, W/32]."""
-        x = F.relu(self.bn1(self.conv1(images)))
-        x = self.layer1(F.relu(self.bn2(self.conv2(x))))
+        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        x = self.layer1(F.relu(self.bn2(self.conv2(x)), inplace=True))
         maps = self.stage2(_grown([x], self.transition1))
         maps = self.stage3(_grown(maps, self.transition2))
         maps = self.stage4(_grown(maps, self.transition3))
@@ -68,9 +68,9 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(_convolution(channels, 4 * width, 1), nn.BatchNorm2d(4 * width))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        return F.relu(self.bn3(self.conv3(y)) + self.downsample(x))
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        return F.relu(self.bn3(self.conv3(y)) + self.downsample(x), inplace=True)
 
 
 class BasicBlock(nn.Module):
@@ -82,8 +82,8 @@ class BasicBlock(nn.Module):
         self.conv2, self.bn2 = _convolution(channels, channels, 3), nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + x)
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(y)) + x, inplace=True)
 
 
 class Exchange(nn.Module):
@@ -99,7 +99,7 @@ class Exchange(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]
-        return [F.relu(self._sum(maps, target)) for target in range(len(maps))]
+        return [F.relu(self._sum(maps, target), inplace=True) for target in range(len(maps))]
 
     def _sum(self, maps: list[Tensor], target: int) -> Tensor:
         bridges = self.fuse_layers[target]
@@ -141,7 +141,9 @@ def _enlarged(x: Tensor, to: Tensor) -> Tensor:
 
 
 def _unit(channels: int, width: int, size: int, *, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(_convolution(channels, width, size, stride=stride), nn.BatchNorm2d(width), nn.ReLU())
+    return nn.Sequential(
+        _convolution(channels, width, size, stride=stride), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+    )
 
 
 def _convolution(channels: int, width: int, size: int, *, stride: int = 1) -> nn.Conv2d:
