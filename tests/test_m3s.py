@@ -16,10 +16,10 @@ from media import write_video as write_odd_video
 from PIL import Image
 
 from egotools.errors import ClipError, EgotoolsError, MissingExtra, WeightsError
-from egotools.extractors import optical_flow
+from egotools.extractors import opencv
 from egotools.extractors.hog import HOG, squashed
 from egotools.extractors.m3s import M3S
-from egotools.extractors.optical_flow import mean_flow
+from egotools.extractors.opencv import fastest_enlarging, mean_flow
 from egotools.manifests import write_manifest
 from egotools.pca_files import read_pca
 from egotools.rawfeatures.blurriness import blurriness
@@ -184,7 +184,7 @@ def test_a_pca_of_something_else_is_refused(place):
 
 
 def test_without_opencv_the_error_names_the_extra_and_the_way_around(monkeypatch, rng):
-    monkeypatch.setattr(optical_flow, "find_spec", lambda name: None)
+    monkeypatch.setattr(opencv, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"--only leaves it out.*pip install 'egotools\[flow\]'"):
         M3S(only=("meanOF",)).weights_digest()
     assert M3S(only=("contrast",)).weights_digest() is None
@@ -286,6 +286,19 @@ def test_flow_is_the_mean_over_pairs_whatever_the_threads_of_opencv(rng):
             assert cv2.getNumThreads() == threads
     finally:
         cv2.setNumThreads(before)
+
+
+def test_rows_do_not_depend_on_whether_opencv_is_there(monkeypatch, rng):
+    pytest.importorskip("cv2")
+    frames = rng.integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+    network = M3S(only=("blurriness", "contrast")).network()
+    there, enlarge = network(frames[None]), fastest_enlarging()
+    monkeypatch.setattr(opencv, "find_spec", lambda name: None)
+    assert fastest_enlarging() is not enlarge
+    assert np.array_equal(network(frames[None]), there)
+    for size in ((256, 256), (240, 320), (300, 500)):
+        frame, height = rng.integers(0, 256, (*size, 3), dtype=np.uint8), size[0] * 500 // size[1]
+        assert np.array_equal(enlarge(frame, height, 500), fastest_enlarging()(frame, height, 500))
 
 
 def frames_like(rng: Any) -> np.ndarray:

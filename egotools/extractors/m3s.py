@@ -13,7 +13,7 @@ from egotools.config import file_digest, option
 from egotools.errors import ClipError, WeightsError
 from egotools.extractors.hog import SIDE, squashed
 from egotools.extractors.image import check_sampling
-from egotools.extractors.optical_flow import check_opencv, mean_flow
+from egotools.extractors.opencv import check_opencv, fastest_enlarging, mean_flow
 from egotools.pca import PCA
 from egotools.pca_files import pca_path, read_pca
 from egotools.rawfeatures import brightness as bright
@@ -129,7 +129,7 @@ class M3S:
             elif feature == "contrast":
                 values["contrast"] = contrasts.contrast(frames, self.contrast)
             elif feature == "blurriness":
-                values["blurriness"] = blurriness(frames)
+                values["blurriness"] = blurriness(frames, fastest_enlarging())
             else:
                 values[feature] = np.array([mean_flow(frames, self.flow) if feature == "meanOF" else 0.0])
         return clip_row(values, deviations=self.deviations)
