@@ -10,8 +10,9 @@ import click
 from egotools.evaluate.pca_run import Components
 from egotools.evaluate.probe import Probe
 from egotools.evaluate.splits import Partition
+from egotools.methods.memorability.options import Data, Normalizing, Training
 
-from . import display, options
+from . import display, memorability, options
 from .evaluate import REDUCE, device, reduce, show
 
 
@@ -90,3 +91,44 @@ def pca_command(
         return
     names = ("components", "width", "rows", "clips", "explained_in_all")
     display.show_mapping({name.replace("_", " "): content[name] for name in names}, title=f"train pca: {out}")
+
+
+@train.command("memorability")
+@options.manifest
+@options.features
+@options.from_fields(Data, "data")
+@options.from_fields(Training)
+@options.from_fields(Normalizing, "normalizing")
+@options.seed
+@device
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The run's directory.")
+@options.as_json
+def memorability_command(
+    config: Training,
+    data: Data,
+    normalizing: Normalizing,
+    manifest: Path,
+    features: tuple[Path, ...],
+    seed: int,
+    device: str,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """M3-S: how well videos are remembered, a score from 0 to 1, kept as a run.
+
+    The features are taken in the order m3s, hrnet, csn, similarity, then as given.
+
+    \b
+    egotools train memorability --manifest m.csv --features caches/m/m3s.lmdb --features caches/m/csn.lmdb --out runs/m
+    egotools train memorability --manifest t.csv --features caches/t/c3d.lmdb --target short_term \\
+            --folds folds.json:random_eval_ids --standardize c3d --seeds 3 --out runs/t
+    """
+    from egotools.methods.memorability.run import train_memorability
+
+    with display.stages("networks") as show_stage:
+        content, is_new = train_memorability(
+            out, manifest, features, data, config, normalizing, seed=seed, device=device, progress=show_stage
+        )
+    if not is_new:
+        display.note(f"{out} is done with these options: nothing to do")
+    memorability.show(content, out, as_json=as_json)

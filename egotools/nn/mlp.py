@@ -23,9 +23,9 @@ class ScoreMLP(nn.Module):
 
     def __init__(self, width: int, hidden: Sequence[int] = (512, 64), *, dropout: float = 0.0) -> None:
         super().__init__()
-        widths = [width, *hidden, 1]
+        self.widths = (width, *hidden, 1)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        for number, (before, after) in enumerate(itertools.pairwise(widths)):
+        for number, (before, after) in enumerate(itertools.pairwise(self.widths)):
             is_last = number == len(hidden)
             follows = [nn.Sigmoid()] if is_last else [nn.Mish(), *([nn.Dropout(dropout)] if dropout else [])]
             layers[f"linear_{number}"] = nn.Sequential(nn.Linear(before, after), *follows)

@@ -193,7 +193,7 @@ def normalization(features: Features, train: IntArray, config: Normalizing) -> t
             remarks.append(
                 f"{is_constant.sum()} of {group.width} columns of {group.name} are constant over the training clips"
             )
-        if group.name in config.standardize or (config.norm == "fit" and _is_normalized(group)):
+        if group.name in config.standardize or (config.norm in ("fit", None) and _is_normalized(group)):
             mean[span], deviation[span] = found
         elif config.norm == "reference" and group.kind == RAW:
             mean[span], deviation[span] = reference_constants(group, config)

@@ -6,11 +6,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from egotools.config import option
+from egotools.methods.memorability.scores import FoldFile
 
-Loss = Literal["mse", "l1", "mse-tails", "spearman", "mse-to-spearman"]
-Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "radam"]
-DataSet = Literal["memento10k", "videomem", "lamem"]
 RANKING = ("spearman", "mse-to-spearman")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which scores are learned, and which clips judged."""
+
+    target: str = option("mem_score", "Manifest column of the scores, from 0 to 1.")
+    folds: str | None = option(
+        None, "FILE.json:KEY, lists of the ids that each fold judges; by default train is learned and val judged."
+    )
+
+    def __post_init__(self) -> None:
+        if self.folds is not None:
+            FoldFile.parse(self.folds)
+
+    @property
+    def fold_file(self) -> FoldFile | None:
+        """Where the folds are listed."""
+        return None if self.folds is None else FoldFile.parse(self.folds)
 
 
 @dataclass(frozen=True)
@@ -20,7 +37,9 @@ class Normalizing:
     norm: Literal["fit", "reference", "none"] | None = option(
         None, "Of raw features (m3s): by the training clips (fit), as published, or not; fit but for --weights."
     )
-    reference: DataSet = option("memento10k", "Whose constants --norm reference takes.")  # noqa: RUF009
+    reference: Literal["memento10k", "videomem", "lamem"] = option(
+        "memento10k", "Whose constants --norm reference takes."
+    )
     standardize: tuple[str, ...] = option(
         (), "Further feature groups to mean 0 and deviation 1, by the training clips."
     )
@@ -32,7 +51,9 @@ class Training:
 
     hidden: tuple[int, ...] = option((512, 64), "Widths of the hidden layers.")
     dropout: float = option(0.0, "Share of each hidden layer's numbers that are dropped in training.")
-    loss: Loss = option("mse", "What is minimized; mse-to-spearman goes from the one to the other over the epochs.")  # noqa: RUF009
+    loss: Literal["mse", "l1", "mse-tails", "spearman", "mse-to-spearman"] = option(
+        "mse", "What is minimized; mse-to-spearman goes from the one to the other over the epochs."
+    )
     mse_tails_power: float = option(4.0, "Of the distance to the usual score, in mse-tails.")
     mse_tails_factor: float = option(2.0, "How much more the farthest scores weigh in mse-tails.")
     mse_tails_center: float | None = option(
@@ -44,7 +65,9 @@ class Training:
     epochs: int = option(20, "Passes over the training clips.")
     batch_size: int = option(32, "Clips of a step; the last batch of an epoch may have fewer.")
     shuffle: bool = option(True, "Draw the clips in another order in each epoch.")
-    optimizer: Optimizer = option("adam", "Weight decay is coupled (L2) but in adamw.")  # noqa: RUF009
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "radam"] = option(
+        "adam", "Weight decay is coupled (L2) but in adamw."
+    )
     learning_rate: float = option(1e-3, "In the first epoch.")
     weight_decay: float = option(1e-5, "Of all parameters.")
     scheduler: Literal["step", "exponential", "cosine", "none"] = option(
