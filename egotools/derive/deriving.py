@@ -21,7 +21,7 @@ from egotools.stores.digest import content_of
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import CLIPS_PER_COMMIT
 from egotools.stores.source import Source
-from egotools.stores.store import SUFFIXES, Recipe, Store, differences, part_of
+from egotools.stores.store import SUFFIXES, Recipe, Store, check_dtype, differences, part_of
 from egotools.stores.verify import verify
 from egotools.stores.writer_lock import WriterLock
 from egotools.types import Rows
@@ -134,6 +134,7 @@ def derive(
         learned = _learned(wanted.derivation, inputs)
         if learned.arrays:
             recipe = keep(learned, new, recipe)
+        check_dtype(recipe, wanted.dtype, path)
         _write(new, wanted, inputs, recipe, learned.rows, progress)
         if not (found := verify(new)).is_sound:
             wrong = [*found.problems, *(f"clip {id!r}: {problem}" for id, problem in found.bad.items())]

@@ -73,6 +73,7 @@ def tsne(seed: int) -> Embed:
 
     def embed(train: Floats) -> Floats:
         from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
         steps = "max_iter" if "max_iter" in inspect.signature(TSNE).parameters else "n_iter"  # renamed in 1.5
         model = TSNE(
@@ -89,7 +90,8 @@ def tsne(seed: int) -> Embed:
             random_state=seed,
             **{steps: 1000},
         )
-        return np.asarray(model.fit_transform(train), np.float64)
+        with threadpool_limits(1, "openmp"):  # sums of several threads differ from run to run, and so do then clusters
+            return np.asarray(model.fit_transform(train), np.float64)
 
     return embed
 

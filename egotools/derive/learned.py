@@ -22,11 +22,10 @@ from egotools.errors import StoreError
 from egotools.stores.copying import sync_folder
 from egotools.stores.opening import open_store
 from egotools.stores.publish import replace
-from egotools.stores.store import Recipe
+from egotools.stores.store import LEARNED, Recipe
 from egotools.types import Rows
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-ORIGIN = "learned"  # where a recipe's origin says what was learned: facts, the name of the file and its digest
 INFIX = ".fitted-"
 
 
@@ -64,23 +63,13 @@ def keep(learned: Learned, cache: Path, recipe: Recipe) -> Recipe:
         **learned.facts,
         "remarks": list(learned.remarks),
     }
-    return Recipe(recipe.identity, {**recipe.origin, ORIGIN: said})
+    return Recipe(recipe.identity, {**recipe.origin, LEARNED: said})
 
 
 def file_of(cache: Path, recipe: Recipe) -> Path | None:
     """Where a cache's arrays lie: beside it; None for a cache that learned nothing."""
-    said = recipe.origin.get(ORIGIN)
+    said = recipe.origin.get(LEARNED)
     return cache.with_name(Path(str(said["file"])).name) if isinstance(said, Mapping) and "file" in said else None
-
-
-def classes_of(recipe: Recipe) -> int | None:
-    """How many classes the one column of a cache counts from 0, -1 for none of them; None where it holds values.
-
-    Such a column is to be taken as a one-hot vector of that width, all zeros for -1.
-    """
-    said = recipe.origin.get(ORIGIN)
-    count = said.get("classes") if isinstance(said, Mapping) else None
-    return None if count is None else int(count)
 
 
 def what_is_lost(cache: Path, recipe: Recipe) -> str:
@@ -89,7 +78,7 @@ def what_is_lost(cache: Path, recipe: Recipe) -> str:
     if path is None:
         return ""
     try:
-        is_same = file_digest(path) == recipe.origin[ORIGIN]["digest"]
+        is_same = file_digest(path) == recipe.origin[LEARNED]["digest"]
     except OSError:
         return f"{path.name}, which has what it learned, is gone"
     return "" if is_same else f"{path.name} is not what it learned"

@@ -62,9 +62,9 @@ def _keep_density(training: Training, remarks: list[str]) -> dict[str, npt.NDArr
     if len(data) < len(training.rows):
         remarks.append(f"the density is that of the first {len(data)} of {len(training.rows)} training rows")
     bandwidth = similarity.best_bandwidth(data, folds=min(similarity.FOLDS, len(data)))
-    scores = -similarity.log_density(training.rows, data, bandwidth)
+    scores = -similarity.log_density(training.everything, data, bandwidth)
     largest = np.max(scores, where=np.isfinite(scores), initial=-np.inf)
-    if outside := int(np.isinf(-similarity.log_density(training.everything, data, bandwidth)).sum()):
+    if outside := int(np.isinf(scores).sum()):
         remarks.append(f"{outside} clips lie outside the density; they get the largest score inside it, {largest:.4g}")
     return {"data": data, "bandwidth": np.array(bandwidth), "largest": np.array(largest)}
 
