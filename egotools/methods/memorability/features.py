@@ -6,7 +6,7 @@ Axes: N clips, D features of all groups together, K classes of a cluster number.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.config import plain
-from egotools.derive.learned import classes_of
 from egotools.errors import TableError
 from egotools.methods.memorability.options import Normalizing
 from egotools.rawfeatures.normalization import reference_normalization
 from egotools.rawfeatures.rows import FEATURES
 from egotools.stores.opening import open_store
-from egotools.stores.store import Recipe, Store, differences
+from egotools.stores.store import Recipe, Store, classes_of, differences
 from egotools.tables import Mask, Table, read_table
 from egotools.types import IntArray
 
@@ -51,6 +50,11 @@ class Group:
         return _kind(self.name, self.identity)
 
     @property
+    def tier(self) -> str:
+        """What it counts as in an ablation: all similarities are one."""
+        return SIMILARITY if self.kind.startswith(SIMILARITY) else self.name
+
+    @property
     def width(self) -> int:
         return self.stop - self.start
 
@@ -74,8 +78,19 @@ def read_features(manifest: Path, caches: Sequence[Path]) -> Features:
     table = read_table(manifest, [store.path for store in stores])
     if any(group.classes is not None for group in groups):
         values = np.concatenate(list(_expanded(table, stores, groups)), axis=1)
-        table = Table(table.ids, values, table.times, table.labels, table.split, table.remarks)
+        table = replace(table, values=values)
     return Features(table, groups)
+
+
+def only(features: Features, names: Sequence[str]) -> Features:
+    """The columns of some groups, of the same clips."""
+    kept, start = [], 0
+    for group in features.groups:
+        if group.name in names:
+            kept.append(replace(group, start=start, stop=start + group.width))
+            start += group.width
+    columns = [features.table.values[:, g.start : g.stop] for g in features.groups if g.name in names]
+    return Features(replace(features.table, values=np.concatenate(columns, axis=1)), tuple(kept))
 
 
 def check_same_groups(wanted: Sequence[Group], groups: Sequence[Group], *, run: Path) -> None:
@@ -138,10 +153,10 @@ def _expanded(table: Table, stores: Sequence[Store], groups: Sequence[Group]) ->
     for store, group in zip(stores, groups, strict=True):
         values = table.values[:, at : at + store.width]
         at += store.width
-        yield values if group.classes is None else _one_hot(values, group)
+        yield values if group.classes is None else one_hot(values, group)
 
 
-def _one_hot(values: npt.NDArray[np.float32], group: Group) -> npt.NDArray[np.float32]:
+def one_hot(values: npt.NDArray[np.float32], group: Group) -> npt.NDArray[np.float32]:
     """Cluster numbers [N, 1], -1 for none, to [N, K]."""
     numbers = values[:, 0].astype(np.int64)
     classes = group.classes or 0
@@ -214,7 +229,7 @@ def reference_constants(group: Group, config: Normalizing) -> tuple[Floats, Floa
 
 def _is_normalized(group: Group) -> bool:
     """Whether a group is normalized unless the user says otherwise: raw features, and measures of similarity."""
-    return group.kind == RAW or (group.kind.startswith(SIMILARITY) and group.classes is None)
+    return group.kind == RAW or (group.tier == SIMILARITY and group.classes is None)
 
 
 def _statistics(values: npt.NDArray[np.float32]) -> tuple[tuple[Floats, Floats], Mask]:
