@@ -12,6 +12,7 @@ from sklearn.neural_network import MLPClassifier
 
 from egotools import similarity
 from egotools.derive.grouping import NOISE, columns_of, group, network, perplexity_of, tsne
+from egotools.derive.learned import read_arrays
 from egotools.pca import fit_pca
 from egotools.similarity import Floats, Integers
 
@@ -31,7 +32,7 @@ def simple():
     pca = fit_pca(rows[:120], 10, whiten=True, solver="exact")
     coordinates = (rows - pca.mean) @ pca.components.T / np.sqrt(pca.explained_variance)
     classes = [{f"c{at % 8}"} | ({f"d{at % 3}"} if at % 4 == 0 else set()) for at in range(120)]
-    return coordinates, classes, np.load(DATA / "memorability/similarity_simple.npz", allow_pickle=False)
+    return coordinates, classes, read_arrays(DATA / "memorability/similarity_simple.npz")
 
 
 def test_coordinates_are_those_of_the_reference(simple):
@@ -90,7 +91,7 @@ def test_clusters_are_those_of_the_reference(name, eps, spread, sizes):
     noise = data("noise", count + others, 10)
     rows = 6.0 * data("centers", clusters, 10)[assigned] + spread * noise
     rows[5::17] += 30 * np.sign(noise[5::17])
-    golden = np.load(DATA / f"memorability/similarity_dbscan_{name}.npz", allow_pickle=False)
+    golden = read_arrays(DATA / f"memorability/similarity_dbscan_{name}.npz")
     embed = {"embed": lambda train: train[:, :3], "learn": nearest}
     found = group(rows[:count], rows[count:], eps=eps, noise="last", **embed)
     assert found.labels.tolist() == golden["train_labels"].tolist()

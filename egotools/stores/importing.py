@@ -139,6 +139,8 @@ def _of_file(path: Path, keys: Keys) -> Named:
         texts = texts_of(ids, keys.id, path)
         if twice := [id for id, count in Counter(texts).items() if count > 1]:
             raise StoreError(f"{path}: {len(twice)} ids come more than once, such as {twice[0]!r}")
+        if "" in texts:
+            raise StoreError(f"{path}: row {texts.index('')} of {keys.id!r}, counted from 0, has no id")
         values = array_of(arrays, keys.values, path)
         times = None if keys.times is None else array_of(arrays, keys.times, path)
     if values.ndim not in (2, 3) or len(values) != len(texts):
