@@ -78,7 +78,7 @@ def error_of(result: Result) -> str:
     return str(result.exception)
 
 
-def frames_of(path: Path, count: int = 45) -> np.ndarray:
+def frames_of(path: Path, count: int) -> np.ndarray:
     """The frames that M3-S looks at."""
     video = open_frames(path)
     total = len(video.info)
@@ -88,12 +88,12 @@ def frames_of(path: Path, count: int = 45) -> np.ndarray:
 
 
 def test_the_lines_of_the_manual_go_from_videos_to_raw_features(fitted):
-    result = extract(fitted, "m3s", "--pca", f"run:{fitted}/runs/hog", "--deviations")
+    result = extract(fitted, "m3s", "--pca", f"run:{fitted}/runs/hog", "--deviations", "--frames", 7)
     assert result.exit_code == 0, result.output
     store, pca = open_store(fitted / "c/m3s.lmdb"), read_pca(fitted / "runs/hog/pca.npz")
     for name in "abcde":
         path = fitted / f"{name}.mp4"
-        frames, rows = frames_of(path), store[name]
+        frames, rows = frames_of(path, 7), store[name]
         found = {(part.feature, part.statistic): rows.values[0, part.start : part.stop] for part in PARTS}
         measured = {
             "hog": pca.project(hog(frames)),
@@ -113,7 +113,8 @@ PARTS = layout(deviations=True, hog_components=2)
 
 
 def test_an_image_is_a_clip_of_one_frame(fitted):
-    extract(fitted, "m3s", "--pca", f"run:{fitted}/runs/hog", "--deviations")
+    write_manifest(fitted / "f.csv", [Clip("f", fitted / "f.jpg")])
+    extract(fitted, "m3s", "--pca", f"run:{fitted}/runs/hog", "--deviations", manifest="f.csv")
     (row,) = open_store(fitted / "c/m3s.lmdb")["f"].values
     found = {(part.feature, part.statistic): row[part.start : part.stop] for part in PARTS}
     assert found["meanOF", "mean"] == 0

@@ -68,13 +68,13 @@ def train_pca(
             return run.report(), False
     table = read_table(manifest, features, reduce=None, split=split)
     clips, rows = len(np.unique(table.ids)), len(table)
-    total = float(table.values.var(axis=0, dtype=np.float64).sum()) * rows / max(rows - 1, 1)
     try:
         pca = fit_pca(
             table.values, config.components, whiten=config.whiten, solver=config.solver, seed=seed, overwrite=True
         )
     except ValueError as error:
         raise TableError(f"{', '.join(map(str, features))}: {error}") from error
+    total = sum(float(row @ row) for row in table.values) / (rows - 1)  # which are centred now
     content = {
         "command": "train pca",
         **_figures(pca, total),
