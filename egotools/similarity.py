@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import cdist
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -43,6 +42,8 @@ def cosine_share(rows: Floats, reference: Floats, threshold: float) -> Floats:
 
 def euclidean_distance(rows: Floats, points: Floats) -> Floats:
     """[N, C], [K, C] to [N, K]."""
+    from scipy.spatial.distance import cdist  # here, for it takes its time to import, and lists of caches come by
+
     return np.asarray(cdist(rows, points))
 
 
@@ -71,6 +72,8 @@ def log_density(rows: Floats, data: Floats, bandwidth: float) -> Floats:
 
     It is minus infinity farther than `bandwidth` from all of them.
     """
+    from scipy.spatial.distance import cdist
+
     dimensions = data.shape[1]
     ball = math.pi ** (dimensions / 2) / math.gamma(dimensions / 2 + 1)
     scale = math.log((dimensions + 2) / (2 * ball * len(data))) - dimensions * math.log(bandwidth)
