@@ -205,14 +205,21 @@ def test_a_cache_knows_its_pca_by_content(fitted, monkeypatch):
     assert "was made with weights=" in error_of(extract(fitted, "m3s", "--pca", fitted / "moved.npz", *only))
 
 
+def state_of(cache: Path) -> str:
+    (entry,) = json.loads(egotools("cache", "ls", cache, "--json").stdout)
+    return str(entry["state"])
+
+
 def test_rebuild_follows_the_pca(fitted, monkeypatch):
     run = fitted / "runs/hog"
     monkeypatch.chdir(fitted)
     extract(fitted, "m3s", "--pca", "run:runs/hog", "--only", "hog", "--frames", 2)
     before = open_store(fitted / "c/m3s.lmdb")["a"].values
+    assert state_of(fitted / "c/m3s.lmdb") == "fresh"
     with np.load(run / "pca.npz") as arrays:
         changed = {**arrays, "components": -arrays["components"]}
     np.savez(run / "pca.npz", **changed)
+    assert state_of(fitted / "c/m3s.lmdb") == "stale"
     monkeypatch.chdir("/")
     result = egotools("rebuild", fitted / "c/m3s.lmdb", "--workers", 1)
     assert result.exit_code == 0, result.output
