@@ -1,4 +1,4 @@
-"""`egotools cache`: list, verify, merge, convert and export caches."""
+"""`egotools cache`: list, verify, merge, convert, export and import caches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace what is ther
 
 @click.group()
 def cache() -> None:
-    """List, verify, merge, convert and export caches.
+    """List, verify, merge, convert, export and import caches.
 
     \b
     egotools cache ls caches
@@ -164,6 +164,35 @@ def export(cache: Path, kind: str, out: Path) -> None:
     with _progress(f"exporting {kind}") as progress:
         count = export_npz(cache, out, progress=progress)
     display.note(f"{out}: {count} clips of {cache}")
+
+
+@cache.command("import")
+@click.argument("source", metavar="FILE|DIR", type=click.Path(path_type=Path))
+@click.option("--id", "id_key", metavar="NAME", help="Array of a file that holds the ids [N].")
+@click.option("--values", metavar="NAME", help="Array of a file that holds the features, [N, D] or [N, T, D].")
+@click.option("--times", metavar="NAME", help="Array of a file with seconds, [N, 2] or [N, T, 2].  [default: 0 to 0]")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The new cache, .lmdb or .h5.")
+@overwrite
+def import_(
+    source: Path, id_key: str | None, values: str | None, times: str | None, out: Path, overwrite: bool
+) -> None:
+    """Write arrays of another program as a cache: a .npz or HDF5 file, or a folder of .npy files named <id>.npy.
+
+    Rows become float32. A file changes and the cache is stale; 'egotools manifest table' makes the manifest.
+
+    \b
+    egotools cache import trecvid2020_train.npz --id video_id --values c3d_resnet18_512 --out caches/t/c3d.lmdb
+    egotools cache import features/ --out caches/t/mine.lmdb
+    """
+    from egotools.engine.recipes import command_line, surroundings
+    from egotools.stores.importing import Keys, import_arrays
+
+    origin = {"command": command_line(), **surroundings()}
+    with _progress(f"importing {source.name}") as progress:
+        keys = Keys(id_key, values, times)
+        made = import_arrays(source, out, keys, origin=origin, overwrite=overwrite, progress=progress)
+    what = f"{made.clips} clips, {made.rows} rows of {made.width} features"
+    display.note(f"{out}: {what}" + ("" if made.is_new else ", there already: nothing to do"))
 
 
 def _state(found: Any) -> dict[str, Any]:

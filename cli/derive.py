@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from egotools.derive.deriving import Derived, Made
 
 EXAMPLE = "egotools derive {name} --features caches/a/resnet18.lmdb --out caches/{name}"
+EXAMPLES = {
+    "similarity": "egotools derive similarity --features caches/m/hrnet.lmdb --features caches/m/csn.lmdb "
+    "--manifest m.csv --out caches/m",
+}
 COMMON = (
     click.option(
         "--features",
@@ -53,7 +57,9 @@ class Derivations(click.Group):
 
         for decorate in (options.from_fields(kind), *reversed(COMMON)):
             run = decorate(run)
-        return click.command(name, help=f"{cleandoc(kind.__doc__ or '')}\n\n\b\n{EXAMPLE.format(name=name)}")(run)
+        return click.command(
+            name, help=f"{cleandoc(kind.__doc__ or '')}\n\n\b\n{EXAMPLES.get(name, EXAMPLE).format(name=name)}"
+        )(run)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Derivations ('egotools derive NAME --help' shows the options of one)"):
@@ -91,6 +97,9 @@ def _derive(
     elif made:
         rows = [[str(item.cache), item.clips, item.rows, item.width, _what(item)] for item in made]
         display.show_table(["cache", "clips", "rows", "D", ""], rows)
+    for item in made:
+        for remark in item.remarks:
+            display.note(f"{item.cache}: {remark}")
     for error in errors.values():
         display.note(f"failed: {error}")
     click.get_current_context().exit(1 if errors else 0)

@@ -67,7 +67,7 @@ def progress_bar() -> Progress:
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, float, int], None]]:
+def stages(unit: str = "clips") -> Iterator[Callable[[str, float, int], None]]:
     """A bar on stderr for work in stages, each with its text, how much is done and of how much; short work has none."""
     bar = progress_bar()
     task = bar.add_task("", total=None, rate="")
@@ -80,7 +80,7 @@ def stages() -> Iterator[Callable[[str, float, int], None]]:
         elapsed = time.monotonic() - begun.setdefault(stage, time.monotonic())
         if elapsed > PATIENCE:
             bar.start()
-            rate = f"{done / elapsed:.3g} clips/s"
+            rate = f"{done / elapsed:.3g} {unit}/s"
             bar.update(task, description=stage, completed=round(done, 2), total=total, rate=rate)
 
     try:

@@ -9,11 +9,13 @@ from typing import Any
 import click
 
 from egotools.config import options_of
+from egotools.evaluate.judging import Judging
 from egotools.evaluate.knn import KNN
 from egotools.evaluate.probe import Probe
 from egotools.evaluate.splits import Partition
+from egotools.methods.memorability.options import Normalizing
 
-from . import display, options
+from . import display, memorability, options
 
 REDUCE = {"mean": "mean", "mean+std": "mean+std", "none": None}
 CLASSES_SHOWN = 40
@@ -118,6 +120,49 @@ def probe_command(
     if out is not None:
         save(out, content, result)
     show(content, out, as_json=as_json)
+
+
+@evaluate.command("memorability")
+@options.manifest
+@click.option(
+    "--features",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A cache, repeatable; of --run by default its own.",
+)
+@options.from_fields(Judging, "judging")
+@options.from_fields(Normalizing, "normalizing")
+@device
+@out
+@options.as_json
+def memorability_command(
+    judging: Judging,
+    normalizing: Normalizing,
+    manifest: Path,
+    features: tuple[Path, ...],
+    device: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Memorability scores against the true ones: of a run, of published weights, or of a baseline.
+
+    Of a run with folds, each clip is judged by the networks that did not learn from it.
+
+    \b
+    egotools eval memorability --run runs/m --manifest m.csv --ablation --out reports/m
+    egotools eval memorability --run runs/m --manifest m.csv --baseline ridge
+    egotools eval memorability --weights m3s_memento10k.tar --features caches/m/m3s.lmdb \\
+            --features caches/m/hrnet.lmdb --features caches/m/csn.lmdb --manifest m.csv --zero-similarity
+    """
+    from egotools.evaluate.memorability_run import evaluate_memorability, save
+
+    with display.stages("trainings") as progress:
+        content, judged = evaluate_memorability(
+            manifest, features, judging, normalizing, device=device, progress=progress
+        )
+    if out is not None:
+        content["remarks"] += save(out, content, judged, manifest)
+    memorability.show_judged(content, out, as_json=as_json)
 
 
 def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> None:

@@ -20,8 +20,9 @@ COMMANDS = {
     "derive": ("derive", "derive", "Make caches from caches."),
     "rebuild": ("rebuild", "rebuild", "What of caches is stale, and why; make it again."),
     "cache": ("cache", "cache", "List, verify, merge, convert and export caches."),
-    "train": ("train", "train", "Train on cached features."),
-    "eval": ("evaluate", "evaluate", "Judge features: kNN, probes."),
+    "train": ("train", "train", "Train on cached features: probes, PCA, memorability."),
+    "eval": ("evaluate", "evaluate", "Judge features: kNN, probes, memorability."),
+    "predict": ("predict", "predict", "Apply a run to new videos."),
     "demo": ("demo", "demo", "The whole story on a folder of videos, from manifest to pictures."),
 }
 

@@ -20,6 +20,7 @@ from .display import note, progress_bar, show_json, show_table
 
 if TYPE_CHECKING:
     from egotools.check import Problem
+    from egotools.datasets import Found
     from egotools.folders import Joined, Listing, Pictures
 
 SHOWN = 50  # problems that the table of `check` shows; --json has all
@@ -49,6 +50,7 @@ class Fractions(click.ParamType):  # type: ignore[type-arg]  # generic from clic
 
 source = click.argument("manifest_file", metavar="MANIFEST", type=click.Path(path_type=Path))
 out = click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV to write.")
+root_folder = click.argument("root", type=click.Path(path_type=Path))
 
 
 @click.group()
@@ -196,6 +198,95 @@ def split(
     """
     clips = read_manifest(manifest_file)
     _write(out, split_clips(clips, by=by, fractions=fractions, seed=seed, stratify=stratify))
+
+
+@manifest.command()
+@click.argument("table", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--id", "id_column", required=True, metavar="NAME", help="Column of ids.")
+@click.option("--split", "split_column", metavar="NAME", help="Column of splits.  [default: split, if there is one]")
+@out
+def table(table: Path, id_column: str, split_column: str | None, out: Path) -> None:
+    """List rows that have features only, from a .npz or a CSV: no file, every column a label.
+
+    Of a .npz the arrays with one number or text a row are columns; numbers are written so that they read back to the
+    bit, NaN is left empty. 'egotools cache import' makes the cache of such features.
+
+    \b
+    egotools manifest table trecvid2020_train.npz --id video_id --out t.csv
+    egotools manifest table scores.csv --id video_id --split fold --out t.csv
+    """
+    from egotools.datasets.table import clips_of_table
+
+    _write_found(out, clips_of_table(table, id=id_column, split=split_column))
+
+
+@manifest.command("memento10k")
+@root_folder
+@click.option(
+    "--videos",
+    type=click.Choice(["auto", "mp4", "npy"]),
+    default="auto",
+    show_default=True,
+    help="videos/*.mp4, videos_npy/*.npy, or of each clip the first of these that is there.",
+)
+@click.option("--fps", default=15.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Of .npy files.")
+@click.option("--score-at", type=float, help="Move scores to this lag, by each video's alpha.  [default: as they are]")
+@click.option("--lag", default=80.0, show_default=True, help="Lag that the scores of the files are at.")
+@out
+def memento10k_(root: Path, out: Path, **how: Any) -> None:
+    """List Memento10k: memento_{train,val,test}_data.json and its videos; scores become the label memorability.
+
+    \b
+    egotools manifest memento10k ROOT --out m.csv
+    egotools manifest memento10k ROOT --videos npy --score-at 100 --out m.csv
+    """
+    from egotools.datasets.memento10k import memento10k
+
+    _write_found(out, memento10k(root, **how))
+
+
+@manifest.command("videomem")
+@root_folder
+@click.option("--split", type=click.Path(path_type=Path), help="Pickle or JSON of train and val names.")
+@options.seed
+@out
+def videomem_(root: Path, split: Path | None, seed: int, out: Path) -> None:
+    """List VideoMem: ground-truth_dev-set.csv and resized_mp4; short-term scores become the label memorability.
+
+    Without a split file (train_test_split_videomem.pkl) one clip of eight is drawn for val.
+
+    \b
+    egotools manifest videomem ROOT --out m.csv
+    egotools manifest videomem ROOT --split mine.json --out m.csv
+    """
+    from egotools.datasets.videomem import videomem
+
+    _write_found(out, videomem(root, split=split, seed=seed))
+
+
+@manifest.command("lamem")
+@root_folder
+@click.option("--split-number", default=1, show_default=True, type=click.IntRange(1), help="Which of the five splits.")
+@out
+def lamem_(root: Path, split_number: int, out: Path) -> None:
+    """List LaMem: images as clips of one frame; scores become the label memorability.
+
+    \b
+    egotools manifest lamem ROOT --split-number 1 --out m.csv
+    """
+    from egotools.datasets.lamem import lamem
+
+    _write_found(out, lamem(root, number=split_number))
+
+
+def _write_found(out: Path, found: Found) -> None:
+    """Writes the clips of a dataset; files that are not there are named, and end in the exit status 1."""
+    _write(out, found.clips)
+    for remark in found.remarks:
+        note(f"  {remark}")
+    _name("files that are not there, their clips are left out", found.missing)
+    if found.missing:
+        raise click.exceptions.Exit(1)
 
 
 def _write(out: Path, clips: Sequence[Clip]) -> None:

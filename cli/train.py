@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from egotools.evaluate.pca_run import Components
 from egotools.evaluate.probe import Probe
 from egotools.evaluate.splits import Partition
+from egotools.methods.memorability.options import Data, Normalizing, Training
 
-from . import display, options
+from . import display, memorability, options
 from .evaluate import REDUCE, device, reduce, show
 
 
@@ -52,3 +54,81 @@ def probe_command(
     if not is_new:
         display.note(f"{out} is done with these options: nothing to do")
     show(content, out, as_json=as_json)
+
+
+@train.command("pca")
+@options.manifest
+@options.features
+@click.option("--split", help="Whose clips it is fitted on; by default all of the manifest.")
+@options.from_fields(Components)
+@options.seed
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The run's directory.")
+@options.as_json
+def pca_command(
+    config: Components,
+    manifest: Path,
+    features: tuple[Path, ...],
+    split: str | None,
+    seed: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Principal components of cached features, on all rows of a split, kept as a run.
+
+    \b
+    egotools train pca --features caches/fit/hog.lmdb --manifest m.csv --split train --whiten --out runs/hog
+    egotools extract --manifest m.csv --out caches/m m3s --pca run:runs/hog
+    """
+    from egotools.evaluate.pca_run import train_pca
+
+    content, is_new = train_pca(out, manifest, features, config, split=split, seed=seed)
+    if not is_new:
+        display.note(f"{out} is done with these options: nothing to do")
+    for remark in content["remarks"]:
+        display.note(f"note: {remark}")
+    if as_json:
+        display.show_json(content)
+        return
+    names = ("components", "width", "rows", "clips", "explained_in_all")
+    display.show_mapping({name.replace("_", " "): content[name] for name in names}, title=f"train pca: {out}")
+
+
+@train.command("memorability")
+@options.manifest
+@options.features
+@options.from_fields(Data, "data")
+@options.from_fields(Training)
+@options.from_fields(Normalizing, "normalizing")
+@options.seed
+@device
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The run's directory.")
+@options.as_json
+def memorability_command(
+    config: Training,
+    data: Data,
+    normalizing: Normalizing,
+    manifest: Path,
+    features: tuple[Path, ...],
+    seed: int,
+    device: str,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """M3-S: how well videos are remembered, a score from 0 to 1, kept as a run.
+
+    The features are taken in the order m3s, hrnet, csn, similarity, then as given.
+
+    \b
+    egotools train memorability --manifest m.csv --features caches/m/m3s.lmdb --features caches/m/csn.lmdb --out runs/m
+    egotools train memorability --manifest t.csv --features caches/t/c3d.lmdb --target short_term \\
+            --folds folds.json:random_eval_ids --standardize c3d --seeds 3 --out runs/t
+    """
+    from egotools.methods.memorability.run import train_memorability
+
+    with display.stages("networks") as show_stage:
+        content, is_new = train_memorability(
+            out, manifest, features, data, config, normalizing, seed=seed, device=device, progress=show_stage
+        )
+    if not is_new:
+        display.note(f"{out} is done with these options: nothing to do")
+    memorability.show(content, out, as_json=as_json)

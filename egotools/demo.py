@@ -31,8 +31,8 @@ from egotools.partition import windows
 from egotools.plots import Shot, contact_sheet, similarity_picture
 from egotools.runs import write_whole
 from egotools.tables import Table, Texts, read_table
-from egotools.types import Clip, Frame, IntArray
-from egotools.video import open_frames
+from egotools.types import Clip, IntArray
+from egotools.video import middle_frame
 
 # name -> options; the first is the one that the pictures show
 EXTRACTORS: Mapping[str, Mapping[str, Any]] = {
@@ -271,9 +271,9 @@ def _pictures(
     found, similarity = nearest(table.values[chosen], table.values, NEIGHBORS, own=(kin[chosen], kin))
     rows = []
     for query, neighbors, cosines in zip(chosen, found, similarity, strict=True):
-        shots = [Shot(_frame(clips[str(table.ids[query])]), str(labels[query]))]
+        shots = [Shot(middle_frame(clips[str(table.ids[query])]), str(labels[query]))]
         for neighbor, cosine in zip(neighbors[neighbors >= 0], cosines, strict=False):
-            frame, name = _frame(clips[str(table.ids[neighbor])]), str(labels[neighbor])
+            frame, name = middle_frame(clips[str(table.ids[neighbor])]), str(labels[neighbor])
             shots.append(Shot(frame, f"{cosine:.2f}  {name}", name == labels[query]))
         rows.append(shots)
     unit = normalized(table.values)
@@ -298,14 +298,3 @@ def _queries(kin: IntArray, labels: Texts) -> IntArray:
     count = min(QUERIES, len(rows))
     evenly: IntArray = rows[((np.arange(count) + 0.5) * len(rows) / count).astype(np.int64)]
     return evenly
-
-
-def _frame(clip: Clip) -> Frame:
-    """The frame in the middle of a clip."""
-    frames = open_frames(clip.path, clip.fps)
-    try:
-        end = frames.info.end if clip.end is None else clip.end
-        (frame,) = frames.frames([int(frames.info.at((clip.start + end) / 2))])
-        return frame
-    finally:
-        frames.close()

@@ -170,7 +170,10 @@ def _after(norm: nn.Module) -> nn.Module:
 
 
 class FramewiseConv(nn.Module):
-    """A 1 x k x k convolution of [B, C, T, H, W], run as a 2D one over B * T frames: 1.4 times faster in float32."""
+    """A 1 x k x k convolution of [B, C, T, H, W], run as a 2D one over B * T frames: faster in float32.
+
+    R(2+1)D-18 is 1.4 times as fast, ip-CSN-152, whose convolutions of this kind are 1 x 1 x 1, 1.2 times.
+    """
 
     def __init__(self, convolution: nn.Conv3d) -> None:
         super().__init__()
@@ -194,13 +197,12 @@ class FramewiseConv(nn.Module):
 
 
 def run_framewise(network: nn.Module) -> None:
-    """Replaces every 1 x k x k convolution of `network`, k > 1, by one over frames."""
+    """Replaces every 1 x k x k convolution of `network` by one over frames."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if (
                 isinstance(child, nn.Conv3d)
                 and child.kernel_size[0] == child.stride[0] == 1
-                and child.kernel_size[1] > 1
                 and child.padding_mode == "zeros"
                 and not isinstance(child.padding, str)
                 and child.padding[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -30,6 +31,7 @@ class Preprocessing:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: Interpolation = "bilinear"
     antialias: bool = True
+    corner: Literal["round", "floor"] = "round"  # of the crop, where it falls on half a pixel; torchvision rounds
 
     def override(self, resize: str | None, crop: str | None) -> Preprocessing:
         """The same with other sizes, given as options; a full `HxW` to resize to leaves nothing to crop."""
@@ -75,8 +77,8 @@ class Preprocessing:
         if below > 0 or right > 0:  # a crop larger than the frame is padded with black, as torchvision does
             top, left = max(below, 0) // 2, max(right, 0) // 2
             pixels = F.pad(pixels, (left, max(right, 0) - left, top, max(below, 0) - top))
-        top = round((pixels.shape[2] - height) / 2.0)
-        left = round((pixels.shape[3] - width) / 2.0)
+        whole = round if self.corner == "round" else math.floor
+        top, left = whole((pixels.shape[2] - height) / 2), whole((pixels.shape[3] - width) / 2)
         return pixels[:, :, top : top + height, left : left + width]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -43,6 +44,22 @@ def confusion_picture(counts: IntArray, classes: Sequence[str], *, title: str) -
             if count:
                 shade = "white" if count > rows[row, 0] / 2 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
+    return _png(figure)
+
+
+def scatter_picture(target: FloatArray, predicted: FloatArray, *, title: str) -> bytes:
+    """Predicted scores [N] over true ones [N], a point each."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(target, predicted, s=12, alpha=0.5, linewidths=0)
+    axes.axline((0.5, 0.5), slope=1, color="gray", linewidth=0.8)
+    span = float(np.ptp(target)) * 0.05 or 0.05
+    axes.set(xlabel="score", ylabel="predicted", xlim=(float(target.min()) - span, float(target.max()) + span))
+    margin = float(np.ptp(predicted)) * 0.05 or 0.05
+    axes.set_ylim(float(predicted.min()) - margin, float(predicted.max()) + margin)
+    axes.set_title("\n".join(textwrap.wrap(_escaped(title, 200), 70)), fontsize=9)
     return _png(figure)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -10,12 +11,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
 
 from egotools.config import plain, to_json
 from egotools.errors import RunError
 from egotools.stores.store import Recipe, differences
 
+if TYPE_CHECKING:  # runs start without torch; those that train load it
+    from egotools.fit import Stateful
+
+CHECKPOINT = "checkpoint.pt"
+METRICS = "metrics.jsonl"
 LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
 
 
@@ -91,6 +98,58 @@ class Run:
     def write(self, name: str, content: str | bytes) -> None:
         """A file of the run, whole or not at all."""
         write_whole(self.path / name, content)
+
+    def log(self, figures: Mapping[str, Any]) -> None:
+        """One more line of `metrics.jsonl`; `step` says after how many steps. Any: JSON values."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(to_json(figures, indent=None) + "\n")
+
+    def save(self, step: int, **parts: Stateful) -> None:
+        """The checkpoint after so many steps: the state of every part, and torch's random state."""
+        import torch
+
+        buffer = io.BytesIO()
+        random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+        states = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({"step": step, "random": random, "parts": states}, buffer)
+        self.write(CHECKPOINT, buffer.getvalue())
+
+    def restore(self, **parts: Stateful) -> int:
+        """Puts the checkpoint into the parts; the number of steps that were done, 0 without one.
+
+        Lines of `metrics.jsonl` that were written after it are dropped.
+
+        Raises:
+            RunError: it cannot be read, or is of another training.
+        """
+        import torch
+
+        step, path = 0, self.path / CHECKPOINT
+        if path.exists():
+            try:
+                found = torch.load(path, map_location="cpu", weights_only=True)
+                for name, part in parts.items():
+                    part.load_state_dict(found["parts"][name])
+                torch.set_rng_state(found["random"]["cpu"])
+                if torch.cuda.is_available():
+                    torch.cuda.set_rng_state_all(found["random"]["cuda"])
+                step = int(found["step"])
+            except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, UnpicklingError) as error:
+                reason = (str(error).splitlines() or ["empty"])[0]
+                raise RunError(f"{path} cannot be gone on from ({reason}); delete it to begin anew") from error
+        lines = [line for line in self._lines() if json.loads(line)["step"] <= step]
+        if lines or (self.path / METRICS).exists():
+            self.write(METRICS, "".join(f"{line}\n" for line in lines))
+        return step
+
+    def _lines(self) -> list[str]:
+        """What `metrics.jsonl` holds; a line that a kill cut off is not there."""
+        try:
+            text = (self.path / METRICS).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        return [line.removesuffix("\n") for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

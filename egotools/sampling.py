@@ -115,6 +115,20 @@ def frame_stacks(
     return FrameWindows(np.clip(indices, inside[0], inside[-1]), times)
 
 
+def spread_frames(video: VideoInfo, clip: Clip, *, count: int) -> FrameWindows:
+    """One window of `count` frames: frame round(i (F - 1) / (count - 1)) of the clip's F, its first to its last.
+
+    Halves are rounded to even. A clip of fewer frames repeats some; a single frame is the first.
+
+    Raises:
+        ClipError: the clip lies outside the video.
+    """
+    start, end = extent(clip, video.times[0], video.end, slack=1 / video.fps)
+    inside = frames_inside(video, start, end)
+    chosen = inside[np.rint(np.linspace(0, len(inside) - 1, count)).astype(np.int64)]
+    return FrameWindows(chosen[None], np.array([[start, end]]))
+
+
 def frames_inside(video: VideoInfo, start: float, end: float) -> IntArray:
     """Indices of the frames that begin in [start, end), or, where none does, of the one shown at `start`."""
     first, last = np.searchsorted(video.times, [start - 1e-4, end - 1e-4])

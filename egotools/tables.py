@@ -80,13 +80,16 @@ class Table:
         )
 
 
-def read_table(manifest: Path, caches: Sequence[Path], *, reduce: Reduce | None = "mean") -> Table:
+def read_table(
+    manifest: Path, caches: Sequence[Path], *, reduce: Reduce | None = "mean", split: str | None = None
+) -> Table:
     """The features of a manifest's clips, from one or several caches joined by id and concatenated.
 
     Args:
         manifest: which clips, in which order.
         caches: their features are concatenated along D in this order.
         reduce: one row a clip, "mean" [D] or "mean+std" [2 D] over its windows; None: one row a window.
+        split: only the clips of this split are read; None: all.
 
     Raises:
         TableError: no clip is in every cache, features that are not finite, times that differ.
@@ -94,7 +97,10 @@ def read_table(manifest: Path, caches: Sequence[Path], *, reduce: Reduce | None 
     if not caches:
         raise ValueError("a table needs at least one cache")
     stores = [open_store(path) for path in caches]
-    clips, remarks = _present(read_manifest(manifest), stores, manifest)
+    wanted = [clip for clip in read_manifest(manifest) if split is None or clip.split == split]
+    if not wanted:
+        raise TableError(f"{manifest}: " + ("no clips" if split is None else f"no clip is in the split {split!r}"))
+    clips, remarks = _present(wanted, stores, manifest)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name below
         parts = [_read(store, [clip.id for clip in clips], reduce) for store in stores]
     first = parts[0]

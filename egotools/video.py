@@ -20,7 +20,7 @@ from egotools.containers import decoded, only, open_container, packets_of, reaso
 from egotools.errors import ClipError
 from egotools.frame_index import FrameIndex, index_by_decoding, index_packets
 from egotools.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
-from egotools.types import Frame, IntArray, VideoInfo
+from egotools.types import Clip, Frame, IntArray, VideoInfo
 
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv",
@@ -67,6 +67,21 @@ def open_frames(path: Path, fps: float | None = None) -> Frames:
     if path.suffix.lower() == ".npy":
         return Stack(path, fps)
     return Video(path)
+
+
+def middle_frame(clip: Clip) -> Frame:
+    """The frame in the middle of a clip, to show it by.
+
+    Raises:
+        ClipError: it cannot be read.
+    """
+    frames = open_frames(clip.path, clip.fps)
+    try:
+        end = frames.info.end if clip.end is None else clip.end
+        (frame,) = frames.frames([int(frames.info.at((clip.start + end) / 2))])
+        return frame
+    finally:
+        frames.close()
 
 
 @dataclass(frozen=True)
@@ -141,7 +156,7 @@ class Video:
         """At the file's beginning, with a decoder that has seen nothing."""
         self._container = open_container(self.path)
         try:
-            self._stream = _main_stream(self._container.streams.video, self.path)
+            self._stream = main_stream(self._container.streams.video, self.path)
         except ClipError:
             self._container.close()
             raise
@@ -248,7 +263,7 @@ class Video:
         return _upright(pixels.astype(np.uint8, copy=False), self._turn)
 
 
-def _main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
+def main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
     """The stream that players show: cover pictures are no video, and the default one goes first."""
     moving = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
     decodable = [stream for stream in moving if stream.codec_context is not None]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from egotools.config import file_digest
 from egotools.errors import WeightsError
 
-FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt")
+FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".pickle", ".pkl")
 RUN = "run:"  # of a weights option: the backbone of the run in that folder
 BACKBONE = "backbone.safetensors"
 RANDOM = re.compile(r"random:(\d{1,18})")  # torch takes seeds of 64 bits

@@ -282,6 +282,10 @@ def own(tmp_path: Path) -> Path:
 
 CHANGED: dict[str, dict[str, Any]] = {
     "efficientnet-lite0": {"weights": "random:4", "stride": 3, "crop": "64"},
+    "hrnet": {"frames": 5, "resize": "256"},
+    "csn": {"architecture": "ir_csn_152", "frames": 16, "crop": "224"},
+    "hog": {"frames": 3},
+    "m3s": {"only": ("blurriness", "size_orig"), "deviations": True, "frames": 5},
     "color": {"fps": 2.5, "bins": 3},
     "waveform": {"rate": 8000, "hop": 0.25},
     "log-mel": {"pool": "mean+std", "hop": 2},
@@ -292,8 +296,10 @@ CHANGED: dict[str, dict[str, Any]] = {
 
 
 def weightless(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """With random weights where the published ones would have to be downloaded."""
-    needs = any(part in name for part in ("resnet", "r3d", "timm"))
+    """With random weights where the published ones would have to be downloaded, and without what needs a fitted PCA."""
+    if name == "m3s":
+        return {"only": ("brightness", "contrast"), **options}
+    needs = any(part in name for part in ("resnet", "r3d", "timm", "hrnet", "csn"))
     return {"weights": "random:2", **options} if needs else options
 
 

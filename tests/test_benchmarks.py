@@ -60,6 +60,13 @@ def test_extraction_is_compared_with_the_habit(video, tmp_path, monkeypatch, cap
     assert any("float32, CPU seconds" in name for name in found)
 
 
+def test_raw_features_are_compared_with_the_reference_and_are_the_same(video, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("cv2")
+    pytest.importorskip("skimage")
+    found = ratios("raw_features", video, tmp_path, monkeypatch, capsys)
+    assert found["(h) hog, reference / egotools"] > 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory of children is read from /proc")
 def test_peak_memory_is_compared_between_lengths(video, tmp_path, monkeypatch, capsys):
     found = ratios("memory", video, tmp_path, monkeypatch, capsys)

@@ -181,7 +181,9 @@ def framewise(network):
         (lambda: nn.Conv3d(3, 4, (1, 3, 3), padding="same"), 0),
         (lambda: nn.Conv3d(3, 4, (1, 3, 3), padding=(0, 1, 1), padding_mode="replicate"), 0),
         (lambda: nn.Conv3d(3, 4, (3, 1, 1)), 0),
-        (lambda: nn.Conv3d(3, 4, 1), 0),
+        (lambda: nn.Conv3d(3, 4, 1), 1),
+        (lambda: nn.Conv3d(3, 4, 1, stride=(1, 2, 2)), 1),
+        (lambda: nn.Conv3d(3, 4, 1, stride=2), 0),
     ],
 )
 def test_a_convolution_within_frames_runs_frame_by_frame(convolution, count):

@@ -20,9 +20,10 @@ OURS = [
 # Each layer imports itself and the layers that it names. A new module gets its place here.
 LAYERS = {
     "words": "types errors config sampling memory",
-    "maths": "nn losses metrics pixels augment",
-    "files": "video audio containers frame_index stills manifests folders partition check stores weights",
-    "features": "extractors datasets tables runs fit plots",
+    "maths": "nn losses metrics pixels augment pca rawfeatures similarity",
+    "files": "video audio containers frame_index stills manifests folders partition check stores weights"
+    " restricted_pickle track_size",
+    "features": "extractors datasets tables runs fit plots pca_files",
     "work": "demo methods evaluate extract engine forward rebuild derive predict",
 }
 BELOW = {
@@ -36,10 +37,11 @@ LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in mod
 MATHS_MAY_IMPORT = {"egotools", "numpy", "scipy", "torch"}
 WITHOUT_TORCH = [
     *("manifests", "folders", "check", "video", "audio", "tables", "stores.lmdb_store", "stores.hdf5_store"),
-    *("stores.digest", "derive.deriving", "derive.remaking", "derive.pool"),
+    *("stores.digest", "derive.deriving", "derive.remaking", "derive.pool", "derive.similarity"),
 ]
 UNSAFE_MODULES = {"dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler"}
+READS_PICKLES = REPOSITORY / "egotools" / "restricted_pickle.py"
 
 
 def imports_of(path: Path) -> Iterator[tuple[str, int]]:
@@ -152,6 +154,22 @@ def test_no_file_can_run_code_that_it_reads():
                 assert keyword(call, "weights_only") is True, f"{where}: torch.load without weights_only=True"
             if function in ("np.load", "numpy.load"):
                 assert keyword(call, "allow_pickle") is False, f"{where}: np.load without allow_pickle=False"
+
+
+def test_pickles_are_read_in_one_reviewed_module_which_looks_every_name_up_in_a_list():
+    using = set()
+    for path in OURS:
+        for node in ast.walk(ast.parse(path.read_text(), str(path))):
+            if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "_pickle"):
+                assert {alias.name for alias in node.names} <= {"UnpicklingError"}, f"{path}:{node.lineno}"
+            if isinstance(node, ast.Attribute) and "Unpickler" in node.attr:
+                using.add(path)
+    assert using == {READS_PICKLES}
+    kinds = [node for node in ast.walk(ast.parse(READS_PICKLES.read_text())) if isinstance(node, ast.ClassDef)]
+    (kind,) = (node for node in kinds if [ast.unparse(base) for base in node.bases] == ["pickle.Unpickler"])
+    methods = {node.name: ast.unparse(node) for node in kind.body if isinstance(node, ast.FunctionDef)}
+    assert set(methods) == {"__init__", "find_class"}  # no persistent_load, and nothing inherited is called
+    assert "super().find_class" not in methods["find_class"]
 
 
 def test_files_and_functions_stay_small():

@@ -92,6 +92,13 @@ def test_a_short_side_keeps_the_crop():
     assert (chosen.resize, chosen.crop) == ((300,), (224, 224))
 
 
+@pytest.mark.parametrize(("corner", "left"), [("round", [0, 0, 1, 2, 2]), ("floor", [0, 0, 1, 1, 2])])
+def test_a_crop_at_half_a_pixel_is_rounded_to_even_or_down(corner, left):
+    for wanted, width in zip(left, range(8, 13), strict=True):
+        frame = np.arange(width, dtype=np.uint8)[None, :, None].repeat(8, 0).repeat(3, 2)
+        assert Preprocessing((8,), (8, 8), corner=corner)(frame)[0, 0, 0] == wanted
+
+
 def test_a_crop_may_be_given_as_one_side_or_as_two():
     assert PRESET.override(None, "96").crop == (96, 96)
     assert PRESET.override("300x400", "96x128").crop == (96, 128)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egotools.errors import ClipError
-from egotools.sampling import evenly, extent, frame_stacks, frames_inside, intervals, single_frames
+from egotools.sampling import evenly, extent, frame_stacks, frames_inside, intervals, single_frames, spread_frames
 from egotools.types import Clip, VideoInfo
 
 FILE = Path("video.mp4")
@@ -246,3 +246,30 @@ def test_some_sampling_must_be_chosen():
 def test_a_single_window_is_the_middle_one():
     found = stacks(film(20), clip(), 4, clips=1)
     assert found.frames.tolist() == [[8, 9, 10, 11]]
+
+
+@settings(deadline=None)
+@given(videos_with_clips(), st.integers(1, 60))
+def test_frames_spread_over_a_clip_are_nearest_to_equal_steps_from_its_first_to_its_last(pair, count):
+    video, part = pair
+    windows = spread_frames(video, part, count=count)
+    start, end = extent(part, video.times[0], video.end, slack=1 / video.fps)
+    inside = frames_inside(video, start, end).tolist()
+    (chosen,) = windows.frames.tolist()
+    assert len(chosen) == count
+    for place, frame in enumerate(chosen):
+        wanted = place * (len(inside) - 1) / (count - 1) if count > 1 else 0
+        assert abs(frame - inside[0] - wanted) <= 0.5 + 1e-9
+    assert chosen[0] == inside[0]
+    assert count == 1 or chosen[-1] == inside[-1]
+    assert windows.times.tolist() == [[start, end]]
+
+
+def test_spread_frames_that_fall_between_two_are_rounded_to_even():
+    assert spread_frames(film(6), clip(), count=3).frames.tolist() == [[0, 2, 5]]
+    assert spread_frames(film(20), clip(0.5, 1.2), count=5).frames.tolist() == [[5, 7, 8, 9, 11]]
+
+
+def test_frames_of_a_clip_outside_the_file_are_not_spread():
+    with pytest.raises(ClipError, match="the clip begins at 5 s"):
+        spread_frames(film(20), clip(5.0), count=3)

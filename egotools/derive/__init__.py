@@ -11,6 +11,10 @@ from egotools.errors import StoreError
 # name -> ("module:Class", what `egotools derive --help` says of it)
 BUILT_IN = {
     "pool": ("egotools.derive.pool:Pool", "One row a clip: mean, deviation, largest or smallest of its rows."),
+    "similarity": (
+        "egotools.derive.similarity:Similarity",
+        "How similar each clip is to the training clips: clusters, densities, distances (M3-S).",
+    ),
 }
 
 

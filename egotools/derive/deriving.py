@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from egotools.config import options_of
 from egotools.derive.dependencies import digests_of_files, files_of
+from egotools.derive.learned import Learned, exchange, keep, what_is_lost
 from egotools.engine.recipes import surroundings
 from egotools.errors import RecipeError, StoreError
 from egotools.stores.copying import Progress, silent
 from egotools.stores.digest import content_of
 from egotools.stores.opening import open_store, open_writer
-from egotools.stores.publish import CLIPS_PER_COMMIT, replace
+from egotools.stores.publish import CLIPS_PER_COMMIT
 from egotools.stores.source import Source
-from egotools.stores.store import SUFFIXES, Recipe, Store, differences, part_of
+from egotools.stores.store import SUFFIXES, Recipe, Store, check_dtype, differences, part_of
 from egotools.stores.verify import verify
 from egotools.stores.writer_lock import WriterLock
 from egotools.types import Rows
@@ -39,8 +40,20 @@ class Derivation(Protocol):
     def rows(self, inputs: Mapping[str, Store]) -> Iterator[tuple[str, Rows]]:
         """Every clip of the inputs, once, with its rows; one that has none, too. Reads clips with `copying.intact`.
 
-        A derivation that learns from the inputs first does so here.
+        A derivation that learns from the inputs first does so here; if what it learned is to be kept, it is a
+        `LearningDerivation`.
         """
+
+
+@runtime_checkable
+class LearningDerivation(Protocol):
+    """A derivation that keeps what it learned, so that new clips can be treated as those of the cache were."""
+
+    version: ClassVar[int]
+    naming: ClassVar[str]
+
+    def learn(self, inputs: Mapping[str, Store]) -> Learned:
+        """What the inputs teach, and with it the rows of every clip, as `Derivation.rows` gives them."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ class Derived:
 
     cache: Path
     name: str  # of the derivation, as in `derive.BUILT_IN`
-    derivation: Derivation
+    derivation: Derivation | LearningDerivation
     inputs: Mapping[str, Path]  # the stem of each input's file name -> its path
     dtype: str = "float32"  # of the rows on disk; or float16
 
@@ -88,6 +101,7 @@ class Made:
     rows: int
     width: int
     is_new: bool
+    remarks: tuple[str, ...] = ()  # what a person should know of what was learned
 
 
 def derive(
@@ -117,15 +131,23 @@ def derive(
         if path.exists():
             return _there(path, recipe)
         new = folder / path.name
-        _write(new, wanted, inputs, recipe, progress)
+        learned = _learned(wanted.derivation, inputs)
+        if learned.arrays:
+            recipe = keep(learned, new, recipe)
+        check_dtype(recipe, wanted.dtype, path)
+        _write(new, wanted, inputs, recipe, learned.rows, progress)
         if not (found := verify(new)).is_sound:
             wrong = [*found.problems, *(f"clip {id!r}: {problem}" for id, problem in found.bad.items())]
             raise StoreError(f"{path}: what was written is not as it should be ({wrong[0]}); run the same line again")
         made = open_store(new)
-        result = Made(path, len(made), made.rows, made.width, True)
+        result = Made(path, len(made), made.rows, made.width, True, learned.remarks)
         del made
-        replace(new, path)
+        exchange(new, path)
     return result
+
+
+def _learned(derivation: Derivation | LearningDerivation, inputs: Mapping[str, Store]) -> Learned:
+    return derivation.learn(inputs) if isinstance(derivation, LearningDerivation) else Learned(derivation.rows(inputs))
 
 
 def _check_place(path: Path, wanted: Derived) -> None:
@@ -140,6 +162,8 @@ def _there(path: Path, recipe: Recipe) -> Made:
     store = open_store(path)
     unlike = list(differences(store.recipe.identity, recipe.identity))
     if not unlike:
+        if lost := what_is_lost(path, store.recipe):
+            raise StoreError(f"{path}: {lost}; run 'egotools rebuild {path}'")
         return Made(path, len(store), store.rows, store.width, False)
     name, was, now = unlike[0]
     if all(part.startswith("inputs.") and old and new for part, old, new in unlike):
@@ -153,12 +177,19 @@ def _there(path: Path, recipe: Recipe) -> Made:
     )
 
 
-def _write(new: Path, wanted: Derived, inputs: Mapping[str, Store], recipe: Recipe, progress: Progress) -> None:
+def _write(
+    new: Path,
+    wanted: Derived,
+    inputs: Mapping[str, Store],
+    recipe: Recipe,
+    rows_by_id: Iterable[tuple[str, Rows]],
+    progress: Progress,
+) -> None:
     """Rows gather in an LMDB, whatever the format of the cache."""
     gathered = new.with_suffix(".lmdb")
     total = len(set().union(*inputs.values()))
     with open_writer(gathered, recipe) as writer:
-        for done, (id, rows) in enumerate(wanted.derivation.rows(inputs), 1):
+        for done, (id, rows) in enumerate(rows_by_id, 1):
             writer.append(id, _as_dtype(rows, wanted, id))
             writer.finish(id, _source(inputs, id))
             if done % CLIPS_PER_COMMIT == 0:

@@ -68,7 +68,7 @@ class Pool:
         for id in store:
             clip = intact(store, id)
             if len(clip):
-                yield id, Rows(self._row(clip), _span(clip.times))
+                yield id, Rows(self._row(clip), span(clip.times))
             else:
                 yield id, Rows(np.empty((0, store.width * len(self.statistics)), np.float32), np.empty((0, 2)))
 
@@ -78,6 +78,6 @@ class Pool:
         return np.concatenate(parts, dtype=np.float32, casting="same_kind")[np.newaxis]
 
 
-def _span(times: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def span(times: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """[T, 2] seconds to [1, 2]: from the first start to the last end."""
     return np.array([[times[:, 0].min(), times[:, 1].max()]])

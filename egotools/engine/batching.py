@@ -20,8 +20,9 @@ Part = tuple[Piece, int, int]  # windows first..last of a piece
 class Batcher:
     """Runs one network on batches of exactly `size` windows, except the last; what it gives are computed pieces.
 
-    A result is copied to the host one batch later, when the next one is under way, so that a GPU never waits for it.
-    With `most_frames`, long windows make a batch smaller.
+    Windows of another length (an image among videos) begin a new batch. A result is copied to the host one batch later,
+    when the next one is under way, so that a GPU never waits for it. With `most_frames`, long windows make a batch
+    smaller.
     """
 
     def __init__(self, name: str, run: Run, size: int, *, most_frames: int | None = None) -> None:
@@ -29,16 +30,23 @@ class Batcher:
         self._most_frames = most_frames
         self._waiting: deque[Part] = deque()
         self._count = 0
+        self._length: int | None = None  # frames of the windows that wait
         self._running: deque[tuple[list[Part], Tensor]] = deque()
 
     def add(self, piece: Piece) -> Iterator[Piece]:
         """Takes the windows of a piece; gives the rows that are ready."""
-        if self._most_frames is not None and piece.windows is not None:
-            self.size, self._most_frames = max(1, min(self.size, self._most_frames // piece.windows.shape[1])), None
+        length = None if piece.windows is None else piece.windows.shape[1]
+        if self._count and length != self._length:
+            self._launch(self._count)
+            yield from self._finished(1)
+        self._length = length
         self._waiting.append((piece, 0, len(piece.rows)))
         self._count += len(piece.rows)
-        while self._count >= self.size:
-            self._launch(self.size)
+        size = self.size
+        if self._most_frames is not None and length is not None:
+            size = max(1, min(size, self._most_frames // length))
+        while self._count >= size:
+            self._launch(size)
             yield from self._finished(1)
 
     def flush(self) -> Iterator[Piece]:

@@ -93,7 +93,7 @@ class Reader:
             else:
                 frame_extractors.append(position)
                 continue
-            yield from self._labelled(parts, number, attempt, position)
+            yield from self._labelled(parts, clip, number, attempt, position)
         if frame_extractors:
             yield from self._frames(clip, frame_extractors, number, attempt)
 
@@ -104,11 +104,11 @@ class Reader:
         self._video = self._opened = None
 
     def _labelled(
-        self, parts: Iterator[dict[str, Any]], number: int, attempt: int, position: int
+        self, parts: Iterator[dict[str, Any]], clip: Clip, number: int, attempt: int, position: int
     ) -> Iterator[Piece | Failure]:
         try:
             for part in parts:
-                yield self._computed(Piece(number, attempt, position, **part))
+                yield self._computed(Piece(number, attempt, position, **part), clip)
         except ClipError as error:
             yield Failure(number, attempt, position, str(error))
 
@@ -143,10 +143,16 @@ class Reader:
 
     def _frames(self, clip: Clip, wanted: Sequence[int], number: int, attempt: int) -> Iterator[Piece | Failure]:
         under_way: list[_Windows] = []
+        refused: set[int] = set()
         try:
             video = self._open(clip)
-            under_way = [self._windows(position, video.info, clip, number, attempt) for position in wanted]
-            union = np.unique(np.concatenate([windows.needed for windows in under_way]))
+            for position in wanted:
+                try:
+                    under_way.append(self._windows(position, video.info, clip, number, attempt))
+                except ClipError as error:  # an extractor that cannot use this clip; the others may
+                    refused.add(position)
+                    yield Failure(number, attempt, position, str(error))
+            union = np.unique(np.concatenate([np.empty(0, np.int64), *(windows.needed for windows in under_way)]))
             frames = video.frames(union)
             for index in union.tolist():
                 before = time.process_time()
@@ -157,12 +163,12 @@ class Reader:
                 self.seconds["decoding"] += decoded - before
                 self.seconds["preparing"] += time.process_time() - decoded
                 for windows in under_way:
-                    yield from map(self._computed, windows.pieces(index))
+                    yield from (self._computed(piece, clip) for piece in windows.pieces(index))
             for windows in under_way:
-                yield from map(self._computed, windows.pieces(None))
+                yield from (self._computed(piece, clip) for piece in windows.pieces(None))
         except ClipError as error:
             self.close()
-            done = {windows.position for windows in under_way if windows.is_done}
+            done = refused | {windows.position for windows in under_way if windows.is_done}
             yield from (Failure(number, attempt, position, str(error)) for position in wanted if position not in done)
 
     def _open(self, clip: Clip) -> Frames:
@@ -192,8 +198,8 @@ class Reader:
         """How many windows of that size go into one piece."""
         return max(1, min(self.piece_rows, PIECE_BYTES // max(window_bytes, 1)))
 
-    def _computed(self, piece: Piece) -> Piece:
-        """The piece with its rows, if its extractor's network runs here."""
+    def _computed(self, piece: Piece, clip: Clip) -> Piece:
+        """The piece with its rows, if its extractor's network runs here; `complete` adds what only the file tells."""
         extractor = self.extractors[piece.extractor]
         if piece.is_computed or isinstance(extractor, ClipExtractor) or extractor.place != "worker":
             return piece
@@ -201,6 +207,8 @@ class Reader:
             self._networks[piece.extractor] = extractor.network()
         before = time.process_time()
         values = self._networks[piece.extractor](windows_of(piece))
+        if hasattr(extractor, "complete"):
+            values = extractor.complete(values, clip)
         self.seconds["preparing"] += time.process_time() - before
         return Piece(
             piece.clip, piece.attempt, piece.extractor, piece.total, piece.rows, piece.times, values, is_computed=True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egotools.config import file_digest, options_of, plain
-from egotools.extractors import source_digest
+from egotools.extractors import source_digest, weights_option
 from egotools.stores import Recipe
 from egotools.types import ClipExtractor
 
@@ -37,7 +37,7 @@ def recipe_of(wanted: Wanted, origin: Mapping[str, Any] | None = None) -> Recipe
         "dtype": wanted.dtype,
     }
     if hasattr(extractor, "weights_digest"):
-        options.pop("weights", None)
+        options.pop(weights_option(found.kind), None)
         identity["weights"] = extractor.weights_digest()
     if found.source is not None:
         identity["source"] = source_digest(found.source)
@@ -48,7 +48,8 @@ def _again(wanted: Wanted) -> dict[str, Any]:
     """The extractor, its weights and the defaults that its name brought, as any working directory understands them."""
     from egotools.weights import anchored  # here, for it loads torch
 
-    found, weights = wanted.found, getattr(wanted.extractor, "weights", None)
+    found = wanted.found
+    weights = getattr(wanted.extractor, weights_option(found.kind), None)
     name = found.name if wanted.source is None else f"{wanted.source}:{found.name.rpartition(':')[2]}"
     if isinstance(weights, Path):
         weights = weights.absolute()

@@ -88,7 +88,10 @@ def few(extractor: Extractor, count: int) -> Extractor:
 
 
 def sample_windows(wanted: Wanted, clips: Sequence[Clip], *, most: int = GATE_ROWS, each: int = 2) -> Array | None:
-    """Different windows [N, L, ...] as prepared, `each` of at most `most` clips; None where no clip can be read."""
+    """Different windows [N, L, ...] as prepared, `each` of at most `most` clips; None where no clip can be read.
+
+    All are of one length, the longest: images among videos give shorter ones.
+    """
     chosen = [clips[at] for at in spread(len(clips), most)]
     tasks = [Task(number, clip, (0,)) for number, clip in enumerate(chosen)]
     sources = [wanted.source] if wanted.source is not None else []
@@ -98,10 +101,12 @@ def sample_windows(wanted: Wanted, clips: Sequence[Clip], *, most: int = GATE_RO
         for message in readers.messages():
             if isinstance(message, Piece) and len(message.rows):
                 found.update((window.tobytes(), window) for window in windows_of(message))
-    return np.stack(list(found.values())) if found else None
+    longest = max((len(window) for window in found.values()), default=0)
+    windows = [window for window in found.values() if len(window) == longest]
+    return np.stack(windows) if windows else None
 
 
-def judge(wanted: Wanted, clips: Sequence[Clip], exact: Run, fast: Run, batch_size: int) -> Agreement | None:
+def judge(wanted: Wanted, clips: Sequence[Clip], exact: Run, fast: Run) -> Agreement | None:
     """Compares the rows of two precisions on at least eight different windows of the user's own clips.
 
     Where the clips have fewer, coarse noise makes up the number.
@@ -114,8 +119,8 @@ def judge(wanted: Wanted, clips: Sequence[Clip], exact: Run, fast: Run, batch_si
         return None
     if len(windows) < GATE_ROWS:
         windows = np.concatenate([windows, _noise(GATE_ROWS - len(windows), windows.shape[1:], windows.dtype)])
-    batches = [torch.from_numpy(windows[at : at + batch_size]) for at in range(0, len(windows), batch_size)]
-    return judge_precision(exact, fast, batches, wanted.found.name)
+    alone = [torch.from_numpy(window[None]) for window in windows]  # few, and large ones fit in memory
+    return judge_precision(exact, fast, alone, wanted.found.name)
 
 
 def _noise(count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -22,6 +22,10 @@ BUILT_IN = {
         "egotools.extractors.image:ImageModel",
         "EfficientNet-Lite0, ImageNet, 1280-d (extra: demo).",
     ),
+    "hrnet": ("egotools.extractors.hrnet:HRNetModel", "HRNetV2-W48, ADE20K, mean over 1, 5 or 9 frames, 720-d."),
+    "csn": ("egotools.extractors.csn:CSNModel", "ip-CSN-152 or ir-CSN-152, IG-65M and Kinetics-400, 2048-d."),
+    "hog": ("egotools.extractors.hog:HOG", "Histograms of oriented gradients of a frame, 34,596-d."),
+    "m3s": ("egotools.extractors.m3s:M3S", "Raw features of M3-S: HOG, flow, size, ...; a row a clip (extra: flow)."),
     "color": ("egotools.extractors.lowlevel:Color", "Mean, deviation and histogram of each color."),
     "waveform": ("egotools.extractors.audio:Waveform", "Sound, as samples."),
     "log-mel": ("egotools.extractors.audio:LogMelSpectrogram", "Sound, as log-mel spectra."),
@@ -74,7 +78,8 @@ def find_extractor(name: str) -> Found:
     full = SHORT_NAMES.get(name, name)
     if full in BUILT_IN:
         kind = _attribute(BUILT_IN[full][0])
-        return Found(name, kind, {"model": full} if full == "efficientnet-lite0" else {})
+        has_model = any(each.name == "model" for each in fields(kind))
+        return Found(name, kind, {"model": full} if has_model else {})
     prefix, _, rest = full.rpartition(":")
     if prefix in ("torchvision", "timm"):
         from egotools.extractors.published_model import published
@@ -115,6 +120,11 @@ def load_source(path: Path) -> ModuleType:
             raise ExtractorError(f"{path}: cannot be imported ({error})") from error
         raise
     return module
+
+
+def weights_option(kind: type[Any]) -> str:
+    """The option of an extractor's class that says what it was trained to: `weights`, unless the class says another."""
+    return str(getattr(kind, "weights_option", "weights"))
 
 
 def source_digest(path: Path) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 
+from egotools.errors import WeightsError
 from egotools.pixels import Preprocessing
 from egotools.weights import load_into, random_seed, read_tensors, weights_digest, weights_file
 
@@ -48,3 +50,23 @@ class Published:
             tensors = self.rename(read_tensors(path), network)
             load_into(network, tensors, heads=self.heads(network), source=str(path))
         return self.without_head(network).eval()
+
+
+def downloaded(name: str, url: str, file: str, *, hash_prefix: str | None = None) -> Path:
+    """A file of published weights where torch keeps them, under the name `file`; fetched if it is not there yet.
+
+    Raises:
+        WeightsError: it cannot be fetched; says what to fetch from where to where.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / file
+    if path.is_file():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=hash_prefix, progress=False)
+    except (URLError, OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"{name}: its weights could not be downloaded ({error}); fetch {url} to {path}, "
+            "or give --weights FILE or --weights random:0"
+        ) from error
+    return path

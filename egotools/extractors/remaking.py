@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from egotools.config import plain
 from egotools.errors import ExtractorError
-from egotools.extractors import Found, find_extractor
+from egotools.extractors import Found, find_extractor, weights_option
 from egotools.stores.store import Recipe
 from egotools.types import Extractor
 
@@ -72,11 +72,12 @@ def _check_known(found: Found, options: Mapping[str, Any]) -> None:
 
 
 def _weights(found: Found, recipe: Recipe, weights: str | None) -> dict[str, Any]:
-    has_weights = any(field.name == "weights" for field in fields(found.kind))
+    name = weights_option(found.kind)
+    has_weights = any(field.name == name for field in fields(found.kind))
     if weights is not None and not has_weights:
         raise ExtractorError(f"{found.name} has no weights that {weights!r} could replace")
     chosen = recipe.origin.get("weights") if weights is None else weights
-    return field_values(found.kind, {"weights": chosen}) if has_weights and chosen is not None else {}
+    return field_values(found.kind, {name: chosen}) if has_weights and chosen is not None else {}
 
 
 def field_values(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import difflib
 from functools import partial
 from pathlib import Path
-from urllib.error import URLError
 
-import torch
 from torch import nn
 from torchvision import models
 
 from egotools.errors import ExtractorError, WeightsError
-from egotools.extractors.published import Published
+from egotools.extractors.published import Published, downloaded
 from egotools.pixels import Preprocessing
 
 # Length and rate of the windows that the weights were trained and judged with (torchvision's model pages).
@@ -116,16 +114,6 @@ def _fetch(name: str, weights: str) -> Path:
         known = ", ".join(published.__members__)
         raise WeightsError(f"{name} has no weights {weights!r}; there are {known}, files, and random:<seed>")
     url: str = _weights(name, weights).url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    if path.is_file():
-        return path
-    prefix = path.stem.rpartition("-")[2]  # the file's own name carries the beginning of its SHA-256
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
-    except (URLError, OSError, RuntimeError) as error:
-        raise WeightsError(
-            f"{name}: its weights could not be downloaded ({error}); fetch {url} to {path}, "
-            "or give --weights FILE or --weights random:0"
-        ) from error
-    return path
+    file = url.rpartition("/")[2]
+    prefix = Path(file).stem.rpartition("-")[2]  # the file's own name carries the beginning of its SHA-256
+    return downloaded(name, url, file, hash_prefix=prefix)

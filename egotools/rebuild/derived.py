@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from egotools.config import plain
+from egotools.derive.learned import what_is_lost
 from egotools.derive.remaking import is_derived, remade
 from egotools.errors import StoreError
 from egotools.rebuild.assessment import Assessment, State, stores_of
@@ -56,6 +57,7 @@ def assess_derived(
     now = remade(cache, store.recipe).recipe().identity
     reasons = [_reason(name, was, is_) for name, was, is_ in differences(store.recipe.identity, plain(now))]
     reasons += [f"its input {path} is {state_of(path)}" for path in not_fresh(cache, state_of)]
+    reasons += [lost] if (lost := what_is_lost(cache, store.recipe)) else []
     reasons += [f"clip {id!r}: {problem}" for id, problem in (damaged or {}).items()][:1]
     ids = tuple(store)
     return Assessment(

@@ -13,10 +13,11 @@ from glob import escape
 from pathlib import Path
 
 from egotools.config import plain
+from egotools.derive import learned
 from egotools.errors import StoreError
 from egotools.stores.copying import Progress, check_space, copy_clip
 from egotools.stores.opening import open_store, open_writer
-from egotools.stores.publish import publish, replace
+from egotools.stores.publish import publish
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences, key_of, part_of
 from egotools.stores.verify import verify
@@ -107,14 +108,14 @@ def check(new: Path, recipe: Recipe, expected: frozenset[str], *, progress: Prog
 
 
 def swap(new: Path, cache: Path, *, keep_old: bool) -> Path | None:
-    """Puts a new cache in the place of the old one, at once; gives where the old one is kept.
+    """Puts a new cache in the place of the old one, at once, with what it learned; gives where the old one is kept.
 
     Raises:
         StoreError: the old one cannot be kept or replaced.
     """
     try:
         kept = _keep(cache) if keep_old and cache.exists() else None
-        replace(new, cache)
+        learned.exchange(new, cache)
         if cache.suffix == ".h5":
             for part in (part_of(cache), Path(f"{part_of(cache)}-lock")):
                 part.unlink(missing_ok=True)
@@ -132,11 +133,20 @@ def _keep(cache: Path) -> Path:
     moment = datetime.now().strftime("%Y%m%d-%H%M%S-%f")  # to the microsecond: none replaces another
     kept = folder / f"{cache.stem}.{moment}{cache.suffix}"
     folder.mkdir(exist_ok=True)
-    try:
-        os.link(cache, kept)
-    except OSError:  # a file system without hard links
-        shutil.copy2(cache, kept)
+    arrays = learned.file_of(cache, open_store(cache).recipe)
+    if arrays is not None and arrays.exists():
+        _link(arrays, kept.with_name(arrays.name))
+    _link(cache, kept)
     return kept
+
+
+def _link(file: Path, kept: Path) -> None:
+    if kept.exists():  # arrays that an older cache kept, too: their name has their digest
+        return
+    try:
+        os.link(file, kept)
+    except OSError:  # a file system without hard links
+        shutil.copy2(file, kept)
 
 
 def clear(cache: Path) -> None:

@@ -11,8 +11,10 @@ from egotools.derive.remaking import is_derived
 from egotools.errors import EgotoolsError
 from egotools.rebuild.assessment import Assessment, Manifests, State, assess, by_id, stores_of, unknown
 from egotools.rebuild.derived import assess_derived
+from egotools.rebuild.imported import assess_imported
 from egotools.rebuild.provenance import changed_files, code_of
-from egotools.stores.source import SourceFiles
+from egotools.stores.importing import is_imported
+from egotools.stores.source import SourceFiles, content_digest
 from egotools.stores.store import Recipe
 
 
@@ -23,6 +25,7 @@ class Glance:
         self._manifests, self._files = Manifests(), SourceFiles()
         self._states: dict[Path, State] = {}
         self._digest = lru_cache(maxsize=None)(file_digest)
+        self._content = lru_cache(maxsize=None)(content_digest)
 
     def __call__(self, cache: Path) -> Assessment:
         """What of a cache holds, rows taken to be what was written."""
@@ -31,6 +34,8 @@ class Glance:
             recipe = stores[0].recipe
             if is_derived(recipe):
                 return assess_derived(cache, stores[0], self._state)
+            if is_imported(recipe):
+                return assess_imported(cache, stores[0], digest=self._content)
             clips = self._manifests.clips(recipe)
             code = code_of(recipe)
             if not code and _may_have_changed(recipe):

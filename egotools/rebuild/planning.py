@@ -16,7 +16,9 @@ from egotools.errors import EgotoolsError, ExtractorError, StoreError
 from egotools.extractors.remaking import remade
 from egotools.rebuild.assessment import Assessment, Manifests, State, assess, by_id, stores_of, unknown
 from egotools.rebuild.derived import assess_derived, in_order, inputs_of
+from egotools.rebuild.imported import assess_imported
 from egotools.rebuild.provenance import changed_files, code_of
+from egotools.stores.importing import is_imported
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences
 from egotools.stores.summary import find_caches, sealed
@@ -115,6 +117,9 @@ class Planner:
             if is_derived(recipe):
                 damaged = self._damaged(stores) if self._order.checksums else {}
                 return assess_derived(cache, stores[0], self.state, damaged=damaged)
+            if is_imported(recipe):
+                damaged = self._damaged(stores) if self._order.checksums else {}
+                return assess_imported(cache, stores[0], damaged=damaged)
             clips, origin = self._manifests.clips(recipe), _origin(recipe, self._manifests.paths(recipe))
             weights = self._order.weights.get(cache.stem)
             if (code := code_of(recipe)) and code not in self._order.trusted:

@@ -10,6 +10,8 @@ from egotools.errors import ExtractorError, WeightsError
 from egotools.extractors import source_digest
 from egotools.stores.store import Recipe
 
+KEPT = ("backbone.safetensors", "pca.npz")  # by runs; as in egotools.weights and pca_files, which load torch and SciPy
+
 
 def code_of(recipe: Recipe) -> str:
     """The user's own file or package that an extractor comes from; empty for what egotools brings.
@@ -35,7 +37,8 @@ def changed_files(recipe: Recipe, digest: Callable[[Path], str] = file_digest) -
     reasons = []
     file = Path(weights) if isinstance(weights, str) and "weights" in recipe.identity else Path()
     if str(file).startswith("run:"):
-        file = Path(str(file).removeprefix("run:"), "backbone.safetensors")  # as in egotools.weights, which loads torch
+        run = Path(str(file).removeprefix("run:"))
+        file = next((run / name for name in KEPT if (run / name).is_file()), run / KEPT[0])
     if file.is_absolute():
         if not file.is_file():
             raise WeightsError(f"its weights {file} are gone")

@@ -10,7 +10,7 @@ import numpy as np
 from egotools.stores.copying import Progress, silent
 from egotools.stores.opening import open_store
 from egotools.stores.publish import publish
-from egotools.stores.store import Recipe
+from egotools.stores.store import Recipe, check_dtype
 
 
 def convert(
@@ -31,6 +31,7 @@ def convert(
     """
     store = open_store(path)
     wanted = store.dtype if dtype is None else np.dtype(dtype).newbyteorder("<")
+    check_dtype(store.recipe, wanted, path)
     identity = dict(store.recipe.identity)
     if wanted != store.dtype:
         identity["dtype"] = wanted.name

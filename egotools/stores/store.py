@@ -20,6 +20,7 @@ from egotools.types import LONGEST_ID, FloatArray, IntArray, Rows
 SUFFIXES = (".lmdb", ".h5")
 VERSION = 1  # of the layout on disk, both formats
 PIECE = 4 << 20  # bytes of rows that are copied at a time
+LEARNED = "learned"  # where the origin of a recipe says what was learned: facts, the name of its file, its digest
 NOTHING_YET = "{}: nothing was committed to this cache yet; run what makes it (again), or delete it"
 
 
@@ -151,6 +152,26 @@ def differences(
             yield from differences(was, now, f"{prefix}{name}.")
         elif was != now:
             yield f"{prefix}{name}", was, now
+
+
+def classes_of(recipe: Recipe) -> int | None:
+    """How many classes the one column of a cache counts from 0, -1 for none of them; None where it holds values.
+
+    Such a column stands for a one-hot vector of that width, all zeros for -1.
+    """
+    said = recipe.origin.get(LEARNED)
+    count = said.get("classes") if isinstance(said, Mapping) else None
+    return None if count is None else int(count)
+
+
+def check_dtype(recipe: Recipe, dtype: np.dtype[Any] | str, path: Path) -> None:
+    """Refuses numbers of classes in float16, which has none above 2048.
+
+    Raises:
+        StoreError: says so.
+    """
+    if classes_of(recipe) is not None and np.dtype(dtype) != np.float32:
+        raise StoreError(f"{path}: numbers of clusters are kept in float32; {np.dtype(dtype).name} has too few of them")
 
 
 def read_rows(store: Store, ids: Sequence[str]) -> tuple[FloatArray, IntArray, npt.NDArray[np.float64]]:

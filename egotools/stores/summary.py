@@ -50,7 +50,7 @@ def summarize(path: Path) -> Summary:
         width=store.width,
         dtype=store.dtype.name,
         bytes=path.stat().st_size,
-        extractor=identity.get("extractor", identity.get("derivation")),
+        extractor=identity.get("extractor", identity.get("derivation", "imported" if "imported" in identity else None)),
         weights=identity.get("weights"),
         precision=identity.get("precision"),
     )

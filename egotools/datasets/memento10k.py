@@ -1,0 +1,106 @@
+"""Memento10k: `memento_{train,val,test}_data.json` with scores, videos in `videos/` or as stacks in `videos_npy/`.
+
+Source:
+    Newman et al., "Multimodal Memorability", arXiv 2009.02568; the layout is that of modular-memorability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from egotools.datasets import Found, check_differ, checked_score, present, read_json
+from egotools.errors import ManifestError
+from egotools.types import Clip
+
+SPLITS = ("train", "val", "test")
+SEPARATOR = ";"  # between the action labels of a clip
+FPS = 15.0  # of stacks: 45 frames of about 3 seconds
+
+Videos = Literal["auto", "mp4", "npy"]
+
+
+def memento10k(
+    root: Path, *, videos: Videos = "auto", fps: float = FPS, score_at: float | None = None, lag: float = 80.0
+) -> Found:
+    """The clips of Memento10k with the labels `memorability` (none in test), `alpha` and `action_labels`.
+
+    Args:
+        root: the dataset's folder.
+        videos: `videos/NAME.mp4`, `videos_npy/NAME.npy`, or of each clip the first of these that is there.
+        fps: frames a second of a `.npy` stack.
+        score_at: the lag (number of videos in between) that scores are to be at; None: as they are.
+        lag: that the released scores are at.
+
+    Raises:
+        ManifestError: no annotations, unusable ones, or not a single video.
+    """
+    paths = {split: root / f"memento_{split}_data.json" for split in SPLITS}
+    if not any(path.is_file() for path in paths.values()):
+        raise ManifestError(f"{root}: no memento_train_data.json, nor of val or test; is this the dataset's folder?")
+    remarks = [f"{path.name} is not there" for path in paths.values() if not path.is_file()]
+    clips, beyond = [], 0
+    for split, path in paths.items():
+        for entry, where in _entries(path) if path.is_file() else []:
+            score, adjusted = _score(entry, split, where, score_at, lag)
+            beyond += score != adjusted
+            labels = {"memorability": "" if adjusted is None else repr(adjusted), **_labels(entry, where)}
+            file = _file(root, Path(entry["filename"]), videos)
+            clips.append(Clip(file.stem, file, split=split, labels=labels, fps=fps if file.suffix == ".npy" else None))
+    check_differ(clips, root)
+    if beyond:
+        remarks.append(f"{beyond} scores would lie outside 0 to 1 at a lag of {score_at:g}; they are 0 or 1")
+    return present(clips, root, remarks)
+
+
+def score_at_lag(score: float, alpha: float, *, lag: float, of: float) -> float:
+    """A score at another lag, on the line that a video's hit rate follows: `score` is at the lag `of`."""
+    return score + alpha * (lag - of)
+
+
+def _entries(path: Path) -> list[tuple[Mapping[str, Any], str]]:
+    """The objects of an annotation file, each with words for where it is."""
+    found = read_json(path)
+    if not isinstance(found, list):
+        raise ManifestError(f"{path}: holds no list")
+    for number, entry in enumerate(found, 1):
+        if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str) or not entry["filename"]:
+            raise ManifestError(f"{path}: entry {number} has no 'filename'")
+    return [(entry, f"{path}: {entry['filename']}") for entry in found]
+
+
+def _score(
+    entry: Mapping[str, Any], split: str, where: str, score_at: float | None, lag: float
+) -> tuple[float | None, float | None]:
+    """The score as the line has it, and kept within 0 to 1; none in test, where it is not to be read."""
+    if split == "test":
+        return None, None
+    if "mem_score" not in entry:
+        raise ManifestError(f"{where}: no 'mem_score'")
+    score = checked_score(entry["mem_score"], where)
+    if score_at is not None:
+        score = score_at_lag(score, float(_number(entry, where)), lag=score_at, of=lag)
+    return score, min(max(score, 0.0), 1.0)
+
+
+def _number(entry: Mapping[str, Any], where: str) -> float:
+    alpha = entry.get("alpha")
+    if not isinstance(alpha, (int, float)) or isinstance(alpha, bool) or alpha != alpha:
+        raise ManifestError(f"{where}: no 'alpha', without which the score at another lag is unknown")
+    return alpha
+
+
+def _labels(entry: Mapping[str, Any], where: str) -> dict[str, str]:
+    actions = entry.get("action_labels") or []
+    if not isinstance(actions, list) or not all(isinstance(each, str) and SEPARATOR not in each for each in actions):
+        raise ManifestError(f"{where}: 'action_labels' is no list of texts without {SEPARATOR!r}")
+    alpha = entry.get("alpha")
+    return {"alpha": "" if alpha is None else repr(alpha), "action_labels": SEPARATOR.join(actions)}
+
+
+def _file(root: Path, name: Path, videos: Videos) -> Path:
+    video, stack = root / "videos" / name.name, root / "videos_npy" / f"{name.stem}.npy"
+    if videos == "auto":
+        return stack if stack.is_file() and not video.is_file() else video
+    return video if videos == "mp4" else stack

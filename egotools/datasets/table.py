@@ -1,0 +1,64 @@
+"""Rows that have features only: the columns of a `.npz` or a CSV as clips without a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from egotools.datasets import Found, check_differ
+from egotools.errors import ManifestError
+from egotools.manifests import RESERVED, read_csv
+from egotools.stores.arrays import array_of, open_arrays, texts_of
+from egotools.types import Clip
+
+
+@dataclass(frozen=True)
+class _Columns:
+    rows: int
+    texts: dict[str, list[str]]  # by name, one text a row
+    left: list[str]  # names of what is no column
+
+
+def clips_of_table(path: Path, *, id: str, split: str | None = None) -> Found:
+    """One clip without a file a row; every column becomes a label, those of a `.npz` that have one number a row.
+
+    Args:
+        path: `.npz` or CSV.
+        id: the column of ids.
+        split: the column of splits; None: the one that is called `split`, if there is one.
+
+    Raises:
+        ManifestError: the file cannot be read, an id comes twice, or there is no such column.
+        StoreError: the same of a `.npz`.
+    """
+    columns = _of_npz(path, id) if path.suffix.lower() == ".npz" else _of_csv(path)
+    for name in (id, *([split] if split else [])):
+        if name not in columns.texts:
+            raise ManifestError(f"{path}: no column {name!r}; there are {', '.join(columns.texts)}")
+    splits = columns.texts.get(split or "split", [""] * columns.rows)
+    own = {*RESERVED, id, split}
+    labels = {name: texts for name, texts in columns.texts.items() if name not in own}
+    left = [*columns.left, *(name for name in columns.texts if name in RESERVED and name not in (id, split, "split"))]
+    clips = [
+        Clip(name, Path(), split=splits[at], labels={label: texts[at] for label, texts in labels.items()})
+        for at, name in enumerate(columns.texts[id])
+    ]
+    if not clips:
+        raise ManifestError(f"{path}: it has no rows")
+    check_differ(clips, path)
+    return Found(clips, remarks=[f"no label: {', '.join(left)}"] if left else [])
+
+
+def _of_npz(path: Path, id: str) -> _Columns:
+    with open_arrays(path) as arrays:
+        ids = array_of(arrays, id, path)
+        if ids.ndim != 1:
+            raise ManifestError(f"{path}: {id!r} has the shape {list(ids.shape)}, not one id a row")
+        found = {name: arrays[name] for name in arrays.names()}
+    texts = {name: texts_of(array, name, path) for name, array in found.items() if array.shape == ids.shape}
+    return _Columns(len(ids), texts, [name for name in found if name not in texts])
+
+
+def _of_csv(path: Path) -> _Columns:
+    columns, rows = read_csv(path)
+    return _Columns(len(rows), {name: [values[name] for _, values in rows] for name in columns}, [])

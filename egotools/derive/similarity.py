@@ -1,0 +1,239 @@
+"""How similar each clip is to the training clips, from one cache of features. Axes: N clips, D features, K values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from egotools.config import option
+from egotools.derive.grouping import PERPLEXITY, columns_of, group, network, perplexity_of, tsne
+from egotools.derive.learned import Arrays, Learned, read_arrays, read_learned
+from egotools.derive.pool import mean, span
+from egotools.derive.scoring import MEASURES, Training
+from egotools.errors import ManifestError, StoreError
+from egotools.manifests import column_of, read_manifest
+from egotools.similarity import Floats, Network
+from egotools.stores.copying import intact
+from egotools.stores.store import Store
+from egotools.types import Clip, FloatArray, Rows
+
+EPS = {"hrnet": 1.25, "csn": 0.9}  # DBSCAN's radius for features that M3-S has
+SEPARATOR = ";"  # between the labels of one clip
+NAMED = 3  # clips that a remark names
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How similar each clip is to the training clips, as M3-S has it: one row a clip.
+
+    A clip is the mean of its rows, projected to whitened principal components of the training clips. With dbscan its
+    one value is the index of its cluster, -1 for none, which training takes as a one-hot vector. What was learned is
+    kept beside the cache, so that 'predict' can place new videos.
+    """
+
+    version: ClassVar[int] = 1
+    naming: ClassVar[str] = "similarity-{input}"
+
+    method: Literal[
+        "dbscan",
+        "kde",
+        "cosine_mean",
+        "cosine_threshold",
+        "fractional_mean",
+        "euclidean_to_prototypes_classes",
+        "fractional_to_prototypes_classes",
+    ] = option("dbscan", "Cluster, or what is measured.")
+    manifest: Path | None = option(None, "CSV that says which are training clips.  [required]")  # noqa: RUF009 - frozen
+    split: str = option("train", "Split of the training clips.")
+    noise: Literal["last", "zero", "own"] = option(
+        "last", "dbscan: clips of no cluster share the last one's column, have none, or have one of their own."
+    )
+    eps: float | None = option(None, "dbscan: radius of neighbours; by default 0.9 for csn, otherwise 1.25 (hrnet).")
+    threshold: float = option(0.5, "cosine_threshold: cosine from which clips count as similar.")
+    exponent: float = option(0.5, "fractional_*: power of the distance.")
+    labels: str = option("action_labels", "*_to_prototypes_classes: manifest column, labels separated by ';'.")
+    components: int = option(10, "Principal components.")
+    seed: int = option(0, "Seed of t-SNE and of the classifier.")
+
+    def __post_init__(self) -> None:
+        if self.manifest is None:
+            raise ValueError("--manifest is needed: it says which clips are training clips")
+        positive = {"eps": self.eps, "exponent": self.exponent, "components": self.components}
+        for name, value in positive.items():
+            if value is not None and not value > 0:
+                raise ValueError(f"--{name} must be above 0, not {value}")
+
+    def learn(self, inputs: Mapping[str, Store]) -> Learned:
+        """The values of all clips of the one input, and what they follow from.
+
+        Raises:
+            StoreError: too few training clips, or features that are not finite or vary too little.
+            ManifestError: the manifest cannot be used.
+        """
+        ((name, store),) = inputs.items()
+        remarks: list[str] = []
+        clips = self._clips(store, remarks)
+        ids = [*clips, *(id for id in store if id not in clips)]
+        features, ids = _features(store, ids)
+        train = np.array([id in clips and clips[id].split == self.split for id in ids], bool)
+        projection = self._projection(features[train], store, remarks)
+        rows = _project(features, projection)
+        if self.method == "dbscan":
+            arrays, facts, values = self._clusters(rows, train, _eps(self.eps, name, store, remarks), remarks)
+        else:
+            arrays, facts, values = self._measures(rows, train, [clips[id] for id in ids if id in clips], remarks)
+        kept = {"method": np.array(self.method), **projection, **arrays}
+        facts = {"method": self.method, "training_clips": int(train.sum()), **facts}
+        return Learned(_each(store, dict(zip(ids, values, strict=True))), kept, facts, tuple(remarks))
+
+    def _clips(self, store: Store, remarks: list[str]) -> dict[str, Clip]:
+        """The clips of the manifest that the cache has rows of, training clips first."""
+        assert self.manifest is not None  # the constructor has refused that
+        everything = read_manifest(self.manifest)
+        present = [clip for clip in everything if clip.id in store and len(store.stored(clip.id))]
+        there = {clip.id for clip in present}
+        if missing := [clip.id for clip in everything if clip.id not in there]:
+            remarks.append(f"{len(missing)} clips of the manifest have no rows: {', '.join(missing[:NAMED])}")
+        present.sort(key=lambda clip: clip.split != self.split)
+        count = sum(clip.split == self.split for clip in present)
+        if count < 2:
+            raise StoreError(
+                f"{store.path}: {count} clips of the split {self.split!r} of {self.manifest} have rows;"
+                " at least 2 are needed to learn from"
+            )
+        return {clip.id: clip for clip in present}
+
+    def _projection(self, train: Floats, store: Store, remarks: list[str]) -> dict[str, npt.NDArray[Any]]:
+        """The principal components of the training clips; none where there are no more features than components."""
+        from egotools.pca import fit_pca  # here, for SciPy takes its time to import
+
+        count, width = train.shape
+        if width <= self.components:
+            return {}
+        components = min(self.components, count - 1)
+        if components < self.components:
+            remarks.append(f"{components} principal components instead of {self.components}, of {count} training clips")
+        try:
+            pca = fit_pca(train, components, whiten=True, solver="exact")
+        except ValueError as error:
+            raise StoreError(f"{store.path}: {count} training clips: {error} (--components)") from error
+        return {"pca_mean": pca.mean, "pca_components": pca.components, "pca_variance": pca.explained_variance}
+
+    def _clusters(
+        self, rows: Floats, train: npt.NDArray[np.bool_], eps: float, remarks: list[str]
+    ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any], Floats]:
+        count = int(train.sum())
+        if (perplexity := perplexity_of(count)) < PERPLEXITY:
+            remarks.append(f"perplexity {perplexity:.3g} instead of {PERPLEXITY:g}, for {count} training clips")
+        learner = network(self.seed, remarks)
+        found = group(rows[train], rows[~train], embed=tsne(self.seed), learn=learner, eps=eps, noise=self.noise)
+        clusters = int(found.labels.max()) + 1
+        if not clusters:
+            remarks.append("no cluster was found: no clip has one; a larger --eps finds some")
+        values = np.empty((len(rows), 1))
+        values[np.concatenate([np.flatnonzero(train), np.flatnonzero(~train)]), 0] = found.index
+        assert isinstance(found.classify, Network)  # what `network` learns
+        columns, _ = columns_of(found.classify.classes, clusters, self.noise)
+        layers = zip(found.classify.weights, found.classify.biases, strict=True)
+        arrays = {
+            f"{kind}_{at}": each for at, pair in enumerate(layers) for kind, each in zip(KINDS, pair, strict=True)
+        }
+        noise = float((found.labels < 0).mean())
+        facts = {"classes": found.width, "clusters": clusters, "noise_share": noise, "eps": eps}
+        return {"columns": columns, **arrays}, facts, values
+
+    def _measures(
+        self, rows: Floats, train: npt.NDArray[np.bool_], clips: Sequence[Clip], remarks: list[str]
+    ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any], Floats]:
+        measure = MEASURES[self.method]
+        classes = self._classes(clips[: int(train.sum())]) if self.method.endswith("classes") else []
+        training = Training(rows[train], rows[: len(clips)], classes, self.threshold, self.exponent)
+        arrays = measure.keep(training, remarks)
+        names = {"names": arrays["names"].tolist()} if "names" in arrays else {}
+        return arrays, names, measure.values(rows, arrays)
+
+    def _classes(self, clips: Sequence[Clip]) -> list[set[str]]:
+        texts = column_of(clips, self.labels)
+        classes = [{label.strip() for label in text.split(SEPARATOR)} - {""} for text in texts]
+        if not any(classes):
+            raise ManifestError(f"{self.manifest}: no training clip has a label in the column {self.labels!r}")
+        return classes
+
+
+KINDS = ("weight", "bias")
+
+
+def assign(learned: Path | Arrays, features: FloatArray) -> npt.NDArray[np.float32]:
+    """What a similarity cache would say of new clips.
+
+    Args:
+        learned: a cache that `egotools derive similarity` made, the file of arrays beside it, or those arrays.
+        features: [N, D], a row a clip, as the cache's input has them (the mean of several rows).
+
+    Returns:
+        [N, K]; of dbscan the index of the cluster's column [N, 1], -1 for none.
+
+    Raises:
+        StoreError: the arrays cannot be read.
+        ValueError: features of another width.
+    """
+    if isinstance(learned, Path):
+        learned = read_arrays(learned) if learned.suffix == ".npz" else read_learned(learned)
+    rows = _project(features.astype(np.float64), learned)
+    method = str(learned["method"])
+    if method != "dbscan":
+        return MEASURES[method].values(rows, learned).astype(np.float32)
+    layers = [[learned[f"{kind}_{at}"] for at in range(len(learned)) if f"{kind}_{at}" in learned] for kind in KINDS]
+    classify = Network(tuple(layers[0]), tuple(layers[1]), learned["columns"])
+    return classify(rows).astype(np.float32)[:, np.newaxis]
+
+
+def _project(features: Floats, learned: Arrays) -> Floats:
+    """[N, D] to coordinates [N, C]; as they are where nothing was projected."""
+    if "pca_mean" not in learned:
+        return features
+    if features.shape[1:] != learned["pca_mean"].shape:
+        raise ValueError(f"features [N, {len(learned['pca_mean'])}] are needed, not {list(features.shape)}")
+    deviation = np.sqrt(learned["pca_variance"])
+    return np.asarray((features - learned["pca_mean"]) @ learned["pca_components"].T / deviation)
+
+
+def _features(store: Store, ids: Sequence[str]) -> tuple[Floats, list[str]]:
+    """The mean row [D] of each clip that has any, and which clips those are."""
+    clips = ((id, intact(store, id)) for id in ids)
+    means = {id: mean(clip) for id, clip in clips if len(clip)}
+    features = np.array(list(means.values()), np.float64)
+    broken = [id for id, row in means.items() if not np.isfinite(row).all()]
+    if broken:
+        raise StoreError(
+            f"{store.path}: {len(broken)} clips with NaN or infinite features, such as {broken[0]!r};"
+            " extract these again, or take them out of the manifest"
+        )
+    return features, list(means)
+
+
+def _eps(given: float | None, name: str, store: Store, remarks: list[str]) -> float:
+    """The radius that M3-S takes for these features, unless one is given."""
+    if given is not None:
+        return given
+    known = f"{store.recipe.identity.get('extractor', '')} {name}"
+    for features, eps in EPS.items():
+        if features in known:
+            return eps
+    remarks.append(f"--eps {EPS['hrnet']} is that of hrnet; other features may need another")
+    return EPS["hrnet"]
+
+
+def _each(store: Store, values: Mapping[str, Floats]) -> Iterator[tuple[str, Rows]]:
+    """Every clip of a cache with its one row float32; without one if it had none."""
+    width = len(next(iter(values.values())))
+    for id in store:
+        if id in values:
+            yield id, Rows(values[id][np.newaxis].astype(np.float32), span(store.stored(id).times))
+        else:
+            yield id, Rows(np.empty((0, width), np.float32), np.empty((0, 2)))

@@ -1,0 +1,251 @@
+"""Memorability judged from files: a run, published weights, or a baseline.
+
+Axes: N clips, S seeds, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from egotools.config import options_of, to_json
+from egotools.errors import RunError, TableError, WeightsError
+from egotools.evaluate.baselines import predict_baseline
+from egotools.evaluate.judging import Judging
+from egotools.evaluate.memorability import Judged, judged_figures
+from egotools.evaluate.memorability_pictures import extremes_picture
+from egotools.forward import choose_device
+from egotools.methods.memorability.features import Features, check_same_groups, normalization, only, read_features
+from egotools.methods.memorability.options import Data, Normalizing
+from egotools.methods.memorability.run import TrainedRun, open_run
+from egotools.methods.memorability.scores import Scores, read_scores
+from egotools.methods.memorability.task import (
+    Member,
+    Progress,
+    Task,
+    layout_of,
+    read_network,
+    read_task,
+    summarized,
+    train_members,
+    unheard,
+)
+from egotools.plots import scatter_picture
+from egotools.runs import versions, write_whole
+from egotools.tables import Mask, Table, input_digests
+from egotools.types import IntArray
+
+Content = dict[str, Any]  # a report; Any: JSON values
+
+
+def evaluate_memorability(
+    manifest: Path,
+    caches: Sequence[Path],
+    judging: Judging,
+    normalizing: Normalizing,
+    *,
+    device: str = "auto",
+    progress: Progress = unheard,
+) -> tuple[Content, Judged]:
+    """Judges scores of a manifest's clips; the report, and each clip's scores.
+
+    Args:
+        manifest: which clips, with their scores.
+        caches: their features; of a run, those it was trained on unless others of the same names are given.
+        judging: what is judged.
+        normalizing: of published weights and baselines; a run has its own.
+        device: where networks run.
+        progress: of trainings.
+
+    Raises:
+        RunError, WeightsError: no such run or weights, or a damaged one.
+        TableError: features or scores that cannot be used.
+    """
+    chosen = choose_device(device)
+    trained = None if judging.run is None else open_run(judging.run)
+    data = _data(judging, trained)
+    caches = _caches(caches, trained)
+    extra: Content = {}
+    if judging.baseline is not None:
+        judged, remarks, protocol = _of_baseline(read_task(manifest, caches, **_asked(data, judging)), judging.baseline)
+    elif trained is not None:
+        features = read_features(manifest, caches)
+        check_same_groups(trained.groups, features.groups, run=trained.run.path)
+        judged, remarks, protocol = _of_run(trained, features, data, judging, chosen)
+        if judging.ablation:
+            extra["ablation"] = ablation(
+                read_task(manifest, caches, **_asked(data, judging)), trained, chosen, progress
+            )
+    else:
+        judged, remarks, protocol = _of_weights(read_features(manifest, caches), judging, normalizing, data, chosen)
+    content = {
+        "command": "eval memorability",
+        "protocol": protocol,
+        **judged_figures(judged, draws=judging.draws),
+        **extra,
+        "remarks": [*judged.table.remarks, *remarks],
+        "arguments": {**options_of(judging), **options_of(data)},
+        "inputs": input_digests(manifest, caches),
+        "versions": versions(),
+    }
+    return content, judged
+
+
+def save(folder: Path, content: Content, judged: Judged, manifest: Path) -> list[str]:
+    """Writes predictions, pictures and the report, each whole or not at all; what could not be shown, in words."""
+    title = f"{content['arguments']['target']}: {content['protocol']}"
+    write_whole(folder / "predictions.csv", judged.to_csv())
+    write_whole(folder / "scatter.png", scatter_picture(judged.target, judged.mean, title=title))
+    picture, remarks = extremes_picture(judged, manifest)
+    if picture is not None:
+        write_whole(folder / "extremes.png", picture)
+    write_whole(folder / "report.json", to_json(content))
+    return remarks
+
+
+def ablation(task: Task, trained: TrainedRun, device: torch.device, progress: Progress = unheard) -> list[Content]:
+    """What each subset of the feature groups is worth, trained as the run was; the similarities are one group."""
+    tiers: dict[str, list[str]] = {}
+    for group in task.features.groups:
+        tiers.setdefault(group.tier, []).append(group.name)
+    subsets = [chosen for size in range(1, len(tiers) + 1) for chosen in combinations(tiers, size)]
+    config = replace(trained.training, init=None)
+    found = []
+    for number, chosen in enumerate(subsets):
+        progress("ablation", number, len(subsets))
+        features = only(task.features, [name for tier in chosen for name in tiers[tier]])
+        names = tuple(group.name for group in features.groups)
+        kept = tuple(name for name in trained.normalizing.standardize if name in names)
+        normalizing = replace(trained.normalizing, standardize=kept)
+        members, _ = train_members(
+            replace(task, features=features), config, normalizing, seed=trained.seed, device=device
+        )
+        figures = summarized([(m.fold, m.seed, getattr(m, config.keep)) for m in members])
+        found.append({"features": list(chosen), "columns": features.groups[-1].stop, **figures})
+    return found
+
+
+def _data(judging: Judging, trained: TrainedRun | None) -> Data:
+    """The scores and folds that are asked for, else those of the run."""
+    usual = Data() if trained is None else trained.data
+    return Data(judging.target or usual.target, judging.folds or usual.folds)
+
+
+def _asked(data: Data, judging: Judging) -> dict[str, Any]:
+    return {"target": data.target, "folds": data.fold_file, "test_split": judging.split or "val"}
+
+
+def _caches(given: Sequence[Path], trained: TrainedRun | None) -> list[Path]:
+    """The caches to read: what is given; of a run only those that it needs, else those that it was trained on."""
+    if trained is None:
+        if not given:
+            raise TableError("--features says which caches to judge by")
+        return list(given)
+    if not given:
+        return [group.cache for group in trained.groups]
+    names = [group.name for group in trained.groups]
+    if not any(path.stem in names for path in given):
+        raise RunError(f"{trained.run.path} was trained on {', '.join(names)}; --features has none of these")
+    return [path for path in given if path.stem in names]
+
+
+def _of_run(
+    trained: TrainedRun, features: Features, data: Data, judging: Judging, device: torch.device
+) -> tuple[Judged, list[str], str]:
+    table = features.table
+    scores = read_scores(table, data.target)
+    own = _own_folds(trained, table, scores) if judging.split is None else {}
+    if own:
+        parts = {fold: (rows, [m for m in trained.members if m.fold == fold]) for fold, rows in own.items()}
+        protocol = f"clips of {len(own)} folds, each judged by what did not learn from it"
+    else:
+        rows, name = _judged_rows(table, scores, judging.split, data.target)
+        parts = {"": (rows, list(trained.members))}
+        protocol = f"{len(rows)} {name} clips judged by a trained run"
+    return _judged(parts, features, scores, device), [], protocol
+
+
+def _own_folds(trained: TrainedRun, table: Table, scores: Scores) -> dict[str, IntArray]:
+    """Of a run with folds: the numbers of the scored clips that each fold did not learn from."""
+    if "" in trained.judged:
+        return {}
+    rows = {fold: np.flatnonzero(np.isin(table.ids, ids) & ~np.isnan(scores)) for fold, ids in trained.judged.items()}
+    return {fold: found for fold, found in rows.items() if len(found) > 1}
+
+
+def _judged_rows(table: Table, scores: Scores, split: str | None, target: str) -> tuple[IntArray, str]:
+    """The clips to judge, and what their split is called; all scored clips of a manifest without splits."""
+    scored: Mask = ~np.isnan(scores)
+    there = set(table.split[scored].tolist())
+    name = split or next((each for each in ("test", "val") if each in there), "")
+    chosen = np.flatnonzero(scored & ((table.split == name) | (there <= {""} and split is None)))
+    if len(chosen) < 2:
+        has = ", ".join(sorted(there - {""})) or "none"
+        raise TableError(
+            f"{len(chosen)} clips with a {target} in the split {name or 'test or val'!r}; there are: {has}"
+        )
+    return chosen, name or "scored"
+
+
+def _judged(
+    parts: dict[str, tuple[IntArray, list[Member]]], features: Features, scores: Scores, device: torch.device
+) -> Judged:
+    """The scores of each part's clips by each of its networks."""
+    values = features.table.values
+    predicted = [np.array([m.scores(values[rows], device) for m in members]) for rows, members in parts.values()]
+    return _joined(parts, predicted, features.table, scores)
+
+
+def _joined(parts: dict[str, Any], predicted: Sequence[Any], table: Table, scores: Scores) -> Judged:
+    rows = [part[0] for part in parts.values()]
+    order = np.concatenate(rows)
+    fold = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
+    mask = np.zeros(len(table), bool)
+    mask[order] = True
+    place = np.argsort(order, kind="stable")  # in the order of the manifest
+    return Judged(
+        table.only(mask),
+        scores[order][place].astype(np.float64),
+        np.concatenate(predicted, axis=1)[:, place],
+        fold[place].astype(np.int64),
+        tuple(parts),
+    )
+
+
+def _of_baseline(task: Task, kind: Literal["ridge", "svr"]) -> tuple[Judged, list[str], str]:
+    table, names = task.features.table, tuple(group.name for group in task.features.groups)
+    parts, predicted = {}, []
+    for fold in task.folds:
+        fitted, _ = normalization(task.features, fold.train, Normalizing(standardize=names))
+        train, test = fitted(table.values[fold.train]), fitted(table.values[fold.test])
+        parts[fold.name] = (fold.test,)
+        predicted.append(predict_baseline(kind, train, task.scores[fold.train], test)[np.newaxis])
+    protocol = f"{kind} on {'+'.join(names)}, standardized, {len(task.folds)} fold{'s' * (len(task.folds) > 1)}"
+    remarks = [remark for remark in task.remarks if remark not in table.remarks]
+    return _joined(parts, predicted, table, task.scores), remarks, protocol
+
+
+def _of_weights(
+    features: Features, judging: Judging, normalizing: Normalizing, data: Data, device: torch.device
+) -> tuple[Judged, list[str], str]:
+    network = read_network(str(judging.weights))
+    lacking = network.widths[0] - features.groups[-1].stop
+    if lacking < 0 or (lacking > 0 and not judging.zero_similarity):
+        hint = "; --zero-similarity takes what they lack as 0" if lacking > 0 else ""
+        raise WeightsError(f"{judging.weights} takes {network.widths[0]} columns, and {layout_of(features)}{hint}")
+    table = features.table
+    scores = read_scores(table, data.target)
+    rows, name = _judged_rows(table, scores, judging.split, data.target)
+    train = np.flatnonzero(table.split == "train") if (table.split == "train").any() else np.arange(len(table))
+    fitted, remarks = normalization(features, train, replace(normalizing, norm=normalizing.norm or "reference"))
+    values = torch.from_numpy(np.pad(fitted(table.values[rows]), ((0, 0), (0, lacking)))).to(device)
+    with torch.no_grad():
+        predicted = network.to(device).eval()(values).T.double().cpu().numpy()
+    judged = _joined({"": (rows,)}, [predicted], table, scores)
+    return judged, remarks, f"{len(rows)} {name} clips judged by {judging.weights}"

@@ -1,0 +1,109 @@
+"""Principal components from files to files: fitted on cached features, kept as a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from egotools.config import file_digest, option, options_of, to_json
+from egotools.errors import TableError
+from egotools.pca import PCA, fit_pca
+from egotools.pca_files import PCA_FILE, pca_bytes
+from egotools.runs import Run, versions
+from egotools.stores.opening import open_store
+from egotools.stores.store import Recipe
+from egotools.tables import input_digests, read_table
+
+Content = dict[str, Any]  # a report; Any: JSON values
+
+
+@dataclass(frozen=True)
+class Components:
+    """How principal components are fitted."""
+
+    components: int = option(10, "How many directions are kept.")
+    whiten: bool = option(False, "Divide each component by its deviation, as M3-S does.")
+    solver: Literal["auto", "exact", "randomized"] = option(
+        "auto", "Exact up to 2000 rows or columns, beyond that randomized in eight passes."
+    )
+
+    def __post_init__(self) -> None:
+        if self.components < 1:
+            raise ValueError(f"--components must be above 0, not {self.components}")
+
+
+def train_pca(
+    folder: Path, manifest: Path, features: Sequence[Path], config: Components, *, split: str | None, seed: int = 0
+) -> tuple[Content, bool]:
+    """Fits a PCA on all rows of a split's clips and keeps it as a run in `folder`, with `pca.npz`.
+
+    Args:
+        folder: of the run.
+        manifest: which clips.
+        features: caches; several are concatenated, if their rows have the same times.
+        config: how it is fitted.
+        split: whose clips; None: all.
+        seed: of the randomized solver.
+
+    Returns:
+        The report, and whether it is new: a run that is done with the same options is left as it is.
+
+    Raises:
+        RunError: the folder holds a run with other options, or other files.
+        TableError: too few rows, or rows that vary too little, for that many components.
+    """
+    inputs = {str(number): _input(path) for number, path in enumerate(features, 1)}
+    arguments = {"split": split, "seed": seed, **options_of(config)}
+    recipe = Recipe(
+        {"method": "pca", **arguments, "manifest": file_digest(manifest), "features": inputs},
+        {"manifest": str(manifest), "features": [str(path) for path in features], "versions": versions()},
+    )
+    if Run.exists(folder):
+        run = Run.begin(folder, recipe)
+        if run.is_done:
+            return run.report(), False
+    table = read_table(manifest, features, reduce=None, split=split)
+    clips, rows = len(np.unique(table.ids)), len(table)
+    try:
+        pca = fit_pca(
+            table.values, config.components, whiten=config.whiten, solver=config.solver, seed=seed, overwrite=True
+        )
+    except ValueError as error:
+        raise TableError(f"{', '.join(map(str, features))}: {error}") from error
+    total = sum(float(row @ row) for row in table.values) / (rows - 1)  # which are centred now
+    content = {
+        "command": "train pca",
+        **_figures(pca, total),
+        "rows": rows,
+        "clips": clips,
+        "remarks": list(table.remarks),
+        "arguments": arguments,
+        "inputs": input_digests(manifest, features),
+        "versions": versions(),
+    }
+    run = Run.begin(folder, recipe)
+    run.write(PCA_FILE, pca_bytes(pca))
+    run.write("report.json", to_json(content))
+    return content, True
+
+
+def _input(path: Path) -> Content:
+    """What a cache holds: more clips or another recipe make another run."""
+    store = open_store(path)
+    return {"clips": len(store), **store.recipe.identity}
+
+
+def _figures(pca: PCA, total: float) -> Content:
+    """How much of the variance the components explain."""
+    shares = pca.explained_variance / total
+    return {
+        "components": len(shares),
+        "width": len(pca.mean),
+        "explained_variance": pca.explained_variance.tolist(),
+        "explained_share": shares.tolist(),
+        "explained_in_all": float(shares.sum()),
+    }

@@ -1,0 +1,135 @@
+"""The raw features of the memorability system M3-S: one row a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from egotools.config import file_digest, option
+from egotools.errors import ClipError, WeightsError
+from egotools.extractors.hog import SIDE, squashed
+from egotools.extractors.image import check_sampling
+from egotools.extractors.opencv import check_opencv, fastest_enlarging, mean_flow
+from egotools.pca import PCA
+from egotools.pca_files import pca_path, read_pca
+from egotools.rawfeatures import brightness as bright
+from egotools.rawfeatures import contrast as contrasts
+from egotools.rawfeatures.blurriness import blurriness
+from egotools.rawfeatures.hog import hog, hog_width
+from egotools.rawfeatures.rows import FEATURES, clip_row, ordered
+from egotools.sampling import frames_inside, spread_frames
+from egotools.track_size import has_track, track_bytes
+from egotools.types import Clip, Frame, FrameWindows, VideoInfo
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class M3S:
+    """Raw features of M3-S: HOG by its PCA, brightness, contrast, mean optical flow, blurriness and size: a row a clip.
+
+    Means over 45 frames from the clip's first to its last, squashed to 256x256, not normalized: 15 numbers, or 28 with
+    their deviations. Flow needs the extra flow.
+
+    \b
+    egotools extract --manifest m.csv --out caches/m m3s --pca run:runs/hog
+    egotools extract --manifest m.csv --out caches/m m3s --only brightness,contrast,blurriness
+    """
+
+    place: ClassVar[Literal["device", "worker"]] = "worker"
+    version: ClassVar[int] = 1
+    weights_option: ClassVar[str] = "pca"
+
+    pca: str | None = option(None, "For hog: run:DIR of 'egotools train pca', its .npz, or the reference's .pickle.")
+    only: tuple[str, ...] = option(FEATURES, f"Some of {','.join(FEATURES)}; rows have them in that order.")
+    deviations: bool = option(False, "Also the deviation over the frames of each; flow and size have none.")
+    frames: int = option(45, "Frames of the clip, evenly spread, its first and last among them.")
+    brightness: Literal["row0", "value"] = option(
+        "row0", "Of HSV in the first row of pixels, as the reference; or of all V."
+    )
+    contrast: Literal["gray", "value"] = option("gray", "Deviation of the gray, or of V.")
+    flow: Literal["dis", "farneback"] = option("dis", "How flow is found.")
+
+    def __post_init__(self) -> None:
+        check_sampling(None, self.frames, None)
+        try:
+            ordered(self.only)
+        except ValueError as error:
+            raise ValueError(f"--only: {error}") from error
+        if "hog" not in self.only and self.pca is not None:
+            raise ValueError("--pca is for hog, which --only leaves out")
+
+    def weights_digest(self) -> str | None:
+        """What stands for the PCA in a recipe; None without hog. Asked for before any clip is read.
+
+        Raises:
+            WeightsError: hog is wanted without a PCA, or with one that cannot be had or is of something else.
+            MissingExtra: meanOF is wanted without OpenCV.
+        """
+        if "meanOF" in self.only:
+            check_opencv()
+        path = self._pca_path()
+        if path is None:
+            return None
+        found = read_pca(path)
+        if len(found.mean) != hog_width(SIDE, SIDE):
+            raise WeightsError(f"{path}: a PCA of {len(found.mean)} values, HOG has {hog_width(SIDE, SIDE)}")
+        return file_digest(path)
+
+    def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
+        """One window."""
+        if "size_orig" in self.only and not has_track(clip.path):
+            raise ClipError(f"{clip.path}: a frame folder or stack has no track for size_orig; leave it out by --only")
+        spread = spread_frames(video, clip, count=self.frames)
+        if len(frames_inside(video, *spread.times[0])) == 1:
+            return FrameWindows(spread.frames[:, :1], spread.times)  # an image: the same mean of fewer frames
+        return spread
+
+    def prepare(self, frame: Frame) -> Frame:
+        """uint8 [256, 256, 3]."""
+        return squashed(frame)
+
+    def network(self) -> Callable[[Array], Array]:
+        """Prepared frames [B, L, 256, 256, 3] to float32 [B, D], in which `complete` puts the size."""
+        path = self._pca_path()
+        pca = None if path is None else read_pca(path)
+        return lambda windows: np.stack([self._row(frames, pca) for frames in windows])
+
+    def complete(self, rows: Array, clip: Clip) -> Array:
+        """The row with the size of the clip's track, which its frames do not tell.
+
+        Raises:
+            ClipError: it cannot be told.
+        """
+        if "size_orig" in self.only:
+            rows[:, -1] = track_bytes(clip.path, clip.start, clip.end)
+        return rows
+
+    def _pca_path(self) -> Path | None:
+        if self.pca is None and "hog" in self.only:
+            others = ",".join(name for name in ordered(self.only) if name != "hog")
+            raise WeightsError(
+                "m3s: hog needs --pca run:DIR ('egotools train pca' makes one) or FILE"
+                + (f"; or leave it out: --only {others}" if others else "")
+            )
+        return None if self.pca is None else pca_path(self.pca)
+
+    def _row(self, frames: Frame, pca: PCA | None) -> Array:
+        values: dict[str, Array] = {}
+        for feature in ordered(self.only):
+            if feature == "hog":
+                assert pca is not None, "hog without it is refused"
+                values["hog"] = pca.project(hog(frames))
+            elif feature == "brightness":
+                values["brightness"] = bright.brightness(frames, self.brightness)
+            elif feature == "contrast":
+                values["contrast"] = contrasts.contrast(frames, self.contrast)
+            elif feature == "blurriness":
+                values["blurriness"] = blurriness(frames, fastest_enlarging())
+            else:
+                values[feature] = np.array([mean_flow(frames, self.flow) if feature == "meanOF" else 0.0])
+        return clip_row(values, deviations=self.deviations)

@@ -1,0 +1,240 @@
+"""Cached features as the network takes them: groups in a fixed order, clusters as one-hots, normalized.
+
+Axes: N clips, D features of all groups together, K classes of a cluster number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from egotools.config import plain
+from egotools.errors import TableError
+from egotools.methods.memorability.options import Normalizing
+from egotools.rawfeatures.normalization import reference_normalization
+from egotools.rawfeatures.rows import FEATURES
+from egotools.stores.opening import open_store
+from egotools.stores.store import Recipe, Store, classes_of, differences
+from egotools.tables import Mask, Table, read_table
+from egotools.types import IntArray
+
+RAW = "m3s"
+SIMILARITY = "similarity"
+ORDER = (RAW, "hrnet", "csn", f"{SIMILARITY}-hrnet", f"{SIMILARITY}-csn", SIMILARITY)  # of the published weights
+FLOOR = 1e-12  # below, a deviation is none
+ROUNDING = 1e-6  # of the mean: what float32 leaves of the deviation of equal numbers
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Group:
+    """One cache's features among the columns: `start` to `stop`. Any: JSON values of the recipe."""
+
+    name: str  # the stem of the cache's file name
+    cache: Path
+    start: int
+    stop: int
+    classes: int | None  # of a cluster number, here a one-hot; None: numbers as they are
+    identity: Mapping[str, Any]
+    origin: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """What it is made by, as far as order and normalization care."""
+        return _kind(self.name, self.identity)
+
+    @property
+    def tier(self) -> str:
+        """What it counts as in an ablation: all similarities are one."""
+        return SIMILARITY if self.kind.startswith(SIMILARITY) else self.name
+
+    @property
+    def width(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The table of a manifest's clips, and which of its columns are whose."""
+
+    table: Table
+    groups: tuple[Group, ...]
+
+
+def read_features(manifest: Path, caches: Sequence[Path]) -> Features:
+    """The features of a manifest's clips, one row a clip, in the order raw, hrnet, csn, similarity, others.
+
+    Raises:
+        TableError: two caches of one name; no clip is in every cache; NaN; cluster numbers that are none.
+    """
+    stores = _ordered([open_store(path) for path in caches])
+    groups = _groups(stores)
+    table = read_table(manifest, [store.path for store in stores])
+    if any(group.classes is not None for group in groups):
+        values = np.concatenate(list(_expanded(table, stores, groups)), axis=1)
+        table = replace(table, values=values)
+    return Features(table, groups)
+
+
+def only(features: Features, names: Sequence[str]) -> Features:
+    """The columns of some groups, of the same clips."""
+    kept, start = [], 0
+    for group in features.groups:
+        if group.name in names:
+            kept.append(replace(group, start=start, stop=start + group.width))
+            start += group.width
+    columns = [features.table.values[:, g.start : g.stop] for g in features.groups if g.name in names]
+    return Features(replace(features.table, values=np.concatenate(columns, axis=1)), tuple(kept))
+
+
+def check_same_groups(wanted: Sequence[Group], groups: Sequence[Group], *, run: Path) -> None:
+    """Refuses features that are not those that a run was trained on.
+
+    Raises:
+        TableError: a group is missing, of another width, or made in another way; it is named.
+    """
+    there = {group.name: group for group in groups}
+    for group in wanted:
+        if group.name not in there:
+            raise TableError(
+                f"{run} was trained on the features {group.name!r}, too: give --features .../{group.name}.lmdb"
+            )
+        other = there[group.name]
+        if other.width != group.width:
+            raise TableError(
+                f"{other.cache} has {other.width} columns, {run} was trained on {group.width} of that name"
+            )
+        if not {"extractor", "derivation"}.isdisjoint(group.identity):
+            for name, now, was in differences(other.identity, plain(group.identity)):
+                raise TableError(
+                    f"{other.cache} was made with {name}={now!r}; {run} was trained on features of {name}={was!r}"
+                )
+
+
+def _ordered(stores: Sequence[Store]) -> list[Store]:
+    names = [store.path.stem for store in stores]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise TableError(f"two caches are called {twice}: feature groups are known by that name, so give one another")
+
+    def place(store: Store) -> int:
+        kind = _kind(store.path.stem, store.recipe.identity)
+        return ORDER.index(kind) if kind in ORDER else len(ORDER)
+
+    return sorted(stores, key=place)  # stable: others as they were given
+
+
+def _kind(name: str, identity: Mapping[str, Any]) -> str:
+    if identity.get("derivation") == SIMILARITY or name.startswith(SIMILARITY):
+        return name if name in ORDER else SIMILARITY
+    extractor = str(identity.get("extractor"))
+    return extractor if extractor in ORDER else name
+
+
+def _groups(stores: Sequence[Store]) -> tuple[Group, ...]:
+    groups, start = [], 0
+    for store in stores:
+        classes = classes_of(store.recipe)
+        stop = start + (store.width if classes is None else classes)
+        recipe = Recipe(plain(store.recipe.identity), plain(store.recipe.origin))
+        groups.append(Group(store.path.stem, store.path, start, stop, classes, recipe.identity, recipe.origin))
+        start = stop
+    return tuple(groups)
+
+
+def _expanded(table: Table, stores: Sequence[Store], groups: Sequence[Group]) -> Any:
+    """The columns [N, D] of each group."""
+    at = 0
+    for store, group in zip(stores, groups, strict=True):
+        values = table.values[:, at : at + store.width]
+        at += store.width
+        yield values if group.classes is None else one_hot(values, group)
+
+
+def one_hot(values: npt.NDArray[np.float32], group: Group) -> npt.NDArray[np.float32]:
+    """Cluster numbers [N, 1], -1 for none, to [N, K]."""
+    numbers = values[:, 0].astype(np.int64)
+    classes = group.classes or 0
+    if values.shape[1] != 1 or (numbers != values[:, 0]).any() or (numbers < -1).any() or (numbers >= classes).any():
+        raise TableError(f"{group.cache}: its rows are no numbers of {classes} clusters; make it anew")
+    hot = np.zeros((len(numbers), classes), np.float32)
+    rows = np.flatnonzero(numbers >= 0)
+    hot[rows, numbers[rows]] = 1
+    return hot
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """(x - mean) / deviation of each column, both [D]; what was constant over the training clips becomes 0."""
+
+    mean: Floats
+    deviation: Floats
+
+    def __call__(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """[N, D] to the same."""
+        columns = (self.mean != 0) | (self.deviation != 1)
+        normalized = values.copy()
+        normalized[:, columns] = (values[:, columns] - self.mean[columns]) / self.deviation[columns]
+        return normalized
+
+
+def normalization(features: Features, train: IntArray, config: Normalizing) -> tuple[Normalization, list[str]]:
+    """The normalization that is asked for, by the training clips (their numbers), and remarks on empty columns.
+
+    Raises:
+        TableError: an unknown group to standardize; a group that is the same for all training clips.
+        ValueError: constants that the reference does not have.
+    """
+    names = [group.name for group in features.groups]
+    if unknown := [name for name in config.standardize if name not in names]:
+        raise TableError(f"--standardize {unknown[0]}: no such features; there are {', '.join(names)}")
+    columns = features.groups[-1].stop
+    mean, deviation = np.zeros(columns), np.ones(columns)
+    remarks = []
+    for group in features.groups:
+        span = slice(group.start, group.stop)
+        found, is_constant = _statistics(features.table.values[train, span])
+        if is_constant.all() and group.classes is None:
+            raise TableError(
+                f"{group.cache}: all {group.width} columns are the same for all {len(train)} training clips:"
+                " they say nothing; leave that cache out"
+            )
+        if is_constant.any() and group.classes is None:
+            remarks.append(
+                f"{is_constant.sum()} of {group.width} columns of {group.name} are constant over the training clips"
+            )
+        if group.name in config.standardize or (config.norm in ("fit", None) and _is_normalized(group)):
+            mean[span], deviation[span] = found
+        elif config.norm == "reference" and group.kind == RAW:
+            mean[span], deviation[span] = reference_constants(group, config)
+    return Normalization(mean, deviation), remarks
+
+
+def reference_constants(group: Group, config: Normalizing) -> tuple[Floats, Floats]:
+    """Mean and deviation of the reference for the raw features that a cache holds."""
+    options = group.identity.get("options", {})
+    features = tuple(options.get("only", FEATURES))
+    mean, deviation = reference_normalization(
+        config.reference, features, deviations=bool(options.get("deviations", group.width == 28))
+    )
+    if len(mean) != group.width:
+        raise TableError(f"{group.cache}: {group.width} columns, the reference has constants for {len(mean)}")
+    return mean, deviation
+
+
+def _is_normalized(group: Group) -> bool:
+    """Whether a group is normalized unless the user says otherwise: raw features, and measures of similarity."""
+    return group.kind == RAW or (group.tier == SIMILARITY and group.classes is None)
+
+
+def _statistics(values: npt.NDArray[np.float32]) -> tuple[tuple[Floats, Floats], Mask]:
+    """Mean and (population's) deviation [D] of rows [N, D], and which columns are constant: their deviation is 1."""
+    mean = values.mean(axis=0, dtype=np.float64)
+    deviation = values.std(axis=0, dtype=np.float64)
+    constant: Mask = deviation <= np.maximum(FLOOR, ROUNDING * np.abs(mean))
+    return (mean, np.where(constant, 1.0, deviation)), constant

@@ -1,0 +1,97 @@
+"""What a training of M3-S can be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from egotools.config import option
+from egotools.methods.memorability.scores import FoldFile
+
+RANKING = ("spearman", "mse-to-spearman")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which scores are learned, and which clips judged."""
+
+    target: str = option("mem_score", "Manifest column of the scores, from 0 to 1.")
+    folds: str | None = option(
+        None, "FILE.json:KEY, lists of the ids that each fold judges; by default train is learned and val judged."
+    )
+
+    def __post_init__(self) -> None:
+        if self.folds is not None:
+            FoldFile.parse(self.folds)
+
+    @property
+    def fold_file(self) -> FoldFile | None:
+        """Where the folds are listed."""
+        return None if self.folds is None else FoldFile.parse(self.folds)
+
+
+@dataclass(frozen=True)
+class Normalizing:
+    """How the features are normalized."""
+
+    norm: Literal["fit", "reference", "none"] | None = option(
+        None, "Of raw features (m3s): by the training clips (fit), as published, or not; fit but for --weights."
+    )
+    reference: Literal["memento10k", "videomem", "lamem"] = option(
+        "memento10k", "Whose constants --norm reference takes."
+    )
+    standardize: tuple[str, ...] = option(
+        (), "Further feature groups to mean 0 and deviation 1, by the training clips."
+    )
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the network is trained; the defaults are the reference's."""
+
+    hidden: tuple[int, ...] = option((512, 64), "Widths of the hidden layers.")
+    dropout: float = option(0.0, "Share of each hidden layer's numbers that are dropped in training.")
+    loss: Literal["mse", "l1", "mse-tails", "spearman", "mse-to-spearman"] = option(
+        "mse", "What is minimized; mse-to-spearman goes from the one to the other over the epochs."
+    )
+    mse_tails_power: float = option(4.0, "Of the distance to the usual score, in mse-tails.")
+    mse_tails_factor: float = option(2.0, "How much more the farthest scores weigh in mse-tails.")
+    mse_tails_center: float | None = option(
+        None, "The usual score in mse-tails; by default the training clips' mean (the reference: 0.80099205)."
+    )
+    spearman_strength: float = option(
+        1.0, "Of the soft ranks: with 1, as in the reference, the loss is Pearson's; 0.01 ranks."
+    )
+    epochs: int = option(20, "Passes over the training clips.")
+    batch_size: int = option(32, "Clips of a step; the last batch of an epoch may have fewer.")
+    shuffle: bool = option(True, "Draw the clips in another order in each epoch.")
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "radam"] = option(
+        "adam", "Weight decay is coupled (L2) but in adamw."
+    )
+    learning_rate: float = option(1e-3, "In the first epoch.")
+    weight_decay: float = option(1e-5, "Of all parameters.")
+    scheduler: Literal["step", "exponential", "cosine", "none"] = option(
+        "step", "Of the learning rate, once an epoch: by --scheduler-gamma every so many or every epoch, or to 0."
+    )
+    scheduler_gamma: float = option(0.2, "Factor of step and exponential.")
+    scheduler_step: int = option(5, "Epochs between two steps.")
+    patience: int | None = option(None, "Stop after so many epochs without a better Spearman; by default never.")
+    keep: Literal["last", "best"] = option("last", "Whose weights the run stands for: best is chosen on judged clips.")
+    seeds: int = option(1, "Trainings with other random choices, for mean and deviation; scores are their mean.")
+    init: str | None = option(None, "Begin with these weights: a published checkpoint, or run:DIR.")
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "batch_size", "seeds", "scheduler_step", "learning_rate", "spearman_strength")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"--{name.replace('_', '-')} is above 0, not {getattr(self, name)}")
+        if not all(width > 0 for width in self.hidden):
+            raise ValueError(f"--hidden are widths above 0, not {self.hidden}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout is a share from 0 to below 1, not {self.dropout}")
+        if self.weight_decay < 0:
+            raise ValueError(f"--weight-decay is 0 or above, not {self.weight_decay}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"--patience is above 0, not {self.patience}")
+        if self.loss in RANKING and self.batch_size < 2:
+            raise ValueError(f"--loss {self.loss} ranks the clips of a batch: --batch-size 2 at least")

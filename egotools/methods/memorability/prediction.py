@@ -1,0 +1,172 @@
+"""Scores of new videos, straight from their files. Axes: N videos, D features."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from egotools.config import digest
+from egotools.derive import find_derivation
+from egotools.derive.deriving import Derived, derive
+from egotools.derive.similarity import assign
+from egotools.engine.recipes import recipe_of
+from egotools.engine.request import Resources, Wanted
+from egotools.errors import RunError
+from egotools.extract import extract
+from egotools.extractors.remaking import field_values, remade
+from egotools.methods.memorability.features import SIMILARITY, Group, one_hot
+from egotools.methods.memorability.kept import Record
+from egotools.methods.memorability.run import TrainedRun, open_run
+from egotools.stores.copying import intact
+from egotools.stores.opening import open_store
+from egotools.stores.store import Recipe, Store, differences
+from egotools.types import Clip
+
+Floats = npt.NDArray[np.float32]
+Progress = Callable[[float, int], None]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A video's score: the mean over a run's networks, and how much they differ."""
+
+    path: Path
+    score: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Scores of the videos that could be read, in their order, and why the others could not."""
+
+    scored: tuple[Scored, ...]
+    failed: tuple[tuple[Path, str], ...]
+    networks: int
+
+
+def unseen(done: float, rows: int) -> None:
+    """Progress that nobody looks at."""
+
+
+def predict_memorability(
+    folder: Path,
+    videos: Sequence[Path],
+    *,
+    resources: Resources = Resources(),  # noqa: B008 - frozen
+    progress: Progress = unseen,
+) -> Prediction:
+    """Computes the features that a run was trained on, in one decoding pass, and scores each video.
+
+    Raises:
+        RunError: no such run, or features that cannot be computed as the run's were; they are named.
+    """
+    trained = open_run(folder)
+    clips = [Clip(f"{number:06d}", path.absolute()) for number, path in enumerate(videos)]
+    with tempfile.TemporaryDirectory(prefix="egotools-") as temporary:
+        making = _Making(trained, Path(temporary))
+        for group in trained.groups:
+            making.plan(group.name, trained.records[group.name])
+        failed = making.extract(clips, resources, progress)
+        kept = [clip for clip in clips if clip.id not in failed]
+        columns = [making.columns(group, kept) for group in trained.groups] if kept else []
+    device, _, _ = resources.chosen()
+    scored = []
+    if kept:
+        values = np.concatenate(columns, axis=1)
+        scores = np.array([member.scores(values, device) for member in trained.members])  # [networks, N]
+        numbers = zip(scores.mean(axis=0).tolist(), scores.std(axis=0).tolist(), strict=True)
+        scored = [Scored(videos[int(clip.id)], *both) for clip, both in zip(kept, numbers, strict=True)]
+    reasons = tuple((videos[int(id)], reason) for id, reason in failed.items())
+    return Prediction(tuple(scored), reasons, len(trained.members))
+
+
+@dataclass
+class _Making:
+    """The features of new videos on their way through caches in a temporary folder."""
+
+    trained: TrainedRun
+    folder: Path
+    wanted: dict[Path, Wanted] = field(default_factory=dict)
+
+    def plan(self, name: str, record: Record) -> None:
+        """Notes the extractors that a group follows from.
+
+        Raises:
+            RunError: it cannot be computed for new videos.
+        """
+        identity, origin = record["identity"], record["origin"]
+        if "derivation" in identity:
+            self._check_derived(name, record)
+            for stem, each in record["inputs"].items():
+                self.plan(stem, each)
+            return
+        if "extractor" not in identity:
+            raise RunError(f"{self._whose(name)} were imported: they cannot be computed for new videos")
+        cache = self.folder / f"{_place(record)}.lmdb"
+        if cache not in self.wanted:
+            self.wanted[cache] = self._wanted(name, record, Recipe(identity, origin), cache)
+
+    def extract(self, clips: Sequence[Clip], resources: Resources, progress: Progress) -> dict[str, str]:
+        """Fills the caches; the ids of the clips that could not be read, with the reasons."""
+        result = extract(clips, list(self.wanted.values()), resources=resources, digest=False, progress=progress)
+        return {clip.id: reason for failed in result.failed.values() for clip, reason in failed}
+
+    def columns(self, group: Group, clips: Sequence[Clip]) -> Floats:
+        """The features [N, D] of a group."""
+        record = self.trained.records[group.name]
+        if record["identity"].get("derivation") != SIMILARITY:
+            return _means(open_store(self._cache(record)), clips)
+        (each,) = record["inputs"].values()
+        values = assign(self.trained.run.path / record["file"], _means(open_store(self._cache(each)), clips))
+        return values if group.classes is None else one_hot(values, group)
+
+    def _cache(self, record: Record) -> Path:
+        """The cache of new videos that a record describes; derived ones are made here."""
+        path = self.folder / f"{_place(record)}.lmdb"
+        identity = record["identity"]
+        if "derivation" in identity and not path.exists():
+            kind = find_derivation(str(identity["derivation"]))
+            inputs = {stem: self._cache(each) for stem, each in record["inputs"].items()}
+            options = kind(**field_values(kind, identity["options"]))
+            derive(Derived(path, str(identity["derivation"]), options, inputs, str(identity.get("dtype", "float32"))))
+        return path
+
+    def _wanted(self, name: str, record: Record, recipe: Recipe, cache: Path) -> Wanted:
+        """The extractor as it was, with the files that the run has kept."""
+        file = record["file"]
+        weights = None if file is None else str(self.trained.run.path / file)
+        found, extractor = remade(recipe, weights=weights)
+        identity = recipe.identity
+        wanted = Wanted(cache, extractor, found, identity.get("precision", "float32"), identity.get("dtype", "float32"))
+        for what, was, now in differences(identity, recipe_of(wanted).identity):
+            raise RunError(f"{self._whose(name)} were made with {what}={was!r}; here it is {now!r}")
+        return wanted
+
+    def _check_derived(self, name: str, record: Record) -> None:
+        identity, inputs = record["identity"], record["origin"].get("inputs", {})
+        if missing := next((stem for stem in inputs if stem not in record["inputs"]), None):
+            raise RunError(f"{self._whose(name)} follow from {missing}, whose cache was gone when it was trained")
+        if identity["derivation"] == SIMILARITY and record["file"] is None:
+            raise RunError(f"{self._whose(name)} need what the similarity learned, which was gone when it was trained")
+
+    def _whose(self, name: str) -> str:
+        return f"the features {name!r} of {self.trained.run.path}"
+
+
+def _place(record: Record) -> str:
+    """Groups that are computed alike share a cache."""
+    return digest(record["identity"])
+
+
+def _means(store: Store, clips: Sequence[Clip]) -> Floats:
+    """The mean row of each clip [N, D], as a table has it."""
+    rows = []
+    for clip in clips:
+        stored = intact(store, clip.id)
+        rows.append(sum(piece.values.sum(axis=0, dtype=np.float64) for piece in stored.pieces()) / max(len(stored), 1))
+    return np.array(rows, np.float32)

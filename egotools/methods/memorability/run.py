@@ -1,0 +1,191 @@
+"""M3-S from files to a run, and a run back from its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import save as save_tensors
+
+from egotools.config import file_digest, options_of, to_json
+from egotools.errors import RunError
+from egotools.extractors.remaking import field_values
+from egotools.forward import choose_device
+from egotools.methods.memorability.features import Group, Normalization
+from egotools.methods.memorability.kept import keep_files
+from egotools.methods.memorability.options import Data, Normalizing, Training
+from egotools.methods.memorability.task import (
+    NETWORK,
+    Member,
+    Progress,
+    Task,
+    member_run,
+    network_path,
+    read_network,
+    read_task,
+    summary,
+    train_members,
+    unheard,
+)
+from egotools.runs import Run, versions
+from egotools.stores.store import Recipe
+from egotools.tables import input_digests
+from egotools.weights import anchored
+
+METHOD = "memorability"
+NORMALIZATION = "normalization.safetensors"
+FEATURES = "features.json"
+
+Content = dict[str, Any]  # a report; Any: JSON values
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """What a run has learned, and on what."""
+
+    run: Run
+    groups: tuple[Group, ...]
+    records: Mapping[str, Any]  # what it takes to compute each group for new videos; Any: JSON values
+    members: tuple[Member, ...]
+    judged: Mapping[str, tuple[str, ...]]  # by fold, the ids that it did not learn from
+    data: Data
+    training: Training
+    normalizing: Normalizing
+    seed: int
+
+
+def train_memorability(
+    folder: Path,
+    manifest: Path,
+    caches: Sequence[Path],
+    data: Data,
+    config: Training,
+    normalizing: Normalizing,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = unheard,
+) -> tuple[Content, bool]:
+    """Trains a network for each fold and seed, kept as a run in `folder`.
+
+    Returns:
+        The report, and whether it is new: a run that is done with the same options is left as it is, one that was
+        interrupted goes on.
+
+    Raises:
+        RunError: the folder holds a run with other options, or other files.
+        TableError: features or scores that cannot be used.
+    """
+    chosen = choose_device(device)
+    task = read_task(manifest, caches, target=data.target, folds=data.fold_file)
+    arguments = {**options_of(data), **options_of(config), **options_of(normalizing), "seed": seed}
+    run = Run.begin(folder, _recipe(arguments, data, config, manifest, task))
+    if run.is_done:
+        return run.report(), False
+    records = keep_files(run, task.features.groups)
+    members, remarks = train_members(task, config, normalizing, seed=seed, device=chosen, run=run, progress=progress)
+    _write_features(run, task, records, members)
+    for member in members:
+        place = member_run(run, member.fold, member.seed, config)
+        place.write(NETWORK, save_tensors(member.network.state_dict()))
+        place.write(NORMALIZATION, save_arrays(vars(member.normalization)))
+    content = {
+        "command": "train memorability",
+        "protocol": _protocol(task, config),
+        **summary(members),
+        "by_network": [{"fold": m.fold or None, "seed": m.seed, "last": m.last, "best": m.best} for m in members],
+        "features": [{"name": group.name, "columns": group.width} for group in task.features.groups],
+        "remarks": [*task.remarks, *remarks],
+        "arguments": arguments,
+        "inputs": input_digests(manifest, caches),
+        "versions": versions(),
+    }
+    run.write("report.json", to_json(content))
+    return content, True
+
+
+def open_run(folder: Path) -> TrainedRun:
+    """The run of a training that is done.
+
+    Raises:
+        RunError: there is none, of another method, not done, or damaged.
+    """
+    run = Run.open(folder)
+    identity = run.recipe.identity
+    if identity.get("method") != METHOD:
+        raise RunError(f"{folder} is no run of `train memorability`")
+    run.report()  # says so if it is not done
+    try:
+        content = json.loads((folder / FEATURES).read_text(encoding="utf-8"))
+        config = Training(**field_values(Training, {**identity, "init": run.recipe.origin.get("init")}))
+        groups = tuple(Group(**{**each, "cache": Path(each["cache"])}) for each in content["groups"])
+        members = tuple(_members(run, content["members"], config))
+        data = Data(str(identity["target"]), run.recipe.origin.get("folds"))
+        normalizing = Normalizing(**field_values(Normalizing, identity))
+        judged = {fold: tuple(ids) for fold, ids in content["judged"].items()}
+        seed = int(identity["seed"])
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise RunError(f"{folder} cannot be used, a file of it is missing or damaged: {error}") from error
+    records = content["records"]
+    return TrainedRun(run, groups, records, members, judged, data, config, normalizing, seed)
+
+
+def _members(run: Run, entries: Sequence[Mapping[str, Any]], config: Training) -> Iterator[Member]:
+    for entry in entries:
+        fold, seed = str(entry["fold"]), int(entry["seed"])
+        path = member_run(run, fold, seed, config).path
+        arrays = load_arrays((path / NORMALIZATION).read_bytes())
+        fitted = Normalization(arrays["mean"].astype(np.float64), arrays["deviation"].astype(np.float64))
+        yield Member(fold, seed, read_network(str(path / NETWORK)), fitted, entry["last"], entry["best"])
+
+
+def _write_features(run: Run, task: Task, records: Mapping[str, Any], members: Sequence[Member]) -> None:
+    ids = task.features.table.ids
+    content = {
+        "groups": [options_of(group) for group in task.features.groups],
+        "records": records,
+        "members": [{"fold": m.fold, "seed": m.seed, "last": m.last, "best": m.best} for m in members],
+        "judged": {fold.name: ids[fold.test].tolist() for fold in task.folds},
+    }
+    run.write(FEATURES, to_json(content))
+
+
+def _recipe(arguments: Content, data: Data, config: Training, manifest: Path, task: Task) -> Recipe:
+    """What the training is: its options, and the content of its inputs."""
+    groups = task.features.groups
+    inputs = {group.name: {"columns": group.width, **group.identity} for group in groups}
+    folds = data.fold_file
+    identity = {
+        "method": METHOD,
+        **arguments,
+        "folds": None if folds is None else {"digest": file_digest(folds.path), "key": folds.key},
+        "manifest": file_digest(manifest),
+        "clips": len(task.features.table),
+        "features": inputs,
+    }
+    if config.init is not None:
+        identity["init"] = file_digest(network_path(config.init))
+    origin = {
+        "manifest": str(manifest.absolute()),
+        "folds": None if folds is None else f"{folds.path.absolute()}:{folds.key}",
+        "init": None if config.init is None else anchored(config.init),
+        "features": [str(group.cache.absolute()) for group in groups],
+        "versions": versions(),
+    }
+    return Recipe(identity, origin)
+
+
+def _protocol(task: Task, config: Training) -> str:
+    seeds = f"{config.seeds} seeds" if config.seeds > 1 else "one seed"
+    if len(task.folds) > 1:
+        clips = len(task.features.table)
+        return f"{len(task.folds)} folds of {clips} clips, each judged by what learned from the others; {seeds}"
+    (fold,) = task.folds
+    return f"learned from {len(fold.train)} train clips, judged on {len(fold.test)} val clips; {seeds}"

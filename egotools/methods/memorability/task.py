@@ -1,0 +1,202 @@
+"""What is learned from what: a manifest's features and scores, divided; and all networks trained on them.
+
+Axes: N clips, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from egotools.errors import TableError, WeightsError
+from egotools.methods.memorability.features import Features, Normalization, normalization, read_features
+from egotools.methods.memorability.options import RANKING, Normalizing, Training
+from egotools.methods.memorability.scores import Fold, FoldFile, Scores, by_folds, by_split, read_scores
+from egotools.methods.memorability.training import Examples, Figures, new_network, train_network
+from egotools.nn.mlp import ScoreMLP, score_mlp_of
+from egotools.runs import Run
+from egotools.weights import RUN, read_tensors
+
+NETWORK = "model.safetensors"  # of a run: the weights, by the names of the published checkpoints
+Progress = Callable[[str, float, int], None]  # what is done, how much of it, of how much
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Features and scores of a manifest's clips, and the folds of them."""
+
+    features: Features
+    target: str  # the manifest column
+    scores: Scores  # [N]; NaN where there is none
+    folds: tuple[Fold, ...]
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One trained network: of which fold and seed, and what it needs to score clips."""
+
+    fold: str
+    seed: int
+    network: ScoreMLP
+    normalization: Normalization
+    last: Figures
+    best: Figures
+
+    @torch.no_grad()
+    def scores(self, values: npt.NDArray[np.float32], device: torch.device) -> npt.NDArray[np.float64]:
+        """Features [N, D], not normalized, to scores [N]."""
+        x = torch.from_numpy(self.normalization(values)).to(device)
+        scores: npt.NDArray[np.float64] = self.network.to(device).eval()(x).squeeze(1).double().cpu().numpy()
+        return scores
+
+
+def unheard(stage: str, done: float, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
+def read_task(
+    manifest: Path, caches: Sequence[Path], *, target: str, folds: FoldFile | None = None, test_split: str = "val"
+) -> Task:
+    """The clips of a manifest with their features, scores and folds.
+
+    Raises:
+        TableError: features or scores that cannot be used, splits or folds that leave nothing to learn or judge.
+    """
+    features = read_features(manifest, caches)
+    table = features.table
+    scores = read_scores(table, target)
+    if folds is None:
+        divided, remarks = [by_split(table, scores, target, test_split=test_split)], list[str]()
+    else:
+        divided, remarks = by_folds(table, scores, target, folds)
+    return Task(features, target, scores, tuple(divided), (*table.remarks, *remarks))
+
+
+def train_members(
+    task: Task,
+    config: Training,
+    normalizing: Normalizing,
+    *,
+    seed: int,
+    device: torch.device,
+    run: Run | None = None,
+    progress: Progress = unheard,
+) -> tuple[list[Member], list[str]]:
+    """A network for each fold and seed, in that order, and remarks. With a run each goes on where it was interrupted.
+
+    Raises:
+        TableError: columns that say nothing, or a clip alone in a batch that is to be ranked.
+        WeightsError: --init does not fit.
+    """
+    _check_batches(task, config)
+    start = None if config.init is None else read_network(config.init, config)
+    columns = task.features.groups[-1].stop
+    if start is not None and start.widths[0] != columns:
+        raise WeightsError(f"{config.init} takes {start.widths[0]} columns; {layout_of(task.features)}")
+    members: list[Member] = []
+    remarks: dict[str, None] = {}
+    total = len(task.folds) * config.seeds
+    for fold, examples, fitted, said in _normalized(task, normalizing, device):
+        remarks.update(dict.fromkeys(said))
+        for number in range(seed, seed + config.seeds):
+            network = new_network(columns, config, seed=number)
+            if start is not None:
+                network.load_state_dict(start.state_dict())
+            place = None if run is None else member_run(run, fold.name, number, config)
+            trained = train_network(examples, network.to(device), config, seed=number, run=place)
+            members.append(Member(fold.name, number, trained.network.cpu(), fitted, trained.last, trained.best))
+            progress("training", len(members), total)
+    return members, list(remarks)
+
+
+def read_network(place: str, config: Training | None = None) -> ScoreMLP:
+    """The network of a published checkpoint or of `run:DIR`, which must be of the widths that a training asks for.
+
+    Raises:
+        WeightsError: no such file or run, or weights of something else.
+    """
+    path = network_path(place)
+    network = score_mlp_of(read_tensors(path), source=str(path))
+    if config is not None and network.widths[1:-1] != config.hidden:
+        there, wanted = (",".join(map(str, widths)) for widths in (network.widths[1:-1], config.hidden))
+        raise WeightsError(f"{place} has --hidden {there}, not {wanted}")
+    return network
+
+
+def network_path(place: str) -> Path:
+    """The file that `--init` or `--weights` means: a path, or `run:DIR`.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if not place.startswith(RUN):
+        path = Path(place)
+    else:
+        path = Path(place.removeprefix(RUN)) / NETWORK
+        several = sorted(path.parent.glob(f"**/{NETWORK}"))
+        if several and not path.is_file():
+            raise WeightsError(f"{place} holds {len(several)} networks; take one, such as {RUN}{several[0].parent}")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; a network of M3-S is a published checkpoint or run:DIR")
+    return path
+
+
+def member_run(run: Run, fold: str, seed: int, config: Training) -> Run:
+    """Where one network is trained: the run's folder itself if it is the only one."""
+    path = run.path / fold if fold else run.path
+    return replace(run, path=path / f"seed-{seed}" if config.seeds > 1 else path)
+
+
+def layout_of(features: Features) -> str:
+    """The columns in words: "the features have 735: m3s 15, hrnet 720"."""
+    widths = ", ".join(f"{group.name} {group.width}" for group in features.groups)
+    return f"the features have {features.groups[-1].stop}: {widths}"
+
+
+def _normalized(
+    task: Task, normalizing: Normalizing, device: torch.device
+) -> Iterator[tuple[Fold, Examples, Normalization, list[str]]]:
+    """Each fold with all clips on the device, normalized by the fold's training clips."""
+    scores = torch.from_numpy(np.nan_to_num(task.scores)).to(device)  # clips without a score are in no fold
+    for fold in task.folds:
+        fitted, remarks = normalization(task.features, fold.train, normalizing)
+        values = torch.from_numpy(fitted(task.features.table.values)).to(device)
+        sides = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.test))
+        yield fold, Examples(values, scores, *sides), fitted, remarks
+
+
+def _check_batches(task: Task, config: Training) -> None:
+    """A clip alone cannot be ranked."""
+    for fold in task.folds:
+        if config.loss in RANKING and len(fold.train) % config.batch_size == 1:
+            raise TableError(
+                f"{len(fold.train)} training clips in batches of {config.batch_size} leave one clip alone in the last,"
+                f" and --loss {config.loss} ranks the clips of a batch; choose another --batch-size"
+            )
+
+
+def summary(members: Sequence[Member]) -> Figures:
+    """Mean of each figure of the last and of the best epochs, and Spearman's deviation over seeds and over folds."""
+    return {kind: summarized([(m.fold, m.seed, getattr(m, kind)) for m in members]) for kind in ("last", "best")}
+
+
+def summarized(entries: Sequence[tuple[str, int, Figures]]) -> Figures:
+    """Figures of every fold and seed as means over both, and how much Spearman varies over either alone."""
+    folds = list(dict.fromkeys(fold for fold, _, _ in entries))
+    seeds = list(dict.fromkeys(seed for _, seed, _ in entries))
+    found: dict[str, Any] = {}
+    for name in entries[0][2]:
+        values = {(fold, seed): figures[name] for fold, seed, figures in entries}
+        found[name] = float(np.mean(list(values.values())))
+        if name == "spearman":
+            grid = np.array([[values[fold, seed] for seed in seeds] for fold in folds])
+            found["spearman_deviation_over_seeds"] = float(grid.mean(axis=0).std())
+            found["spearman_deviation_over_folds"] = float(grid.mean(axis=1).std())
+    return found

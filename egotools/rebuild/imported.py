@@ -1,0 +1,39 @@
+"""Caches that were imported from another program's arrays: whether those are still what they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from egotools.rebuild.assessment import Assessment
+from egotools.stores.source import content_digest
+from egotools.stores.store import Store
+
+
+def assess_imported(
+    cache: Path,
+    store: Store,
+    *,
+    damaged: Mapping[str, str] | None = None,
+    digest: Callable[[Path], str] = content_digest,
+) -> Assessment:
+    """What of an imported cache holds: all of it, or nothing; it is never made again.
+
+    Where the file that it came from is gone, its rows stand.
+    """
+    source, ids = Path(str(store.recipe.origin.get("source", ""))), tuple(store)
+    again = f"import it again: egotools cache import {source} ... --out {cache} --overwrite"
+    reasons = [f"clip {id!r}: {problem}; {again}" for id, problem in (damaged or {}).items()][:1]
+    try:
+        if digest(source) != store.recipe.identity.get("content"):
+            reasons.insert(0, f"{source}, which it was imported from, has changed; {again}")
+        gone: tuple[str, ...] = ()
+    except OSError:
+        gone = ids
+    return Assessment(
+        cache,
+        reasons=tuple(reasons),
+        fresh=() if reasons else ids,
+        stale=dict.fromkeys(ids, reasons[0]) if reasons else {},
+        gone=() if reasons else gone,
+    )

@@ -1,0 +1,157 @@
+"""Arrays that other programs wrote: `.npz`, HDF5, and folders of `.npy`, read as data."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from egotools.errors import StoreError
+
+Array = npt.NDArray[Any]
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".mat")
+NAMED = 12  # arrays that an error names
+
+
+class Arrays(Protocol):
+    """Arrays by name, each read when it is asked for."""
+
+    def names(self) -> list[str]: ...
+    def __getitem__(self, name: str) -> Array: ...
+
+
+@contextmanager
+def open_arrays(path: Path) -> Iterator[Arrays]:
+    """The arrays of a `.npz` or HDF5 file.
+
+    Raises:
+        StoreError: no such file, or one of another kind.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        with _opened_npz(path) as arrays:
+            yield arrays
+    elif suffix in HDF5_SUFFIXES:
+        with _opened_hdf5(path) as arrays:
+            yield arrays
+    else:
+        raise StoreError(f"{path}: arrays come in a .npz, in HDF5 ({', '.join(HDF5_SUFFIXES)}) or a folder of .npy")
+
+
+def array_of(arrays: Arrays, name: str, path: Path) -> Array:
+    """One array.
+
+    Raises:
+        StoreError: there is none of that name; says which there are.
+    """
+    names = arrays.names()
+    if name not in names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        raise StoreError(f"{path}: no array {name!r}; there are {', '.join(names[:NAMED]) or 'none'}{more}")
+    return arrays[name]
+
+
+def read_npy(path: Path) -> Array:
+    """The array of a `.npy` file.
+
+    Raises:
+        StoreError: it cannot be read, or holds Python objects.
+    """
+    try:
+        with path.open("rb") as file:
+            return np.asarray(np.load(file, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise StoreError(f"{path}: not an array that can be read: {_reason(error)}") from error
+
+
+def texts_of(array: Array, name: str, path: Path) -> list[str]:
+    """One text an element: text as it is, bytes as UTF-8, numbers so that they read back to the bit, NaN as "".
+
+    Raises:
+        StoreError: elements that are none of these.
+    """
+    if array.dtype.kind == "S" or array.dtype == object:  # HDF5 gives texts as objects of bytes
+        try:
+            return [each.decode() if isinstance(each, bytes) else _text(each) for each in array.tolist()]
+        except (UnicodeDecodeError, TypeError) as error:
+            raise StoreError(f"{path}: {name!r} holds something that is not text in UTF-8: {error}") from error
+    if array.dtype.kind == "f":
+        return ["" if each != each else repr(each) for each in array.astype(np.float64).tolist()]
+    if array.dtype.kind not in "Uiub":
+        raise StoreError(f"{path}: {name!r} holds {array.dtype}, neither texts nor numbers")
+    return [str(each) for each in array.tolist()]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__}")
+    return value
+
+
+class _Npz:
+    def __init__(self, arrays: Any, path: Path) -> None:  # Any: NumPy's own class has no public name
+        self._arrays, self._path = arrays, path
+
+    def names(self) -> list[str]:
+        return list(self._arrays.files)
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return np.asarray(self._arrays[name])
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise StoreError(f"{self._path}: {name!r} cannot be read: {_reason(error)}") from error
+
+
+@contextmanager
+def _opened_npz(path: Path) -> Iterator[_Npz]:
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise StoreError(f"{path}: not a .npz that can be read: {_reason(error)}") from error
+    if isinstance(found, np.ndarray):
+        raise StoreError(f"{path}: a single array, no .npz")
+    with found:
+        yield _Npz(found, path)
+
+
+class _HDF5:
+    def __init__(self, file: Any, path: Path) -> None:  # Any: h5py has no types
+        self._file, self._path = file, path
+
+    def names(self) -> list[str]:
+        from h5py import Dataset
+
+        names: list[str] = []
+        self._file.visititems(lambda name, item: names.append(name) if isinstance(item, Dataset) else None)
+        return names
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return np.asarray(self._file[name][()])
+        except (OSError, ValueError, TypeError) as error:
+            raise StoreError(f"{self._path}: {name!r} cannot be read: {_reason(error)}") from error
+
+
+@contextmanager
+def _opened_hdf5(path: Path) -> Iterator[_HDF5]:
+    import h5py  # here, for it takes its time to import
+
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise StoreError(f"{path}: not an HDF5 file that can be read: {_reason(error)}") from error
+    with file:
+        yield _HDF5(file, path)
+
+
+def _reason(error: Exception) -> str:
+    if "allow_pickle" in str(error):
+        return "it holds Python objects, which could run code; save it as numbers or text"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [type(error).__name__])[0]
