@@ -53,7 +53,7 @@ def data(tmp_path, rng):
     """A manifest and caches: the score follows from the first column of csn and, less, of m3s."""
     csn, raw = rng.normal(size=(CLIPS, 6)), 1000 + 50 * rng.normal(size=(CLIPS, 15))
     score = 1 / (1 + np.exp(-2 * csn[:, 0] - 0.01 * (raw[:, 0] - 1000)))
-    write_table(tmp_path / "m.csv", IDS, {"mem_score": score.round(4), "other": rng.random(CLIPS)}, SPLITS)
+    write_table(tmp_path / "m.csv", IDS, {"memorability": score.round(4), "other": rng.random(CLIPS)}, SPLITS)
     write_cache(tmp_path / "csn.lmdb", IDS, csn)
     write_cache(tmp_path / "m3s.lmdb", IDS, raw, Recipe(RAW))
     write_cache(tmp_path / "similarity-csn.lmdb", IDS, (np.arange(CLIPS) % 4 - 1)[:, None], SIMILARITY)
@@ -281,7 +281,9 @@ def test_evaluation_writes_report_predictions_and_scatter(data):
     rows = read_csv(data / "out/predictions.csv")
     assert [row["id"] for row in rows] == IDS[96:]
     assert shown(*judge(data, "--split", "val"))["protocol"] == "24 val clips judged by a trained run"
-    assert "a mem_score in the split 'none'; there are: test, train, val" in complaint(*judge(data, "--split", "none"))
+    assert "a memorability in the split 'none'; there are: test, train, val" in complaint(
+        *judge(data, "--split", "none")
+    )
 
 
 def test_ablation_retrains_every_subset_of_the_groups(data):
@@ -345,22 +347,22 @@ def test_features_that_a_run_needs_are_named(data):
 @pytest.mark.parametrize(
     ("scores", "said"),
     [
-        ({3: "1.2"}, r"clip 'clip/3': its mem_score 1.2 is no score from 0 to 1"),
+        ({3: "1.2"}, r"clip 'clip/3': its memorability 1.2 is no score from 0 to 1"),
         ({3: "nan"}, "is no score from 0 to 1"),
         ({3: "high"}, "'high' is not a number"),
-        ({3: "", 80: ""}, "1 clip ('clip/3') in the split 'train' have no mem_score"),
-        ({80: ""}, "1 clip ('clip/80') in the split 'val' have no mem_score"),
+        ({3: "", 80: ""}, "1 clip ('clip/3') in the split 'train' have no memorability"),
+        ({80: ""}, "1 clip ('clip/80') in the split 'val' have no memorability"),
     ],
 )
 def test_scores_that_cannot_be_learned_are_named(data, scores, said):
     values = [scores.get(row, "0.5") for row in range(CLIPS)]
-    write_table(data / "m.csv", IDS, {"mem_score": values}, SPLITS)
+    write_table(data / "m.csv", IDS, {"memorability": values}, SPLITS)
     assert said in complaint(*train(data))
 
 
 def test_missing_scores_of_test_clips_are_no_matter(data, rng):
     values = [f"{value:.3f}" if row < 96 else "" for row, value in enumerate(rng.random(CLIPS))]
-    write_table(data / "m.csv", IDS, {"mem_score": values}, SPLITS)
+    write_table(data / "m.csv", IDS, {"memorability": values}, SPLITS)
     run(*train(data))
     assert "val clips" in shown(*judge(data))["protocol"]
 
@@ -398,7 +400,7 @@ def test_missing_clips_are_counted_and_named(data, rng):
 
 
 def test_a_manifest_without_splits_asks_for_folds(data):
-    write_table(data / "m.csv", IDS, {"mem_score": [0.5] * CLIPS})
+    write_table(data / "m.csv", IDS, {"memorability": [0.5] * CLIPS})
     assert "in the split 'train' (there are: none)" in complaint(*train(data))
 
 
@@ -460,7 +462,7 @@ def trained(tmp_path_factory):
     run("manifest", "folder", folder / "videos", "--out", manifest)
     rows = read_csv(manifest)
     for number, row in enumerate(rows):
-        row |= {"split": "train" if number % 4 else "val", "mem_score": str(round(0.2 + number / 40, 3))}
+        row |= {"split": "train" if number % 4 else "val", "memorability": str(round(0.2 + number / 40, 3))}
     with manifest.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
