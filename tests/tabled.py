@@ -12,7 +12,9 @@ from egotools.stores import Recipe, Source, open_writer
 from egotools.types import Clip, Rows
 
 
-def write_table(path: Path, ids: Sequence[str], labels: Mapping[str, Sequence[object]], splits: Sequence[str] = ()) -> Path:
+def write_table(
+    path: Path, ids: Sequence[str], labels: Mapping[str, Sequence[object]], splits: Sequence[str] = ()
+) -> Path:
     """A manifest of such rows."""
     splits = splits or [""] * len(ids)
     columns = {name: [str(value) for value in values] for name, values in labels.items()}
@@ -26,7 +28,10 @@ def write_table(path: Path, ids: Sequence[str], labels: Mapping[str, Sequence[ob
     return path
 
 
-def write_cache(path: Path, ids: Sequence[str], values: np.ndarray, recipe: Recipe = Recipe({"imported": "x"})) -> Path:
+IMPORTED = Recipe({"imported": "x"})
+
+
+def write_cache(path: Path, ids: Sequence[str], values: np.ndarray, recipe: Recipe = IMPORTED) -> Path:
     """A cache of one row [D] a clip, of values [N, D]."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_writer(path, recipe) as writer:

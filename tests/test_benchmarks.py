@@ -67,6 +67,14 @@ def test_raw_features_are_compared_with_the_reference_and_are_the_same(video, tm
     assert found["(h) hog, reference / egotools"] > 1
 
 
+def test_training_off_a_cache_is_compared_with_files_and_reads_the_same(video, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "figures.json"
+    benchmark("memorability", monkeypatch).main(["--quick", "--json", str(path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert found["(i) reading for 20 epochs, reference / egotools"] > 1
+    assert all(name in capsys.readouterr().out for name in list(found)[:1])
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory of children is read from /proc")
 def test_peak_memory_is_compared_between_lengths(video, tmp_path, monkeypatch, capsys):
     found = ratios("memory", video, tmp_path, monkeypatch, capsys)

@@ -15,7 +15,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from egotools.errors import WeightsError
-from egotools.pca_files import NAMES, read_pca
+from egotools.pca_files import NAMES, OF_ARRAYS, read_pca
 from egotools.restricted_pickle import Remembered, read_pickle
 
 
@@ -89,7 +89,7 @@ def test_listed_names_are_remembered_and_not_called(tmp_path):
     (tmp_path / "p.pickle").write_bytes(pickle.dumps(np.arange(3.0)))
     found = read_pickle(tmp_path / "p.pickle", NAMES)
     assert isinstance(found, Remembered)
-    assert found.name == "numpy._core.multiarray._reconstruct"
+    assert found.name in OF_ARRAYS
     assert found.state[1] == (3,)
     assert found.state[4] == np.arange(3.0).tobytes()
 

@@ -18,7 +18,7 @@ class Judging:
     weights: Path | None = option(None, "Instead: a published checkpoint of M3-S.")  # noqa: RUF009 - frozen
     baseline: Literal["ridge", "svr"] | None = option(None, "Instead: a regressor, fitted now and not kept.")
     ablation: bool = option(False, "Also train anew on every subset of the run's feature groups.")
-    target: str | None = option(None, "Manifest column of the scores; by default the run's, else mem_score.")
+    target: str | None = option(None, "Manifest column of the scores; by default the run's, else memorability.")
     folds: str | None = option(None, "FILE.json:KEY, as in training; by default the run's.")
     split: str | None = option(None, "Judge the clips of this split; by default test if it has scores, else val.")
     zero_similarity: bool = option(False, "Take the similarity columns that --weights has beyond --features as 0.")

@@ -30,6 +30,7 @@ from egotools.methods.memorability.task import (
     Progress,
     Task,
     layout_of,
+    plan_training,
     read_network,
     read_task,
     summarized,
@@ -123,9 +124,8 @@ def ablation(task: Task, trained: TrainedRun, device: torch.device, progress: Pr
         names = tuple(group.name for group in features.groups)
         kept = tuple(name for name in trained.normalizing.standardize if name in names)
         normalizing = replace(trained.normalizing, standardize=kept)
-        members, _ = train_members(
-            replace(task, features=features), config, normalizing, seed=trained.seed, device=device
-        )
+        plan = plan_training(replace(task, features=features), config, normalizing)
+        members = train_members(plan, seed=trained.seed, device=device)
         figures = summarized([(m.fold, m.seed, getattr(m, config.keep)) for m in members])
         found.append({"features": list(chosen), "columns": features.groups[-1].stop, **figures})
     return found

@@ -15,7 +15,7 @@ RANKING = ("spearman", "mse-to-spearman")
 class Data:
     """Which scores are learned, and which clips judged."""
 
-    target: str = option("mem_score", "Manifest column of the scores, from 0 to 1.")
+    target: str = option("memorability", "Manifest column of the scores, from 0 to 1.")
     folds: str | None = option(
         None, "FILE.json:KEY, lists of the ids that each fold judges; by default train is learned and val judged."
     )

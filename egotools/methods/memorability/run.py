@@ -28,6 +28,7 @@ from egotools.methods.memorability.task import (
     Task,
     member_run,
     network_path,
+    plan_training,
     read_network,
     read_task,
     summary,
@@ -86,11 +87,12 @@ def train_memorability(
     chosen = choose_device(device)
     task = read_task(manifest, caches, target=data.target, folds=data.fold_file)
     arguments = {**options_of(data), **options_of(config), **options_of(normalizing), "seed": seed}
+    plan = plan_training(task, config, normalizing)
     run = Run.begin(folder, _recipe(arguments, data, config, manifest, task))
     if run.is_done:
         return run.report(), False
     records = keep_files(run, task.features.groups)
-    members, remarks = train_members(task, config, normalizing, seed=seed, device=chosen, run=run, progress=progress)
+    members = train_members(plan, seed=seed, device=chosen, run=run, progress=progress)
     _write_features(run, task, records, members)
     for member in members:
         place = member_run(run, member.fold, member.seed, config)
@@ -102,7 +104,7 @@ def train_memorability(
         **summary(members),
         "by_network": [{"fold": m.fold or None, "seed": m.seed, "last": m.last, "best": m.best} for m in members],
         "features": [{"name": group.name, "columns": group.width} for group in task.features.groups],
-        "remarks": [*task.remarks, *remarks],
+        "remarks": [*task.remarks, *plan.remarks],
         "arguments": arguments,
         "inputs": input_digests(manifest, caches),
         "versions": versions(),

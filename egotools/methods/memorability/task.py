@@ -5,7 +5,7 @@ Axes: N clips, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,41 +79,60 @@ def read_task(
     return Task(features, target, scores, tuple(divided), (*table.remarks, *remarks))
 
 
-def train_members(
-    task: Task,
-    config: Training,
-    normalizing: Normalizing,
-    *,
-    seed: int,
-    device: torch.device,
-    run: Run | None = None,
-    progress: Progress = unheard,
-) -> tuple[list[Member], list[str]]:
-    """A network for each fold and seed, in that order, and remarks. With a run each goes on where it was interrupted.
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A training whose inputs were checked: it can begin."""
+
+    task: Task
+    config: Training
+    normalizations: tuple[Normalization, ...]  # of each fold
+    start: ScoreMLP | None  # the weights to begin with
+    remarks: tuple[str, ...]
+
+
+def plan_training(task: Task, config: Training, normalizing: Normalizing) -> Plan:
+    """Checks all that may be wrong with a training before it begins.
 
     Raises:
         TableError: columns that say nothing, or a clip alone in a batch that is to be ranked.
         WeightsError: --init does not fit.
     """
-    _check_batches(task, config)
-    start = None if config.init is None else read_network(config.init, config)
     columns = task.features.groups[-1].stop
+    start = None if config.init is None else read_network(config.init, config)
     if start is not None and start.widths[0] != columns:
         raise WeightsError(f"{config.init} takes {start.widths[0]} columns; {layout_of(task.features)}")
-    members: list[Member] = []
-    remarks: dict[str, None] = {}
-    total = len(task.folds) * config.seeds
-    for fold, examples, fitted, said in _normalized(task, normalizing, device):
+    normalizations, remarks = [], dict[str, None]()
+    for fold in task.folds:
+        if config.loss in RANKING and len(fold.train) % config.batch_size == 1:
+            raise TableError(
+                f"{len(fold.train)} training clips in batches of {config.batch_size} leave one clip alone in the last,"
+                f" and --loss {config.loss} ranks the clips of a batch; choose another --batch-size"
+            )
+        fitted, said = normalization(task.features, fold.train, normalizing)
+        normalizations.append(fitted)
         remarks.update(dict.fromkeys(said))
+    return Plan(task, config, tuple(normalizations), start, tuple(remarks))
+
+
+def train_members(
+    plan: Plan, *, seed: int, device: torch.device, run: Run | None = None, progress: Progress = unheard
+) -> list[Member]:
+    """A network for each fold and seed, in that order. With a run each goes on where it was interrupted."""
+    task, config = plan.task, plan.config
+    members: list[Member] = []
+    scores = torch.from_numpy(np.nan_to_num(task.scores)).to(device)  # clips without a score are in no fold
+    for fold, fitted in zip(task.folds, plan.normalizations, strict=True):
+        values = torch.from_numpy(fitted(task.features.table.values)).to(device)
+        examples = Examples(values, scores, *(torch.from_numpy(rows).to(device) for rows in (fold.train, fold.test)))
         for number in range(seed, seed + config.seeds):
-            network = new_network(columns, config, seed=number)
-            if start is not None:
-                network.load_state_dict(start.state_dict())
+            network = new_network(values.shape[1], config, seed=number)
+            if plan.start is not None:
+                network.load_state_dict(plan.start.state_dict())
             place = None if run is None else member_run(run, fold.name, number, config)
             trained = train_network(examples, network.to(device), config, seed=number, run=place)
             members.append(Member(fold.name, number, trained.network.cpu(), fitted, trained.last, trained.best))
-            progress("training", len(members), total)
-    return members, list(remarks)
+            progress("training", len(members), len(task.folds) * config.seeds)
+    return members
 
 
 def read_network(place: str, config: Training | None = None) -> ScoreMLP:
@@ -158,28 +177,6 @@ def layout_of(features: Features) -> str:
     """The columns in words: "the features have 735: m3s 15, hrnet 720"."""
     widths = ", ".join(f"{group.name} {group.width}" for group in features.groups)
     return f"the features have {features.groups[-1].stop}: {widths}"
-
-
-def _normalized(
-    task: Task, normalizing: Normalizing, device: torch.device
-) -> Iterator[tuple[Fold, Examples, Normalization, list[str]]]:
-    """Each fold with all clips on the device, normalized by the fold's training clips."""
-    scores = torch.from_numpy(np.nan_to_num(task.scores)).to(device)  # clips without a score are in no fold
-    for fold in task.folds:
-        fitted, remarks = normalization(task.features, fold.train, normalizing)
-        values = torch.from_numpy(fitted(task.features.table.values)).to(device)
-        sides = (torch.from_numpy(rows).to(device) for rows in (fold.train, fold.test))
-        yield fold, Examples(values, scores, *sides), fitted, remarks
-
-
-def _check_batches(task: Task, config: Training) -> None:
-    """A clip alone cannot be ranked."""
-    for fold in task.folds:
-        if config.loss in RANKING and len(fold.train) % config.batch_size == 1:
-            raise TableError(
-                f"{len(fold.train)} training clips in batches of {config.batch_size} leave one clip alone in the last,"
-                f" and --loss {config.loss} ranks the clips of a batch; choose another --batch-size"
-            )
 
 
 def summary(members: Sequence[Member]) -> Figures:

@@ -193,7 +193,7 @@ def train_network(
 
         fit(
             model,
-            partial(_batches, examples.train, config, seed),
+            partial(batches, examples.train, config, seed),
             _optimizer(model, config),
             run,
             steps=steps * config.epochs,
@@ -257,7 +257,7 @@ def _optimizer(model: nn.Module, config: Training) -> torch.optim.Optimizer:
     return optimizer
 
 
-def _batches(train: Tensor, config: Training, seed: int, first: int) -> Iterator[Batch]:
+def batches(train: Tensor, config: Training, seed: int, first: int) -> Iterator[Batch]:
     """The batches from step `first` on; the order of an epoch depends on the seed and the epoch only."""
     count = math.ceil(len(train) / config.batch_size)
     for epoch in range(first // count, config.epochs):
