@@ -79,7 +79,7 @@ def ours(name: str) -> Callable[[Any], tuple[Any, Cost]]:
     import torch
 
     from egotools.extractors.opencv import fastest_enlarging, mean_flow
-    from egotools.forward import keep_freed_memory
+    from egotools.memory import keep_freed_memory
     from egotools.rawfeatures.blurriness import blurriness
     from egotools.rawfeatures.brightness import brightness
     from egotools.rawfeatures.contrast import contrast
