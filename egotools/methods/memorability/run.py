@@ -35,7 +35,7 @@ from egotools.methods.memorability.task import (
     train_members,
     unheard,
 )
-from egotools.runs import Run, versions
+from egotools.runs import METRICS, Run, versions
 from egotools.stores.store import Recipe
 from egotools.tables import input_digests
 from egotools.weights import anchored
@@ -98,6 +98,8 @@ def train_memorability(
         place = member_run(run, member.fold, member.seed, config)
         place.write(NETWORK, save_tensors(member.network.state_dict()))
         place.write(NORMALIZATION, save_arrays(vars(member.normalization)))
+    if len(members) > 1:
+        run.write(METRICS, "".join(_metrics(run, members, config)))
     content = {
         "command": "train memorability",
         "protocol": _protocol(task, config),
@@ -146,6 +148,13 @@ def _members(run: Run, entries: Sequence[Mapping[str, Any]], config: Training) -
         arrays = load_arrays((path / NORMALIZATION).read_bytes())
         fitted = Normalization(arrays["mean"].astype(np.float64), arrays["deviation"].astype(np.float64))
         yield Member(fold, seed, read_network(str(path / NETWORK)), fitted, entry["last"], entry["best"])
+
+
+def _metrics(run: Run, members: Sequence[Member], config: Training) -> Iterator[str]:
+    """The lines of all trainings, each with its fold and seed."""
+    for member in members:
+        for figures in member_run(run, member.fold, member.seed, config).metrics():
+            yield to_json({"fold": member.fold or None, "seed": member.seed, **figures}, indent=None) + "\n"
 
 
 def _write_features(run: Run, task: Task, records: Mapping[str, Any], members: Sequence[Member]) -> None:

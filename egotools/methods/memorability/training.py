@@ -208,11 +208,14 @@ def train_network(
     return Trained(network.eval(), progress.last, progress.best)
 
 
-def new_network(width: int, config: Training, *, seed: int) -> ScoreMLP:
-    """A network of random weights, torch's own state untouched."""
+def new_network(width: int, config: Training, *, seed: int, mean: float = 0.5) -> ScoreMLP:
+    """A network of random weights whose scores begin around `mean`; torch's own random state is untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ScoreMLP(width, config.hidden, dropout=config.dropout)
+        network = ScoreMLP(width, config.hidden, dropout=config.dropout)
+    last = network.mlp[-1][0]  # type: ignore[index]
+    last.bias.data += torch.logit(torch.tensor(mean), eps=1e-3)
+    return network
 
 
 def judge(model: Memorability, examples: Examples, *, share: float) -> Figures:
