@@ -1,6 +1,6 @@
 """Training of M3-S off a cache, against one small file per feature and clip as the reference reads them.
 
-(i) 20 epochs over 7,000 clips of 3,635 features (raw 15, HRNet 720, CSN 2048, two clusters), batches of 32. The
+(j) 20 epochs over 7,000 clips of 3,635 features (raw 15, HRNet 720, CSN 2048, two clusters), batches of 32. The
 reference reads ten files a clip in every epoch, its one-hot vectors as text; egotools reads three caches and two
 columns of cluster numbers once. Both load the same numbers, which is checked. The reference's reading is measured on
 some of the clips, its files in the page cache, and scaled; its network is trained as PyTorch does by default.
@@ -189,16 +189,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         costs["reference reading"] = scaled(costs["reference reading"], EPOCHS)
     ratios = [
         Ratio(
-            f"(i) reading for {EPOCHS} epochs, reference / egotools",
+            f"(j) reading for {EPOCHS} epochs, reference / egotools",
             median_ratio(rounds, "reference reading", "egotools reading"),
             None if options.quick else 50,
         ),
         Ratio(
-            "(i) a whole epoch, reference / egotools",
+            "(j) a whole epoch, reference / egotools",
             median_ratio(rounds, "reference epoch", "egotools epoch"),
             None if options.quick else 4,
         ),
-        Ratio("(i) its steps alone", median_ratio(rounds, "reference training", "egotools training")),
+        Ratio("(j) its steps alone", median_ratio(rounds, "reference training", "egotools training")),
     ]
     report(f"{clips - 2} clips, {sum(WIDTHS.values()) + sum(CLUSTERS.values())} features", ratios, options.json,
            figures=median_costs(rounds))  # fmt: skip

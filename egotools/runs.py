@@ -138,18 +138,18 @@ class Run:
             except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, UnpicklingError) as error:
                 reason = (str(error).splitlines() or ["empty"])[0]
                 raise RunError(f"{path} cannot be gone on from ({reason}); delete it to begin anew") from error
-        lines = [line for line in self._lines() if json.loads(line)["step"] <= step]
-        if lines or (self.path / METRICS).exists():
-            self.write(METRICS, "".join(f"{line}\n" for line in lines))
+        if (self.path / METRICS).exists():
+            kept = [figures for figures in self.metrics() if figures["step"] <= step]
+            self.write(METRICS, "".join(to_json(figures, indent=None) + "\n" for figures in kept))
         return step
 
-    def _lines(self) -> list[str]:
-        """What `metrics.jsonl` holds; a line that a kill cut off is not there."""
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`, without one that a kill cut off. Any: JSON values."""
         try:
             text = (self.path / METRICS).read_text(encoding="utf-8")
         except FileNotFoundError:
             return []
-        return [line.removesuffix("\n") for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

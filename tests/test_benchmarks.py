@@ -64,14 +64,14 @@ def test_raw_features_are_compared_with_the_reference_and_are_the_same(video, tm
     pytest.importorskip("cv2")
     pytest.importorskip("skimage")
     found = ratios("raw_features", video, tmp_path, monkeypatch, capsys)
-    assert found["(h) hog, reference / egotools"] > 1
+    assert found["(i) hog, reference / egotools"] > 1
 
 
 def test_training_off_a_cache_is_compared_with_files_and_reads_the_same(video, tmp_path, monkeypatch, capsys):
     path = tmp_path / "figures.json"
     benchmark("memorability", monkeypatch).main(["--quick", "--json", str(path)])
     found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
-    assert found["(i) reading for 20 epochs, reference / egotools"] > 1
+    assert found["(j) reading for 20 epochs, reference / egotools"] > 1
     assert all(name in capsys.readouterr().out for name in list(found)[:1])
 
 

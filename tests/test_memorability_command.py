@@ -160,6 +160,8 @@ def test_seeds_give_mean_and_deviation_and_equal_seeds_equal_networks(data):
     each = [entry["last"]["spearman"] for entry in report["by_network"]]
     assert report["last"]["spearman"] == pytest.approx(np.mean(each))
     assert report["last"]["spearman_deviation_over_seeds"] == pytest.approx(np.std(each))
+    lines = [json.loads(line) for line in (data / "run/metrics.jsonl").read_text().splitlines()]
+    assert [(line["seed"], line["epoch"]) for line in lines] == [(s, e) for s in range(3) for e in range(1, 9)]
     run(*train(data, "--seed", "1", out="one"))
     models = [path.read_bytes() for path in (data / "run/seed-1/model.safetensors", data / "one/model.safetensors")]
     assert models[0] == models[1]
@@ -191,6 +193,15 @@ def test_an_interrupted_training_ends_in_the_same_bits(data, monkeypatch):
     for name in sorted(files(data / "whole") - {"config.json", "report.json"}):
         if not name.endswith("checkpoint.pt"):  # a zip archive: equal content, other bytes
             assert (data / "run" / name).read_bytes() == (data / "whole" / name).read_bytes(), name
+
+
+def test_scores_can_begin_at_the_training_clips_mean(data):
+    still = ["--learning-rate", "1e-12", "--epochs", "1"]
+    write_table(data / "m.csv", IDS, {"memorability": np.linspace(0.8, 0.9, CLIPS)}, SPLITS)
+    begun = [
+        shown(*train(data, *still, *more, out=f"run{len(more)}"))["last"]["mae"] for more in ([], ["--start-at-mean"])
+    ]
+    assert begun[1] < 0.15 < begun[0]
 
 
 def test_the_best_epoch_can_be_kept_and_patience_ends_early(data):

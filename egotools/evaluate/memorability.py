@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from egotools.methods.memorability.task import summarized
+from egotools.methods.memorability.training import metrics
 from egotools.metrics.bootstrap import bootstrap_interval
 from egotools.metrics.regression import pearson_score, r2_score, spearman_score, squared_error
 from egotools.tables import Table
@@ -56,9 +58,6 @@ class Judged:
 
 def judged_figures(judged: Judged, *, draws: int, seed: int = 0) -> dict[str, Any]:
     """Figures of the networks, and of their scores averaged over the seeds with intervals; JSON-ready, hence Any."""
-    from egotools.methods.memorability.task import summarized
-    from egotools.methods.memorability.training import metrics
-
     entries = [
         (name, number, metrics(judged.target[rows], scores[rows]))
         for name, rows in zip(judged.folds, judged.strata, strict=True)

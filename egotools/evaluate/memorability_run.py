@@ -60,7 +60,7 @@ def evaluate_memorability(
         manifest: which clips, with their scores.
         caches: their features; of a run, those it was trained on unless others of the same names are given.
         judging: what is judged.
-        normalizing: of published weights and baselines; a run has its own.
+        normalizing: of published weights; a run has its own, a baseline standardizes all.
         device: where networks run.
         progress: of trainings.
 
@@ -72,29 +72,27 @@ def evaluate_memorability(
     trained = None if judging.run is None else open_run(judging.run)
     data = _data(judging, trained)
     caches = _caches(caches, trained)
-    extra: Content = {}
     if judging.baseline is not None:
-        judged, remarks, protocol = _of_baseline(read_task(manifest, caches, **_asked(data, judging)), judging.baseline)
-    elif trained is not None:
-        features = read_features(manifest, caches)
-        check_same_groups(trained.groups, features.groups, run=trained.run.path)
-        judged, remarks, protocol = _of_run(trained, features, data, judging, chosen)
-        if judging.ablation:
-            extra["ablation"] = ablation(
-                read_task(manifest, caches, **_asked(data, judging)), trained, chosen, progress
-            )
+        task = read_task(manifest, caches, **_asked(data, judging))
+        judged, remarks, protocol = _of_baseline(task, judging.baseline)
     else:
-        judged, remarks, protocol = _of_weights(read_features(manifest, caches), judging, normalizing, data, chosen)
+        features = read_features(manifest, caches)
+        if trained is not None:
+            judged, remarks, protocol = _of_run(trained, features, data, judging, chosen)
+        else:
+            judged, remarks, protocol = _of_weights(features, judging, normalizing, data, chosen)
     content = {
         "command": "eval memorability",
         "protocol": protocol,
         **judged_figures(judged, draws=judging.draws),
-        **extra,
         "remarks": [*judged.table.remarks, *remarks],
         "arguments": {**options_of(judging), **options_of(data)},
         "inputs": input_digests(manifest, caches),
         "versions": versions(),
     }
+    if judging.ablation and trained is not None:
+        task = read_task(manifest, caches, **_asked(data, judging))
+        content["ablation"] = ablation(task, trained, chosen, progress)
     return content, judged
 
 
@@ -158,6 +156,7 @@ def _caches(given: Sequence[Path], trained: TrainedRun | None) -> list[Path]:
 def _of_run(
     trained: TrainedRun, features: Features, data: Data, judging: Judging, device: torch.device
 ) -> tuple[Judged, list[str], str]:
+    check_same_groups(trained.groups, features.groups, run=trained.run.path)
     table = features.table
     scores = read_scores(table, data.target)
     own = _own_folds(trained, table, scores) if judging.split is None else {}

@@ -78,6 +78,9 @@ class Training:
     patience: int | None = option(None, "Stop after so many epochs without a better Spearman; by default never.")
     keep: Literal["last", "best"] = option("last", "Whose weights the run stands for: best is chosen on judged clips.")
     seeds: int = option(1, "Trainings with other random choices, for mean and deviation; scores are their mean.")
+    start_at_mean: bool = option(
+        False, "Begin with the training clips' mean score instead of 0.5, from which the reference begins."
+    )
     init: str | None = option(None, "Begin with these weights: a published checkpoint, or run:DIR.")
 
     def __post_init__(self) -> None:
@@ -93,5 +96,7 @@ class Training:
             raise ValueError(f"--weight-decay is 0 or above, not {self.weight_decay}")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"--patience is above 0, not {self.patience}")
+        if self.start_at_mean and self.init is not None:
+            raise ValueError("--start-at-mean is for new networks, --init for trained ones")
         if self.loss in RANKING and self.batch_size < 2:
             raise ValueError(f"--loss {self.loss} ranks the clips of a batch: --batch-size 2 at least")

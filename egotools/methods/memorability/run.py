@@ -24,6 +24,7 @@ from egotools.methods.memorability.options import Data, Normalizing, Training
 from egotools.methods.memorability.task import (
     NETWORK,
     Member,
+    Plan,
     Progress,
     Task,
     member_run,
@@ -35,7 +36,7 @@ from egotools.methods.memorability.task import (
     train_members,
     unheard,
 )
-from egotools.runs import Run, versions
+from egotools.runs import METRICS, Run, versions
 from egotools.stores.store import Recipe
 from egotools.tables import input_digests
 from egotools.weights import anchored
@@ -93,18 +94,10 @@ def train_memorability(
         return run.report(), False
     records = keep_files(run, task.features.groups)
     members = train_members(plan, seed=seed, device=chosen, run=run, progress=progress)
+    _write_networks(run, members, config)
     _write_features(run, task, records, members)
-    for member in members:
-        place = member_run(run, member.fold, member.seed, config)
-        place.write(NETWORK, save_tensors(member.network.state_dict()))
-        place.write(NORMALIZATION, save_arrays(vars(member.normalization)))
     content = {
-        "command": "train memorability",
-        "protocol": _protocol(task, config),
-        **summary(members),
-        "by_network": [{"fold": m.fold or None, "seed": m.seed, "last": m.last, "best": m.best} for m in members],
-        "features": [{"name": group.name, "columns": group.width} for group in task.features.groups],
-        "remarks": [*task.remarks, *plan.remarks],
+        **_report(plan, members),
         "arguments": arguments,
         "inputs": input_digests(manifest, caches),
         "versions": versions(),
@@ -146,6 +139,34 @@ def _members(run: Run, entries: Sequence[Mapping[str, Any]], config: Training) -
         arrays = load_arrays((path / NORMALIZATION).read_bytes())
         fitted = Normalization(arrays["mean"].astype(np.float64), arrays["deviation"].astype(np.float64))
         yield Member(fold, seed, read_network(str(path / NETWORK)), fitted, entry["last"], entry["best"])
+
+
+def _report(plan: Plan, members: Sequence[Member]) -> Content:
+    """What was trained, and what it is worth."""
+    return {
+        "command": "train memorability",
+        "protocol": _protocol(plan.task, plan.config),
+        **summary(members),
+        "by_network": [{"fold": m.fold or None, "seed": m.seed, "last": m.last, "best": m.best} for m in members],
+        "features": [{"name": group.name, "columns": group.width} for group in plan.task.features.groups],
+        "remarks": [*plan.task.remarks, *plan.remarks],
+    }
+
+
+def _write_networks(run: Run, members: Sequence[Member], config: Training) -> None:
+    for member in members:
+        place = member_run(run, member.fold, member.seed, config)
+        place.write(NETWORK, save_tensors(member.network.state_dict()))
+        place.write(NORMALIZATION, save_arrays(vars(member.normalization)))
+    if len(members) > 1:
+        run.write(METRICS, "".join(_metrics(run, members, config)))
+
+
+def _metrics(run: Run, members: Sequence[Member], config: Training) -> Iterator[str]:
+    """The lines of all trainings, each with its fold and seed."""
+    for member in members:
+        for figures in member_run(run, member.fold, member.seed, config).metrics():
+            yield to_json({"fold": member.fold or None, "seed": member.seed, **figures}, indent=None) + "\n"
 
 
 def _write_features(run: Run, task: Task, records: Mapping[str, Any], members: Sequence[Member]) -> None:

@@ -125,7 +125,8 @@ def train_members(
         values = torch.from_numpy(fitted(task.features.table.values)).to(device)
         examples = Examples(values, scores, *(torch.from_numpy(rows).to(device) for rows in (fold.train, fold.test)))
         for number in range(seed, seed + config.seeds):
-            network = new_network(values.shape[1], config, seed=number)
+            mean = float(task.scores[fold.train].mean()) if config.start_at_mean else 0.5
+            network = new_network(values.shape[1], config, seed=number, mean=mean)
             if plan.start is not None:
                 network.load_state_dict(plan.start.state_dict())
             place = None if run is None else member_run(run, fold.name, number, config)

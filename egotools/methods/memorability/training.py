@@ -142,14 +142,15 @@ class _Progress:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         vars(self).update(state_dict)
 
-    def take(self, figures: Figures, network: ScoreMLP) -> None:
-        """One more epoch is over."""
+    def take(self, figures: Figures, network: ScoreMLP) -> Figures:
+        """One more epoch is over; what is to be logged of it."""
         self.epochs += 1
         self.last = {"epoch": self.epochs, **figures}
         best = self.best.get("spearman", math.nan)
         if not self.best or figures["spearman"] > best or (math.isnan(best) and not math.isnan(figures["spearman"])):
             self.best = self.last
             self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        return {"epoch": self.epochs, **{f"val_{name}": value for name, value in figures.items()}}
 
     def is_over(self, patience: int | None) -> bool:
         return bool(patience and self.epochs - self.best.get("epoch", 0) >= patience)
@@ -178,19 +179,19 @@ def train_network(
         ValueError: a loss that ranks, and one clip alone in the last batch of an epoch.
     """
     device = examples.values.device
+    center = float(examples.scores[examples.train].mean())
+    model = Memorability(network, examples.values, examples.scores, config, center).to(device).train()
+    steps = math.ceil(len(examples.train) / config.batch_size)
+    progress = _Progress()
+
+    def after_step(done: int) -> Figures | None:
+        if done % steps:
+            return None
+        found = judge(model, examples, share=_share(done // steps - 1, config.epochs))
+        return progress.take(found, network)
+
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        model = Memorability(network, examples.values, examples.scores, config, _center(examples)).to(device).train()
-        steps = math.ceil(len(examples.train) / config.batch_size)
-        progress = _Progress()
-
-        def after_step(done: int) -> Figures | None:
-            if done % steps:
-                return None
-            found = judge(model, examples, share=_share(done // steps - 1, config.epochs))
-            progress.take(found, network)
-            return {"epoch": progress.epochs, **{f"val_{name}": value for name, value in found.items()}}
-
         fit(
             model,
             partial(batches, examples.train, config, seed),
@@ -208,11 +209,14 @@ def train_network(
     return Trained(network.eval(), progress.last, progress.best)
 
 
-def new_network(width: int, config: Training, *, seed: int) -> ScoreMLP:
-    """A network of random weights, torch's own state untouched."""
+def new_network(width: int, config: Training, *, seed: int, mean: float = 0.5) -> ScoreMLP:
+    """A network of random weights whose scores begin around `mean`; torch's own random state is untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ScoreMLP(width, config.hidden, dropout=config.dropout)
+        network = ScoreMLP(width, config.hidden, dropout=config.dropout)
+    last = network.mlp[-1][0]  # type: ignore[index]
+    last.bias.data += torch.logit(torch.tensor(mean), eps=1e-3)
+    return network
 
 
 def judge(model: Memorability, examples: Examples, *, share: float) -> Figures:
@@ -242,10 +246,6 @@ def rate(epoch: int, config: Training) -> float:
 def _share(epoch: int, epochs: int) -> float:
     """How far the training is in an epoch, counted from 0: 0 in the first, 1 in the last."""
     return epoch / (epochs - 1) if epochs > 1 else 0.0
-
-
-def _center(examples: Examples) -> float:
-    return float(examples.scores[examples.train].mean())
 
 
 def _optimizer(model: nn.Module, config: Training) -> torch.optim.Optimizer:
