@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def show_judged(content: Mapping[str, Any], folder: Path | None, *, as_json: boo
     if "ablation" in content:
         columns = ["features", "D", "spearman", "over seeds", "over folds"]
         keys = ("columns", "spearman", "spearman_deviation_over_seeds", "spearman_deviation_over_folds")
-        best = sorted(content["ablation"], key=lambda entry: -entry["spearman"])
+        best = sorted(content["ablation"], key=lambda entry: (math.isnan(entry["spearman"]), -entry["spearman"]))
         rows = [["+".join(entry["features"]), *(entry[key] for key in keys)] for entry in best]
         display.show_table(columns, rows, title="trained anew on subsets of the features")
 

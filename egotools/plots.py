@@ -78,7 +78,7 @@ def contact_sheet(rows: Sequence[Sequence[Shot]], *, title: str) -> bytes:
 
     columns = max(len(row) for row in rows)
     figure = Figure(figsize=(2.1 * columns, 1.75 * len(rows) + 0.5), layout="constrained")
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle("\n".join(textwrap.wrap(title, 22 * columns)), fontsize=12)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, shot in ((axes, shot) for line, row in zip(grid, rows, strict=True) for axes, shot in _filled(line, row)):
         axes.set(xticks=[], yticks=[])
