@@ -344,6 +344,15 @@ def test_published_weights_are_judged_and_lacking_columns_named(data):
     np.testing.assert_allclose([float(row["predicted"]) for row in rows], expected, atol=1e-5)
 
 
+def test_a_group_that_published_weights_need_is_named(data, rng):
+    torch.save(ScoreMLP(15 + 720 + 2048 + 852, (4,)).state_dict(), data / "w.tar")
+    write_cache(data / "wide/csn.lmdb", IDS, rng.normal(size=(CLIPS, 2048)))
+    line = ["eval", "memorability", "--weights", data / "w.tar", "--manifest", data / "m.csv", "--zero-similarity"]
+    line += ["--features", data / "wide/csn.lmdb"]
+    assert "2048; --features with m3s and hrnet must be among them" in complaint(*line)
+    assert "2048; --features with hrnet must" in complaint(*line, *caches(data, "m3s"))
+
+
 def test_features_that_a_run_needs_are_named(data):
     run(*train(data))
     assert "too: give --features .../m3s.lmdb" in complaint(*judge(data, *caches(data, "csn")))
@@ -520,3 +529,20 @@ def test_a_video_that_cannot_be_read_is_named_and_the_others_are_scored(trained,
     assert result.exit_code == 1
     assert "00.mp4" in result.stdout.replace("\n", "")
     assert f"failed: {tmp_path / 'broken.mp4'}" in result.stderr
+
+
+@pytest.mark.slow
+def test_on_real_scores_a_linear_model_and_the_regularized_network_find_the_signal(shared, tmp_path):
+    data = shared / "data/memorability"
+    table = data / "trecvid2020_train.npz"
+    manifest, cache = tmp_path / "t.csv", tmp_path / "c3d.lmdb"
+    run("manifest", "table", table, "--id", "video_id", "--out", manifest)
+    run("cache", "import", table, "--id", "video_id", "--values", "c3d_resnet18_512", "--out", cache)
+    line = ["--manifest", manifest, "--features", cache, "--target", "short_term"]
+    folds = ["--folds", f"{data / 'trecvid2020_6folds.json'}:contiguous_eval_ids"]
+    assert shown("eval", "memorability", *line, *folds, "--baseline", "ridge", "--draws", "10")["spearman"] >= 0.22
+    regularized = ["--dropout", "0.5", "--optimizer", "adamw", "--weight-decay", "1", "--learning-rate", "1e-4"]
+    options = ["--standardize", "c3d", *regularized, "--start-at-mean", "--out", tmp_path / "run"]
+    result = run("train", "memorability", *line, *folds, *options, "--json")
+    assert json.loads(result.stdout)["last"]["spearman"] >= 0.15
+    assert "note: 2 clips ('949', '5211') of 'contiguous_eval_ids'" in result.stderr

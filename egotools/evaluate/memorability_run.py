@@ -42,6 +42,9 @@ from egotools.runs import versions, write_whole
 from egotools.tables import Mask, Table, input_digests
 from egotools.types import IntArray
 
+PUBLISHED = {"m3s": 15, "hrnet": 720, "csn": 2048}  # widths in the published checkpoints
+SIMILARITIES = (852, 699)  # of Memento10k's and of VideoMem's clusters
+
 Content = dict[str, Any]  # a report; Any: JSON values
 
 
@@ -178,6 +181,16 @@ def _own_folds(trained: TrainedRun, table: Table, scores: Scores) -> dict[str, I
     return {fold: found for fold, found in rows.items() if len(found) > 1}
 
 
+def _absent(features: Features, lacking: int) -> tuple[str, ...]:
+    """The published groups that would explain how many columns are lacking, with their similarities or without."""
+    absent = [name for name in PUBLISHED if name not in {group.kind for group in features.groups}]
+    for size in range(1, len(absent) + 1):
+        for names in combinations(absent, size):
+            if lacking - sum(PUBLISHED[name] for name in names) in (0, *SIMILARITIES):
+                return names
+    return ()
+
+
 def _judged_rows(table: Table, scores: Scores, split: str | None, target: str) -> tuple[IntArray, str]:
     """The clips to judge, and what their split is called; all scored clips of a manifest without splits."""
     scored: Mask = ~np.isnan(scores)
@@ -235,8 +248,10 @@ def _of_weights(
 ) -> tuple[Judged, list[str], str]:
     network = read_network(str(judging.weights))
     lacking = network.widths[0] - features.groups[-1].stop
-    if lacking < 0 or (lacking > 0 and not judging.zero_similarity):
+    absent = _absent(features, lacking)
+    if absent or lacking < 0 or (lacking > 0 and not judging.zero_similarity):
         hint = "; --zero-similarity takes what they lack as 0" if lacking > 0 else ""
+        hint = f"; --features with {' and '.join(absent)} must be among them" if absent else hint
         raise WeightsError(f"{judging.weights} takes {network.widths[0]} columns, and {layout_of(features)}{hint}")
     table = features.table
     scores = read_scores(table, data.target)
