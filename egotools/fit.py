@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from egotools.runs import Run
+from egotools.runs import Run, Stateful
 
 Figures = Mapping[str, Any]  # by name; Any: numbers as JSON has them
-
-
-class Stateful(Protocol):
-    """What is saved and restored with the model: samplers, memories, the best so far."""
-
-    def state_dict(self) -> dict[str, Any]: ...  # Any: what torch.load(weights_only=True) reads
-    def load_state_dict(self, state_dict: dict[str, Any]) -> object: ...
 
 
 def fit(

@@ -12,18 +12,22 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from egotools.config import plain, to_json
 from egotools.errors import RunError
 from egotools.stores.store import Recipe, differences
 
-if TYPE_CHECKING:  # runs start without torch; those that train load it
-    from egotools.fit import Stateful
-
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
+
+
+class Stateful(Protocol):
+    """What is saved and restored with the model: samplers, memories, the best so far."""
+
+    def state_dict(self) -> dict[str, Any]: ...  # Any: what torch.load(weights_only=True) reads
+    def load_state_dict(self, state_dict: dict[str, Any]) -> object: ...
 
 
 @dataclass(frozen=True)
