@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import shutil
 from collections.abc import Collection
@@ -144,6 +145,7 @@ def touch(path: Path, seconds: float = 5.0) -> None:
 
 def damage(cache: Path, rows: Rows) -> None:
     """Changes one bit of rows wherever they lie in a cache: LMDB leaves copies in pages that it has left."""
+    gc.collect()  # what an interruption left in cycles would keep the file open, and LMDB refuses to open it twice
     there = rows.values.tobytes()
     data = cache.read_bytes()
     assert there in data
