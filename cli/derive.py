@@ -23,7 +23,7 @@ EXAMPLES = {
     "similarity": "egotools derive similarity --features caches/m/hrnet.lmdb --features caches/m/csn.lmdb "
     "--manifest m.csv --out caches/m",
 }
-COMMON = (
+common = options.together(
     click.option(
         "--features",
         required=True,
@@ -52,14 +52,11 @@ class Derivations(click.Group):
         except EgotoolsError as error:
             context.fail(str(error))
 
-        def run(config: Any, **common: Any) -> None:  # Any: what the flags parse to
-            _derive(name, config, **common)
+        def run(config: Any, **given: Any) -> None:  # Any: what the flags parse to
+            _derive(name, config, **given)
 
-        for decorate in (options.from_fields(kind), *reversed(COMMON)):
-            run = decorate(run)
-        return click.command(
-            name, help=f"{cleandoc(kind.__doc__ or '')}\n\n\b\n{EXAMPLES.get(name, EXAMPLE).format(name=name)}"
-        )(run)
+        text = f"{cleandoc(kind.__doc__ or '')}\n\n\b\n{EXAMPLES.get(name, EXAMPLE).format(name=name)}"
+        return click.command(name, help=text)(common(options.from_fields(kind)(run)))
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Derivations ('egotools derive NAME --help' shows the options of one)"):

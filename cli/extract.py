@@ -98,7 +98,7 @@ def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
         for name, found, built in chosen
     ]
     _refuse_equal_names(wanted)
-    engine = options.chosen_engine(common)
+    engine = options.engine_of(common)
     clips = read_manifest(common["manifest"])[: common["limit"]]
     resources = options.resources_of(common)
     if common["dry_run"]:

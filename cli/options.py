@@ -30,7 +30,30 @@ label = click.option("--label", required=True, help="Manifest column that is the
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 seed = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
 
-ENGINE = (
+trust = click.option(
+    "--trust", multiple=True, help="Your own extractor, file or package, that may run; may be repeated."
+)
+
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order in which help shows them."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+# What a machine gives to an extraction; `resources_of` makes the value of it.
+resources = together(
+    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
+    click.option("--batch-size", type=click.IntRange(1), help="Windows a batch; by default what suits the device."),
+    click.option("--workers", type=click.IntRange(1), help="Reading processes; by default what suits the machine."),
+)
+# Where extraction runs; `engine_of` makes the value of it.
+engine = together(
     click.option(
         "--engine",
         type=click.Choice(["local", "ray"]),
@@ -47,19 +70,11 @@ ENGINE = (
 )
 
 
-def engine(command: Command) -> Command:
-    """Gives a command the options that say where extraction runs; `chosen_engine` takes them out of its values."""
-    for decorate in reversed(ENGINE):
-        command = decorate(command)
-    return command
-
-
-def chosen_engine(values: dict[str, Any]) -> Engine:
-    """What `extract` takes as its engine, of the parsed values of the options `engine`, which it takes out of them."""
-    name = values.pop("engine")
+def engine_of(values: dict[str, Any]) -> Engine:
+    """What `extract` takes as its engine, as the parsed options say."""
     names = ("address", "num_workers", "cpus_per_worker", "gpus_per_worker")
-    given = {name: value for name in names if (value := values.pop(name)) is not None}
-    if name == "local":
+    given = {name: values[name] for name in names if values[name] is not None}
+    if values["engine"] == "local":
         if given:
             raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} is for --engine ray")
         from egotools.engine.pipeline import Pipeline
@@ -73,22 +88,16 @@ def chosen_engine(values: dict[str, Any]) -> Engine:
         raise click.UsageError(str(error)) from error
 
 
-def resources(command: Command) -> Command:
-    """What a machine gives to an extraction; `resources_of` makes the value of it."""
-    for option in (
-        click.option("--workers", type=click.IntRange(1), help="Reading processes; by default what suits the machine."),
-        click.option("--batch-size", type=click.IntRange(1), help="Windows a batch; by default what suits the device."),
-        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
-    ):
-        command = option(command)
-    return command
-
-
 def resources_of(values: dict[str, Any]) -> Any:
     """The `Resources` that the parsed options say."""
     from egotools.engine.request import Resources
 
     return Resources(values["device"], values["batch_size"], values["workers"])
+
+
+def trusted(values: dict[str, Any]) -> frozenset[str]:
+    """The code that may run, as recipes name it: files by their whole path."""
+    return frozenset(str(Path(code).resolve()) if code.endswith(".py") else code for code in values["trust"])
 
 
 def from_fields(config: type, name: str = "config") -> Callable[[Command], Command]:

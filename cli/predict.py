@@ -18,6 +18,7 @@ def predict() -> None:
 @predict.command("memorability")
 @click.option("--run", required=True, type=click.Path(path_type=Path), help="A run of 'egotools train memorability'.")
 @options.resources
+@options.trust
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options.as_json
 def memorability_command(run: Path, videos: tuple[Path, ...], as_json: bool, **given: Any) -> None:  # Any: resources
@@ -32,8 +33,9 @@ def memorability_command(run: Path, videos: tuple[Path, ...], as_json: bool, **g
     from egotools.config import plain
     from egotools.methods.memorability.prediction import predict_memorability
 
+    trusted, resources = options.trusted(given), options.resources_of(given)
     with display.Bar("predict", len(videos), "rows") as bar:
-        found = predict_memorability(run, videos, resources=options.resources_of(given), progress=bar.show)
+        found = predict_memorability(run, videos, trusted=trusted, resources=resources, progress=bar.show)
     if as_json:
         display.show_json(plain(found.scored))
     elif found.scored:

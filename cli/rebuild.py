@@ -38,7 +38,7 @@ class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
 @click.option("--checksums/--no-checksums", default=True, show_default=True, help="Look for damaged rows.")
 @options.resources
 @options.engine
-@click.option("--trust", multiple=True, help="Your own extractor, file or package, that may run; may be repeated.")
+@options.trust
 @click.option("--dry-run", is_flag=True, help="Say what is stale, and why; change nothing.")
 @options.as_json
 def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any) -> None:
@@ -56,8 +56,7 @@ def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any
 
     found = targets(caches)
     names = ("manifest", "digest", "checksums", "retry_failed")
-    trusted = frozenset(str(Path(code).resolve()) if code.endswith(".py") else code for code in given["trust"])
-    order = Order(dict(given["weights"]), trusted=trusted, **{name: given[name] for name in names})
+    order = Order(dict(given["weights"]), trusted=options.trusted(given), **{name: given[name] for name in names})
     check_names(found, order)
     results: Sequence[Assessment | Outcome]
     results = _assess(found, order) if dry_run else _make(found, order, given)
@@ -83,7 +82,7 @@ def _make(caches: Sequence[Path], order: Any, given: dict[str, Any]) -> Sequence
     from egotools.rebuild.making import Way
     from egotools.rebuild.making import rebuild as make
 
-    engine = options.chosen_engine(given)
+    engine = options.engine_of(given)
     way = Way(options.resources_of(given), engine, given["keep_old"], given["drop_failed"])
     with display.stages() as progress:
         try:

@@ -546,3 +546,18 @@ def test_on_real_scores_a_linear_model_and_the_regularized_network_find_the_sign
     result = run("train", "memorability", *line, *folds, *options, "--json")
     assert json.loads(result.stdout)["last"]["spearman"] >= 0.15
     assert "note: 2 clips ('949', '5211') of 'contiguous_eval_ids'" in result.stderr
+
+
+def test_code_that_a_cache_or_a_run_names_is_not_run_unless_it_is_trusted(data, tiny_video):
+    own, ran = data / "own.py", data / "ran"
+    own.write_text(f"open({str(ran)!r}, 'w').close()\n")
+    origin = {"extractor": f"{own}:Own", "weights": str(data / "w.npz")}
+    values = np.arange(CLIPS * 2.0).reshape(CLIPS, 2) % 7
+    write_cache(data / "own.lmdb", IDS, values, Recipe({"extractor": "own", "options": {}}, origin))
+    run(*train(data, names=("own",)))
+    assert not ran.exists()
+    predict = ["predict", "memorability", "--run", data / "run", tiny_video]
+    assert f"--trust {own}" in complaint(*predict)
+    assert not ran.exists()
+    complaint(*predict, "--trust", own)
+    assert ran.exists()

@@ -22,6 +22,7 @@ from egotools.extractors.remaking import field_values, remade
 from egotools.methods.memorability.features import SIMILARITY, Group, one_hot
 from egotools.methods.memorability.kept import Record
 from egotools.methods.memorability.run import TrainedRun, open_run
+from egotools.rebuild.provenance import code_of
 from egotools.stores.copying import intact
 from egotools.stores.opening import open_store
 from egotools.stores.store import Recipe, Store, differences
@@ -57,10 +58,18 @@ def predict_memorability(
     folder: Path,
     videos: Sequence[Path],
     *,
+    trusted: frozenset[str] = frozenset(),
     resources: Resources = Resources(),  # noqa: B008 - frozen
     progress: Progress = unseen,
 ) -> Prediction:
     """Computes the features that a run was trained on, in one decoding pass, and scores each video.
+
+    Args:
+        folder: the run.
+        videos: files.
+        trusted: the user's own extractors, files and packages, that may run: a run only names them.
+        resources: what this machine gives.
+        progress: called with videos and rows done.
 
     Raises:
         RunError: no such run, or features that cannot be computed as the run's were; they are named.
@@ -68,7 +77,7 @@ def predict_memorability(
     trained = open_run(folder)
     clips = [Clip(f"{number:06d}", path.absolute()) for number, path in enumerate(videos)]
     with tempfile.TemporaryDirectory(prefix="egotools-") as temporary:
-        making = _Making(trained, Path(temporary))
+        making = _Making(trained, Path(temporary), trusted)
         for group in trained.groups:
             making.plan(group.name, trained.records[group.name])
         failed = making.extract(clips, resources, progress)
@@ -91,6 +100,7 @@ class _Making:
 
     trained: TrainedRun
     folder: Path
+    trusted: frozenset[str]
     wanted: dict[Path, Wanted] = field(default_factory=dict)
 
     def plan(self, name: str, record: Record) -> None:
@@ -138,6 +148,10 @@ class _Making:
 
     def _wanted(self, name: str, record: Record, recipe: Recipe, cache: Path) -> Wanted:
         """The extractor as it was, with the files that the run has kept."""
+        if (code := code_of(recipe)) and code not in self.trusted:
+            raise RunError(
+                f"{self._whose(name)} are made by code of your own, which runs only if you name it: --trust {code}"
+            )
         file = record["file"]
         weights = None if file is None else str(self.trained.run.path / file)
         found, extractor = remade(recipe, weights=weights)
