@@ -23,7 +23,7 @@ from egotools.stores.publish import CLIPS_PER_COMMIT
 from egotools.stores.source import Source
 from egotools.stores.store import SUFFIXES, Recipe, Store, check_dtype, differences, part_of
 from egotools.stores.verify import verify
-from egotools.stores.writer_lock import WriterLock
+from egotools.stores.writer_lock import lock_cache
 from egotools.types import Rows
 
 
@@ -136,9 +136,8 @@ def derive(
             recipe = keep(learned, new, recipe)
         check_dtype(recipe, wanted.dtype, path)
         _write(new, wanted, inputs, recipe, learned.rows, progress)
-        if not (found := verify(new)).is_sound:
-            wrong = [*found.problems, *(f"clip {id!r}: {problem}" for id, problem in found.bad.items())]
-            raise StoreError(f"{path}: what was written is not as it should be ({wrong[0]}); run the same line again")
+        if faults := verify(new).faults:
+            raise StoreError(f"{path}: what was written is not as it should be ({faults[0]}); run the same line again")
         made = open_store(new)
         result = Made(path, len(made), made.rows, made.width, True, learned.remarks)
         del made
@@ -224,7 +223,7 @@ def _aside(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}") from error
     part = part_of(path)
-    lock = WriterLock(part if path.suffix == ".h5" else path)  # the one that any writer of that cache takes
+    lock = lock_cache(path)
     folder = path.with_name(f".{path.name}.derive")
     try:
         if path.suffix == ".h5" and part.exists():

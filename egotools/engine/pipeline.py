@@ -20,7 +20,6 @@ from egotools.engine.reading import Message, Piece
 from egotools.engine.request import Resources, Wanted
 from egotools.engine.trial import judge
 from egotools.forward import Agreement, Run, runnable
-from egotools.memory import keep_freed_memory
 from egotools.types import Clip, ClipExtractor
 
 # Frames of a batch, unless the user says how large a batch is. Windows of videos are long: on a CPU, five of 45 frames
@@ -49,7 +48,6 @@ class Pipeline:
             piece_rows=self.batch_size,
             sources=[each.source for each in wanted if each.source is not None],
         )
-        keep_freed_memory()
 
     def pieces(self, tasks: Sequence[Task], is_wanted: Callable[[Piece], bool]) -> Generator[Message, None, None]:
         """The computed rows of all tasks, what failed, digests of files. May be called again when it is done.

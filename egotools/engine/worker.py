@@ -90,11 +90,13 @@ class Worker:
         import torch
 
         from egotools.engine.pipeline import Pipeline
+        from egotools.memory import keep_freed_memory
 
         node = platform.node()
         with suppress(FileNotFoundError):  # absolute paths need no such folder
             os.chdir(order.folder)
         torch.set_num_threads(order.threads)
+        keep_freed_memory()
         try:
             _load(order.sources)
             fetched: list[Wanted] = ray.get(wanted[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -153,6 +153,14 @@ def by_id(stores: Sequence[Store]) -> dict[str, Store]:
 def unknown(cache: Path, error: EgotoolsError) -> Assessment:
     """A cache of which nothing can be said, and why."""
     return Assessment(cache, problem=str(error).removeprefix(f"{cache}: "))
+
+
+def all_or_nothing(cache: Path, ids: Iterable[str], reasons: Sequence[str], gone: tuple[str, ...] = ()) -> Assessment:
+    """A cache whose rows hold together, or, for any reason, do not."""
+    ids = tuple(ids)
+    if reasons:
+        return Assessment(cache, reasons=tuple(reasons), stale=dict.fromkeys(ids, reasons[0]))
+    return Assessment(cache, fresh=ids, gone=gone)
 
 
 def assess(

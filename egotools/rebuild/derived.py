@@ -10,7 +10,7 @@ from egotools.config import plain
 from egotools.derive.learned import what_is_lost
 from egotools.derive.remaking import is_derived, remade
 from egotools.errors import StoreError
-from egotools.rebuild.assessment import Assessment, State, stores_of
+from egotools.rebuild.assessment import Assessment, State, all_or_nothing, stores_of
 from egotools.stores.store import Store, differences
 
 
@@ -59,13 +59,7 @@ def assess_derived(
     reasons += [f"its input {path} is {state_of(path)}" for path in not_fresh(cache, state_of)]
     reasons += [lost] if (lost := what_is_lost(cache, store.recipe)) else []
     reasons += [f"clip {id!r}: {problem}" for id, problem in (damaged or {}).items()][:1]
-    ids = tuple(store)
-    return Assessment(
-        cache,
-        reasons=tuple(reasons),
-        fresh=() if reasons else ids,
-        stale=dict.fromkeys(ids, reasons[0]) if reasons else {},
-    )
+    return all_or_nothing(cache, store, reasons)
 
 
 def not_fresh(cache: Path, state_of: Callable[[Path], State]) -> list[Path]:

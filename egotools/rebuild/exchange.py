@@ -36,8 +36,8 @@ def workplace(cache: Path) -> Path:
     return folder_of(cache) / f"{cache.stem}.lmdb"
 
 
-def take_up(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: SourceFiles) -> frozenset[str]:
-    """Keeps of an interrupted rebuild what still holds; gives its ids.
+def take_up(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: SourceFiles) -> None:
+    """Keeps of an interrupted rebuild what still holds.
 
     Raises:
         StoreError: the disk is full, or another process is at work there.
@@ -47,15 +47,14 @@ def take_up(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: Sourc
         store, damaged = open_store(path), verify(path).bad
     except StoreError:  # none, or nothing committed
         clear(cache)
-        return frozenset()
+        return
     if any(differences(store.recipe.identity, plain(recipe.identity))):
         del store
         clear(cache)
-        return frozenset()
+        return
     held = [id for id in store if id in clips and id not in damaged and not files.change(store.source(id), clips[id])]
     if len(held) < len(store):
         publish(path, recipe, [(id, store) for id in held], overwrite=True)
-    return frozenset(held)
 
 
 def complete(cache: Path, recipe: Recipe, carried: Mapping[str, Store], *, progress: Progress) -> Path:
@@ -98,7 +97,7 @@ def check(new: Path, recipe: Recipe, expected: frozenset[str], *, progress: Prog
     """
     found = verify(new, progress=progress)
     store = open_store(new)
-    wrong = [*found.problems, *(f"clip {id!r}: {problem}" for id, problem in found.bad.items())]
+    wrong = found.faults
     unlike = differences(store.recipe.identity, plain(recipe.identity))
     wrong += [f"{name} is {was!r}, not {now!r}" for name, was, now in unlike]
     if different := expected.symmetric_difference(store):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from egotools.rebuild.assessment import Assessment
+from egotools.rebuild.assessment import Assessment, all_or_nothing
 from egotools.stores.source import content_digest
 from egotools.stores.store import Store
 
@@ -30,10 +30,4 @@ def assess_imported(
         gone: tuple[str, ...] = ()
     except OSError:
         gone = ids
-    return Assessment(
-        cache,
-        reasons=tuple(reasons),
-        fresh=() if reasons else ids,
-        stale=dict.fromkeys(ids, reasons[0]) if reasons else {},
-        gone=() if reasons else gone,
-    )
+    return all_or_nothing(cache, ids, reasons, gone)

@@ -26,8 +26,8 @@ from egotools.rebuild.derived import inputs_of, not_fresh
 from egotools.rebuild.planning import Order, Plan, Planner, Progress
 from egotools.stores.opening import open_store
 from egotools.stores.source import SourceFiles
-from egotools.stores.store import Recipe, part_of
-from egotools.stores.writer_lock import WriterLock
+from egotools.stores.store import Recipe
+from egotools.stores.writer_lock import lock_cache
 from egotools.types import Clip
 
 CACHES_PER_PASS = 16  # each has a network in memory, and 4 TiB of 128 to address
@@ -86,7 +86,7 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
         groups: defaultdict[str, list[Plan]] = defaultdict(list)
         for cache in (cache for cache in caches if cache not in derived):
             try:
-                lock = _lock(cache)
+                lock = lock_cache(cache)
             except StoreError as error:
                 outcomes[cache] = _left(unknown(cache, error))
                 continue
@@ -111,15 +111,11 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
         planner.states.update(made)
         try:
             with ExitStack() as held:
-                held.callback(_lock(cache).release)
+                held.callback(lock_cache(cache).release)
                 outcomes[cache] = _derive(planner.assess(cache), planner.state, way, progress)
         except EgotoolsError as error:
             outcomes[cache] = _left(unknown(cache, error))
     return [outcomes[cache] for cache in caches]
-
-
-def _lock(cache: Path) -> WriterLock:
-    return WriterLock(part_of(cache) if cache.suffix == ".h5" else cache)
 
 
 def _derive(found: Assessment, state_of: Callable[[Path], State], way: Way, progress: Progress) -> Outcome:
@@ -131,12 +127,9 @@ def _derive(found: Assessment, state_of: Callable[[Path], State], way: Way, prog
     if found.state == "unknown" or not_fresh(cache, state_of):
         return _left(found)
     new = exchange.folder_of(cache) / cache.name
-    stages = (partial(progress, f"{stage} {cache.name}") for stage in ("deriving", "verifying"))
-    made = derive(
-        remade(cache, open_store(cache).recipe), out=new, origin={"command": command_line()}, progress=next(stages)
-    )
-    store = open_store(new)
-    exchange.check(new, store.recipe, frozenset(store), progress=next(stages))
+    again = remade(cache, open_store(cache).recipe)
+    deriving = partial(progress, f"deriving {cache.name}")
+    made = derive(again, out=new, origin={"command": command_line()}, progress=deriving)  # verified, too
     kept = exchange.swap(new, cache, keep_old=way.keep_old)
     exchange.clear(cache)
     return Outcome(found, "fresh", computed=made.clips, kept=kept)

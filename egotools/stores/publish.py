@@ -14,8 +14,8 @@ import numpy as np
 
 from egotools.errors import StoreError
 from egotools.stores.copying import Progress, check_space, copy_clip, silent, sync_folder
-from egotools.stores.store import SUFFIXES, Recipe, Store, part_of
-from egotools.stores.writer_lock import WriterLock
+from egotools.stores.store import SUFFIXES, Recipe, Store
+from egotools.stores.writer_lock import lock_cache
 
 CLIPS_PER_COMMIT = 1000
 
@@ -47,7 +47,7 @@ def publish(
     if path.suffix == ".h5":
         from egotools.stores.hdf5_writer import publish_hdf5
 
-        lock = WriterLock(part_of(path))
+        lock = lock_cache(path)
         try:
             publish_hdf5(path, recipe, clips, dtype=dtype, progress=progress)
         finally:
@@ -89,7 +89,7 @@ def replace(new: Path, path: Path) -> None:
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
     """A place of the same name in a hidden folder beside `path`."""
-    lock = WriterLock(path)
+    lock = lock_cache(path)
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield folder / path.name

@@ -32,6 +32,11 @@ class Verification:
     problems: list[str] = field(default_factory=list)
 
     @property
+    def faults(self) -> list[str]:
+        """Everything that is wrong, in words."""
+        return [*self.problems, *(f"clip {id!r}: {problem}" for id, problem in self.bad.items())]
+
+    @property
     def is_sound(self) -> bool:
         """Whether every clip is what was written."""
         return not self.bad and not self.problems

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from egotools.errors import StoreError
+from egotools.stores.store import part_of
 
 
 class WriterLock:
@@ -48,6 +49,15 @@ class WriterLock:
             self._path.unlink(missing_ok=True)  # while it is locked, so that nobody's lock is removed
             self._file.close()
             self._file = None
+
+
+def lock_cache(path: Path) -> WriterLock:
+    """The lock that any writer of a cache takes: that of its part, if it is to be sealed.
+
+    Raises:
+        StoreError: as `WriterLock`.
+    """
+    return WriterLock(part_of(path) if path.suffix == ".h5" else path)
 
 
 def _is_same_file(file: int, path: Path) -> bool:
