@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from faults import Starter
+    from remade import Contents
     from whole import Whole
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -92,3 +93,46 @@ def extracted(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Who
     from whole import extracted
 
     return extracted(starter, tmp_path_factory.mktemp("extracted"))
+
+
+# What the tests of rebuild share: three clips, and caches of them whose rows were drawn.
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of `a.mp4`, `b.mp4` and `c.mp4`."""
+    from planted import write_videos
+
+    return write_videos(tmp_path_factory.mktemp("videos"))
+
+
+@pytest.fixture
+def manifest(videos: Path, tmp_path: Path) -> Path:
+    """Clips `a`, `b` and `c`, whose files may be changed."""
+    from planted import manifest_of
+
+    return manifest_of(videos, tmp_path)
+
+
+@pytest.fixture
+def color(manifest: Path, tmp_path: Path) -> Path:
+    """A cache of all three clips."""
+    from planted import plant, want
+
+    return plant(want(tmp_path / "caches/color.lmdb", "color"), manifest)
+
+
+@pytest.fixture(scope="module")
+def truth(videos: Path) -> Contents:
+    """What an extraction of `color` gives."""
+    from remade import truth_of
+
+    return truth_of(videos)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
+    """Of every extraction of a rebuild: how many clips it computed for each cache."""
+    from remade import watch
+
+    return watch(monkeypatch)

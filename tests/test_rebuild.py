@@ -16,11 +16,9 @@ from planted import (
     damage,
     drawn,
     edit,
-    manifest_of,
     plant,
     touch,
     want,
-    write_videos,
 )
 
 from egotools.errors import StoreError
@@ -32,21 +30,6 @@ from egotools.stores.merge import merge
 from egotools.types import Clip
 
 SUFFIXES = [".lmdb", ".h5"]
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_videos(tmp_path_factory.mktemp("videos"))
-
-
-@pytest.fixture
-def manifest(videos: Path, tmp_path: Path) -> Path:
-    return manifest_of(videos, tmp_path)
-
-
-@pytest.fixture
-def color(manifest: Path) -> Path:
-    return plant(want(manifest.parent / "color.lmdb", "color"), manifest)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from egotools.cli.main import root
-from planted import ODD, add, contents, edit, manifest_of, plant, touch, want, write_own, write_videos
+from planted import ODD, add, contents, edit, plant, touch, want, write_own
 from torchvision import models
 
 from egotools.errors import ClusterError
@@ -27,21 +27,6 @@ from egotools.types import Clip
 
 NETWORK = ("torchvision:squeezenet1_1", "--resize", "32x32", "--frames", 2)
 INSTALLED = Path(sys.executable).with_name("egotools")
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_videos(tmp_path_factory.mktemp("videos"))
-
-
-@pytest.fixture
-def manifest(videos: Path, tmp_path: Path) -> Path:
-    return manifest_of(videos, tmp_path)
-
-
-@pytest.fixture
-def color(manifest: Path, tmp_path: Path) -> Path:
-    return plant(want(tmp_path / "caches/color.lmdb", "color"), manifest)
 
 
 def run(*arguments: object) -> Result:

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from planted import assert_unknown, assess, contents, damage, drawn, edit, manifest_of, plant, want, write_videos
-from remade import assert_settled, forget, remake, remake_all, spoil, watch
+from planted import assert_unknown, assess, contents, damage, drawn, edit
+from remade import assert_settled, forget, remake, remake_all, spoil
 
 from egotools.derive.deriving import Derived, derive
 from egotools.derive.pool import Pool
@@ -20,26 +20,6 @@ from egotools.stores.store import part_of
 from egotools.stores.writer_lock import WriterLock
 
 SUFFIXES = [".lmdb", ".h5"]
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_videos(tmp_path_factory.mktemp("videos"))
-
-
-@pytest.fixture
-def manifest(videos: Path, tmp_path: Path) -> Path:
-    return manifest_of(videos, tmp_path)
-
-
-@pytest.fixture
-def color(manifest: Path, tmp_path: Path) -> Path:
-    return plant(want(tmp_path / "caches/color.lmdb", "color"), manifest)
-
-
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
-    return watch(monkeypatch)
 
 
 def pool(out: Path, *inputs: Path, statistic: str = "mean") -> Path:

@@ -15,12 +15,10 @@ from planted import (
     damage,
     drawn,
     edit,
-    manifest_of,
     plant,
     want,
-    write_videos,
 )
-from remade import ONE, Contents, assert_settled, forget, interrupt, kept, only, remake, remake_all, truth_of, watch
+from remade import ONE, Contents, assert_settled, forget, interrupt, kept, only, remake, remake_all
 
 from egotools.engine.recipes import recipe_of
 from egotools.errors import StoreError
@@ -38,31 +36,6 @@ from egotools.stores.writer_lock import WriterLock
 from egotools.types import Clip
 
 SUFFIXES = [".lmdb", ".h5"]
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_videos(tmp_path_factory.mktemp("videos"))
-
-
-@pytest.fixture
-def manifest(videos: Path, tmp_path: Path) -> Path:
-    return manifest_of(videos, tmp_path)
-
-
-@pytest.fixture(scope="module")
-def truth(videos: Path) -> Contents:
-    return truth_of(videos)
-
-
-@pytest.fixture
-def color(manifest: Path, tmp_path: Path) -> Path:
-    return plant(want(tmp_path / "caches/color.lmdb", "color"), manifest)
-
-
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
-    return watch(monkeypatch)
 
 
 # --- interrupted

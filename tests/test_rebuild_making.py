@@ -14,14 +14,12 @@ from planted import (
     damage,
     drawn,
     edit,
-    manifest_of,
     plant,
     touch,
     want,
     write_own,
-    write_videos,
 )
-from remade import Contents, assert_settled, forget, kept, only, remake, remake_all, spoil, truth_of, watch
+from remade import Contents, assert_settled, forget, kept, only, remake, remake_all, spoil
 
 from egotools.extractors.lowlevel import Color
 from egotools.manifests import read_manifest
@@ -31,31 +29,6 @@ from egotools.stores import open_store
 from egotools.types import Clip
 
 SUFFIXES = [".lmdb", ".h5"]
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_videos(tmp_path_factory.mktemp("videos"))
-
-
-@pytest.fixture
-def manifest(videos: Path, tmp_path: Path) -> Path:
-    return manifest_of(videos, tmp_path)
-
-
-@pytest.fixture(scope="module")
-def truth(videos: Path) -> Contents:
-    return truth_of(videos)
-
-
-@pytest.fixture
-def color(manifest: Path, tmp_path: Path) -> Path:
-    return plant(want(tmp_path / "caches/color.lmdb", "color"), manifest)
-
-
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
-    return watch(monkeypatch)
 
 
 # --- what is computed and what is kept

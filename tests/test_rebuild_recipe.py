@@ -13,11 +13,9 @@ from planted import (
     assert_unknown,
     assess,
     changed,
-    manifest_of,
     plant,
     want,
     write_own,
-    write_videos,
 )
 
 from egotools.engine.recipes import recipe_of
@@ -26,21 +24,6 @@ from egotools.extractors.lowlevel import Color
 from egotools.stores import Recipe
 
 SUFFIXES = [".lmdb", ".h5"]
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_videos(tmp_path_factory.mktemp("videos"))
-
-
-@pytest.fixture
-def manifest(videos: Path, tmp_path: Path) -> Path:
-    return manifest_of(videos, tmp_path)
-
-
-@pytest.fixture
-def color(manifest: Path) -> Path:
-    return plant(want(manifest.parent / "color.lmdb", "color"), manifest)
 
 
 @pytest.fixture
