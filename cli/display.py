@@ -27,6 +27,17 @@ def show_json(value: Any) -> None:
     click.echo(to_json(value))
 
 
+def show_report(content: Mapping[str, Any], kept: str = "", *, as_json: bool) -> bool:
+    """A report's remarks, and what is kept of it; as JSON the report itself. Whether tables are still to be shown."""
+    for remark in content["remarks"]:
+        note(f"note: {remark}")
+    if kept:
+        note(kept)
+    if as_json:
+        show_json(content)
+    return not as_json
+
+
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
     """A table on stdout; numbers are aligned to the right, floats shown with four digits."""
     console = Console(width=None if Console().is_terminal else 200)

@@ -167,12 +167,8 @@ def memorability_command(
 
 def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> None:
     """A report as JSON, or as tables."""
-    for remark in content["remarks"]:
-        display.note(f"note: {remark}")
-    if folder is not None:
-        display.note(f"report, predictions and pictures are in {folder}")
-    if as_json:
-        display.show_json(content)
+    kept = "" if folder is None else f"report, predictions and pictures are in {folder}"
+    if not display.show_report(content, kept, as_json=as_json):
         return
     arguments = content["arguments"]
     title = f"{content['command']}, {arguments['label']}: {content['protocol']}"

@@ -14,11 +14,7 @@ SHOWN = ("spearman", "pearson", "kendall", "mse", "mae", "r2")
 
 def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
     """The report of a training as JSON, or as a table of its last and its best epochs."""
-    for remark in content["remarks"]:
-        display.note(f"note: {remark}")
-    display.note(f"report, metrics and networks are in {folder}")
-    if as_json:
-        display.show_json(content)
+    if not display.show_report(content, f"report, metrics and networks are in {folder}", as_json=as_json):
         return
     rows = [[name, content["last"][name], content["best"][name]] for name in SHOWN]
     for what in ("folds", "seeds"):
@@ -31,12 +27,8 @@ def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
 
 def show_judged(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> None:
     """The report of an evaluation as JSON, or as tables."""
-    for remark in content["remarks"]:
-        display.note(f"note: {remark}")
-    if folder is not None:
-        display.note(f"report, predictions and pictures are in {folder}")
-    if as_json:
-        display.show_json(content)
+    kept = "" if folder is None else f"report, predictions and pictures are in {folder}"
+    if not display.show_report(content, kept, as_json=as_json):
         return
     title = f"eval memorability, {content['arguments']['target']}: {content['protocol']}"
     averaged = content["averaged"]

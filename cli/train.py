@@ -84,10 +84,7 @@ def pca_command(
     content, is_new = train_pca(out, manifest, features, config, split=split, seed=seed)
     if not is_new:
         display.note(f"{out} is done with these options: nothing to do")
-    for remark in content["remarks"]:
-        display.note(f"note: {remark}")
-    if as_json:
-        display.show_json(content)
+    if not display.show_report(content, as_json=as_json):
         return
     names = ("components", "width", "rows", "clips", "explained_in_all")
     display.show_mapping({name.replace("_", " "): content[name] for name in names}, title=f"train pca: {out}")
