@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from egotools.files import open_file
+
 
 def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None) -> Any:
     """A dataclass field with a default and the help text that its flag shows.
@@ -56,9 +58,13 @@ def digest(value: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """The first 16 hex digits of the SHA-256 of a file's bytes."""
+    """The first 16 hex digits of the SHA-256 of a file's bytes.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
     sha = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while chunk := file.read(1 << 20):
             sha.update(chunk)
     return sha.hexdigest()[:16]

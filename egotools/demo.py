@@ -25,11 +25,11 @@ from egotools.evaluate.report import report, save
 from egotools.evaluate.splits import Partition, default_group, groups
 from egotools.extract import extract
 from egotools.extractors import find_extractor
+from egotools.files import write_whole
 from egotools.folders import clips_of, list_folder
 from egotools.manifests import write_manifest
 from egotools.partition import windows
 from egotools.plots import Shot, contact_sheet, similarity_picture
-from egotools.runs import write_whole
 from egotools.tables import Table, Texts, read_table
 from egotools.types import Clip, IntArray
 from egotools.video import middle_frame

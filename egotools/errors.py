@@ -47,6 +47,10 @@ class RunError(EgotoolsError):
     """A run directory that cannot be used."""
 
 
+class OutputError(EgotoolsError):
+    """A result that cannot be written."""
+
+
 class MissingExtra(EgotoolsError):
     """An optional library that is not installed; names the extra that brings it."""
 

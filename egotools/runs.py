@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +14,7 @@ from typing import Any, Protocol
 
 from egotools.config import plain, to_json
 from egotools.errors import RunError
+from egotools.files import parse_json, read_json, write_whole
 from egotools.stores.store import Recipe, differences
 
 CHECKPOINT = "checkpoint.pt"
@@ -73,7 +72,7 @@ class Run:
         """
         config = path / "config.json"
         try:
-            content = json.loads(config.read_text(encoding="utf-8"))
+            content = read_json(config)
             return cls(path, Recipe(content["identity"], content["origin"]))
         except FileNotFoundError as error:
             raise RunError(f"{path} is no run: it has no config.json") from error
@@ -92,7 +91,7 @@ class Run:
         """
         path = self.path / "report.json"
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content: dict[str, Any] = read_json(path)
         except FileNotFoundError as error:
             raise RunError(f"{self.path} is not done: it has no report.json; run its line again") from error
         except ValueError as error:
@@ -153,27 +152,7 @@ class Run:
             text = (self.path / METRICS).read_text(encoding="utf-8")
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file aside and renames it: a reader never sees half. Folders are made as needed.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.part")  # of one name, so that what a killed process left is taken over
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # the folder itself may be what cannot be made
-            aside.unlink()
-        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+        return [parse_json(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def versions() -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from torchvision import models
 from egotools.config import file_digest, to_json
 from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Wanted
-from egotools.errors import ExtractorError, RunError, WeightsError
+from egotools.errors import ExtractorError, OutputError, WeightsError
 from egotools.extractors import BUILT_IN, find_extractor
 from egotools.extractors.backbone import read_backbone, write_backbone
 from egotools.extractors.remaking import remade
@@ -213,7 +213,7 @@ def test_nothing_is_written_that_could_not_be_read(tmp_path):
             write_backbone(tmp_path / "run", extractor, options, {"x": torch.zeros(1)})
     assert not (tmp_path / "run").exists()
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_backbone(tmp_path / "file", "resnet18", {}, {"x": torch.zeros(1)})
 
 

@@ -10,8 +10,9 @@ from click.testing import CliRunner, Result
 from egotools.cli.main import root
 from safetensors.numpy import load_file
 
-from egotools.errors import EgotoolsError, RunError
-from egotools.runs import Run, write_whole
+from egotools.errors import EgotoolsError, OutputError, RunError
+from egotools.files import write_whole
+from egotools.runs import Run
 from egotools.stores import Recipe, Source, open_writer
 from egotools.types import Rows
 
@@ -146,9 +147,9 @@ def test_a_report_that_is_not_there_says_the_run_is_not_done(tmp_path: Path) -> 
 def test_a_file_that_cannot_be_written_is_named_and_the_old_one_stays(tmp_path: Path) -> None:
     write_whole(tmp_path / "a", "old")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(RunError, match="folder cannot be written"):
+    with pytest.raises(OutputError, match="folder cannot be written"):
         write_whole(tmp_path / "folder", "new")
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_whole(tmp_path / "a" / "b", "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "folder"]
     assert (tmp_path / "a").read_text() == "old"

@@ -20,6 +20,7 @@ from egotools.evaluate.baselines import predict_baseline
 from egotools.evaluate.judging import Judging
 from egotools.evaluate.memorability import Judged, judged_figures
 from egotools.evaluate.memorability_pictures import extremes_picture
+from egotools.files import write_whole
 from egotools.forward import choose_device
 from egotools.methods.memorability.features import Features, check_same_groups, normalization, only, read_features
 from egotools.methods.memorability.options import Data, Normalizing
@@ -38,7 +39,7 @@ from egotools.methods.memorability.task import (
     unheard,
 )
 from egotools.plots import scatter_picture
-from egotools.runs import versions, write_whole
+from egotools.runs import versions
 from egotools.tables import Mask, Table, input_digests
 from egotools.types import IntArray
 

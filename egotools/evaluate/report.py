@@ -8,8 +8,9 @@ from typing import Any
 
 from egotools.config import to_json
 from egotools.evaluate.classification import Result
+from egotools.files import write_whole
 from egotools.plots import confusion_picture
-from egotools.runs import versions, write_whole
+from egotools.runs import versions
 from egotools.tables import input_digests
 
 

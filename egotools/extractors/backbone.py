@@ -70,7 +70,7 @@ def write_backbone(run: Path, extractor: str, options: Mapping[str, Any], tensor
     """
     from safetensors.torch import save
 
-    from egotools.runs import write_whole
+    from egotools.files import write_whole
 
     _checked(extractor, dict(options), str(run / DESCRIPTION))
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}  # none shares memory

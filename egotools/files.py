@@ -1,0 +1,106 @@
+"""Files as data: written beside and renamed, opened only if they are regular files, JSON of bounded depth.
+
+Nothing here follows a symbolic link when it writes: a link beside a result may lead to any file of the user's.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from egotools.errors import OutputError
+
+DEEPEST = 64  # levels of nesting in a JSON file; ours have fewer than ten
+NOT_REGULAR = "not a regular file"
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file aside and renames it: a reader never sees half. Folders are made as needed.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.part")  # of one name, so that what a killed process left is taken over
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with create_file(aside) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # the folder itself may be what cannot be made
+            aside.unlink()
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def create_file(path: Path) -> BinaryIO:
+    """A new file of our own, open for writing; what had the name, a link included, is removed first.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "w+b")
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A regular file, open for reading. Devices, pipes and sockets are refused before they are opened.
+
+    Raises:
+        OSError: no such file, a folder, or no regular file (its `strerror` says which).
+    """
+    _check_regular(os.stat(path), path)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe that takes its place does not block
+    try:
+        _check_regular(os.fstat(file), path)
+        return os.fdopen(file, "rb")
+    except OSError:
+        os.close(file)
+        raise
+
+
+def parse_json(text: str | bytes) -> Any:  # Any: JSON values
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: not JSON, or nested deeper than anything of ours.
+    """
+    too_deep = f"nested deeper than {DEEPEST} levels"
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(too_deep) from error
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [item for each in level if isinstance(each, (dict, list)) for item in _items(each)]
+        if not level:
+            return value
+    raise ValueError(too_deep)
+
+
+def read_json(path: Path) -> Any:  # Any: JSON values
+    """The value of a JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: as `parse_json`.
+    """
+    with open_file(path) as file:
+        return parse_json(file.read())
+
+
+def _items(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, NOT_REGULAR, str(path))
