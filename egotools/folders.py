@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 
 from egotools.audio import SOUND_SUFFIXES
+from egotools.csv_files import read_csv
 from egotools.errors import ManifestError
-from egotools.manifests import RESERVED, is_below, read_csv
+from egotools.manifests import RESERVED, is_below
 from egotools.stills import IMAGE_SUFFIXES
 from egotools.types import Clip
 from egotools.video import VIDEO_SUFFIXES
@@ -206,10 +207,11 @@ def join_labels(clips: Sequence[Clip], root: Path, labels: Path) -> Joined:
     the split; `fps` counts for frame folders and stacks only, because a video knows its own.
 
     Raises:
-        ManifestError: the file cannot be used, or two rows name one file.
+        ManifestError: the file cannot be used, two rows name one file, or no row names any.
     """
-    columns, rows = read_csv(labels)
-    key = next((name for name in KEYS if name in columns), columns[0])
+    columns, rows = read_csv(labels, known=KEYS)
+    own = {name.lower(): name for name in reversed(columns)}
+    key = next((own[name] for name in KEYS if name in own), columns[0])
     names = _names(clips, root)
     row_of: dict[str, int] = {}
     values_of: dict[str, dict[str, str]] = {}
@@ -222,6 +224,12 @@ def join_labels(clips: Sequence[Clip], root: Path, labels: Path) -> Joined:
         if clip_id in row_of:
             raise ManifestError(f"{labels}, row {number}: names the same file as row {row_of[clip_id]}: {values[key]}")
         row_of[clip_id], values_of[clip_id] = number, values
+    if not row_of:
+        such = f", such as {rows[0][1][key]!r}" if rows else ""
+        raise ManifestError(
+            f"{labels}: none of its {len(rows)} rows names a file below {root}: the column {key!r} should hold paths or"
+            f" file names such as {next(iter(names), '')!r}{such and '; it holds others'}{such}"
+        )
     kept = [name for name in columns if name != key and name not in RESERVED]
     return Joined(
         clips=[_labelled(clip, values_of.get(clip.id), kept, labels, row_of.get(clip.id)) for clip in clips],

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from egotools.csv_files import another_delimiter, read_csv
 from egotools.errors import ManifestError
 from egotools.types import Clip
 
@@ -38,7 +37,9 @@ def read_rows(path: Path) -> Iterator[tuple[int, Clip | ManifestError]]:
     """
     columns, rows = read_csv(path)
     if "id" not in columns:
-        raise ManifestError(f"{path}: no column 'id'; the first line says {','.join(columns)[:80]!r}")
+        raise ManifestError(
+            f"{path}: no column 'id'; the first line says {','.join(columns)[:80]!r}{another_delimiter(columns)}"
+        )
     if not rows:
         raise ManifestError(f"{path}: no clips, only the first line")
     folder = Path(os.path.abspath(path)).parent
@@ -53,59 +54,6 @@ def read_rows(path: Path) -> Iterator[tuple[int, Clip | ManifestError]]:
             yield number, clip
         except ManifestError as error:
             yield number, ManifestError(f"{path}, row {number}: {error}")
-
-
-def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The columns of a CSV file, and its rows with their numbers (the header is row 1; blank lines are left out).
-
-    Raises:
-        ManifestError: the file is missing, empty, no text, or its rows do not fit its first line.
-    """
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    rows = []
-    columns: list[str] = []
-    number = 0
-    try:
-        for number, cells in enumerate(reader, 1):
-            if not cells:
-                continue
-            if not columns:
-                columns = _columns(path, cells)
-                continue
-            if len(cells) != len(columns):
-                raise ManifestError(
-                    f"{path}, row {number}: {len(cells)} cells where the first line has {len(columns)} columns; "
-                    "quote cells that hold a comma"
-                )
-            rows.append((number, dict(zip(columns, cells, strict=True))))
-    except csv.Error as error:
-        raise ManifestError(f"{path}, row {number + 1}: not CSV: {error}; is a quote left open?") from error
-    if not columns:
-        raise ManifestError(f"{path}: the file is empty")
-    return columns, rows
-
-
-def _text(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # spreadsheets put a byte order mark in front
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: not a text file in UTF-8 (byte {error.start}); save the table as CSV") from error
-    if "\0" in text:
-        row = text[: text.index("\0")].count("\n") + 1
-        raise ManifestError(f"{path}, row {row}: not a text file: it holds a NUL byte; save the table as CSV")
-    return text
-
-
-def _columns(path: Path, cells: Sequence[str]) -> list[str]:
-    columns = [cell.strip() for cell in cells]
-    for index, column in enumerate(columns, 1):
-        if not column:
-            raise ManifestError(f"{path}: column {index} has no name (pandas writes one so unless index=False)")
-        if columns.index(column) != index - 1:
-            raise ManifestError(f"{path}: two columns are named {column!r}")
-    return columns
 
 
 def _clip(values: Mapping[str, str], path: Path) -> Clip:

@@ -21,7 +21,7 @@ OURS = [
 LAYERS = {
     "words": "types errors files config sampling memory",
     "maths": "nn losses metrics pixels augment pca rawfeatures similarity",
-    "files": "video audio containers frame_index stills manifests folders partition check stores weights"
+    "files": "video audio containers frame_index stills csv_files manifests folders partition check stores weights"
     " restricted_pickle track_size",
     "features": "extractors datasets tables runs fit plots pca_files",
     "work": "demo methods evaluate extract engine forward rebuild derive predict",

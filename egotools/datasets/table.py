@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from egotools.csv_files import read_csv
 from egotools.datasets import Found, check_differ
 from egotools.errors import ManifestError
-from egotools.manifests import RESERVED, read_csv
+from egotools.manifests import RESERVED
 from egotools.stores.arrays import array_of, open_arrays, texts_of
 from egotools.types import Clip
 
@@ -31,7 +33,7 @@ def clips_of_table(path: Path, *, id: str, split: str | None = None) -> Found:
         ManifestError: the file cannot be read, an id comes twice, or there is no such column.
         StoreError: the same of a `.npz`.
     """
-    columns = _of_npz(path, id) if path.suffix.lower() == ".npz" else _of_csv(path)
+    columns = _of_npz(path, id) if path.suffix.lower() == ".npz" else _of_csv(path, [id, *([split] if split else [])])
     for name in (id, *([split] if split else [])):
         if name not in columns.texts:
             raise ManifestError(f"{path}: no column {name!r}; there are {', '.join(columns.texts)}")
@@ -59,6 +61,6 @@ def _of_npz(path: Path, id: str) -> _Columns:
     return _Columns(len(ids), texts, [name for name in found if name not in texts])
 
 
-def _of_csv(path: Path) -> _Columns:
-    columns, rows = read_csv(path)
+def _of_csv(path: Path, known: Sequence[str]) -> _Columns:
+    columns, rows = read_csv(path, known=known)
     return _Columns(len(rows), {name: [values[name] for _, values in rows] for name in columns}, [])

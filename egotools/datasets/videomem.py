@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from egotools.csv_files import read_csv
 from egotools.datasets import Found, check_differ, checked_score, present, read_json
 from egotools.errors import ManifestError
-from egotools.manifests import read_csv
 from egotools.restricted_pickle import read_pickle
 from egotools.types import Clip
 
@@ -58,7 +58,7 @@ def videomem(root: Path, *, split: Path | None = None, seed: int = 0) -> Found:
 def _clips(root: Path) -> list[Clip]:
     """By position, as the reference reads them: the name, the short-term score; the rest by name."""
     path = root / SCORES
-    columns, rows = read_csv(path)
+    columns, rows = read_csv(path, known=())
     if len(columns) < 2:
         raise ManifestError(f"{path}: two columns are needed, the name and the score")
     clips = []
