@@ -1,54 +1,117 @@
-"""One writer at a time: a lock file beside the cache, whose lock dies with its process."""
+"""One writer at a time: a lock file beside what is written, whose lock dies with its process."""
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import fcntl
 import os
+import stat
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from egotools.errors import StoreError
 from egotools.stores.store import part_of
+
+PATIENCE = 0.3  # seconds: whoever only asks whether there is a writer holds the lock for a moment
+_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a link may lead to any file; a pipe would block
+LONGEST = 200  # bytes of text in a lock file
 
 
 class WriterLock:
     """Holds `<path>.writer`, locked, until `release`.
 
     Raises:
-        StoreError: another writer holds it (its process is named), or its folder cannot be written.
+        StoreError: another writer holds it (its process is named), its folder cannot be written, or what has that name
+            is not a lock file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + ".writer")
-        self._file: BinaryIO | None = None
+        self._file: int | None = None
+        self._path = lock_file(path)
+        until = time.monotonic() + PATIENCE
         while self._file is None:
-            try:
-                file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-            except OSError as error:
-                raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+            file = _opened(self._path, path)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                owner = os.pread(file, 40, 0).decode(errors="replace").strip()
+                owner = _text(file)
                 os.close(file)
+                if time.monotonic() < until:
+                    time.sleep(PATIENCE / 10)
+                    continue
                 raise StoreError(
                     f"{path} is being written by another process ({owner or 'just starting'}); wait for it to end"
                 ) from error
+            except OSError as error:
+                os.close(file)
+                raise StoreError(f"{path} cannot be written: no lock on {self._path.name}: {error.strerror}") from error
             if _is_same_file(file, self._path):
-                self._file = os.fdopen(file, "r+b", buffering=0)  # closes itself if its writer is forgotten
+                self._file = file
             else:  # its last holder removed it between our two lines
                 os.close(file)
-        with contextlib.suppress(OSError):  # on a full disk nobody learns our name, but the lock holds
-            self._file.truncate(0)
-            self._file.write(f"process {os.getpid()}\n".encode())
+        try:
+            os.ftruncate(self._file, 0)  # what a killed writer said
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+        with suppress(OSError):  # on a full disk nobody learns our name, but the lock holds
+            self.say("")
+
+    def say(self, more: str) -> None:
+        """Writes into the lock file what others may read there, after the number of this process.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if self._file is not None:
+            os.pwrite(self._file, f"process {os.getpid()}\n{more}\n".encode(), 0)
 
     def release(self) -> None:
         """Lets another writer in."""
         if self._file is not None:
             self._path.unlink(missing_ok=True)  # while it is locked, so that nobody's lock is removed
-            self._file.close()
+            os.close(self._file)
             self._file = None
+
+    def __del__(self) -> None:
+        if self._file is not None:  # its writer was forgotten
+            os.close(self._file)
+
+
+def lock_file(path: Path) -> Path:
+    """The lock file of what is written at `path`."""
+    return path.with_name(path.name + ".writer")
+
+
+def writer_of(path: Path) -> str | None:
+    """What the writer of `path` says of itself ("process 123"), or None if nobody is writing; creates nothing."""
+    try:
+        file = os.open(lock_file(path), os.O_RDONLY | _FLAGS)
+    except OSError:  # there is none, or it is not for us to read
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _text(file) or "just starting"
+    except OSError:  # a file system without locks
+        return None
+    finally:
+        os.close(file)
+    return None
+
+
+def said_by_writer(path: Path) -> str:
+    """The text that the writer of `path` left with `WriterLock.say`; empty if there is none."""
+    try:
+        file = os.open(lock_file(path), os.O_RDONLY | _FLAGS)
+    except OSError:
+        return ""
+    try:
+        return os.pread(file, LONGEST, 0).decode(errors="replace").partition("\n")[2].strip()
+    except OSError:  # a folder
+        return ""
+    finally:
+        os.close(file)
 
 
 def lock_cache(path: Path) -> WriterLock:
@@ -58,6 +121,25 @@ def lock_cache(path: Path) -> WriterLock:
         StoreError: as `WriterLock`.
     """
     return WriterLock(part_of(path) if path.suffix == ".h5" else path)
+
+
+def _opened(lock: Path, path: Path) -> int:
+    try:
+        file = os.open(lock, os.O_RDWR | os.O_CREAT | _FLAGS, 0o644)
+    except OSError as error:
+        is_link = f"{lock} is a symbolic link, not a lock file; remove it"
+        raise StoreError(
+            f"{path} cannot be written: {is_link if error.errno == errno.ELOOP else error.strerror}"
+        ) from error
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # we would empty another file of the user's
+        os.close(file)
+        raise StoreError(f"{path} cannot be written: {lock} is a device or a hard link, not a lock file; remove it")
+    return file
+
+
+def _text(file: int) -> str:
+    return os.pread(file, LONGEST, 0).decode(errors="replace").partition("\n")[0].strip()
 
 
 def _is_same_file(file: int, path: Path) -> bool:
