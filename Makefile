@@ -9,7 +9,7 @@ FITS = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
 CANDIDATES = python3 python3.14 python3.13 python3.12 python3.11 python3.10 python
 PYTHON = $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c '$(FITS)' 2>/dev/null && echo $(name))))
 
-.PHONY: test lint types unit wheel demo clean
+.PHONY: test test-versions lint types unit wheel demo clean
 
 test: lint types unit wheel
 
@@ -23,6 +23,11 @@ types: $(VENV)/.dev
 # Two processes of one thread each: more threads than cores make torch crawl.
 unit: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+# Hours, on two cores: the same with the oldest and the newest libraries on each Python, in .versions. Fewer:
+# make test-versions VERSIONS="3.10 oldest 3.14 newest"; see CONTRIBUTING.md.
+test-versions:
+	$(PYTHON) tests/versions.py $(VERSIONS)
 
 wheel: $(VENV)/.dev
 	tests/check_wheel.sh $(BIN)/python
@@ -43,4 +48,4 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build dist egotools.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .versions build dist egotools.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

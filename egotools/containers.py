@@ -6,7 +6,7 @@ import os
 from collections.abc import Generator, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import av
 from av.container import InputContainer
@@ -47,7 +47,7 @@ def open_container(path: Path) -> InputContainer:
             raise ClipError(f"{path}: the file is empty")
         options = {"protocol_whitelist": "file", "format_whitelist": FORMATS.replace(" ", ",")}
         # "file:" keeps FFmpeg from reading a protocol into a name such as "concat:a|b".
-        container = av.open(f"file:{os.path.abspath(path)}", metadata_errors="replace", container_options=options)
+        container = _opened(f"file:{os.path.abspath(path)}", options)
     except FileNotFoundError:
         raise ClipError(f"{path}: no such file") from None
     except (av.FFmpegError, OSError) as error:
@@ -116,6 +116,16 @@ def packets_of(container: InputContainer, *streams: Stream) -> Iterator[Packet[S
 def reason(error: Exception) -> str:
     """FFmpeg's own words, without its numbers."""
     return str(getattr(error, "strerror", None) or error).rstrip(".").lower()
+
+
+def _opened(address: str, options: dict[str, str]) -> InputContainer:
+    """Open for reading, whatever the file's metadata is: titles need not be UTF-8, and are not looked at."""
+    lenient: dict[str, Any] = {"metadata_errors": "replace"}  # Any: an argument that PyAV has up to version 18 only
+    try:
+        container: InputContainer = av.open(address, container_options=options, **lenient)
+        return container
+    except TypeError:  # PyAV 19 has no strict way, and no such argument
+        return av.open(address, container_options=options)
 
 
 def _why_not(path: Path, error: Exception) -> str:

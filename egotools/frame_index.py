@@ -144,8 +144,8 @@ def _seconds(pts: IntArray, stream: VideoStream, duration: int) -> tuple[npt.NDA
 
 
 def _frame_ticks(stream: VideoStream) -> float:
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    return float(1 / (rate * (stream.time_base or Fraction(1))))
+    rate = stream.average_rate or stream.guessed_rate or 25
+    return float(1 / (Fraction(rate) * Fraction(stream.time_base or 1)))  # exact; PyAV 19's rationals round products
 
 
 def _missing(container: InputContainer, stream: VideoStream, count: int, packets: int, read: float) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 from media import cut, noisy, numbers, write_sound, write_video
 
+from egotools.audio import Sound
 from egotools.errors import ClipError
 from egotools.video import Video
 
@@ -63,6 +66,27 @@ def test_text_that_is_no_utf8_does_not_disturb(tmp_path: Path) -> None:
     assert b"K0chen" in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(b"K0chen", b"K\xfcchen"))
     assert numbers(Video(path), range(10)) == list(range(10))
+
+
+@pytest.mark.parametrize("names", [{"metadata_errors", "container_options"}, {"container_options"}])
+def test_a_file_opens_with_the_arguments_of_every_pyav(
+    names: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = write_video(tmp_path / "a.mp4", 3)
+    sound = write_sound(tmp_path / "a.wav", np.zeros((1, 800)), 8000)
+    opened, given = av.open, []
+
+    def of_a_version(file: str, **options: Any) -> Any:
+        if set(options) - names:
+            raise TypeError("open() got an unexpected keyword argument")
+        given.append(options)
+        return opened(file, container_options=options["container_options"])
+
+    monkeypatch.setattr(av, "open", of_a_version)
+    assert numbers(Video(video), range(3)) == [0, 1, 2]
+    assert Sound(sound).info.rate == 8000
+    assert given
+    assert all(set(options) == names for options in given)
 
 
 def test_nothing_is_written_to_stderr_by_the_decoder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

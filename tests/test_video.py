@@ -13,6 +13,7 @@ from media import number_of, numbered, numbers, write_video
 from PIL import Image
 
 import egotools.video
+from egotools.containers import open_container
 from egotools.errors import ClipError
 from egotools.stills import FrameFolder, Stack, Still
 from egotools.video import Video, open_frames
@@ -184,7 +185,7 @@ def test_frames_are_opened_by_what_they_lie_in(tmp_path: Path) -> None:
 )
 def test_frames_of_real_clips_are_those_of_a_plain_decoding_loop(name: str, shared: Path) -> None:
     path = shared / "data/videos" / name
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with open_container(path) as container:
         expected = [frame.to_ndarray(format="rgb24")[::8, ::8] for frame in container.decode(video=0)]
     video = Video(path)
     for index in (0, 40, 41, 12, len(expected) - 1, 30):
