@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +98,7 @@ def resources_of(values: dict[str, Any]) -> Any:
 
 def trusted(values: dict[str, Any]) -> frozenset[str]:
     """The code that may run, as recipes name it: files by their whole path."""
-    return frozenset(str(Path(code).resolve()) if code.endswith(".py") else code for code in values["trust"])
+    return frozenset(os.path.realpath(code) if code.endswith(".py") else code for code in values["trust"])
 
 
 def from_fields(config: type, name: str = "config") -> Callable[[Command], Command]:

@@ -338,7 +338,7 @@ def test_a_users_own_extractor_is_made_again_from_another_folder(own, tmp_path, 
     recipe = recipe_in_json("own.py:Own", **options)
     assert recipe.origin["extractor"] == f"{own}:Own"
     monkeypatch.chdir("/")
-    found, extractor = remade(recipe)
+    found, extractor = remade(recipe, trusted=[str(own)])
     assert identity_of((found, extractor)) == recipe.identity
     assert extractor == found.kind(**options)  # paths and tuples again, not text and lists
 
@@ -352,24 +352,24 @@ def test_weights_of_a_users_own_extractor_are_found_from_another_folder(own, tmp
     monkeypatch.chdir(tmp_path)
     recipe = recipe_in_json("own.py:Weighted", weights=Path("v.npz"))
     monkeypatch.chdir("/")
-    assert remade(recipe)[1].weights == tmp_path / "v.npz"
-    assert identity_of(remade(recipe)) == recipe.identity
-    assert remade(recipe, weights="/z.npz")[1].weights == Path("/z.npz")
+    assert remade(recipe, trusted=[str(own)])[1].weights == tmp_path / "v.npz"
+    assert identity_of(remade(recipe, trusted=[str(own)])) == recipe.identity
+    assert remade(recipe, weights="/z.npz", trusted=[str(own)])[1].weights == Path("/z.npz")
 
 
 def test_options_that_came_since_take_their_default_and_options_that_went_are_named(own):
     recipe = recipe_in_json(f"{own}:Judged", word="kept")
     own.write_text(own.read_text().replace('"A word.")', '"A word.")\n    late: int = option(7, "Late.")'))
-    assert (remade(recipe)[1].late, remade(recipe)[1].word) == (7, "kept")
+    assert (remade(recipe, trusted=[str(own)])[1].late, remade(recipe, trusted=[str(own)])[1].word) == (7, "kept")
     own.write_text(own.read_text().replace("word: str", "term: str"))
     with pytest.raises(ExtractorError, match=r"own\.py:Judged no longer has the option 'word' \(it was 'kept'\)"):
-        remade(recipe)
+        remade(recipe, trusted=[str(own)])
     own.write_text(own.read_text().replace("term: str", "word: int"))
     with pytest.raises(ExtractorError, match="the option 'word' cannot be 'kept'"):
-        remade(recipe)
+        remade(recipe, trusted=[str(own)])
     own.unlink()
     with pytest.raises(ExtractorError, match=r"own\.py: no such file"):
-        remade(recipe)
+        remade(recipe, trusted=[str(own)])
 
 
 @pytest.mark.parametrize("origin", [{}, {"extractor": None}, {"extractor": 3}, {"command": "egotools derive"}])

@@ -6,8 +6,9 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
@@ -64,13 +65,41 @@ class Found:
         return extractor
 
 
-def find_extractor(name: str) -> Found:
-    """The extractor that a name on the command line means.
+def code_of(name: str) -> str:
+    """The user's own code that an extractor's name imports: a file by its whole path, or a package; else empty."""
+    prefix = name.rpartition(":")[0]
+    if name.startswith("run:"):  # data: its description can name built-in networks only
+        return ""
+    if prefix.endswith(".py"):
+        return prefix if "\0" in prefix else os.path.realpath(prefix)
+    return prefix if "." in prefix and all(part.isidentifier() for part in prefix.split(".")) else ""
+
+
+def check_trusted(name: str, trusted: Collection[str]) -> None:
+    """Refuses an extractor of the user's own code that nobody has named but a cache or a run.
 
     Raises:
-        ExtractorError: unknown; near names are suggested.
+        ExtractorError: says how to name it.
+    """
+    code = code_of(name)
+    if code and code not in trusted:
+        raise ExtractorError(f"made by code of your own, which runs only if you name it: --trust {code}")
+
+
+def find_extractor(name: str, *, trusted: Collection[str] | None = None) -> Found:
+    """The extractor that a name means.
+
+    Args:
+        name: as on the command line.
+        trusted: the code (as `code_of` has it) that may be imported. None: the user has typed the name, so any;
+            a name from a cache or a run takes what the user has trusted.
+
+    Raises:
+        ExtractorError: unknown; near names are suggested. Or code that is not trusted.
         MissingExtra: its library is not installed.
     """
+    if trusted is not None:
+        check_trusted(name, trusted)
     if name.startswith("run:"):
         from egotools.extractors.backbone import read_backbone
 
@@ -81,6 +110,7 @@ def find_extractor(name: str) -> Found:
         has_model = any(each.name == "model" for each in fields(kind))
         return Found(name, kind, {"model": full} if has_model else {})
     prefix, _, rest = full.rpartition(":")
+    code = code_of(full)
     if prefix in ("torchvision", "timm"):
         from egotools.extractors.published_model import published
 
@@ -88,9 +118,9 @@ def find_extractor(name: str) -> Found:
         kind = _attribute(f"egotools.extractors.{'video:VideoModel' if is_video else 'image:ImageModel'}")
         return Found(name, kind, {"model": full})
     if prefix.endswith(".py"):
-        return Found(name, _checked(getattr(load_source(Path(prefix)), rest, None), name), {}, Path(prefix).resolve())
-    if "." in prefix and all(part.isidentifier() for part in prefix.split(".")):
-        return Found(name, *_from_package(name, prefix, rest))
+        return Found(name, _checked(getattr(load_source(Path(code)), rest, None), name), {}, Path(code))
+    if code:
+        return Found(name, *_from_package(name, code, rest))
     near = difflib.get_close_matches(name, [*BUILT_IN, *SHORT_NAMES], 3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise ExtractorError(f"unknown extractor {name!r}{hint} ('egotools extract --help' lists them)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -16,7 +16,28 @@ from egotools.stores.store import Recipe
 from egotools.types import Extractor
 
 
-def remade(recipe: Recipe, *, weights: str | None = None) -> tuple[Found, Extractor]:
+def name_in(recipe: Recipe, *, weights: str | None = None) -> str:
+    """The name of the extractor by which a cache is made again: the one value that is checked and then looked up.
+
+    Args:
+        recipe: of the cache.
+        weights: instead of the recipe's own: what `--weights` takes.
+
+    Raises:
+        ExtractorError: the recipe names none: rows that were imported, for instance.
+    """
+    name = recipe.origin.get("extractor")
+    if isinstance(name, str) and weights is not None and name.startswith("run:"):
+        # another run, or the same network with weights of its own
+        name = weights if weights.startswith("run:") else recipe.identity.get("extractor")
+    if not isinstance(name, str):
+        raise ExtractorError("cannot be made again: its recipe does not say by which extractor")
+    return name
+
+
+def remade(
+    recipe: Recipe, *, weights: str | None = None, trusted: Collection[str] = frozenset()
+) -> tuple[Found, Extractor]:
     """The extractor that a recipe describes, as this code and the files of today have it.
 
     Options that the recipe lacks take their default. What a run's backbone is trained with today takes the place of
@@ -25,20 +46,17 @@ def remade(recipe: Recipe, *, weights: str | None = None) -> tuple[Found, Extrac
     Args:
         recipe: of a cache, as it was written or as it was read.
         weights: instead of the recipe's own: what `--weights` takes.
+        trusted: the user's own files and packages that may be imported; a recipe only names them.
 
     Raises:
-        ExtractorError: the recipe names no extractor, or one that is gone or without an option that was given, or
-            weights are given to one that has none.
+        ExtractorError: the recipe names no extractor, or one that is gone, not trusted, or without an option that was
+            given, or weights are given to one that has none.
         MissingExtra: its library is not installed.
     """
-    name, options = recipe.origin.get("extractor"), recipe.identity.get("options")
-    if not isinstance(name, str):
-        raise ExtractorError("cannot be made again: its recipe does not say by which extractor")
+    name, options = name_in(recipe, weights=weights), recipe.identity.get("options")
     if not isinstance(options, Mapping):
         raise ExtractorError("cannot be made again: its recipe says no options")
-    if weights is not None and name.startswith("run:"):  # another run, or the same network with weights of its own
-        name = weights if weights.startswith("run:") else str(recipe.identity.get("extractor"))
-    found = find_extractor(name)
+    found = find_extractor(name, trusted=trusted)
     if found.defaults is not None:
         options = _given(found.kind, options, recipe.origin.get("defaults"))
     _check_known(found, options)

@@ -9,10 +9,12 @@ from egotools import __version__
 from egotools.config import file_digest
 from egotools.derive.remaking import is_derived
 from egotools.errors import EgotoolsError
+from egotools.extractors import code_of
+from egotools.extractors.remaking import name_in
 from egotools.rebuild.assessment import Assessment, Manifests, State, assess, by_id, stores_of, unknown
 from egotools.rebuild.derived import assess_derived
 from egotools.rebuild.imported import assess_imported
-from egotools.rebuild.provenance import changed_files, code_of
+from egotools.rebuild.provenance import changed_files
 from egotools.stores.importing import is_imported
 from egotools.stores.source import SourceFiles, content_digest
 from egotools.stores.store import Recipe
@@ -37,10 +39,10 @@ class Glance:
             if is_imported(recipe):
                 return assess_imported(cache, stores[0], digest=self._content)
             clips = self._manifests.clips(recipe)
-            code = code_of(recipe)
+            code = code_of(name_in(recipe))
             if not code and _may_have_changed(recipe):
                 return _whole(cache)
-            reasons = changed_files(recipe, self._digest)
+            reasons = changed_files(recipe, code, self._digest)
             return assess(cache, by_id(stores), clips, reasons=reasons, files=self._files, code=code)
         except EgotoolsError as error:
             return unknown(cache, error)

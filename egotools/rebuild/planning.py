@@ -13,11 +13,12 @@ from egotools.derive.remaking import is_derived
 from egotools.engine.recipes import command_line, recipe_of
 from egotools.engine.request import Wanted
 from egotools.errors import EgotoolsError, ExtractorError, StoreError
-from egotools.extractors.remaking import remade
+from egotools.extractors import code_of
+from egotools.extractors.remaking import name_in, remade
 from egotools.rebuild.assessment import Assessment, Manifests, State, assess, by_id, stores_of, unknown
 from egotools.rebuild.derived import assess_derived, in_order, inputs_of
 from egotools.rebuild.imported import assess_imported
-from egotools.rebuild.provenance import changed_files, code_of
+from egotools.rebuild.provenance import changed_files
 from egotools.stores.importing import is_imported
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences
@@ -122,10 +123,11 @@ class Planner:
                 return assess_imported(cache, stores[0], damaged=damaged)
             clips, origin = self._manifests.clips(recipe), _origin(recipe, self._manifests.paths(recipe))
             weights = self._order.weights.get(cache.stem)
-            if (code := code_of(recipe)) and code not in self._order.trusted:
-                reasons = changed_files(recipe) + ([f"its weights are to be {weights}"] if weights else [])
+            code = code_of(name_in(recipe, weights=weights))
+            if code and code not in self._order.trusted:
+                reasons = changed_files(recipe, code) + ([f"its weights are to be {weights}"] if weights else [])
                 return self._assessed(cache, stores, clips, reasons, code)
-            wanted = _wanted(cache, recipe, weights)
+            wanted = _wanted(cache, recipe, weights, self._order.trusted)
             renewed = recipe_of(wanted, origin)
             assessment = self._assessed(cache, stores, clips, _reasons(recipe, renewed))
         except EgotoolsError as error:
@@ -168,13 +170,13 @@ class Planner:
         return found
 
 
-def _wanted(cache: Path, recipe: Recipe, weights: str | None) -> Wanted:
+def _wanted(cache: Path, recipe: Recipe, weights: str | None, trusted: frozenset[str]) -> Wanted:
     """How a cache would be made now.
 
     Raises:
         EgotoolsError: it cannot be made: its extractor is gone, or imported rows have none.
     """
-    found, extractor = remade(recipe, weights=weights)
+    found, extractor = remade(recipe, weights=weights, trusted=trusted)
     return Wanted(cache, extractor, found, recipe.identity["precision"], recipe.identity["dtype"])
 
 

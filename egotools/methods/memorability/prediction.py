@@ -16,13 +16,12 @@ from egotools.derive.deriving import Derived, derive
 from egotools.derive.similarity import assign
 from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Resources, Wanted
-from egotools.errors import RunError
+from egotools.errors import ExtractorError, RunError
 from egotools.extract import extract
 from egotools.extractors.remaking import field_values, remade
 from egotools.methods.memorability.features import SIMILARITY, Group, one_hot
 from egotools.methods.memorability.kept import Record
 from egotools.methods.memorability.run import TrainedRun, open_run
-from egotools.rebuild.provenance import code_of
 from egotools.stores.copying import intact
 from egotools.stores.opening import open_store
 from egotools.stores.store import Recipe, Store, differences
@@ -148,13 +147,12 @@ class _Making:
 
     def _wanted(self, name: str, record: Record, recipe: Recipe, cache: Path) -> Wanted:
         """The extractor as it was, with the files that the run has kept."""
-        if (code := code_of(recipe)) and code not in self.trusted:
-            raise RunError(
-                f"{self._whose(name)} are made by code of your own, which runs only if you name it: --trust {code}"
-            )
         file = record["file"]
         weights = None if file is None else str(self.trained.run.path / file)
-        found, extractor = remade(recipe, weights=weights)
+        try:
+            found, extractor = remade(recipe, weights=weights, trusted=self.trusted)
+        except ExtractorError as error:
+            raise RunError(f"{self._whose(name)}: {error}") from error
         identity = recipe.identity
         wanted = Wanted(cache, extractor, found, identity.get("precision", "float32"), identity.get("dtype", "float32"))
         for what, was, now in differences(identity, recipe_of(wanted).identity):
