@@ -15,16 +15,19 @@ from egotools.types import FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Standardization:
-    """Features to mean zero and deviation one, by the statistics of the rows that were learned from."""
+    """Features to mean zero and deviation one, by the statistics of the rows that were learned from.
+
+    One that was constant there is 0 for all rows: nothing was learned of any other value.
+    """
 
     mean: Tensor  # [D]
-    deviation: Tensor  # [D]; one where a feature is constant
+    deviation: Tensor  # [D]; infinite where a feature is constant (1 in older runs)
 
     @classmethod
     def of(cls, values: Tensor) -> Standardization:
         deviation, mean = torch.std_mean(values, dim=0, correction=0)
         constant = deviation <= 1e-6 * mean.abs()  # what is left there is rounding
-        return cls(mean, deviation.masked_fill(constant, 1.0))
+        return cls(mean, deviation.masked_fill(constant, torch.inf))
 
     def __call__(self, values: Tensor) -> Tensor:
         return (values - self.mean).div_(self.deviation)

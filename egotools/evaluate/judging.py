@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from egotools.config import option
-from egotools.methods.memorability.options import Data
+from egotools.methods.memorability.options import RAW_ORDER, Data, order_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,10 @@ class Judging:
     target: str | None = option(None, "Manifest column of the scores; by default the run's, else memorability.")
     folds: str | None = option(None, "FILE.json:KEY, as in training; by default the run's.")
     split: str | None = option(None, "Judge the clips of this split; by default test if it has scores, else val.")
-    zero_similarity: bool = option(False, "Take the similarity columns that --weights has beyond --features as 0.")
+    zero_similarity: bool = option(
+        False, "Take all similarity columns of --weights as 0; similarities among --features are left out."
+    )
+    raw_order: str | None = option(None, f"For --weights. {RAW_ORDER}")
     draws: int = option(1000, "Of the clips, for the intervals.")
 
     def __post_init__(self) -> None:
@@ -31,6 +34,10 @@ class Judging:
             raise ValueError("--weights stands alone, without --run and --baseline")
         if self.ablation and (self.run is None or self.baseline is not None):
             raise ValueError("--ablation trains anew as a run was trained: it needs --run, and no --baseline")
+        if self.raw_order is not None:
+            if self.weights is None:
+                raise ValueError("--raw-order is for --weights")
+            order_of(self.raw_order)
         if self.draws < 1:
             raise ValueError(f"--draws is above 0, not {self.draws}")
         Data(folds=self.folds)

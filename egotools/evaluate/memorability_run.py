@@ -15,24 +15,24 @@ import numpy as np
 import torch
 
 from egotools.config import options_of, to_json
-from egotools.errors import RunError, TableError, WeightsError
+from egotools.errors import RunError, TableError
 from egotools.evaluate.baselines import predict_baseline
 from egotools.evaluate.judging import Judging
 from egotools.evaluate.memorability import Judged, judged_figures
 from egotools.evaluate.memorability_pictures import extremes_picture
 from egotools.files import write_whole
 from egotools.forward import choose_device
-from egotools.methods.memorability.features import Features, check_same_groups, normalization, only, read_features
+from egotools.methods.memorability.features import Features, check_same_groups, only, read_features
+from egotools.methods.memorability.normalizing import doubts, normalization
 from egotools.methods.memorability.options import Data, Normalizing
+from egotools.methods.memorability.released import fit_released, without_similarity
 from egotools.methods.memorability.run import TrainedRun, open_run
-from egotools.methods.memorability.scores import Scores, read_scores
+from egotools.methods.memorability.scores import Scores, of_zeros, read_scores
 from egotools.methods.memorability.task import (
     Member,
     Progress,
     Task,
-    layout_of,
     plan_training,
-    read_network,
     read_task,
     summarized,
     train_members,
@@ -42,9 +42,6 @@ from egotools.plots import scatter_picture
 from egotools.runs import versions
 from egotools.tables import Mask, Table, input_digests
 from egotools.types import IntArray
-
-PUBLISHED = {"m3s": 15, "hrnet": 720, "csn": 2048}  # widths in the published checkpoints
-SIMILARITIES = (852, 699)  # of Memento10k's and of VideoMem's clusters
 
 Content = dict[str, Any]  # a report; Any: JSON values
 
@@ -79,18 +76,19 @@ def evaluate_memorability(
     if judging.baseline is not None:
         task = read_task(manifest, caches, **_asked(data, judging))
         judged, remarks, protocol = _of_baseline(task, judging.baseline)
+        normalizing = Normalizing(standardize=tuple(group.name for group in task.features.groups))
+    elif trained is not None:
+        judged, remarks, protocol = _of_run(trained, read_features(manifest, caches), data, judging, chosen)
+        normalizing = trained.normalizing
+        remarks += doubts(trained.groups, normalizing)
     else:
-        features = read_features(manifest, caches)
-        if trained is not None:
-            judged, remarks, protocol = _of_run(trained, features, data, judging, chosen)
-        else:
-            judged, remarks, protocol = _of_weights(features, judging, normalizing, data, chosen)
+        judged, remarks, protocol, normalizing = _of_weights(manifest, caches, judging, normalizing, data, chosen)
     content = {
         "command": "eval memorability",
         "protocol": protocol,
         **judged_figures(judged, draws=judging.draws),
-        "remarks": [*judged.table.remarks, *remarks],
-        "arguments": {**options_of(judging), **options_of(data)},
+        "remarks": [*judged.table.remarks, *remarks, *of_zeros(judged.target)],
+        "arguments": {**options_of(judging), **options_of(data), **normalizing.as_done()},
         "inputs": input_digests(manifest, caches),
         "versions": versions(),
     }
@@ -182,16 +180,6 @@ def _own_folds(trained: TrainedRun, table: Table, scores: Scores) -> dict[str, I
     return {fold: found for fold, found in rows.items() if len(found) > 1}
 
 
-def _absent(features: Features, lacking: int) -> tuple[str, ...]:
-    """The published groups that would explain how many columns are lacking, with their similarities or without."""
-    absent = [name for name in PUBLISHED if name not in {group.kind for group in features.groups}]
-    for size in range(1, len(absent) + 1):
-        for names in combinations(absent, size):
-            if lacking - sum(PUBLISHED[name] for name in names) in (0, *SIMILARITIES):
-                return names
-    return ()
-
-
 def _judged_rows(table: Table, scores: Scores, split: str | None, target: str) -> tuple[IntArray, str]:
     """The clips to judge, and what their split is called; all scored clips of a manifest without splits."""
     scored: Mask = ~np.isnan(scores)
@@ -245,22 +233,33 @@ def _of_baseline(task: Task, kind: Literal["ridge", "svr"]) -> tuple[Judged, lis
 
 
 def _of_weights(
-    features: Features, judging: Judging, normalizing: Normalizing, data: Data, device: torch.device
-) -> tuple[Judged, list[str], str]:
-    network = read_network(str(judging.weights))
-    lacking = network.widths[0] - features.groups[-1].stop
-    absent = _absent(features, lacking)
-    if absent or lacking < 0 or (lacking > 0 and not judging.zero_similarity):
-        hint = "; --zero-similarity takes what they lack as 0" if lacking > 0 else ""
-        hint = f"; --features with {' and '.join(absent)} must be among them" if absent else hint
-        raise WeightsError(f"{judging.weights} takes {network.widths[0]} columns, and {layout_of(features)}{hint}")
+    manifest: Path,
+    caches: Sequence[Path],
+    judging: Judging,
+    normalizing: Normalizing,
+    data: Data,
+    device: torch.device,
+) -> tuple[Judged, list[str], str, Normalizing]:
+    unused: list[str] = []
+    if judging.zero_similarity:
+        caches, unused = without_similarity(caches)
+    remarks = [f"{', '.join(unused)}: left out, since all similarity columns are 0"] if unused else []
+    if not caches:
+        raise TableError("--features has similarities only, which --zero-similarity leaves out")
+    features = read_features(manifest, caches)
+    released = fit_released(
+        str(judging.weights),
+        features.groups,
+        normalizing,
+        zero_similarity=judging.zero_similarity,
+        raw_order=judging.raw_order,
+    )
     table = features.table
     scores = read_scores(table, data.target)
     rows, name = _judged_rows(table, scores, judging.split, data.target)
     train = np.flatnonzero(table.split == "train") if (table.split == "train").any() else np.arange(len(table))
-    fitted, remarks = normalization(features, train, replace(normalizing, norm=normalizing.norm or "reference"))
-    values = torch.from_numpy(np.pad(fitted(table.values[rows]), ((0, 0), (0, lacking)))).to(device)
-    with torch.no_grad():
-        predicted = network.to(device).eval()(values).T.double().cpu().numpy()
-    judged = _joined({"": (rows,)}, [predicted], table, scores)
-    return judged, remarks, f"{len(rows)} {name} clips judged by {judging.weights}"
+    fitted, said = normalization(features, train, released.normalizing)
+    member = Member("", 0, released.network, fitted, {}, {})
+    judged = _judged({"": (rows, [member])}, features, scores, device)
+    remarks += [*released.remarks, *said]
+    return judged, remarks, f"{len(rows)} {name} clips judged by {judging.weights}", released.normalizing

@@ -51,6 +51,8 @@ def r2_score(target: Values, predicted: Values) -> float:
 def kl_divergence(target: Values, predicted: Values) -> float:
     """Sum of predicted * ln(predicted / target), of positive scores as they are: not normalized to probabilities.
 
+    A prediction of 0 adds 0, the limit; a target of 0 makes it infinite, unless its prediction is 0, too.
+
     Source:
         Modular Memorability, `train.py`.
     """
@@ -59,7 +61,7 @@ def kl_divergence(target: Values, predicted: Values) -> float:
 
 
 def js_divergence(target: Values, predicted: Values) -> float:
-    """Mean of the two `kl_divergence` to the mean of target and prediction."""
+    """Mean of the two `kl_divergence` to the mean of target and prediction; finite for scores of 0, too."""
     middle = (np.asarray(target, np.float64) + predicted) / 2
     return (kl_divergence(middle, predicted) + kl_divergence(middle, target)) / 2
 

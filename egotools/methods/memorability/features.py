@@ -1,4 +1,4 @@
-"""Cached features as the network takes them: groups in a fixed order, clusters as one-hots, normalized.
+"""Cached features as the network takes them: groups in a fixed order, clusters as one-hots.
 
 Axes: N clips, D features of all groups together, K classes of a cluster number.
 """
@@ -15,21 +15,13 @@ import numpy.typing as npt
 
 from egotools.config import plain
 from egotools.errors import TableError
-from egotools.methods.memorability.options import Normalizing
-from egotools.rawfeatures.normalization import reference_normalization
-from egotools.rawfeatures.rows import FEATURES
 from egotools.stores.opening import open_store
 from egotools.stores.store import Recipe, Store, classes_of, differences
-from egotools.tables import Mask, Table, read_table
-from egotools.types import IntArray
+from egotools.tables import Table, read_table
 
 RAW = "m3s"
 SIMILARITY = "similarity"
 ORDER = (RAW, "hrnet", "csn", f"{SIMILARITY}-hrnet", f"{SIMILARITY}-csn", SIMILARITY)  # of the published weights
-FLOOR = 1e-12  # below, a deviation is none
-ROUNDING = 1e-6  # of the mean: what float32 leaves of the deviation of equal numbers
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -129,6 +121,11 @@ def _ordered(stores: Sequence[Store]) -> list[Store]:
     return sorted(stores, key=place)  # stable: others as they were given
 
 
+def kind_of(store: Store) -> str:
+    """What a cache's features are made by, as far as order and normalization care."""
+    return _kind(store.path.stem, store.recipe.identity)
+
+
 def _kind(name: str, identity: Mapping[str, Any]) -> str:
     if identity.get("derivation") == SIMILARITY or name.startswith(SIMILARITY):
         return name if name in ORDER else SIMILARITY
@@ -166,75 +163,3 @@ def one_hot(values: npt.NDArray[np.float32], group: Group) -> npt.NDArray[np.flo
     rows = np.flatnonzero(numbers >= 0)
     hot[rows, numbers[rows]] = 1
     return hot
-
-
-@dataclass(frozen=True, eq=False)
-class Normalization:
-    """(x - mean) / deviation of each column, both [D]; what was constant over the training clips becomes 0."""
-
-    mean: Floats
-    deviation: Floats
-
-    def __call__(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """[N, D] to the same."""
-        columns = (self.mean != 0) | (self.deviation != 1)
-        normalized = values.copy()
-        normalized[:, columns] = (values[:, columns] - self.mean[columns]) / self.deviation[columns]
-        return normalized
-
-
-def normalization(features: Features, train: IntArray, config: Normalizing) -> tuple[Normalization, list[str]]:
-    """The normalization that is asked for, by the training clips (their numbers), and remarks on empty columns.
-
-    Raises:
-        TableError: an unknown group to standardize; a group that is the same for all training clips.
-        ValueError: constants that the reference does not have.
-    """
-    names = [group.name for group in features.groups]
-    if unknown := [name for name in config.standardize if name not in names]:
-        raise TableError(f"--standardize {unknown[0]}: no such features; there are {', '.join(names)}")
-    columns = features.groups[-1].stop
-    mean, deviation = np.zeros(columns), np.ones(columns)
-    remarks = []
-    for group in features.groups:
-        span = slice(group.start, group.stop)
-        found, is_constant = _statistics(features.table.values[train, span])
-        if is_constant.all() and group.classes is None:
-            raise TableError(
-                f"{group.cache}: all {group.width} columns are the same for all {len(train)} training clips:"
-                " they say nothing; leave that cache out"
-            )
-        if is_constant.any() and group.classes is None:
-            remarks.append(
-                f"{is_constant.sum()} of {group.width} columns of {group.name} are constant over the training clips"
-            )
-        if group.name in config.standardize or (config.norm in ("fit", None) and _is_normalized(group)):
-            mean[span], deviation[span] = found
-        elif config.norm == "reference" and group.kind == RAW:
-            mean[span], deviation[span] = reference_constants(group, config)
-    return Normalization(mean, deviation), remarks
-
-
-def reference_constants(group: Group, config: Normalizing) -> tuple[Floats, Floats]:
-    """Mean and deviation of the reference for the raw features that a cache holds."""
-    options = group.identity.get("options", {})
-    features = tuple(options.get("only", FEATURES))
-    mean, deviation = reference_normalization(
-        config.reference, features, deviations=bool(options.get("deviations", group.width == 28))
-    )
-    if len(mean) != group.width:
-        raise TableError(f"{group.cache}: {group.width} columns, the reference has constants for {len(mean)}")
-    return mean, deviation
-
-
-def _is_normalized(group: Group) -> bool:
-    """Whether a group is normalized unless the user says otherwise: raw features, and measures of similarity."""
-    return group.kind == RAW or (group.tier == SIMILARITY and group.classes is None)
-
-
-def _statistics(values: npt.NDArray[np.float32]) -> tuple[tuple[Floats, Floats], Mask]:
-    """Mean and (population's) deviation [D] of rows [N, D], and which columns are constant: their deviation is 1."""
-    mean = values.mean(axis=0, dtype=np.float64)
-    deviation = values.std(axis=0, dtype=np.float64)
-    constant: Mask = deviation <= np.maximum(FLOOR, ROUNDING * np.abs(mean))
-    return (mean, np.where(constant, 1.0, deviation)), constant

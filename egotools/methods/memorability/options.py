@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from egotools.config import option
+from egotools.config import option, options_of
 from egotools.methods.memorability.scores import FoldFile
+from egotools.rawfeatures.normalization import DataSet
+from egotools.rawfeatures.rows import FEATURES, ordered
 
 RANKING = ("spearman", "mse-to-spearman")
+RAW_ORDERS = {  # of the raw features in checkpoints of the reference: of its published runs, and unless told
+    "published": FEATURES,
+    "default": ("hog", "brightness", "contrast", "blurriness", "size_orig", "meanOF"),
+}
+RAW_ORDER = "Of the raw features in the checkpoint: published, default (the reference's), or names with commas."
+
+
+def order_of(text: str) -> tuple[str, ...]:
+    """The raw features in the order that `--raw-order` says.
+
+    Raises:
+        ValueError: it names no feature, an unknown one, or one twice.
+    """
+    names = RAW_ORDERS.get(text) or tuple(name.strip() for name in text.split(","))
+    try:
+        ordered(names)
+    except ValueError as error:
+        raise ValueError(f"--raw-order is published, default, or names of features: {error}") from error
+    return names
 
 
 @dataclass(frozen=True)
@@ -37,12 +58,22 @@ class Normalizing:
     norm: Literal["fit", "reference", "none"] | None = option(
         None, "Of raw features (m3s): by the training clips (fit), as published, or not; fit but for --weights."
     )
-    reference: Literal["memento10k", "videomem", "lamem"] = option(
-        "memento10k", "Whose constants --norm reference takes."
+    reference: DataSet | None = option(  # noqa: RUF009 - frozen
+        None, "Whose constants --norm reference takes; by default what the width of --weights tells, else memento10k."
     )
     standardize: tuple[str, ...] = option(
         (), "Further feature groups to mean 0 and deviation 1, by the training clips."
     )
+
+    @property
+    def data_set(self) -> DataSet:
+        """Whose constants are taken."""
+        return self.reference or "memento10k"
+
+    def as_done(self) -> dict[str, Any]:
+        """What is done, for reports; JSON-ready, hence Any."""
+        norm = self.norm or "fit"
+        return options_of(replace(self, norm=norm, reference=self.data_set if norm == "reference" else None))
 
 
 @dataclass(frozen=True)

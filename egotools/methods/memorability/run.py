@@ -18,9 +18,11 @@ from egotools.config import file_digest, options_of, to_json
 from egotools.errors import RunError
 from egotools.extractors.remaking import field_values
 from egotools.forward import choose_device
-from egotools.methods.memorability.features import Group, Normalization
+from egotools.methods.memorability.features import Group
 from egotools.methods.memorability.kept import keep_files
+from egotools.methods.memorability.normalizing import Normalization
 from egotools.methods.memorability.options import Data, Normalizing, Training
+from egotools.methods.memorability.scores import of_zeros
 from egotools.methods.memorability.task import (
     NETWORK,
     Member,
@@ -88,8 +90,10 @@ def train_memorability(
     chosen = choose_device(device)
     task = read_task(manifest, caches, target=data.target, folds=data.fold_file)
     arguments = {**options_of(data), **options_of(config), **options_of(normalizing), "seed": seed}
+    arguments["reference"] = normalizing.data_set
     plan = plan_training(task, config, normalizing)
-    run = Run.begin(folder, _recipe(arguments, data, config, manifest, task))
+    recipe = _recipe(arguments, data, config, manifest, task)
+    run = Run.begin(folder, Recipe(recipe.identity, {**recipe.origin, "normalization": normalizing.as_done()}))
     if run.is_done:
         return run.report(), False
     records = keep_files(run, task.features.groups)
@@ -98,7 +102,7 @@ def train_memorability(
     _write_features(run, task, records, members)
     content = {
         **_report(plan, members),
-        "arguments": arguments,
+        "arguments": {**arguments, **normalizing.as_done()},
         "inputs": input_digests(manifest, caches),
         "versions": versions(),
     }
@@ -143,13 +147,14 @@ def _members(run: Run, entries: Sequence[Mapping[str, Any]], config: Training) -
 
 def _report(plan: Plan, members: Sequence[Member]) -> Content:
     """What was trained, and what it is worth."""
+    judged = np.concatenate([fold.test for fold in plan.task.folds])
     return {
         "command": "train memorability",
         "protocol": _protocol(plan.task, plan.config),
         **summary(members),
         "by_network": [{"fold": m.fold or None, "seed": m.seed, "last": m.last, "best": m.best} for m in members],
         "features": [{"name": group.name, "columns": group.width} for group in plan.task.features.groups],
-        "remarks": [*plan.task.remarks, *plan.remarks],
+        "remarks": [*plan.task.remarks, *plan.remarks, *of_zeros(plan.task.scores[judged])],
     }
 
 

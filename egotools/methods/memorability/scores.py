@@ -85,6 +85,15 @@ def _score(text: str, id: str, column: str) -> float:
     return score
 
 
+def of_zeros(scores: Scores | npt.NDArray[np.float64]) -> list[str]:
+    """What judged scores [N] of exactly 0 do to a report, in words."""
+    zeros = int((scores == 0).sum())
+    if not zeros:
+        return []
+    clips = f"{zeros} of {len(scores)} judged clips {'has' if zeros == 1 else 'have'} a score of 0"
+    return [f"kl is infinite, since {clips}: it divides by the scores; js and the other figures are not affected"]
+
+
 def by_split(table: Table, scores: Scores, column: str, *, test_split: str = "val") -> Fold:
     """The clips of the splits "train" and `test_split`.
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 
 from egotools.errors import TableError, WeightsError
-from egotools.methods.memorability.features import Features, Normalization, normalization, read_features
+from egotools.methods.memorability.features import Features, Group, read_features
+from egotools.methods.memorability.normalizing import Normalization, normalization
 from egotools.methods.memorability.options import RANKING, Normalizing, Training
 from egotools.methods.memorability.scores import Fold, FoldFile, Scores, by_folds, by_split, read_scores
 from egotools.methods.memorability.training import Examples, Figures, new_network, train_network
@@ -100,7 +101,7 @@ def plan_training(task: Task, config: Training, normalizing: Normalizing) -> Pla
     columns = task.features.groups[-1].stop
     start = None if config.init is None else read_network(config.init, config)
     if start is not None and start.widths[0] != columns:
-        raise WeightsError(f"{config.init} takes {start.widths[0]} columns; {layout_of(task.features)}")
+        raise WeightsError(f"{config.init} takes {start.widths[0]} columns; {layout_of(task.features.groups)}")
     normalizations, remarks = [], dict[str, None]()
     for fold in task.folds:
         if config.loss in RANKING and len(fold.train) % config.batch_size == 1:
@@ -174,10 +175,10 @@ def member_run(run: Run, fold: str, seed: int, config: Training) -> Run:
     return replace(run, path=path / f"seed-{seed}" if config.seeds > 1 else path)
 
 
-def layout_of(features: Features) -> str:
+def layout_of(groups: Sequence[Group]) -> str:
     """The columns in words: "the features have 735: m3s 15, hrnet 720"."""
-    widths = ", ".join(f"{group.name} {group.width}" for group in features.groups)
-    return f"the features have {features.groups[-1].stop}: {widths}"
+    widths = ", ".join(f"{group.name} {group.width}" for group in groups)
+    return f"the features have {groups[-1].stop}: {widths}"
 
 
 def summary(members: Sequence[Member]) -> Figures:
