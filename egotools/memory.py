@@ -1,9 +1,12 @@
-"""How the C library treats memory that was freed."""
+"""How much memory there is, and how the C library treats what was freed."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+import re
+from contextlib import suppress
+from pathlib import Path
 
 
 def keep_freed_memory() -> None:
@@ -17,3 +20,13 @@ def keep_freed_memory() -> None:
         trim_threshold, mmap_max = -1, -4  # malloc.h
         libc.mallopt(trim_threshold, 2**31 - 1)
         libc.mallopt(mmap_max, 0)
+
+
+def available_memory() -> int | None:
+    """Bytes that can still be taken without swapping, at most what a container may have; None where nobody says."""
+    free = []
+    with suppress(OSError, AttributeError, ValueError):
+        free.append(int(re.search(r"MemAvailable:\s*(\d+)", Path("/proc/meminfo").read_text())[1]) << 10)  # type: ignore[index]
+    with suppress(OSError, ValueError):  # no limit is the word "max"
+        free.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(free, default=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import WeightsError
+from egotools.numpy_files import open_npz
 from egotools.pca import PCA
 from egotools.restricted_pickle import Remembered, read_pickle
 
@@ -27,6 +27,7 @@ OF_SCALARS = tuple(f"numpy.{core}.multiarray.scalar" for core in ("core", "_core
 ENCODE = "_codecs.encode"  # how old protocols spell bytes
 NAMES = (*OF_ESTIMATORS, *OF_ARRAYS, *OF_BUFFERS, *OF_SCALARS, "numpy.ndarray", "numpy.dtype", ENCODE)
 KINDS = {"f4", "f8"}
+ENTRIES = ("mean", "components", "explained_variance", "whiten")  # of a `.npz`
 
 
 def pca_path(place: str) -> Path:
@@ -81,12 +82,9 @@ def pca_bytes(pca: PCA) -> bytes:
 
 def _unzipped(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        with path.open("rb") as file:
-            arrays = np.load(file, allow_pickle=False)
-            if isinstance(arrays, np.ndarray):
-                raise WeightsError(f"{path}: holds a single array, no PCA")
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with open_npz(path) as arrays:
+            return {name: arrays[name] for name in ENTRIES if name in arrays.names()}
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: not readable as a PCA (.npz, .pickle): {error}") from error
 
 
@@ -98,7 +96,7 @@ def _unpickled(path: Path) -> dict[str, Any]:  # Any: arrays and a bool, to be c
     for name in ("mean", "components", "explained_variance"):
         try:
             arrays[name] = _array(found.state.get(f"{name}_"))
-        except (TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise WeightsError(f"{path}: {name}_ is no array of numbers: {error}") from error
     return arrays
 

@@ -10,14 +10,19 @@ tests/test_restricted_pickle.py what it refuses.
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import pickletools
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from egotools.errors import WeightsError
+from egotools.files import open_file
 
 MOST_BYTES = 1 << 30
+MOST_STEPS = 1 << 20  # of the program that a pickle is; a PCA takes a hundred, ten thousand names thirty thousand
 # What the C code raises at bytes that are no pickle, or one that handles stand-ins as what they are not.
 DAMAGES = (
     pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, ImportError, LookupError, MemoryError,
@@ -70,11 +75,31 @@ def read_pickle(path: Path, names: Collection[str] = ()) -> Any:  # Any: what a 
         WeightsError: no such file, no pickle, or one that names anything else.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise WeightsError(f"{path}: {path.stat().st_size} bytes are too many for a pickle of this kind")
-        return _Restricted(path.read_bytes(), names).load()
+        with open_file(path) as file:
+            if (size := os.fstat(file.fileno()).st_size) > MOST_BYTES:
+                raise WeightsError(f"{path}: {size} bytes are too many for a pickle of this kind")
+            data = file.read(size)
+        _check_steps(data)
+        return _Restricted(data, names).load()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except DAMAGES as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: not a pickle that can be read safely ({reason})") from error
+
+
+def _check_steps(data: bytes) -> None:
+    """Refuses a pickle that would take more memory or time than its size says; nothing of it is carried out.
+
+    The C code makes room for a memo of any number that a step names, and for as many bytes as a step declares.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of texts with odd escapes
+        for number, (step, argument, position) in enumerate(pickletools.genops(data), 1):
+            declared = argument if isinstance(argument, int) else 0
+            if number > MOST_STEPS:
+                raise ValueError(f"it has more than {MOST_STEPS} steps")
+            if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= declared <= number:
+                raise ValueError(f"step {number} counts what it remembers as number {declared}")
+            if step.name == "FRAME" and declared > len(data) - (position or 0):
+                raise ValueError(f"cut short: step {number} declares {declared} bytes")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from egotools.config import file_digest
 from egotools.errors import WeightsError
+from egotools.numpy_files import check_archive, open_npz
 
 FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".pickle", ".pkl")
 RUN = "run:"  # of a weights option: the backbone of the run in that folder
@@ -22,8 +23,8 @@ BACKBONE = "backbone.safetensors"
 RANDOM = re.compile(r"random:(\d{1,18})")  # torch takes seeds of 64 bits
 # What torch, NumPy and safetensors raise at bytes that they cannot make sense of.
 DAMAGES = (
-    OSError, EOFError, RuntimeError, ValueError, TypeError, AssertionError, LookupError, ArithmeticError, BadZipFile,
-    struct.error,
+    OSError, EOFError, RuntimeError, ValueError, TypeError, AssertionError, AttributeError, LookupError,
+    ArithmeticError, MemoryError, BadZipFile, struct.error,
 )  # fmt: skip
 
 
@@ -105,13 +106,9 @@ def _read(path: Path) -> Any:  # Any: what a checkpoint holds is not known befor
         except SafetensorError as error:
             raise ValueError(str(error)) from error
     if suffix == ".npz":
-        import numpy as np
-
-        with path.open("rb") as file:
-            arrays = np.load(file, allow_pickle=False)
-            if isinstance(arrays, np.ndarray):
-                raise ValueError("one array without a name")
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        with open_npz(path) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.names()}
+    check_archive(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from egotools.config import file_digest
 from egotools.errors import StoreError
+from egotools.numpy_files import open_npz
 from egotools.stores.copying import sync_folder
 from egotools.stores.opening import open_store
 from egotools.stores.publish import replace
@@ -106,9 +106,9 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         StoreError: it cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        with open_npz(path) as arrays:
+            return {name: arrays[name] for name in arrays.names()}
+    except (OSError, ValueError) as error:
         raise StoreError(f"{path}: not readable as what a cache learned (.npz): {error}") from error
 
 

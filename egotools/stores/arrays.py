@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import StoreError
+from egotools.numpy_files import Npz, open_npz, read_npy
 
 Array = npt.NDArray[Any]
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".mat")
@@ -56,16 +56,15 @@ def array_of(arrays: Arrays, name: str, path: Path) -> Array:
     return arrays[name]
 
 
-def read_npy(path: Path) -> Array:
+def read_array(path: Path) -> Array:
     """The array of a `.npy` file.
 
     Raises:
         StoreError: it cannot be read, or holds Python objects.
     """
     try:
-        with path.open("rb") as file:
-            return np.asarray(np.load(file, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
+        return read_npy(path)
+    except (OSError, ValueError) as error:
         raise StoreError(f"{path}: not an array that can be read: {_reason(error)}") from error
 
 
@@ -94,29 +93,27 @@ def _text(value: Any) -> str:
 
 
 class _Npz:
-    def __init__(self, arrays: Any, path: Path) -> None:  # Any: NumPy's own class has no public name
+    def __init__(self, arrays: Npz, path: Path) -> None:
         self._arrays, self._path = arrays, path
 
     def names(self) -> list[str]:
-        return list(self._arrays.files)
+        return self._arrays.names()
 
     def __getitem__(self, name: str) -> Array:
         try:
-            return np.asarray(self._arrays[name])
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            return self._arrays[name]
+        except (OSError, ValueError) as error:
             raise StoreError(f"{self._path}: {name!r} cannot be read: {_reason(error)}") from error
 
 
 @contextmanager
 def _opened_npz(path: Path) -> Iterator[_Npz]:
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{path}: not a .npz that can be read: {_reason(error)}") from error
-    if isinstance(found, np.ndarray):
-        raise StoreError(f"{path}: a single array, no .npz")
-    with found:
-        yield _Npz(found, path)
+    with ExitStack() as stack:  # what is raised while the arrays are used is not this function's to explain
+        try:
+            arrays = stack.enter_context(open_npz(path))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: not a .npz that can be read: {_reason(error)}") from error
+        yield _Npz(arrays, path)
 
 
 class _HDF5:
@@ -150,8 +147,6 @@ def _opened_hdf5(path: Path) -> Iterator[_HDF5]:
 
 
 def _reason(error: Exception) -> str:
-    if "allow_pickle" in str(error):
-        return "it holds Python objects, which could run code; save it as numbers or text"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).splitlines() or [type(error).__name__])[0]

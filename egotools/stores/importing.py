@@ -16,7 +16,7 @@ import numpy as np
 
 from egotools.config import plain
 from egotools.errors import StoreError
-from egotools.stores.arrays import Array, array_of, open_arrays, read_npy, texts_of
+from egotools.stores.arrays import Array, array_of, open_arrays, read_array, texts_of
 from egotools.stores.copying import Progress, silent
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import CLIPS_PER_COMMIT, publish
@@ -156,7 +156,7 @@ def _of_file(path: Path, keys: Keys) -> Named:
 
 def _of_folder(folder: Path) -> Named:
     for path in sorted(folder.glob("*.npy")):
-        yield path.stem, read_npy(path), None, path
+        yield path.stem, read_array(path), None, path
 
 
 def _rows(values: Array, times: Array | None, where: str) -> Rows:
