@@ -67,6 +67,7 @@ def knn_command(
     from egotools.evaluate.report import report, save
     from egotools.tables import read_table
 
+    _keep_for_us(out)
     result = knn(read_table(manifest, features, reduce=REDUCE[reduce]), label, config, partition=partition)  # type: ignore[arg-type]
     arguments = {"label": label, "reduce": reduce, **options_of(config), **options_of(partition)}
     content = report("eval knn", arguments, result, manifest=manifest, features=features)
@@ -113,6 +114,7 @@ def probe_command(
     if run is None and asked["label"] is None:
         raise click.UsageError("--label says what to learn; or --run which run to apply")
     asked["reduce"] = REDUCE[asked["reduce"]]
+    _keep_for_us(out)
     if run is None:
         content, result = fit_probe("eval probe", manifest, features, config, partition, **asked)
     else:
@@ -156,6 +158,7 @@ def memorability_command(
     """
     from egotools.evaluate.memorability_run import evaluate_memorability, save
 
+    _keep_for_us(out)
     with display.stages("trainings") as progress:
         content, judged = evaluate_memorability(
             manifest, features, judging, normalizing, device=device, progress=progress
@@ -163,6 +166,13 @@ def memorability_command(
     if out is not None:
         content["remarks"] += save(out, content, judged, manifest)
     memorability.show_judged(content, out, as_json=as_json)
+
+
+def _keep_for_us(out: Path | None) -> None:
+    """Keeps others from writing into the folder of a result until the command ends."""
+    from egotools.runs import results_in
+
+    click.get_current_context().with_resource(results_in(out))
 
 
 def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> None:

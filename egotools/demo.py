@@ -30,6 +30,7 @@ from egotools.folders import clips_of, list_folder
 from egotools.manifests import write_manifest
 from egotools.partition import windows
 from egotools.plots import Shot, contact_sheet, similarity_picture
+from egotools.runs import one_writer
 from egotools.tables import Table, Texts, read_table
 from egotools.types import Clip, IntArray
 from egotools.video import middle_frame
@@ -104,7 +105,11 @@ def demo(
         MissingExtra: what the extra `demo` brings is not installed.
         ManifestError: the folder holds fewer than two videos.
     """
-    story = _Story(out, audience)
+    with one_writer(out):
+        return _told(_Story(out, audience), folder, length, extractors)
+
+
+def _told(story: _Story, folder: Path | None, length: float, extractors: Mapping[str, Mapping[str, Any]]) -> Outcome:
     clips, problems = _manifest(story, folder, length)
     caches, failed = _extract(story, clips, extractors)
     table = read_table(story.manifest, caches[:1])

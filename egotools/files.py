@@ -49,6 +49,22 @@ def create_file(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "w+b")
 
 
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to a text file, which is made if it is not there.
+
+    Raises:
+        OutputError: it cannot be written, or is a link.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, flags, 0o666), "ab") as file:
+            _check_regular(os.fstat(file.fileno()), path)
+            file.write(line.encode() + b"\n")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
 def open_file(path: Path) -> BinaryIO:
     """A regular file, open for reading. Devices, pipes and sockets are refused before they are opened.
 

@@ -40,7 +40,7 @@ def fit(
         state: what else is saved and restored.
         rate: multiplies each parameter group's initial rate in a step; steps count from 0.
         max_norm: gradients longer than that, of all parameters together, are shortened to it.
-        after_step: is told the number of steps done; may return figures to log.
+        after_step: is told the number of steps done; may return figures, which are logged whatever `log_every` is.
         is_over: asked after each step whether to stop early.
         log_every: steps whose mean losses make one line; reading a loss waits for the device, so not every step.
         save_every: seconds after which the next line goes with a checkpoint.
@@ -69,11 +69,15 @@ def fit(
         sums.add(losses)
         done += 1
         found = after_step(done) if after_step is not None else None
-        if run is not None and (done % log_every == 0 or done == steps):
-            run.log({"step": done, "learning_rate": optimizer.param_groups[0]["lr"], **sums.means(), **(found or {})})
-            if time.monotonic() - saved > save_every:
-                run.save(done, **parts)
-                saved = time.monotonic()
+        if run is None:
+            continue
+        is_due = done % log_every == 0 or done == steps
+        means = {"learning_rate": optimizer.param_groups[0]["lr"], **sums.means()} if is_due else {}
+        if is_due or found:
+            run.log({"step": done, **means, **(found or {})})
+        if is_due and time.monotonic() - saved > save_every:
+            run.save(done, **parts)
+            saved = time.monotonic()
     if run is not None:
         run.save(done, **parts)
     return done

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import platform
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,12 +13,14 @@ from pickle import UnpicklingError
 from typing import Any, Protocol
 
 from egotools.config import plain, to_json
-from egotools.errors import RunError
-from egotools.files import parse_json, read_json, write_whole
+from egotools.errors import OutputError, RunError
+from egotools.files import append_line, parse_json, read_json, write_whole
 from egotools.stores.store import Recipe, differences
+from egotools.stores.writer_lock import WriterLock
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
+LOCK = ".writer"  # in the folder, while something is writing into it
 LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
 
 
@@ -58,7 +60,7 @@ class Run:
                     f"{path} holds a run with {name}={was!r}, not {now!r}; choose another --out, or delete it"
                 )
             return there
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(each.name != LOCK for each in path.iterdir())):
             raise RunError(f"{path} exists and holds no run; choose another --out")
         write_whole(path / "config.json", to_json(recipe))
         return cls(path, recipe)
@@ -104,9 +106,7 @@ class Run:
 
     def log(self, figures: Mapping[str, Any]) -> None:
         """One more line of `metrics.jsonl`; `step` says after how many steps. Any: JSON values."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(to_json(figures, indent=None) + "\n")
+        append_line(self.path / METRICS, to_json(figures, indent=None))
 
     def save(self, step: int, **parts: Stateful) -> None:
         """The checkpoint after so many steps: the state of every part, and torch's random state."""
@@ -153,6 +153,65 @@ class Run:
         except FileNotFoundError:
             return []
         return [parse_json(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def once(path: Path, recipe: Recipe, make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], bool]:
+    """The report of a run that is done, or what `make` gives, which writes the run. Any: JSON values.
+
+    Returns:
+        The report, and whether it is new: a run that is done with the same identity is left as it is.
+
+    Raises:
+        RunError: the folder holds a run with other options.
+        StoreError: another process is writing there; it is named.
+    """
+    if Run.exists(path) and (run := Run.begin(path, recipe)).is_done:
+        return run.report(), False
+    with one_writer(path):
+        if Run.exists(path) and (run := Run.begin(path, recipe)).is_done:  # another process has just ended it
+            return run.report(), False
+        return make(), True
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Keeps all others from writing results into a folder; it is made, and goes again if nothing was written.
+
+    Raises:
+        StoreError: another process is writing there; it is named.
+        OutputError: the folder cannot be made.
+    """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+    try:
+        lock = WriterLock(folder, folder / LOCK)
+        try:
+            yield
+        finally:
+            lock.release()
+    finally:
+        with suppress(OSError):  # there is something in it
+            for each in made:
+                each.rmdir()
+
+
+@contextmanager
+def results_in(folder: Path | None) -> Iterator[None]:
+    """As `one_writer`, for the files of an evaluation; None: nothing is written.
+
+    Raises:
+        RunError: the folder holds a run, whose report would be replaced.
+    """
+    if folder is None:
+        yield
+        return
+    if Run.exists(folder):
+        raise RunError(f"{folder} holds a run, whose report this would replace; choose another --out")
+    with one_writer(folder):
+        yield
 
 
 def versions() -> Mapping[str, str]:

@@ -118,10 +118,22 @@ def read_table(
     return table
 
 
+def manifest_digest(manifest: Path) -> str:
+    """The digest of a manifest's content.
+
+    Raises:
+        TableError: there is none, or it cannot be read.
+    """
+    try:
+        return file_digest(manifest)
+    except OSError as error:
+        raise TableError(f"{manifest}: cannot be read as a manifest: {error.strerror}") from error
+
+
 def input_digests(manifest: Path, caches: Sequence[Path]) -> dict[str, Any]:
     """What a result was computed from, JSON-ready (hence Any): digests of the manifest and of the caches' recipes."""
     return {
-        "manifest": {"path": str(manifest), "digest": file_digest(manifest)},
+        "manifest": {"path": str(manifest), "digest": manifest_digest(manifest)},
         "features": [{"path": str(path), "recipe": digest(open_store(path).recipe.identity)} for path in caches],
     }
 

@@ -55,6 +55,33 @@ def test_so_many_steps_are_done_and_logged_as_means(tmp_path):
     assert all(line["twice"] == pytest.approx(2 * line["loss"]) for line in lines(run))
 
 
+def test_figures_of_after_step_are_logged_whatever_the_interval(tmp_path):
+    run = Run(tmp_path, Recipe({}))
+    trained(run, steps=10, log_every=4, after_step=lambda done: {"found": done} if done % 3 == 0 or done == 4 else None)
+    assert [(line["step"], line.get("found")) for line in lines(run)] == [
+        (3, 3),
+        (4, 4),
+        (6, 6),
+        (8, None),
+        (9, 9),
+        (10, None),
+    ]
+    assert ["loss" in line for line in lines(run)] == [False, True, False, True, False, True]
+    trained(Run(tmp_path / "plain", Recipe({})), steps=10, log_every=4)
+    assert [line["loss"] for line in lines(run) if "loss" in line] == [
+        line["loss"] for line in lines(Run(tmp_path / "plain", Recipe({})))
+    ]
+
+
+def test_figures_between_two_lines_are_logged_once_by_a_resumed_training(tmp_path):
+    run = Run(tmp_path, Recipe({}))
+    options = {"log_every": 4, "after_step": lambda done: {"found": done}}
+    trained(run, steps=4, **options)
+    run.log({"step": 5, "found": 5})
+    trained(run, steps=8, **options)
+    assert [line["found"] for line in lines(run)] == list(range(1, 9))
+
+
 def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(tmp_path):
     whole, parts = Run(tmp_path / "whole", Recipe({})), Run(tmp_path / "parts", Recipe({}))
     expected, _, _ = trained(whole, steps=12, log_every=3)

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from egotools.config import file_digest, option, options_of, to_json
+from egotools.config import option, options_of, to_json
 from egotools.errors import TableError
 from egotools.pca import PCA, fit_pca
 from egotools.pca_files import PCA_FILE, pca_bytes
-from egotools.runs import Run, versions
+from egotools.runs import Run, once, versions
 from egotools.stores.opening import open_store
 from egotools.stores.store import Recipe
-from egotools.tables import input_digests, read_table
+from egotools.tables import Table, input_digests, manifest_digest, read_table
 
 Content = dict[str, Any]  # a report; Any: JSON values
 
@@ -59,36 +59,41 @@ def train_pca(
     inputs = {str(number): _input(path) for number, path in enumerate(features, 1)}
     arguments = {"split": split, "seed": seed, **options_of(config)}
     recipe = Recipe(
-        {"method": "pca", **arguments, "manifest": file_digest(manifest), "features": inputs},
+        {"method": "pca", **arguments, "manifest": manifest_digest(manifest), "features": inputs},
         {"manifest": str(manifest), "features": [str(path) for path in features], "versions": versions()},
     )
-    if Run.exists(folder):
+
+    def make() -> Content:
+        table = read_table(manifest, features, reduce=None, split=split)
+        clips, rows = len(np.unique(table.ids)), len(table)
+        pca = _fitted(table, features, config, seed)
+        total = sum(float(row @ row) for row in table.values) / (rows - 1)  # which are centred now
+        content = {
+            "command": "train pca",
+            **_figures(pca, total),
+            "rows": rows,
+            "clips": clips,
+            "remarks": list(table.remarks),
+            "arguments": arguments,
+            "inputs": input_digests(manifest, features),
+            "versions": versions(),
+        }
         run = Run.begin(folder, recipe)
-        if run.is_done:
-            return run.report(), False
-    table = read_table(manifest, features, reduce=None, split=split)
-    clips, rows = len(np.unique(table.ids)), len(table)
+        run.write(PCA_FILE, pca_bytes(pca))
+        run.write("report.json", to_json(content))
+        return content
+
+    return once(folder, recipe, make)
+
+
+def _fitted(table: Table, features: Sequence[Path], config: Components, seed: int) -> PCA:
+    """The PCA of a table's rows, which are centred in place."""
     try:
-        pca = fit_pca(
+        return fit_pca(
             table.values, config.components, whiten=config.whiten, solver=config.solver, seed=seed, overwrite=True
         )
     except ValueError as error:
         raise TableError(f"{', '.join(map(str, features))}: {error}") from error
-    total = sum(float(row @ row) for row in table.values) / (rows - 1)  # which are centred now
-    content = {
-        "command": "train pca",
-        **_figures(pca, total),
-        "rows": rows,
-        "clips": clips,
-        "remarks": list(table.remarks),
-        "arguments": arguments,
-        "inputs": input_digests(manifest, features),
-        "versions": versions(),
-    }
-    run = Run.begin(folder, recipe)
-    run.write(PCA_FILE, pca_bytes(pca))
-    run.write("report.json", to_json(content))
-    return content, True
 
 
 def _input(path: Path) -> Content:

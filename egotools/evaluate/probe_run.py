@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from egotools.config import file_digest, options_of
+from egotools.config import options_of
 from egotools.errors import RunError
 from egotools.evaluate.classification import Result
 from egotools.evaluate.classifier import Classifier
@@ -15,10 +15,10 @@ from egotools.evaluate.probe import Probe, ProbeResult, apply, probe
 from egotools.evaluate.report import report, save
 from egotools.evaluate.splits import Partition
 from egotools.forward import choose_device
-from egotools.runs import Run, versions
+from egotools.runs import Run, once, versions
 from egotools.stores.opening import open_store
 from egotools.stores.store import Recipe
-from egotools.tables import Reduce, read_table
+from egotools.tables import Reduce, manifest_digest, read_table
 
 WEIGHTS = "probe.safetensors"
 Content = dict[str, Any]  # a report; Any: JSON values
@@ -66,21 +66,21 @@ def train_probe(
     """
     arguments = _arguments(config, partition, label=label, reduce=reduce, seed=seed)
     recipe = Recipe(
-        {"method": "probe", **arguments, "manifest": file_digest(manifest), "features": _inputs(features)},
+        {"method": "probe", **arguments, "manifest": manifest_digest(manifest), "features": _inputs(features)},
         {"manifest": str(manifest), "features": [str(path) for path in features], "versions": versions()},
     )
-    if Run.exists(folder):
+
+    def make() -> Content:
+        content, result = fit_probe(
+            "train probe", manifest, features, config, partition, label=label, reduce=reduce, seed=seed, device=device
+        )
         run = Run.begin(folder, recipe)
-        if run.is_done:
-            return run.report(), False
-    content, result = fit_probe(
-        "train probe", manifest, features, config, partition, label=label, reduce=reduce, seed=seed, device=device
-    )
-    run = Run.begin(folder, recipe)
-    run.write("metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in content["by_seed"]))
-    run.write(WEIGHTS, result.classifier.to_bytes())
-    save(folder, content, result)
-    return content, True
+        run.write("metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in content["by_seed"]))
+        run.write(WEIGHTS, result.classifier.to_bytes())
+        save(folder, content, result)
+        return content
+
+    return once(folder, recipe, make)
 
 
 def apply_run(

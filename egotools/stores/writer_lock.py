@@ -19,16 +19,16 @@ LONGEST = 200  # bytes of text in a lock file
 
 
 class WriterLock:
-    """Holds `<path>.writer`, locked, until `release`.
+    """Holds `<path>.writer`, or another lock file, locked, until `release`.
 
     Raises:
         StoreError: another writer holds it (its process is named), its folder cannot be written, or what has that name
             is not a lock file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock: Path | None = None) -> None:
         self._file: int | None = None
-        self._path = lock_file(path)
+        self._path = lock or lock_file(path)
         until = time.monotonic() + PATIENCE
         while self._file is None:
             file = _opened(self._path, path)

@@ -38,9 +38,9 @@ from egotools.methods.memorability.task import (
     train_members,
     unheard,
 )
-from egotools.runs import METRICS, Run, versions
+from egotools.runs import METRICS, Run, once, versions
 from egotools.stores.store import Recipe
-from egotools.tables import input_digests
+from egotools.tables import input_digests, manifest_digest
 from egotools.weights import anchored
 
 METHOD = "memorability"
@@ -93,21 +93,24 @@ def train_memorability(
     arguments["reference"] = normalizing.data_set
     plan = plan_training(task, config, normalizing)
     recipe = _recipe(arguments, data, config, manifest, task)
-    run = Run.begin(folder, Recipe(recipe.identity, {**recipe.origin, "normalization": normalizing.as_done()}))
-    if run.is_done:
-        return run.report(), False
-    records = keep_files(run, task.features.groups)
-    members = train_members(plan, seed=seed, device=chosen, run=run, progress=progress)
-    _write_networks(run, members, config)
-    _write_features(run, task, records, members)
-    content = {
-        **_report(plan, members),
-        "arguments": {**arguments, **normalizing.as_done()},
-        "inputs": input_digests(manifest, caches),
-        "versions": versions(),
-    }
-    run.write("report.json", to_json(content))
-    return content, True
+    recipe = Recipe(recipe.identity, {**recipe.origin, "normalization": normalizing.as_done()})
+
+    def make() -> Content:
+        run = Run.begin(folder, recipe)
+        records = keep_files(run, task.features.groups)
+        members = train_members(plan, seed=seed, device=chosen, run=run, progress=progress)
+        _write_networks(run, members, config)
+        _write_features(run, task, records, members)
+        content = {
+            **_report(plan, members),
+            "arguments": {**arguments, **normalizing.as_done()},
+            "inputs": input_digests(manifest, caches),
+            "versions": versions(),
+        }
+        run.write("report.json", to_json(content))
+        return content
+
+    return once(folder, recipe, make)
 
 
 def open_run(folder: Path) -> TrainedRun:
@@ -194,7 +197,7 @@ def _recipe(arguments: Content, data: Data, config: Training, manifest: Path, ta
         "method": METHOD,
         **arguments,
         "folds": None if folds is None else {"digest": file_digest(folds.path), "key": folds.key},
-        "manifest": file_digest(manifest),
+        "manifest": manifest_digest(manifest),
         "clips": len(task.features.table),
         "features": inputs,
     }
