@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +12,11 @@ import click
 from egotools.errors import StoreError
 
 from . import display, options
+from .progress import Progress
 
 caches = click.argument("caches", nargs=-1, required=True, type=click.Path(path_type=Path))
 one_cache = click.argument("cache", type=click.Path(path_type=Path))
+LEAST = ("precision", "dtype", "weights", "format", "D", "extractor")  # columns of `ls` that go first
 overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 
 
@@ -53,7 +54,9 @@ def ls(caches: tuple[Path, ...], state: bool, as_json: bool) -> None:
     else:
         columns = ["cache", "format", "clips", "rows", "D", "dtype", "size", "extractor", "weights", "precision"]
         rows = [[*vars(item).values(), at and at.state] for item, at in zip(found, states, strict=True)]
-        display.show_table([*columns, "state"], [[*row[:6], _size(row[6]), *row[7:]] for row in rows])
+        display.show_table(
+            [*columns, "state"], [[*row[:6], display.size(row[6]), *row[7:]] for row in rows], first_to_go=LEAST
+        )
     _fail_if(errors)
 
 
@@ -84,6 +87,7 @@ def info(cache: Path, clip: str | None, as_json: bool) -> None:
 
 @cache.command()
 @caches
+@options.telling
 @options.as_json
 def verify(caches: tuple[Path, ...], as_json: bool) -> None:
     """Read every byte: checksums, shapes, times, NaN and infinite values; exit status 1 if something is damaged.
@@ -96,8 +100,8 @@ def verify(caches: tuple[Path, ...], as_json: bool) -> None:
     from egotools.stores.verify import verify as verify_one
 
     def check(path: Path) -> Verification:
-        with _progress(f"verifying {path.name}") as progress:
-            return verify_one(path, progress=progress)
+        with Progress() as progress:
+            return verify_one(path, progress=partial(progress, f"verifying {path.name}"))
 
     found, errors = _each(check, list(find_caches(caches)))
     if as_json:
@@ -117,6 +121,7 @@ def verify(caches: tuple[Path, ...], as_json: bool) -> None:
 @caches
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The new cache, .lmdb or .h5.")
 @overwrite
+@options.telling
 def merge(caches: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     """Write the clips of several caches of one recipe as one cache.
 
@@ -125,8 +130,8 @@ def merge(caches: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     """
     from egotools.stores.merge import merge as merge_caches
 
-    with _progress("merging") as progress:
-        count = merge_caches(caches, out, overwrite=overwrite, progress=progress)
+    with Progress() as progress:
+        count = merge_caches(caches, out, overwrite=overwrite, progress=partial(progress, "merging"))
     display.note(f"{out}: {count} clips of {len(caches)} caches")
 
 
@@ -135,6 +140,7 @@ def merge(caches: tuple[Path, ...], out: Path, overwrite: bool) -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--dtype", type=click.Choice(["float16", "float32"]), help="Of the rows; as they are if not given.")
 @overwrite
+@options.telling
 def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None, overwrite: bool) -> None:
     """Write a cache in the format that OUT ends in (.lmdb, .h5), or with other numbers.
 
@@ -144,8 +150,8 @@ def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None,
     """
     from egotools.stores.convert import convert as convert_cache
 
-    with _progress("converting") as progress:
-        count = convert_cache(cache, out, dtype=dtype, overwrite=overwrite, progress=progress)
+    with Progress() as progress:
+        count = convert_cache(cache, out, dtype=dtype, overwrite=overwrite, progress=partial(progress, "converting"))
     display.note(f"{out}: {count} clips of {cache}")
 
 
@@ -153,6 +159,7 @@ def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None,
 @one_cache
 @click.option("--to", "kind", required=True, type=click.Choice(["npz"]), help="npz: a file a clip.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A new folder.")
+@options.telling
 def export(cache: Path, kind: str, out: Path) -> None:
     """Write a cache as a folder of NumPy files, with index.csv and recipe.json.
 
@@ -161,8 +168,8 @@ def export(cache: Path, kind: str, out: Path) -> None:
     """
     from egotools.stores.export import export_npz
 
-    with _progress(f"exporting {kind}") as progress:
-        count = export_npz(cache, out, progress=progress)
+    with Progress() as progress:
+        count = export_npz(cache, out, progress=partial(progress, f"exporting {kind}"))
     display.note(f"{out}: {count} clips of {cache}")
 
 
@@ -173,6 +180,7 @@ def export(cache: Path, kind: str, out: Path) -> None:
 @click.option("--times", metavar="NAME", help="Array of a file with seconds, [N, 2] or [N, T, 2].  [default: 0 to 0]")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The new cache, .lmdb or .h5.")
 @overwrite
+@options.telling
 def import_(
     source: Path, id_key: str | None, values: str | None, times: str | None, out: Path, overwrite: bool
 ) -> None:
@@ -188,9 +196,9 @@ def import_(
     from egotools.stores.importing import Keys, import_arrays
 
     origin = {"command": command_line(), **surroundings()}
-    with _progress(f"importing {source.name}") as progress:
-        keys = Keys(id_key, values, times)
-        made = import_arrays(source, out, keys, origin=origin, overwrite=overwrite, progress=progress)
+    with Progress() as progress:
+        keys, importing = Keys(id_key, values, times), partial(progress, f"importing {source.name}")
+        made = import_arrays(source, out, keys, origin=origin, overwrite=overwrite, progress=importing)
     what = f"{made.clips} clips, {made.rows} rows of {made.width} features"
     display.note(f"{out}: {what}" + ("" if made.is_new else ", there already: nothing to do"))
 
@@ -212,7 +220,7 @@ def _each(function: Callable[[Path], Any], paths: Sequence[Path]) -> tuple[list[
 
 def _fail_if(errors: dict[Path, str]) -> None:
     for path, error in errors.items():
-        display.note(error if str(path) in error else f"{path}: {error}")
+        display.failure(error if str(path) in error else f"{path}: {error}")
     if errors:
         click.get_current_context().exit(1)
 
@@ -220,23 +228,9 @@ def _fail_if(errors: dict[Path, str]) -> None:
 def _remark(found: Any) -> None:
     """Names the clips of a verification that a person should know of."""
     for problem in found.problems:
-        display.note(f"{found.path}: {problem}")
+        display.failure(f"{found.path}: {problem}")
     for name, problem in found.bad.items():
-        display.note(f"{found.path}: clip {name!r}: {problem}")
+        display.failure(f"{found.path}: clip {name!r}: {problem}")
     for kind, clips in (("NaN", found.nan), ("infinite", found.infinite)):
         for name, count in clips.items():
             display.note(f"{found.path}: clip {name!r} has {count} {kind} values (stored so; not damage)")
-
-
-def _size(count: int) -> str:
-    """Bytes for people."""
-    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.3g} {units[0]}"
-
-
-@contextmanager
-def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
-    with display.stages() as show:
-        yield partial(show, text)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from . import display
+from . import display, options
+from .progress import Progress
 
 
 @click.command()
@@ -30,6 +31,7 @@ from . import display
     show_default=True,
     help="Seconds of the clips that the videos are cut into.",
 )
+@options.telling
 def demo(folder: Path | None, out: Path, length: float) -> None:
     """Tell the whole story on VIDEOS_DIR, from manifest to pictures; without it, on three small real clips.
 
@@ -44,11 +46,12 @@ def demo(folder: Path | None, out: Path, length: float) -> None:
 
     began = time.monotonic()
     outcome = tell(folder, out, Screen(), length=length)
-    click.echo(f"\nDone in {display.duration(time.monotonic() - began)}. Look at:")
+    display.say("")
+    display.say(f"Done in {display.duration(time.monotonic() - began)}. Look at:")
     for picture in outcome.pictures:
-        click.echo(f"  {picture}")
+        display.say(f"  {picture}")
     if outcome.problems:
-        display.note(f"{len(outcome.problems)} problems with files or clips, named above")
+        display.failure(f"{len(outcome.problems)} problems with files or clips, named above")
         click.get_current_context().exit(1)
 
 
@@ -56,17 +59,18 @@ class Screen:
     """The story on a terminal."""
 
     def step(self, title: str, command: str) -> None:
-        click.secho(f"\n{title}", bold=True)
+        display.say("")
+        display.say(title, bold=True)
         for line in command.splitlines():
-            click.secho(f"$ {line}", fg="cyan")
+            display.say(f"$ {line}", fg="cyan")
 
     def say(self, text: str) -> None:
-        click.echo(f"  {text}")
+        display.say(f"  {text}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         display.show_table(columns, rows)
 
     @contextmanager
     def bar(self, clips: int) -> Iterator[Callable[[float, int], None]]:
-        with display.Bar("extracting", clips, "rows") as bar:
-            yield bar.show
+        with Progress() as progress:
+            yield lambda done, rows: progress("extracting", done, clips, rows)

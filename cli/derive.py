@@ -14,6 +14,7 @@ from egotools.derive import BUILT_IN, find_derivation
 from egotools.errors import EgotoolsError
 
 from . import display, options
+from .progress import Progress
 
 if TYPE_CHECKING:
     from egotools.derive.deriving import Derived, Made
@@ -36,6 +37,7 @@ common = options.together(
     ),
     click.option("--name", "cache_name", help="Cache name; by default after the input's."),
     click.option("--store", type=click.Choice(["lmdb", "hdf5"]), default="lmdb", show_default=True),
+    options.telling,
     options.as_json,
 )
 
@@ -98,7 +100,7 @@ def _derive(
         for remark in item.remarks:
             display.note(f"{item.cache}: {remark}")
     for error in errors.values():
-        display.note(f"failed: {error}")
+        display.failure(f"failed: {error}")
     click.get_current_context().exit(1 if errors else 0)
 
 
@@ -108,9 +110,9 @@ def _make_each(wanted: Sequence[Derived]) -> tuple[list[Made], dict[Path, str]]:
     from egotools.engine.recipes import command_line
 
     made, errors = [], {}
-    with display.stages() as show:
+    with Progress() as shown:
         for each in wanted:
-            progress = partial(show, f"{each.name} {each.cache.name}")
+            progress = partial(shown, f"{each.name} {each.cache.name}")
             try:
                 made.append(make(each, origin={"command": command_line()}, progress=progress))
             except EgotoolsError as error:

@@ -1,30 +1,46 @@
-"""What people see (tables, progress, remarks) and what programs read (JSON on stdout)."""
+"""What people see (tables, remarks, failures) and what programs read (JSON on stdout).
+
+Everything that a command prints passes here, where text of users is kept from steering the terminal.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import errno
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from egotools.config import to_json
+from egotools.errors import OutputError
 
-PATIENCE = 1.0  # seconds before a bar of stages is shown
+from .log import output
+from .text import exact_json, visible
 
 
 def note(text: str) -> None:
-    """A remark for the person, on stderr."""
-    click.echo(text, err=True)
+    """A remark for the person, on stderr; not with `--quiet`."""
+    output().keep(text)
+    if not output().quiet:
+        write(visible(text, sys.stderr), err=True)
+
+
+def failure(text: str) -> None:
+    """What went wrong, on stderr."""
+    output().keep(text)
+    write(visible(text, sys.stderr), err=True)
+
+
+def say(text: str, **style: Any) -> None:
+    """A line of a story, on stdout; Any: how click styles it."""
+    write(click.style(visible(text, sys.stdout), **style))
 
 
 def show_json(value: Any) -> None:
     """A result for a program, on stdout."""
-    click.echo(to_json(value))
+    write(exact_json(to_json(value), sys.stdout))
 
 
 def show_report(content: Mapping[str, Any], kept: str = "", *, as_json: bool) -> bool:
@@ -38,16 +54,27 @@ def show_report(content: Mapping[str, Any], kept: str = "", *, as_json: bool) ->
     return not as_json
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
-    """A table on stdout; numbers are aligned to the right, floats shown with four digits."""
-    console = Console(width=None if Console().is_terminal else 200)
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for index, column in enumerate(columns):
-        is_number = bool(rows) and all(isinstance(row[index], (int, float, type(None))) for row in rows)
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell(value) for value in row))
-    console.print(table)
+def show_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str | None = None,
+    first_to_go: Sequence[str] = (),
+) -> None:
+    """A table on stdout; numbers are aligned to the right, floats shown with four digits.
+
+    Args:
+        columns: their names.
+        rows: their cells; a list or tuple is several lines of one cell.
+        title: a line above.
+        first_to_go: columns that are left out first where the terminal is too narrow.
+    """
+    from .table import render  # here, for rich is slow to load
+
+    text, left_out = render(columns, rows, title=title, first_to_go=first_to_go)
+    write(text.removesuffix("\n"))
+    if left_out:
+        note(f"left out, as the terminal is too narrow: {', '.join(left_out)}")
 
 
 def show_mapping(values: Mapping[str, object], *, title: str | None = None) -> None:
@@ -55,73 +82,27 @@ def show_mapping(values: Mapping[str, object], *, title: str | None = None) -> N
     show_table(["", ""], [[name, value] for name, value in values.items()], title=title)
 
 
-def cell(value: object) -> str:
-    """A value as a table shows it."""
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
+def write(text: str, *, err: bool = False) -> None:
+    """Text as it is, and a new line. A reader who has gone away does not end the work.
 
-
-def progress_bar() -> Progress:
-    """A bar on stderr with rate and remaining time; its tasks have a field `rate`."""
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-
-
-@contextmanager
-def stages(unit: str = "clips") -> Iterator[Callable[[str, float, int], None]]:
-    """A bar on stderr for work in stages, each with its text, how much is done and of how much; short work has none."""
-    bar = progress_bar()
-    task = bar.add_task("", total=None, rate="")
-    begun: dict[str, float] = {}
-
-    def show(stage: str, done: float, total: int) -> None:
-        if stage not in begun:
-            begun.clear()  # the stage before is over
-            bar.reset(task)
-        elapsed = time.monotonic() - begun.setdefault(stage, time.monotonic())
-        if elapsed > PATIENCE:
-            bar.start()
-            rate = f"{done / elapsed:.3g} {unit}/s"
-            bar.update(task, description=stage, completed=round(done, 2), total=total, rate=rate)
-
+    Raises:
+        OutputError: stdout cannot be written, such as to a full disk.
+    """
     try:
-        yield show
-    finally:
-        if bar.live.is_started:
-            bar.stop()
+        click.echo(text, err=err)
+    except OSError as error:
+        stream = sys.stderr if err else sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # so that the rest goes nowhere, without errors
+        if not err and error.errno != errno.EPIPE:
+            raise OutputError(f"the result cannot be written to standard output: {error.strerror}") from error
 
 
-class Bar:
-    """A progress bar over `total` clips, with a rate in `unit` a second; appears with the first of them."""
-
-    def __init__(self, description: str, total: int, unit: str) -> None:
-        self.unit = unit
-        self._bar = progress_bar()
-        self._task = self._bar.add_task(description, total=total, rate="")
-        self._started = time.monotonic()
-
-    def show(self, done: float, units: int) -> None:
-        """So many clips, and units, since the start."""
-        self._bar.start()
-        rate = units / max(time.monotonic() - self._started, 1e-6)
-        self._bar.update(self._task, completed=round(done, 2), rate=f"{rate:.1f} {self.unit}/s")
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar.live.is_started:
-            self._bar.stop()
+def size(count: float) -> str:
+    """Bytes for people."""
+    amount, units = max(count, 1000 if count else 0) / 1e6, ["MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount, units = amount / 1000, units[1:]
+    return f"{amount:.3g} {units[0]}"
 
 
 def duration(seconds: float) -> str:

@@ -16,6 +16,7 @@ from egotools.evaluate.splits import Partition
 from egotools.methods.memorability.options import Normalizing
 
 from . import display, memorability, options
+from .progress import Progress
 
 REDUCE = {"mean": "mean", "mean+std": "mean+std", "none": None}
 CLASSES_SHOWN = 40
@@ -44,6 +45,7 @@ def evaluate() -> None:
 @options.from_fields(KNN)
 @options.from_fields(Partition, "partition")
 @out
+@options.telling
 @options.as_json
 def knn_command(
     config: KNN,
@@ -68,7 +70,8 @@ def knn_command(
     from egotools.tables import read_table
 
     _keep_for_us(out)
-    result = knn(read_table(manifest, features, reduce=REDUCE[reduce]), label, config, partition=partition)  # type: ignore[arg-type]
+    with Progress(stage="reading and judging"):
+        result = knn(read_table(manifest, features, reduce=REDUCE[reduce]), label, config, partition=partition)  # type: ignore[arg-type]
     arguments = {"label": label, "reduce": reduce, **options_of(config), **options_of(partition)}
     content = report("eval knn", arguments, result, manifest=manifest, features=features)
     if out is not None:
@@ -89,6 +92,7 @@ def knn_command(
 @options.seed
 @device
 @out
+@options.telling
 @options.as_json
 def probe_command(
     config: Probe,
@@ -115,10 +119,11 @@ def probe_command(
         raise click.UsageError("--label says what to learn; or --run which run to apply")
     asked["reduce"] = REDUCE[asked["reduce"]]
     _keep_for_us(out)
-    if run is None:
-        content, result = fit_probe("eval probe", manifest, features, config, partition, **asked)
-    else:
-        content, result = apply_run(run, manifest, features, partition, label=asked["label"])
+    with Progress(stage="reading and judging"):
+        if run is None:
+            content, result = fit_probe("eval probe", manifest, features, config, partition, **asked)
+        else:
+            content, result = apply_run(run, manifest, features, partition, label=asked["label"])
     if out is not None:
         save(out, content, result)
     show(content, out, as_json=as_json)
@@ -136,6 +141,7 @@ def probe_command(
 @options.from_fields(Normalizing, "normalizing")
 @device
 @out
+@options.telling
 @options.as_json
 def memorability_command(
     judging: Judging,
@@ -159,7 +165,7 @@ def memorability_command(
     from egotools.evaluate.memorability_run import evaluate_memorability, save
 
     _keep_for_us(out)
-    with display.stages("trainings") as progress:
+    with Progress("trainings", "reading") as progress:
         content, judged = evaluate_memorability(
             manifest, features, judging, normalizing, device=device, progress=progress
         )

@@ -11,6 +11,7 @@ import click
 from egotools.engine.failures import failures_path
 
 from . import display, options
+from .progress import Progress
 
 if TYPE_CHECKING:
     from egotools.engine.request import Extraction, Wanted
@@ -71,7 +72,8 @@ class Extractors(click.Group):
 @click.option("--digest/--no-digest", default=True, show_default=True, help="Keep digests of the source files.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N clips.")
 @click.option("--dry-run", is_flag=True, help="Say how much work it is, and do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+@options.telling
+@options.as_json
 def extract(**common: Any) -> None:
     """Decode each clip once and cache the features of any number of extractors.
 
@@ -122,12 +124,12 @@ def _dry_run(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, com
     if common["as_json"]:
         display.show_json(found)
         return
-    columns = ["cache", "clips", "there already", "rows", "D", "bytes", "seconds a row"]
+    columns = ["cache", "clips", "there already", "rows", "D", "size", "seconds a row"]
     rows = [
-        [str(cache), part.clips, part.there, part.rows, part.width, part.bytes, part.seconds_a_row]
+        [str(cache), part.clips, part.there, part.rows, part.width, display.size(part.bytes), part.seconds_a_row]
         for cache, part in found.caches.items()
     ]
-    display.show_table(columns, rows)
+    display.show_table(columns, rows, first_to_go=("there already", "D", "seconds a row"))
     display.note(f"about {display.duration(found.seconds)} in all{found.remark}")
 
 
@@ -138,7 +140,7 @@ def _extract(
     from egotools.extract import extract as run_engine
 
     _remark(wanted, common["out"])
-    with display.Bar("extracting", len(clips), "rows") as bar:
+    with Progress() as progress:
         try:
             result = run_engine(
                 clips,
@@ -147,7 +149,7 @@ def _extract(
                 engine=engine,
                 digest=common["digest"],
                 origin=manifest_origin(common["manifest"], common["limit"]),
-                progress=bar.show,
+                progress=lambda done, rows: progress("extracting", done, len(clips), rows),
             )
         except KeyboardInterrupt:
             display.note("finished clips are kept, and the same line goes on from there")
@@ -207,8 +209,8 @@ def _show(result: Extraction) -> None:
             )
     reasons = {clip.id: reason for failed in result.failed.values() for clip, reason in failed}
     for id, reason in list(reasons.items())[:5]:
-        display.note(f"failed: {id}: {reason}")
+        display.failure(f"failed: {id}: {reason}")
     if reasons:
         shown = ", the first five above" if len(reasons) > 5 else ""
         files = ", ".join(str(failures_path(cache)) for cache, failed in result.failed.items() if failed)
-        display.note(f"{len(reasons)} clips failed{shown}; all, with their reasons: {files}")
+        display.failure(f"{len(reasons)} clips failed{shown}; all, with their reasons: {files}")

@@ -6,12 +6,16 @@ import difflib
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
 from egotools import __version__
 from egotools.errors import EgotoolsError
 from egotools.memory import keep_freed_memory
+
+from .log import Output
+from .text import visible
 
 # name -> (module of egotools.cli, attribute, what `egotools --help` says of it)
 COMMANDS = {
@@ -72,15 +76,47 @@ def main() -> None:
     # from the reading workers and from each other, at up to four times the processor time of a forward pass.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # help may quote what the encoding lacks
+    output, status = Output(), 1  # 1: of an error that nobody expected, which keeps its traceback
     try:
-        status = root.main(prog_name="egotools", standalone_mode=False)
+        status = run(output)
+    finally:
+        output.end(status)
+    sys.exit(status)
+
+
+def run(output: Output) -> int:
+    """The command that was typed: its exit status, once its error is said in a line."""
+    try:
+        status = root.main(prog_name="egotools", standalone_mode=False, obj=output)
     except EgotoolsError as error:
-        click.echo(f"egotools: {error}", err=True)
-        status = 1
-    except click.ClickException as error:
+        return _fail(output, f"egotools: {error}", 1)
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        status = error.exit_code
+        return error.exit_code
+    except click.ClickException as error:
+        for line in _usage(error):
+            click.echo(visible(line, sys.stderr), err=True)
+        text = error.format_message()
+        if isinstance(error, click.MissingParameter):
+            text = " ".join(text.split())  # click lists choices in lines of their own
+        return _fail(output, f"Error: {text}", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("egotools: interrupted", err=True)
-        status = 130
-    sys.exit(status if isinstance(status, int) else 0)
+        return _fail(output, "egotools: interrupted", 130)
+    return status if isinstance(status, int) else 0
+
+
+def _fail(output: Output, text: str, status: int) -> int:
+    output.keep(text)
+    click.echo(visible(text, sys.stderr), err=True)
+    return status
+
+
+def _usage(error: click.ClickException) -> list[str]:
+    """How the command is used, and what shows its help."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return []
+    return [*context.get_usage().split("\n"), f"Try '{context.command_path} --help' for help.", ""]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +15,8 @@ from egotools.partition import check_fractions, split_clips, windows
 from egotools.types import Clip
 
 from . import options
-from .display import note, progress_bar, show_json, show_table
+from .display import failure, note, show_json, show_table
+from .progress import Progress
 
 if TYPE_CHECKING:
     from egotools.check import Problem
@@ -116,6 +116,7 @@ def folder(
 @manifest.command()
 @source
 @click.option("--decode", is_flag=True, help="Decode every frame and sound; slow, and finds damage anywhere.")
+@options.telling
 @options.as_json
 @click.pass_context
 def check(context: click.Context, manifest_file: Path, decode: bool, as_json: bool) -> None:
@@ -135,7 +136,8 @@ def check(context: click.Context, manifest_file: Path, decode: bool, as_json: bo
     clips = [row for row in rows if isinstance(row, Clip)]
     problems = [Problem("", str(manifest_file), "row", str(row)) for row in rows if not isinstance(row, Clip)]
     files = len(files_of(clips))
-    with _progress(files) as advance:
+    with Progress("files") as progress:
+        advance = progress.steps("checking", files)
         problems += check_clips(clips, advance, decode="everything" if decode else "sample")
     _show_problems(problems, len(rows), files, as_json)
     context.exit(1 if problems else 0)
@@ -149,6 +151,7 @@ def check(context: click.Context, manifest_file: Path, decode: bool, as_json: bo
     "--min-length", type=click.FloatRange(0), help="Keep the last piece from so many seconds on.  [default: length / 2]"
 )
 @out
+@options.telling
 @click.pass_context
 def cut(
     context: click.Context, manifest_file: Path, length: float, hop: float | None, min_length: float | None, out: Path
@@ -167,8 +170,8 @@ def cut(
     if min_length is not None and min_length > length:
         raise click.UsageError(f"--min-length {min_length:g} is more than --length {length:g}")
     clips = read_manifest(manifest_file)
-    with _progress(len(files_of(clips))) as advance:
-        measured = measure_files(clips, advance)
+    with Progress("files") as progress:
+        measured = measure_files(clips, progress.steps("measuring", len(files_of(clips))))
     spans = {}
     for clip in clips:
         span = measured.get((clip.path, clip.fps))
@@ -176,7 +179,7 @@ def cut(
             spans[clip.id] = (span.start, span.end)
     _write(out, windows(clips, spans, length=length, hop=hop, min_length=min_length))
     errors = [error for error in measured.values() if isinstance(error, ClipError)]
-    _name("files that cannot be read, their clips stay as they are", [str(error) for error in errors])
+    _name("files that cannot be read, their clips stay as they are", [str(error) for error in errors], tell=failure)
     context.exit(1 if errors else 0)
 
 
@@ -284,7 +287,7 @@ def _write_found(out: Path, found: Found) -> None:
     _write(out, found.clips)
     for remark in found.remarks:
         note(f"  {remark}")
-    _name("files that are not there, their clips are left out", found.missing)
+    _name("files that are not there, their clips are left out", found.missing, tell=failure)
     if found.missing:
         raise click.exceptions.Exit(1)
 
@@ -296,13 +299,6 @@ def _write(out: Path, clips: Sequence[Clip]) -> None:
     note(f"{out}: {_count(len(clips), 'clip')}" + (f" ({parts})" if parts else ""))
 
 
-@contextmanager
-def _progress(files: int) -> Iterator[Callable[[], object]]:
-    with progress_bar() as bar:
-        task = bar.add_task("files", total=files, rate="")
-        yield lambda: bar.advance(task)
-
-
 def _say_found(listing: Listing, fps: float) -> None:
     words = {"video": "video", "frames": "frame folder", "image": "image", "sound": "sound file", "stack": "stack"}
     kinds = Counter(words[item.kind] for item in listing.found)
@@ -312,7 +308,7 @@ def _say_found(listing: Listing, fps: float) -> None:
     if kinds["frame folder"] or kinds["stack"]:
         note(f"  frame folders and stacks are taken at {fps:g} frames per second; another rate: --fps")
     _name("ignored, of other kinds", listing.ignored)
-    _name("refused, links that lead out of the folder", listing.refused)
+    _name("refused, links that lead out of the folder", listing.refused, tell=failure)
 
 
 def _say_joined(joined: Joined, labels: Path) -> None:
@@ -322,11 +318,11 @@ def _say_joined(joined: Joined, labels: Path) -> None:
     _name("columns left out, as they are no labels", joined.columns_left)
 
 
-def _name(what: str, names: Sequence[str], most: int = 5) -> None:
-    """A remark that counts and names things, if there are any."""
+def _name(what: str, names: Sequence[str], most: int = 5, tell: Callable[[str], None] = note) -> None:
+    """A remark, or with `tell` a failure, that counts and names things, if there are any."""
     if names:
         rest = f" and {len(names) - most} more" if len(names) > most else ""
-        note(f"  {what}: {len(names)} ({', '.join(names[:most])}{rest})")
+        tell(f"  {what}: {len(names)} ({', '.join(names[:most])}{rest})")
 
 
 def _count(number: int, word: str) -> str:
@@ -339,7 +335,7 @@ def _show_problems(problems: Sequence[Problem], clips: int, files: int, as_json:
         return
     if problems:
         rows = [[item.problem, item.id, item.path, item.detail] for item in problems[:SHOWN]]
-        show_table(["problem", "clip", "file", "what"], rows)
+        show_table(["problem", "clip", "file", "what"], rows, first_to_go=["file"])
     if len(problems) > SHOWN:
         note(f"{len(problems) - SHOWN} more; --json has all")
     kinds = Counter(item.problem for item in problems)

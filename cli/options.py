@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 
 import click
 
+from .log import Log, output
+
 if TYPE_CHECKING:
     from egotools.extract import Engine
 
@@ -47,6 +49,28 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
+def _keep_log(_: click.Context, __: click.Parameter, file: Path | None) -> None:
+    if file is not None:
+        output().log = Log(file)
+
+
+def _be_quiet(_: click.Context, __: click.Parameter, is_quiet: bool) -> None:
+    output().quiet = is_quiet
+
+
+# How a command that takes long tells of it; `display` and `Progress` heed it.
+telling = together(
+    click.option(
+        "--log",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=_keep_log,
+        help="File to append a time-stamped log to.",
+    ),
+    click.option(
+        "--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="No progress, no remarks; only errors."
+    ),
+)
 # What a machine gives to an extraction; `resources_of` makes the value of it.
 resources = together(
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from . import display, options
+from .progress import Progress
 
 
 @click.group()
@@ -20,6 +21,7 @@ def predict() -> None:
 @options.resources
 @options.trust
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options.telling
 @options.as_json
 def memorability_command(run: Path, videos: tuple[Path, ...], as_json: bool, **given: Any) -> None:  # Any: resources
     """How well each video is remembered, from 0 to 1.
@@ -34,13 +36,17 @@ def memorability_command(run: Path, videos: tuple[Path, ...], as_json: bool, **g
     from egotools.methods.memorability.prediction import predict_memorability
 
     trusted, resources = options.trusted(given), options.resources_of(given)
-    with display.Bar("predict", len(videos), "rows") as bar:
-        found = predict_memorability(run, videos, trusted=trusted, resources=resources, progress=bar.show)
+    with Progress("videos") as progress:
+
+        def predicting(done: float, rows: int) -> None:
+            progress("predicting", done, len(videos), rows)
+
+        found = predict_memorability(run, videos, trusted=trusted, resources=resources, progress=predicting)
     if as_json:
         display.show_json(plain(found.scored))
     elif found.scored:
         rows = [[str(each.path), each.score, each.deviation] for each in found.scored]
         display.show_table(["video", "score", "deviation"], rows, title=f"mean of {found.networks} networks")
     for path, reason in found.failed:
-        display.note(f"failed: {path}: {reason}")
+        display.failure(f"failed: {path}: {reason}")
     click.get_current_context().exit(1 if found.failed else 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import display, options
+from .progress import Progress
 
 if TYPE_CHECKING:
     from egotools.rebuild.assessment import Assessment
@@ -39,6 +40,7 @@ class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
 @options.resources
 @options.engine
 @options.trust
+@options.telling
 @click.option("--dry-run", is_flag=True, help="Say what is stale, and why; change nothing.")
 @options.as_json
 def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any) -> None:
@@ -73,7 +75,7 @@ def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any
 def _assess(caches: Sequence[Path], order: Any) -> Sequence[Assessment]:
     from egotools.rebuild.planning import Planner
 
-    with display.stages() as progress:
+    with Progress() as progress:
         planner = Planner(order, progress)
         return [planner.assess(cache) for cache in caches]
 
@@ -84,7 +86,7 @@ def _make(caches: Sequence[Path], order: Any, given: dict[str, Any]) -> Sequence
 
     engine = options.engine_of(given)
     way = Way(options.resources_of(given), engine, given["keep_old"], given["drop_failed"])
-    with display.stages() as progress:
+    with Progress() as progress:
         try:
             return make(caches, order, way, progress=progress)
         except KeyboardInterrupt:
@@ -100,7 +102,7 @@ def _show_assessments(found: Sequence[Any]) -> None:
                 str(item.cache),
                 item.state,
                 *map(len, (item.fresh, item.stale, item.missing, item.failed, item.dropped)),
-                "\n".join(item.remarks),
+                item.remarks,
             ]
             for item in found
         ],
@@ -118,7 +120,7 @@ def _show_outcomes(found: Sequence[Any]) -> None:
                 item.computed,
                 item.carried,
                 len(item.failed),
-                "\n".join(item.remarks),
+                item.remarks,
             ]
             for item in found
         ],

@@ -14,6 +14,7 @@ from egotools.methods.memorability.options import Data, Normalizing, Training
 
 from . import display, memorability, options
 from .evaluate import REDUCE, device, reduce, show
+from .progress import Progress
 
 
 @click.group()
@@ -31,6 +32,7 @@ def train() -> None:
 @options.seed
 @device
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The run's directory.")
+@options.telling
 @options.as_json
 def probe_command(
     config: Probe,
@@ -50,7 +52,8 @@ def probe_command(
     from egotools.evaluate.probe_run import train_probe
 
     asked["reduce"] = REDUCE[asked["reduce"]]
-    content, is_new = train_probe(out, manifest, features, config, partition, **asked)
+    with Progress(stage="reading and fitting"):
+        content, is_new = train_probe(out, manifest, features, config, partition, **asked)
     if not is_new:
         display.note(f"{out} is done with these options: nothing to do")
     show(content, out, as_json=as_json)
@@ -63,6 +66,7 @@ def probe_command(
 @options.from_fields(Components)
 @options.seed
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The run's directory.")
+@options.telling
 @options.as_json
 def pca_command(
     config: Components,
@@ -81,7 +85,8 @@ def pca_command(
     """
     from egotools.evaluate.pca_run import train_pca
 
-    content, is_new = train_pca(out, manifest, features, config, split=split, seed=seed)
+    with Progress(stage="reading and fitting"):
+        content, is_new = train_pca(out, manifest, features, config, split=split, seed=seed)
     if not is_new:
         display.note(f"{out} is done with these options: nothing to do")
     if not display.show_report(content, as_json=as_json):
@@ -99,6 +104,7 @@ def pca_command(
 @options.seed
 @device
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The run's directory.")
+@options.telling
 @options.as_json
 def memorability_command(
     config: Training,
@@ -122,9 +128,9 @@ def memorability_command(
     """
     from egotools.methods.memorability.run import train_memorability
 
-    with display.stages("networks") as show_stage:
+    with Progress("networks", "reading") as progress:
         content, is_new = train_memorability(
-            out, manifest, features, data, config, normalizing, seed=seed, device=device, progress=show_stage
+            out, manifest, features, data, config, normalizing, seed=seed, device=device, progress=progress
         )
     if not is_new:
         display.note(f"{out} is done with these options: nothing to do")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -78,7 +79,7 @@ def contact_sheet(rows: Sequence[Sequence[Shot]], *, title: str) -> bytes:
 
     columns = max(len(row) for row in rows)
     figure = Figure(figsize=(2.1 * columns, 1.75 * len(rows) + 0.5), layout="constrained")
-    figure.suptitle("\n".join(textwrap.wrap(title, 22 * columns)), fontsize=12)
+    figure.suptitle("\n".join(textwrap.wrap(_escaped(title, 200), 22 * columns)), fontsize=12)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, shot in ((axes, shot) for line, row in zip(grid, rows, strict=True) for axes, shot in _filled(line, row)):
         axes.set(xticks=[], yticks=[])
@@ -138,7 +139,9 @@ def _thumbnail(frame: Frame, side: int = 240) -> Frame:
 
 def _png(figure: Figure) -> bytes:
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=100)
+    with warnings.catch_warnings():  # a letter that the font lacks is a box in the picture, and that is all
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+        figure.savefig(content, format="png", dpi=100)
     return content.getvalue()
 
 

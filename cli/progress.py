@@ -1,0 +1,169 @@
+"""How far a command is: a bar on a terminal, a line a minute elsewhere, and lines in the log."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from .display import duration, write
+from .log import output
+from .text import visible
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+PATIENCE = 1.0  # seconds before a bar is shown
+FIRST, EVERY = 10.0, 60.0  # seconds before the first line, and between lines
+REFRESH = 0.1  # seconds between two looks at a bar
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far one stage of the work is. Its rate is of what was done since the first figures, at `began`."""
+
+    stage: str
+    unit: str
+    began: float  # time.monotonic()
+    done: float = 0
+    total: int | None = None
+    rows: int | None = None
+    done_before: float = 0
+    rows_before: int = 0
+
+    def counts(self) -> list[str]:
+        """What is done."""
+        rows = [] if self.rows is None else [f"{self.rows} rows"]
+        return [] if self.total is None else [f"{int(self.done)} of {self.total} {self.unit}", *rows]
+
+    def pace(self, now: float) -> list[str]:
+        """Rate and time left, as far as they can be known; of work that is not counted the time that it has taken."""
+        elapsed, done = now - self.began, self.done - self.done_before
+        if self.total is None:
+            return [duration(elapsed)]
+        if done <= 0 or elapsed <= 0:
+            return []
+        rows = self.rows_before if self.rows is None else self.rows
+        count, unit = (done, self.unit) if rows == self.rows_before else (rows - self.rows_before, "rows")
+        left = (self.total - self.done) * elapsed / done
+        return [f"{count / elapsed:.3g} {unit}/s", f"{duration(max(left, 0))} left"]
+
+
+class Progress:
+    """Shows how far a command is, on stderr, until its block is left; with `--quiet` only the log has it.
+
+    It is called with a stage's name, how much of it is done, of how much, and how many rows that made.
+
+    Args:
+        unit: what is counted.
+        stage: what is done before anything is counted.
+    """
+
+    def __init__(self, unit: str = "clips", stage: str = "") -> None:
+        self._unit, self._output = unit, output()
+        self._standing = Standing(stage, unit, time.monotonic()) if stage else None
+        has_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._bar = Bar() if has_terminal and not self._output.quiet else None
+        self._has_told = False
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __call__(self, stage: str, done: float, total: int | None = None, rows: int | None = None) -> None:
+        before = self._standing
+        if before is not None and before.stage == stage:
+            self._standing = replace(before, done=done, total=total, rows=rows)
+        else:
+            self._close_stage()
+            self._standing = Standing(stage, self._unit, time.monotonic(), done, total, rows, done, rows or 0)
+
+    def steps(self, stage: str, total: int) -> Callable[[], None]:
+        """What is to be called after each of `total` steps."""
+        done = 0
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            self(stage, done, total)
+
+        return advance
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None or self._output.log is not None or not self._output.quiet:
+            self._watcher.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        self._close_stage()
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _watch(self) -> None:
+        next_line = time.monotonic() + FIRST
+        while not self._over.wait(REFRESH if self._bar else max(next_line - time.monotonic(), 0)):
+            now, standing = time.monotonic(), self._standing
+            if standing is None:
+                continue
+            if self._bar is not None and now - standing.began > PATIENCE:
+                self._bar.show(standing, now)
+            if now >= next_line:
+                next_line = now + EVERY
+                self._tell(", ".join([*standing.counts(), *standing.pace(now)]), standing)
+
+    def _close_stage(self) -> None:
+        standing, self._standing = self._standing, None
+        if standing is not None and (self._has_told or self._output.log):
+            took = duration(time.monotonic() - standing.began)
+            self._tell(" ".join([", ".join(standing.counts()), f"after {took}"]).strip(), standing)
+        self._has_told = False
+
+    def _tell(self, what: str, standing: Standing) -> None:
+        line = f"{standing.stage}: {what}"
+        self._output.keep(line)
+        if self._bar is None and not self._output.quiet:
+            write(visible(line, sys.stderr), err=True)
+            self._has_told = True
+
+
+class Bar:
+    """A bar on the terminal of stderr, with rate and time left."""
+
+    def __init__(self) -> None:
+        self._progress: RichProgress | None = None
+
+    def show(self, standing: Standing, now: float) -> None:
+        """Draws it anew."""
+        if self._progress is None:
+            self._progress = _rich_progress()
+            self._progress.add_task("", total=None, counts="", pace="")
+            self._progress.start()
+        self._progress.update(
+            self._progress.task_ids[0],
+            description=visible(standing.stage, sys.stderr),
+            completed=standing.done,
+            total=standing.total,
+            counts=", ".join(standing.counts()),
+            pace=", ".join(standing.pace(now)),
+        )
+
+    def stop(self) -> None:
+        """Leaves the last figures on the terminal."""
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _rich_progress() -> RichProgress:
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as RichProgress
+
+    console = Console(stderr=True)
+    texts = [TextColumn(f"{{task.{name}}}", markup=False) for name in ("description", "fields[counts]", "fields[pace]")]
+    spinner = SpinnerColumn("dots" if console.encoding.startswith("utf") else "line")
+    return RichProgress(spinner, texts[0], BarColumn(), *texts[1:], console=console)

@@ -1,0 +1,49 @@
+"""Text of users as a terminal may be sent it: nothing that steers it, nothing that its encoding lacks."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TextIO
+
+# Controls (C0 and C1), formats (bidirectional overrides, zero widths), half surrogates, line and paragraph separators.
+STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+JOINERS = "\u200c\u200d"  # formats that several scripts and many emoji are written with
+
+
+def visible(text: object, file: TextIO | None = None) -> str:
+    r"""`text` in one line, with `\x1b` for what would steer a terminal or what the encoding of `file` lacks.
+
+    >>> visible("a\x1b[2Jb\nc")
+    'a\\x1b[2Jb\\nc'
+    """
+    shown = str(text)
+    if not (shown.isascii() and shown.isprintable()):
+        shown = "".join(repr(char)[1:-1] if steers(char) else char for char in shown)
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def steers(char: str) -> bool:
+    """Whether a terminal would do something at this character, or show it as nothing, instead of showing it."""
+    return unicodedata.category(char) in STEERING and char not in JOINERS
+
+
+def exact_json(text: str, file: TextIO | None = None) -> str:
+    r"""JSON that reads back as the same, with `\u009b` for what would steer a terminal or what the encoding lacks."""
+    if text.isascii() and "\x7f" not in text:
+        return text
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    return "".join(char if char == "\n" or _is_plain(char, encoding) else _json_escape(char) for char in text)
+
+
+def _is_plain(char: str, encoding: str) -> bool:
+    try:
+        char.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return not steers(char)
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
