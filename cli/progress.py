@@ -120,7 +120,7 @@ class Progress:
         standing, self._standing = self._standing, None
         if standing is not None and (self._has_told or self._output.log):
             took = duration(time.monotonic() - standing.began)
-            self._tell(" ".join([", ".join(standing.counts()), f"after {took}"]).strip(), standing)
+            self._tell(f"{', '.join(standing.counts())} in {took}" if standing.counts() else took, standing)
         self._has_told = False
 
     def _tell(self, what: str, standing: Standing) -> None:
