@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from egotools.engine.request import Extraction, Wanted
     from egotools.extract import Engine
 
+REMARKS_SHOWN = 5  # clips
+
 
 class Extractors(click.Group):
     """A chain of extractors, looked up by name; each becomes a command whose flags are the fields of its class."""
@@ -183,6 +185,7 @@ def _summary(result: Extraction) -> dict[str, Any]:
             "there_already": result.skipped[cache],
             "failed": [{"id": clip.id, "error": reason} for clip, reason in result.failed[cache]],
             "changed": result.changed[cache],
+            "remarks": result.remarks.get(cache, {}),
             "bf16": result.agreement.get(cache),
         }
         for cache, done in result.done.items()
@@ -201,6 +204,11 @@ def _show(result: Extraction) -> None:
     if result.rows:
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items())
         display.note(f"{result.rows} rows; seconds by stage: {stages}")
+    for cache, remarks in result.remarks.items():
+        for id, remark in list(remarks.items())[:REMARKS_SHOWN]:
+            display.note(f"{cache}: {id}: {remark}")
+        if len(remarks) > REMARKS_SHOWN:
+            display.note(f"{cache}: {len(remarks)} clips have such remarks, the first five above; --json has all")
     for cache, changed in result.changed.items():
         if changed:
             display.note(

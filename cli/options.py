@@ -160,7 +160,9 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> click.Option:
     flag = "--" + field.name.replace("_", "-")
     shared: dict[str, Any] = {"default": field.default, "help": field.metadata["help"], "show_default": True}
     if get_origin(hint) in (Union, types.UnionType):
-        (hint,) = (part for part in get_args(hint) if part is not type(None))
+        hint, *words = (part for part in get_args(hint) if part is not type(None))
+        if words:
+            return click.Option([flag], type=CountOr(get_args(words[0])), **shared)
     if hint is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], **shared)
     if get_origin(hint) is tuple:
@@ -171,6 +173,22 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> click.Option:
         return click.Option([flag], type=click.Choice(field.metadata["choices"]), **shared)
     kind = click.Path(path_type=Path) if hint is Path else hint
     return click.Option([flag], type=kind, **shared)
+
+
+class CountOr(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """A whole number, or one of some words: `--frames 45`, `--frames all`."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+        self.name = "|".join(["integer", *words])
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        if isinstance(value, int) or value in self.words:
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number or {' or '.join(self.words)}", param, context)
 
 
 class Several(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2

@@ -7,6 +7,7 @@ outward, so that sampling at a video's own rate gives each frame once and no rou
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from egotools.errors import ClipError
 from egotools.types import Clip, FrameWindows, IntArray, VideoInfo
 
 Times = npt.NDArray[np.float64]
+
+MOST_FRAMES = 5000  # of a clip that is taken whole: 1 GB of frames of 256x256, which are in memory together
 
 
 def extent(clip: Clip, start: float, end: float, *, slack: float = 0.0) -> tuple[float, float]:
@@ -115,16 +118,23 @@ def frame_stacks(
     return FrameWindows(np.clip(indices, inside[0], inside[-1]), times)
 
 
-def spread_frames(video: VideoInfo, clip: Clip, *, count: int) -> FrameWindows:
+def spread_frames(video: VideoInfo, clip: Clip, *, count: int | Literal["all"]) -> FrameWindows:
     """One window of `count` frames: frame round(i (F - 1) / (count - 1)) of the clip's F, its first to its last.
 
-    Halves are rounded to even. A clip of fewer frames repeats some; a single frame is the first.
+    Halves are rounded to even. A clip of fewer frames repeats some; a single frame is the first. "all" are all F.
 
     Raises:
-        ClipError: the clip lies outside the video.
+        ClipError: the clip lies outside the video, or has more frames than can be taken at once.
     """
     start, end = extent(clip, video.times[0], video.end, slack=1 / video.fps)
     inside = frames_inside(video, start, end)
+    if count == "all":
+        if len(inside) > MOST_FRAMES:
+            raise ClipError(
+                f"{clip.path}: the clip has {len(inside)} frames, and --frames all takes {MOST_FRAMES} at most;"
+                " give a number of frames, or shorter clips"
+            )
+        return FrameWindows(inside[None], np.array([[start, end]]))
     chosen = inside[np.rint(np.linspace(0, len(inside) - 1, count)).astype(np.int64)]
     return FrameWindows(chosen[None], np.array([[start, end]]))
 

@@ -79,6 +79,8 @@ class Collector:
             reason = f"{self.clips[piece.clip].path}: rows that are not finite"
             self.fail(Failure(piece.clip, piece.attempt, piece.extractor, reason))
             return
+        if piece.remark:
+            self.result.remarks.setdefault(self.wanted[piece.extractor].cache, {})[id] = piece.remark
         if part.held or not _follows(piece, part.appended):
             part.held.append(piece)
             part.held_count += len(piece.rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ class Piece:
     units: Array  # prepared frames [U, ...], samples [n, L], or, computed, rows [n, D]
     windows: IntArray | None = None  # [n, L] positions in units; None: a unit is a window
     is_computed: bool = False
+    remark: str = ""  # what a person should know of the clip
 
 
 @dataclass(frozen=True)
@@ -199,20 +200,23 @@ class Reader:
         return max(1, min(self.piece_rows, PIECE_BYTES // max(window_bytes, 1)))
 
     def _computed(self, piece: Piece, clip: Clip) -> Piece:
-        """The piece with its rows, if its extractor's network runs here; `complete` adds what only the file tells."""
+        """The piece with its rows, if its extractor's network runs here.
+
+        `complete` adds what only the file tells, `remark` says what a person should know of the windows.
+        """
         extractor = self.extractors[piece.extractor]
         if piece.is_computed or isinstance(extractor, ClipExtractor) or extractor.place != "worker":
             return piece
         if piece.extractor not in self._networks:
             self._networks[piece.extractor] = extractor.network()
         before = time.process_time()
-        values = self._networks[piece.extractor](windows_of(piece))
+        windows = windows_of(piece)
+        values = self._networks[piece.extractor](windows)
         if hasattr(extractor, "complete"):
             values = extractor.complete(values, clip)
+        remark = extractor.remark(windows) if hasattr(extractor, "remark") else ""
         self.seconds["preparing"] += time.process_time() - before
-        return Piece(
-            piece.clip, piece.attempt, piece.extractor, piece.total, piece.rows, piece.times, values, is_computed=True
-        )
+        return replace(piece, units=values, windows=None, is_computed=True, remark=remark)
 
 
 def windows_of(piece: Piece, first: int = 0, last: int | None = None) -> Array:

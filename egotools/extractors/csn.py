@@ -71,11 +71,14 @@ class CSNModel(PublishedModel):
     architecture: Literal["ip_csn_152", "ir_csn_152"] = option(
         "ip_csn_152", "Interaction-preserved or interaction-reduced."
     )
-    frames: int = option(45, "Frames of the clip, evenly spread, its first and last among them.")
+    frames: int | Literal["all"] = option(
+        45, "Frames of the clip, evenly spread, its first and last among them; or all."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sampling(None, self.frames, None)
+        if self.frames != "all":
+            check_sampling(None, self.frames, None)
 
     @property
     def published(self) -> Published:

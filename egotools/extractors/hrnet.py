@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from egotools.config import option
@@ -17,7 +19,8 @@ from egotools.sampling import spread_frames
 from egotools.types import Clip, FrameWindows, VideoInfo
 
 SPREAD = 45  # frames of a clip in Memento10k's published arrays, of which some are taken
-FRAMES = (1, 5, 9)
+FRAMES = (1, 5, 9, "all")
+AT_ONCE = 64  # frames through the network, of clips that are taken whole
 URL = "http://sceneparsing.csail.mit.edu/model/pytorch/ade20k-hrnetv2-c1/encoder_epoch_30.pth"
 FILE = "ade20k-hrnetv2-c1-encoder_epoch_30.pth"  # the published name alone says nothing
 # Buffers of the synchronized batch-norm that it was trained with.
@@ -36,12 +39,14 @@ class HRNetModel(PublishedModel):
     """
 
     model: str = "hrnet"
-    frames: int = option(1, "Frames to average, 1, 5 or 9: of 45 spread over the clip, every 45th, 9th or 5th.")
+    frames: int | Literal["all"] = option(
+        1, "Frames to average, 1, 5 or 9: of 45 spread over the clip, every 45th, 9th or 5th; or all of the clip."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.frames not in FRAMES:
-            raise ValueError(f"--frames must be 1, 5 or 9, not {self.frames}")
+            raise ValueError(f"--frames must be 1, 5, 9 or all, not {self.frames}")
 
     @property
     def published(self) -> Published:
@@ -50,6 +55,8 @@ class HRNetModel(PublishedModel):
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
         """One window, of the frames to average."""
+        if self.frames == "all":
+            return spread_frames(video, clip, count="all")
         spread = spread_frames(video, clip, count=SPREAD)
         return FrameWindows(spread.frames[:, :: SPREAD // self.frames], spread.times)
 
@@ -65,8 +72,11 @@ class _FrameMean(nn.Module):
         self.features = features
 
     def forward(self, windows: Tensor) -> Tensor:
-        rows = self.features(self.normalize(windows).flatten(0, 1))  # [B * L, 720]
-        return rows.float().unflatten(0, (-1, windows.shape[1])).mean(1)  # type: ignore[no-any-return]
+        frames, length = windows.flatten(0, 1), windows.shape[1]
+        at_once = len(frames) if length <= AT_ONCE else AT_ONCE
+        rows = torch.cat([self.features(self.normalize(part)) for part in torch.split(frames, at_once)])  # [B * L, 720]
+        mean: Tensor = rows.float().reshape(-1, length, rows.shape[1]).mean(1)
+        return mean
 
 
 def _fetch(weights: str) -> Path:

@@ -18,7 +18,7 @@ from egotools.pca import PCA
 from egotools.pca_files import pca_path, read_pca
 from egotools.rawfeatures import brightness as bright
 from egotools.rawfeatures import contrast as contrasts
-from egotools.rawfeatures.blurriness import blurriness
+from egotools.rawfeatures.blurriness import blurriness, is_blank
 from egotools.rawfeatures.hog import hog, hog_width
 from egotools.rawfeatures.rows import FEATURES, clip_row, ordered
 from egotools.sampling import frames_inside, spread_frames
@@ -47,7 +47,9 @@ class M3S:
     pca: str | None = option(None, "For hog: run:DIR of 'egotools train pca', its .npz, or the reference's .pickle.")
     only: tuple[str, ...] = option(FEATURES, f"Some of {','.join(FEATURES)}; rows have them in that order.")
     deviations: bool = option(False, "Also the deviation over the frames of each; flow and size have none.")
-    frames: int = option(45, "Frames of the clip, evenly spread, its first and last among them.")
+    frames: int | Literal["all"] = option(
+        45, "Frames of the clip, evenly spread, its first and last among them; or all."
+    )
     brightness: Literal["row0", "value"] = option(
         "row0", "Of HSV in the first row of pixels, as the reference; or of all V."
     )
@@ -55,7 +57,8 @@ class M3S:
     flow: Literal["dis", "farneback"] = option("dis", "How flow is found.")
 
     def __post_init__(self) -> None:
-        check_sampling(None, self.frames, None)
+        if self.frames != "all":
+            check_sampling(None, self.frames, None)
         try:
             ordered(self.only)
         except ValueError as error:
@@ -108,6 +111,14 @@ class M3S:
         if "size_orig" in self.only:
             rows[:, -1] = track_bytes(clip.path, clip.start, clip.end)
         return rows
+
+    def remark(self, windows: Array) -> str:
+        """What is odd about the frames [B, L, 256, 256, 3] of a clip, in words; empty where nothing is."""
+        if "blurriness" not in self.only:
+            return ""
+        blank = sum(is_blank(frame) for frame in windows.reshape(-1, *windows.shape[2:]))
+        text = f"{blank} of {windows.shape[1]} frames are blank, which makes its blurriness far too low"
+        return text if blank else ""
 
     def _pca_path(self) -> Path | None:
         if self.pca is None and "hog" in self.only:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
+from egotools.rawfeatures.color import gray
 from egotools.rawfeatures.enlarge import enlarged_gray
 from egotools.types import Frame
 
@@ -45,36 +46,43 @@ def blurriness(frames: Frame, enlarge: Enlarge = enlarged_gray) -> npt.NDArray[n
     return np.array([_blurriness(frame, enlarge) for frame in frames], np.float64)
 
 
+def is_blank(frame: Frame) -> bool:
+    """Whether a frame [H, W, 3] is of a single gray, as cuts to black are."""
+    some = gray(frame[::32, ::32])  # quick, and mostly enough
+    return bool((some == some[0, 0]).all() and (gray(frame) == some[0, 0]).all())
+
+
 def _blurriness(frame: Frame, enlarge: Enlarge) -> float:
     height, width = frame.shape[:2]
-    gray = enlarge(frame, int(height * WIDTH / width), WIDTH)
-    if (gray[::40, ::40] == gray[0, 0]).all() and (gray == gray[0, 0]).all():  # the first is quick and mostly enough
+    enlarged = enlarge(frame, int(height * WIDTH / width), WIDTH)
+    first = enlarged[0, 0]
+    if (enlarged[::40, ::40] == first).all() and (enlarged == first).all():  # the first is quick and mostly enough
         return BLANK
     total = 0.0
-    for energy in high_pass_energy(gray):
+    for energy in high_pass_energy(enlarged):
         np.maximum(energy, np.float32(FAINTEST**2), out=energy)
         total += float(np.log(energy, out=energy).sum())  # pairwise, which float32 bears
-    return 10 * total / gray.size
+    return 10 * total / enlarged.size
 
 
-def high_pass_energy(gray: Floats) -> Iterator[Floats]:
+def high_pass_energy(image: Floats) -> Iterator[Floats]:
     """|r|^2 of a gray image [H, W], H and W above 120, in bands of rows [h, W], which stay in the processor's cache.
 
-    With W the indicator of the window, r = gray - low, low = F^-1 W F gray. W is the sum of an even part, to which low
-    owes its real part, and an odd one, to which it owes its imaginary part. In the half spectrum of a real image both
-    are 0 but for the columns 0 to 60.
+    With W the indicator of the window, r = image - low, low = F^-1 W F image. W is the sum of an even part, to which
+    low owes its real part, and an odd one, to which it owes its imaginary part. In the half spectrum of a real image
+    both are 0 but for the columns 0 to 60.
     """
-    height, width = gray.shape
+    height, width = image.shape
     even, odd = _windows(height)
-    gray = gray - gray[::10, ::10].mean()  # frequency 0 is taken out anyway; without it float32 bears flat pictures
-    columns: Spectrum = np.concatenate([fft.rfft(gray[band], axis=1)[:, : LOW + 1] for band in _bands(height)])
+    image = image - image[::10, ::10].mean()  # frequency 0 is taken out anyway; without it float32 bears flat pictures
+    columns: Spectrum = np.concatenate([fft.rfft(image[band], axis=1)[:, : LOW + 1] for band in _bands(height)])
     spectrum: Spectrum = fft.fft(columns, axis=0, overwrite_x=True)
     along_y, along_x = _imaginary(spectrum * odd, width)
     spectrum *= even
     columns = fft.ifft(spectrum, axis=0, overwrite_x=True)
     for band in _bands(height):
         energy: Floats = fft.irfft(columns[band], n=width, axis=1)
-        np.subtract(gray[band], energy, out=energy)
+        np.subtract(image[band], energy, out=energy)
         energy *= energy
         imaginary = along_y[:, band].T @ along_x
         imaginary *= imaginary
