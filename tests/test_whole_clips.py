@@ -17,7 +17,7 @@ from egotools import sampling
 from egotools.errors import ClipError
 from egotools.extractors.csn import CSNModel
 from egotools.extractors.hog import squashed
-from egotools.extractors.hrnet import HRNetModel, _FrameMean
+from egotools.extractors.hrnet import HRNetModel, _FrameMean, _WholeMean
 from egotools.extractors.m3s import M3S
 from egotools.extractors.remaking import remade
 from egotools.manifests import write_manifest
@@ -92,13 +92,10 @@ def test_other_counts_are_wrong_usage(tmp_path, name, given):
 def test_many_frames_pass_the_network_in_parts_and_have_their_mean(rng):
     mean = _FrameMean(Preprocessing((8, 8), (8, 8)), Heights())
     windows = torch.from_numpy(rng.integers(0, 256, (2, 150, 8, 8, 3), dtype=np.uint8))
-    found = mean(windows)
-    assert mean.features.seen == [64, 64, 64, 64, 44]
-    expected = torch.stack([mean(window[None, :, None][0]).mean(0) for window in windows])
-    torch.testing.assert_close(found, expected)
-    mean.features.seen.clear()
-    mean(windows[:, :9])
-    assert mean.features.seen == [18]  # a batch of few frames is one pass
+    found = _WholeMean(mean)(windows)
+    assert mean.features.seen == [128, 128, 44]
+    torch.testing.assert_close(found, mean(windows))
+    assert isinstance(HRNetModel(weights="random:0", frames="all").network(), _WholeMean)
 
 
 class Heights(torch.nn.Module):

@@ -20,7 +20,7 @@ from egotools.types import Clip, FrameWindows, VideoInfo
 
 SPREAD = 45  # frames of a clip in Memento10k's published arrays, of which some are taken
 FRAMES = (1, 5, 9, "all")
-AT_ONCE = 64  # frames through the network, of clips that are taken whole
+AT_ONCE = 64  # frames through the network, of a clip that is taken whole
 URL = "http://sceneparsing.csail.mit.edu/model/pytorch/ade20k-hrnetv2-c1/encoder_epoch_30.pth"
 FILE = "ade20k-hrnetv2-c1-encoder_epoch_30.pth"  # the published name alone says nothing
 # Buffers of the synchronized batch-norm that it was trained with.
@@ -62,7 +62,8 @@ class HRNetModel(PublishedModel):
 
     def network(self) -> nn.Module:
         """uint8 [B, L, h, w, 3] to float [B, 720]."""
-        return _FrameMean(self.preprocessing, self.published.features(self.weights))
+        mean = _FrameMean(self.preprocessing, self.published.features(self.weights))
+        return _WholeMean(mean) if self.frames == "all" else mean
 
 
 class _FrameMean(nn.Module):
@@ -72,11 +73,20 @@ class _FrameMean(nn.Module):
         self.features = features
 
     def forward(self, windows: Tensor) -> Tensor:
-        frames, length = windows.flatten(0, 1), windows.shape[1]
-        at_once = len(frames) if length <= AT_ONCE else AT_ONCE
-        rows = torch.cat([self.features(self.normalize(part)) for part in torch.split(frames, at_once)])  # [B * L, 720]
-        mean: Tensor = rows.float().reshape(-1, length, rows.shape[1]).mean(1)
-        return mean
+        rows = self.features(self.normalize(windows).flatten(0, 1))  # [B * L, 720]
+        return rows.float().unflatten(0, (-1, windows.shape[1])).mean(1)  # type: ignore[no-any-return]
+
+
+class _WholeMean(nn.Module):
+    """The same of long windows, a part of their frames at a time."""
+
+    def __init__(self, mean: _FrameMean) -> None:
+        super().__init__()
+        self.mean = mean
+
+    def forward(self, windows: Tensor) -> Tensor:
+        length, parts = windows.shape[1], torch.split(windows, AT_ONCE, dim=1)
+        return torch.stack([self.mean(part) * part.shape[1] for part in parts]).sum(0) / length
 
 
 def _fetch(weights: str) -> Path:
