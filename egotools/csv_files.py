@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from egotools.errors import ManifestError
@@ -31,30 +31,44 @@ def read_csv(path: Path, *, known: Sequence[str] | None = None) -> tuple[list[st
     Raises:
         ManifestError: the file is missing, empty, no text, or its rows do not fit its first line.
     """
+    columns, rows = open_csv(path, known=known)
+    return columns, list(rows)
+
+
+def open_csv(path: Path, *, known: Sequence[str] | None = None) -> tuple[list[str], Iterator[Row]]:
+    """As `read_csv`, the rows one after the other; it raises when they are looked at."""
     text = _text(path)
     delimiter, skipped = (",", 0) if known is None else _delimiter(text, {*KNOWN, *known})
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    rows = []
-    columns: list[str] = []
+    whole = io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline="")  # StringIO takes four bytes a letter
+    lines = _lines(path, csv.reader(whole, strict=True, delimiter=delimiter), skipped)
+    _, cells = next(lines, (0, []))
+    if not cells:
+        raise ManifestError(f"{path}: the file is empty")
+    columns = _columns(path, cells)
+    return columns, _rows(path, columns, lines, DELIMITERS.get(delimiter, delimiter))
+
+
+def _lines(path: Path, reader: Iterator[list[str]], skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """The lines that hold anything, with their numbers."""
     number = 0
     try:
         for number, cells in enumerate(reader, 1):
-            if not cells or number <= skipped:
-                continue
-            if not columns:
-                columns = _columns(path, cells)
-                continue
-            if len(cells) != len(columns):
-                raise ManifestError(
-                    f"{path}, row {number}: {len(cells)} cells where the first line has {len(columns)} columns; "
-                    f"quote cells that hold a {DELIMITERS.get(delimiter, delimiter)}"
-                )
-            rows.append((number, dict(zip(columns, cells, strict=True))))
+            if cells and number > skipped:
+                yield number, cells
     except csv.Error as error:
         raise ManifestError(f"{path}, row {number + 1}: not CSV: {error}; is a quote left open?") from error
-    if not columns:
-        raise ManifestError(f"{path}: the file is empty")
-    return columns, rows
+
+
+def _rows(
+    path: Path, columns: Sequence[str], lines: Iterator[tuple[int, list[str]]], delimiter: str
+) -> Iterator[Row]:
+    for number, cells in lines:
+        if len(cells) != len(columns):
+            raise ManifestError(
+                f"{path}, row {number}: {len(cells)} cells where the first line has {len(columns)} columns; "
+                f"quote cells that hold a {delimiter}"
+            )
+        yield number, dict(zip(columns, cells, strict=True))
 
 
 def another_delimiter(columns: Sequence[str]) -> str:

@@ -4,48 +4,58 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from egotools.csv_files import another_delimiter, read_csv
+from egotools.csv_files import another_delimiter, open_csv
 from egotools.errors import ManifestError
 from egotools.types import Clip
 
 RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label
 
 
-def read_manifest(path: Path) -> list[Clip]:
+def read_manifest(path: Path, *, labels: Collection[str] | None = None) -> list[Clip]:
     """The clips of a manifest, in its order, with absolute paths (`Path()` for rows that have features only).
+
+    Args:
+        path: the CSV file.
+        labels: the label columns to keep; None: all.
 
     Raises:
         ManifestError: the file is missing, empty or no such table, or a row cannot be used; names file and row.
     """
     clips = []
-    for _, clip in read_rows(path):
+    for _, clip in read_rows(path, labels=labels):
         if isinstance(clip, ManifestError):
             raise clip
         clips.append(clip)
     return clips
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, Clip | ManifestError]]:
+def read_rows(path: Path, *, labels: Collection[str] | None = None) -> Iterator[tuple[int, Clip | ManifestError]]:
     """Each row's number (the header is row 1) with its clip, or with what is wrong with it.
+
+    Args:
+        path: the CSV file.
+        labels: the label columns to keep; None: all.
 
     Raises:
         ManifestError: the file as a whole is no manifest.
     """
-    columns, rows = read_csv(path)
+    columns, rows = open_csv(path)
     if "id" not in columns:
         raise ManifestError(
             f"{path}: no column 'id'; the first line says {','.join(columns)[:80]!r}{another_delimiter(columns)}"
         )
-    if not rows:
-        raise ManifestError(f"{path}: no clips, only the first line")
+    unwanted = [] if labels is None else [name for name in columns if name not in (*RESERVED, *labels)]
     folder = Path(os.path.abspath(path)).parent
     real = lru_cache(maxsize=None)(os.path.realpath)  # folders are shared by many rows
     first_row: dict[str, int] = {}
+    number = 0
     for number, values in rows:
+        for name in unwanted:
+            del values[name]
         try:
             clip = _clip(values, _path(values.get("path", ""), values.get("root", ""), folder, real))
             if clip.id in first_row:
@@ -54,6 +64,17 @@ def read_rows(path: Path) -> Iterator[tuple[int, Clip | ManifestError]]:
             yield number, clip
         except ManifestError as error:
             yield number, ManifestError(f"{path}, row {number}: {error}")
+    if not number:
+        raise ManifestError(f"{path}: no clips, only the first line")
+
+
+def label_columns(path: Path) -> list[str]:
+    """The names of a manifest's label columns.
+
+    Raises:
+        ManifestError: the file is no such table.
+    """
+    return [name for name in open_csv(path)[0] if name not in RESERVED]
 
 
 def _clip(values: Mapping[str, str], path: Path) -> Clip:

@@ -1,11 +1,11 @@
 """Features and labels in memory, row by row, joined by id.
 
-Axes: N rows, D features, T rows of one clip in its cache.
+Axes: N rows, D features, T rows of one clip in its cache, C clips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,22 +15,49 @@ import numpy.typing as npt
 
 from egotools.config import digest, file_digest
 from egotools.errors import TableError
-from egotools.manifests import read_manifest
+from egotools.manifests import label_columns, read_manifest
 from egotools.stores.opening import open_store
-from egotools.stores.store import Store, StoredClip, read_rows
-from egotools.types import Clip, IntArray
+from egotools.stores.store import Store, StoredClip
+from egotools.texts import alike, split_name, tidy
+from egotools.types import Clip, FloatArray, IntArray
 
 Reduce = Literal["mean", "mean+std"]
-Texts = npt.NDArray[np.str_]
+Texts = npt.NDArray[np.object_]  # of str: a text that many rows share is in memory once
 Mask = npt.NDArray[np.bool_]
 
 SAME_TIME = 1e-3  # seconds; containers round time stamps to their own ticks
 NAMED = 3  # clips that a remark names
+CHECKED = 1 << 24  # values that are looked at at a time
+
+
+class Columns(Mapping[str, Texts]):
+    """Label columns [N] that are kept once a clip, [C], and written out when they are asked for."""
+
+    def __init__(self, columns: Mapping[str, Texts], rows: IntArray) -> None:
+        """Of each row [N] the number of its place in `columns`."""
+        if isinstance(columns, Columns):
+            columns, rows = columns._columns, columns._rows[rows]
+        self._columns, self._rows = columns, rows
+
+    def __getitem__(self, name: str) -> Texts:
+        return self._columns[name][self._rows]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows of features with what the manifest says of their clips."""
+    """Rows of features with what the manifest says of their clips.
+
+    Labels and splits are tidy (`egotools.texts`): what white space alone tells apart is one.
+    """
 
     ids: Texts  # [N]; several rows of one id where clips were not reduced
     values: npt.NDArray[np.float32]  # [N, D]
@@ -38,6 +65,8 @@ class Table:
     labels: Mapping[str, Texts]  # by manifest column, each [N]; empty text where a clip has none
     split: Texts  # [N]
     remarks: tuple[str, ...] = ()  # what was left out, counted and named
+    parts: tuple[tuple[str, int], ...] = ()  # the caches that the columns are from, and how many each has
+    unread: tuple[str, ...] = ()  # further label columns of the manifest
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -54,34 +83,48 @@ class Table:
             TableError: the manifest has no such column.
         """
         if name not in self.labels:
-            columns = ", ".join(self.labels) or "none"
+            columns = ", ".join([*self.labels, *self.unread]) or "none"
             raise TableError(f"the manifest has no column {name!r}; its label columns are: {columns}")
         return self.labels[name]
 
     def labeled(self, name: str) -> Table:
-        """The rows whose label in a column is not empty; the others are counted among the remarks."""
-        has = self.column(name) != ""
+        """The rows whose label in a column is not empty.
+
+        The others are counted among the remarks; labels that differ by case only are named there.
+        """
+        column = self.column(name)
+        has = np.asarray(column != "", bool)
         if not has.any():
             raise TableError(f"no clip with features has a label in the column {name!r}")
+        remarks = alike(set(column.tolist()), "labels")
         if has.all():
-            return self
+            return replace(self, remarks=(*self.remarks, *remarks)) if remarks else self
         left = _named(sorted(set(self.ids[~has].tolist())), f"with an empty {name!r} left out")
-        return replace(self.only(has), remarks=(*self.remarks, left))
+        return replace(self.only(has), remarks=(*self.remarks, left, *remarks))
 
     def only(self, rows: Mask) -> Table:
         """The rows of a mask [N]."""
-        return Table(
-            self.ids[rows],
-            self.values[rows],
-            self.times[rows],
-            {name: column[rows] for name, column in self.labels.items()},
-            self.split[rows],
-            self.remarks,
+        return replace(
+            self,
+            ids=self.ids[rows],
+            values=self.values[rows],
+            times=self.times[rows],
+            labels=Columns(self.labels, np.flatnonzero(rows)),
+            split=self.split[rows],
         )
+
+    def without_values(self) -> Table:
+        """The rows without their features, [N, 0]."""
+        return replace(self, values=np.empty((len(self), 0), np.float32), parts=())
 
 
 def read_table(
-    manifest: Path, caches: Sequence[Path], *, reduce: Reduce | None = "mean", split: str | None = None
+    manifest: Path | str,
+    caches: Sequence[Path | str],
+    *,
+    reduce: Reduce | None = "mean",
+    split: str | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Table:
     """The features of a manifest's clips, from one or several caches joined by id and concatenated.
 
@@ -90,31 +133,27 @@ def read_table(
         caches: their features are concatenated along D in this order.
         reduce: one row a clip, "mean" [D] or "mean+std" [2 D] over its windows; None: one row a window.
         split: only the clips of this split are read; None: all.
+        labels: the label columns that are wanted, as far as the manifest has them; None: all.
 
     Raises:
         TableError: no clip is in every cache, features that are not finite, times that differ.
     """
     if not caches:
         raise ValueError("a table needs at least one cache")
+    manifest, caches = Path(manifest), [Path(path) for path in caches]
     stores = [open_store(path) for path in caches]
-    wanted = [clip for clip in read_manifest(manifest) if split is None or clip.split == split]
-    if not wanted:
-        raise TableError(f"{manifest}: " + ("no clips" if split is None else f"no clip is in the split {split!r}"))
-    clips, remarks = _present(wanted, stores, manifest)
+    clips, remarks = _clips(manifest, stores, split, labels)
+    counts = _counts(clips, stores, reduce)
+    columns = {name: _texts(tidy(clip.labels.get(name, "")) for clip in clips) for name in _names(clips)}
+    ids, splits = _texts(clip.id for clip in clips), _texts(clip.split for clip in clips)
+    del clips
+    numbers = np.repeat(np.arange(len(ids)), counts)  # of the clip of each row
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name below
-        parts = [_read(store, [clip.id for clip in clips], reduce) for store in stores]
-    first = parts[0]
-    for path, part in zip(caches[1:], parts[1:], strict=True):
-        if reduce is None:
-            _check_same_times(clips, caches[0], first, path, part)
-    values = first.values if len(parts) == 1 else np.concatenate([part.values for part in parts], axis=1)
-    table = _table(clips, _Part(values, first.counts, first.times), remarks)
-    broken = list(dict.fromkeys(table.ids[~np.isfinite(values).all(axis=1)].tolist()))
-    if broken:
-        raise TableError(
-            f"{_paths(caches)}: {_named(broken, 'with NaN or infinite features')}; "
-            "extract these again, or take them out of the manifest"
-        )
+        values, times = _read(stores, ids, counts, reduce)
+    unread = () if labels is None else tuple(name for name in label_columns(manifest) if name not in labels)
+    parts = tuple((str(path), _width(store, reduce)) for path, store in zip(caches, stores, strict=True))
+    table = Table(ids[numbers], values, times, Columns(columns, numbers), splits[numbers], remarks, parts, unread)
+    _check_finite(table, caches)
     return table
 
 
@@ -136,6 +175,20 @@ def input_digests(manifest: Path, caches: Sequence[Path]) -> dict[str, Any]:
         "manifest": {"path": str(manifest), "digest": manifest_digest(manifest)},
         "features": [{"path": str(path), "recipe": digest(open_store(path).recipe.identity)} for path in caches],
     }
+
+
+def _clips(
+    manifest: Path, stores: Sequence[Store], split: str | None, labels: Sequence[str] | None
+) -> tuple[list[Clip], tuple[str, ...]]:
+    """The clips that every store has rows of, their splits by the names that count; and remarks on the others."""
+    clips = [replace(clip, split=split_name(clip.split)) for clip in read_manifest(manifest, labels=labels)]
+    remarks = alike({clip.split for clip in clips}, "splits")
+    if split is not None:
+        clips = [clip for clip in clips if clip.split == split_name(split)]
+    if not clips:
+        raise TableError(f"{manifest}: " + ("no clips" if split is None else f"no clip is in the split {split!r}"))
+    kept, missing = _present(clips, stores, manifest)
+    return kept, (*remarks, *missing)
 
 
 def _present(clips: Sequence[Clip], stores: Sequence[Store], manifest: Path) -> tuple[list[Clip], tuple[str, ...]]:
@@ -165,71 +218,96 @@ def _present(clips: Sequence[Clip], stores: Sequence[Store], manifest: Path) -> 
     return kept, tuple(remarks)
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """What one cache has of the clips, in their order."""
-
-    values: npt.NDArray[np.float32]  # [N, D]
-    counts: IntArray  # rows of each clip
-    times: npt.NDArray[np.float64]  # [N, 2]
-
-
-def _read(store: Store, ids: Sequence[str], reduce: Reduce | None) -> _Part:
-    """The rows of the clips, or one row for each: then no more than one clip is in memory unreduced."""
-    if reduce is None:
-        values, counts, times = read_rows(store, ids)
-        return _Part(values.astype(np.float32, copy=False), counts, times)
-    clips = [store.stored(id) for id in ids]  # not read yet
-    first_rows = np.cumsum([0, *(len(clip) for clip in clips[:-1])])
-    times = np.concatenate([clip.times for clip in clips])
-    spans = np.minimum.reduceat(times[:, 0], first_rows), np.maximum.reduceat(times[:, 1], first_rows)
-    values = np.array([_reduced(clip, reduce) for clip in clips])
-    return _Part(values, np.ones(len(ids), np.int64), np.stack(spans, axis=1))
-
-
-def _reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[np.float32]:
-    """The mean of a clip's rows [D], or mean and deviation [2 D]; summed in float64."""
-    mean: npt.NDArray[np.float64] = sum(view.sum(axis=0, dtype=np.float64) for view in clip.views) / len(clip)
-    if reduce == "mean":
-        return mean.astype(np.float32)
-    squares = sum(np.square(piece.values - mean).sum(axis=0) for piece in clip.pieces())
-    return np.concatenate([mean, np.sqrt(squares / len(clip))]).astype(np.float32)
-
-
-def _check_same_times(clips: Sequence[Clip], path: Path, part: _Part, other_path: Path, other: _Part) -> None:
-    """Refuses to join windows that are not the same.
+def _counts(clips: Sequence[Clip], stores: Sequence[Store], reduce: Reduce | None) -> IntArray:
+    """How many rows each clip becomes [C].
 
     Raises:
-        TableError: names the first clip whose windows differ.
+        TableError: clips that are not reduced have different numbers of rows in two stores.
     """
-    differs = part.counts != other.counts
-    if not differs.any():
-        late = (np.abs(part.times - other.times) > SAME_TIME).any(axis=1)
-        differs[np.repeat(np.arange(len(clips)), part.counts)[late]] = True
-    if differs.any():
-        index = int(differs.argmax())
-        raise TableError(
-            f"clip {clips[index].id!r} has {part.counts[index]} rows in {path} and {other.counts[index]} rows in "
-            f"{other_path}, of other times: only reduced clips (--reduce mean) can be joined"
-        )
+    if reduce is not None:
+        return np.ones(len(clips), np.int64)
+    first, *others = ([len(store.stored(clip.id)) for clip in clips] for store in stores)
+    for store, counts in zip(stores[1:], others, strict=True):
+        for clip, count, other in zip(clips, first, counts, strict=True):
+            if count != other:
+                raise _not_joined(clip.id, (stores[0], count), (store, other))
+    return np.array(first, np.int64)
 
 
-def _table(clips: Sequence[Clip], part: _Part, remarks: tuple[str, ...]) -> Table:
-    """Rows with what the manifest says of their clips."""
-    columns = dict.fromkeys(name for clip in clips for name in clip.labels)
-    return Table(
-        _texts([clip.id for clip in clips], part.counts),
-        part.values,
-        part.times,
-        {name: _texts([clip.labels.get(name, "") for clip in clips], part.counts) for name in columns},
-        _texts([clip.split for clip in clips], part.counts),
-        remarks,
+def _not_joined(id: str, one: tuple[Store, int], other: tuple[Store, int]) -> TableError:
+    return TableError(
+        f"clip {id!r} has {one[1]} rows in {one[0].path} and {other[1]} rows in {other[0].path}, of other times: "
+        "only reduced clips (--reduce mean) can be joined"
     )
 
 
-def _texts(texts: Sequence[str], rows: IntArray) -> Texts:
-    """The text of each clip, once for each of its rows."""
-    return np.repeat(np.array(texts, dtype=np.str_), rows)
+def _read(
+    stores: Sequence[Store], ids: Texts, counts: IntArray, reduce: Reduce | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Values [N, D] and the times [N, 2] of the first store; no more than one clip is in memory beside them.
+
+    Raises:
+        TableError: rows that are not reduced have other times in another store.
+    """
+    rows, widths = int(counts.sum()), [_width(store, reduce) for store in stores]
+    values, times = np.empty((rows, sum(widths)), np.float32), np.empty((rows, 2))
+    for number, (store, stop) in enumerate(zip(stores, np.cumsum(widths).tolist(), strict=True)):
+        columns, at = slice(stop - widths[number], stop), 0
+        for id, count in zip(ids.tolist(), counts.tolist(), strict=True):
+            clip, span = store.stored(id), slice(at, at + count)
+            at += count
+            if reduce is not None:
+                values[span, columns] = _reduced(clip, reduce)
+            else:
+                np.concatenate(clip.views, out=values[span, columns], casting="same_kind")
+            if number == 0:
+                times[span] = clip.times if reduce is None else (clip.times[:, 0].min(), clip.times[:, 1].max())
+            elif reduce is None and (np.abs(clip.times - times[span]) > SAME_TIME).any():
+                raise _not_joined(id, (stores[0], count), (store, count))
+    return values, times
+
+
+def _width(store: Store, reduce: Reduce | None) -> int:
+    return store.width * (2 if reduce == "mean+std" else 1)
+
+
+def _reduced(clip: StoredClip, reduce: Reduce) -> FloatArray:
+    """The mean of a clip's rows [D], or mean and deviation [2 D]; summed in float64."""
+    if reduce == "mean" and len(clip) == 1:
+        return clip.views[0][0]  # the mean of one row is that row
+    mean: npt.NDArray[np.float64] = sum(view.sum(axis=0, dtype=np.float64) for view in clip.views) / len(clip)
+    if reduce == "mean":
+        return mean
+    squares = sum(np.square(piece.values - mean).sum(axis=0) for piece in clip.pieces())
+    return np.concatenate([mean, np.sqrt(squares / len(clip))])
+
+
+def _check_finite(table: Table, caches: Sequence[Path]) -> None:
+    """Refuses features that are not finite.
+
+    Raises:
+        TableError: counts and names the clips.
+    """
+    step = max(1, CHECKED // max(table.values.shape[1], 1))  # rows
+    blocks = (table.values[at : at + step] for at in range(0, len(table), step))
+    finite = np.concatenate([np.isfinite(block).all(axis=1) for block in blocks])
+    if not finite.all():
+        broken = list(dict.fromkeys(table.ids[~finite].tolist()))
+        raise TableError(
+            f"{_paths(caches)}: {_named(broken, 'with NaN or infinite features')}; "
+            "extract these again, or take them out of the manifest"
+        )
+
+
+def _names(clips: Sequence[Clip]) -> list[str]:
+    """The label columns of the clips, each once, in the order of the first clip that has it."""
+    return list(dict.fromkeys(name for clip in clips for name in clip.labels))
+
+
+def _texts(texts: Iterable[str]) -> Texts:
+    """Texts as an array; equal ones are one object."""
+    known: dict[str, str] = {}
+    return np.array([known.setdefault(text, text) for text in texts], dtype=object)
 
 
 def _named(ids: Sequence[str], what: str) -> str:

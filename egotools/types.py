@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import ManifestError
+from egotools.texts import composed
 
 if TYPE_CHECKING:  # manifests and stores must start without torch
     from torch import Tensor
@@ -34,7 +35,7 @@ class Clip:
         ManifestError: an id that is empty or longer than 400 bytes, times that are negative or out of order.
     """
 
-    id: str  # the only join key anywhere; may hold "/"
+    id: str  # the only join key anywhere, in Unicode's form NFC; may hold "/"
     path: Path
     start: float = 0.0  # seconds of the file
     end: float | None = None  # seconds of the file; None: to the end of the file
@@ -45,6 +46,7 @@ class Clip:
     def __post_init__(self) -> None:
         if not self.id:
             raise ManifestError("a clip needs an id")
+        object.__setattr__(self, "id", composed(self.id))  # the class is frozen
         if len(self.id.encode()) > LONGEST_ID:
             raise ManifestError(f"clip {self.id[:40]!r}...: the id is longer than {LONGEST_ID} bytes")
         if not 0 <= self.start < float("inf"):

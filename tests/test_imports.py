@@ -19,7 +19,7 @@ OURS = [
 
 # Each layer imports itself and the layers that it names. A new module gets its place here.
 LAYERS = {
-    "words": "types errors files numpy_files config sampling memory",
+    "words": "types errors texts files numpy_files config sampling memory",
     "maths": "nn losses metrics pixels augment pca rawfeatures similarity",
     "files": "video audio containers frame_index stills csv_files manifests folders partition check stores weights"
     " restricted_pickle track_size",

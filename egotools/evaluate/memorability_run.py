@@ -41,6 +41,7 @@ from egotools.methods.memorability.task import (
 from egotools.plots import scatter_picture
 from egotools.runs import versions
 from egotools.tables import Mask, Table, input_digests
+from egotools.texts import split_name
 from egotools.types import IntArray
 
 Content = dict[str, Any]  # a report; Any: JSON values
@@ -184,7 +185,7 @@ def _judged_rows(table: Table, scores: Scores, split: str | None, target: str) -
     """The clips to judge, and what their split is called; all scored clips of a manifest without splits."""
     scored: Mask = ~np.isnan(scores)
     there = set(table.split[scored].tolist())
-    name = split or next((each for each in ("test", "val") if each in there), "")
+    name = split_name(split) if split else next((each for each in ("test", "val") if each in there), "")
     chosen = np.flatnonzero(scored & ((table.split == name) | (there <= {""} and split is None)))
     if len(chosen) < 2:
         has = ", ".join(sorted(there - {""})) or "none"

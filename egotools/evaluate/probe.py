@@ -127,9 +127,9 @@ def apply(classifier: Classifier, table: Table, label: str, *, test_split: str |
     """What a fitted classifier predicts for a table's rows (those of `test_split`, if given), and its figures there."""
     table = table.labeled(label)
     if test_split is not None:
-        if not (table.split == test_split).any():
+        if not is_in(table, test_split).any():
             raise TableError(f"no labeled clip with features has the split {test_split!r}")
-        table = table.only(table.split == test_split)
+        table = table.only(is_in(table, test_split))
     names = np.union1d(table.labels[label], np.array(classifier.classes))
     classes, _ = numbered(names)
     known = np.searchsorted(names, np.array(classifier.classes))
@@ -165,8 +165,7 @@ def _varies(task: _Task) -> bool:
 
 def _validation(task: _Task, split: Sides) -> Mask:
     """The rows of "val", if they are free to choose C on."""
-    free: Mask = (task.table.split == "val") & ~split.test & ~split.train
-    return free
+    return is_in(task.table, "val") & ~split.test & ~split.train
 
 
 def _fit_once(task: _Task, seed: Sequence[int]) -> _Outcome:

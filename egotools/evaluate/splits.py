@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from egotools.config import option
 from egotools.errors import TableError
 from egotools.tables import Mask, Table, Texts
+from egotools.texts import alike, split_name
 from egotools.types import IntArray
 
 
@@ -51,22 +53,51 @@ def sides(table: Table, partition: Partition) -> Sides | None:
     there = sorted(set(table.split.tolist()) - {""})
     if not there and partition.train_split is None and partition.test_split is None:
         return None
-    train = partition.train_split or "train"
-    test = partition.test_split or ("test" if "test" in there or "val" not in there else "val")
+    train = split_name(partition.train_split or "train")
+    test = split_name(partition.test_split or ("test" if "test" in there or "val" not in there else "val"))
     for name in (train, test):
         if name not in there:
             has = ", ".join(there) or "none"
             raise TableError(f"no labeled clip with features has the split {name!r}; there are: {has}")
-    return Sides(table.split == train, table.split == test, train, test)
+    return Sides(is_in(table, train), is_in(table, test), train, test)
+
+
+def is_in(table: Table, split: str) -> Mask:
+    """The rows [N] of a split."""
+    return np.asarray(table.split == split_name(split), bool)
+
+
+def unused(table: Table, used: Mask) -> list[str]:
+    """Remarks on the rows of each split that are neither learned from nor judged (nor otherwise of use)."""
+    counts = Counter(table.split[~used].tolist())
+    whose = {split: f"of the split {split!r}" if split else "without a split" for split in counts}
+    return [
+        f"{counts[split]} {'row' if counts[split] == 1 else 'rows'} {whose[split]}"
+        f" {'is' if counts[split] == 1 else 'are'} neither learned from nor judged"
+        for split in sorted(counts)
+    ]
+
+
+def alike_groups(table: Table, column: str | None) -> list[str]:
+    """A remark on groups that case alone tells apart: they are kept apart, too."""
+    return [] if column is None else alike(set(table.column(column).tolist()), f"values of {column!r}")
 
 
 def groups(table: Table, column: str | None) -> IntArray:
     """Numbers [N]: rows of one number are kept together. The clip, or what a column says where it says anything."""
     names: Texts = table.groups
     if column is not None:
-        values = table.column(column)
-        names = np.where(values == "", np.strings.add("clip ", names), np.strings.add("group ", values))
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+        pairs = zip(table.column(column).tolist(), names.tolist(), strict=True)
+        names = np.array([f"group {value}" if value else f"clip {id}" for value, id in pairs], dtype=object)
+    return numbers_of(names)[1]
+
+
+def numbers_of(texts: Texts) -> tuple[list[str], IntArray]:
+    """The different texts, sorted, and the number [N] of each; memory grows with the text there is."""
+    found = texts.tolist()
+    names = sorted(set(found))
+    number = {name: at for at, name in enumerate(names)}
+    return names, np.fromiter(map(number.__getitem__, found), np.int64, len(found))
 
 
 def default_group(table: Table, labels: IntArray) -> str | None:

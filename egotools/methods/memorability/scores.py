@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from egotools.errors import TableError
 from egotools.tables import Table
+from egotools.texts import composed, split_name
 from egotools.types import IntArray
 
 NAMED = 3  # clips that a message names
@@ -59,7 +60,7 @@ class FoldFile:
         lists = content[self.key]
         if not isinstance(lists, list) or len(lists) < 2 or not all(isinstance(ids, list) for ids in lists):
             raise TableError(f"{self.path}: {self.key!r} is no list of two or more lists of ids")
-        return [[str(id) for id in ids] for ids in lists]
+        return [[composed(str(id)) for id in ids] for ids in lists]
 
 
 def read_scores(table: Table, column: str) -> Scores:
@@ -102,7 +103,7 @@ def by_split(table: Table, scores: Scores, column: str, *, test_split: str = "va
     """
     sides = []
     for name in ("train", test_split):
-        rows = np.flatnonzero(table.split == name)
+        rows = np.flatnonzero(table.split == split_name(name))
         if len(rows) < 2:
             has = ", ".join(sorted(set(table.split.tolist()) - {""})) or "none"
             raise TableError(
