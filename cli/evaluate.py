@@ -71,7 +71,8 @@ def knn_command(
 
     _keep_for_us(out)
     with Progress(stage="reading and judging"):
-        result = knn(read_table(manifest, features, reduce=REDUCE[reduce]), label, config, partition=partition)  # type: ignore[arg-type]
+        table = read_table(manifest, features, reduce=REDUCE[reduce], labels=partition.columns(label))  # type: ignore[arg-type]
+        result = knn(table, label, config, partition=partition)
     arguments = {"label": label, "reduce": reduce, **options_of(config), **options_of(partition)}
     content = report("eval knn", arguments, result, manifest=manifest, features=features)
     if out is not None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from egotools.errors import ClipError
-from egotools.manifests import read_manifest, read_rows, write_manifest
+from egotools.manifests import column_of, read_manifest, read_rows, write_manifest
 from egotools.partition import check_fractions, split_clips, windows
+from egotools.texts import alike, tidy
 from egotools.types import Clip
 
 from . import options
@@ -201,6 +202,8 @@ def split(
     """
     clips = read_manifest(manifest_file)
     _write(out, split_clips(clips, by=by, fractions=fractions, seed=seed, stratify=stratify))
+    for remark in alike(set(map(tidy, column_of(clips, by))), f"values of {by!r}"):
+        note(f"  {remark}")
 
 
 @manifest.command()

@@ -59,9 +59,7 @@ def _lines(path: Path, reader: Iterator[list[str]], skipped: int) -> Iterator[tu
         raise ManifestError(f"{path}, row {number + 1}: not CSV: {error}; is a quote left open?") from error
 
 
-def _rows(
-    path: Path, columns: Sequence[str], lines: Iterator[tuple[int, list[str]]], delimiter: str
-) -> Iterator[Row]:
+def _rows(path: Path, columns: Sequence[str], lines: Iterator[tuple[int, list[str]]], delimiter: str) -> Iterator[Row]:
     for number, cells in lines:
         if len(cells) != len(columns):
             raise ManifestError(

@@ -18,6 +18,7 @@ from egotools.csv_files import read_csv
 from egotools.errors import ManifestError
 from egotools.manifests import RESERVED, is_below
 from egotools.stills import IMAGE_SUFFIXES
+from egotools.texts import AT_ENDS, composed, split_name, tidy
 from egotools.types import Clip
 from egotools.video import VIDEO_SUFFIXES
 
@@ -172,13 +173,19 @@ def clips_of(found: Sequence[Found], *, fps: float = 30.0) -> list[Clip]:
     Args:
         found: of one folder.
         fps: frame rate of frame folders and stacks, which carry none.
+
+    Raises:
+        ManifestError: two names that are the same text in two forms of Unicode.
     """
     ids = _ids(found)
     names = Counter(Path(stem).name for stem in {item.stem for item in found})
     clips = []
     for item in found:
         clip_id, name = ids[item.name], Path(item.stem).name
-        labels = {"label": Path(item.name).parent.name, "video": (name if names[name] == 1 else item.stem) or clip_id}
+        labels = {
+            "label": composed(Path(item.name).parent.name),
+            "video": (name if names[name] == 1 else item.stem) or clip_id,
+        }
         rate = fps if item.kind in ("frames", "stack") else None
         clips.append(Clip(clip_id, Path(os.path.abspath(item.path)), labels=labels, fps=rate))
     return clips
@@ -192,6 +199,11 @@ def _ids(found: Sequence[Found]) -> dict[str, str]:
     for item in found:
         is_own = stems[item.stem] == 1 and (item.stem == item.name or item.stem not in names)
         ids[item.name] = item.stem if is_own else item.name
+    if len({composed(id) for id in ids.values()}) < len(ids):
+        twice = next(id for id, count in Counter(map(composed, ids.values())).items() if count > 1)
+        raise ManifestError(
+            f"two files are named {twice!r}, in other forms of Unicode (NFC and NFD): rename one of them"
+        )
     for item in found:
         if item.name == ".":  # the folder itself is a frame folder
             own = Path(os.path.abspath(item.path)).name
@@ -242,7 +254,7 @@ def join_labels(clips: Sequence[Clip], root: Path, labels: Path) -> Joined:
 def _names(clips: Sequence[Clip], root: Path) -> dict[str, str]:
     """What a labels file may call each clip -> its id; the exacter name first, and none that two clips share."""
     top = os.path.abspath(root)
-    paths = [(clip.id, Path(os.path.relpath(clip.path, top))) for clip in clips]
+    paths = [(clip.id, Path(composed(os.path.relpath(clip.path, top)))) for clip in clips]
     names: dict[str, str] = {}
     for levels in (
         [(path.as_posix(), id_) for id_, path in paths],
@@ -259,8 +271,8 @@ def _names(clips: Sequence[Clip], root: Path) -> dict[str, str]:
 
 def _normal(key: str, root: Path) -> str:
     """A key as it is looked up: relative to the root, with "/" between folders."""
-    path = os.path.normpath(key.strip().replace("\\", "/"))
-    top = os.path.abspath(root)
+    path = os.path.normpath(composed(key).strip().strip(AT_ENDS).strip().replace("\\", "/"))
+    top = composed(os.path.abspath(root))
     return os.path.relpath(path, top) if os.path.isabs(path) and is_below(path, top) else path
 
 
@@ -278,6 +290,6 @@ def _labelled(
     return replace(
         clip,
         fps=fps,
-        split=values.get("split", clip.split),
-        labels={**clip.labels, **{name: values[name] for name in columns}},
+        split=split_name(values["split"]) if "split" in values else clip.split,
+        labels={**clip.labels, **{name: tidy(values[name]) for name in columns}},
     )

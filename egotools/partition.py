@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from egotools.errors import ManifestError
 from egotools.manifests import column_of
+from egotools.texts import tidy
 from egotools.types import Clip
 
 TOLERANCE = 1e-6  # seconds, or clips; sums of decimals that binary fractions only approach
@@ -93,7 +94,7 @@ def split_clips(
 
     Args:
         clips: in any order; the result keeps it.
-        by: the column that is kept together.
+        by: the column that is kept together; white space around a value does not count.
         fractions: of all clips, by name of the split; they sum to 1.
         seed: another seed draws another split.
         stratify: a column whose values are spread evenly over the splits; a group counts as its commonest value.
@@ -102,7 +103,7 @@ def split_clips(
         ManifestError: no such column, a clip without a value in it, or fewer groups than splits.
     """
     check_fractions(fractions)
-    keys = column_of(clips, by)
+    keys = [tidy(key) for key in column_of(clips, by)]
     if "" in keys:
         raise ManifestError(f"clip {clips[keys.index('')].id!r} has nothing in column {by!r}; fill it or split by 'id'")
     sizes = Counter(keys)
@@ -110,7 +111,7 @@ def split_clips(
         raise ManifestError(f"{len(sizes)} values of {by!r} are too few for {len(fractions)} splits")
     layers: dict[str, Counter[str]] = {key: Counter() for key in sizes}
     for key, value in zip(keys, column_of(clips, stratify) if stratify else keys, strict=True):
-        layers[key][value if stratify else ""] += 1
+        layers[key][tidy(value) if stratify else ""] += 1
     layer_of = {key: min(counts, key=lambda value: (-counts[value], value)) for key, counts in layers.items()}
     split_of = _deal(sizes, layer_of, fractions, random.Random(seed))
     return [dataclasses.replace(clip, split=split_of[key]) for clip, key in zip(clips, keys, strict=True)]

@@ -19,7 +19,7 @@ from egotools.manifests import label_columns, read_manifest
 from egotools.stores.opening import open_store
 from egotools.stores.store import Store, StoredClip
 from egotools.texts import alike, split_name, tidy
-from egotools.types import Clip, FloatArray, IntArray
+from egotools.types import Clip, IntArray
 
 Reduce = Literal["mean", "mean+std"]
 Texts = npt.NDArray[np.object_]  # of str: a text that many rows share is in memory once
@@ -35,9 +35,10 @@ class Columns(Mapping[str, Texts]):
 
     def __init__(self, columns: Mapping[str, Texts], rows: IntArray) -> None:
         """Of each row [N] the number of its place in `columns`."""
-        if isinstance(columns, Columns):
-            columns, rows = columns._columns, columns._rows[rows]
-        self._columns, self._rows = columns, rows
+        self._columns: Mapping[str, Texts] = columns
+        self._rows = rows
+        if isinstance(columns, Columns):  # of a table whose rows are chosen among
+            self._columns, self._rows = columns._columns, columns._rows[rows]
 
     def __getitem__(self, name: str) -> Texts:
         return self._columns[name][self._rows]
@@ -66,7 +67,7 @@ class Table:
     split: Texts  # [N]
     remarks: tuple[str, ...] = ()  # what was left out, counted and named
     parts: tuple[tuple[str, int], ...] = ()  # the caches that the columns are from, and how many each has
-    unread: tuple[str, ...] = ()  # further label columns of the manifest
+    columns: tuple[str, ...] = ()  # all label columns of the manifest, those that were not read, too
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,7 +84,7 @@ class Table:
             TableError: the manifest has no such column.
         """
         if name not in self.labels:
-            columns = ", ".join([*self.labels, *self.unread]) or "none"
+            columns = ", ".join(self.columns or self.labels) or "none"
             raise TableError(f"the manifest has no column {name!r}; its label columns are: {columns}")
         return self.labels[name]
 
@@ -140,8 +141,7 @@ def read_table(
     """
     if not caches:
         raise ValueError("a table needs at least one cache")
-    manifest, caches = Path(manifest), [Path(path) for path in caches]
-    stores = [open_store(path) for path in caches]
+    manifest, stores = Path(manifest), [open_store(path) for path in caches]
     clips, remarks = _clips(manifest, stores, split, labels)
     counts = _counts(clips, stores, reduce)
     columns = {name: _texts(tidy(clip.labels.get(name, "")) for clip in clips) for name in _names(clips)}
@@ -150,11 +150,19 @@ def read_table(
     numbers = np.repeat(np.arange(len(ids)), counts)  # of the clip of each row
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name below
         values, times = _read(stores, ids, counts, reduce)
-    unread = () if labels is None else tuple(name for name in label_columns(manifest) if name not in labels)
-    parts = tuple((str(path), _width(store, reduce)) for path, store in zip(caches, stores, strict=True))
-    table = Table(ids[numbers], values, times, Columns(columns, numbers), splits[numbers], remarks, parts, unread)
-    _check_finite(table, caches)
+    parts = tuple((str(store.path), _width(store, reduce)) for store in stores)
+    by_row = Columns(columns, numbers)
+    there = tuple(columns) if labels is None else tuple(label_columns(manifest))
+    table = Table(ids[numbers], values, times, by_row, splits[numbers], remarks, parts, there)
+    _check_finite(table, [store.path for store in stores])
     return table
+
+
+def numbers_of(texts: Texts | Sequence[str]) -> tuple[list[str], IntArray]:
+    """The different texts, sorted, and the number [N] of each; memory grows with the text there is."""
+    names = sorted({str(text) for text in texts})
+    number = {name: at for at, name in enumerate(names)}
+    return names, np.fromiter((number[text] for text in texts), np.int64, len(texts))
 
 
 def manifest_digest(manifest: Path) -> str:
@@ -271,10 +279,11 @@ def _width(store: Store, reduce: Reduce | None) -> int:
     return store.width * (2 if reduce == "mean+std" else 1)
 
 
-def _reduced(clip: StoredClip, reduce: Reduce) -> FloatArray:
+def _reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[Any]:  # Any: a row as it lies there, or float64
     """The mean of a clip's rows [D], or mean and deviation [2 D]; summed in float64."""
     if reduce == "mean" and len(clip) == 1:
-        return clip.views[0][0]  # the mean of one row is that row
+        row: npt.NDArray[Any] = clip.views[0][0]  # the mean of one row is that row
+        return row
     mean: npt.NDArray[np.float64] = sum(view.sum(axis=0, dtype=np.float64) for view in clip.views) / len(clip)
     if reduce == "mean":
         return mean

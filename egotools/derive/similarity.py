@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +20,7 @@ from egotools.manifests import column_of, read_manifest
 from egotools.similarity import Floats, Network
 from egotools.stores.copying import intact
 from egotools.stores.store import Store
+from egotools.texts import alike, split_name, tidy
 from egotools.types import Clip, FloatArray, Rows
 
 EPS = {"hrnet": 1.25, "csn": 0.9}  # DBSCAN's radius for features that M3-S has
@@ -80,7 +81,7 @@ class Similarity:
         clips = self._clips(store, remarks)
         ids = [*clips, *(id for id in store if id not in clips)]
         features, ids = _features(store, ids)
-        train = np.array([id in clips and clips[id].split == self.split for id in ids], bool)
+        train = np.array([id in clips and clips[id].split == split_name(self.split) for id in ids], bool)
         projection = self._projection(features[train], store, remarks)
         rows = _project(features, projection)
         if self.method == "dbscan":
@@ -94,13 +95,15 @@ class Similarity:
     def _clips(self, store: Store, remarks: list[str]) -> dict[str, Clip]:
         """The clips of the manifest that the cache has rows of, training clips first."""
         assert self.manifest is not None  # the constructor has refused that
-        everything = read_manifest(self.manifest)
+        everything = [replace(clip, split=split_name(clip.split)) for clip in read_manifest(self.manifest)]
+        remarks += alike({clip.split for clip in everything}, "splits")
         present = [clip for clip in everything if clip.id in store and len(store.stored(clip.id))]
         there = {clip.id for clip in present}
         if missing := [clip.id for clip in everything if clip.id not in there]:
             remarks.append(f"{len(missing)} clips of the manifest have no rows: {', '.join(missing[:NAMED])}")
-        present.sort(key=lambda clip: clip.split != self.split)
-        count = sum(clip.split == self.split for clip in present)
+        split = split_name(self.split)
+        present.sort(key=lambda clip: clip.split != split)
+        count = sum(clip.split == split for clip in present)
         if count < 2:
             raise StoreError(
                 f"{store.path}: {count} clips of the split {self.split!r} of {self.manifest} have rows;"
@@ -152,6 +155,7 @@ class Similarity:
     ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any], Floats]:
         measure = MEASURES[self.method]
         classes = self._classes(clips[: int(train.sum())]) if self.method.endswith("classes") else []
+        remarks += alike(set().union(*classes), "labels")
         training = Training(rows[train], rows[: len(clips)], classes, self.threshold, self.exponent)
         arrays = measure.keep(training, remarks)
         names = {"names": arrays["names"].tolist()} if "names" in arrays else {}
@@ -159,7 +163,7 @@ class Similarity:
 
     def _classes(self, clips: Sequence[Clip]) -> list[set[str]]:
         texts = column_of(clips, self.labels)
-        classes = [{label.strip() for label in text.split(SEPARATOR)} - {""} for text in texts]
+        classes = [{tidy(label) for label in text.split(SEPARATOR)} - {""} for text in texts]
         if not any(classes):
             raise ManifestError(f"{self.manifest}: no training clip has a label in the column {self.labels!r}")
         return classes

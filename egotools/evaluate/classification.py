@@ -12,7 +12,7 @@ import numpy as np
 
 from egotools.errors import TableError
 from egotools.metrics import classification as metrics
-from egotools.tables import Table
+from egotools.tables import Table, Texts, numbers_of
 from egotools.types import FloatArray, IntArray
 
 NAMED = 5  # classes that a remark names
@@ -61,16 +61,16 @@ class Result:
     remarks: tuple[str, ...]
 
 
-def numbered(texts: Sequence[str] | np.ndarray[Any, Any]) -> tuple[tuple[str, ...], IntArray]:
+def numbered(texts: Sequence[str] | Texts) -> tuple[tuple[str, ...], IntArray]:
     """The classes among labels, in alphabetical order, and the number of each label's class.
 
     Raises:
         TableError: fewer than two classes.
     """
-    classes, numbers = np.unique(np.asarray(texts, dtype=np.str_), return_inverse=True)
+    classes, numbers = numbers_of(texts)
     if len(classes) < 2:
-        raise TableError(f"all {len(numbers)} labels are {str(classes[0])!r}: there is nothing to tell apart")
-    return tuple(classes.tolist()), numbers.astype(np.int64)
+        raise TableError(f"all {len(numbers)} labels are {classes[0]!r}: there is nothing to tell apart")
+    return tuple(classes), numbers
 
 
 def figures(predictions: Predictions, train_labels: IntArray) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from egotools.config import option
 from egotools.errors import TableError
 from egotools.evaluate.classification import Predictions, Result, class_remark, figures, numbered
-from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, groups, sides
+from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, alike_groups, groups, sides, unused
 from egotools.tables import Table, Texts
 from egotools.types import FloatArray, IntArray
 
@@ -47,8 +47,10 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
         TableError: an unknown label or split, one class only, or nobody to vote.
     """
     table = table.labeled(label)
+    remarks = [*table.remarks, *alike_groups(table, partition.group)]
     splits = sides(table, partition)
     if splits is not None:
+        remarks += unused(table, splits.train | splits.test)
         table = table.only(splits.train | splits.test)
         splits = sides(table, partition)
     voting = np.ones(len(table), bool) if splits is None else splits.train
@@ -63,7 +65,7 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
     if np.isneginf(similarity[:, 0]).any():
         stranded = str(table.only(judged).ids[np.isneginf(similarity[:, 0]).argmax()])
         raise TableError(f"clip {stranded!r}: all rows that could vote are of its own {partition.group!r}")
-    remarks = [*table.remarks, *_unreachable(classes, (labels[judged], kin[judged]), (labels[voting], kin[voting]))]
+    remarks += _unreachable(classes, (labels[judged], kin[judged]), (labels[voting], kin[voting]))
     rows, voters = table.only(judged), table.ids[voting]
     results = []
     for k in config.k:

@@ -79,7 +79,8 @@ def evaluate_memorability(
         judged, remarks, protocol = _of_baseline(task, judging.baseline)
         normalizing = Normalizing(standardize=tuple(group.name for group in task.features.groups))
     elif trained is not None:
-        judged, remarks, protocol = _of_run(trained, read_features(manifest, caches), data, judging, chosen)
+        features = read_features(manifest, caches, labels=[data.target])
+        judged, remarks, protocol = _of_run(trained, features, data, judging, chosen)
         normalizing = trained.normalizing
         remarks += doubts(trained.groups, normalizing)
     else:
@@ -247,7 +248,7 @@ def _of_weights(
     remarks = [f"{', '.join(unused)}: left out, since all similarity columns are 0"] if unused else []
     if not caches:
         raise TableError("--features has similarities only, which --zero-similarity leaves out")
-    features = read_features(manifest, caches)
+    features = read_features(manifest, caches, labels=[data.target])
     released = fit_released(
         str(judging.weights),
         features.groups,

@@ -64,7 +64,7 @@ def train_pca(
     )
 
     def make() -> Content:
-        table = read_table(manifest, features, reduce=None, split=split)
+        table = read_table(manifest, features, reduce=None, split=split, labels=())
         clips, rows = len(np.unique(table.ids)), len(table)
         pca = _fitted(table, features, config, seed)
         total = sum(float(row @ row) for row in table.values) / (rows - 1)  # which are centred now

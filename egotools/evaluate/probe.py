@@ -11,7 +11,18 @@ import numpy as np
 from egotools.config import option
 from egotools.errors import TableError
 from egotools.evaluate.classification import Predictions, Result, by_class, class_remark, figures, numbered
-from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, Sides, default_group, groups, hold_out, sides
+from egotools.evaluate.splits import (
+    AS_IN_MANIFEST,
+    Partition,
+    Sides,
+    alike_groups,
+    default_group,
+    groups,
+    hold_out,
+    is_in,
+    sides,
+    unused,
+)
 from egotools.metrics.classification import accuracy_score
 from egotools.tables import Mask, Table
 from egotools.types import IntArray
@@ -119,7 +130,10 @@ def probe(
         **_summary(outcomes),
         "classes": by_class(classes, predictions.confusion, first.train_labels),
     }
-    remarks = [*table.remarks, *_class_remarks(predictions, first.classifier.classes)]
+    remarks = [*table.remarks, *alike_groups(table, partition.group)]
+    if task.split is not None:
+        remarks += unused(table, task.split.train | task.split.test | _validation(task, task.split))
+    remarks += _class_remarks(predictions, first.classifier.classes)
     return ProbeResult(report, predictions, tuple(remarks), first.classifier)
 
 
@@ -165,7 +179,8 @@ def _varies(task: _Task) -> bool:
 
 def _validation(task: _Task, split: Sides) -> Mask:
     """The rows of "val", if they are free to choose C on."""
-    return is_in(task.table, "val") & ~split.test & ~split.train
+    free: Mask = is_in(task.table, "val") & ~split.test & ~split.train
+    return free
 
 
 def _fit_once(task: _Task, seed: Sequence[int]) -> _Outcome:

@@ -38,7 +38,7 @@ def fit_probe(
 ) -> tuple[Content, ProbeResult]:
     """Fits and judges a probe on caches; its report and result."""
     chosen = choose_device(device)
-    table = read_table(manifest, features, reduce=reduce)
+    table = read_table(manifest, features, reduce=reduce, labels=partition.columns(label))
     result = probe(table, label, config, partition=partition, seed=seed, device=chosen)
     arguments = _arguments(config, partition, label=label, reduce=reduce, seed=seed)
     return report(command, arguments, result, manifest=manifest, features=features), result
@@ -97,7 +97,7 @@ def apply_run(
         raise RunError(f"{folder} is no run of `train probe`")
     label = label or str(run.recipe.identity["label"])
     reduce = run.recipe.identity["reduce"]
-    table = read_table(manifest, features, reduce=reduce)
+    table = read_table(manifest, features, reduce=reduce, labels=partition.columns(label))
     result = apply(Classifier.load(folder / WEIGHTS), table, label, test_split=partition.test_split)
     arguments = {"run": str(folder), "label": label, "reduce": reduce, "test_split": partition.test_split}
     return report("eval probe", arguments, result, manifest=manifest, features=features), result

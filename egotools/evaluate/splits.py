@@ -9,7 +9,7 @@ import numpy as np
 
 from egotools.config import option
 from egotools.errors import TableError
-from egotools.tables import Mask, Table, Texts
+from egotools.tables import Mask, Table, Texts, numbers_of
 from egotools.texts import alike, split_name
 from egotools.types import IntArray
 
@@ -25,6 +25,10 @@ class Partition:
     def __post_init__(self) -> None:
         if self.train_split is not None and self.train_split == self.test_split:
             raise ValueError(f"--train-split and --test-split are both {self.train_split!r}")
+
+    def columns(self, label: str) -> tuple[str, ...]:
+        """The manifest columns that judging a label takes."""
+        return (label, "video", *([] if self.group is None else [self.group]))
 
 
 AS_IN_MANIFEST = Partition()
@@ -90,14 +94,6 @@ def groups(table: Table, column: str | None) -> IntArray:
         pairs = zip(table.column(column).tolist(), names.tolist(), strict=True)
         names = np.array([f"group {value}" if value else f"clip {id}" for value, id in pairs], dtype=object)
     return numbers_of(names)[1]
-
-
-def numbers_of(texts: Texts) -> tuple[list[str], IntArray]:
-    """The different texts, sorted, and the number [N] of each; memory grows with the text there is."""
-    found = texts.tolist()
-    names = sorted(set(found))
-    number = {name: at for at, name in enumerate(names)}
-    return names, np.fromiter(map(number.__getitem__, found), np.int64, len(found))
 
 
 def default_group(table: Table, labels: IntArray) -> str | None:

@@ -59,7 +59,7 @@ class Features:
     groups: tuple[Group, ...]
 
 
-def read_features(manifest: Path, caches: Sequence[Path]) -> Features:
+def read_features(manifest: Path, caches: Sequence[Path], *, labels: Sequence[str] | None = None) -> Features:
     """The features of a manifest's clips, one row a clip, in the order raw, hrnet, csn, similarity, others.
 
     Raises:
@@ -67,7 +67,7 @@ def read_features(manifest: Path, caches: Sequence[Path]) -> Features:
     """
     stores = _ordered([open_store(path) for path in caches])
     groups = _groups(stores)
-    table = read_table(manifest, [store.path for store in stores])
+    table = read_table(manifest, [store.path for store in stores], labels=labels)
     if any(group.classes is not None for group in groups):
         values = np.concatenate(list(_expanded(table, stores, groups)), axis=1)
         table = replace(table, values=values)

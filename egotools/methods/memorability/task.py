@@ -70,7 +70,7 @@ def read_task(
     Raises:
         TableError: features or scores that cannot be used, splits or folds that leave nothing to learn or judge.
     """
-    features = read_features(manifest, caches)
+    features = read_features(manifest, caches, labels=[target])
     table = features.table
     scores = read_scores(table, target)
     if folds is None:
