@@ -11,6 +11,7 @@ import numpy as np
 
 from egotools.config import option
 from egotools.errors import TableError
+from egotools.evaluate import exact
 from egotools.evaluate.classification import Predictions, Result, class_remark, figures, numbered
 from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, alike_groups, groups, sides, unused
 from egotools.tables import Table, Texts
@@ -84,6 +85,8 @@ def nearest(
 ) -> tuple[IntArray, FloatArray]:
     """The k rows of the greatest cosine similarity to each query, exactly, the most similar first.
 
+    They are found in float32, and again in float64 where that cannot tell them apart.
+
     Args:
         queries: [N, D].
         rows: [M, D]. Of equally similar ones the earlier comes first.
@@ -95,15 +98,32 @@ def nearest(
     """
     if k < 1:
         raise ValueError(f"cannot find {k} neighbors")
-    queries, rows = normalized(queries), normalized(rows)
+    k, count = min(k, len(rows)), min(k + exact.SPARE, len(rows))
+    found, similarity = _candidates(normalized(queries), normalized(rows), count, own)
+    points_somewhere = queries.any(axis=1)  # to a row of zeros all are equally similar
+    wrong, lacking = (np.flatnonzero(each & points_somewhere) for each in exact.doubtful(similarity, k, rows.shape[1]))
+    if len(lacking) and count < len(rows):
+        kin = None if own is None else (own[0][lacking], own[1])
+        found[lacking] = exact.search(queries[lacking], rows, count, kin)
+    found, best = found[:, :count], similarity[:, :k].astype(np.float64)
+    if len(wrong):
+        ordered, exactly = exact.rank(queries[wrong], rows, found[wrong])
+        found[wrong], best[wrong] = ordered, exactly[:, :k]
+    return found[:, :k], best
+
+
+def _candidates(
+    queries: FloatArray, rows: FloatArray, count: int, own: tuple[IntArray, IntArray] | None
+) -> tuple[IntArray, FloatArray]:
+    """The `count` best rows of other groups by float32, the most similar first; queries and rows have length one."""
     largest = 0 if own is None else _largest_shared(*own)
-    if min(k + largest, len(rows)) > DEEPEST:
-        return _nearest_masked(queries, rows, k, own)
-    found, similarity = _search(queries, rows, min(k + largest, len(rows)))
+    if min(count + largest, len(rows)) > DEEPEST:
+        return _nearest_masked(queries, rows, count, own)
+    found, similarity = _search(queries, rows, min(count + largest, len(rows)))
     if own is not None and largest:
         kin = own[1][found] == own[0][:, None]
         found, similarity = np.where(kin, NOBODY, found), np.where(kin, -np.inf, similarity)
-    return _best(found, similarity, k)
+    return _best(found, similarity, count)
 
 
 def vote(
