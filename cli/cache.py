@@ -159,8 +159,9 @@ def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None,
 @one_cache
 @click.option("--to", "kind", required=True, type=click.Choice(["npz"]), help="npz: a file a clip.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A new folder.")
+@overwrite
 @options.telling
-def export(cache: Path, kind: str, out: Path) -> None:
+def export(cache: Path, kind: str, out: Path, overwrite: bool) -> None:
     """Write a cache as a folder of NumPy files, with index.csv and recipe.json.
 
     \b
@@ -169,7 +170,8 @@ def export(cache: Path, kind: str, out: Path) -> None:
     from egotools.stores.export import export_npz
 
     with Progress() as progress:
-        count = export_npz(cache, out, progress=partial(progress, f"exporting {kind}"))
+        exporting = partial(progress, f"exporting {kind}")
+        count = export_npz(cache, out, overwrite=overwrite, progress=exporting)
     display.note(f"{out}: {count} clips of {cache}")
 
 
@@ -186,7 +188,8 @@ def import_(
 ) -> None:
     """Write arrays of another program as a cache: a .npz or HDF5 file, or a folder of .npy files named <id>.npy.
 
-    Rows become float32. A file changes and the cache is stale; 'egotools manifest table' makes the manifest.
+    Rows become float32. A file changes and the cache is stale; 'egotools manifest table' makes the manifest. A folder
+    that 'egotools cache export --to npz' wrote becomes the cache that it was.
 
     \b
     egotools cache import trecvid2020_train.npz --id video_id --values c3d_resnet18_512 --out caches/t/c3d.lmdb
@@ -201,6 +204,10 @@ def import_(
         made = import_arrays(source, out, keys, origin=origin, overwrite=overwrite, progress=importing)
     what = f"{made.clips} clips, {made.rows} rows of {made.width} features"
     display.note(f"{out}: {what}" + ("" if made.is_new else ", there already: nothing to do"))
+    display.name_some("passed over, as they are no .npy files", made.passed_over)
+    display.name_some("links that lead out of the folder, not followed", made.refused, tell=display.failure)
+    if made.refused:
+        click.get_current_context().exit(1)
 
 
 def _state(found: Any) -> dict[str, Any]:

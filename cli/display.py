@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -31,6 +31,13 @@ def failure(text: str) -> None:
     """What went wrong, on stderr."""
     output().keep(text)
     write(visible(text, sys.stderr), err=True)
+
+
+def name_some(what: str, names: Sequence[str], most: int = 5, tell: Callable[[str], None] = note) -> None:
+    """A remark, or with `tell` a failure, that counts and names things, if there are any."""
+    if names:
+        rest = f" and {len(names) - most} more" if len(names) > most else ""
+        tell(f"  {what}: {len(names)} ({', '.join(names[:most])}{rest})")
 
 
 def say(text: str, **style: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,7 @@ from egotools.texts import alike, tidy
 from egotools.types import Clip
 
 from . import options
-from .display import failure, note, show_json, show_table
+from .display import failure, name_some, note, show_json, show_table
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def cut(
             spans[clip.id] = (span.start, span.end)
     _write(out, windows(clips, spans, length=length, hop=hop, min_length=min_length))
     errors = [error for error in measured.values() if isinstance(error, ClipError)]
-    _name("files that cannot be read, their clips stay as they are", [str(error) for error in errors], tell=failure)
+    name_some("files that cannot be read, their clips stay as they are", [str(error) for error in errors], tell=failure)
     context.exit(1 if errors else 0)
 
 
@@ -290,7 +290,7 @@ def _write_found(out: Path, found: Found) -> None:
     _write(out, found.clips)
     for remark in found.remarks:
         note(f"  {remark}")
-    _name("files that are not there, their clips are left out", found.missing, tell=failure)
+    name_some("files that are not there, their clips are left out", found.missing, tell=failure)
     if found.missing:
         raise click.exceptions.Exit(1)
 
@@ -310,22 +310,15 @@ def _say_found(listing: Listing, fps: float) -> None:
         note("  numbered images count as frames of one video; if they are pictures of their own, add --images")
     if kinds["frame folder"] or kinds["stack"]:
         note(f"  frame folders and stacks are taken at {fps:g} frames per second; another rate: --fps")
-    _name("ignored, of other kinds", listing.ignored)
-    _name("refused, links that lead out of the folder", listing.refused, tell=failure)
+    name_some("ignored, of other kinds", listing.ignored)
+    name_some("refused, links that lead out of the folder", listing.refused, tell=failure)
 
 
 def _say_joined(joined: Joined, labels: Path) -> None:
     note(f"{labels}: labels for {len(joined.clips) - len(joined.clips_left)} of {_count(len(joined.clips), 'clip')}")
-    _name("rows that match no file", joined.rows_left)
-    _name("clips without labels", joined.clips_left)
-    _name("columns left out, as they are no labels", joined.columns_left)
-
-
-def _name(what: str, names: Sequence[str], most: int = 5, tell: Callable[[str], None] = note) -> None:
-    """A remark, or with `tell` a failure, that counts and names things, if there are any."""
-    if names:
-        rest = f" and {len(names) - most} more" if len(names) > most else ""
-        tell(f"  {what}: {len(names)} ({', '.join(names[:most])}{rest})")
+    name_some("rows that match no file", joined.rows_left)
+    name_some("clips without labels", joined.clips_left)
+    name_some("columns left out, as they are no labels", joined.columns_left)
 
 
 def _count(number: int, word: str) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -79,6 +81,62 @@ def open_file(path: Path) -> BinaryIO:
     except OSError:
         os.close(file)
         raise
+
+
+def walk(top: Path, left_out: list[str], *, follow_links: bool = False) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder at and below `top`, with the names of what lies in it and is no folder; hidden ones are passed over.
+
+    A link to a file inside of `top` counts as that file; one to a folder there adds nothing, for the folder is walked.
+    With `follow_links` every folder is walked once, those that links lead to last, so that loops end.
+
+    Args:
+        top: a folder.
+        left_out: takes the names, relative to `top`, of links that lead out of it and are not followed.
+        follow_links: whether they are.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    real_top = os.path.realpath(top)
+    seen: set[str] = set()
+    links: list[Path] = []
+    waiting = [top]
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.pop(0)
+        if (real := os.path.realpath(folder)) in seen:
+            continue
+        seen.add(real)
+        names, folders = [], []
+        for name in sorted(name for name in os.listdir(folder) if not name.startswith(".")):
+            path = folder / name
+            is_link, is_folder = path.is_symlink(), os.path.isdir(path)
+            if is_link and not follow_links and not is_below(os.path.realpath(path), real_top):
+                left_out.append(path.relative_to(top).as_posix())
+            elif not is_folder:
+                names.append(name)
+            elif not is_link:
+                folders.append(path)
+            elif follow_links:
+                links.append(path)
+        waiting.extend(reversed(folders))
+        yield folder, names
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether an absolute, normal path is a folder or lies in it."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def remove(path: Path) -> None:
+    """Removes what has a name: a folder and all in it, a file, or a link but not what it leads to.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def parse_json(text: str | bytes) -> Any:  # Any: JSON values

@@ -16,7 +16,8 @@ import numpy as np
 from egotools.audio import SOUND_SUFFIXES
 from egotools.csv_files import read_csv
 from egotools.errors import ManifestError
-from egotools.manifests import RESERVED, is_below
+from egotools.files import is_below, walk
+from egotools.manifests import RESERVED
 from egotools.stills import IMAGE_SUFFIXES
 from egotools.texts import AT_ENDS, composed, split_name, tidy
 from egotools.types import Clip
@@ -63,13 +64,14 @@ class Joined:
     columns_left: list[str]
 
 
-def list_folder(root: Path, *, pictures: Pictures = "auto") -> Listing:
+def list_folder(root: Path, *, pictures: Pictures = "auto", follow_links: bool = False) -> Listing:
     """What `root` and its sub-folders hold; hidden files are passed over.
 
     Args:
         root: a folder.
         pictures: whether the images of one folder are frames of a video or images of their own; "auto" takes at
             least eight images for frames whose names differ in a running number only.
+        follow_links: whether links that lead out of `root` are followed.
 
     Raises:
         ManifestError: no such folder, one that cannot be listed, or nothing in it that can be read.
@@ -77,15 +79,11 @@ def list_folder(root: Path, *, pictures: Pictures = "auto") -> Listing:
     if not root.is_dir():
         raise ManifestError(f"{root}: no such folder")
     listing = Listing()
-    top = os.path.realpath(root)
-
-    def refuse(error: OSError) -> None:
+    try:
+        for folder, names in walk(root, listing.refused, follow_links=follow_links):
+            _list_files(folder, names, root, pictures, listing)
+    except OSError as error:
         raise ManifestError(f"{error.filename}: cannot be listed: {error.strerror}") from error
-
-    for folder, folders, files in os.walk(root, onerror=refuse):
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        _list_files(Path(folder), sorted([*files, *links]), root, top, pictures, listing)
     listing.found.sort(key=lambda item: natural(item.name))
     if not listing.found:
         left = f"; {len(listing.refused)} links lead out of it" if listing.refused else ""
@@ -93,21 +91,16 @@ def list_folder(root: Path, *, pictures: Pictures = "auto") -> Listing:
     return listing
 
 
-def _list_files(folder: Path, names: Iterable[str], root: Path, top: str, pictures: Pictures, listing: Listing) -> None:
+def _list_files(folder: Path, names: Iterable[str], root: Path, pictures: Pictures, listing: Listing) -> None:
     images: list[Found] = []
     for name in names:
         path = folder / name
         relative = path.relative_to(root).as_posix()
-        if name.startswith("."):
-            continue
-        if path.is_symlink() and not is_below(os.path.realpath(path), top):
-            listing.refused.append(relative)
-        elif not path.is_dir():
-            kind = _kind(path)
-            if kind is None:
-                listing.ignored.append(relative)
-            else:
-                (images if kind == "image" else listing.found).append(Found(kind, path, relative))
+        kind = _kind(path)
+        if kind is None:
+            listing.ignored.append(relative)
+        else:
+            (images if kind == "image" else listing.found).append(Found(kind, path, relative))
     if images and (pictures == "frames" or (pictures == "auto" and are_frames([item.path.name for item in images]))):
         listing.found.append(Found("frames", folder, folder.relative_to(root).as_posix()))
     else:

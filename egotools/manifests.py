@@ -10,6 +10,7 @@ from pathlib import Path
 
 from egotools.csv_files import another_delimiter, open_csv
 from egotools.errors import ManifestError
+from egotools.files import is_below
 from egotools.types import Clip
 
 RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label
@@ -128,11 +129,6 @@ def _behind_links(path: str, real: Callable[[str], str]) -> str:
         if os.path.islink(path)
         else os.path.join(real(os.path.dirname(path)), os.path.basename(path))
     )
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Whether an absolute, normal path is a folder or lies in it."""
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def write_manifest(path: Path, clips: Sequence[Clip]) -> None:

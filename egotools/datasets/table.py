@@ -10,7 +10,7 @@ from egotools.csv_files import read_csv
 from egotools.datasets import Found, check_differ
 from egotools.errors import ManifestError
 from egotools.manifests import RESERVED
-from egotools.stores.arrays import array_of, open_arrays, texts_of
+from egotools.stores.arrays import ids_of, open_arrays, texts_of
 from egotools.types import Clip
 
 
@@ -53,11 +53,9 @@ def clips_of_table(path: Path, *, id: str, split: str | None = None) -> Found:
 
 def _of_npz(path: Path, id: str) -> _Columns:
     with open_arrays(path) as arrays:
-        ids = array_of(arrays, id, path)
-        if ids.ndim != 1:
-            raise ManifestError(f"{path}: {id!r} has the shape {list(ids.shape)}, not one id a row")
+        ids = ids_of(arrays, id, path)
         found = {name: arrays[name] for name in arrays.names()}
-    texts = {name: texts_of(array, name, path) for name, array in found.items() if array.shape == ids.shape}
+    texts = {name: texts_of(array, name, path) for name, array in found.items() if array.shape == (len(ids),)}
     return _Columns(len(ids), texts, [name for name in found if name not in texts])
 
 

@@ -15,8 +15,8 @@ from egotools.rebuild.assessment import Assessment, Manifests, State, assess, by
 from egotools.rebuild.derived import assess_derived
 from egotools.rebuild.imported import assess_imported
 from egotools.rebuild.provenance import changed_files
-from egotools.stores.importing import is_imported
-from egotools.stores.source import SourceFiles, content_digest
+from egotools.stores.importing import imported_digest, is_imported
+from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe
 
 
@@ -27,7 +27,7 @@ class Glance:
         self._manifests, self._files = Manifests(), SourceFiles()
         self._states: dict[Path, State] = {}
         self._digest = lru_cache(maxsize=None)(file_digest)
-        self._content = lru_cache(maxsize=None)(content_digest)
+        self._content = lru_cache(maxsize=None)(imported_digest)
 
     def __call__(self, cache: Path) -> Assessment:
         """What of a cache holds, rows taken to be what was written."""

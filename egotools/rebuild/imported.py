@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from egotools.rebuild.assessment import Assessment, all_or_nothing
-from egotools.stores.source import content_digest
+from egotools.stores.importing import imported_digest
 from egotools.stores.store import Store
 
 
@@ -15,7 +15,7 @@ def assess_imported(
     store: Store,
     *,
     damaged: Mapping[str, str] | None = None,
-    digest: Callable[[Path], str] = content_digest,
+    digest: Callable[[Path], str] = imported_digest,
 ) -> Assessment:
     """What of an imported cache holds: all of it, or nothing; it is never made again.
 

@@ -22,7 +22,14 @@ class Arrays(Protocol):
     """Arrays by name, each read when it is asked for."""
 
     def names(self) -> list[str]: ...
+
+    def what_is(self, name: str) -> str:
+        """Words on what has a name and is no array; empty if nothing has it."""
+
     def __getitem__(self, name: str) -> Array: ...
+
+    def ids(self, name: str) -> Array:
+        """As `__getitem__`, of an array that has one element a clip."""
 
 
 @contextmanager
@@ -37,8 +44,10 @@ def open_arrays(path: Path) -> Iterator[Arrays]:
         with _opened_npz(path) as arrays:
             yield arrays
     elif suffix in HDF5_SUFFIXES:
-        with _opened_hdf5(path) as arrays:
-            yield arrays
+        from egotools.stores.hdf5_arrays import opened_hdf5  # here, for h5py takes its time to import
+
+        with opened_hdf5(path) as found:
+            yield found
     else:
         raise StoreError(f"{path}: arrays come in a .npz, in HDF5 ({', '.join(HDF5_SUFFIXES)}) or a folder of .npy")
 
@@ -49,11 +58,31 @@ def array_of(arrays: Arrays, name: str, path: Path) -> Array:
     Raises:
         StoreError: there is none of that name; says which there are.
     """
-    names = arrays.names()
-    if name not in names:
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        raise StoreError(f"{path}: no array {name!r}; there are {', '.join(names[:NAMED]) or 'none'}{more}")
+    _check_name(arrays, name, path)
     return arrays[name]
+
+
+def ids_of(arrays: Arrays, name: str, path: Path) -> list[str]:
+    """One text a clip, of an array [N].
+
+    Raises:
+        StoreError: there is no such array, or it has another shape, or holds neither texts nor numbers.
+    """
+    _check_name(arrays, name, path)
+    ids = arrays.ids(name)
+    if ids.ndim != 1:
+        raise StoreError(f"{path}: {name!r} has the shape {list(ids.shape)}, not one id a clip")
+    return texts_of(ids, name, path)
+
+
+def _check_name(arrays: Arrays, name: str, path: Path) -> None:
+    names = arrays.names()
+    if name in names:
+        return
+    if what := arrays.what_is(name):
+        raise StoreError(f"{path}: {name!r} is no array: {what}")
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    raise StoreError(f"{path}: no array {name!r}; there are {', '.join(names[:NAMED]) or 'none'}{more}")
 
 
 def read_array(path: Path) -> Array:
@@ -99,11 +128,17 @@ class _Npz:
     def names(self) -> list[str]:
         return self._arrays.names()
 
+    def what_is(self, name: str) -> str:  # noqa: ARG002 - every name is an array or nothing
+        return ""
+
     def __getitem__(self, name: str) -> Array:
         try:
             return self._arrays[name]
         except (OSError, ValueError) as error:
             raise StoreError(f"{self._path}: {name!r} cannot be read: {_reason(error)}") from error
+
+    def ids(self, name: str) -> Array:
+        return self[name]
 
 
 @contextmanager
@@ -114,36 +149,6 @@ def _opened_npz(path: Path) -> Iterator[_Npz]:
         except (OSError, ValueError) as error:
             raise StoreError(f"{path}: not a .npz that can be read: {_reason(error)}") from error
         yield _Npz(arrays, path)
-
-
-class _HDF5:
-    def __init__(self, file: Any, path: Path) -> None:  # Any: h5py has no types
-        self._file, self._path = file, path
-
-    def names(self) -> list[str]:
-        from h5py import Dataset
-
-        names: list[str] = []
-        self._file.visititems(lambda name, item: names.append(name) if isinstance(item, Dataset) else None)
-        return names
-
-    def __getitem__(self, name: str) -> Array:
-        try:
-            return np.asarray(self._file[name][()])
-        except (OSError, ValueError, TypeError) as error:
-            raise StoreError(f"{self._path}: {name!r} cannot be read: {_reason(error)}") from error
-
-
-@contextmanager
-def _opened_hdf5(path: Path) -> Iterator[_HDF5]:
-    import h5py  # here, for it takes its time to import
-
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise StoreError(f"{path}: not an HDF5 file that can be read: {_reason(error)}") from error
-    with file:
-        yield _HDF5(file, path)
 
 
 def _reason(error: Exception) -> str:

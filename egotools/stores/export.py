@@ -1,67 +1,102 @@
-"""A cache as files that need no egotools to be read."""
+"""A cache as files that need no egotools to be read, and that `import` takes back."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import os
-import shutil
-import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from egotools.config import to_json
-from egotools.errors import StoreError
-from egotools.stores.copying import Progress, check_space, silent
+from egotools.config import plain, to_json
+from egotools.csv_files import read_csv
+from egotools.errors import ManifestError, StoreError
+from egotools.files import read_json
+from egotools.numpy_files import open_npz
+from egotools.stores.aside import aside
+from egotools.stores.copying import Progress, check_space, intact, silent
 from egotools.stores.opening import open_store
-from egotools.stores.store import Store
+from egotools.stores.source import Source
+from egotools.stores.store import Recipe, Store, StoredClip
+from egotools.types import Rows
 
 LONGEST_NAME = 200  # bytes; file systems end at 255
+FORMAT = "egotools export"  # what `recipe.json` says that its folder is
+INDEX, RECIPE = "index.csv", "recipe.json"
+COLUMNS = ["id", "file", "rows", "checksum", "source"]
 
 
-def export_npz(path: Path, folder: Path, *, progress: Progress = silent) -> int:
-    """Writes one `.npz` a clip (`values` [T, D], `times` [T, 2]), `index.csv` (id, file, rows) and `recipe.json`.
+@dataclass(frozen=True)
+class Exported:
+    """An exported folder: the recipe of its cache, and of each clip the file, the checksum and the source."""
+
+    folder: Path
+    recipe: Recipe
+    clips: dict[str, tuple[str, int, Source]]
+
+
+def export_npz(path: Path, folder: Path, *, overwrite: bool = False, progress: Progress = silent) -> int:
+    """Writes one `.npz` a clip (`values` [T, D], `times` [T, 2]), `index.csv` and `recipe.json`.
+
+    Args:
+        path: a cache.
+        folder: new, or empty.
+        overwrite: whether what an earlier export wrote there is replaced.
+        progress: is told of clips.
 
     Returns:
         The number of clips.
 
     Raises:
-        StoreError: the folder holds something already, a clip is damaged, or the disk is full.
+        StoreError: the folder holds something else, a clip is damaged, or it cannot be written.
     """
     store = open_store(path)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreError(f"{folder} exists and is not an empty folder; choose another --out, or remove it")
-    parent = folder.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    check_space(parent, store.rows * (store.width * store.dtype.itemsize + 16))
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=parent))
-    try:
-        _write_files(store, aside, progress)
-        aside.chmod(0o777 & ~_umask())
-        os.replace(aside, folder)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)  # gone already if all went well
+    _check_free(folder, overwrite=overwrite)
+    with aside(folder) as beside:
+        _check_free(folder, overwrite=overwrite)
+        check_space(beside, store.rows * (store.width * store.dtype.itemsize + 16))
+        new, old = beside / folder.name, beside / "old"
+        new.mkdir()
+        _write_files(store, new, progress)
+        if folder.is_dir():
+            os.replace(folder, old)
+        os.replace(new, folder)
     return len(store)
 
 
+def _check_free(folder: Path, *, overwrite: bool) -> None:
+    if not os.path.lexists(folder) or (os.path.isdir(folder) and not os.listdir(folder)):
+        return
+    if not overwrite or os.path.islink(folder) or not is_export(folder):
+        hint = "; an earlier export is replaced with --overwrite" if not overwrite else ""
+        raise StoreError(f"{folder} exists and is not an empty folder; choose another --out, or remove it{hint}")
+    written = {INDEX, RECIPE, *(file for file, _, _ in read_export(folder).clips.values())}
+    if others := sorted({*os.listdir(folder)} - written):
+        raise StoreError(f"{folder} holds files that no export wrote, such as {others[0]}; choose another --out")
+
+
 def _write_files(store: Store, folder: Path, progress: Progress) -> None:
-    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as index:
-        table = csv.writer(index)
-        table.writerow(["id", "file", "rows"])
+    with (folder / INDEX).open("w", newline="", encoding="utf-8") as index:
+        table = csv.writer(index, quoting=csv.QUOTE_NONNUMERIC)  # a lone carriage return in an id must be quoted
+        table.writerow(COLUMNS)
         for done, name in enumerate(store, 1):
-            if not store.stored(name).is_intact():
-                raise StoreError(f"{store.path}: damaged: clip {name!r}; see 'egotools cache verify'")
-            rows = store[name]
+            checksum, rows = intact(store, name).checksum, store[name]
             file = file_name(name) + ".npz"
             np.savez(folder / file, values=rows.values, times=rows.times)
-            table.writerow([name, file, len(rows.values)])
+            table.writerow([name, file, len(rows.values), checksum, store.source(name).to_json()])
             progress(done, len(store))
-    recipe = {"identity": store.recipe.identity, "origin": store.recipe.origin}
-    (folder / "recipe.json").write_text(to_json(recipe) + "\n", encoding="utf-8")
+    recipe = {"format": FORMAT, **recipe_of(store)}
+    (folder / RECIPE).write_text(to_json(recipe) + "\n", encoding="utf-8")
+
+
+def recipe_of(store: Store) -> dict[str, Any]:  # Any: JSON values
+    """What made a cache, as an export keeps it."""
+    return {"identity": plain(store.recipe.identity), "origin": plain(store.recipe.origin)}
 
 
 def file_name(id: str) -> str:
@@ -78,7 +113,54 @@ def file_name(id: str) -> str:
     return name
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def is_export(folder: Path) -> bool:
+    """Whether a folder says that an export wrote it."""
+    try:
+        said = read_json(folder / RECIPE)
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and said.get("format") == FORMAT
+
+
+def read_export(folder: Path) -> Exported:
+    """What an exported folder says of itself.
+
+    Raises:
+        StoreError: its recipe or its index is not what was written.
+    """
+    try:
+        said, (_, rows) = read_json(folder / RECIPE), read_csv(folder / INDEX)
+    except (OSError, ValueError, ManifestError) as error:
+        raise StoreError(f"{folder}: damaged: {error}; export it again") from error
+    if not all(isinstance(said.get(part), dict) for part in ("identity", "origin")):
+        raise StoreError(f"{folder / RECIPE}: no recipe; export it again")
+    clips = {}
+    for number, cells in rows:
+        try:
+            id, file = cells["id"], cells["file"]
+            if file != file_name(id) + ".npz" or id in clips:
+                raise ValueError(f"{file!r} is not its file, or {id!r} comes twice")
+            clips[id] = file, int(cells["checksum"]), Source.from_json(cells["source"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{folder / INDEX}, row {number}: not what was exported ({error})") from error
+    return Exported(folder, Recipe(said["identity"], said["origin"]), clips)
+
+
+def exported_rows(exported: Exported) -> Iterator[tuple[str, Rows, Source]]:
+    """The rows of each clip, as they were exported.
+
+    Raises:
+        StoreError: a file is gone, cannot be read, or was changed since.
+    """
+    for id, (file, checksum, source) in exported.clips.items():
+        path = exported.folder / file
+        try:
+            if path.is_symlink():
+                raise ValueError("it is a link")
+            with open_npz(path) as arrays:
+                rows = Rows(arrays["values"], arrays["times"])
+        except (OSError, KeyError, ValueError) as error:
+            raise StoreError(f"{path}: cannot be read: {error}; export it again") from error
+        if not StoredClip([rows.values], rows.times, checksum).is_intact():
+            raise StoreError(f"{path}: clip {id!r} was changed since it was exported; export it again")
+        yield id, rows, source

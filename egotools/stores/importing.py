@@ -5,23 +5,28 @@ Axes: N clips, T rows of one clip, D features.
 
 from __future__ import annotations
 
-import tempfile
+import hashlib
+import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from egotools.config import plain
+from egotools.config import file_digest, plain
 from egotools.errors import StoreError
-from egotools.stores.arrays import Array, array_of, open_arrays, read_array, texts_of
+from egotools.files import walk
+from egotools.stores.arrays import Array, array_of, ids_of, open_arrays, read_array
+from egotools.stores.aside import aside
 from egotools.stores.copying import Progress, silent
+from egotools.stores.export import Exported, exported_rows, is_export, read_export
 from egotools.stores.opening import open_store, open_writer
-from egotools.stores.publish import CLIPS_PER_COMMIT, publish
-from egotools.stores.source import Source, content_digest
-from egotools.stores.store import Recipe, differences, key_of
+from egotools.stores.publish import CLIPS_PER_COMMIT, check_free, place
+from egotools.stores.source import Source
+from egotools.stores.store import Recipe, Store, differences, key_of
 from egotools.types import Rows
 
 VERSION = 1
@@ -37,11 +42,13 @@ class Imported:
     rows: int
     width: int
     is_new: bool
+    passed_over: tuple[str, ...] = ()  # files of a folder that are no arrays
+    refused: tuple[str, ...] = ()  # links that lead out of the folder
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Which arrays of a file are what; a folder of `.npy` files has none: the ids are the files' names."""
+    """Which arrays of a file are what; a folder has none: the ids are the names of its `.npy` files."""
 
     id: str | None = None  # [N] texts or numbers
     values: str | None = None  # [N, D], or [N, T, D]
@@ -64,10 +71,11 @@ def import_arrays(
 ) -> Imported:
     """Writes the arrays of a file, or a folder of `.npy` files, as a cache of float32 rows.
 
-    A clip's times are those that are given, otherwise 0 to 0 for all its rows: nothing is known of them.
+    A clip's times are those that are given, otherwise 0 to 0 for all its rows: nothing is known of them. A folder that
+    `export_npz` wrote becomes the cache that it was, recipe, times, sources and all.
 
     Args:
-        source: a `.npz` or HDF5 file, or a folder with one `.npy` [D] or [T, D] a clip, which is named `<id>.npy`.
+        source: a `.npz` or HDF5 file, an exported folder, or one with a `.npy` [D] or [T, D] a clip, at any depth.
         out: `.lmdb` or `.h5`.
         keys: the names of the arrays in a file.
         origin: what the recipe is to say besides: the command.
@@ -75,68 +83,148 @@ def import_arrays(
         progress: is told of clips.
 
     Raises:
-        StoreError: the source cannot be read, has an id twice, or values that are not finite or of a wrong shape.
+        StoreError: the source cannot be read, has an id twice, or values that are not finite or of a wrong shape; or
+            the cache cannot be written.
     """
-    recipe = _recipe(source, keys, origin or {})
-    if out.is_file() and not overwrite:
-        store = open_store(out)
-        if not any(differences(store.recipe.identity, plain(recipe.identity))):
-            return Imported(out, len(store), store.rows, store.width, False)
-        raise StoreError(f"{out} exists and was made in another way; choose another --out, or --overwrite it")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{out} cannot be written: {error.strerror}") from error
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.import", dir=out.parent) as folder:
-        gathered = Path(folder, "gathered.lmdb")
-        _write(gathered, source, keys, recipe)
-        store = open_store(gathered)
-        ordered = sorted(((id, store) for id in store), key=lambda item: key_of(item[0]))
-        publish(out, recipe, ordered, overwrite=overwrite, progress=progress)
-        return Imported(out, len(store), store.rows, store.width, True)
-
-
-def _recipe(source: Path, keys: Keys, origin: Mapping[str, Any]) -> Recipe:
     if source.is_dir() == any((keys.id, keys.values, keys.times)) or (keys.id is None) != (keys.values is None):
         raise StoreError(
             f"{source}: a file needs the names of two arrays (--id, --values), a folder of .npy files none"
         )
+    folder = list_arrays(source) if source.is_dir() and not is_export(source) else None
+    exported = read_export(source) if source.is_dir() and folder is None else None
+    recipe = _again(exported, source) if exported else _recipe(source, keys, origin or {})
+    left = (folder.passed_over, folder.refused) if folder else ((), ())
+    if os.path.isfile(out) and not overwrite:
+        store = open_store(out)
+        is_same = not any(differences(store.recipe.identity, plain(recipe.identity)))
+        if is_same and (exported is None or _holds(store, exported)):
+            return Imported(out, len(store), store.rows, store.width, False, *left)
+        raise StoreError(f"{out} exists and was made in another way; choose another --out, or --overwrite it")
+    check_free(out, overwrite=overwrite)
+    clips = exported_rows(exported) if exported else _checked(_of_folder(folder) if folder else _of_file(source, keys))
+    with aside(out) as beside:
+        check_free(out, overwrite=overwrite)
+        _gather(beside / "gathered.lmdb", source, clips, recipe)
+        store = open_store(beside / "gathered.lmdb")
+        ordered = sorted(((id, store) for id in store), key=lambda item: key_of(item[0]))
+        place(out, beside, recipe, ordered, progress=progress)
+        return Imported(out, len(store), store.rows, store.width, True, *left)
+
+
+def _recipe(source: Path, keys: Keys, origin: Mapping[str, Any]) -> Recipe:
     try:
-        content = content_digest(source)
+        content = imported_digest(source)
     except OSError as error:
         raise StoreError(f"{source}: cannot be read: {error.strerror}") from error
     identity = {"imported": plain(keys), "version": VERSION, "content": content, "dtype": "float32"}
     return Recipe(identity, {"source": str(source.absolute()), **origin})
 
 
-def _write(path: Path, source: Path, keys: Keys, recipe: Recipe) -> None:
-    clips = _of_folder(source) if source.is_dir() else _of_file(source, keys)
-    first: tuple[str, int] | None = None
+def imported_digest(source: Path) -> str:
+    """The digest of what a cache is imported from: a file, or a folder with all that lies in it at any depth.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not source.is_dir():
+        return file_digest(source)
+    files = [folder / name for folder, names in walk(source, []) for name in names]
+    relative = sorted((path.relative_to(source).as_posix(), path) for path in files if path.is_file())
+    sha = hashlib.sha256()
+    for name, path in relative:
+        sha.update(f"{name}\0{file_digest(path)}\0".encode(errors="surrogateescape"))
+    return sha.hexdigest()[:16]
+
+
+def _again(exported: Exported, source: Path) -> Recipe:
+    return Recipe(exported.recipe.identity, {**exported.recipe.origin, "exported": str(source.absolute())})
+
+
+def _holds(store: Store, exported: Exported) -> bool:
+    return len(store) == len(exported.clips) and all(
+        id in store and store.stored(id).checksum == checksum for id, (_, checksum, _) in exported.clips.items()
+    )
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The arrays of a folder by id, and what is no array of it."""
+
+    arrays: dict[str, Path]
+    passed_over: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+def list_arrays(folder: Path) -> Folder:
+    """The `.npy` files at any depth of a folder; the id of each is its path without suffix.
+
+    Raises:
+        StoreError: it cannot be listed, has none, or two for one id.
+    """
+    refused: list[str] = []
+    try:
+        files = [at / name for at, names in walk(folder, refused) for name in names]
+    except OSError as error:
+        raise StoreError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+    arrays: dict[str, Path] = {}
+    names: dict[str, str] = {}  # as they are compared -> as they are
+    passed_over = []
+    for path in sorted(files):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix.lower() != ".npy":
+            passed_over.append(name)
+            continue
+        id = name[: -len(path.suffix)]
+        other = names.setdefault(unicodedata.normalize("NFC", id), name)
+        if other != name:
+            raise StoreError(f"{folder}: {other} and {name} are both the clip {id!r}; rename one of them")
+        arrays[id] = path
+    if not arrays:
+        raise StoreError(f"{folder}: there are no clips in it: no .npy files{_instead(passed_over, refused)}")
+    return Folder(arrays, tuple(passed_over), tuple(refused))
+
+
+def _instead(passed_over: Sequence[str], refused: Sequence[str]) -> str:
+    """What a folder has instead of arrays, in words."""
+    said = ""
+    if passed_over:
+        said += f"; {len(passed_over)} files of other kinds, such as {passed_over[0]}"
+    if refused:
+        said += f"; {len(refused)} links that lead out of it, such as {refused[0]}"
+    return said
+
+
+def _gather(path: Path, source: Path, clips: Iterable[tuple[str, Rows, Source]], recipe: Recipe) -> None:
     with open_writer(path, recipe) as writer:
-        for done, (id, values, times, file) in enumerate(clips, 1):
-            rows = _rows(values, times, f"{file}: clip {id!r}")
-            first = first or (id, rows.values.shape[1])
-            if rows.values.shape[1] != first[1]:
-                raise StoreError(
-                    f"{file}: clip {id!r} has {rows.values.shape[1]} features, clip {first[0]!r} has {first[1]}"
-                )
+        done = 0
+        for done, (id, rows, origin) in enumerate(clips, 1):
             writer.append(id, rows)
-            writer.finish(id, _source(file))
+            writer.finish(id, origin)
             if done % CLIPS_PER_COMMIT == 0:
                 writer.commit()
-        if first is None:
+        if not done and "imported" in recipe.identity:
             raise StoreError(f"{source}: there are no clips in it")
         writer.seal()
+
+
+def _checked(clips: Named) -> Iterator[tuple[str, Rows, Source]]:
+    """The rows of each clip as a cache holds them; all must have one width."""
+    first: tuple[str, int] | None = None
+    for id, values, times, file in clips:
+        rows = _rows(values, times, f"{file}: clip {id!r}")
+        first = first or (id, rows.values.shape[1])
+        if rows.values.shape[1] != first[1]:
+            raise StoreError(
+                f"{file}: clip {id!r} has {rows.values.shape[1]} features, clip {first[0]!r} has {first[1]}"
+            )
+        yield id, rows, _source(file)
 
 
 def _of_file(path: Path, keys: Keys) -> Named:
     assert keys.id is not None  # `_recipe` has refused that
     assert keys.values is not None
     with open_arrays(path) as arrays:
-        ids = array_of(arrays, keys.id, path)
-        if ids.ndim != 1:
-            raise StoreError(f"{path}: {keys.id!r} has the shape {list(ids.shape)}, not one id a clip")
-        texts = texts_of(ids, keys.id, path)
+        texts = ids_of(arrays, keys.id, path)
         if twice := [id for id, count in Counter(texts).items() if count > 1]:
             raise StoreError(f"{path}: {len(twice)} ids come more than once, such as {twice[0]!r}")
         if "" in texts:
@@ -147,6 +235,7 @@ def _of_file(path: Path, keys: Keys) -> Named:
         raise StoreError(
             f"{path}: {keys.values!r} has the shape {list(values.shape)}; {len(texts)} ids need"
             f" [{len(texts)}, features] or [{len(texts)}, rows, features]"
+            + ("; it may have to be transposed" if values.shape[1:] == (len(texts),) else "")
         )
     if times is not None and times.shape != (*values.shape[:-1], 2):
         raise StoreError(f"{path}: {keys.times!r} has the shape {list(times.shape)}, not {[*values.shape[:-1], 2]}")
@@ -154,9 +243,9 @@ def _of_file(path: Path, keys: Keys) -> Named:
         yield id, values[at], None if times is None else times[at], path
 
 
-def _of_folder(folder: Path) -> Named:
-    for path in sorted(folder.glob("*.npy")):
-        yield path.stem, read_array(path), None, path
+def _of_folder(folder: Folder) -> Named:
+    for id, path in folder.arrays.items():
+        yield id, read_array(path), None, path
 
 
 def _rows(values: Array, times: Array | None, where: str) -> Rows:

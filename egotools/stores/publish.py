@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from egotools.errors import StoreError
+from egotools.stores.aside import aside
 from egotools.stores.copying import Progress, check_space, copy_clip, silent, sync_folder
 from egotools.stores.store import SUFFIXES, Recipe, Store
-from egotools.stores.writer_lock import lock_cache
 
 CLIPS_PER_COMMIT = 1000
 
@@ -39,22 +37,41 @@ def publish(
     Raises:
         StoreError: there is such a cache already, another process writes it, a clip is damaged, or the disk is full.
     """
+    check_free(path, overwrite=overwrite)
+    with aside(path) as folder:
+        check_free(path, overwrite=overwrite)  # again, now that nobody else writes it
+        place(path, folder, recipe, clips, dtype=dtype, progress=progress)
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Refuses a name that no cache has, or one that is taken.
+
+    Raises:
+        StoreError: says which.
+    """
     if path.suffix not in SUFFIXES:
         raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
-    if path.is_dir() or (path.exists() and not overwrite):
+    if os.path.isdir(path) or (os.path.exists(path) and not overwrite):
         raise StoreError(f"{path} exists; choose another name, or overwrite it with --overwrite")
-    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def place(
+    path: Path,
+    folder: Path,
+    recipe: Recipe,
+    clips: Sequence[tuple[str, Store]],
+    *,
+    dtype: np.dtype[Any] | None = None,
+    progress: Progress = silent,
+) -> None:
+    """As `publish`, for the holder of the cache's lock, who has an empty `folder` beside it."""
     if path.suffix == ".h5":
         from egotools.stores.hdf5_writer import publish_hdf5
 
-        lock = lock_cache(path)
-        try:
-            publish_hdf5(path, recipe, clips, dtype=dtype, progress=progress)
-        finally:
-            lock.release()
+        publish_hdf5(path, recipe, clips, dtype=dtype, progress=progress)
         return
-    with _aside(path) as aside:
-        _write_lmdb(aside, recipe, clips, dtype, progress)
+    _write_lmdb(folder / path.name, recipe, clips, dtype, progress)
+    replace(folder / path.name, path)
 
 
 def _write_lmdb(
@@ -84,16 +101,3 @@ def replace(new: Path, path: Path) -> None:
         with suppress(OSError):  # now, so that a disk that is full later can be read
             reserve_lock_file(path)
     sync_folder(path.parent)
-
-
-@contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """A place of the same name in a hidden folder beside `path`."""
-    lock = lock_cache(path)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield folder / path.name
-        replace(folder / path.name, path)
-    finally:
-        shutil.rmtree(folder)
-        lock.release()

@@ -1,0 +1,131 @@
+"""Arrays of an HDF5 file that another program wrote, MATLAB among them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from egotools.errors import StoreError
+from egotools.files import open_file
+from egotools.stores.hdf5_checks import check_dataset, datasets
+from egotools.stores.matlab import HIDDEN, OLDER, class_of, matlab_array, whole_numbers
+
+Array = npt.NDArray[Any]
+PIECE = 64  # texts that are read at a time, for many may be the same long one
+LONGEST = 1 << 16  # bytes of a text
+# What h5py raises at bytes that it cannot make sense of.
+DAMAGES = (OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+
+
+class HDF5Arrays:
+    """Datasets by path, each checked before it is read."""
+
+    def __init__(self, file: Any, path: Path, size: int) -> None:  # Any: h5py has no types
+        self._file, self._path, self._size = file, path, size
+
+    @cached_property
+    def _datasets(self) -> dict[str, Any]:
+        try:
+            return dict(datasets(self._file, without=HIDDEN))
+        except DAMAGES as error:
+            raise StoreError(f"{self._path}: damaged: {_reason(error)}") from error
+
+    def names(self) -> list[str]:
+        """The paths of all datasets."""
+        return list(self._datasets)
+
+    def what_is(self, name: str) -> str:
+        """Words on what has a name and is no array; empty if nothing has it."""
+        group = self._file.get(name) if isinstance(self._file.get(name, getlink=True), h5py.HardLink) else None
+        if not isinstance(group, h5py.Group):
+            return ""
+        if "MATLAB_sparse" in group.attrs:
+            return "it is a sparse matrix, save full(...)"
+        fields = [each for each in self.names() if each.startswith(f"{name}/")]
+        return f"it is a struct, name one of its fields: {', '.join(fields[:12])}" if fields else "it is an empty group"
+
+    def __getitem__(self, name: str) -> Array:
+        """One array, as the program that wrote it shows it.
+
+        Raises:
+            StoreError: it lies elsewhere, declares more than is there, or cannot be read.
+        """
+        dataset = self._datasets[name]
+        try:
+            if class_of(dataset):
+                return matlab_array(dataset, self._checked)
+            return _read(self._checked(dataset))
+        except DAMAGES as error:
+            raise StoreError(f"{self._path}: {name!r} cannot be read: {_reason(error)}") from error
+
+    def ids(self, name: str) -> Array:
+        """One array, of one axis where MATLAB had to give it two.
+
+        Raises:
+            StoreError: as for any other.
+        """
+        found = self[name]
+        if not class_of(self._datasets[name]):
+            return found
+        try:
+            flat = whole_numbers(found)
+        except ValueError as error:
+            raise StoreError(f"{self._path}: {name!r} cannot be read: {error}") from error
+        return flat.ravel() if found.ndim == 2 and 1 in found.shape else flat
+
+    def _checked(self, dataset: Any) -> Any:
+        check_dataset(dataset, self._size)
+        if h5py.check_ref_dtype(dataset.dtype) is not None and class_of(dataset) != "cell":
+            raise ValueError("it has an array for each element of a struct array; save them as one array")
+        return dataset
+
+
+def _read(dataset: Any) -> Array:
+    string = h5py.check_string_dtype(dataset.dtype)
+    if (string is None or string.length is not None) and h5py.check_vlen_dtype(dataset.dtype) is None:
+        return np.asarray(dataset[()])
+    if dataset.ndim != 1:
+        raise ValueError(f"it has texts of {list(dataset.shape)}, not one a clip")
+    texts = []
+    for first in range(0, len(dataset), PIECE):
+        piece = dataset[first : first + PIECE]
+        if any(len(each) > LONGEST for each in piece):
+            raise ValueError(f"it has a text of more than {LONGEST} bytes")
+        texts.extend(piece)
+    return np.array(texts, object)
+
+
+@contextmanager
+def opened_hdf5(path: Path) -> Iterator[HDF5Arrays]:
+    """An HDF5 file, open for reading.
+
+    Raises:
+        StoreError: it cannot be read, or is no HDF5.
+    """
+    with ExitStack() as stack:  # what is raised while the arrays are used is not this function's to explain
+        try:
+            with open_file(path) as raw:
+                begins, size = raw.read(len(OLDER)), os.fstat(raw.fileno()).st_size
+            if begins == OLDER:
+                raise StoreError(
+                    f"{path}: a MATLAB file of an older version than 7.3; save it with save(..., '-v7.3'), or load it"
+                    " with scipy.io.loadmat and save it with numpy.savez"
+                )
+            file = stack.enter_context(h5py.File(path, "r"))
+        except DAMAGES as error:
+            raise StoreError(f"{path}: not an HDF5 file that can be read: {_reason(error)}") from error
+        yield HDF5Arrays(file, path, size)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [type(error).__name__])[0]
