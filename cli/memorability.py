@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def show_judged(content: Mapping[str, Any], folder: Path | None, *, as_json: boo
     if "ablation" in content:
         columns = ["features", "D", "spearman", "over seeds", "over folds"]
         keys = ("columns", "spearman", "spearman_deviation_over_seeds", "spearman_deviation_over_folds")
-        best = sorted(content["ablation"], key=lambda entry: (math.isnan(entry["spearman"]), -entry["spearman"]))
+        best = sorted(content["ablation"], key=lambda entry: (entry["spearman"] is None, -(entry["spearman"] or 0)))
         rows = [["+".join(entry["features"]), *(entry[key] for key in keys)] for entry in best]
         display.show_table(columns, rows, title="trained anew on subsets of the features")
 
@@ -51,4 +50,4 @@ def _interval(found: Mapping[str, Any] | None) -> list[object]:
     if found is None:
         return [None, None]
     low, high = found["interval"]
-    return [found["value"], f"{low:.4g} to {high:.4g}"]
+    return [found["value"], None if low is None else f"{low:.4g} to {high:.4g}"]

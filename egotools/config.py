@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,26 @@ def plain(value: Any) -> Any:
     return value
 
 
-def to_json(value: Any, *, indent: int | None = 2) -> str:
-    """`value` as JSON text that is the same for equal values."""
-    return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=True)
+def finite(value: Any) -> Any:
+    """As `plain`, with None for numbers that are not finite: JSON has no NaN and no infinity."""
+    value = plain(value)
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_json(value: Any, *, indent: int | None = 2, exact: bool = False) -> str:
+    """`value` as JSON text that is the same for equal values.
+
+    Args:
+        value: what `plain` takes.
+        indent: spaces a level; None: one line.
+        exact: keep NaN and infinity, by the names that Python reads and that are no JSON: for what only egotools
+            reads. Otherwise they are null.
+    """
+    return json.dumps(plain(value) if exact else finite(value), indent=indent, ensure_ascii=False, allow_nan=exact)
 
 
 def digest(value: Any) -> str:

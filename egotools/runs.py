@@ -12,7 +12,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Protocol
 
-from egotools.config import plain, to_json
+from egotools.config import finite, to_json
 from egotools.errors import OutputError, RunError
 from egotools.files import append_line, parse_json, read_json, write_whole
 from egotools.stores.store import Recipe, differences
@@ -55,7 +55,7 @@ class Run:
         """
         if cls.exists(path):
             there = cls.open(path)
-            for name, was, now in differences(there.recipe.identity, plain(recipe.identity)):
+            for name, was, now in differences(finite(there.recipe.identity), finite(recipe.identity)):
                 raise RunError(
                     f"{path} holds a run with {name}={was!r}, not {now!r}; choose another --out, or delete it"
                 )
@@ -86,14 +86,14 @@ class Run:
         return (self.path / "report.json").exists()
 
     def report(self) -> dict[str, Any]:
-        """The report of a run that is done. Any: JSON values.
+        """The report of a run that is done, None for what is not finite. Any: JSON values.
 
         Raises:
             RunError: it is not done.
         """
         path = self.path / "report.json"
         try:
-            content: dict[str, Any] = read_json(path)
+            content: dict[str, Any] = finite(read_json(path))  # older ones hold NaN
         except FileNotFoundError as error:
             raise RunError(f"{self.path} is not done: it has no report.json; run its line again") from error
         except ValueError as error:

@@ -141,7 +141,7 @@ class Workers:
         sources = {each.source: source_digest(each.source) for each in self.wanted if each.source is not None}
         self._order = Order(here, sources, self.resources, self.cluster.cpus_per_worker)
         self._wanted = ray.put(list(self.wanted))
-        self._identities = [json.loads(to_json(recipe_of(each).identity)) for each in self.wanted]
+        self._identities = [json.loads(to_json(recipe_of(each).identity, exact=True)) for each in self.wanted]
         size = {"num_cpus": self.cluster.cpus_per_worker, "num_gpus": self.cluster.gpus_per_worker}
         self._kind = ray.remote(Worker).options(**size, max_restarts=0)
         self._started = time.monotonic()

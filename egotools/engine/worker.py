@@ -145,7 +145,7 @@ def _check(wanted: Wanted, identity: Mapping[str, Any]) -> None:
     from egotools.engine.recipes import recipe_of
     from egotools.stores.store import differences
 
-    here = json.loads(to_json(recipe_of(wanted).identity))
+    here = json.loads(to_json(recipe_of(wanted).identity, exact=True))
     for name, found, asked in differences(here, identity):
         raise RecipeError(
             f"{wanted.found.name} has {name}={found!r} here, not {asked!r} as on the machine that asks for it"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from egotools.methods.memorability.scores import of_undefined
 from egotools.methods.memorability.task import summarized
 from egotools.methods.memorability.training import metrics
 from egotools.metrics.bootstrap import bootstrap_interval
@@ -86,6 +87,13 @@ def _averaged(judged: Judged, draws: int, seed: int) -> Mapping[str, Any]:
         interval = bootstrap_interval(statistic, strata, draws=draws, level=LEVEL, seed=seed)
         found[name] = {"value": statistic(np.concatenate(strata)), "interval": list(interval)}
     return found
+
+
+def undefined_figures(judged: Judged) -> list[str]:
+    """Remarks on figures that there are none of."""
+    targets = [judged.target[rows] for rows in judged.strata for _ in judged.predicted]
+    figures = [metrics(judged.target[rows], scores[rows]) for rows in judged.strata for scores in judged.predicted]
+    return of_undefined(targets, figures)
 
 
 def extremes(judged: Judged, count: int) -> tuple[Sequence[int], Sequence[int]]:

@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from egotools.config import options_of, to_json
+from egotools.config import finite, options_of, to_json
 from egotools.errors import RunError, TableError
 from egotools.evaluate.baselines import predict_baseline
 from egotools.evaluate.judging import Judging
-from egotools.evaluate.memorability import Judged, judged_figures
+from egotools.evaluate.memorability import Judged, judged_figures, undefined_figures
 from egotools.evaluate.memorability_pictures import extremes_picture
 from egotools.files import write_whole
 from egotools.forward import choose_device
@@ -88,15 +88,15 @@ def evaluate_memorability(
     content = {
         "command": "eval memorability",
         "protocol": protocol,
-        **judged_figures(judged, draws=judging.draws),
-        "remarks": [*judged.table.remarks, *remarks, *of_zeros(judged.target)],
+        **finite(judged_figures(judged, draws=judging.draws)),
+        "remarks": [*judged.table.remarks, *remarks, *of_zeros(judged.target), *undefined_figures(judged)],
         "arguments": {**options_of(judging), **options_of(data), **normalizing.as_done()},
         "inputs": input_digests(manifest, caches),
         "versions": versions(),
     }
     if judging.ablation and trained is not None:
         task = read_task(manifest, caches, **_asked(data, judging))
-        content["ablation"] = ablation(task, trained, chosen, progress)
+        content["ablation"] = finite(ablation(task, trained, chosen, progress))
     return content, judged
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from egotools.config import option, options_of, to_json
+from egotools.config import finite, option, options_of, to_json
 from egotools.errors import TableError
 from egotools.pca import PCA, fit_pca
 from egotools.pca_files import PCA_FILE, pca_bytes
@@ -70,7 +70,7 @@ def train_pca(
         total = sum(float(row @ row) for row in table.values) / (rows - 1)  # which are centred now
         content = {
             "command": "train pca",
-            **_figures(pca, total),
+            **finite(_figures(pca, total)),
             "rows": rows,
             "clips": clips,
             "remarks": list(table.remarks),

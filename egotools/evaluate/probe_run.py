@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from egotools.config import options_of
+from egotools.config import options_of, to_json
 from egotools.errors import RunError
 from egotools.evaluate.classification import Result
 from egotools.evaluate.classifier import Classifier
@@ -75,7 +74,7 @@ def train_probe(
             "train probe", manifest, features, config, partition, label=label, reduce=reduce, seed=seed, device=device
         )
         run = Run.begin(folder, recipe)
-        run.write("metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in content["by_seed"]))
+        run.write("metrics.jsonl", "".join(to_json(entry, indent=None) + "\n" for entry in content["by_seed"]))
         run.write(WEIGHTS, result.classifier.to_bytes())
         save(folder, content, result)
         return content

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from egotools.config import to_json
+from egotools.config import finite, to_json
 from egotools.evaluate.classification import Result
 from egotools.files import write_whole
 from egotools.plots import confusion_picture
@@ -17,15 +17,17 @@ from egotools.tables import input_digests
 def report(
     command: str, arguments: Mapping[str, Any], result: Result, *, manifest: Path, features: Sequence[Path]
 ) -> dict[str, Any]:
-    """All that is to be known of a result, JSON-ready (hence Any): figures, remarks, and what they came from."""
-    return {
+    """All that is to be known of a result, JSON-ready (hence Any): figures (None for what is undefined),
+    remarks, and what they came from."""
+    content: dict[str, Any] = {
         "command": command,
-        **result.figures,
+        **finite(result.figures),
         "remarks": list(result.remarks),
         "arguments": dict(arguments),
         "inputs": input_digests(manifest, features),
         "versions": versions(),
     }
+    return content
 
 
 def save(folder: Path, content: Mapping[str, Any], result: Result) -> None:

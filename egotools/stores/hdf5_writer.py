@@ -129,7 +129,7 @@ def publish_hdf5(
     try:
         with _PatientFile(aside, "w+") as written:
             with h5py.File(written, "w", alignment_threshold=4096, alignment_interval=ALIGNMENT) as file:
-                file.attrs["recipe"] = to_json(header, indent=None)
+                file.attrs["recipe"] = to_json(header, indent=None, exact=True)
                 _write_clips(file, clips, counts, (dtype or np.dtype("<f4"), width), written.checked(progress))
             written.checked(silent)(len(clips), len(clips))
             os.fsync(written.fileno())

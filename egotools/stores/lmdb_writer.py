@@ -249,7 +249,7 @@ class LMDBWriter:
             "blocks": self._counts["blocks"] + len(used),
         }
         dtype, width = self._shape if self._shape else (None, 0)
-        header = to_json(header_of(self._recipe, dtype, width, **counts), indent=None)
+        header = to_json(header_of(self._recipe, dtype, width, **counts), indent=None, exact=True)
         records = {CLIP + key_of(name): pack_record(record) for name, record in self._finished.items()}
         self._write({HEADER: header.encode(), **records})
         if not self._exists:

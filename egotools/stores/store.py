@@ -136,7 +136,9 @@ def check_same_recipe(path: Path, there: Recipe, wanted: Recipe) -> None:
     Raises:
         RecipeError: names the first option that differs, and both values.
     """
-    for name, was, now in differences(*(json.loads(to_json(recipe.identity)) for recipe in (there, wanted))):
+    for name, was, now in differences(
+        *(json.loads(to_json(recipe.identity, exact=True)) for recipe in (there, wanted))
+    ):
         raise RecipeError(
             f"{path} was made with {name}={was!r}, not {now!r}; choose another --out, or delete it to make it anew"
         )

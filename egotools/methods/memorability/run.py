@@ -14,7 +14,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
-from egotools.config import file_digest, options_of, to_json
+from egotools.config import file_digest, finite, options_of, to_json
 from egotools.errors import RunError
 from egotools.extractors.remaking import field_values
 from egotools.forward import choose_device
@@ -22,7 +22,7 @@ from egotools.methods.memorability.features import Group
 from egotools.methods.memorability.kept import keep_files
 from egotools.methods.memorability.normalizing import Normalization
 from egotools.methods.memorability.options import Data, Normalizing, Training
-from egotools.methods.memorability.scores import of_zeros
+from egotools.methods.memorability.scores import of_undefined, of_zeros
 from egotools.methods.memorability.task import (
     NETWORK,
     Member,
@@ -102,7 +102,7 @@ def train_memorability(
         _write_networks(run, members, config)
         _write_features(run, task, records, members)
         content = {
-            **_report(plan, members),
+            **finite(_report(plan, members)),
             "arguments": {**arguments, **normalizing.as_done()},
             "inputs": input_digests(manifest, caches),
             "versions": versions(),
@@ -151,14 +151,17 @@ def _members(run: Run, entries: Sequence[Mapping[str, Any]], config: Training) -
 def _report(plan: Plan, members: Sequence[Member]) -> Content:
     """What was trained, and what it is worth."""
     judged = np.concatenate([fold.test for fold in plan.task.folds])
-    return {
+    scores_of = {fold.name: plan.task.scores[fold.test] for fold in plan.task.folds}
+    undefined = of_undefined([scores_of[m.fold] for m in members], [m.last for m in members])
+    report: Content = {
         "command": "train memorability",
         "protocol": _protocol(plan.task, plan.config),
         **summary(members),
         "by_network": [{"fold": m.fold or None, "seed": m.seed, "last": m.last, "best": m.best} for m in members],
         "features": [{"name": group.name, "columns": group.width} for group in plan.task.features.groups],
-        "remarks": [*plan.task.remarks, *plan.remarks, *of_zeros(plan.task.scores[judged])],
+        "remarks": [*plan.task.remarks, *plan.remarks, *of_zeros(plan.task.scores[judged]), *undefined],
     }
+    return report
 
 
 def _write_networks(run: Run, members: Sequence[Member], config: Training) -> None:

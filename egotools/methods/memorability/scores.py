@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,30 @@ def of_zeros(scores: Scores | npt.NDArray[np.float64]) -> list[str]:
         return []
     clips = f"{zeros} of {len(scores)} judged clips {'has' if zeros == 1 else 'have'} a score of 0"
     return [f"kl is infinite, since {clips}: it divides by the scores; js and the other figures are not affected"]
+
+
+def of_undefined(
+    targets: Sequence[Scores | npt.NDArray[np.float64]], figures: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Why figures of networks are undefined, in words; each network's true scores [N], and its figures."""
+    flat = [bool((target == target[:1]).all()) for target in targets]
+    unsorted = [not math.isfinite(each["spearman"]) for each in figures]
+    below = [not math.isfinite(each["js"]) for each in figures]
+    kinds = (
+        (flat, "scores{} are the same, so there is no rank correlation: spearman, pearson, kendall and r2 are null"),
+        (
+            [each and not is_flat for each, is_flat in zip(unsorted, flat, strict=True)],
+            "predictions{} are the same, so there is no rank correlation: spearman, pearson and kendall are null",
+        ),
+    )
+    remarks = [f"all {text.format(_share(which))}" for which, text in kinds if any(which)]
+    if any(below):
+        remarks.append(f"predictions{_share(below)} fall below 0, so there is no divergence: kl and js are null")
+    return remarks
+
+
+def _share(networks: Sequence[bool]) -> str:
+    return "" if all(networks) else f" of {sum(networks)} of {len(networks)} networks"
 
 
 def by_split(table: Table, scores: Scores, column: str, *, test_split: str = "val") -> Fold:
