@@ -280,3 +280,9 @@ def test_records_round_trip() -> None:
     assert (again.checksum, again.source) == (record.checksum, record.source)
     with pytest.raises(ValueError, match="record too short"):
         unpack_record(b"1234")
+
+
+@pytest.mark.parametrize("segment", [(-1, 0, 3), (0, -1, 3), (0, 0, 2), (0, 0, -3)])
+def test_a_record_with_numbers_that_cannot_be_is_refused(segment: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="segments that cannot be"):
+        unpack_record(pack_record(Record([segment], np.zeros((3, 2)), 0, b"{}")))

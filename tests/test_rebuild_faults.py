@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from faults import Killing, Starter, wait_until
 from whole import CACHES, ODD, SUFFIX, Held, Whole, assert_finished, held, is_same, line, look
 
 from egotools.manifests import read_manifest, write_manifest
-from egotools.stores import lmdb_environment, open_store
+from egotools.stores import lmdb_store, open_store
 from egotools.types import Clip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="watches processes through /proc")
@@ -200,19 +201,20 @@ def has_clips(cache: Path) -> bool:
     return bool(held(cache))
 
 
-def test_a_cache_that_is_replaced_while_it_is_opened_is_the_new_one(
+def test_a_cache_that_is_replaced_while_it_is_opened_is_the_file_that_was_opened(
     extracted: Whole, rebuilt: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = tmp_path / "heavy.lmdb", tmp_path / "new.lmdb"
     shutil.copy(extracted.folders["lmdb"] / "heavy.lmdb", old)
     shutil.copy(rebuilt.folders["lmdb"] / "heavy.lmdb", new)
-    opened = lmdb_environment._opened
+    opened = lmdb_store.open_cache_file
 
-    def slowly_opened(path: Path) -> object:
-        environment = opened(path)
+    def slowly_opened(path: Path) -> BinaryIO:
+        file = opened(path)
         if new.exists():
             new.replace(path)
-        return environment
+        return file
 
-    monkeypatch.setattr(lmdb_environment, "_opened", slowly_opened)
+    monkeypatch.setattr(lmdb_store, "open_cache_file", slowly_opened)
+    assert held(old) == extracted.held["heavy"]
     assert held(old) == rebuilt.held["heavy"]

@@ -33,15 +33,10 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import StoreError
+from egotools.stores.header import DTYPES, read_header
 from egotools.stores.source import Source
-from egotools.stores.store import Recipe, StoredClip, check_is_file, copy_rows, part_of, read_header
+from egotools.stores.store import StoredClip, copy_rows, map_file, open_cache_file, part_of, reopened
 from egotools.types import IntArray, Rows
-
-DTYPES: dict[str | None, np.dtype[Any]] = {
-    "float32": np.dtype("<f4"),
-    "float16": np.dtype("<f2"),
-    None: np.dtype("<f4"),  # a cache without a single row
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,20 +84,21 @@ class HDF5Store:
         self.path = path
         if not path.exists() and part_of(path).exists():
             raise StoreError(f"{path}: not sealed yet; the pass that makes it goes on when its line is run again")
-        check_is_file(path)
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        with self._file() as file:
-            header = read_header(path, file.attrs.get("recipe", ""))
-        self.recipe = Recipe(header["identity"], header["origin"])
-        self.dtype = DTYPES[header["dtype"]]
-        self.width = int(header["width"])
-        self.rows = int(header["rows"])
-        self._clips = int(header["clips"])
+        with open_cache_file(path) as file:
+            status = os.fstat(file.fileno())
+            self.file = (status.st_dev, status.st_ino)
+            self._map = map_file(file, path)
+        with self._opened() as hdf5:
+            header = read_header(path, hdf5.attrs.get("recipe", ""))
+        self.recipe = header.recipe
+        self.dtype = header.dtype or DTYPES["float32"]
+        self.width = header.width
+        self.rows = header.rows
+        self._clips = header.clips
         self._loaded: _Index | None = None
 
     @contextmanager
-    def _file(self) -> Iterator[Any]:  # Any: h5py has no types
+    def _opened(self) -> Iterator[Any]:  # Any: h5py has no types
         """The file as HDF5 sees it, read through the map: it is the one that was opened, whatever has its name now."""
         try:
             with h5py.File(_MappedFile(self._map), "r") as file:
@@ -112,12 +108,12 @@ class HDF5Store:
             raise StoreError(f"{self.path}: {reason} ({error})") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path,)
+        return reopened, (type(self), self.path, self.file)
 
     @property
     def _index(self) -> _Index:
         if self._loaded is None:
-            with self._file() as file:
+            with self._opened() as file:
                 self._loaded = self._read_index(file)
         return self._loaded
 
@@ -179,8 +175,16 @@ class HDF5Store:
         return StoredClip(views, index.times[first : first + rows], int(index.checksums[position]))
 
     def source(self, id: str) -> Source:
-        """Where the rows of a clip came from."""
-        return Source.from_json(self._index.sources[self._position(id)])
+        """Where the rows of a clip came from.
+
+        Raises:
+            KeyError: no such clip.
+            StoreError: it is damaged, or has entries that only a later egotools knows.
+        """
+        try:
+            return Source.from_json(self._index.sources[self._position(id)])
+        except ValueError as error:
+            raise StoreError(f"{self.path}: damaged: the source of clip {id!r} cannot be read: {error}") from error
 
     def _position(self, id: str) -> int:
         position = self._index.positions.get(id)

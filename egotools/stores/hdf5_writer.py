@@ -17,10 +17,11 @@ from egotools.config import to_json
 from egotools.errors import StoreError
 from egotools.stores.copying import Progress, check_space, copied_pieces, silent, sync_folder
 from egotools.stores.hdf5_store import HDF5Store
+from egotools.stores.header import Header
 from egotools.stores.lmdb_store import LMDBStore
 from egotools.stores.lmdb_writer import LMDBWriter
 from egotools.stores.source import Source
-from egotools.stores.store import Recipe, Store, check_same_recipe, header_of, key_of, part_of
+from egotools.stores.store import Recipe, Store, check_same_recipe, key_of, part_of
 from egotools.types import Rows
 
 ALIGNMENT = 64  # bytes: what vector instructions like
@@ -124,7 +125,7 @@ def publish_hdf5(
     counts = np.array([len(store.stored(id_)) for id_, store in clips], np.int64)
     size = int(counts.sum()) * (width * (dtype.itemsize if dtype is not None else 0) + 16)
     check_space(path.parent, size + BYTES_PER_CLIP * len(clips))
-    header = header_of(recipe, dtype, width, clips=len(clips), rows=int(counts.sum()))
+    header = Header(recipe, dtype, width, len(clips), int(counts.sum())).to_json_value()
     aside = path.with_name(f".{path.name}.new")
     try:
         with _PatientFile(aside, "w+") as written:

@@ -6,6 +6,9 @@
 
 A clip exists when its record does. A block that no record names belongs to a clip that was never finished. LMDB puts
 large values at 16 modulo 64: with 48 bytes of header the rows begin at a multiple of 64.
+
+Once a clip is finished, its record and its blocks are never written again, moved or deleted: readers, who hold no lock,
+rely on that. A cache that is to have other rows is a new file, which takes the name of the old one.
 """
 
 from __future__ import annotations
@@ -13,14 +16,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any
 
-import lmdb
 import numpy as np
 import numpy.typing as npt
 
-from egotools.errors import StoreError
-from egotools.stores.lmdb_environment import Lease
+from egotools.stores.header import DTYPES
 from egotools.types import FloatArray
 
 HEADER = b"h"
@@ -31,7 +33,6 @@ BLOCK_BYTES = 4 << 20
 _MAGIC = b"EGOR"
 _BLOCK_HEADER = struct.Struct("<4s4sQQ24x")
 _RECORD_HEADER = struct.Struct("<QII")
-DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
 
 
 def _code(dtype: np.dtype[Any]) -> bytes:
@@ -78,38 +79,39 @@ def unpack_record(value: memoryview | bytes) -> Record:
     """The inverse of `pack_record`.
 
     Raises:
-        ValueError: too short for what it says.
+        ValueError: too short for what it says, or numbers that cannot be.
     """
     if len(value) < _RECORD_HEADER.size:
         raise ValueError("record too short")
     rows, checksum, count = _RECORD_HEADER.unpack_from(value)
     at = _RECORD_HEADER.size + 24 * count
     end = at + 16 * rows
-    segments = [] if not count else np.frombuffer(value, "<i8", 3 * count, _RECORD_HEADER.size).reshape(-1, 3).tolist()
+    if end > len(value):
+        raise ValueError("record too short")
+    numbers = struct.unpack_from(f"<{3 * count}q", value, _RECORD_HEADER.size)
+    segments = list(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
+    if (numbers and min(numbers) < 0) or sum(numbers[2::3]) != rows:
+        raise ValueError("segments that cannot be")
     times = np.array(np.frombuffer(value[at:end], "<f8").reshape(rows, 2))  # a copy; small values lie unaligned
     return Record(segments, times, checksum, bytes(value[end:]))
 
 
-class _Mapped:
-    """Bytes of the map as NumPy sees them, holding the lease: an environment is never closed under a view."""
+def view_block(place: memoryview | tuple[int, int], mapped: mmap) -> FloatArray:
+    """The rows of a block [t, D], not copied.
 
-    def __init__(self, address: int, shape: tuple[int, int], dtype: np.dtype[Any], lease: Lease) -> None:
-        self.__array_interface__ = {"version": 3, "data": (address, True), "shape": shape, "typestr": dtype.str}
-        self.lease = lease
-
-
-def view_block(lease: Lease, transaction: lmdb.Transaction, number: int) -> FloatArray:
-    """The rows of a block [t, D], over the map of `transaction` (which reads buffers).
+    Args:
+        place: its bytes, or where they lie in the file and how many they are.
+        mapped: the file.
 
     Raises:
-        StoreError: the block is missing or is not one.
+        ValueError: it is not one.
     """
-    value = transaction.get(block_key(number))
-    if value is None or len(value) < _BLOCK_HEADER.size:
-        raise StoreError(f"{lease.path}: damaged: block {number} is missing")
-    magic, kind, rows, width = _BLOCK_HEADER.unpack_from(value)
+    buffer, (offset, size) = (mapped, place) if isinstance(place, tuple) else (place, (0, len(place)))
+    if size < _BLOCK_HEADER.size:
+        raise ValueError("too short")
+    magic, kind, rows, width = _BLOCK_HEADER.unpack_from(buffer, offset)
     dtype = _CODES.get(kind)
-    if magic != _MAGIC or dtype is None or len(value) != _BLOCK_HEADER.size + rows * width * dtype.itemsize:
-        raise StoreError(f"{lease.path}: damaged: block {number} is not what was written")
-    address = np.frombuffer(value, np.uint8).__array_interface__["data"][0] + _BLOCK_HEADER.size
-    return np.asarray(_Mapped(address, (rows, width), dtype, lease))
+    if magic != _MAGIC or dtype is None or size != _BLOCK_HEADER.size + rows * width * dtype.itemsize:
+        raise ValueError("not what was written")
+    view: FloatArray = np.frombuffer(buffer, dtype, rows * width, offset + _BLOCK_HEADER.size)
+    return view.reshape(rows, width)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import lmdb
-
 from egotools.errors import StoreError
-from egotools.stores.lmdb_environment import explained, lease
-from egotools.stores.lmdb_layout import BLOCK, CLIP, DTYPES, HEADER, Record, unpack_record, view_block
+from egotools.stores.header import DTYPES, read_header
+from egotools.stores.lmdb_index import Index
+from egotools.stores.lmdb_layout import BLOCK, CLIP, HEADER, Record, block_key, unpack_record, view_block
 from egotools.stores.source import Source
 from egotools.stores.store import (
-    Recipe,
+    NOTHING_YET,
     StoredClip,
-    check_is_file,
     copy_rows,
-    read_header,
+    id_of,
+    map_file,
+    open_cache_file,
+    reopened,
 )
 from egotools.types import FloatArray, Rows
 
@@ -27,52 +27,48 @@ from egotools.types import FloatArray, Rows
 class LMDBStore:
     """An LMDB cache as it was when it was opened; what a writer commits later is seen by opening it again.
 
-    May be used from several threads, after a fork, and pickled.
+    Reading needs no lock, and no permission but to read. May be used from several threads and after a fork, and
+    pickled: opened elsewhere, it is the same file, or refused.
 
     Raises:
-        StoreError: no such cache, not a cache, cut short, or nothing was committed yet.
+        StoreError: no such cache, not a cache, damaged, cut short, or nothing was committed yet.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        check_is_file(path)
-        self._guard = threading.Lock()
-        self._begin()
-        with explained(path), self._guard:
-            text = self._transaction.get(HEADER)
+        with open_cache_file(path) as file:
+            status = os.fstat(file.fileno())
+            self.file = (status.st_dev, status.st_ino)
+            self._index = Index(file.fileno(), path)
+            self._map = map_file(file, path, self._index.length)
+        text = self._value(HEADER)
         if text is None:
-            check_not_foreign(path, self._transaction)
-            raise StoreError(
-                f"{path}: nothing was committed to this cache yet; run what makes it (again), or delete it"
-            )
+            check_not_foreign(path, self._index)
+            raise StoreError(NOTHING_YET.format(path))
         header = read_header(path, bytes(text))
-        self.recipe = Recipe(header["identity"], header["origin"])
-        self.dtype = DTYPES[header["dtype"] or "float32"]
-        self.width = int(header["width"])
-        self.rows = int(header["rows"])
-        self._clips = int(header["clips"])
-        self.blocks = int(header["blocks"])
-
-    def _begin(self) -> None:
-        self._lease = lease(self.path)
-        with explained(self.path):
-            self._transaction = self._lease.environment.begin(buffers=True)  # kept: it holds this state of the file
-        self._process = os.getpid()
+        self.recipe = header.recipe
+        self.dtype = header.dtype or DTYPES["float32"]
+        self.width = header.width
+        self.rows = header.rows
+        self.blocks = header.blocks
+        self.committed = header.committed  # seconds since 1970; None in a cache of an older egotools
+        self._clips = header.clips
         self._views: dict[int, FloatArray] = {}  # of blocks that were read; a few hundred bytes for 4 MiB each
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path,)
+        return reopened, (type(self), self.path, self.file)
 
     def __len__(self) -> int:
         return self._clips
 
     def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and self._value(id) is not None
+        return isinstance(id, str) and self._index.get(_clip_key(id)) is not None
 
     def __iter__(self) -> Iterator[str]:
-        with explained(self.path):
-            for key in keys(self._transaction, CLIP):
-                yield key[1:].decode()
+        return map(self._id, self._index.keys(CLIP))  # which goes on after an id that raises
+
+    def _id(self, key: bytes) -> str:
+        return id_of(key[1:], self.path)
 
     def __getitem__(self, id: str) -> Rows:
         return copy_rows(self.stored(id), self)
@@ -80,14 +76,22 @@ class LMDBStore:
     def stored(self, id: str) -> StoredClip:
         """The rows of a clip as they lie in the file, not copied."""
         record = self._record(id)
-        views = [self._block(block)[first : first + count] for block, first, count in record.segments]
+        views = [self._block(block, id)[first : first + count] for block, first, count in record.segments]
         if sum(map(len, views)) != len(record.times) or any(view.shape[1] != self.width for view in views):
             raise StoreError(f"{self.path}: damaged: clip {id!r} has not the rows that were written")
         return StoredClip(views, record.times, record.checksum)
 
     def source(self, id: str) -> Source:
-        """Where the rows of a clip came from."""
-        return Source.from_json(self._record(id).source)
+        """Where the rows of a clip came from.
+
+        Raises:
+            KeyError: no such clip.
+            StoreError: its record is damaged, or has entries that only a later egotools knows.
+        """
+        try:
+            return Source.from_json(self._record(id).source)
+        except ValueError as error:
+            raise StoreError(f"{self.path}: damaged: the source of clip {id!r} cannot be read: {error}") from error
 
     def blocks_of(self, id: str) -> list[int]:
         """The numbers of the blocks that hold the rows of a clip."""
@@ -95,54 +99,52 @@ class LMDBStore:
 
     def orphans(self) -> int:
         """How many blocks belong to no clip: left by an interrupted pass, dropped by the next, or being written."""
-        with self._guard, explained(self.path):
-            entries: int = self._transaction.stat(self._lease.environment.open_db(None))["entries"]
-        return entries - 1 - self._clips - self.blocks
+        return sum(1 for _ in self._index.keys(BLOCK)) - self.blocks
 
-    def _value(self, id: str) -> memoryview | None:
-        if os.getpid() != self._process:  # a forked child: the parent's environment is not ours to use
-            self._begin()
-        key = CLIP + id.encode(errors="surrogatepass")
-        if len(key) > 511:
-            return None
-        with self._guard, explained(self.path):
-            value: memoryview | None = self._transaction.get(key)
+    def _value(self, key: bytes) -> memoryview | None:
+        value = self._index.get(key)
+        if isinstance(value, tuple):
+            offset, size = value
+            return memoryview(self._map)[offset : offset + size]
         return value
 
     def _record(self, id: str) -> Record:
-        value = self._value(id)
+        value = self._value(_clip_key(id))
         if value is None:
             raise KeyError(f"{self.path}: no clip {id!r}")
         try:
             return unpack_record(value)
         except ValueError as error:
-            raise StoreError(f"{self.path}: damaged: the record of clip {id!r} is not what was written") from error
+            raise StoreError(
+                f"{self.path}: damaged: the record of clip {id!r} is not what was written ({error})"
+            ) from error
 
-    def _block(self, number: int) -> FloatArray:
+    def _block(self, number: int, id: str) -> FloatArray:
         view = self._views.get(number)
         if view is None:
-            with self._guard, explained(self.path):
-                view = view_block(self._lease, self._transaction, number)
+            place = self._index.get(block_key(number))
+            try:
+                if place is None:
+                    raise ValueError("missing")
+                view = view_block(place, self._map)
+            except ValueError as error:
+                raise StoreError(
+                    f"{self.path}: damaged: block {number}, with rows of clip {id!r}, is {error}"
+                ) from error
             self._views[number] = view
         return view
 
 
-def check_not_foreign(path: Path, transaction: lmdb.Transaction) -> None:
+def check_not_foreign(path: Path, index: Index) -> None:
     """Refuses an LMDB file that has no header of ours but holds what we never write without one.
 
     Raises:
         StoreError: another program's file.
     """
-    for key in keys(transaction, b""):
+    for key in index.keys(b""):
         if not (key.startswith(BLOCK) and len(key) == 9):
             raise StoreError(f"{path}: an LMDB file, but not a cache of egotools (it has a key {key[:20]!r})")
 
 
-def keys(transaction: lmdb.Transaction, prefix: bytes) -> Iterator[bytes]:
-    """The keys that begin with `prefix`, sorted."""
-    cursor = transaction.cursor()
-    if cursor.set_range(prefix) if prefix else cursor.first():
-        for key in cursor.iternext(keys=True, values=False):
-            if not bytes(key).startswith(prefix):
-                return
-            yield bytes(key)
+def _clip_key(id: str) -> bytes:
+    return CLIP + id.encode(errors="surrogatepass")

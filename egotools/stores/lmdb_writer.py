@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -17,27 +19,28 @@ import numpy.typing as npt
 from egotools.config import to_json
 from egotools.errors import StoreError
 from egotools.stores.copying import sync_folder
-from egotools.stores.lmdb_environment import Lease, check_magic, explained, lease
+from egotools.stores.header import DTYPES, Header
+from egotools.stores.lmdb_environment import explained, lmdb_lock_file, open_environment
+from egotools.stores.lmdb_index import KEEPS, Index, check_free_pages
 from egotools.stores.lmdb_layout import (
     BLOCK,
     CLIP,
-    DTYPES,
     HEADER,
     Record,
     block_key,
     pack_block,
     pack_record,
     rows_per_block,
-    unpack_record,
 )
-from egotools.stores.lmdb_store import check_not_foreign, keys
+from egotools.stores.lmdb_store import LMDBStore, check_not_foreign
 from egotools.stores.source import Source
-from egotools.stores.store import Recipe, check_same_recipe, header_of, key_of, read_header
+from egotools.stores.store import Recipe, check_same_recipe, key_of, make_folder_of, open_cache_file
 from egotools.stores.writer_lock import WriterLock
 from egotools.types import Rows
 
 FIRST_PAGES = 8192  # bytes that LMDB begins a file with; one that has fewer was cut off there, and holds nothing
 FLUSH = 32 << 20  # bytes of blocks that wait in memory for the next transaction
+KEEP_SECONDS = 5.0  # how long pages that readers may be copying are not used again; some hundred kB in that time
 
 
 @dataclass(eq=False)
@@ -62,9 +65,12 @@ class LMDBWriter:
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self.path = path
+        self._file = Path(os.path.realpath(path))
         if path.is_dir():
             raise StoreError(f"{path}: a folder, not a cache")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() and not path.exists():
+            raise StoreError(f"{path}: a link to {self._file}, which is not there; remove the link")
+        make_folder_of(self._file)
         self._recipe = recipe
         self._shape: tuple[np.dtype[Any], int] | None = None
         self._counts = {"clips": 0, "rows": 0, "blocks": 0}  # committed
@@ -74,58 +80,62 @@ class LMDBWriter:
         self._finished: dict[str, Record] = {}  # what the next commit makes exist
         self._blocks: dict[int, bytes] = {}  # not written yet
         self._dropped: list[int] = []  # written, and not wanted any more
-        self._lock: WriterLock | None = WriterLock(path)
+        self._kept: lmdb.Transaction | None = None  # keeps the pages of an earlier state
+        self._kept_since = 0.0
+        self._opened: lmdb.Environment | None = None
+        self._lock: WriterLock | None = WriterLock(self._file)
         try:
-            self._lease: Lease | None = self._opened()
             self._exists = self._go_on()
         except BaseException:
+            self._close_environment()
             self._lock.release()
             raise
 
-    def _opened(self) -> Lease:
-        with explained(self.path):
-            check_magic(self.path)
-        if not self.path.exists() or self.path.stat().st_size < FIRST_PAGES:
-            self.discard()  # and the lock file of a cache that was deleted, which must not serve the new one
-        is_new = not self.path.exists()
-        try:
-            return lease(self.path)
-        except StoreError:
-            if is_new:
-                self.discard()
-            raise
-
     def _go_on(self) -> bool:
-        """Takes up what is there; says whether anything was ever committed."""
-        with explained(self.path):
-            self._environment.reader_check()  # forgets readers that were killed
-            with self._environment.begin() as transaction:
-                text = transaction.get(HEADER)
-                if text is None:
-                    check_not_foreign(self.path, transaction)
-                numbers = [_number(key) for key in keys(transaction, BLOCK)]
-        header = {} if text is None else read_header(self.path, text)
-        if header.get("clips"):
-            check_same_recipe(self.path, Recipe(header["identity"]), self._recipe)
-            self._counts = {name: int(header[name]) for name in self._counts}
-            if header["dtype"]:
-                self._shape = DTYPES[header["dtype"]], int(header["width"])
+        """Opens what is there, or creates it; says whether anything was ever committed."""
+        if not self._file.exists() or self._file.stat().st_size < FIRST_PAGES:
+            self.discard()  # and the lock file of a cache that was deleted, which must not serve the new one
+            try:
+                self._opened = open_environment(self._file)
+            except StoreError:
+                self.discard()
+                raise
+            return False
+        with open_cache_file(self.path) as file:  # LMDB trusts every number in it, so they are checked before
+            index = Index(file.fileno(), self.path)
+            check_free_pages(file.fileno(), self.path)
+        exists = HEADER in index
+        if exists:
+            self._take_up(LMDBStore(self.path))
+        else:
+            check_not_foreign(self.path, index)
+        numbers = [_number(key) for key in index.keys(BLOCK)]
         self._next = max(numbers, default=-1) + 1
-        if len(numbers) > self._counts["blocks"]:
-            self._dropped = sorted(set(numbers) - self._used_blocks())
+        used = self._used_blocks() if len(numbers) > self._counts["blocks"] else set(numbers)
+        self._opened = open_environment(self._file)
+        with explained(self.path):
+            self._opened.reader_check()  # forgets readers that were killed
+        if used != set(numbers):
+            self._dropped = sorted(set(numbers) - used)
             self._write()
-        return text is not None
+        return exists
+
+    def _take_up(self, store: LMDBStore) -> None:
+        if len(store):
+            check_same_recipe(self.path, store.recipe, self._recipe)
+            self._counts = {"clips": len(store), "rows": store.rows, "blocks": store.blocks}
+            if store.width:
+                self._shape = store.dtype, store.width
 
     def _used_blocks(self) -> set[int]:
-        with explained(self.path), self._environment.begin(buffers=True) as transaction:
-            records = (unpack_record(transaction.get(key, b"")) for key in keys(transaction, CLIP))
-            return {block for record in records for block, _, _ in record.segments}
+        store = LMDBStore(self.path)
+        return {block for id in store for block in store.blocks_of(id)}
 
     @property
     def _environment(self) -> lmdb.Environment:
-        if self._lease is None:
+        if self._opened is None:
             raise ValueError(f"the writer of {self.path} is closed")
-        return self._lease.environment
+        return self._opened
 
     def __enter__(self) -> LMDBWriter:
         return self
@@ -249,12 +259,26 @@ class LMDBWriter:
             "blocks": self._counts["blocks"] + len(used),
         }
         dtype, width = self._shape if self._shape else (None, 0)
-        header = to_json(header_of(self._recipe, dtype, width, **counts), indent=None, exact=True)
+        header = Header(self._recipe, dtype, width, **counts, committed=int(time.time()))
         records = {CLIP + key_of(name): pack_record(record) for name, record in self._finished.items()}
-        self._write({HEADER: header.encode(), **records})
+        self._write({HEADER: to_json(header.to_json_value(), indent=None, exact=True).encode(), **records})
         if not self._exists:
-            sync_folder(self.path.parent)
+            sync_folder(self._file.parent)
         self._counts, self._finished, self._exists = counts, {}, True
+        self._keep_pages()
+
+    def _keep_pages(self) -> None:
+        """Lets those who copy the index now finish, who hold no lock: see `lmdb_index.py`."""
+        assert self._lock is not None  # the writer is not closed
+        if self._kept is not None and time.monotonic() - self._kept_since < KEEP_SECONDS:
+            return
+        with explained(self.path):
+            kept = self._environment.begin()
+        with suppress(OSError):  # on a full disk nobody learns of it: they read it once more
+            self._lock.say(f"{KEEPS} {kept.id()} {kept.id()}")  # before older pages are given up
+        if self._kept is not None:
+            self._kept.abort()
+        self._kept, self._kept_since = kept, time.monotonic()
 
     def _write(self, records: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
         """One durable transaction: the blocks that wait, and `records`. If it fails, nothing of it is on disk."""
@@ -271,7 +295,7 @@ class LMDBWriter:
 
     def _fill_up(self) -> None:
         """Makes the file as long as its pages: LMDB does not write what was freed at its end."""
-        with self.path.open("r+b") as file:
+        with self._file.open("r+b") as file:
             pages = self._environment.info()["last_pgno"] + 1
             length = pages * self._environment.stat()["psize"]
             if file.seek(0, os.SEEK_END) < length:
@@ -279,7 +303,7 @@ class LMDBWriter:
 
     def close(self) -> None:
         """Ends writing, and lets another writer in; what was not committed is gone."""
-        self._lease = None
+        self._close_environment()
         if self._lock is None:
             return
         if not self._exists:
@@ -287,15 +311,17 @@ class LMDBWriter:
         self._lock.release()
         self._lock = None
 
+    def _close_environment(self) -> None:
+        if self._kept is not None:
+            self._kept.abort()
+        if self._opened is not None:
+            self._opened.close()
+        self._kept = self._opened = None
+
     def discard(self) -> None:
         """Removes the file: of a cache to which nothing was ever committed, or that is published elsewhere."""
-        self.path.unlink(missing_ok=True)
-        _lock_file(self.path).unlink(missing_ok=True)
-
-
-def _lock_file(path: Path) -> Path:
-    """LMDB's own lock file, which holds its table of readers."""
-    return path.with_name(path.name + "-lock")
+        self._file.unlink(missing_ok=True)
+        lmdb_lock_file(self._file).unlink(missing_ok=True)
 
 
 def _number(key: bytes) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +94,4 @@ def replace(new: Path, path: Path) -> None:
     for place in (new, path):  # LMDB's lock files belong to the files as they were
         place.with_name(place.name + "-lock").unlink(missing_ok=True)
     os.replace(new, path)
-    if path.suffix == ".lmdb":
-        from egotools.stores.lmdb_environment import reserve_lock_file
-
-        with suppress(OSError):  # now, so that a disk that is full later can be read
-            reserve_lock_file(path)
     sync_folder(path.parent)

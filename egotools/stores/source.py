@@ -6,10 +6,13 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from egotools.config import file_digest
+from egotools.files import parse_json
 from egotools.types import Clip
 
 
@@ -39,8 +42,35 @@ class Source:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Source:
-        """The inverse of `to_json`."""
-        return cls(**json.loads(text))
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: not a source, or one with entries that are not known here: of a later egotools.
+        """
+        values = parse_json(text)
+        if not isinstance(values, dict) or not isinstance(values.get("path"), str):
+            raise ValueError("not what was written")
+        for name, value in values.items():
+            if name not in _ENTRIES:
+                raise ValueError(f"written by a later egotools: {name!r} is not known to this one; update it")
+            if value is not None and not _ENTRIES[name](value):
+                raise ValueError(f"not what was written: {name}={str(value)[:40]}")
+        if values.get("start", 0.0) is None:
+            raise ValueError("not what was written: start=None")
+        return cls(**values)
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number, and finite."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e300 < value < 1e300
+
+
+_ENTRIES: dict[str, Callable[[Any], bool]] = {  # Any: JSON values
+    "path": lambda value: isinstance(value, str),
+    "digest": lambda value: isinstance(value, str),
+    "size": lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    **dict.fromkeys(("start", "end", "mtime", "fps"), _is_number),
+}
 
 
 class SourceFiles:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+import mmap
+import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from egotools.config import plain, to_json
+from egotools.config import to_json
 from egotools.errors import RecipeError, StoreError
+from egotools.files import open_file
 from egotools.stores.source import Source
 from egotools.types import LONGEST_ID, FloatArray, IntArray, Rows
 
 SUFFIXES = (".lmdb", ".h5")
-VERSION = 1  # of the layout on disk, both formats
 PIECE = 4 << 20  # bytes of rows that are copied at a time
 LEARNED = "learned"  # where the origin of a recipe says what was learned: facts, the name of its file, its digest
 NOTHING_YET = "{}: nothing was committed to this cache yet; run what makes it (again), or delete it"
@@ -223,47 +225,74 @@ def key_of(id: str) -> bytes:
     return key
 
 
-def header_of(recipe: Recipe, dtype: np.dtype[Any] | None, width: int, **counts: int) -> dict[str, Any]:
-    """What a cache says of itself, JSON-ready."""
-    return {
-        "format": "egotools cache",
-        "version": VERSION,
-        "identity": plain(recipe.identity),
-        "origin": plain(recipe.origin),
-        "dtype": None if dtype is None else dtype.name,
-        "width": width,
-        **counts,
-    }
-
-
-def read_header(path: Path, text: str | bytes) -> dict[str, Any]:
-    """The header of a cache from its JSON.
+def id_of(key: bytes, path: Path) -> str:
+    """The inverse of `key_of`.
 
     Raises:
-        StoreError: not a header of ours, or of a layout that is newer than this code.
+        StoreError: these bytes are no id.
     """
     try:
-        header = json.loads(text)
-        version = header["version"] if header["format"] == "egotools cache" else 0
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: not a cache of egotools, or damaged") from error
-    if version != VERSION:
-        raise StoreError(f"{path}: a cache of layout {version}; this egotools reads layout {VERSION}, so update it")
-    return dict(header)
+        id = key.decode()
+        key_of(id)
+    except (UnicodeDecodeError, StoreError) as error:
+        raise StoreError(f"{path}: damaged: {key[:40]!r} is not the id of a clip") from error
+    return id
 
 
-def check_is_file(path: Path) -> None:
-    """Refuses a cache that is not there, is a folder, or is empty.
+def open_cache_file(path: Path) -> BinaryIO:
+    """The file of a cache, open for reading.
 
     Raises:
-        StoreError: says which.
+        StoreError: it is not there, is a folder, a device or empty, or may not be read.
     """
-    if path.is_dir():
-        raise StoreError(f"{path}: a folder, not a cache")
-    if not path.exists():
-        raise StoreError(f"{path}: no such cache")
-    if path.stat().st_size == 0:
+    try:
+        file = open_file(path)
+    except IsADirectoryError as error:
+        raise StoreError(f"{path}: a folder, not a cache") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(f"{path}: no such cache") from error
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened: {error.strerror}") from error
+    if os.fstat(file.fileno()).st_size == 0:
+        file.close()
         raise StoreError(NOTHING_YET.format(path))
+    return file
+
+
+def map_file(file: BinaryIO, path: Path, length: int = 0) -> mmap.mmap:
+    """The first bytes of a file, or all of them, as memory that is read when it is looked at.
+
+    Raises:
+        StoreError: there is no address space left.
+    """
+    try:
+        return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
+    except (OSError, ValueError, OverflowError) as error:
+        raise StoreError(f"{path}: cannot be mapped into memory: {error}; see 'ulimit -v'") from error
+
+
+def reopened(kind: Callable[[Path], Any], path: Path, file: tuple[int, int]) -> Any:  # Any: a store of that kind
+    """A store that was sent to another process, there.
+
+    Raises:
+        StoreError: another file has its name by now.
+    """
+    store = kind(path)
+    if store.file != file:
+        raise StoreError(f"{path}: another cache has taken its place since it was opened; open it again")
+    return store
+
+
+def make_folder_of(path: Path) -> None:
+    """Makes the folder that a cache is to lie in.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def part_of(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,23 +52,36 @@ def verify(path: Path, *, progress: Progress = silent) -> Verification:
     store = open_any(path)
     found = Verification(path, len(store), store.rows)
     clips = rows = 0
-    for clips, name in enumerate(store, 1):
+    for name in _ids(store, found):
+        clips += 1
         try:
             clip = store.stored(name)
             rows += len(clip)
             problem = _problem(clip, store)
             store.source(name)
-        except (StoreError, ValueError) as error:
+        except StoreError as error:
             problem = str(error)
         if problem:
             found.bad[name] = problem
         else:
             _count_odd(clip, name, found)
         progress(clips, len(store))
-    if (clips, rows) != (len(store), store.rows) and not found.bad:
+    if (clips, rows) != (len(store), store.rows) and found.is_sound:
         found.problems.append(f"holds {clips} clips and {rows} rows, but its header says {len(store)} and {store.rows}")
     orphans = getattr(store, "orphans", None)  # only LMDB has blocks
     return Verification(**{**found.__dict__, "orphans": orphans() if orphans else 0})
+
+
+def _ids(store: Store, found: Verification) -> Iterator[str]:
+    """The ids of a cache; those that cannot be read are among the problems."""
+    ids = iter(store)
+    while True:
+        try:
+            yield next(ids)
+        except StopIteration:
+            return
+        except StoreError as error:
+            found.problems.append(str(error).removeprefix(f"{store.path}: "))
 
 
 def _problem(clip: StoredClip, store: Store) -> str | None:

@@ -1,0 +1,108 @@
+"""What a cache says of itself, both formats: one JSON text, checked where it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from egotools.config import plain
+from egotools.errors import StoreError
+from egotools.files import parse_json
+from egotools.stores.store import Recipe
+
+VERSION = 1  # of the layout on disk
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
+LARGEST = 1 << 48  # of a count: more than any disk holds, and a product of two of them is still a number of 64 bits
+_OPTIONAL = (type(None),)
+_IDENTITY: dict[str, Any] = {  # types of the entries that the library relies on
+    **dict.fromkeys(("extractor", "derivation", "precision", "dtype"), str),
+    **dict.fromkeys(("options", "imported", "inputs"), dict),
+}
+_ORIGIN: dict[str, Any] = {
+    **dict.fromkeys(("extractor", "weights", "source"), (str, *_OPTIONAL)),
+    **dict.fromkeys(("libraries", "inputs", "files", "learned", "defaults"), (dict, *_OPTIONAL)),
+    "manifest": (str, list, *_OPTIONAL),
+    "limit": (int, *_OPTIONAL),
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """The recipe of a cache, and its counts."""
+
+    recipe: Recipe
+    dtype: np.dtype[Any] | None  # None: of a cache without a single row
+    width: int
+    clips: int
+    rows: int
+    blocks: int = 0  # LMDB only
+    committed: int | None = None  # seconds since 1970, of the last commit; LMDB only
+
+    def to_json_value(self) -> dict[str, Any]:
+        """JSON-ready, hence Any."""
+        counts = {"width": self.width, "clips": self.clips, "rows": self.rows}
+        own = {} if self.committed is None else {"blocks": self.blocks, "committed": self.committed}
+        return {
+            "format": "egotools cache",
+            "version": VERSION,
+            "identity": plain(self.recipe.identity),
+            "origin": plain(self.recipe.origin),
+            "dtype": None if self.dtype is None else self.dtype.name,
+            **counts,
+            **own,
+        }
+
+
+def read_header(path: Path, text: str | bytes) -> Header:
+    """The header of a cache from its JSON; entries that are not known are left alone.
+
+    Raises:
+        StoreError: not a header of ours, of a layout that is newer than this code, or with values that cannot be.
+    """
+    try:
+        header = parse_json(text)
+        version = header["version"] if header["format"] == "egotools cache" else 0
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: not a cache of egotools, or damaged") from error
+    if version != VERSION or isinstance(version, bool):
+        raise StoreError(f"{path}: a cache of layout {version}; this egotools reads layout {VERSION}, so update it")
+    for name in ("identity", "origin"):
+        _check(isinstance(header.get(name), dict), name, header.get(name), path)
+    for name, kinds in _IDENTITY.items():
+        _check_kind(header["identity"], name, kinds, path)
+    for name, kinds in _ORIGIN.items():
+        _check_kind(header["origin"], name, kinds, path)
+    _check_manifests(header["origin"], path)
+    dtype = header.get("dtype")
+    _check(dtype is None or (isinstance(dtype, str) and dtype in DTYPES), "dtype", dtype, path)
+    counts = {name: header.get(name) for name in ("width", "clips", "rows")}
+    counts["blocks"], committed = header.get("blocks", 0), header.get("committed")
+    for name, value in counts.items():
+        _check(_is_count(value), name, value, path)
+    _check(committed is None or _is_count(committed), "committed", committed, path)
+    recipe = Recipe(header["identity"], header["origin"])
+    return Header(recipe, None if dtype is None else DTYPES[dtype], **counts, committed=committed)
+
+
+def _check_manifests(origin: dict[str, Any], path: Path) -> None:
+    named, limit = origin.get("manifest"), origin.get("limit")
+    if isinstance(named, list):
+        _check(all(isinstance(each, str) for each in named), "origin.manifest", named, path)
+    _check(limit is None or _is_count(limit), "origin.limit", limit, path)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+
+
+def _check_kind(values: dict[str, Any], name: str, kinds: Any, path: Path) -> None:
+    if name in values:
+        _check(isinstance(values[name], kinds), name, values[name], path)
+
+
+def _check(is_right: bool, name: str, value: object, path: Path) -> None:
+    if not is_right:
+        raise StoreError(f"{path}: damaged: its header has {name}={str(value)[:40]}; restore it, or make it anew")
