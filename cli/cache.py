@@ -12,6 +12,7 @@ import click
 from egotools.errors import StoreError
 
 from . import display, options
+from .groups import Group
 from .progress import Progress
 
 caches = click.argument("caches", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -20,7 +21,7 @@ LEAST = ("precision", "dtype", "weights", "format", "D", "extractor")  # columns
 overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 
 
-@click.group()
+@click.group(cls=Group)
 def cache() -> None:
     """List, verify, merge, convert, export and import caches.
 

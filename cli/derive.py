@@ -14,6 +14,7 @@ from egotools.derive import BUILT_IN, find_derivation
 from egotools.errors import EgotoolsError
 
 from . import display, options
+from .groups import Group
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ common = options.together(
 )
 
 
-class Derivations(click.Group):
+class Derivations(Group):
     """Derivations, looked up by name; each becomes a command whose flags are the fields of its class."""
 
     def list_commands(self, context: click.Context) -> list[str]:

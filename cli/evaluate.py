@@ -16,6 +16,7 @@ from egotools.evaluate.splits import Partition
 from egotools.methods.memorability.options import Normalizing
 
 from . import display, memorability, options
+from .groups import Group
 from .progress import Progress
 
 REDUCE = {"mean": "mean", "mean+std": "mean+std", "none": None}
@@ -32,9 +33,13 @@ out = click.option("--out", type=click.Path(path_type=Path, file_okay=False), he
 device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
 
 
-@click.group()
+@click.group(cls=Group)
 def evaluate() -> None:
-    """Judge cached features."""
+    """Judge cached features.
+
+    \b
+    egotools eval knn --features caches/mine/csn.lmdb --manifest m.csv --label action
+    """
 
 
 @evaluate.command("knn")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,18 @@ import click
 from egotools.engine.failures import failures_path
 
 from . import display, options
+from .groups import Group, Link
+from .log import output
 from .progress import Progress
 
 if TYPE_CHECKING:
     from egotools.engine.request import Extraction, Wanted
     from egotools.extract import Engine
 
-REMARKS_SHOWN = 5  # clips
+SHOWN = 5  # failures, and clips of a remark, that the screen shows; the log has all failures
 
 
-class Extractors(click.Group):
+class Extractors(Group):
     """A chain of extractors, looked up by name; each becomes a command whose flags are the fields of its class."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -45,9 +48,8 @@ class Extractors(click.Group):
         )
         flags = [flag for flag in options.parameters(found.kind) if flag.name not in found.fixed]
         defaults = {"default_map": dict(found.defaults or {})}
-        return click.Command(
-            name, params=[*flags, cache_name], callback=make, help=found.kind.__doc__, context_settings=defaults
-        )
+        text = f"{cleandoc(found.kind.__doc__ or '')}\n\n\b\negotools extract --manifest m.csv --out caches/mine {name}"
+        return Link(name, params=[*flags, cache_name], callback=make, help=text, context_settings=defaults)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         from egotools.extractors import BUILT_IN, SHORT_NAMES
@@ -205,9 +207,9 @@ def _show(result: Extraction) -> None:
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items())
         display.note(f"{result.rows} rows; seconds by stage: {stages}")
     for cache, remarks in result.remarks.items():
-        for id, remark in list(remarks.items())[:REMARKS_SHOWN]:
+        for id, remark in list(remarks.items())[:SHOWN]:
             display.note(f"{cache}: {id}: {remark}")
-        if len(remarks) > REMARKS_SHOWN:
+        if len(remarks) > SHOWN:
             display.note(f"{cache}: {len(remarks)} clips have such remarks, the first five above; --json has all")
     for cache, changed in result.changed.items():
         if changed:
@@ -216,9 +218,10 @@ def _show(result: Extraction) -> None:
                 f"{changed[0]!r}; 'egotools rebuild {cache}' makes them again"
             )
     reasons = {clip.id: reason for failed in result.failed.values() for clip, reason in failed}
-    for id, reason in list(reasons.items())[:5]:
-        display.failure(f"failed: {id}: {reason}")
+    for number, (id, reason) in enumerate(reasons.items()):
+        tell = display.failure if number < SHOWN else output().keep
+        tell(f"failed: {id}: {reason}")
     if reasons:
-        shown = ", the first five above" if len(reasons) > 5 else ""
+        shown = f", the first {SHOWN} above" if len(reasons) > SHOWN else ""
         files = ", ".join(str(failures_path(cache)) for cache, failed in result.failed.items() if failed)
         display.failure(f"{len(reasons)} clips failed{shown}; all, with their reasons: {files}")

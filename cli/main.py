@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from importlib import import_module
@@ -14,6 +13,7 @@ from egotools import __version__
 from egotools.errors import EgotoolsError
 from egotools.memory import keep_freed_memory
 
+from .groups import Group
 from .log import Output
 from .text import visible
 
@@ -31,7 +31,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported when called, so that `egotools --help` starts at once."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -43,15 +43,6 @@ class LazyGroup(click.Group):
         module, attribute, _ = COMMANDS[name]
         command: click.Command = getattr(import_module(f"egotools.cli.{module}"), attribute)
         return command
-
-    def resolve_command(
-        self, context: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(COMMANDS)}"
-            context.fail(f"no such command {args[0]!r}{hint}")
-        return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

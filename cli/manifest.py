@@ -17,6 +17,7 @@ from egotools.types import Clip
 
 from . import options
 from .display import failure, name_some, note, show_json, show_table
+from .groups import Group
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ out = click.option("--out", required=True, type=click.Path(path_type=Path, dir_o
 root_folder = click.argument("root", type=click.Path(path_type=Path))
 
 
-@click.group()
+@click.group(cls=Group)
 def manifest() -> None:
     """Which clips there are: make, check, cut and split manifests.
 

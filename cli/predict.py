@@ -8,12 +8,17 @@ from typing import Any
 import click
 
 from . import display, options
+from .groups import Group
 from .progress import Progress
 
 
-@click.group()
+@click.group(cls=Group)
 def predict() -> None:
-    """Apply a run to new videos, straight from their files."""
+    """Apply a run to new videos, straight from their files.
+
+    \b
+    egotools predict memorability --run runs/m new.mp4
+    """
 
 
 @predict.command("memorability")

@@ -37,7 +37,7 @@ class Standing:
 
     def counts(self) -> list[str]:
         """What is done."""
-        rows = [] if self.rows is None else [f"{self.rows} rows"]
+        rows = [] if self.rows is None else [f"{self.rows} row{'' if self.rows == 1 else 's'}"]
         return [] if self.total is None else [f"{int(self.done)} of {self.total} {self.unit}", *rows]
 
     def pace(self, now: float) -> list[str]:
@@ -114,21 +114,23 @@ class Progress:
                 self._bar.show(standing, now)
             if now >= next_line:
                 next_line = now + EVERY
-                self._tell(", ".join([*standing.counts(), *standing.pace(now)]), standing)
+                what = ", ".join([*standing.counts(), *standing.pace(now)])
+                self._tell(f"{standing.stage}: {what}", is_for_all=True)
+                self._has_told = True
 
     def _close_stage(self) -> None:
         standing, self._standing = self._standing, None
-        if standing is not None and (self._has_told or self._output.log):
+        if standing is not None:
             took = duration(time.monotonic() - standing.began)
-            self._tell(f"{', '.join(standing.counts())} in {took}" if standing.counts() else took, standing)
+            what = f"{', '.join(standing.counts())} in {took}" if standing.counts() else took
+            self._tell(f"{standing.stage}: {what}", is_for_all=self._has_told)
         self._has_told = False
 
-    def _tell(self, what: str, standing: Standing) -> None:
-        line = f"{standing.stage}: {what}"
+    def _tell(self, line: str, *, is_for_all: bool) -> None:
+        """A line of the log; `is_for_all`: and of stderr, unless a bar is there."""
         self._output.keep(line)
-        if self._bar is None and not self._output.quiet:
+        if is_for_all and self._bar is None and not self._output.quiet:
             write(visible(line, sys.stderr), err=True)
-            self._has_told = True
 
 
 class Bar:

@@ -14,12 +14,17 @@ from egotools.methods.memorability.options import Data, Normalizing, Training
 
 from . import display, memorability, options
 from .evaluate import REDUCE, device, reduce, show
+from .groups import Group
 from .progress import Progress
 
 
-@click.group()
+@click.group(cls=Group)
 def train() -> None:
-    """Train on cached features."""
+    """Train on cached features.
+
+    \b
+    egotools train probe --features caches/mine/csn.lmdb --manifest m.csv --label action --out runs/p
+    """
 
 
 @train.command("probe")

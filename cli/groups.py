@@ -1,0 +1,82 @@
+"""Groups of commands that help with a slip: they suggest near names, and say where a misplaced option belongs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import click
+
+from egotools.errors import EgotoolsError
+
+
+class Group(click.Group):
+    """A group of commands, each with its own options."""
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(context, args[0]) is None:
+            names = self.list_commands(context)
+            near = [name for name in names if name.startswith(args[0])] or difflib.get_close_matches(args[0], names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+            context.fail(f"no such command {args[0]!r}; {hint}")
+        return super().resolve_command(context, args)
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        given = list(args)  # click takes from `args` what it has parsed
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            for name in given:
+                option = self._option_of(context, name, error.option_name)
+                if option is not None:
+                    between = "... " if self.chain else ""
+                    words = words_of(option, error.option_name, given)
+                    context.fail(
+                        f"{error.option_name} belongs after {name}: {context.command_path} {between}{name} {words}"
+                    )
+            raise
+
+    def _option_of(self, context: click.Context, name: str, flag: str) -> click.Option | None:
+        """The option of the command `name`, if there is such a command and it has one."""
+        try:
+            command = None if name.startswith("-") else self.get_command(context, name)
+        except (click.UsageError, EgotoolsError):
+            return None
+        return None if command is None else find_option(command, flag)
+
+
+class Link(click.Command):
+    """A command of a chain, after which an option of the whole chain may stand by mistake."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            chain = context.parent
+            option = None if chain is None else find_option(chain.command, error.option_name)
+            if chain is None or option is None:
+                raise
+            words = words_of(option, error.option_name, given)
+            context.fail(
+                f"{error.option_name} belongs before the first extractor: "
+                f"{chain.command_path} {words} ... {context.info_name}"
+            )
+
+
+def find_option(command: click.Command, flag: str) -> click.Option | None:
+    """The option of a command that `flag` sets."""
+    options = (option for option in command.params if isinstance(option, click.Option))
+    return next((option for option in options if flag in (*option.opts, *option.secondary_opts)), None)
+
+
+def words_of(option: click.Option, flag: str, args: Sequence[str]) -> str:
+    """How an option was typed, with its value."""
+    for index, word in enumerate(args):
+        if word == flag:
+            return " ".join(args[index : index + (1 if option.is_flag else 2)])
+        if word.startswith(f"{flag}="):
+            return word
+    return flag
