@@ -5,6 +5,7 @@ Axes: N clips, D columns of all groups together, or of one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from egotools.methods.memorability.published import (
     raw_features,
     reference_constants,
 )
+from egotools.rawfeatures.normalization import DataSet
 from egotools.rawfeatures.rows import layout
 from egotools.types import IntArray
 
@@ -78,6 +80,20 @@ def normalization(features: Features, train: IntArray, config: Normalizing) -> t
         elif source == "reference":
             mean[span], deviation[span] = reference_constants(group, config.data_set)
     return Normalization(mean, deviation), remarks
+
+
+def published_normalization(groups: Sequence[Group], data_set: DataSet) -> Normalization:
+    """The published constants of features, of which there are no training clips here.
+
+    Raises:
+        TableError: there are none for what a group holds.
+    """
+    mean, deviation = np.zeros(groups[-1].stop), np.ones(groups[-1].stop)
+    for group in groups:
+        if _source(group, Normalizing("reference")) == "reference":
+            span = slice(group.start, group.stop)
+            mean[span], deviation[span] = reference_constants(group, data_set)
+    return Normalization(mean, deviation)
 
 
 def doubts(groups: tuple[Group, ...], config: Normalizing) -> list[str]:

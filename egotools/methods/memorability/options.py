@@ -77,6 +77,25 @@ class Normalizing:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """What published weights take beside themselves to score new videos."""
+
+    pca: str | None = option(
+        None, "For --weights: the PCA of hog that was released with them (.pickle); .npz, run:DIR."
+    )
+    hrnet_weights: str = option("DEFAULT", "For --weights: those of hrnet, as in extract.")
+    csn_weights: str = option("DEFAULT", "For --weights: those of csn, as in extract.")
+    reference: DataSet | None = option(  # noqa: RUF009 - frozen
+        None, "For --weights: whose constants; by default what their width tells, else memento10k."
+    )
+    raw_order: str | None = option(None, f"For --weights. {RAW_ORDER}")
+
+    def __post_init__(self) -> None:
+        if self.raw_order is not None:
+            order_of(self.raw_order)
+
+
+@dataclass(frozen=True)
 class Training:
     """How the network is trained; the defaults are the reference's."""
 

@@ -21,7 +21,9 @@ from egotools.extract import extract
 from egotools.extractors.remaking import field_values, remade
 from egotools.methods.memorability.features import SIMILARITY, Group, one_hot
 from egotools.methods.memorability.kept import Record
+from egotools.methods.memorability.normalizing import doubts
 from egotools.methods.memorability.run import TrainedRun, open_run
+from egotools.methods.memorability.task import Member
 from egotools.stores.copying import intact
 from egotools.stores.opening import open_store
 from egotools.stores.store import Recipe, Store, differences
@@ -47,6 +49,7 @@ class Prediction:
     scored: tuple[Scored, ...]
     failed: tuple[tuple[Path, str], ...]
     networks: int
+    remarks: tuple[str, ...] = ()
 
 
 def unseen(done: float, rows: int) -> None:
@@ -74,23 +77,53 @@ def predict_memorability(
         RunError: no such run, or features that cannot be computed as the run's were; they are named.
     """
     trained = open_run(folder)
-    clips = [Clip(f"{number:06d}", path.absolute()) for number, path in enumerate(videos)]
     with tempfile.TemporaryDirectory(prefix="egotools-") as temporary:
         making = _Making(trained, Path(temporary), trusted)
         for group in trained.groups:
             making.plan(group.name, trained.records[group.name])
-        failed = making.extract(clips, resources, progress)
-        kept = [clip for clip in clips if clip.id not in failed]
-        columns = [making.columns(group, kept) for group in trained.groups] if kept else []
+        made = extracted(videos, list(making.wanted.values()), resources, progress)
+        columns = [making.columns(group, made.kept) for group in trained.groups] if made.kept else []
+    remarks = [*doubts(trained.groups, trained.normalizing), *made.remarks]
+    return Prediction(
+        scored(made, columns, trained.members, resources), made.failed, len(trained.members), tuple(remarks)
+    )
+
+
+@dataclass(frozen=True)
+class Made:
+    """The videos whose features were computed, as clips; those that failed, and why; what is odd about some."""
+
+    videos: Sequence[Path]
+    kept: Sequence[Clip]
+    failed: tuple[tuple[Path, str], ...]
+    remarks: tuple[str, ...]
+
+
+def extracted(videos: Sequence[Path], wanted: Sequence[Wanted], resources: Resources, progress: Progress) -> Made:
+    """Fills caches with the features of videos, decoding each once."""
+    clips = [Clip(f"{number:06d}", path.absolute()) for number, path in enumerate(videos)]
+    result = extract(clips, wanted, resources=resources, digest=False, progress=progress)
+    failed = {clip.id: reason for failures in result.failed.values() for clip, reason in failures}
+    odd = {id: remark for remarks in result.remarks.values() for id, remark in remarks.items()}
+    return Made(
+        videos,
+        [clip for clip in clips if clip.id not in failed],
+        tuple((videos[int(id)], reason) for id, reason in failed.items()),
+        tuple(f"{videos[int(id)]}: {remark}" for id, remark in sorted(odd.items())),
+    )
+
+
+def scored(
+    made: Made, columns: Sequence[Floats], members: Sequence[Member], resources: Resources
+) -> tuple[Scored, ...]:
+    """The mean scores of the videos, from the features [N, D] of each group."""
+    if not made.kept:
+        return ()
     device, _, _ = resources.chosen()
-    scored = []
-    if kept:
-        values = np.concatenate(columns, axis=1)
-        scores = np.array([member.scores(values, device) for member in trained.members])  # [networks, N]
-        numbers = zip(scores.mean(axis=0).tolist(), scores.std(axis=0).tolist(), strict=True)
-        scored = [Scored(videos[int(clip.id)], *both) for clip, both in zip(kept, numbers, strict=True)]
-    reasons = tuple((videos[int(id)], reason) for id, reason in failed.items())
-    return Prediction(tuple(scored), reasons, len(trained.members))
+    values = np.concatenate(columns, axis=1)
+    scores = np.array([member.scores(values, device) for member in members])  # [networks, N]
+    numbers = zip(scores.mean(axis=0).tolist(), scores.std(axis=0).tolist(), strict=True)
+    return tuple(Scored(made.videos[int(clip.id)], *both) for clip, both in zip(made.kept, numbers, strict=True))
 
 
 @dataclass
@@ -120,18 +153,13 @@ class _Making:
         if cache not in self.wanted:
             self.wanted[cache] = self._wanted(name, record, Recipe(identity, origin), cache)
 
-    def extract(self, clips: Sequence[Clip], resources: Resources, progress: Progress) -> dict[str, str]:
-        """Fills the caches; the ids of the clips that could not be read, with the reasons."""
-        result = extract(clips, list(self.wanted.values()), resources=resources, digest=False, progress=progress)
-        return {clip.id: reason for failed in result.failed.values() for clip, reason in failed}
-
     def columns(self, group: Group, clips: Sequence[Clip]) -> Floats:
         """The features [N, D] of a group."""
         record = self.trained.records[group.name]
         if record["identity"].get("derivation") != SIMILARITY:
-            return _means(open_store(self._cache(record)), clips)
+            return means_of(open_store(self._cache(record)), clips)
         (each,) = record["inputs"].values()
-        values = assign(self.trained.run.path / record["file"], _means(open_store(self._cache(each)), clips))
+        values = assign(self.trained.run.path / record["file"], means_of(open_store(self._cache(each)), clips))
         return values if group.classes is None else one_hot(values, group)
 
     def _cache(self, record: Record) -> Path:
@@ -175,7 +203,7 @@ def _place(record: Record) -> str:
     return digest(record["identity"])
 
 
-def _means(store: Store, clips: Sequence[Clip]) -> Floats:
+def means_of(store: Store, clips: Sequence[Clip]) -> Floats:
     """The mean row of each clip [N, D], as a table has it."""
     rows = []
     for clip in clips:

@@ -68,7 +68,10 @@ def fit_released(
     chosen = replace(normalizing, norm=normalizing.norm or "reference", reference=data_set)
     remarks = []
     if columns < width:
-        remarks.append(f"all {width - columns} similarity columns of {weights} are taken as 0 (--zero-similarity)")
+        remarks.append(
+            f"all {width - columns} similarity columns of {weights} are taken as 0: of the clusters that they stand for"
+            " nothing was released"
+        )
     elif published and published.similarity and (own := [g.name for g in groups if "derivation" in g.identity]):
         remarks.append(
             f"{', '.join(own)}: clusters of another run mean nothing to published weights; --zero-similarity"
