@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
+from types import FrameType
 
 import click
 
@@ -61,8 +66,15 @@ def root() -> None:
     """
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as batch schedulers send it: whatever ends at Ctrl-C ends at it in the same way."""
+
+
 def main() -> None:
-    """The installed `egotools`: exit status 0 done, 1 something failed, 2 wrong usage, 130 interrupted."""
+    """The installed `egotools`.
+
+    Exit status 0: done, 1: something failed, 2: wrong usage, 130: interrupted (Ctrl-C), 143: terminated (SIGTERM).
+    """
     # Before torch is imported: its threads sleep when they wait for each other. Spinning, they would take the cores
     # from the reading workers and from each other, at up to four times the processor time of a forward pass.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -71,10 +83,11 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # help may quote what the encoding lacks
     output, status = Output(), 1  # 1: of an error that nobody expected, which keeps its traceback
-    try:
-        status = run(output)
-    finally:
-        output.end(status)
+    with terminable():
+        try:
+            status = run(output)
+        finally:
+            output.end(status)
     sys.exit(status)
 
 
@@ -94,9 +107,33 @@ def run(output: Output) -> int:
         if isinstance(error, click.MissingParameter):
             text = " ".join(text.split())  # click lists choices in lines of their own
         return _fail(output, f"Error: {text}", error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error, Terminated) or isinstance(error.__cause__, Terminated):  # click wraps it
+            return _fail(output, "egotools: terminated", 143)
         return _fail(output, "egotools: interrupted", 130)
     return status if isinstance(status, int) else 0
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Makes the first SIGTERM raise `Terminated`; those that follow are ignored while what is finished is committed.
+
+    A SIGTERM that was ignored from the start stays so, as with every program.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(output: Output, text: str, status: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from egotools.processes import compute_alone_if_forked
 from egotools.runs import Run, Stateful
 
 Figures = Mapping[str, Any]  # by name; Any: numbers as JSON has them
@@ -48,6 +49,7 @@ def fit(
     Returns:
         How many steps were done in all.
     """
+    compute_alone_if_forked()
     parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, **(state or {})}
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])

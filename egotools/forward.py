@@ -15,6 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from egotools.errors import EgotoolsError
 from egotools.pixels import Normalize
+from egotools.processes import compute_alone_if_forked
 
 Precision = Literal["float32", "bf16"]
 Run = Callable[[Tensor], Tensor]
@@ -37,6 +38,7 @@ def choose_device(name: str) -> torch.device:
     Raises:
         EgotoolsError: a device that this machine does not have.
     """
+    compute_alone_if_forked()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -66,6 +68,7 @@ def runnable(network: Run, device: torch.device, precision: Precision) -> Run:
     Raises:
         EgotoolsError: bf16 on a device that would only emulate it.
     """
+    compute_alone_if_forked()
     if precision == "bf16" and not has_fast_bf16(device):
         raise EgotoolsError(f"--precision bf16: the {device.type} here computes no bf16; leave it at float32")
     takes_bf16 = isinstance(network, nn.Module) and any(isinstance(part, Normalize) for part in network.modules())

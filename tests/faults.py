@@ -81,10 +81,10 @@ class Running:
         assert self._finished is not None
         return self._finished
 
-    def kill(self, *, everyone: bool) -> Finished:
-        """SIGKILL, to `everyone` or only to the process that was started; how it ended, perhaps before that."""
+    def kill(self, *, everyone: bool, number: signal.Signals = signal.SIGKILL) -> Finished:
+        """A signal to `everyone` or only to the process that was started; how it ended, perhaps before that."""
         with suppress(ProcessLookupError):  # it has ended, and so have all its children
-            (os.killpg if everyone else os.kill)(self.pid, signal.SIGKILL)
+            (os.killpg if everyone else os.kill)(self.pid, number)
         return self.wait()
 
     def survivors(self) -> list[int]:
@@ -346,6 +346,19 @@ def _mount(disk: Path, size: int) -> bool:
     except OSError:
         return False
     return bool(system.mount(b"tmpfs", os.fsencode(disk), b"tmpfs", 0, f"size={size}".encode()) == 0)
+
+
+def started(words: Sequence[object]) -> subprocess.Popen[bytes]:
+    """A command as a terminal starts it, in a session of its own, its stderr a pipe.
+
+    Ctrl-C reaches it even where these tests run in the background: a shell starts what stands before `&`, and `nohup`
+    what it runs, with SIGINT ignored, and what is ignored stays so in every process that is started.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen([str(word) for word in words], stderr=subprocess.PIPE, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def session(leader: int) -> list[int]:

@@ -20,6 +20,7 @@ import torch
 from click.testing import CliRunner
 from conftest import write_video
 from egotools.cli.main import root
+from faults import started
 from test_extract import ODD, assert_same_rows, committed, rows_of, want
 
 from egotools.engine import cluster, connection, worker
@@ -273,19 +274,23 @@ def test_options_of_a_cluster_belong_to_its_engine(option, tmp_path):
     assert (done.exit_code, f"{option.partition('=')[0]} is for --engine ray" in done.output) == (2, True)
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["Ctrl-C, a Ray of its own", "kill -9, a cluster"])
-def test_an_interrupted_driver_leaves_whole_clips_and_no_workers(address, clips, tmp_path, own):
+@pytest.mark.parametrize(
+    ("own", "number", "status"),
+    [(True, signal.SIGINT, 130), (False, signal.SIGTERM, 143), (False, signal.SIGKILL, -signal.SIGKILL)],
+    ids=["Ctrl-C, a Ray of its own", "SIGTERM, a cluster", "kill -9, a cluster"],
+)
+def test_an_interrupted_driver_leaves_whole_clips_and_no_workers(address, clips, tmp_path, own, number, status):
     write_manifest(tmp_path / "m.csv", clips[:5])
     line = [EGOTOOLS, "extract", "--engine", "ray", "--num-workers", 1, "--batch-size", 2, "--manifest"]
     line += [tmp_path / "m.csv", "--out", tmp_path, *([] if own else ["--address", address]), f"{ODD}:Slow"]
-    process = subprocess.Popen([str(part) for part in line], stderr=subprocess.PIPE, start_new_session=True)
+    process = started(line)
     while process.poll() is None and not committed(tmp_path / "slow.lmdb"):
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT if own else signal.SIGKILL)
+    os.killpg(process.pid, number)
     _, error = process.communicate(timeout=30)
-    assert process.returncode == (130 if own else -signal.SIGKILL)
+    assert process.returncode == status
     assert b"Traceback" not in error
-    assert own == (b"the same line goes on" in error)
+    assert (number != signal.SIGKILL) == (b"the same line goes on" in error)
     kept = len(open_store(tmp_path / "slow.lmdb"))
     assert 0 < kept < 5
     until = time.monotonic() + 20

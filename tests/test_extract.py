@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_video
+from faults import started
 from PIL import Image
 
 from egotools.engine.reading import Piece, Reader
@@ -320,7 +321,7 @@ def run_and_interrupt(manifest: Path, out: Path) -> int:
     """Sends Ctrl-C to `egotools extract` once its first clips are committed."""
     line = [Path(sys.executable).with_name("egotools"), "extract", "--manifest", manifest, "--out", out]
     line += ["--batch-size", "2", "--workers", "1", f"{ODD}:Slow"]
-    process = subprocess.Popen([str(part) for part in line], stderr=subprocess.PIPE, start_new_session=True)
+    process = started(line)
     while process.poll() is None and not committed(out / "slow.lmdb"):
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import Killing, Starter, session, wait_until
+from faults import Killing, Starter, nobody_survives, session, wait_until
 from whole import CACHES, ODD, SUFFIX, Held, Whole, assert_finished, held, is_part_of, line, look
 
 from egotools.manifests import write_manifest
@@ -59,6 +59,31 @@ def test_the_installed_command_leaves_no_process_behind_when_it_is_killed(extrac
     wait_until(lambda: not session(process.pid), "processes outlive the one that was killed")
     assert b"Traceback" not in error
     assert 0 < len(held(tmp_path / "out/slow.lmdb")) < 13
+
+
+@pytest.mark.parametrize("everyone", [False, True], ids=["the command", "its reading processes, too"])
+def test_sigterm_commits_what_is_finished_and_the_same_line_goes_on(
+    starter: Starter, extracted: Whole, tmp_path: Path, everyone: bool
+) -> None:
+    out, said = tmp_path / "out", tmp_path / "said"
+    words = line(extracted.manifest, out, "lmdb", f"{ODD}:Slow", "color")
+    running = starter.start(words, said)
+    wait_until(lambda: bool(held(out / "slow.lmdb")), "nothing is extracted")
+    finished = running.kill(everyone=everyone, number=signal.SIGTERM)
+    assert finished.status == 143
+    assert [text for text in finished.stderr.splitlines() if text.startswith("egotools:")] == ["egotools: terminated"]
+    assert "Traceback" not in finished.stderr
+    assert "the same line goes on" in finished.stderr
+    nobody_survives(running)
+    kept = held(out / "slow.lmdb")
+    assert 0 < len(kept) < 13
+    again = starter.run(words, said)
+    assert again.status == 1  # for the clip that is no video
+    assert "crashed" not in again.stderr
+    after = held(out / "slow.lmdb")
+    assert len(after) == 13
+    assert all(after[id] == clip for id, clip in kept.items())
+    assert held(out / "color.lmdb") == extracted.held["color"]
 
 
 def full_disk_line(extracted: Whole, disk: Path, store: str) -> list[object]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-LIBRARY = sorted((REPOSITORY / "egotools").rglob("*.py"))
+COMMAND = REPOSITORY / "egotools" / "__main__.py"  # `python -m egotools`, all of which is the command line
+LIBRARY = sorted({*(REPOSITORY / "egotools").rglob("*.py")} - {COMMAND})
 OURS = [
     *LIBRARY,
     *(path for name in ("cli", "metas", "benchmarks", "examples") for path in (REPOSITORY / name).rglob("*.py")),
@@ -19,7 +20,7 @@ OURS = [
 
 # Each layer imports itself and the layers that it names. A new module gets its place here.
 LAYERS = {
-    "words": "types errors texts files numpy_files config sampling memory",
+    "words": "types errors texts files numpy_files config sampling memory processes",
     "maths": "nn losses metrics pixels augment pca rawfeatures similarity",
     "files": "video audio containers frame_index stills csv_files manifests folders partition check stores weights"
     " restricted_pickle track_size",
@@ -95,6 +96,15 @@ def test_nothing_in_the_library_knows_the_command_line():
         for name, line in imports_of(path):
             forbidden = name.split(".")[0] in ("click", "cli") or name.startswith("egotools.cli")
             assert not forbidden, f"{path}:{line} imports {name}"
+
+
+def test_python_m_egotools_is_the_command_line_and_nothing_else():
+    assert [name for name, _ in imports_of(COMMAND)] == ["egotools.cli.main"]
+    done = subprocess.run([sys.executable, "-m", "egotools", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("egotools, version")
+    done = subprocess.run([sys.executable, "-m", "egotools", "nonsense"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage: egotools" in done.stderr
 
 
 def test_siblings_of_the_command_line_are_imported_relatively():

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 import pytest
-from faults import Killing, Starter, wait_until
+from faults import Killing, Starter, nobody_survives, wait_until
 from whole import CACHES, ODD, SUFFIX, Held, Whole, assert_finished, held, is_same, line, look
 
 from egotools.manifests import read_manifest, write_manifest
@@ -64,6 +64,23 @@ def rebuilt(starter: Starter, extracted: Whole, tmp_path_factory: pytest.TempPat
 def test_what_is_rebuilt_is_what_is_extracted_from_scratch(rebuilt: Whole, store: str) -> None:
     assert_finished(rebuilt.folders[store], store, rebuilt)
     assert not list(rebuilt.folders[store].glob(".*"))
+
+
+def test_sigterm_ends_a_rebuild_as_ctrl_c_does(
+    starter: Starter, extracted: Whole, rebuilt: Whole, tmp_path: Path
+) -> None:
+    out, said = tmp_path / "out", tmp_path / "said"
+    shutil.copytree(extracted.folders["lmdb"], out)
+    running = starter.start(rebuild(out, rebuilt.manifest), said)
+    wait_until(lambda: any(out.glob(".*.rebuild*")), "nothing is rebuilt")
+    finished = running.kill(everyone=True, number=signal.SIGTERM)
+    assert finished.status == 143, finished.stderr
+    assert finished.stderr.splitlines()[-1] == "egotools: terminated"
+    assert "Traceback" not in finished.stderr
+    nobody_survives(running)
+    assert all(found in (extracted.held[name], rebuilt.held[name]) for name, found in look(out, "lmdb").items())
+    assert starter.run(rebuild(out, rebuilt.manifest), said).status == 0
+    assert_finished(out, "lmdb", rebuilt)
 
 
 def always_readable(out: Path, store: str, extracted: Whole, rebuilt: Whole) -> Callable[[], None]:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from egotools.processes import compute_alone_if_forked
 from egotools.similarity import Floats, Integers, Network
 
 Noise = Literal["last", "zero", "own"]
@@ -51,6 +52,7 @@ def group(train: Floats, others: Floats, *, embed: Embed, learn: Learn, eps: flo
     Source:
         theodumont/modular-memorability, gen_features.py; there, noise is `last` (the index -1 of an array).
     """
+    compute_alone_if_forked()
     from sklearn.cluster import DBSCAN  # here, for it takes a second to import
 
     labels = DBSCAN(eps=eps, min_samples=FEWEST).fit_predict(embed(train)).astype(np.int64)

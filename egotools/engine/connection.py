@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from types import ModuleType
 from typing import Any
 
@@ -52,11 +54,23 @@ def connect(address: str | None, cpus: int) -> bool:
     else:
         _check_reachable(address)
     try:
-        ray.init(**options)
+        _init(ray, options)
     except (OSError, RuntimeError, ValueError, SystemExit) as error:  # SystemExit: how Ray ends after its last try
         what = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot start on this machine"
         raise ClusterError(f"{what}: {_first_line(error)}") from error
     return True
+
+
+def _init(ray: ModuleType, options: dict[str, Any]) -> None:
+    """Starts Ray, which sets a handler of SIGTERM of its own; ours, which ends as Ctrl-C does, is put back."""
+    if threading.current_thread() is not threading.main_thread():
+        ray.init(**options)
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(**options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_reachable(address: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from egotools.engine.reading import Failure, FileDigest, Message, Reader
-from egotools.errors import ExtractorError
+from egotools.errors import EgotoolsError, ExtractorError
 from egotools.stores.source import content_digest
 from egotools.types import Clip, Extractor
 
@@ -26,6 +26,14 @@ TRACEBACK = "the traceback is above"
 ENDED_EARLY = (
     "a reading process ended before it began; what it said is above "
     "(a script that calls extract needs its main part under: if __name__ == '__main__')"
+)
+NO_CHILDREN = (
+    "reading clips needs processes, and the workers of multiprocessing.Pool may start none; "
+    "use concurrent.futures.ProcessPoolExecutor with the start method 'spawn' or 'forkserver'"
+)
+FORK_OF_A_READER = (
+    "this process is a fork of one that has read clips, whose processes it cannot use; "
+    "use the start method 'spawn' or 'forkserver' instead of 'fork'"
 )
 
 
@@ -86,7 +94,11 @@ class Readers:
         self._workers: list[_Worker] = []
 
     def give(self, tasks: Sequence[Task]) -> None:
-        """Adds tasks, and starts as many workers as they can use; not while `messages` runs."""
+        """Adds tasks, and starts as many workers as they can use; not while `messages` runs.
+
+        Raises:
+            EgotoolsError: this process can start none.
+        """
         self._jobs.extend(_jobs(tasks, self._count))
         while len(self._workers) < min(self._count, len(self._jobs)):
             self._workers.append(self._start())
@@ -146,7 +158,12 @@ class Readers:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs,), daemon=True)
-        process.start()
+        if multiprocessing.current_process().daemon:
+            raise EgotoolsError(NO_CHILDREN)
+        try:
+            process.start()
+        except ChildProcessError as error:  # the fork server is the parent's
+            raise EgotoolsError(FORK_OF_A_READER) from error
         theirs.close()
         worker = _Worker(process, ours)
         for part in self._setup:
@@ -164,6 +181,11 @@ class Readers:
         worker.connection.close()
         self._workers.remove(worker)
         task, status = worker.current, worker.process.exitcode
+        if status == -signal.SIGTERM:  # from outside, and to us, too; no fault of the clip, and read again if we go on
+            again = [replace(task, attempt=task.attempt + 1)] if task else []
+            self._jobs.extendleft([job for job in ([*again, *worker.tasks],) if job])
+            self._start_another()
+            return
         if task is None:
             raise ExtractorError(ENDED_EARLY)
         if status == 1:  # a Python error, not a crash
@@ -176,6 +198,9 @@ class Readers:
         else:
             reason = f"{task.clip.path}: the decoder crashed twice (exit code {status})"
             yield from (Failure(task.number, task.attempt, position, reason) for position in task.wanted)
+        self._start_another()
+
+    def _start_another(self) -> None:
         if self._jobs:
             replacement = self._start()
             self._workers.append(replacement)

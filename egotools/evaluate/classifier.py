@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from egotools.errors import RunError, TableError
+from egotools.processes import compute_alone_if_forked
 from egotools.types import FloatArray, IntArray
 
 
@@ -53,6 +54,7 @@ class Classifier:
                 f"the probe was fitted on {self.weight.shape[1]} features a row, these have {values.shape[1]}; "
                 "give it caches of the same extractors in the same order"
             )
+        compute_alone_if_forked()
         standard = self.standardization(torch.from_numpy(values).to(self.weight.device))
         scores, numbers = torch.softmax(standard @ self.weight.T + self.bias, dim=1).max(dim=1)
         return numbers.cpu().numpy(), scores.cpu().numpy()

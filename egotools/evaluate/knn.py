@@ -14,6 +14,7 @@ from egotools.errors import TableError
 from egotools.evaluate import exact
 from egotools.evaluate.classification import Predictions, Result, class_remark, figures, numbered
 from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, alike_groups, groups, sides, unused
+from egotools.processes import compute_alone_if_forked
 from egotools.tables import Table, Texts
 from egotools.types import FloatArray, IntArray
 
@@ -161,6 +162,7 @@ def _search(queries: FloatArray, rows: FloatArray, depth: int) -> tuple[IntArray
     """The `depth` rows of the greatest inner product with each query, by FAISS, on a GPU where FAISS has one."""
     import faiss
 
+    compute_alone_if_forked()
     index: Any = faiss.IndexFlatIP(rows.shape[1])  # Any: FAISS says little of its types
     if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)

@@ -24,6 +24,7 @@ from egotools.evaluate.splits import (
     unused,
 )
 from egotools.metrics.classification import accuracy_score
+from egotools.processes import compute_alone_if_forked
 from egotools.tables import Mask, Table
 from egotools.types import IntArray
 
@@ -227,6 +228,7 @@ def _choose_c(task: _Task, train: Mask, choosing: Mask, generator: np.random.Gen
 
 def _fits(task: _Task, train: Mask, c: Sequence[float], generator: np.random.Generator) -> list[tuple[Fit, Classifier]]:
     """A fit and its classifier for each C, on the train rows [N]."""
+    compute_alone_if_forked()
     import torch
 
     from egotools.evaluate.classifier import Classifier, Standardization
