@@ -34,15 +34,27 @@ class Preprocessing:
     corner: Literal["round", "floor"] = "round"  # of the crop, where it falls on half a pixel; torchvision rounds
 
     def override(self, resize: str | None, crop: str | None) -> Preprocessing:
-        """The same with other sizes, given as options; a full `HxW` to resize to leaves nothing to crop."""
+        """The same with other sizes, given as options.
+
+        A full `HxW` to resize to leaves nothing to crop, and a short side is cropped to itself where it is smaller
+        than the crop: what is not asked for is not filled up with black.
+        """
         chosen = self
         if resize is not None:
             size = parse_size(resize)
-            chosen = replace(chosen, resize=size, crop=None if len(size) == 2 else chosen.crop)
+            chosen = replace(chosen, resize=size, crop=None if len(size) == 2 else self._smaller(size[0]))
         if crop is not None:
             side = parse_size(crop)
             chosen = replace(chosen, crop=(side[0], side[-1]))
         return chosen
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what comes out; of a short side without a crop, if frames are square."""
+        return self.crop or (self.resize[0], self.resize[-1])
+
+    def _smaller(self, side: int) -> tuple[int, int] | None:
+        return self.crop and (min(self.crop[0], side), min(self.crop[1], side))
 
     def __call__(self, frame: Frame) -> Frame:
         """uint8 [H, W, 3] to uint8 [height, width, 3] of the fixed shape."""

@@ -97,7 +97,7 @@ def published_csn(architecture: Architecture) -> Published:
         name="csn",
         kind="video",
         preprocessing=_preprocessing,
-        build=lambda _: CSN(architecture),
+        build=lambda *_: CSN(architecture),
         heads=lambda _: (HEAD,),
         without_head=lambda network: network,
         fetch=partial(_fetch, architecture),

@@ -103,7 +103,7 @@ HRNET = Published(
     name="hrnet",
     kind="image",
     preprocessing=lambda _: Preprocessing((256, 256), (256, 256), interpolation="bicubic", corner="floor"),
-    build=lambda _: HRNet(),
+    build=lambda *_: HRNet(),
     heads=lambda _: (),
     without_head=lambda network: network,
     fetch=_fetch,

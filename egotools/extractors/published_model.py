@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from egotools.config import option
+from egotools.errors import ExtractorError
 from egotools.extractors.published import Published
 from egotools.pixels import Normalize, Preprocessing, parse_size
 from egotools.types import Frame
@@ -35,7 +37,6 @@ class PublishedModel:
     """A published network with its weights and the preprocessing that belongs to them."""
 
     place: ClassVar[Literal["device", "worker"]] = "device"
-    version: ClassVar[int] = 1
 
     model: str  # fixed by the extractor's name
     weights: str = option("DEFAULT", "Published name, file (.safetensors, .npz, .pth), run:<dir>, or random:<seed>.")
@@ -46,6 +47,18 @@ class PublishedModel:
         for size in (self.resize, self.crop):
             if size is not None:
                 parse_size(size)
+
+    @property
+    def version(self) -> int:
+        """Of the code. 2 where `--resize` makes frames smaller than the crop, which version 1 filled up with black."""
+        own = self.published.preprocessing(self.weights).crop
+        is_smaller = self.resize is not None and self.crop is None and own is not None
+        return 2 if is_smaller and self.preprocessing.crop not in (own, None) else 1
+
+    @property
+    def window_length(self) -> int:
+        """Frames of a window."""
+        return 1
 
     @property
     def published(self) -> Published:
@@ -71,8 +84,31 @@ class PublishedModel:
         return self.preprocessing(frame)
 
     def network(self) -> nn.Module:
-        """uint8 [B, L, h, w, 3] to float [B, D]; L is 1 for images."""
-        return _Network(self.preprocessing, self.published.features(self.weights), self.published.kind)
+        """uint8 [B, L, h, w, 3] to float [B, D]; L is 1 for images.
+
+        Raises:
+            ExtractorError: the network takes no frames of the size that was asked for.
+        """
+        own, size = self.published.preprocessing(self.weights).size, self.preprocessing.size
+        features = self.published.features(self.weights, None if size == own else size)
+        network = _Network(self.preprocessing, features, self.published.kind).eval()
+        if size != own:
+            self._try(network, own)
+        return network
+
+    def _try(self, network: nn.Module, own: tuple[int, int]) -> None:
+        """Computes one black window, so that what cannot work is said before any clip is read."""
+        height, width = self.preprocessing.size
+        window = torch.zeros(1, self.window_length, height, width, 3, dtype=torch.uint8)
+        try:
+            with torch.inference_mode():
+                network(window)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ExtractorError(
+                f"{self.model}: cannot take frames of {height}x{width} (its weights': {own[0]}x{own[1]}): {reason}; "
+                "choose another --resize and --crop, or leave them out"
+            ) from error
 
 
 class _Network(nn.Module):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
+from contextlib import suppress
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from egotools.errors import ExtractorError, MissingExtra, WeightsError
-from egotools.extractors.published import Published
+from egotools.extractors.published import Published, check_reachable
 from egotools.pixels import Preprocessing
 
 LITE0 = "efficientnet-lite0"
@@ -41,12 +44,39 @@ def find(name: str) -> Published:
         name=name,
         kind="image",
         preprocessing=lambda _: _preprocessing(architecture),
-        build=lambda _: timm.create_model(architecture, pretrained=False),
+        build=partial(_build, architecture),
         heads=_heads,
         without_head=_without_head,
         fetch=_packaged if name == LITE0 else partial(_fetch, architecture),
-        rename=_by_order if name == LITE0 else lambda tensors, _: tensors,
+        rename=_by_order if name == LITE0 else _fitted,
     )
+
+
+def _build(architecture: str, _: str, size: tuple[int, int] | None = None) -> nn.Module:
+    """The whole network, for frames of a size if it is made for one."""
+    import timm
+
+    if size is not None:
+        with suppress(TypeError):  # a network without `img_size`, such as a convolutional one, takes any
+            return timm.create_model(architecture, pretrained=False, img_size=size)
+    return timm.create_model(architecture, pretrained=False)
+
+
+def _fitted(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Tensors as timm itself loads them: position embeddings resampled to the network's size, names of the authors'.
+
+    timm keeps what does that, `checkpoint_filter_fn`, in the module that defines the network.
+    """
+    own = network.state_dict()
+    fits = {name: value.shape for name, value in tensors.items()} == {name: value.shape for name, value in own.items()}
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if fits or convert is None:
+        return tensors
+    try:
+        converted: dict[str, Tensor] = convert(dict(tensors), network)
+    except (KeyError, RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError):
+        return tensors  # of another network: what does not fit is named by what they are, not by what they became
+    return converted
 
 
 def _config(architecture: str) -> Any:  # Any: timm's PretrainedCfg; every network has one
@@ -84,7 +114,8 @@ def _preprocessing(architecture: str) -> Preprocessing:
 
 
 def _fetch(architecture: str, weights: str) -> Path:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
 
     if weights != "DEFAULT":
         raise WeightsError(
@@ -96,10 +127,17 @@ def _fetch(architecture: str, weights: str) -> Path:
     if not repository:
         raise WeightsError(f"timm:{architecture}: timm publishes no weights of it; give a file or random:<seed>")
     try:
+        return Path(hf_hub_download(repository, file, local_files_only=True))
+    except (OSError, EntryNotFoundError):
+        pass  # not here yet
+    try:
+        if not constants.HF_HUB_OFFLINE:  # which the user may have said; then the next line says so
+            check_reachable(hf_hub_url(repository, file))  # the library itself tries for half a minute
         return Path(hf_hub_download(repository, file))
-    except OSError as error:
+    except (OSError, EntryNotFoundError, HTTPException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"timm:{architecture}: its weights could not be downloaded; fetch {file} of "
+            f"timm:{architecture}: its weights could not be downloaded ({reason}); fetch {file} of "
             f"huggingface.co/{repository} and give it as --weights FILE, or give --weights random:0"
         ) from error
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.vision_transformer import interpolate_embeddings
 
 from egotools.errors import ExtractorError, WeightsError
 from egotools.extractors.published import Published, downloaded
@@ -48,20 +50,32 @@ def find(name: str) -> Published:
         heads=_heads,
         without_head=_without_head,
         fetch=partial(_fetch, name),
+        rename=_resampled,
         frames=frames,
         fps=fps,
     )
 
 
-def _build(name: str, weights: str) -> nn.Module:
+def _build(name: str, weights: str, size: tuple[int, int] | None = None) -> nn.Module:
     extra: dict[str, object] = {}
     if name in HAS_AUXILIARY_HEADS:
         # Its weights were trained on inputs in [-1, 1], which torchvision rescales to inside the network.
         extra = {"init_weights": True, "transform_input": True}
     if name.startswith("vit_"):  # its position embedding fits one size of image only
-        extra = {"image_size": _weights(name, weights).meta["min_size"][0]}
+        extra = {"image_size": size[0] if size else _weights(name, weights).meta["min_size"][0]}
     network: nn.Module = models.get_model(name, weights=None, **extra)
     return network
+
+
+def _resampled(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Position embeddings of a vision transformer, made for frames of one size, as they are at the network's."""
+    positions = "encoder.pos_embedding"
+    if not isinstance(network, models.VisionTransformer) or positions not in tensors:
+        return tensors
+    if tensors[positions].shape == network.encoder.pos_embedding.shape:
+        return tensors
+    resampled: dict[str, Tensor] = interpolate_embeddings(network.image_size, network.patch_size, OrderedDict(tensors))
+    return resampled
 
 
 def _heads(network: nn.Module) -> tuple[str, ...]:

@@ -40,6 +40,11 @@ class VideoModel(PublishedModel):
         """Frames of a window and their rate in Hz."""
         return self.frames or self.published.frames, self.fps or self.published.fps
 
+    @property
+    def window_length(self) -> int:
+        """Frames of a window."""
+        return self.window[0]
+
     def __getstate__(self) -> dict[str, object]:
         """With the window, which the library knows, too."""
         _ = self.window
