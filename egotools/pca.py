@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import linalg
 
 Floats = npt.NDArray[np.floating[Any]]  # any float width
+Doubles = npt.NDArray[np.float64]
 Solver = Literal["auto", "exact", "randomized"]
 
 MOST_EXACT = 2000  # rows or columns: the exact way takes seconds up to here, and minutes not far beyond
@@ -65,6 +66,7 @@ def fit_pca(
     solver: Solver = "auto",
     seed: int = 0,
     overwrite: bool = False,
+    fewer: bool = False,
 ) -> PCA:
     """The directions of largest variance; of each, the entry of largest magnitude is positive.
 
@@ -76,9 +78,11 @@ def fit_pca(
             seven passes and is as good where variances fall off; `auto` is exact up to 2000.
         seed: of the random directions.
         overwrite: whether `rows` may be centred in place, which saves a copy of it.
+        fewer: whether fewer components will do where the rows vary in fewer directions; one at least.
 
     Raises:
-        ValueError: too few rows for that many components, or values that are not finite.
+        ValueError: too few rows for that many components, rows that vary in fewer directions, or values that are not
+            finite.
     """
     count, width = rows.shape
     most = min(count - 1, width)
@@ -90,30 +94,33 @@ def fit_pca(
     centred = rows if overwrite else rows.copy()
     centred -= mean.astype(centred.dtype)
     if solver == "exact" or (solver == "auto" and min(count, width) <= MOST_EXACT):
-        found, variances = _exact(centred, components)
+        found, variances, least = _exact(centred, components)
     else:
-        found, variances = _randomized(centred, components, np.random.default_rng(seed))
+        found, variances, least = _randomized(centred, components, np.random.default_rng(seed))
+    enough = _directions(variances, least, fewer=fewer)
+    found, variances = found[:enough], variances[:enough]
     largest = np.abs(found).argmax(axis=1)
-    found *= np.sign(found[np.arange(components), largest])[:, None]
+    found *= np.sign(found[np.arange(enough), largest])[:, None]
     return PCA(mean, found, variances / (count - 1), whiten)
 
 
-def _exact(centred: Floats, components: int) -> tuple[npt.NDArray[np.float64], ...]:
-    """Components [C, D] and their squared singular values [C], from the products of rows or of columns."""
+def _exact(centred: Floats, components: int) -> tuple[Doubles, Doubles, float]:
+    """Components [C, D], their squared singular values [C], from the products of rows or of columns; the least of them.
+
+    What is below the least is rounding.
+    """
     tall = len(centred) > centred.shape[1]
     products = _products(centred.T if tall else centred)
     size = len(products)
     squares, vectors = linalg.eigh(products, subset_by_index=(size - components, size - 1))
     squares, vectors = squares[::-1], vectors[:, ::-1]
-    _check_rank(squares, float(products.trace()))
+    least = 1e-12 * float(products.trace())
     if tall:
-        return np.ascontiguousarray(vectors.T), squares
-    return _times(vectors.T, centred) / np.sqrt(squares)[:, None], squares
+        return np.ascontiguousarray(vectors.T), squares, least
+    return _times(vectors.T, centred) / np.sqrt(np.maximum(squares, 1e-300))[:, None], squares, least
 
 
-def _randomized(
-    centred: Floats, components: int, generator: np.random.Generator
-) -> tuple[npt.NDArray[np.float64], ...]:
+def _randomized(centred: Floats, components: int, generator: np.random.Generator) -> tuple[Doubles, Doubles, float]:
     """The same from random directions, refined by passing through the rows and back."""
     size = min(components + SPARE, *centred.shape)
     directions = generator.standard_normal((centred.shape[1], size), dtype=np.float32)
@@ -122,8 +129,7 @@ def _randomized(
     basis = _orthonormal(centred @ directions)
     _, values, vectors = linalg.svd((basis.T @ centred).astype(np.float64), full_matrices=False)
     squares = values[:components] ** 2
-    _check_rank(squares, float((values**2).sum()), tolerance=1e-10)
-    return vectors[:components], squares
+    return vectors[:components], squares, 1e-10 * float((values**2).sum())
 
 
 def _orthonormal(columns: Floats) -> npt.NDArray[np.float32]:
@@ -147,7 +153,9 @@ def _times(left: npt.NDArray[np.float64], rows: Floats) -> npt.NDArray[np.float6
     return found
 
 
-def _check_rank(squares: npt.NDArray[np.float64], total: float, tolerance: float = 1e-12) -> None:
-    enough = int((squares > tolerance * max(total, 1e-300)).sum())
-    if enough < len(squares):
+def _directions(squares: Doubles, least: float, *, fewer: bool) -> int:
+    """How many of the components with these squared singular values are more than rounding."""
+    enough = int((squares > max(least, 1e-300)).sum())
+    if enough < len(squares) and not (fewer and enough):
         raise ValueError(f"the rows vary in {enough} directions, not in {len(squares)}; ask for fewer components")
+    return enough

@@ -122,9 +122,14 @@ class Similarity:
         if components < self.components:
             remarks.append(f"{components} principal components instead of {self.components}, of {count} training clips")
         try:
-            pca = fit_pca(train, components, whiten=True, solver="exact")
+            pca = fit_pca(train, components, whiten=True, solver="exact", fewer=True)
         except ValueError as error:
             raise StoreError(f"{store.path}: {count} training clips: {error} (--components)") from error
+        if (found := len(pca.components)) < components:
+            remarks.append(
+                f"{found} principal components instead of {self.components}: the {count} training clips vary in no more"
+                " directions"
+            )
         return {"pca_mean": pca.mean, "pca_components": pca.components, "pca_variance": pca.explained_variance}
 
     def _clusters(

@@ -20,20 +20,27 @@ from egotools.tables import Table, input_digests, manifest_digest, read_table
 
 Content = dict[str, Any]  # a report; Any: JSON values
 
+USUAL = 10  # components, as in M3-S
+
 
 @dataclass(frozen=True)
 class Components:
     """How principal components are fitted."""
 
-    components: int = option(10, "How many directions are kept.")
+    components: int | None = option(None, "How many directions are kept; by default 10, or as many as there are.")
     whiten: bool = option(False, "Divide each component by its deviation, as M3-S does.")
     solver: Literal["auto", "exact", "randomized"] = option(
         "auto", "Exact up to 2000 rows or columns, beyond that randomized in eight passes."
     )
 
     def __post_init__(self) -> None:
-        if self.components < 1:
+        if self.components is not None and self.components < 1:
             raise ValueError(f"--components must be above 0, not {self.components}")
+
+    @property
+    def wanted(self) -> int:
+        """How many directions are asked for."""
+        return USUAL if self.components is None else self.components
 
 
 def train_pca(
@@ -54,10 +61,10 @@ def train_pca(
 
     Raises:
         RunError: the folder holds a run with other options, or other files.
-        TableError: too few rows, or rows that vary too little, for that many components.
+        TableError: too few rows for the components that are asked for, or rows that do not vary.
     """
     inputs = {str(number): _input(path) for number, path in enumerate(features, 1)}
-    arguments = {"split": split, "seed": seed, **options_of(config)}
+    arguments = {"split": split, "seed": seed, **options_of(config), "components": config.wanted}
     recipe = Recipe(
         {"method": "pca", **arguments, "manifest": manifest_digest(manifest), "features": inputs},
         {"manifest": str(manifest), "features": [str(path) for path in features], "versions": versions()},
@@ -66,14 +73,14 @@ def train_pca(
     def make() -> Content:
         table = read_table(manifest, features, reduce=None, split=split, labels=())
         clips, rows = len(np.unique(table.ids)), len(table)
-        pca = _fitted(table, features, config, seed)
+        pca, remarks = _fitted(table, features, config, seed)
         total = sum(float(row @ row) for row in table.values) / (rows - 1)  # which are centred now
         content = {
             "command": "train pca",
             **finite(_figures(pca, total)),
             "rows": rows,
             "clips": clips,
-            "remarks": list(table.remarks),
+            "remarks": [*table.remarks, *remarks],
             "arguments": arguments,
             "inputs": input_digests(manifest, features),
             "versions": versions(),
@@ -86,14 +93,26 @@ def train_pca(
     return once(folder, recipe, make)
 
 
-def _fitted(table: Table, features: Sequence[Path], config: Components, seed: int) -> PCA:
-    """The PCA of a table's rows, which are centred in place."""
+def _fitted(table: Table, features: Sequence[Path], config: Components, seed: int) -> tuple[PCA, list[str]]:
+    """The PCA of a table's rows, which are centred in place; whether it has fewer components than were asked for."""
+    count, width = table.values.shape
+    components = min(config.wanted, max(count - 1, 1), width) if config.components is None else config.wanted
     try:
-        return fit_pca(
-            table.values, config.components, whiten=config.whiten, solver=config.solver, seed=seed, overwrite=True
+        pca = fit_pca(
+            table.values,
+            components,
+            whiten=config.whiten,
+            solver=config.solver,
+            seed=seed,
+            overwrite=True,
+            fewer=True,
         )
     except ValueError as error:
         raise TableError(f"{', '.join(map(str, features))}: {error}") from error
+    found = len(pca.components)
+    if found == config.wanted:
+        return pca, []
+    return pca, [f"{found} principal components instead of {config.wanted}: {count} rows vary in no more directions"]
 
 
 def _input(path: Path) -> Content:

@@ -19,7 +19,7 @@ LARGEST = 1 << 48  # of a count: more than any disk holds, and a product of two 
 _OPTIONAL = (type(None),)
 _IDENTITY: dict[str, Any] = {  # types of the entries that the library relies on
     **dict.fromkeys(("extractor", "derivation", "precision", "dtype"), str),
-    **dict.fromkeys(("options", "imported", "inputs"), dict),
+    **dict.fromkeys(("options", "inputs"), dict),
 }
 _ORIGIN: dict[str, Any] = {
     **dict.fromkeys(("extractor", "weights", "source"), (str, *_OPTIONAL)),

@@ -17,6 +17,8 @@ from egotools.methods.memorability.prediction import Prediction, Progress, extra
 from egotools.methods.memorability.published import WIDTHS, Layout, published_layout
 from egotools.methods.memorability.released import fit_released
 from egotools.methods.memorability.task import Member, read_network
+from egotools.pca_files import pca_path, read_pca
+from egotools.rawfeatures.rows import HOG_COMPONENTS
 from egotools.stores.opening import open_store
 from egotools.weights import random_seed
 
@@ -93,6 +95,8 @@ def check_there(place: str, layout: Layout, sources: Sources, wanted: Sequence[W
     missing = []
     if RAW in layout.groups and sources.pca is None:
         missing.append(f"hog: --pca FILE, the pca_hog.pickle of {layout.data_set or 'its data'} (pickle.tar of {CODE})")
+    elif sources.pca is not None and (count := len(read_pca(pca_path(sources.pca)).components)) != HOG_COMPONENTS:
+        missing.append(f"a PCA of hog with {HOG_COMPONENTS} components; {sources.pca} has {count}")
     for each in wanted:
         name, extractor = each.found.cache_name, each.extractor
         if name == RAW and sources.pca is None:
