@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -14,6 +16,10 @@ from egotools.errors import StoreError
 from . import display, options
 from .groups import Group
 from .progress import Progress
+
+if TYPE_CHECKING:
+    from egotools.rebuild.assessment import Assessment
+    from egotools.stores.summary import Summary
 
 caches = click.argument("caches", nargs=-1, required=True, type=click.Path(path_type=Path))
 one_cache = click.argument("cache", type=click.Path(path_type=Path))
@@ -45,19 +51,21 @@ def ls(caches: tuple[Path, ...], state: bool, as_json: bool) -> None:
     """
     from egotools.rebuild.glance import Glance
     from egotools.stores.summary import find_caches, sealed, summarize
+    from egotools.stores.writer_lock import writer_of
 
     found, errors = _each(summarize, list(find_caches(caches)))
+    begun = {path: writer for path in errors if (writer := writer_of(path))}  # nothing is committed yet
+    errors = {path: error for path, error in errors.items() if path not in begun}
     glance = Glance() if state else None
     states = [glance(sealed(item.path)) if glance else None for item in found]
     if as_json:
-        broken = [{"path": path, "error": error} for path, error in errors.items()]
-        display.show_json([*({**vars(item), **_state(at)} for item, at in zip(found, states, strict=True)), *broken])
+        others = [{"path": path, "clips": 0, "writer": writer} for path, writer in begun.items()]
+        others += [{"path": path, "error": error} for path, error in errors.items()]
+        display.show_json([*({**vars(item), **_state(at)} for item, at in zip(found, states, strict=True)), *others])
     else:
-        columns = ["cache", "format", "clips", "rows", "D", "dtype", "size", "extractor", "weights", "precision"]
-        rows = [[*vars(item).values(), at and at.state] for item, at in zip(found, states, strict=True)]
-        display.show_table(
-            [*columns, "state"], [[*row[:6], display.size(row[6]), *row[7:]] for row in rows], first_to_go=LEAST
-        )
+        _show_list(found, states)
+    for path, writer in begun.items():
+        display.note(f"{path}: being written by {writer}, which has committed nothing yet")
     _fail_if(errors)
 
 
@@ -77,13 +85,13 @@ def info(cache: Path, clip: str | None, as_json: bool) -> None:
     store = summary.open_any(cache)
     if clip is not None:
         described = summary.describe_clip(store, clip)
-        display.show_json(described) if as_json else display.show_mapping(described)
+        display.show_json(described) if as_json else display.show_mapping(_for_people(described))
         return
     facts = {**vars(summary.summarize(cache)), "first ids": summary.first_ids(store)}
     if as_json:
         display.show_json({**facts, "identity": store.recipe.identity, "origin": store.recipe.origin})
     else:
-        display.show_mapping({**facts, **summary.recipe_lines(store.recipe)})
+        display.show_mapping({**_for_people(facts), **summary.recipe_lines(store.recipe)})
 
 
 @cache.command()
@@ -209,6 +217,35 @@ def import_(
     display.name_some("links that lead out of the folder, not followed", made.refused, tell=display.failure)
     if made.refused:
         click.get_current_context().exit(1)
+
+
+def _show_list(found: Sequence[Summary], states: Sequence[Assessment | None]) -> None:
+    names = ("path", "format", "clips", "rows", "width", "dtype", "bytes", "extractor", "weights", "precision")
+    columns = ["cache", "format", "clips", "rows", "D", "dtype", "size", "extractor", "weights", "precision", "state"]
+    rows = []
+    for item, at in zip(found, states, strict=True):
+        values = {**vars(item), "bytes": display.size(item.bytes)}
+        rows.append([*(values[name] for name in names), at and at.state])
+        if item.writer:
+            rows[-1][-1] = f"being written by {item.writer}" + (f", {len(at.missing)} clips to come" if at else "")
+    if any(item.writer for item in found):
+        columns.append("last commit")
+        rows = [[*row, _age(item.committed)] for row, item in zip(rows, found, strict=True)]
+    display.show_table(columns, rows, first_to_go=LEAST)
+
+
+def _for_people(values: Mapping[str, Any]) -> dict[str, object]:
+    """Facts with bytes as MB and seconds since 1970 as times."""
+    ways = {"bytes": display.size, "source size": display.size, "committed": _moment, "source mtime": _moment}
+    return {name: ways[name](value) if name in ways and value is not None else value for name, value in values.items()}
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
+
+
+def _age(committed: int | None) -> str | None:
+    return None if committed is None else f"{display.duration(max(time.time() - committed, 0))} ago"
 
 
 def _state(found: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def render(
     console = Console(width=_width())
     columns = [_column(name, [row[index] for row in rows]) for index, name in enumerate(names)]
     widths, left_out = fit(columns, console.width, first_to_go)
-    table = Table(header_style="bold")
+    table = Table(header_style="bold", show_header=any(names))
     for column, width in widths:
         table.add_column(Text(column.name), justify="right" if column.is_number else "left", width=width)
     for index in range(len(rows)):
@@ -81,12 +81,17 @@ def fit(
 
     Two columns always stay.
     """
-    kept = list(columns)
+    kept, gone = list(columns), list[Column]()
     while len(kept) > 2 and sum(column.narrowest for column in kept) > _room(kept, width):
         ranked = [column for name in first_to_go for column in kept if column.name == name]
         ranked += [column for column in reversed(kept[2:]) if column not in ranked]
         blank = (column for column in ranked if column.is_blank)
-        kept.remove(next(blank, ranked[0]))
+        gone.append(next(blank, ranked[0]))
+        kept.remove(gone[-1])
+    for column in reversed(gone):  # there may be room for one that went before a wider one
+        wider = [each for each in columns if each in (*kept, column)]
+        if sum(each.narrowest for each in wider) <= _room(wider, width):
+            kept = wider
     widths = _shared_out(kept, _room(kept, width))
     return list(zip(kept, widths, strict=True)), [column.name for column in columns if column not in kept]
 
@@ -134,12 +139,12 @@ def _column(name: str, values: Sequence[object]) -> Column:
 
 
 def cell(value: object) -> str:
-    """A value as a table shows it: floats with four digits, the items of a list or tuple in lines of their own."""
+    """A value as a table shows it: floats with four digits, the texts of a list or tuple in lines of their own."""
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else "-"
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and not all(isinstance(item, (int, float)) for item in value):
         return "\n".join(visible(item, sys.stdout) for item in value)
     return visible(value, sys.stdout)
 

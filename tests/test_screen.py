@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import os
+import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,9 +21,11 @@ from egotools.cli.table import Column, fit, fold
 from egotools.cli.text import exact_json, visible
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tabled import write_cache, write_table
+from tabled import IMPORTED, write_cache, write_table
 
 from egotools.errors import OutputError
+from egotools.stores import Source, open_writer
+from egotools.types import Rows
 
 STEERS = ["a\x1b]0;owned\x07b", "\x9b31m", "a\rb", "a\x08b", "a\x7fb", "a\u202eb", "a\u2066b", "a\u200bb", "a\u2028b"]
 ODD = st.text('ab \\"\n\x00\x1b\x7f\x9b\u200b\u202e\u2028\udcff\ufeffé猫🍳')
@@ -235,3 +239,33 @@ def test_a_full_disk_below_standard_output_is_one_line(monkeypatch):
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(OutputError, match="standard output: No space left"):
             display.show_json({"a": 1})
+
+
+def test_the_list_of_caches_says_what_a_running_job_has_done(tmp_path):
+    write_cache(tmp_path / "c/done.lmdb", ["a"], np.ones((1, 4)))
+    shown = run("cache", "ls", tmp_path / "c")
+    assert "last commit" not in shown.stdout
+    writer = open_writer(tmp_path / "c/going.lmdb", IMPORTED)
+    before = run("cache", "ls", tmp_path / "c")
+    assert "going.lmdb" not in before.stdout
+    assert f"going.lmdb: being written by process {os.getpid()}, which has committed nothing yet" in before.stderr
+    writer.append("a", Rows(np.ones((3, 4), np.float32), np.zeros((3, 2))))
+    writer.finish("a", Source(""))
+    writer.commit()
+    shown = run("cache", "ls", tmp_path / "c").stdout
+    (line,) = (line for line in shown.splitlines() if "going.lmdb" in line)
+    assert re.search(rf"│ +1 │ +3 │.* being written by process {os.getpid()}.*│ \d s ago", line)
+    found = json.loads(run("cache", "ls", tmp_path / "c", "--json").stdout)
+    assert [each["writer"] for each in found] == [None, f"process {os.getpid()}"]
+    assert abs(found[1]["committed"] - time.time()) < 60
+    writer.close()
+    assert "being written" not in run("cache", "ls", tmp_path / "c").stdout
+
+
+def test_facts_of_a_cache_are_shown_for_people(tmp_path):
+    write_cache(tmp_path / "f.lmdb", ["a", "b"], np.ones((2, 4)))
+    shown = run("cache", "info", tmp_path / "f.lmdb").stdout
+    assert re.search(r"│ bytes +│ 0\.\d+ MB ", shown)
+    assert re.search(r"│ committed +│ \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", shown)
+    assert isinstance(json.loads(run("cache", "info", tmp_path / "f.lmdb", "--json").stdout)["bytes"], int)
+    assert re.search(r"│ first row +│ \[0.0, 1.0\] ", run("cache", "info", tmp_path / "f.lmdb", "--clip", "b").stdout)

@@ -14,13 +14,17 @@ import numpy as np
 from egotools.errors import StoreError
 from egotools.stores.opening import open_store
 from egotools.stores.store import SUFFIXES, Recipe, Store
+from egotools.stores.writer_lock import writer_of
 
 PART = ".h5.part"  # what an interrupted pass leaves of a cache that is to be sealed
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One cache in a list of them. Any: `extractor`, `weights` and `precision` are JSON values of the recipe."""
+    """One cache in a list of them. Any: `extractor`, `weights` and `precision` are JSON values of the recipe.
+
+    `committed` is the time of the last commit, in seconds since 1970 (None: not known), `writer` who is writing.
+    """
 
     path: Path
     format: str
@@ -32,6 +36,8 @@ class Summary:
     extractor: Any
     weights: Any
     precision: Any
+    committed: int | None
+    writer: str | None
 
 
 def summarize(path: Path) -> Summary:
@@ -53,6 +59,8 @@ def summarize(path: Path) -> Summary:
         extractor=identity.get("extractor", identity.get("derivation", "imported" if "imported" in identity else None)),
         weights=identity.get("weights"),
         precision=identity.get("precision"),
+        committed=getattr(store, "committed", None),
+        writer=writer_of(path),
     )
 
 
