@@ -28,7 +28,7 @@ def write_table(
     return path
 
 
-IMPORTED = Recipe({"imported": "x"})
+IMPORTED = Recipe({"imported": {"content": "x"}})
 
 
 def write_cache(path: Path, ids: Sequence[str], values: np.ndarray, recipe: Recipe = IMPORTED) -> Path:

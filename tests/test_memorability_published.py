@@ -280,7 +280,7 @@ def test_training_by_published_constants_takes_those_of_similarities_too(data, r
         (similarity("cosine_threshold", threshold=0.6), (), "cosine_threshold0.6 of csn"),
         (similarity("fractional_mean", exponent=1.0), (), "with other --components or --exponent"),
         (similarity("kde", components=5), (), "with other --components or --exponent"),
-        (Recipe({"imported": "x"}), (), "for this similarity of csn"),
+        (Recipe({"imported": {"x": "y"}}), (), "for this similarity of csn"),
     ],
 )
 def test_similarities_without_published_constants_are_one_line(data, rng, made, more, said):
