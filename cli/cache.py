@@ -166,22 +166,38 @@ def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None,
 
 @cache.command()
 @one_cache
-@click.option("--to", "kind", required=True, type=click.Choice(["npz"]), help="npz: a file a clip.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A new folder.")
+@click.option(
+    "--to",
+    "kind",
+    required=True,
+    type=click.Choice(["npz", "csv", "parquet"]),
+    help="npz: a folder with a file a clip; csv, parquet (extra: parquet): a table with a row a window.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder, or the table.")
 @overwrite
 @options.telling
-def export(cache: Path, kind: str, out: Path, overwrite: bool) -> None:
-    """Write a cache as a folder of NumPy files, with index.csv and recipe.json.
+def export(cache: Path, kind: Literal["npz", "csv", "parquet"], out: Path, overwrite: bool) -> None:
+    """Write a cache as NumPy files or as a table, with its recipe beside it.
+
+    npz: values and times of each clip, index.csv and recipe.json; 'egotools cache import' takes the folder back.
+    csv and parquet: columns id, start, end (seconds), f0, f1, ...; the recipe is in OUT.json.
 
     \b
     egotools cache export caches/mine/csn.lmdb --to npz --out npz/
+    egotools cache export caches/mine/csn.lmdb --to parquet --out csn.parquet
     """
     from egotools.stores.export import export_npz
+    from egotools.stores.export_table import export_table
 
+    empty = 0
     with Progress() as progress:
         exporting = partial(progress, f"exporting {kind}")
-        count = export_npz(cache, out, overwrite=overwrite, progress=exporting)
-    display.note(f"{out}: {count} clips of {cache}")
+        if kind == "npz":
+            count = export_npz(cache, out, overwrite=overwrite, progress=exporting)
+        else:
+            count, empty = export_table(cache, out, kind, overwrite=overwrite, progress=exporting)
+    left = f", {empty} of which have no rows and are not in it" if empty else ""
+    display.note(f"{out}: {count} clips of {cache}{left}")
 
 
 @cache.command("import")

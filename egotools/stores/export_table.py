@@ -1,0 +1,144 @@
+"""A cache as one table, a row a window: id, start, end, then the features."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from egotools.config import to_json
+from egotools.errors import MissingExtra, StoreError
+from egotools.files import read_json, write_whole
+from egotools.stores.aside import aside
+from egotools.stores.copying import Progress, copied_pieces, silent
+from egotools.stores.export import recipe_of
+from egotools.stores.opening import open_store
+from egotools.stores.store import Store
+
+Kind = Literal["csv", "parquet"]
+FORMAT = "egotools table"  # what the file beside a table says that it describes
+BATCH = 16 << 20  # bytes of features that are turned into rows at a time
+
+# Ids, times [t, 2] and values [t, D] of some rows; t is bounded by `BATCH`, or by one piece of a clip.
+Batch = tuple[list[str], npt.NDArray[np.float64], npt.NDArray[np.floating[Any]]]
+Write = Callable[[Batch], None]
+
+
+def export_table(
+    path: Path, out: Path, kind: Kind, *, overwrite: bool = False, progress: Progress = silent
+) -> tuple[int, int]:
+    """Writes the rows of a cache as a CSV or Parquet file, and `<out>.json` with its recipe beside it.
+
+    Columns are `id`, `start` and `end` (seconds), and `f0` to the last feature. In CSV numbers have all the digits that
+    a double needs, so that they read back to the bit; in Parquet they are float32 or float16 as in the cache.
+
+    Args:
+        path: a cache.
+        out: the table.
+        kind: of the table.
+        overwrite: whether a table that is there is replaced.
+        progress: is told of clips.
+
+    Returns:
+        The number of clips, and of those that have no rows, and so are not in the table.
+
+    Raises:
+        StoreError: the file is there, a clip is damaged, or it cannot be written.
+        MissingExtra: Parquet is wanted without pyarrow.
+    """
+    store = open_store(path)
+    _check_free(out, overwrite=overwrite)
+    columns = ["id", "start", "end", *(f"f{at}" for at in range(store.width))]
+    with aside(out) as beside:
+        _check_free(out, overwrite=overwrite)
+        table = beside / "table"
+        write, close = _parquet(table, columns, store) if kind == "parquet" else _csv(table, columns)
+        try:
+            for batch in _batches(store, progress):
+                write(batch)
+        finally:
+            close()
+        empty = [id for id in store if not len(store.stored(id))]
+        said = {"format": FORMAT, "columns": 3 + store.width, "dtype": store.dtype.name, "clips_without_rows": empty}
+        write_whole(_beside(out), to_json({**said, **recipe_of(store)}) + "\n")
+        os.replace(table, out)
+    return len(store), len(empty)
+
+
+def _beside(out: Path) -> Path:
+    return out.with_name(out.name + ".json")
+
+
+def _check_free(out: Path, *, overwrite: bool) -> None:
+    if os.path.isdir(out) or (os.path.lexists(out) and not overwrite):
+        raise StoreError(f"{out} exists; choose another --out, or overwrite it with --overwrite")
+    if os.path.lexists(_beside(out)) and not _is_ours(_beside(out)):
+        raise StoreError(f"{_beside(out)} exists and describes no table of an export; choose another --out")
+
+
+def _is_ours(beside: Path) -> bool:
+    try:
+        said = read_json(beside)
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and said.get("format") == FORMAT
+
+
+def _batches(store: Store, progress: Progress) -> Iterator[Batch]:
+    ids: list[str] = []
+    times, values = [], []
+    waiting = 0
+    for done, id in enumerate(store, 1):
+        for piece in copied_pieces(store, id):
+            ids += [id] * len(piece.values)
+            times.append(piece.times)
+            values.append(piece.values)
+            waiting += piece.values.nbytes
+            if waiting >= BATCH:
+                yield ids, np.concatenate(times), np.concatenate(values)
+                ids, times, values, waiting = [], [], [], 0
+        progress(done, len(store))
+    if ids:
+        yield ids, np.concatenate(times), np.concatenate(values)
+
+
+def _csv(path: Path, columns: list[str]) -> tuple[Write, Callable[[], None]]:
+    import csv
+
+    import pandas as pd  # here, for it takes its time to import
+
+    file = path.open("x", encoding="utf-8", newline="")
+    file.write(",".join(columns) + "\n")
+
+    def write(batch: Batch) -> None:
+        ids, times, values = batch
+        frame = pd.DataFrame(np.concatenate([times, values.astype(np.float64)], axis=1))
+        frame.insert(0, "id", ids)
+        # Quoted, as a lone carriage return in an id must be; NaN by its name, lest it pass for a gap.
+        frame.to_csv(file, header=False, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC, na_rep="nan")
+
+    return write, file.close
+
+
+def _parquet(path: Path, columns: list[str], store: Store) -> tuple[Write, Callable[[], None]]:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "parquet") from error
+    number = pa.float16() if store.dtype == np.float16 else pa.float32()
+    kinds = [pa.string(), pa.float64(), pa.float64(), *[number] * store.width]
+    schema = pa.schema(list(zip(columns, kinds, strict=True)), {"egotools": to_json(recipe_of(store), indent=None)})
+    writer = parquet.ParquetWriter(path, schema)
+
+    def write(batch: Batch) -> None:
+        ids, times, values = batch
+        numbers = [np.ascontiguousarray(column) for column in (*times.T, *values.T)]
+        arrays = [pa.array(column, kind) for column, kind in zip([ids, *numbers], kinds, strict=True)]
+        writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+    return write, writer.close
