@@ -238,6 +238,24 @@ def command(words: Sequence[str]) -> None:
     main()
 
 
+def limited(most: int, words: Sequence[str]) -> None:
+    """A command whose files may have at most so many bytes: a quota, `ulimit -f`."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+    command(words)
+
+
+def bound_by_permissions(words: Sequence[str]) -> None:
+    """A command of somebody who may not write what permissions forbid; root may."""
+    system = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of capset(2), this process
+    sets = (ctypes.c_uint32 * 6)()
+    assert system.capget(header, sets) == 0
+    for at in (0, 1, 2):  # effective, permitted, inheritable: without CAP_DAC_OVERRIDE, _READ_SEARCH, CAP_FOWNER
+        sets[at] &= ~0b1110
+    assert system.capset(header, sets) == 0
+    command(words)
+
+
 def _with_a_pause(step: Callable[..., None]) -> Callable[..., None]:
     """A step that others see, and time to be killed before the next one."""
 

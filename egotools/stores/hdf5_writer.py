@@ -159,6 +159,14 @@ class _PatientFile(io.FileIO):
             self._error = error
         return len(data)
 
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            if self._error is None:
+                return super().truncate(size)
+        except (OSError, KeyboardInterrupt) as error:
+            self._error = error
+        return size or 0
+
     def checked(self, progress: Progress) -> Progress:
         """`progress` that raises the error, if there was one."""
 
