@@ -195,7 +195,8 @@ def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> N
     arguments = content["arguments"]
     title = f"{content['command']}, {arguments['label']}: {content['protocol']}"
     if "by_k" in content:
-        rows = [[entry["k"], entry["accuracy"], entry["mean_class_accuracy"]] for entry in content["by_k"]]
+        by_k = sorted(content["by_k"], key=lambda entry: entry["k"])
+        rows = [[entry["k"], entry["accuracy"], entry["mean_class_accuracy"]] for entry in by_k]
         display.show_table(["k", "accuracy", "mean class accuracy"], rows, title=title)
         title = f"k = {content['k']}"
     names = ("accuracy", "accuracy_deviation", "mean_class_accuracy", "majority", "chance", "rows", "train_rows")

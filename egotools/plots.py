@@ -24,7 +24,10 @@ CLOSEST = 0.018  # of an axis between two names on it
 
 
 def confusion_picture(counts: IntArray, classes: Sequence[str], *, title: str) -> bytes:
-    """Counts [K, K] of label (down) by prediction (across), colored by their share of the label's rows."""
+    """Counts [K, K] of true class (down) by prediction (across), colored by their share of the class's rows.
+
+    One column more [K, K + 1] is of predictions that are none of these classes.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -34,11 +37,13 @@ def confusion_picture(counts: IntArray, classes: Sequence[str], *, title: str) -
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     image = axes.imshow(counts / rows, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, label="share of the label's rows", shrink=0.8)
-    axes.set(title=_escaped(title), xlabel="predicted", ylabel="label")
+    figure.colorbar(image, ax=axes, label="share of the class's rows", shrink=0.8)
+    axes.set_title(_escaped(title, 80), fontsize=9)
+    axes.set(xlabel="predicted", ylabel="true")
     if len(classes) <= NAMED:
         names = [_escaped(name) for name in classes]
-        axes.set_xticks(range(len(names)), names, rotation=90)
+        across = [*names, "(others)"][: counts.shape[1]]
+        axes.set_xticks(range(len(across)), across, rotation=90)
         axes.set_yticks(range(len(names)), names)
     if len(classes) <= WRITTEN:
         for (row, column), count in np.ndenumerate(counts):

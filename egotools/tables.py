@@ -165,6 +165,20 @@ def numbers_of(texts: Texts | Sequence[str]) -> tuple[list[str], IntArray]:
     return names, np.fromiter((number[text] for text in texts), np.int64, len(texts))
 
 
+def joined(tables: Sequence[Table]) -> Table:
+    """The rows of several tables of the same columns, one after the other."""
+    first = tables[0]
+    columns = {name: np.concatenate([table.labels[name] for table in tables]) for name in first.labels}
+    return replace(
+        first,
+        ids=np.concatenate([table.ids for table in tables]),
+        values=np.concatenate([table.values for table in tables]),
+        times=np.concatenate([table.times for table in tables]),
+        labels=columns,
+        split=np.concatenate([table.split for table in tables]),
+    )
+
+
 def manifest_digest(manifest: Path) -> str:
     """The digest of a manifest's content.
 

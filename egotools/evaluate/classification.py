@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,22 +30,22 @@ class Predictions:
     details: Mapping[str, Sequence[str]] = field(default_factory=dict)  # further columns of predictions.csv, each N
 
     @property
-    def confusion(self) -> IntArray:
-        """Counts [K, K] of label by prediction."""
-        return metrics.confusion(self.labels, self.predicted, len(self.classes))
+    def hits(self) -> metrics.Hits:
+        """How often each class was there, was predicted, and was predicted rightly."""
+        return metrics.Hits.of(self.labels, self.predicted, len(self.classes))
 
     def to_csv(self) -> str:
         """The rows as CSV: id, start, end, label, predicted, score and the details."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["id", "start", "end", "label", "predicted", "score", *self.details])
-        names = np.array(self.classes)
-        columns: list[Sequence[Any]] = [  # Any: text and numbers
-            self.rows.ids.tolist(),
-            *self.rows.times.T.tolist(),
-            names[self.labels].tolist(),
-            names[self.predicted].tolist(),
-            [f"{score:.6g}" for score in self.scores],
+        names = np.array(self.classes, dtype=object)
+        columns: list[Iterable[Any]] = [  # Any: text and numbers
+            self.rows.ids,
+            *self.rows.times.T,
+            names[self.labels],
+            names[self.predicted],
+            (f"{score:.6g}" for score in self.scores),
             *self.details.values(),
         ]
         writer.writerows(zip(*columns, strict=True))
@@ -75,31 +75,31 @@ def numbered(texts: Sequence[str] | Texts) -> tuple[tuple[str, ...], IntArray]:
 
 def figures(predictions: Predictions, train_labels: IntArray) -> dict[str, Any]:
     """Accuracies beside what answering without looking would reach, and a table by class; JSON-ready, hence Any."""
-    counts = predictions.confusion
+    hits = predictions.hits
     return {
         "accuracy": metrics.accuracy_score(predictions.labels, predictions.predicted),
-        "mean_class_accuracy": metrics.mean_class_accuracy_score(counts),
+        "mean_class_accuracy": metrics.mean_class_accuracy_score(hits),
         "majority": metrics.majority_score(train_labels, predictions.labels),
         "chance": metrics.chance_score(train_labels, predictions.labels),
         "rows": len(predictions.labels),
         "train_rows": len(train_labels),
-        "classes": by_class(predictions.classes, counts, train_labels),
+        "classes": by_class(predictions, train_labels),
     }
 
 
-def by_class(classes: Sequence[str], counts: IntArray, train_labels: IntArray) -> list[dict[str, Any]]:
+def by_class(predictions: Predictions, train_labels: IntArray) -> list[dict[str, Any]]:
     """One entry a class: rows trained on and judged, recall and precision (None where there is nothing to divide)."""
-    train_rows = np.bincount(train_labels, minlength=len(classes))
-    recalls, precisions = metrics.recall_scores(counts), metrics.precision_scores(counts)
+    hits, train_rows = predictions.hits, np.bincount(train_labels, minlength=len(predictions.classes))
+    recalls, precisions = metrics.recall_scores(hits), metrics.precision_scores(hits)
     return [
         {
             "class": name,
             "train_rows": int(train_rows[index]),
-            "rows": int(counts[index].sum()),
+            "rows": int(hits.rows[index]),
             "recall": None if np.isnan(recalls[index]) else float(recalls[index]),
             "precision": None if np.isnan(precisions[index]) else float(precisions[index]),
         }
-        for index, name in enumerate(classes)
+        for index, name in enumerate(predictions.classes)
     ]
 
 

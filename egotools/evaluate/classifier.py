@@ -6,12 +6,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from egotools.errors import RunError, TableError
 from egotools.processes import compute_alone_if_forked
+from egotools.tables import Mask
 from egotools.types import FloatArray, IntArray
+
+LOGITS = 1 << 24  # of rows by features, or by classes, at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,10 @@ class Standardization:
     def __call__(self, values: Tensor) -> Tensor:
         return (values - self.mean).div_(self.deviation)
 
+    def in_place(self, values: Tensor) -> Tensor:
+        """The same, written over the values."""
+        return values.sub_(self.mean).div_(self.deviation)
+
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
@@ -43,8 +51,12 @@ class Classifier:
     bias: Tensor  # [K]
     standardization: Standardization
 
-    def predict(self, values: FloatArray) -> tuple[IntArray, FloatArray]:
+    def predict(self, values: FloatArray, among: Mask | None = None) -> tuple[IntArray, FloatArray]:
         """Features [N, D] to the numbers [N] of the most probable classes and their probabilities [N].
+
+        Args:
+            values: of as many rows at a time as memory allows.
+            among: the rows that are wanted, in their order; None: all.
 
         Raises:
             TableError: features of another width.
@@ -55,6 +67,14 @@ class Classifier:
                 "give it caches of the same extractors in the same order"
             )
         compute_alone_if_forked()
+        rows = np.arange(len(values)) if among is None else np.flatnonzero(among)
+        step = max(1, LOGITS // max(self.weight.shape))
+        found = [self._predict(values[rows[at : at + step]]) for at in range(0, len(rows), step)]
+        if not found:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        return np.concatenate([numbers for numbers, _ in found]), np.concatenate([scores for _, scores in found])
+
+    def _predict(self, values: FloatArray) -> tuple[IntArray, FloatArray]:
         standard = self.standardization(torch.from_numpy(values).to(self.weight.device))
         scores, numbers = torch.softmax(standard @ self.weight.T + self.bias, dim=1).max(dim=1)
         return numbers.cpu().numpy(), scores.cpu().numpy()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -15,11 +15,13 @@ from egotools.evaluate import exact
 from egotools.evaluate.classification import Predictions, Result, class_remark, figures, numbered
 from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, alike_groups, groups, sides, unused
 from egotools.processes import compute_alone_if_forked
-from egotools.tables import Table, Texts
+from egotools.tables import Table
 from egotools.types import FloatArray, IntArray
 
 DEEPEST = 2048  # neighbors that FAISS finds at once (its limit on GPUs); beyond, similarities are masked by group
 BLOCK = 1024  # queries whose similarities to all rows are in memory at once when masked
+SAMPLED = 1000  # rows that the caches' shares are judged by
+NEARLY_ALL = 0.99  # of the vectors' squared length
 NOBODY = -1  # row number where there are fewer neighbors than asked for
 
 
@@ -49,7 +51,7 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
         TableError: an unknown label or split, one class only, or nobody to vote.
     """
     table = table.labeled(label)
-    remarks = [*table.remarks, *alike_groups(table, partition.group)]
+    remarks = [*table.remarks, *alike_groups(table, partition.group), *_unequal(table)]
     splits = sides(table, partition)
     if splits is not None:
         remarks += unused(table, splits.train | splits.test)
@@ -61,20 +63,24 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
     kin = groups(table, partition.group)
     if kin.min() == kin.max():
         raise TableError(f"all {len(table)} rows are of one {partition.group or 'clip'}: nobody is left to vote")
-    neighbors, similarity = nearest(
-        table.values[judged], table.values[voting], max(config.k), own=(kin[judged], kin[voting])
-    )
+    queries, rows_that_vote = (table.values, table.values)
+    if splits is not None:
+        queries, rows_that_vote = table.values[judged], table.values[voting]
+    neighbors, similarity = nearest(queries, rows_that_vote, max(config.k), own=(kin[judged], kin[voting]))
     if np.isneginf(similarity[:, 0]).any():
         stranded = str(table.only(judged).ids[np.isneginf(similarity[:, 0]).argmax()])
         raise TableError(f"clip {stranded!r}: all rows that could vote are of its own {partition.group!r}")
     remarks += _unreachable(classes, (labels[judged], kin[judged]), (labels[voting], kin[voting]))
-    rows, voters = table.only(judged), table.ids[voting]
+    rows, voters = table.without_values().only(judged), table.ids[voting]
     results = []
     for k in config.k:
         predicted, scores = vote(
             labels[voting], neighbors[:, :k], similarity[:, :k], classes=len(classes), temperature=config.temperature
         )
-        details = _details(voters, neighbors[:, :k], similarity[:, :k])
+        details = {
+            "neighbors": _Details(neighbors[:, :k], neighbors[:, :k], lambda row: voters[row].tolist()),
+            "similarities": _Details(neighbors[:, :k], similarity[:, :k], lambda row: np.round(row, 6).tolist()),
+        }
         results.append(Predictions(classes, rows, labels[judged], predicted, scores, details))
     by_k = [{"k": k, **figures(result, labels[voting])} for k, result in zip(config.k, results, strict=True)]
     protocol = f"leave one {partition.group or 'clip'} out" if splits is None else splits.protocol
@@ -100,7 +106,9 @@ def nearest(
     if k < 1:
         raise ValueError(f"cannot find {k} neighbors")
     k, count = min(k, len(rows)), min(k + exact.SPARE, len(rows))
-    found, similarity = _candidates(normalized(queries), normalized(rows), count, own)
+    unit = normalized(rows)
+    found, similarity = _candidates(unit if queries is rows else normalized(queries), unit, count, own)
+    del unit
     points_somewhere = queries.any(axis=1)  # to a row of zeros all are equally similar
     wrong, lacking = (np.flatnonzero(each & points_somewhere) for each in exact.doubtful(similarity, k, rows.shape[1]))
     if len(lacking) and count < len(rows):
@@ -145,9 +153,14 @@ def vote(
     strongest = similarity.max(axis=1, keepdims=True)  # taken off before exp, which would overflow
     weights = np.exp((similarity - strongest).astype(np.float64) / temperature)  # exp(-inf) = 0: nobody has no vote
     cells = np.arange(len(neighbors))[:, None] * classes + labels[neighbors]
-    sums = np.bincount(cells.ravel(), weights.ravel(), minlength=len(neighbors) * classes).reshape(-1, classes)
-    predicted = sums.argmax(axis=1)
-    return predicted, sums[np.arange(len(sums)), predicted] / sums.sum(axis=1)
+    there, cell = np.unique(cells, return_inverse=True)  # of all N x K these have a vote
+    sums = np.bincount(cell.ravel(), weights.ravel())
+    first = np.searchsorted(there, np.arange(len(neighbors)) * classes)  # a query's cells, by their classes
+    strongest = np.maximum.reduceat(sums, first)
+    queries = there // classes
+    best = np.flatnonzero(sums == strongest[queries])
+    winners = best[np.unique(queries[best], return_index=True)[1]]
+    return there[winners] - queries[winners] * classes, strongest / np.add.reduceat(sums, first)
 
 
 def normalized(values: FloatArray) -> FloatArray:
@@ -199,31 +212,54 @@ def _largest_shared(queries: IntArray, rows: IntArray) -> int:
     return int(np.bincount(shared).max()) if len(shared) else 0
 
 
+def _unequal(table: Table) -> list[str]:
+    """A remark on joined caches of which one makes up nearly all of the vectors' length: cosines see no other."""
+    stops = np.cumsum([width for _, width in table.parts]).tolist()
+    some = table.values[:: max(1, len(table) // SAMPLED)].astype(np.float64)
+    squares = [float(np.square(part).sum()) for part in np.split(some, stops[:-1], axis=1)] if len(stops) > 1 else []
+    share = max(squares, default=0.0) / (sum(squares) or 1.0)
+    if share < NEARLY_ALL:
+        return []
+    name = table.parts[int(np.argmax(squares))][0]
+    return [f"{name} makes up {share:.2%} of the vectors (by squared length): cosines hardly see the other caches"]
+
+
 def _unreachable(
     classes: Sequence[str], judged: tuple[IntArray, IntArray], voting: tuple[IntArray, IntArray]
 ) -> list[str]:
     """A remark on classes with judged rows that no row of another group shares: these count as errors."""
     groups_count = 1 + int(max(judged[1].max(), voting[1].max()))
     voters = np.bincount(voting[0], minlength=len(classes))
-    kin = np.bincount(voting[0] * groups_count + voting[1], minlength=len(classes) * groups_count)
-    alone = voters[judged[0]] - kin[judged[0] * groups_count + judged[1]] == 0
+    cells, cell = np.unique(
+        np.concatenate([own[0] * groups_count + own[1] for own in (voting, judged)]), return_inverse=True
+    )
+    kin = np.bincount(cell[: len(voting[0])], minlength=len(cells))
+    alone = voters[judged[0]] - kin[cell[len(voting[0]) :]] == 0
     if not alone.any():
         return []
     names = [classes[number] for number in np.unique(judged[0][alone])]
     return [class_remark(names, f"cannot be found, {int(alone.sum())} rows without a peer that votes count as errors")]
 
 
-def _details(voters: Texts, neighbors: IntArray, similarity: FloatArray) -> dict[str, list[str]]:
-    """The neighbors of each row as text: their ids, as a JSON list since an id may hold anything, and similarities."""
-    ids = voters[neighbors]
-    there = neighbors != NOBODY
-    return {
-        "neighbors": [json.dumps(row[has].tolist(), ensure_ascii=False) for row, has in zip(ids, there, strict=True)],
-        "similarities": [
-            json.dumps([round(float(value), 6) for value in row[has]])
-            for row, has in zip(similarity, there, strict=True)
-        ],
-    }
+class _Details(Sequence[str]):
+    """Something of the neighbors of each row as a JSON list (an id may hold anything), made when it is asked for."""
+
+    def __init__(self, neighbors: IntArray, values: IntArray | FloatArray, plain: Callable[[Any], list[Any]]) -> None:
+        """Of neighbors [N, k] and numbers [N, k]; `plain` turns numbers [k] into what is listed (Any: JSON values)."""
+        self._neighbors, self._values, self._plain = neighbors, values, plain
+
+    def __len__(self) -> int:
+        return len(self._neighbors)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [self[row] for row in range(*at.indices(len(self)))]
+        there = self._neighbors[at] != NOBODY
+        return json.dumps(self._plain(self._values[at][there]), ensure_ascii=False)
 
 
 def _short(by_k: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

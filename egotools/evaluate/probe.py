@@ -25,7 +25,7 @@ from egotools.evaluate.splits import (
 )
 from egotools.metrics.classification import accuracy_score
 from egotools.processes import compute_alone_if_forked
-from egotools.tables import Mask, Table
+from egotools.tables import Mask, Table, joined
 from egotools.types import IntArray
 
 if TYPE_CHECKING:  # the options are read by the command line, which starts without torch
@@ -129,7 +129,7 @@ def probe(
     report = {
         "protocol": task.protocol,
         **_summary(outcomes),
-        "classes": by_class(classes, predictions.confusion, first.train_labels),
+        "classes": by_class(predictions, first.train_labels),
     }
     remarks = [*table.remarks, *alike_groups(table, partition.group)]
     if task.split is not None:
@@ -196,10 +196,11 @@ def _fit_once(task: _Task, seed: Sequence[int]) -> _Outcome:
         raise TableError("the rows to learn from are all of one class")
     c = _choose_c(task, train, choosing, generator)
     ((fit, classifier),) = _fits(task, train, [c], generator)
-    predicted, scores = classifier.predict(task.table.values[test])
+    predicted, scores = classifier.predict(task.table.values, test)
     known = np.searchsorted(np.array(task.classes), np.array(classifier.classes))
     details = {"seed": [str(seed[-1])] * int(test.sum())}
-    predictions = Predictions(task.classes, task.table.only(test), task.labels[test], known[predicted], scores, details)
+    rows = task.table.without_values().only(test)
+    predictions = Predictions(task.classes, rows, task.labels[test], known[predicted], scores, details)
     return _Outcome(fit, classifier, predictions, task.labels[train])
 
 
@@ -221,7 +222,7 @@ def _choose_c(task: _Task, train: Mask, choosing: Mask, generator: np.random.Gen
     names = np.array(task.classes)[task.labels[choosing]]
     scores = []
     for fit, classifier in _fits(task, train, grid, generator):
-        predicted, _ = classifier.predict(task.table.values[choosing])
+        predicted, _ = classifier.predict(task.table.values, choosing)
         scores.append((accuracy_score(names, np.array(classifier.classes)[predicted]), -fit.c))
     return -max(scores)[1]
 
@@ -237,7 +238,7 @@ def _fits(task: _Task, train: Mask, c: Sequence[float], generator: np.random.Gen
     known, labels = np.unique(task.labels[train], return_inverse=True)  # of classes it never saw it can say nothing
     values = torch.from_numpy(task.table.values[train]).to(task.device)
     standardization = Standardization.of(values)
-    x, y = standardization(values), torch.from_numpy(labels).to(task.device)
+    x, y = standardization.in_place(values), torch.from_numpy(labels).to(task.device)
     if task.config.solver == "lbfgs":
         fits = fit_path(x, y, len(known), c=c)
     else:
@@ -267,16 +268,7 @@ def _drawn(task: _Task, among: Mask, kin: IntArray, generator: np.random.Generat
 
 def _pooled(parts: Sequence[Predictions]) -> Predictions:
     """The predictions of all seeds, one after the other."""
-    tables = [part.rows for part in parts]
-    first = tables[0]
-    rows = Table(
-        np.concatenate([table.ids for table in tables]),
-        np.concatenate([table.values for table in tables]),
-        np.concatenate([table.times for table in tables]),
-        {name: np.concatenate([table.labels[name] for table in tables]) for name in first.labels},
-        np.concatenate([table.split for table in tables]),
-        first.remarks,
-    )
+    rows = joined([part.rows for part in parts])
     return Predictions(
         parts[0].classes,
         rows,

@@ -6,12 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from egotools.config import finite, to_json
-from egotools.evaluate.classification import Result
+from egotools.evaluate.classification import Predictions, Result
 from egotools.files import write_whole
+from egotools.metrics.classification import confusion
 from egotools.plots import confusion_picture
 from egotools.runs import versions
 from egotools.tables import input_digests
+from egotools.types import IntArray
+
+SHOWN = 400  # classes of a picture
 
 
 def report(
@@ -35,5 +41,24 @@ def save(folder: Path, content: Mapping[str, Any], result: Result) -> None:
     predictions = result.predictions
     title = f"{content['command']}: {content['arguments']['label']}"
     write_whole(folder / "predictions.csv", predictions.to_csv())
-    write_whole(folder / "confusion.png", confusion_picture(predictions.confusion, predictions.classes, title=title))
+    counts, names, left = shown_confusions(predictions)
+    write_whole(folder / "confusion.png", confusion_picture(counts, names, title=title + left))
     write_whole(folder / "report.json", to_json(content))
+
+
+def shown_confusions(predictions: Predictions, most: int = SHOWN) -> tuple[IntArray, list[str], str]:
+    """What a picture shows: counts [K, K or K + 1] of the classes that were judged, their names, and what is left out.
+
+    The last column counts predictions of other classes, if there are any; of more than `most` classes those with most
+    rows are shown.
+    """
+    rows = predictions.hits.rows
+    judged = np.flatnonzero(rows)
+    shown = np.sort(judged[np.argsort(-rows[judged], kind="stable")[:most]])
+    place = np.full(len(rows), len(shown))
+    place[shown] = np.arange(len(shown))
+    counts = confusion(place[predictions.labels], place[predictions.predicted], len(shown) + 1)[:-1]
+    names = [predictions.classes[number] for number in shown]
+    if not counts[:, -1].any():
+        counts = counts[:, :-1]
+    return counts, names, f" (the {most} most frequent of {len(judged)} classes)" if len(shown) < len(judged) else ""

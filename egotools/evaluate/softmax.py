@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,6 +19,7 @@ GAPS = (2e-6, 3e-4)  # of the objective to its minimum, in nats: what is small e
 STEPS = 100  # as scikit-learn's default
 WORTH_HALF = 1 << 22  # entries of a table from which on bf16 products pay for their conversion
 UNSEEN = 1e-3  # share of the mean curvature that every direction has for certain
+LOGITS = 1 << 25  # of rows by classes at a time; smaller problems are one piece
 EPOCHS = 30  # of stochastic gradient descent
 BATCH = 256
 RATE = 0.05  # its learning rate at the start
@@ -127,19 +128,27 @@ def fit_sgd(x: Tensor, labels: Tensor, classes: int, *, c: float, generator: tor
 
 def objective(x: Tensor, labels: Tensor, penalty: float, point: Tensor) -> float:
     """Mean cross-entropy + penalty / 2 |weight|^2 at a point [K, D + 1], the last column the bias."""
-    losses = functional.cross_entropy(_logits(x, point), labels, reduction="none")
-    return float(losses.double().mean() + 0.5 * penalty * point[:, :-1].double().square().sum())
+    parts = _parts(x, labels, len(point))
+    losses = [functional.cross_entropy(_logits(rows, point), own, reduction="none") for rows, own in parts]
+    return float(torch.cat(losses).double().mean() + 0.5 * penalty * point[:, :-1].double().square().sum())
 
 
 def gradient(x: Tensor, labels: Tensor, penalty: float, point: Tensor) -> Tensor:
     """Of the objective at a point [K, D + 1]. Products are computed in the type of `x` [N, D], all else in float32."""
-    errors = torch.softmax(_logits(x, point), dim=1)
-    errors[torch.arange(len(x), device=x.device), labels] -= 1
-    errors /= len(x)
-    slopes = torch.empty_like(point)
-    slopes[:, :-1] = errors.to(x.dtype).T @ x
-    slopes[:, -1] = errors.sum(dim=0)
+    slopes = torch.zeros_like(point)
+    for rows, own in _parts(x, labels, len(point)):
+        errors = torch.softmax(_logits(rows, point), dim=1)
+        errors[torch.arange(len(rows), device=x.device), own] -= 1
+        errors /= len(x)
+        slopes[:, :-1] += errors.to(x.dtype).T @ rows
+        slopes[:, -1] += errors.sum(dim=0)
     return slopes.add_(_weights_of(point), alpha=penalty)
+
+
+def _parts(x: Tensor, labels: Tensor, classes: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows and labels, so many at a time that their logits fit in memory however many classes there are."""
+    step = max(1, LOGITS // classes)
+    return zip(torch.split(x, step), torch.split(labels, step), strict=True)
 
 
 def _logits(x: Tensor, point: Tensor) -> Tensor:

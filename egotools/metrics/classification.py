@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +23,28 @@ def confusion(labels: IntArray, predicted: IntArray, classes: int) -> IntArray:
     return counts.reshape(classes, classes).astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """What recall and precision take of the counts [K, K], which would not fit in memory where classes are many."""
+
+    rows: IntArray  # [K] of each class
+    predicted: IntArray  # [K] rows that were called so
+    right: IntArray  # [K] rows of each class that were called so
+
+    @classmethod
+    def of(cls, labels: IntArray, predicted: IntArray, classes: int) -> Hits:
+        """Of class numbers [N]."""
+        if labels.shape != predicted.shape:
+            raise ValueError(f"{labels.shape} labels and {predicted.shape} predictions do not belong together")
+        counts = (np.bincount(part, minlength=classes) for part in (labels, predicted, labels[labels == predicted]))
+        return cls(*(each.astype(np.int64) for each in counts))
+
+    @classmethod
+    def among(cls, counts: IntArray) -> Hits:
+        """Of confusion counts [K, K]."""
+        return cls(counts.sum(axis=1), counts.sum(axis=0), np.diag(counts))
+
+
 def accuracy_score(labels: IntArray, predicted: IntArray) -> float:
     """Share of rows whose class was predicted."""
     if len(labels) == 0:
@@ -28,23 +52,32 @@ def accuracy_score(labels: IntArray, predicted: IntArray) -> float:
     return float(np.mean(labels == predicted))
 
 
-def recall_scores(counts: IntArray) -> Scores:
+def recall_scores(counts: IntArray | Hits) -> Scores:
     """Share [K] of each class's rows that were found, from confusion counts; NaN for a class without rows."""
-    rows = counts.sum(axis=1)
-    recalls: Scores = np.divide(np.diag(counts), rows, out=np.full(len(counts), np.nan), where=rows > 0)
-    return recalls
+    hits = _hits(counts)
+    return _shares(hits.right, hits.rows)
 
 
-def precision_scores(counts: IntArray) -> Scores:
+def precision_scores(counts: IntArray | Hits) -> Scores:
     """Share [K] of the rows called a class that are of it, from confusion counts; NaN for one never predicted."""
-    return recall_scores(counts.T)
+    hits = _hits(counts)
+    return _shares(hits.right, hits.predicted)
 
 
-def mean_class_accuracy_score(counts: IntArray) -> float:
+def mean_class_accuracy_score(counts: IntArray | Hits) -> float:
     """Mean of the classes' recalls, over the classes that have rows: every class weighs the same."""
-    if counts.sum() == 0:
+    if not _hits(counts).rows.any():
         raise ValueError("no rows: there is no accuracy")
     return float(np.nanmean(recall_scores(counts)))
+
+
+def _hits(counts: IntArray | Hits) -> Hits:
+    return counts if isinstance(counts, Hits) else Hits.among(counts)
+
+
+def _shares(part: IntArray, whole: IntArray) -> Scores:
+    shares: Scores = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return shares
 
 
 def majority_score(train_labels: IntArray, labels: IntArray) -> float:
