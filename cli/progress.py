@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .display import duration, write
 from .log import output
@@ -29,6 +29,7 @@ class Standing:
     stage: str
     unit: str
     began: float  # time.monotonic()
+    at: float  # when these figures came
     done: float = 0
     total: int | None = None
     rows: int | None = None
@@ -42,15 +43,16 @@ class Standing:
 
     def pace(self, now: float) -> list[str]:
         """Rate and time left, as far as they can be known; of work that is not counted the time that it has taken."""
-        elapsed, done = now - self.began, self.done - self.done_before
         if self.total is None:
-            return [duration(elapsed)]
+            return [duration(now - self.began)]
+        is_over = self.done >= self.total
+        elapsed, done = (self.at if is_over else now) - self.began, self.done - self.done_before
         if done <= 0 or elapsed <= 0:
             return []
         rows = self.rows_before if self.rows is None else self.rows
         count, unit = (done, self.unit) if rows == self.rows_before else (rows - self.rows_before, "rows")
         left = (self.total - self.done) * elapsed / done
-        return [f"{count / elapsed:.3g} {unit}/s", f"{duration(max(left, 0))} left"]
+        return [f"{count / elapsed:.3g} {unit}/s", *([] if is_over else [f"{duration(left)} left"])]
 
 
 class Progress:
@@ -65,7 +67,8 @@ class Progress:
 
     def __init__(self, unit: str = "clips", stage: str = "") -> None:
         self._unit, self._output = unit, output()
-        self._standing = Standing(stage, unit, time.monotonic()) if stage else None
+        now = time.monotonic()
+        self._standing = Standing(stage, unit, now, now) if stage else None
         has_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bar = Bar() if has_terminal and not self._output.quiet else None
         self._has_told = False
@@ -73,12 +76,12 @@ class Progress:
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
     def __call__(self, stage: str, done: float, total: int | None = None, rows: int | None = None) -> None:
-        before = self._standing
+        before, now = self._standing, time.monotonic()
         if before is not None and before.stage == stage:
-            self._standing = replace(before, done=done, total=total, rows=rows)
+            self._standing = replace(before, at=now, done=done, total=total, rows=rows)
         else:
             self._close_stage()
-            self._standing = Standing(stage, self._unit, time.monotonic(), done, total, rows, done, rows or 0)
+            self._standing = Standing(stage, self._unit, now, now, done, total, rows, done, rows or 0)
 
     def steps(self, stage: str, total: int) -> Callable[[], None]:
         """What is to be called after each of `total` steps."""
@@ -141,18 +144,15 @@ class Bar:
 
     def show(self, standing: Standing, now: float) -> None:
         """Draws it anew."""
+        # Any: what rich takes as further fields of a task
+        figures: dict[str, Any] = {"counts": ", ".join(standing.counts()), "pace": ", ".join(standing.pace(now))}
+        description = visible(standing.stage, sys.stderr)
         if self._progress is None:
             self._progress = _rich_progress()
-            self._progress.add_task("", total=None, counts="", pace="")
+            self._progress.add_task(description, total=standing.total, **figures)
             self._progress.start()
-        self._progress.update(
-            self._progress.task_ids[0],
-            description=visible(standing.stage, sys.stderr),
-            completed=standing.done,
-            total=standing.total,
-            counts=", ".join(standing.counts()),
-            pace=", ".join(standing.pace(now)),
-        )
+        task = self._progress.task_ids[0]
+        self._progress.update(task, description=description, completed=standing.done, total=standing.total, **figures)
 
     def stop(self) -> None:
         """Leaves the last figures on the terminal."""

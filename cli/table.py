@@ -22,7 +22,7 @@ LEAST = 20  # columns that long text is folded to, at the least
 NOTHING = {"", "-", "0"}  # cells that say little
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """A column as it is shown; a cell may have several lines."""
 
@@ -97,7 +97,7 @@ def fit(
 
 
 def fold(text: str, width: int) -> str:
-    """`text` in lines of at most `width` columns, broken at spaces or after `/`, `_`, `-` and commas where it can be.
+    """`text` in lines of at most `width` columns, broken at spaces, and long words after `/`, `_`, `-` or a comma.
 
     >>> fold("caches/mine/efficientnet-lite0.lmdb", 20)
     'caches/mine/\\nefficientnet-\\nlite0.lmdb'
@@ -107,12 +107,17 @@ def fold(text: str, width: int) -> str:
 
 def _folded(line: str, width: int) -> list[str]:
     lines = [""]
-    for piece in re.split(r"(?<=[\s/_,-])", line):
+    words = re.split(r"(?<=\s)", line)
+    for piece in (part for word in words for part in (_parts(word) if cell_len(word.rstrip()) > width else [word])):
         if cell_len(lines[-1] + piece.rstrip()) <= width:
             lines[-1] += piece
         else:
             lines += chop_cells(piece, width)
     return [line.rstrip() for line in lines if line] or [""]
+
+
+def _parts(word: str) -> list[str]:
+    return re.split(r"(?<=[/_,-])", word)
 
 
 def _room(columns: Sequence[Column], width: int) -> int:
@@ -121,15 +126,18 @@ def _room(columns: Sequence[Column], width: int) -> int:
 
 
 def _shared_out(columns: Sequence[Column], room: int) -> list[int]:
-    """Widths that sum to at most `room`; who wants the least more than the narrowest is served first."""
+    """Widths that sum to at most `room`; numbers, which need none for more than their names, are served last."""
     if sum(column.narrowest for column in columns) > room:  # two columns that are too wide even so
         return [max(min(column.widest, room // len(columns)), 1) for column in columns]
     widths = {index: column.narrowest for index, column in enumerate(columns)}
     spare = room - sum(widths.values())
-    for served, index in enumerate(sorted(widths, key=lambda at: columns[at].widest - widths[at])):
-        more = min(columns[index].widest - widths[index], spare // (len(columns) - served))
-        widths[index] += more
-        spare -= more
+    wants = {index: column.widest - column.narrowest for index, column in enumerate(columns)}
+    for is_number in (False, True):
+        group = sorted((index for index in wants if columns[index].is_number == is_number), key=wants.__getitem__)
+        for served, index in enumerate(group):
+            more = min(wants[index], spare // (len(group) - served))
+            widths[index] += more
+            spare -= more
     return list(widths.values())
 
 

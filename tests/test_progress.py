@@ -51,14 +51,13 @@ def lines_of(log: Path) -> list[str]:
 
 
 def test_a_line_says_what_is_done_how_fast_and_how_long_it_will_take():
-    standing = Standing(
-        "extracting", "clips", began=0, done=340, total=1000, rows=5000, done_before=100, rows_before=200
-    )
+    standing = Standing("extracting", "clips", 0, 120, 340, 1000, 5000, done_before=100, rows_before=200)
     assert standing.counts() == ["340 of 1000 clips", "5000 rows"]
     assert standing.pace(now=120) == ["40 rows/s", "6 min left"]  # 4800 rows and 240 clips in 2 minutes
-    assert Standing("merging", "clips", 0, 30, 60).pace(now=60) == ["0.5 clips/s", "60 s left"]
-    assert Standing("fitting", "clips", 0).pace(now=90) == ["2 min"]
-    assert Standing("extracting", "clips", 0, 5, 10, 7, 5, 7).pace(now=60) == []  # nothing yet of this run
+    assert Standing("merging", "clips", 0, 60, 30, 60).pace(now=60) == ["0.5 clips/s", "60 s left"]
+    assert Standing("merging", "clips", 0, 30, 60, 60).pace(now=600) == ["2 clips/s"]  # it was over after 30 s
+    assert Standing("fitting", "clips", 0, 0).pace(now=90) == ["2 min"]
+    assert Standing("extracting", "clips", 0, 60, 5, 10, 7, 5, 7).pace(now=60) == []  # nothing yet of this run
 
 
 @pytest.fixture
