@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from egotools.engine.failures import failures_path
+from egotools.errors import OutputError
 
 from . import display, options
 from .groups import Group, Link
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from egotools.extract import Engine
 
 SHOWN = 5  # failures, and clips of a remark, that the screen shows; the log has all failures
+LONGEST_NAME = 200  # bytes: file systems take 255, and the files beside a cache have longer names
 
 
 class Extractors(Group):
@@ -103,7 +106,7 @@ def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
         Wanted(common["out"] / f"{name}{suffix}", built, found, common["precision"], common["dtype"])
         for name, found, built in chosen
     ]
-    _refuse_equal_names(wanted)
+    _check_names(wanted)
     engine = options.engine_of(common)
     clips = read_manifest(common["manifest"])[: common["limit"]]
     resources = options.resources_of(common)
@@ -113,9 +116,12 @@ def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
         _extract(clips, wanted, resources, engine, common)
 
 
-def _refuse_equal_names(wanted: Sequence[Wanted]) -> None:
+def _check_names(wanted: Sequence[Wanted]) -> None:
     seen = set()
     for each in wanted:
+        if (length := len(os.fsencode(each.cache.name))) > LONGEST_NAME:
+            name = f"{each.cache.name[:20]}..."
+            raise OutputError(f"{name}: a cache's name of {length} bytes; {LONGEST_NAME} are the most")
         if each.cache in seen:
             raise click.UsageError(f"two extractors would write {each.cache}; give one of them another --name")
         seen.add(each.cache)
@@ -185,6 +191,7 @@ def _summary(result: Extraction) -> dict[str, Any]:
         str(cache): {
             "done": done,
             "there_already": result.skipped[cache],
+            "nothing_to_do": result.empty[cache],
             "failed": [{"id": clip.id, "error": reason} for clip, reason in result.failed[cache]],
             "changed": result.changed[cache],
             "remarks": result.remarks.get(cache, {}),
@@ -196,8 +203,18 @@ def _summary(result: Extraction) -> dict[str, Any]:
 
 
 def _show(result: Extraction) -> None:
-    rows = [[str(cache), done, result.skipped[cache], len(result.failed[cache])] for cache, done in result.done.items()]
-    display.show_table(["cache", "clips done", "there already", "failed"], rows)
+    columns: dict[str, Mapping[Path, int | Sequence[object]]] = {
+        "clips done": result.done,
+        "there already": result.skipped,
+        **({"of these without rows": result.empty} if any(result.empty.values()) else {}),
+        "failed": result.failed,
+    }
+    rows = [[str(cache), *(_count(part[cache]) for part in columns.values())] for cache in result.done]
+    display.show_table(["cache", *columns], rows)
+    for cache, empty in result.empty.items():
+        if empty:
+            clips = "1 clip" if len(empty) == 1 else f"{len(empty)} clips"
+            display.note(f"{cache}: nothing to do for {clips} without sound, or without a window: {_few(empty)}")
     for cache, agreement in result.agreement.items():
         display.note(
             f"{cache}: bf16 against float32 on {agreement.rows} windows: cosine {agreement.plain:.5f}, "
@@ -217,11 +234,25 @@ def _show(result: Extraction) -> None:
                 f"{cache}: {len(changed)} clips have rows of other times, or of a file that has changed since, such as "
                 f"{changed[0]!r}; 'egotools rebuild {cache}' makes them again"
             )
-    reasons = {clip.id: reason for failed in result.failed.values() for clip, reason in failed}
-    for number, (id, reason) in enumerate(reasons.items()):
+    _show_failures(result)
+
+
+def _show_failures(result: Extraction) -> None:
+    """Each reason once for each clip, whichever caches it concerns; a clip may fail for several reasons."""
+    reasons = dict.fromkeys((clip.id, reason) for failed in result.failed.values() for clip, reason in failed)
+    for number, (id, reason) in enumerate(reasons):
         tell = display.failure if number < SHOWN else output().keep
         tell(f"failed: {id}: {reason}")
     if reasons:
         shown = f", the first {SHOWN} above" if len(reasons) > SHOWN else ""
         files = ", ".join(str(failures_path(cache)) for cache, failed in result.failed.items() if failed)
-        display.failure(f"{len(reasons)} clips failed{shown}; all, with their reasons: {files}")
+        display.failure(f"{len({id for id, _ in reasons})} clips failed{shown}; all, with their reasons: {files}")
+
+
+def _count(part: int | Sequence[object]) -> int:
+    return part if isinstance(part, int) else len(part)
+
+
+def _few(ids: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(ids) - most} more" if len(ids) > most else ""
+    return ", ".join(map(repr, ids[:most])) + more

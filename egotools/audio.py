@@ -6,8 +6,10 @@ Axes: C channels, N samples.
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -18,9 +20,12 @@ import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.layout import AudioLayout
 from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
 
-from egotools.containers import decoded, only, open_container, packets_of, reason
-from egotools.errors import ClipError
+from egotools.containers import decoded, only, open_container, packets_of
+from egotools.errors import ClipError, NoSound
+from egotools.limits import check_times, reading
+from egotools.stills import IMAGE_SUFFIXES
 from egotools.types import AudioInfo, FloatArray
 
 Waveform = npt.NDArray[np.float32]
@@ -35,25 +40,27 @@ EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "wav", "w64", "flac", "aiff", "ca
 JUMP_SECONDS = 20.0  # a gap that is cheaper to jump over than to decode
 SETTLE_SECONDS = 1.0  # decoded before the wanted sound after a jump: codecs and the resampler refer to what came before
 JITTER_SECONDS = 0.02  # time stamps wander by less; more is a gap in the stream, which is silence
-PIECE = 1 << 15  # samples that are resampled at once
+PIECE = 1 << 15  # samples that are made at once
+MOST_CHANNELS = 8  # that FFmpeg's resampler is given at once
+SAMPLE_KINDS = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
 class Sound:
     """One sound stream of a file. It keeps its place: later windows go on decoding from there.
 
     Raises:
-        ClipError: the file is missing, empty, has no such sound stream, or not a sample of it decodes.
+        NoSound: there is nothing wrong with the file, but it has no sound stream.
+        ClipError: the file is missing, empty, has no sound stream of that number, or not a sample of it decodes.
     """
 
     def __init__(self, path: Path, stream: int = 0) -> None:
         self.path = path
         self._number = stream
-        self._open()
-        try:
+        with reading(path), ExitStack() as stack:
+            self._open()
+            stack.callback(self.close)
             self.info = self._look()
-        except ClipError:
-            self.close()
-            raise
+            stack.pop_all()
         self._reading: _Reading | None = None
         self._kind = (0, False)  # rate and mono of what is being read
         self._jumps = self._container.format.name in EXACT_CONTAINERS
@@ -82,10 +89,13 @@ class Sound:
             raise ValueError(f"a window needs at least 1 sample at 1 Hz, not {length} at {rate}")
         if not np.isfinite(moments).all() or (np.diff(moments) < 0).any():
             raise ValueError("the starts of windows must be finite and ascend")
-        for moment in moments.tolist():
-            first = round((moment - self.info.start) * rate)
-            window = self._read(first, length, rate, mono)
-            yield window[0] if mono else window
+        if not mono and self.info.channels > MOST_CHANNELS and rate != self.info.rate:
+            raise ClipError(f"{self.path}: of {self.info.channels} channels only the mean is resampled")
+        with reading(self.path):
+            for moment in moments.tolist():
+                first = round((moment - self.info.start) * rate)
+                window = self._read(first, length, rate, mono)
+                yield window[0] if mono else window
 
     def close(self) -> None:
         """Closes the file."""
@@ -93,20 +103,15 @@ class Sound:
 
     def _open(self) -> None:
         self._container = open_container(self.path)
-        streams = self._container.streams.audio
-        if self._number >= len(streams):
+        try:
+            self._stream = _chosen(self._container.streams.audio, self._number, self.path)
+        except ClipError:
             self._container.close()
-            wrong = f"no audio stream {self._number}, there are {len(streams)}" if streams else "no audio stream"
-            raise ClipError(f"{self.path}: {wrong} in this file")
-        self._stream = streams[self._number]
-        self._stream.codec_context.thread_count = 1
+            raise
         only(self._stream)
 
     def _look(self) -> AudioInfo:
-        last = Fraction(0)
-        for packet in packets_of(self._container, self._stream):
-            if packet.pts is not None and not packet.is_corrupt:
-                last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
+        last = self._span()
         self._begin_anew()
         first = next(self._decoded(), None)
         self._begin_anew()
@@ -114,7 +119,27 @@ class Sound:
             raise ClipError(f"{self.path}: no sound of it can be decoded")
         self._layout, self._start = first.layout, _seconds(first)
         end = max(last, self._start + Fraction(first.samples, first.sample_rate))
+        check_times(self.path, float(end - self._start), 0.0, self._packets, "packet")
         return AudioInfo(first.sample_rate, first.layout.nb_channels, float(self._start), float(end))
+
+    def _span(self) -> Fraction:
+        """When the last packet ends, in seconds.
+
+        Raises:
+            ClipError: times that cannot be.
+        """
+        first: int | None = None
+        last = longest = self._packets = 0
+        for packet in packets_of(self._container, self._stream):
+            if packet.pts is None or packet.is_corrupt:
+                continue
+            first = packet.pts if first is None else min(first, packet.pts)
+            before = last if self._packets else first
+            last = max(before, packet.pts + (packet.duration or 0))
+            longest, self._packets = max(longest, last - before), self._packets + 1
+        ticks = Fraction(self._stream.time_base or 1)
+        check_times(self.path, float((last - (first or 0)) * ticks), float(longest * ticks), self._packets, "packet")
+        return last * ticks
 
     def _begin_anew(self) -> None:
         self.close()
@@ -160,10 +185,10 @@ class Sound:
         moment = self._start + Fraction(begin, self.info.rate) - Fraction(SETTLE_SECONDS)
         try:
             self._container.seek(math.floor(moment / (self._stream.time_base or 1)), stream=self._stream)
-        except av.FFmpegError:
+            frames = self._decoded()
+            first = next(frames, None)
+        except (av.FFmpegError, ClipError):
             return None
-        frames = self._decoded()
-        first = next(frames, None)
         if first is None or first.pts is None or _seconds(first) > moment + Fraction(SETTLE_SECONDS) / 2:
             return None
         return chain([first], frames)
@@ -182,7 +207,7 @@ class _Reading:
     def window(self, first: int, length: int) -> Waveform:
         """[C, length] from sample `first` on, zeros beyond the end; forgets what lies before."""
         self._forget(first)
-        while self.stop < first + length:
+        while self.stop < min(first + length, self._total):
             piece = next(self._pieces, None)
             if piece is None:
                 break
@@ -207,9 +232,23 @@ def open_sound(path: Path, stream: int = 0) -> Sound:
     """Opens the sound stream of that number among those of a sound file or a video.
 
     Raises:
+        NoSound: a video without sound, an image, or a folder or stack of frames: nothing is wrong with it.
         ClipError: nothing that sound can be read from.
     """
+    if os.path.isdir(path) or (path.suffix.lower() in (*IMAGE_SUFFIXES, ".npy") and os.path.isfile(path)):
+        raise NoSound(f"{path}: no audio stream: these are pictures")
     return Sound(path, stream)
+
+
+def _chosen(streams: Sequence[AudioStream], number: int, path: Path) -> AudioStream:
+    """The stream of that number, if there is one that can be decoded."""
+    if not streams:
+        raise NoSound(f"{path}: no audio stream in this file")
+    if number >= len(streams):
+        raise ClipError(f"{path}: no audio stream {number}, there are {len(streams)} in this file")
+    if streams[number].codec_context is None:
+        raise ClipError(f"{path}: its sound is of a kind that cannot be decoded")
+    return streams[number]
 
 
 def read_sound(
@@ -233,7 +272,6 @@ def _samples(
     frames: Iterator[AudioFrame], info: AudioInfo, start: Fraction, begin: int, path: Path, mono: bool
 ) -> Iterator[Waveform]:
     """The stream from sample `begin` on without a gap: pieces [C, N], or [1, N] if mono, as its time stamps say."""
-    convert = AudioResampler(format="fltp")
     position, expected = begin, None
     for frame in frames:
         at = expected or 0
@@ -241,7 +279,7 @@ def _samples(
             at = round((_seconds(frame) - start) * info.rate)
             if expected is not None and abs(at - expected) <= JITTER_SECONDS * info.rate:
                 at = expected
-        piece = _floats(convert, frame, info, path)
+        piece = _floats(frame, info, path)
         expected = at + piece.shape[1]
         while position < at:
             yield np.zeros((1 if mono else info.channels, min(PIECE, at - position)), np.float32)
@@ -252,17 +290,26 @@ def _samples(
             position = expected
 
 
-def _floats(convert: AudioResampler, frame: AudioFrame, info: AudioInfo, path: Path) -> Waveform:
-    if (frame.sample_rate, frame.layout.nb_channels) != (info.rate, info.channels):
-        now = f"{frame.sample_rate} Hz, {frame.layout.nb_channels} channels"
+def _floats(frame: AudioFrame, info: AudioInfo, path: Path) -> Waveform:
+    """A decoded frame as float32 [C, N]; full scale is [-1, 1].
+
+    The same bits as FFmpeg's converter gives, which ends the process where there are 64 channels.
+    """
+    channels = frame.layout.nb_channels
+    if (frame.sample_rate, channels) != (info.rate, info.channels):
+        now = f"{frame.sample_rate} Hz, {channels} channels"
         raise ClipError(
             f"{path}: the sound changes amid the file from {info.rate} Hz, {info.channels} channels to {now}"
         )
-    try:
-        pieces = [part.to_ndarray() for part in convert.resample(frame)]
-    except (av.FFmpegError, ValueError) as error:
-        raise ClipError(f"{path}: the sound cannot be converted: {reason(error)}") from error
-    return np.concatenate(pieces, axis=1).astype(np.float32, copy=False)
+    kind = np.dtype(SAMPLE_KINDS[frame.format.name.removesuffix("p")])
+    if frame.format.is_planar:
+        samples = np.stack([np.frombuffer(memoryview(plane), kind, frame.samples) for plane in frame.planes])
+    else:
+        samples = np.frombuffer(memoryview(frame.planes[0]), kind, frame.samples * channels).reshape(-1, channels).T
+    if kind.kind == "f":
+        return samples.astype(np.float32)
+    middle = 128 if kind.kind == "u" else 0
+    return (samples.astype(np.float32) - middle) / np.float32(2 ** (8 * kind.itemsize - 1))
 
 
 def _resampled(samples: Iterator[Waveform], source: int, rate: int, layout: AudioLayout) -> Iterator[Waveform]:
@@ -270,10 +317,13 @@ def _resampled(samples: Iterator[Waveform], source: int, rate: int, layout: Audi
         yield from samples
         return
     resampler = AudioResampler(format="fltp", layout=layout, rate=rate)
+    most = max(1, PIECE * source // rate)  # a piece at a low rate becomes a long one
     for piece in samples:
-        frame = AudioFrame.from_ndarray(np.ascontiguousarray(piece), format="fltp", layout=layout)
-        frame.sample_rate = source
-        yield from _arrays(resampler.resample(frame))
+        for first in range(0, piece.shape[1], most):
+            part = np.ascontiguousarray(piece[:, first : first + most])
+            frame = AudioFrame.from_ndarray(part, format="fltp", layout=layout)
+            frame.sample_rate = source
+            yield from _arrays(resampler.resample(frame))
     yield from _arrays(resampler.resample(None))
 
 

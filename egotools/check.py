@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from egotools.apart import Crash, apart, usable_cores
 from egotools.audio import SOUND_SUFFIXES, open_sound
 from egotools.errors import ClipError
 from egotools.types import Clip, IntArray
@@ -62,16 +65,16 @@ def measure(path: Path, fps: float | None = None, *, decode: Decode = "nothing")
 
 def is_sound(path: Path) -> bool:
     """Whether a file is sound by its name; a video with sound is a video."""
-    return path.suffix.lower() in SOUND_SUFFIXES and not path.is_dir()
+    return path.suffix.lower() in SOUND_SUFFIXES and not os.path.isdir(path)
 
 
 def _sound(path: Path, decode: Decode) -> Span:
     sound = open_sound(path)
     try:
         info, damage = sound.info, ""
-        starts = np.arange(info.start, info.end)  # a second at a time
+        seconds = _tried(math.ceil(info.end - info.start), decode)
         try:
-            for _ in sound.windows(starts[_tried(len(starts), decode)], info.rate, info.rate):
+            for _ in sound.windows(info.start + seconds, info.rate, info.rate):
                 pass
         except ClipError as error:
             damage = _damage(error, path)
@@ -111,19 +114,30 @@ def measure_files(
 ) -> dict[tuple[Path, float | None], Span | ClipError]:
     """What each file of the clips holds, or why it cannot be read, by path and fps; each is opened once.
 
+    Decoders run in processes of their own: one that crashes is the failure of its file.
+
     Args:
         clips: rows without a file are passed over.
         advance: called after each file.
         decode: as in `measure`.
+
+    Raises:
+        EgotoolsError: no process can be started.
     """
+    files = files_of(clips)
     spans: dict[tuple[Path, float | None], Span | ClipError] = {}
-    for path, fps in files_of(clips):
-        try:
-            spans[path, fps] = measure(path, fps, decode=decode)
-        except ClipError as error:
-            spans[path, fps] = error
+    for file, found in apart(partial(_measured, decode=decode), files, count=min(len(files), usable_cores())):
+        how = f"exit code {found.status}" if isinstance(found, Crash) else ""
+        spans[file] = ClipError(f"{file[0]}: the decoder crashed ({how})") if isinstance(found, Crash) else found
         advance()
-    return spans
+    return {file: spans[file] for file in files}
+
+
+def _measured(file: tuple[Path, float | None], *, decode: Decode) -> Span | ClipError:
+    try:
+        return measure(*file, decode=decode)
+    except ClipError as error:
+        return error
 
 
 def files_of(clips: Iterable[Clip]) -> list[tuple[Path, float | None]]:
@@ -151,9 +165,9 @@ def check_clips(
 
 def _problems(clip: Clip, span: Span | ClipError) -> list[tuple[str, str]]:
     if isinstance(span, ClipError):
-        if not clip.path.exists():
+        if _is_missing(clip.path):
             return [("missing", "no such file")]
-        if clip.path.is_file() and os.path.getsize(clip.path) == 0:
+        if os.path.isfile(clip.path) and os.path.getsize(clip.path) == 0:
             return [("empty", "the file has no bytes")]
         return [("unreadable", str(span).removeprefix(f"{clip.path}: "))]
     if span.frames == 0 or span.end <= span.start:
@@ -167,3 +181,13 @@ def _problems(clip: Clip, span: Span | ClipError) -> list[tuple[str, str]]:
     elif clip.end is not None and clip.end > span.end + span.frame + SLACK:
         problems.append(("short", f"should end at {clip.end:g} s, the file ends at {span.end:.3f} s"))
     return problems
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
+    return False

@@ -14,6 +14,8 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 
 from egotools.errors import ClipError
+from egotools.files import open_file
+from egotools.limits import MOST_PIXELS, reading
 
 # Demuxers that read one file and nothing else. FFmpeg also knows playlists (hls, concat), devices and text art (tty),
 # by which a file could name other files or addresses, or a text file pass for a video.
@@ -21,6 +23,9 @@ FORMATS = (
     "mov mp4 m4a 3gp 3g2 mj2 matroska webm avi mpegts mpeg mpegvideo flv asf ogg ivf gif nut mxf dv rm h264 hevc m4v "
     "mjpeg yuv4mpegpipe wtv wav w64 flac mp3 aac ac3 eac3 aiff au caf amr ape tta wv mp2"
 )
+
+# Options of every decoder. Frames beyond them are refused by FFmpeg itself, before it has memory for them.
+LIMITS = {"max_pixels": str(MOST_PIXELS), "max_samples": str(1 << 22)}
 
 NO_INDEX = "cannot be opened: its index (moov) is missing or damaged; the file is probably cut short"
 
@@ -35,26 +40,31 @@ class Decoder(Protocol[F]):
 
 
 def open_container(path: Path) -> InputContainer:
-    """A media file, open for reading.
+    """A media file, open for reading; of its frames none is decoded that is larger than the limits.
 
     Raises:
-        ClipError: no such file, an empty one, or nothing that FFmpeg takes for a video or sound file.
+        ClipError: no such file, no regular one, an empty one, or nothing that FFmpeg takes for a video or sound file.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ClipError(f"{path}: a folder, not a video or sound file")
-    try:
-        if not path.stat().st_size:
+    with reading(path, "cannot be opened"):
+        with open_file(path) as file:
+            head = file.read(12)
+        if not head:
             raise ClipError(f"{path}: the file is empty")
         options = {"protocol_whitelist": "file", "format_whitelist": FORMATS.replace(" ", ",")}
-        # "file:" keeps FFmpeg from reading a protocol into a name such as "concat:a|b".
-        container = _opened(f"file:{os.path.abspath(path)}", options)
-    except FileNotFoundError:
-        raise ClipError(f"{path}: no such file") from None
-    except (av.FFmpegError, OSError) as error:
-        raise ClipError(f"{path}: {_why_not(path, error)}") from error
-    if not len(container.streams):
-        container.close()
-        raise ClipError(f"{path}: {NO_INDEX}")
+        try:
+            # "file:" keeps FFmpeg from reading a protocol into a name such as "concat:a|b".
+            container = _opened(f"file:{os.path.abspath(path)}", options)
+        except (av.error.InvalidDataError, av.error.ArgumentError) as error:  # the latter: not in FORMATS
+            raise ClipError(f"{path}: {_why_not(head)}") from error
+        if not len(container.streams):
+            container.close()
+            raise ClipError(f"{path}: {NO_INDEX}")
+        for stream in container.streams:
+            if stream.codec_context is not None:
+                stream.codec_context.options = dict(LIMITS)
+                stream.codec_context.thread_count = 1
     return container
 
 
@@ -87,30 +97,44 @@ def decoded(
             file but before it on screen. None: whatever comes before the first frame may.
 
     Raises:
-        ClipError: a packet that does not decode, with its moment. What follows might refer to it and be wrong.
+        ClipError: a packet that does not decode, with its moment: what follows might refer to it and be wrong. Or none
+            that does.
     """
-    begun = False
+    begun, why = False, ""
     packets = (packet for packet in packets if not packet.is_corrupt)  # a part of one gives a picture in part
     for packet in chain(packets, [None]):  # None: the frames that the decoder still holds
         try:
             frames = stream.decode(packet)
         except av.FFmpegError as error:
             early = not begun if leading is None else packet is not None and (packet.pts or 0) < leading
+            why = _why(error)
             if early:
                 continue
-            raise ClipError(f"{path}: decoding fails {_moment(packet)}: {reason(error)}") from error
+            raise ClipError(f"{path}: decoding fails {_moment(packet)}: {why}") from error
         begun = begun or bool(frames)
         yield from frames
+    if why and not begun and leading is None:
+        raise ClipError(f"{path}: nothing of it can be decoded: {why}")
 
 
 def packets_of(container: InputContainer, *streams: Stream) -> Iterator[Packet[Stream]]:
-    """The packets in the file's order, up to its end or to where it is cut; of all streams if none is given."""
-    try:
-        for packet in container.demux(*streams):
-            if packet.size:  # PyAV ends with an empty one a stream
-                yield packet
-    except av.FFmpegError:
-        return  # what is missing then shows against the container's own index
+    """The packets in the file's order, up to its end or to where it is cut; of all streams if none is given.
+
+    Streams that begin amid the file, as captions of FLV do, are passed over.
+    """
+    before, count = -1, 0
+    while count > before:
+        before = count
+        try:
+            for packet in container.demux(*streams):
+                if packet.size:  # PyAV ends with an empty one a stream
+                    count += 1
+                    yield packet
+            return
+        except IndexError:  # at such a stream, of which PyAV knows nothing; the packets after it are still there
+            continue
+        except av.FFmpegError:
+            return  # what is missing then shows against the container's own index
 
 
 def reason(error: Exception) -> str:
@@ -122,20 +146,20 @@ def _opened(address: str, options: dict[str, str]) -> InputContainer:
     """Open for reading, whatever the file's metadata is: titles need not be UTF-8, and are not looked at."""
     lenient: dict[str, Any] = {"metadata_errors": "replace"}  # Any: an argument that PyAV has up to version 18 only
     try:
-        container: InputContainer = av.open(address, container_options=options, **lenient)
+        container: InputContainer = av.open(address, options=LIMITS, container_options=options, **lenient)
         return container
     except TypeError:  # PyAV 19 has no strict way, and no such argument
-        return av.open(address, container_options=options)
+        return av.open(address, options=LIMITS, container_options=options)
 
 
-def _why_not(path: Path, error: Exception) -> str:
-    if not isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)):  # the latter: not in FORMATS
-        return f"cannot be opened: {reason(error)}"
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[4:8] == b"ftyp":
-        return NO_INDEX
-    return "not a video or sound file, or damaged from its first bytes on"
+def _why_not(head: bytes) -> str:
+    return NO_INDEX if head[4:8] == b"ftyp" else "not a video or sound file, or damaged from its first bytes on"
+
+
+def _why(error: av.FFmpegError) -> str:
+    """FFmpeg refuses frames beyond its limits as it refuses other nonsense."""
+    too_large = f", or a frame of more than {MOST_PIXELS / 1e6:.0f} million pixels"
+    return reason(error) + (too_large if isinstance(error, av.error.ArgumentError) else "")
 
 
 def _moment(packet: Packet[Stream] | None) -> str:

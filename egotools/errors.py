@@ -19,6 +19,10 @@ class ClipError(EgotoolsError):
     """One clip that cannot be read; recorded, and the other clips go on."""
 
 
+class NoSound(ClipError):
+    """A clip without a sound stream: nothing to do for extractors of sound, and nothing wrong with it."""
+
+
 class StoreError(EgotoolsError):
     """A cache that cannot be opened, written or trusted."""
 

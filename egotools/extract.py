@@ -135,17 +135,19 @@ def _plan(
         if missing:
             tasks.append(Task(number, clip, tuple(missing)))
     for each, held in zip(wanted, there, strict=True):
+        result.changed[each.cache], result.empty[each.cache] = _looked_at(each.cache, held)
         result.skipped[each.cache] = len(held)
-        result.changed[each.cache] = _changed(each.cache, held)
     if digest:
         first = {task.clip.path: task for task in sorted(tasks, key=lambda task: task.clip.start, reverse=True)}
         tasks = [replace(task, digest=first[task.clip.path] is task) for task in tasks]
     return result, tasks
 
 
-def _changed(cache: Path, clips: Sequence[Clip]) -> list[str]:
-    """Clips that stand in the cache with rows of other times, or of a file that has changed since."""
+def _looked_at(cache: Path, clips: Sequence[Clip]) -> tuple[list[str], list[str]]:
+    """Of the clips in a cache those whose rows are of other times or of a changed file, and those without rows."""
     if not clips or not cache.exists():  # a sealed cache may be under way as a part only
-        return []
+        return [], []
     store, files = open_store(cache), SourceFiles()
-    return [clip.id for clip in clips if clip.id in store and files.change(store.source(clip.id), clip)]
+    there = [clip for clip in clips if clip.id in store]
+    changed = [clip.id for clip in there if files.change(store.source(clip.id), clip)]
+    return changed, [clip.id for clip in there if not len(store.stored(clip.id))]

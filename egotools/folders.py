@@ -15,10 +15,11 @@ import numpy as np
 
 from egotools.audio import SOUND_SUFFIXES
 from egotools.csv_files import read_csv
-from egotools.errors import ManifestError
+from egotools.errors import ClipError, ManifestError
 from egotools.files import is_below, walk
+from egotools.limits import reading
 from egotools.manifests import RESERVED
-from egotools.stills import IMAGE_SUFFIXES
+from egotools.stills import IMAGE_SUFFIXES, mapped_array
 from egotools.texts import AT_ENDS, composed, split_name, tidy
 from egotools.types import Clip
 from egotools.video import VIDEO_SUFFIXES
@@ -127,9 +128,10 @@ def _is_text(name: str) -> bool:
 def _is_stack(path: Path) -> bool:
     """Whether an array file holds frames [T, H, W(, 1 or 3)] of bytes; features and others do not count."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return False
+        with reading(path):
+            array = mapped_array(path)
+    except ClipError:
+        return True  # damaged, perhaps a stack: rather named by `check` and `extract` than passed over
     return bool(array.dtype == np.uint8 and (array.ndim == 3 or array.shape[3:] in ((1,), (3,))))
 
 

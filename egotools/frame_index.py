@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from egotools.containers import decoded, packets_of
 from egotools.errors import ClipError
+from egotools.limits import check_times
 from egotools.types import IntArray
 
 # Containers that keep a time stamp for every frame, and codecs that give one frame for every packet that is shown.
@@ -67,8 +68,12 @@ class FrameIndex:
         return replace(self, pts=self.pts[there], times=self.times[there])
 
 
-def index_packets(container: InputContainer, stream: VideoStream) -> FrameIndex | None:
-    """The frames as the packets tell, without decoding; None where packets do not tell. Moves the container."""
+def index_packets(container: InputContainer, stream: VideoStream, path: Path) -> FrameIndex | None:
+    """The frames as the packets tell, without decoding; None where packets do not tell. Moves the container.
+
+    Raises:
+        ClipError: times that cannot be.
+    """
     if container.format.name not in TRUSTED_CONTAINERS or stream.codec_context.name not in TRUSTED_CODECS:
         return None
     stamps: list[int] = []
@@ -90,7 +95,7 @@ def index_packets(container: InputContainer, stream: VideoStream) -> FrameIndex 
     pts = np.unique(np.array(stamps, np.int64))
     if not len(pts) or len(pts) != len(stamps):
         return None
-    times, end = _seconds(pts, stream, duration)
+    times, end = _seconds(pts, stream, duration, path)
     damage = _missing(container, stream, len(pts), count, read)
     return FrameIndex(pts, times, end, np.unique(np.array(keys, np.int64)), damage)
 
@@ -99,7 +104,7 @@ def index_by_decoding(container: InputContainer, stream: VideoStream, path: Path
     """The frames as they decode, one pass over the whole file. Moves the container.
 
     Raises:
-        ClipError: not one frame decodes.
+        ClipError: not one frame decodes, or times that cannot be.
     """
     stamps: list[int | None] = []
     damage, broken = "", 0
@@ -121,9 +126,10 @@ def index_by_decoding(container: InputContainer, stream: VideoStream, path: Path
         raise ClipError(f"{path}: no frame of it can be decoded")
     pts = np.unique(np.array([stamp for stamp in stamps if stamp is not None], np.int64))
     if len(pts) != len(stamps):  # a raw stream, or stamps that repeat: the frame rate is all there is
-        ticks = _frame_ticks(stream)
+        ticks, each = _frame_ticks(stream), float(1 / _frame_rate(stream))
+        check_times(path, each * len(stamps), each, len(stamps), "frame")
         pts = np.round((pts[0] if len(pts) else 0) + ticks * np.arange(len(stamps))).astype(np.int64)
-    times, end = _seconds(pts, stream, 0)
+    times, end = _seconds(pts, stream, 0, path)
     damage = damage or _cut_short(path, container, stream, len(stamps))
     if broken and not damage:
         damage = f"damaged: {broken} packets are broken; {len(stamps)} frames can be read"
@@ -135,17 +141,24 @@ def _is_shown(packet: Packet[Stream], stream: VideoStream) -> bool:
     return stream.codec_context.name != "vp8" or bool(memoryview(packet)[0] & 0x10)
 
 
-def _seconds(pts: IntArray, stream: VideoStream, duration: int) -> tuple[npt.NDArray[np.float64], float]:
-    time_base = stream.time_base or Fraction(1)
-    times = pts * time_base.numerator / time_base.denominator
+def _seconds(pts: IntArray, stream: VideoStream, duration: int, path: Path) -> tuple[npt.NDArray[np.float64], float]:
+    """When the frames begin, and when the last one ends; `duration` is that of the last in ticks, 0 if unknown."""
+    time_base = Fraction(stream.time_base or 1)
+    steps = np.diff(pts.view(np.uint64))  # they ascend, and may lie further apart than the largest int64
     if duration <= 0:
-        duration = int(np.median(np.diff(pts))) if len(pts) > 1 else round(_frame_ticks(stream))
+        duration = int(np.median(steps)) if len(steps) else round(_frame_ticks(stream))
+    whole, longest = int(pts[-1]) - int(pts[0]) + duration, max(int(steps.max(initial=0)), duration)
+    check_times(path, float(whole * time_base), float(longest * time_base), len(pts), "frame")
+    times = pts.astype(np.float64) * time_base.numerator / time_base.denominator
     return times, float((int(pts[-1]) + max(duration, 1)) * time_base)
 
 
 def _frame_ticks(stream: VideoStream) -> float:
-    rate = stream.average_rate or stream.guessed_rate or 25
-    return float(1 / (Fraction(rate) * Fraction(stream.time_base or 1)))  # exact; PyAV 19's rationals round products
+    return float(1 / (_frame_rate(stream) * Fraction(stream.time_base or 1)))  # exact; PyAV 19's rationals round
+
+
+def _frame_rate(stream: VideoStream) -> Fraction:
+    return Fraction(stream.average_rate or stream.guessed_rate or 25)
 
 
 def _missing(container: InputContainer, stream: VideoStream, count: int, packets: int, read: float) -> str:

@@ -18,6 +18,7 @@ from egotools.types import Clip, FrameWindows, IntArray, VideoInfo
 Times = npt.NDArray[np.float64]
 
 MOST_FRAMES = 5000  # of a clip that is taken whole: 1 GB of frames of 256x256, which are in memory together
+MOST_ROWS = 10_000_000  # of one clip; two days at 60 a second
 
 
 def extent(clip: Clip, start: float, end: float, *, slack: float = 0.0) -> tuple[float, float]:
@@ -38,6 +39,16 @@ def extent(clip: Clip, start: float, end: float, *, slack: float = 0.0) -> tuple
     return max(clip.start, start), last
 
 
+def check_rows(count: float) -> None:
+    """Refuses more rows than anybody can want, before there is memory for them.
+
+    Raises:
+        ClipError: more than ten million of one clip.
+    """
+    if not count <= MOST_ROWS:
+        raise ClipError(f"{count:.0f} rows of one clip, at most {MOST_ROWS} can be made: ask for fewer a second")
+
+
 def intervals(start: float, end: float, length: float, hop: float) -> Times:
     """Intervals [T, 2] of `length` seconds, one every `hop` seconds, that lie in [start, end]; at least one.
 
@@ -47,10 +58,19 @@ def intervals(start: float, end: float, length: float, hop: float) -> Times:
     [[0.0, 1.0], [1.0, 2.0]]
     >>> intervals(0.0, 0.3, 1.0, 1.0).tolist()
     [[0.0, 0.3]]
+
+    Raises:
+        ClipError: too many.
     """
-    count = max(1, math.floor((end - start - length / 2) / hop + 1e-6) + 1)
+    count = _count(end - start - length / 2, hop)
     starts = start + hop * np.arange(count)
     return np.stack([starts, np.minimum(starts + length, end)], axis=1)
+
+
+def _count(spare: float, hop: float) -> int:
+    """How many windows begin in `spare` seconds, the first at once and one every `hop`; at least one."""
+    check_rows(spare / hop)
+    return max(1, math.floor(spare / hop + 1e-6) + 1)
 
 
 def evenly(start: float, end: float, count: int) -> Times:
@@ -74,6 +94,7 @@ def single_frames(
         edges = np.append(video.times, video.end)
         return FrameWindows(chosen[:, None], np.stack([edges[chosen], edges[chosen + 1]], axis=1))
     if frames is not None:
+        check_rows(frames)
         # Equal parts of the frames, not of the time: the middle frame of F is F // 2 whatever their time stamps.
         inside = frames_inside(video, start, end)
         chosen = inside[((np.arange(frames) + 0.5) * len(inside) / frames).astype(np.int64)]
@@ -102,12 +123,13 @@ def frame_stacks(
     rate = video.fps if fps is None else fps
     span = length / rate
     if clips is not None:
+        check_rows(clips)
         spare = max(end - start - span, 0.0)
         starts: Times = start + (np.linspace(0, spare, clips) if clips > 1 else np.array([spare / 2]))
         times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
     else:
         # A stub shorter than a whole window would be mostly repeated frames, so only a clip's first one is padded.
-        count = max(1, math.floor((end - start - span) / (hop or span) + 1e-6) + 1)
+        count = _count(end - start - span, hop or span)
         starts = start + (hop or span) * np.arange(count, dtype=np.float64)
         times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
     indices: IntArray

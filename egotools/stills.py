@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from egotools.errors import ClipError
+from egotools.files import open_file
+from egotools.limits import check_size, check_times, reading
 from egotools.types import Frame, IntArray, VideoInfo
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+BAND_PIXELS = 1 << 22  # of an image that is made RGB at once
 STILL_SECONDS = 1 / 25  # how long a single image shows: one frame of the common rate
 
 
@@ -23,15 +28,13 @@ class FrameFolder:
     def __init__(self, path: Path, fps: float | None) -> None:
         self.path = path
         self._fps = _given(fps, path)
-        try:
+        with reading(path, "the folder cannot be read"):
             files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
-        except OSError as error:
-            raise ClipError(f"{path}: the folder cannot be read: {error.strerror}") from error
         self._files = sorted(files, key=_by_number)
         if not self._files:
             raise ClipError(f"{path}: the folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
         height, width = read_image(self._files[0]).shape[:2]
-        self.info = _steady(len(self._files), self._fps, width, height)
+        self.info = _steady(path, len(self._files), self._fps, width, height)
         self.damage = ""
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
@@ -58,7 +61,7 @@ class Still:
     def __init__(self, path: Path) -> None:
         self.path = path
         height, width = read_image(path).shape[:2]
-        self.info = _steady(1, 1 / STILL_SECONDS, width, height)
+        self.info = _steady(path, 1, 1 / STILL_SECONDS, width, height)
         self.damage = ""
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
@@ -76,44 +79,60 @@ class Stack:
     def __init__(self, path: Path, fps: float | None) -> None:
         self.path = path
         fps = _given(fps, path)
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError:
-            raise ClipError(f"{path}: no such file") from None
-        except (OSError, ValueError, EOFError) as error:
-            raise ClipError(f"{path}: not a .npy array, or cut short: {error}") from error
+        with reading(path, "not a .npy array, or cut short"):
+            array = mapped_array(path)
         if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[3:] not in ((), (1,), (3,)):
             kind = f"{array.dtype} {list(array.shape)}"
             raise ClipError(f"{path}: a stack of frames is uint8 [T, H, W, 3] or [T, H, W], not {kind}")
         if not array.size:
             raise ClipError(f"{path}: the stack holds no frames")
+        check_size(path, array.shape[2], array.shape[1])
         self._array: npt.NDArray[np.uint8] = array
-        self.info = _steady(len(array), fps, array.shape[2], array.shape[1])
+        self.info = _steady(path, len(array), fps, array.shape[2], array.shape[1])
         self.damage = ""
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
         """Copies of the frames at strictly ascending indices, uint8 RGB [H, W, 3]."""
-        for index in ascending(indices, len(self._array), self.path):
-            frame = np.array(self._array[index], order="C")
-            yield frame if frame.shape[2:] == (3,) else np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=2)
+        wanted = ascending(indices, len(self._array), self.path)
+        with reading(self.path):
+            for index in wanted:
+                frame = np.array(self._array[index], order="C")
+                yield frame if frame.shape[2:] == (3,) else np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=2)
 
     def close(self) -> None:
         """Nothing to do: the file's pages go with the object."""
+
+
+def mapped_array(path: Path) -> npt.NDArray[Any]:
+    """The array of a `.npy` file, mapped into memory: nothing but its header is read.
+
+    Raises:
+        OSError, ValueError: no regular file, no array, one of Python objects, or a file that is shorter than it says;
+            a broken header can raise anything.
+    """
+    open_file(path).close()
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("an archive of arrays")
+    return array
 
 
 def read_image(path: Path) -> Frame:
     """An image as uint8 RGB [H, W, 3], turned upright; transparency is dropped, 16 bits a channel become 8.
 
     Raises:
-        ClipError: no image, or a damaged one.
+        ClipError: no image, a damaged one, or one of more than 179 megapixels.
     """
-    try:
-        with Image.open(path) as image:
-            return _rgb(ImageOps.exif_transpose(image), path)
-    except FileNotFoundError:
-        raise ClipError(f"{path}: no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ClipError(f"{path}: not an image that can be read: {error}") from error
+    with reading(path, "not an image that can be read"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have a limit of our own
+        with open_file(path) as file:
+            try:
+                image = Image.open(file)
+            except UnidentifiedImageError:
+                raise ClipError(f"{path}: not an image that can be read, or damaged from its first bytes on") from None
+            check_size(path, *image.size)
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(image, path)
 
 
 def ascending(indices: Sequence[int] | IntArray, total: int, path: Path) -> IntArray:
@@ -134,15 +153,25 @@ def ascending(indices: Sequence[int] | IntArray, total: int, path: Path) -> IntA
 def _rgb(image: Image.Image, path: Path) -> Frame:
     if image.mode == "F":
         raise ClipError(f"{path}: the pixels are floating-point numbers of unknown range; save it with 8 or 16 bits")
+    frame = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, BAND_PIXELS // max(image.width, 1))
+    for top in range(0, image.height, rows):  # Pillow would hold several copies of the whole image
+        bottom = min(top + rows, image.height)
+        frame[top:bottom] = _rgb_band(image.crop((0, top, image.width, bottom)))
+    return frame
+
+
+def _rgb_band(image: Image.Image) -> Frame:
     if image.mode.startswith("I"):  # Pillow would clip 16 bits at 255 instead of scaling
         grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
     if "transparency" in image.info:  # a palette's transparent colors have their RGB only by way of RGBA
         image = image.convert("RGBA")
-    return np.array(image.convert("RGB"), order="C")
+    return np.asarray(image.convert("RGB"))
 
 
-def _steady(count: int, fps: float, width: int, height: int) -> VideoInfo:
+def _steady(path: Path, count: int, fps: float, width: int, height: int) -> VideoInfo:
+    check_times(path, count / fps, 1 / fps, count, "frame")
     return VideoInfo(np.arange(count) / fps, count / fps, width, height)
 
 

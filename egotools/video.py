@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +21,7 @@ from av.video.stream import VideoStream
 from egotools.containers import decoded, only, open_container, packets_of, reason
 from egotools.errors import ClipError
 from egotools.frame_index import FrameIndex, index_by_decoding, index_packets
+from egotools.limits import check_size, reading
 from egotools.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
 from egotools.types import Clip, Frame, IntArray, VideoInfo
 
@@ -60,7 +63,7 @@ def open_frames(path: Path, fps: float | None = None) -> Frames:
     Raises:
         ClipError: nothing that frames can be read from.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return FrameFolder(path, fps)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return Still(path)
@@ -122,12 +125,11 @@ class Video:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reformatter = VideoReformatter()
-        self._open()
-        try:
+        with reading(path), ExitStack() as stack:
+            self._open()
+            stack.callback(self.close)
             look = self._look()
-        except ClipError:
-            self.close()
-            raise
+            stack.pop_all()
         self._index, self._width, self._height, self._turn = look.index, look.width, look.height, look.turn
         width, height = (look.height, look.width) if look.turn.swap else (look.width, look.height)
         self.info = VideoInfo(look.index.times, look.index.end, width, height)
@@ -140,8 +142,10 @@ class Video:
             ClipError: a frame that is not there or does not decode.
             ValueError: indices that do not ascend.
         """
-        for index in ascending(indices, len(self.info), self.path).tolist():
-            yield self._pixels(self._frame(index), index)
+        wanted = ascending(indices, len(self.info), self.path).tolist()
+        with reading(self.path):
+            for index in wanted:
+                yield self._pixels(self._frame(index), index)
 
     def at(self, seconds: float) -> Frame:
         """The frame shown at a time of the file; before the first frame the first, after the last the last."""
@@ -160,7 +164,6 @@ class Video:
         except ClipError:
             self._container.close()
             raise
-        self._stream.codec_context.thread_count = 1
         self._decode_on(leading=None)
         self._standing: int | None = -1  # index of the frame decoded last; -1 at the beginning, None if unknown
         self._frame_there: VideoFrame | None = None
@@ -185,7 +188,8 @@ class Video:
         return _LOOKS[key]
 
     def _look_through(self) -> Look:
-        index = index_packets(self._container, self._stream)
+        check_size(self.path, self._stream.width, self._stream.height)
+        index = index_packets(self._container, self._stream, self.path)
         self._begin_anew()
         if index is None:
             index = index_by_decoding(self._container, self._stream, self.path)

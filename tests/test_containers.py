@@ -68,7 +68,9 @@ def test_text_that_is_no_utf8_does_not_disturb(tmp_path: Path) -> None:
     assert numbers(Video(path), range(10)) == list(range(10))
 
 
-@pytest.mark.parametrize("names", [{"metadata_errors", "container_options"}, {"container_options"}])
+@pytest.mark.parametrize(
+    "names", [{"metadata_errors", "options", "container_options"}, {"options", "container_options"}]
+)
 def test_a_file_opens_with_the_arguments_of_every_pyav(
     names: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import media
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import write_video
 from egotools.cli.main import root
+from media import cut, noisy, write_sound
 
 from egotools.errors import EgotoolsError
 from egotools.manifests import write_manifest
@@ -82,9 +85,10 @@ def test_sound_and_frames_come_from_one_line(tmp_path, manifest):
     result = extract(
         manifest, "--json", "waveform", "--rate", 8000, "log-mel", "--rate", 8000, "--pool", "mean", "color"
     )
-    assert result.exit_code == 1  # the video has no sound, the sound no picture
+    assert result.exit_code == 1  # the sound has no picture; that the video has no sound is no failure
     caches = json.loads(result.stdout)["caches"]
-    assert [len(cache["failed"]) for cache in caches.values()] == [1, 1, 1]
+    assert [len(cache["failed"]) for cache in caches.values()] == [0, 0, 1]
+    assert [cache["nothing_to_do"] for cache in caches.values()] == [["a"], ["a"], []]
     rows = open_store(tmp_path / "caches/waveform.lmdb")["s"].values
     assert rows.shape == (2, 8000)
     np.testing.assert_allclose(rows[0], np.sin(np.arange(8000) / 5) * 20000 / 32768, atol=1e-4)
@@ -214,3 +218,87 @@ def test_a_second_extraction_into_the_same_cache_at_once_is_refused(manifest):
     assert second.returncode == 1
     assert "slow.lmdb" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def test_a_clip_without_sound_is_nothing_to_do_and_is_not_read_again(manifest, tmp_path):
+    (tmp_path / "cut.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:400])
+    write_manifest(manifest, [Clip("a", tmp_path / "a.mp4"), Clip("b", tmp_path / "b.mp4")])
+    line = (manifest, "waveform", "--rate", 8000)
+    first = extract(*line)
+    assert first.exit_code == 0, first.output
+    cache = tmp_path / "caches/waveform.lmdb"
+    assert "nothing to do for 2 clips without sound" in " ".join(first.stderr.split())
+    assert [len(open_store(cache)[id].values) for id in "ab"] == [0, 0]
+    assert not (tmp_path / "caches/waveform.lmdb.failed.csv").exists()
+    for name in "ab":
+        os.rename(tmp_path / f"{name}.mp4", tmp_path / f"{name}.gone")
+    again = extract(*line)
+    assert again.exit_code == 0, again.output
+    assert "nothing to do for 2 clips without sound" in " ".join(again.stderr.split())
+    for name in "ab":
+        os.rename(tmp_path / f"{name}.gone", tmp_path / f"{name}.mp4")
+    listed = CliRunner().invoke(root, ["rebuild", "--dry-run", "--json", str(cache)])
+    assert [found["state"] for found in json.loads(listed.stdout)["caches"]] == ["fresh"]
+
+
+def test_no_sound_hides_no_other_failure(manifest, tmp_path):
+    video = cut(media.write_video(tmp_path / "v.mkv", noisy(60)), 0.5)
+    sound = write_sound(tmp_path / "c.wav", np.ones((1, 4000)) * 0.1, 8000)
+    write_manifest(manifest, [Clip("v", video), Clip("c", sound)])
+    result = extract(manifest, "color", "waveform", "--rate", 8000)
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    for part in ("failed: v: ", "frames can be read", "failed: c: ", "no video stream", "2 clips failed"):
+        assert part in said
+
+
+def test_sound_that_cannot_be_decoded_is_a_failure(manifest, tmp_path):
+    path = write_sound(tmp_path / "c.wav", np.ones((1, 16000)) * 0.1, 16000)
+    data = path.read_bytes()
+    path.write_bytes(data[:20] + b"\x77\x77" + data[22:])  # a kind of sound that nobody has
+    write_manifest(manifest, [Clip("c", path)])
+    result = extract(manifest, "--json", "waveform")
+    assert result.exit_code == 1
+    (failed,) = json.loads(result.stdout)["caches"][str(tmp_path / "caches/waveform.lmdb")]["failed"]
+    assert "of a kind that cannot be decoded" in failed["error"]
+
+
+def test_devices_and_odd_names_are_the_failures_of_their_clips(manifest, tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    write_video(tmp_path / "a.mp4", 5)
+    os.symlink("/dev/zero", tmp_path / "frames.png")
+    os.symlink("/dev/zero", tmp_path / "stack.npy")
+    rows = [("a", "a.mp4"), ("zero", "/dev/zero"), ("pipe", "pipe.mp4"), ("long", "x" * 5000)]
+    rows += [(name, tmp_path / name) for name in ("frames.png", "stack.npy")]
+    manifest.write_text("id,path,fps\n" + "".join(f"{id},{path},10\n" for id, path in rows))
+    result = extract(manifest, "--json", "color", "waveform")
+    assert result.exit_code == 1
+    for cache in json.loads(result.stdout)["caches"].values():
+        reasons = {item["id"]: item["error"] for item in cache["failed"]}
+        assert reasons.keys() == {"zero", "pipe", "frames.png", "stack.npy", "long"}
+        assert all("not a regular file" in reason for id, reason in reasons.items() if id != "long")
+        assert "file name too long" in reasons["long"]
+    checked = CliRunner().invoke(root, ["manifest", "check", str(manifest), "--json"])
+    found = {item["id"]: item["detail"] for item in json.loads(checked.stdout)["problems"]}
+    assert found.keys() == {"zero", "pipe", "frames.png", "stack.npy", "long"}
+
+
+def test_a_name_that_no_file_can_have_is_one_line(manifest):
+    result = extract(manifest, "color", "--name", "n" * 300)
+    assert isinstance(result.exception, EgotoolsError)
+    assert "a cache's name of 305 bytes" in str(result.exception)
+
+
+def test_too_few_open_files_are_one_line(manifest):
+    line = f"ulimit -n 10; exec {EGOTOOLS} manifest check {manifest}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Too many open files" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_more_rows_than_a_clip_can_have_are_refused(manifest):
+    result = extract(manifest, "--json", "color", "--fps", 1e9)
+    (cache,) = json.loads(result.stdout)["caches"].values()
+    assert all("rows of one clip" in item["error"] for item in cache["failed"])
+    assert len(cache["failed"]) == 2

@@ -257,12 +257,20 @@ def test_check_opens_a_file_once_and_says_how_much_a_cut_one_still_holds(tmp_pat
     (tmp_path / "m.csv").write_text("id,path,start,end\na,cut.mkv,0,0.5\nb,cut.mkv,0.5,0.9\nc,whole.mkv,,\n")
     import egotools.check
 
-    opened = []
-    really = egotools.check.open_frames
-    monkeypatch.setattr(egotools.check, "open_frames", lambda path, fps: opened.append(path) or really(path, fps))
+    given, opened = [], []
+    apart, open_frames = egotools.check.apart, egotools.check.open_frames
+
+    def counted(function, files, *, count):  # in this process, where openings can be counted
+        given.extend(files)
+        list(map(function, files))
+        return apart(function, files, count=count)
+
+    monkeypatch.setattr(egotools.check, "apart", counted)
+    monkeypatch.setattr(egotools.check, "open_frames", lambda path, fps: opened.append(path) or open_frames(path, fps))
     report = json.loads(run("check", tmp_path / "m.csv", "--json", status=1).stdout)
     assert [(item["id"], item["problem"]) for item in report["problems"]] == [("a", "truncated"), ("b", "truncated")]
     assert "frames can be read" in report["problems"][0]["detail"]
+    assert len(given) == 2
     assert len(opened) == 2
 
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from egotools.apart import usable_cores
 from egotools.config import to_json
 from egotools.engine.connection import connect, hosted, import_ray
 from egotools.engine.readers import ATTEMPTS, TRACEBACK, Task
 from egotools.engine.reading import Failure, FileDigest, Message, Piece
 from egotools.engine.recipes import recipe_of
-from egotools.engine.request import Resources, Wanted, usable_cores
+from egotools.engine.request import Resources, Wanted
 from egotools.engine.sharding import Open, durations, shards_of
 from egotools.engine.worker import Batch, Begun, Order, Prepared, Worker
 from egotools.errors import EgotoolsError, ExtractorError

@@ -135,7 +135,10 @@ class Collector:
         else:
             self.writing.finish(place[1], id, replace(source, digest=self._digests.get(clip.path)))
         del self._parts[place]
-        self.result.done[self.wanted[place[1]].cache] += 1
+        cache = self.wanted[place[1]].cache
+        self.result.done[cache] += 1
+        if not part.appended:
+            self.result.empty[cache].append(id)
 
     def _advance(self, place: tuple[int, int], part: _Part, fraction: float) -> None:
         self._clips_done += self._share[place[0]] * max(fraction - part.fraction, 0.0)

@@ -10,7 +10,7 @@ import threading
 from types import ModuleType
 from typing import Any
 
-from egotools.engine.request import usable_cores
+from egotools.apart import usable_cores
 from egotools.errors import ClusterError, MissingExtra
 
 REACH_SECONDS = 5.0

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from egotools.apart import usable_cores
 from egotools.audio import open_sound
 from egotools.check import measure
 from egotools.engine.reading import Piece, Reader
 from egotools.engine.recipes import recipe_of
-from egotools.engine.request import Resources, Wanted, usable_cores
+from egotools.engine.request import Resources, Wanted
 from egotools.engine.trial import sample_windows, spread
-from egotools.errors import ClipError
+from egotools.errors import ClipError, NoSound
 from egotools.forward import runnable
 from egotools.stores import check_same_recipe, open_store
 from egotools.types import AudioExtractor, Clip, ClipExtractor
@@ -111,6 +112,8 @@ def _rows(each: Wanted, clip: Clip) -> int | None:
             return len(extractor.windows(video.info, clip).frames)
         finally:
             video.close()
+    except NoSound:
+        return 0
     except ClipError:
         return None
 

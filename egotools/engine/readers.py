@@ -6,7 +6,6 @@ wait for the networks.
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,25 +15,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from egotools.engine.reading import Failure, FileDigest, Message, Reader
-from egotools.errors import EgotoolsError, ExtractorError
+from egotools.apart import ENDED_EARLY, start
+from egotools.engine.reading import Failure, FileDigest, Message, Piece, Reader
+from egotools.errors import ExtractorError
 from egotools.stores.source import content_digest
 from egotools.types import Clip, Extractor
 
 ATTEMPTS = 2
 TRACEBACK = "the traceback is above"
-ENDED_EARLY = (
-    "a reading process ended before it began; what it said is above "
-    "(a script that calls extract needs its main part under: if __name__ == '__main__')"
-)
-NO_CHILDREN = (
-    "reading clips needs processes, and the workers of multiprocessing.Pool may start none; "
-    "use concurrent.futures.ProcessPoolExecutor with the start method 'spawn' or 'forkserver'"
-)
-FORK_OF_A_READER = (
-    "this process is a fork of one that has read clips, whose processes it cannot use; "
-    "use the start method 'spawn' or 'forkserver' instead of 'fork'"
-)
 
 
 @dataclass(frozen=True)
@@ -89,8 +77,6 @@ class Readers:
         self._count = count
         self._jobs: deque[list[Task]] = deque()
         self._crashes: Counter[int] = Counter()  # by task number
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["egotools.engine.reading", "egotools.pixels"])
         self._workers: list[_Worker] = []
 
     def give(self, tasks: Sequence[Task]) -> None:
@@ -156,16 +142,7 @@ class Readers:
         self.close()
 
     def _start(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs,), daemon=True)
-        if multiprocessing.current_process().daemon:
-            raise EgotoolsError(NO_CHILDREN)
-        try:
-            process.start()
-        except ChildProcessError as error:  # the fork server is the parent's
-            raise EgotoolsError(FORK_OF_A_READER) from error
-        theirs.close()
-        worker = _Worker(process, ours)
+        worker = _Worker(*start(_work))
         for part in self._setup:
             _send(worker, part)
         return worker
@@ -227,11 +204,31 @@ def _jobs(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
     return jobs
 
 
-def _digest_of(task: Task) -> FileDigest:
+class _Digesting:
+    """Adds the digest of a clip's file before its first rows; a file of which nothing can be read is not digested."""
+
+    def __init__(self) -> None:
+        self._owed: Task | None = None  # the next clip of the same file may have rows
+
+    def with_digest(self, task: Task, messages: Iterator[Message]) -> Iterator[Message]:
+        if task.digest:
+            self._owed = task
+        elif self._owed is not None and self._owed.clip.path != task.clip.path:
+            self._owed = None
+        for message in messages:
+            if self._owed is not None and isinstance(message, Piece) and message.total:
+                yield FileDigest(self._owed.number, _digest(task.clip.path))
+                self._owed = None
+            yield message
+        if self._owed is task:  # lest its clip without rows waits
+            yield FileDigest(task.number, None)
+
+
+def _digest(path: Path) -> str | None:
     try:
-        return FileDigest(task.number, content_digest(task.clip.path))
+        return content_digest(path)
     except OSError:
-        return FileDigest(task.number, None)
+        return None
 
 
 def _work(connection: Connection[Any, Any]) -> None:
@@ -246,14 +243,13 @@ def _work(connection: Connection[Any, Any]) -> None:
     keep_freed_memory()  # 1.4 times the decoding rate: each frame is a large block
     for source in connection.recv():
         load_source(source)
-    reader = Reader(connection.recv(), connection.recv())
+    reader, digesting = Reader(connection.recv(), connection.recv()), _Digesting()
     try:
         while True:
             for task in connection.recv():
                 connection.send(_Begun(task.number))
-                if task.digest:
-                    connection.send(_digest_of(task))
-                for message in reader.read(task.clip, task.wanted, task.number, task.attempt):
+                messages = reader.read(task.clip, task.wanted, task.number, task.attempt)
+                for message in digesting.with_digest(task, messages):
                     connection.send(message)
                 connection.send(_Done(dict(reader.seconds)))
                 reader.seconds.clear()

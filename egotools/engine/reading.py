@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from egotools.audio import open_sound
-from egotools.errors import ClipError
+from egotools.errors import ClipError, NoSound
+from egotools.sampling import check_rows
 from egotools.types import (
     AudioExtractor,
     Clip,
@@ -125,10 +126,15 @@ class Reader:
         }
 
     def _sound(self, clip: Clip, extractor: AudioExtractor) -> Iterator[dict[str, Any]]:
-        sound = open_sound(clip.path)
+        try:
+            sound = open_sound(clip.path)
+        except NoSound:  # nothing to do, which is no failure
+            yield _nothing()
+            return
         try:
             windows = extractor.sound_windows(sound.info, clip)
             total = len(windows.starts)
+            check_rows(total)
             if total == 0:
                 yield _nothing()
             step = self._rows_of(4 * windows.length)
@@ -188,6 +194,7 @@ class Reader:
         extractor = self.extractors[position]
         assert isinstance(extractor, FrameExtractor), "the other two kinds are read elsewhere"
         windows = extractor.windows(video, clip)
+        check_rows(len(windows.frames))
         if windows.frames.size and not 0 <= windows.frames.min() <= windows.frames.max() < len(video):
             raise ClipError(
                 f"{clip.path}: the extractor asks for frames {windows.frames.min()} to {windows.frames.max()}, "

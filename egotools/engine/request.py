@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
+from egotools.apart import usable_cores
 from egotools.extractors import Found
 from egotools.forward import Agreement, Precision, choose_device
 from egotools.types import Clip, Extractor
@@ -32,10 +32,14 @@ class Wanted:
 
 @dataclass
 class Extraction:
-    """What an extraction did: clips by cache, failures by cache, rows, and seconds by stage."""
+    """What an extraction did: clips by cache, failures by cache, rows, and seconds by stage.
+
+    A clip that has nothing for an extractor, such as one without sound, is done, and has no rows.
+    """
 
     done: dict[Path, int] = field(default_factory=dict)
     skipped: dict[Path, int] = field(default_factory=dict)
+    empty: dict[Path, list[str]] = field(default_factory=dict)  # ids of clips without rows, done now or before
     failed: dict[Path, list[tuple[Clip, str]]] = field(default_factory=dict)
     rows: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -47,11 +51,6 @@ class Extraction:
     def is_whole(self) -> bool:
         """Whether every clip of the manifest is in every cache, as the manifest says."""
         return not any(self.failed.values()) and not any(self.changed.values())
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

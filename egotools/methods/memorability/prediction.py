@@ -103,7 +103,8 @@ def extracted(videos: Sequence[Path], wanted: Sequence[Wanted], resources: Resou
     """Fills caches with the features of videos, decoding each once."""
     clips = [Clip(f"{number:06d}", path.absolute()) for number, path in enumerate(videos)]
     result = extract(clips, wanted, resources=resources, digest=False, progress=progress)
-    failed = {clip.id: reason for failures in result.failed.values() for clip, reason in failures}
+    failed = {id: f"it has nothing for {each.found.name}" for each in wanted for id in result.empty[each.cache]}
+    failed |= {clip.id: reason for failures in result.failed.values() for clip, reason in failures}
     odd = {id: remark for remarks in result.remarks.values() for id, remark in remarks.items()}
     return Made(
         videos,
