@@ -70,10 +70,10 @@ def data(tmp_path, rng):
     return tmp_path
 
 
-def save_weights(path, width, hidden=(4,)):
+def save_weights(path, width):
     """A checkpoint of that many columns whose scores differ from clip to clip; the network."""
     torch.manual_seed(0)
-    network = ScoreMLP(width, hidden)
+    network = ScoreMLP(width, (4,))
     torch.save(network.state_dict(), path)
     return network
 
@@ -237,6 +237,22 @@ def test_an_order_of_other_features_is_one_line(data):
         assert invoke(*judge(data, "w.tar", "m3s", more=words)).exit_code == 2
     line = ["eval", "memorability", "--run", data / "run", "--manifest", data / "m.csv", "--raw-order", "default"]
     assert "--raw-order is for --weights" in invoke(*line).output
+
+
+def test_a_training_that_begins_with_published_weights_takes_their_order_and_constants(data, rng):
+    network = save_weights(data / "w.tar", 15 + 699)
+    cache = Recipe({"derivation": "similarity"}, {"learned": {"classes": 699}})
+    write_cache(data / "similarity-csn.lmdb", IDS, np.arange(CLIPS)[:, None], cache)
+    more = ("--init", data / "w.tar", "--raw-order", "default", "--norm", "reference", "--learning-rate", 1e-12)
+    report = shown(*train(data, "m3s", "similarity-csn", more=more))
+    assert report["arguments"]["reference"] == "videomem"
+    line = ["eval", "memorability", "--run", data / "run", "--manifest", data / "m.csv", "--draws", 5]
+    shown(*line, "--out", data / "out")
+    mean, deviation = reference_normalization("videomem")
+    raw = ((values_of(data, "m3s") - mean) / deviation)[:, [*range(12), 13, 14, 12]]
+    np.testing.assert_allclose(predicted(data / "out"), expected(network, raw, np.eye(CLIPS, 699)[32:]), atol=1e-5)
+    result = invoke(*train(data, "m3s", more=("--raw-order", "default"), out="x"))
+    assert "--raw-order is for --init" in result.output
 
 
 SIMILARITIES = [

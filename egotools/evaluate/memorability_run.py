@@ -118,7 +118,7 @@ def ablation(task: Task, trained: TrainedRun, device: torch.device, progress: Pr
     for group in task.features.groups:
         tiers.setdefault(group.tier, []).append(group.name)
     subsets = [chosen for size in range(1, len(tiers) + 1) for chosen in combinations(tiers, size)]
-    config = replace(trained.training, init=None)
+    config = replace(trained.training, init=None, raw_order=None)
     found = []
     for number, chosen in enumerate(subsets):
         progress("ablation", number, len(subsets))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from egotools.errors import WeightsError
 
+FIRST = "mlp.linear_0.0.weight"  # [H, D]
 KEY = re.compile(r"mlp\.linear_(\d+)\.0\.(weight|bias)")
 
 

@@ -132,6 +132,7 @@ class Training:
         False, "Begin with the training clips' mean score instead of 0.5, from which the reference begins."
     )
     init: str | None = option(None, "Begin with these weights: a published checkpoint, or run:DIR.")
+    raw_order: str | None = option(None, f"For --init. {RAW_ORDER}")
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "seeds", "scheduler_step", "learning_rate", "spearman_strength")
@@ -148,5 +149,9 @@ class Training:
             raise ValueError(f"--patience is above 0, not {self.patience}")
         if self.start_at_mean and self.init is not None:
             raise ValueError("--start-at-mean is for new networks, --init for trained ones")
+        if self.raw_order is not None:
+            if self.init is None:
+                raise ValueError("--raw-order is for --init")
+            order_of(self.raw_order)
         if self.loss in RANKING and self.batch_size < 2:
             raise ValueError(f"--loss {self.loss} ranks the clips of a batch: --batch-size 2 at least")

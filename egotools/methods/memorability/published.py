@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from egotools.errors import TableError
 from egotools.methods.memorability.features import RAW, Group
+from egotools.methods.memorability.options import order_of
+from egotools.nn.mlp import FIRST, ScoreMLP, score_mlp_of
 from egotools.rawfeatures.normalization import DataSet, reference_normalization
 from egotools.rawfeatures.rows import FEATURES, layout
 
@@ -149,6 +152,21 @@ def _similarity_constants(group: Group, data_set: DataSet) -> tuple[Floats, Floa
         )
     mean, deviation = known[features]
     return np.array([mean]), np.array([deviation])
+
+
+def in_our_order(network: ScoreMLP, groups: Sequence[Group], raw_order: str | None, *, source: str) -> ScoreMLP:
+    """A network of a checkpoint, its columns of raw features as ours stand.
+
+    Raises:
+        TableError: the order names other features than the groups have.
+    """
+    raw = next((group for group in groups if group.kind == RAW), None)
+    if raw_order is None or raw is None:
+        return network
+    tensors = network.state_dict()
+    columns = torch.arange(network.widths[0])
+    columns[raw.start : raw.stop] = raw.start + torch.from_numpy(raw_columns(raw, order_of(raw_order)))
+    return score_mlp_of({**tensors, FIRST: tensors[FIRST][:, columns]}, source=source)
 
 
 def raw_columns(group: Group, order: Sequence[str]) -> npt.NDArray[np.int64]:

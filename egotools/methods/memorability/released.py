@@ -6,19 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from egotools.errors import WeightsError
 from egotools.methods.memorability.features import RAW, SIMILARITY, Group, kind_of
-from egotools.methods.memorability.options import Normalizing, order_of
-from egotools.methods.memorability.published import Layout, published_layout, raw_columns, raw_features
+from egotools.methods.memorability.options import Normalizing
+from egotools.methods.memorability.published import Layout, in_our_order, published_layout, raw_features
 from egotools.methods.memorability.task import layout_of, read_network
-from egotools.nn.mlp import ScoreMLP, score_mlp_of
+from egotools.nn.mlp import FIRST, ScoreMLP, score_mlp_of
 from egotools.pca_files import PICKLES
 from egotools.stores.opening import open_store
-
-FIRST = "mlp.linear_0.0.weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +57,8 @@ def fit_released(
     width, columns = network.widths[0], groups[-1].stop
     published = published_layout(width)
     _check_fit(weights, width, groups, published, zero_similarity)
-    tensors = network.state_dict()
-    tensors[FIRST] = _in_our_order(tensors[FIRST], groups, raw_order)[:, :columns]
+    tensors = in_our_order(network, groups, raw_order, source=weights).state_dict()
+    tensors[FIRST] = tensors[FIRST][:, :columns]
     data_set = normalizing.reference or (published.data_set if published else None)
     chosen = replace(normalizing, norm=normalizing.norm or "reference", reference=data_set)
     remarks = []
@@ -101,16 +96,6 @@ def _check_fit(
         hint = "; --zero-similarity takes what they lack as 0"
     if not is_fitting or not zero_similarity:
         raise WeightsError(f"{weights} takes {width} columns, and {layout_of(groups)}{hint}")
-
-
-def _in_our_order(weight: Tensor, groups: Sequence[Group], raw_order: str | None) -> Tensor:
-    """The first layer [H, D] of a checkpoint, its columns of raw features as ours stand."""
-    raw = next((group for group in groups if group.kind == RAW), None)
-    if raw_order is None or raw is None:
-        return weight
-    columns = torch.arange(weight.shape[1])
-    columns[raw.start : raw.stop] = raw.start + torch.from_numpy(raw_columns(raw, order_of(raw_order)))
-    return weight[:, columns]
 
 
 def _of_constants(

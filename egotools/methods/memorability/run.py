@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from egotools.methods.memorability.features import Group
 from egotools.methods.memorability.kept import keep_files
 from egotools.methods.memorability.normalizing import Normalization
 from egotools.methods.memorability.options import Data, Normalizing, Training
+from egotools.methods.memorability.published import published_layout
 from egotools.methods.memorability.scores import of_undefined, of_zeros
 from egotools.methods.memorability.task import (
     NETWORK,
@@ -89,8 +90,10 @@ def train_memorability(
     """
     chosen = choose_device(device)
     task = read_task(manifest, caches, target=data.target, folds=data.fold_file)
+    told = published_layout(task.features.groups[-1].stop) if config.init is not None else None
+    data_set = normalizing.reference or (told.data_set if told else None)  # published weights tell by their width
+    normalizing = replace(normalizing, reference=data_set or normalizing.data_set)
     arguments = {**options_of(data), **options_of(config), **options_of(normalizing), "seed": seed}
-    arguments["reference"] = normalizing.data_set
     plan = plan_training(task, config, normalizing)
     recipe = _recipe(arguments, data, config, manifest, task)
     recipe = Recipe(recipe.identity, {**recipe.origin, "normalization": normalizing.as_done()})

@@ -18,6 +18,7 @@ from egotools.errors import TableError, WeightsError
 from egotools.methods.memorability.features import Features, Group, read_features
 from egotools.methods.memorability.normalizing import Normalization, normalization
 from egotools.methods.memorability.options import RANKING, Normalizing, Training
+from egotools.methods.memorability.published import in_our_order
 from egotools.methods.memorability.scores import Fold, FoldFile, Scores, by_folds, by_split, read_scores
 from egotools.methods.memorability.training import Examples, Figures, new_network, train_network
 from egotools.nn.mlp import ScoreMLP, score_mlp_of
@@ -102,6 +103,8 @@ def plan_training(task: Task, config: Training, normalizing: Normalizing) -> Pla
     start = None if config.init is None else read_network(config.init, config)
     if start is not None and start.widths[0] != columns:
         raise WeightsError(f"{config.init} takes {start.widths[0]} columns; {layout_of(task.features.groups)}")
+    if start is not None:
+        start = in_our_order(start, task.features.groups, config.raw_order, source=str(config.init))
     normalizations, remarks = [], dict[str, None]()
     for fold in task.folds:
         if config.loss in RANKING and len(fold.train) % config.batch_size == 1:
