@@ -44,7 +44,7 @@ def soft_rank(values: Tensor, *, strength: float = 1.0, regularization: Regulari
         ranks = ordered - _mean_of_block(ordered - place, blocks)
     else:
         weight = _sum_of_block(place.expand_as(ordered), blocks)
-        top = ordered[:, :1].detach()  # of the row: exponentials stay finite
+        top = _top_of_block(ordered.detach(), blocks)  # exponentials are then 1 at most, and 1 once a block
         ranks = (ordered - top).exp() * weight / _sum_of_block((ordered - top).exp(), blocks)
     return torch.zeros_like(ranks).scatter(1, order, ranks).reshape(values.shape)
 
@@ -102,6 +102,11 @@ def _log_of_sum(one: float, other: float) -> float:
 def _sum_of_block(values: Tensor, blocks: Tensor) -> Tensor:
     """The sum [R, N] over each value's block."""
     return torch.zeros_like(values).scatter_add(1, blocks, values).gather(1, blocks)
+
+
+def _top_of_block(values: Tensor, blocks: Tensor) -> Tensor:
+    """The largest value [R, N] of each value's block."""
+    return torch.zeros_like(values).scatter_reduce(1, blocks, values, "amax", include_self=False).gather(1, blocks)
 
 
 def _mean_of_block(values: Tensor, blocks: Tensor) -> Tensor:
