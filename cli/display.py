@@ -42,6 +42,7 @@ def name_some(what: str, names: Sequence[str], most: int = 5, tell: Callable[[st
 
 def say(text: str, **style: Any) -> None:
     """A line of a story, on stdout; Any: how click styles it."""
+    output().keep(text)
     write(click.style(visible(text, sys.stdout), **style))
 
 

@@ -150,7 +150,7 @@ def _extract(
     from egotools.extract import extract as run_engine
 
     _remark(wanted, common["out"])
-    with Progress() as progress:
+    with Progress(stage="starting") as progress:
         try:
             result = run_engine(
                 clips,

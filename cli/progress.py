@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .display import duration, write
 from .log import output
-from .text import visible
+from .text import is_terminal, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -69,7 +69,7 @@ class Progress:
         self._unit, self._output = unit, output()
         now = time.monotonic()
         self._standing = Standing(stage, unit, now, now) if stage else None
-        has_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        has_terminal = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
         self._bar = Bar() if has_terminal and not self._output.quiet else None
         self._has_told = False
         self._over = threading.Event()

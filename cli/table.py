@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .text import visible
+from .text import is_terminal, visible
 
 PIPED = 200  # columns where there is no terminal
 LEAST = 20  # columns that long text is folded to, at the least
@@ -159,6 +159,6 @@ def cell(value: object) -> str:
 
 def _width() -> int:
     """What the terminal has; not what COLUMNS says, which libraries set behind our back, unless nothing is known."""
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         return PIPED
     return os.get_terminal_size(sys.stdout.fileno()).columns or shutil.get_terminal_size().columns

@@ -23,6 +23,11 @@ def visible(text: object, file: TextIO | None = None) -> str:
     return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def is_terminal(file: TextIO | None) -> bool:
+    """Whether people look at `file`; None: a stream that the shell closed."""
+    return file is not None and file.isatty()
+
+
 def steers(char: str) -> bool:
     """Whether a terminal would do something at this character, or show it as nothing, instead of showing it."""
     return unicodedata.category(char) in STEERING and char not in JOINERS

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from egotools.cli import display
 from egotools.cli.main import main, root
+from egotools.cli.progress import Progress
 from egotools.cli.table import Column, fit, fold
 from egotools.cli.text import exact_json, visible
 from hypothesis import given, settings
@@ -234,6 +235,16 @@ def test_a_reader_who_has_gone_away_does_not_end_the_work(monkeypatch):
             monkeypatch.setattr(sys, "stderr" if err else "stdout", gone)
             display.write("lost", err=err)
             display.write("lost, too", err=err)
+
+
+def test_streams_that_the_shell_closed_are_nobody_to_talk_to(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    display.show_table(["a"], [["b"]])
+    display.show_json({"a": "猫"})
+    display.note("c")
+    with Progress() as shown:
+        shown("reading", 1, 2)
 
 
 def test_a_full_disk_below_standard_output_is_one_line(monkeypatch):

@@ -68,8 +68,8 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise StoreError(
-            f"{folder}: disk full: {free} bytes are free and {needed} are needed; what was committed is kept;"
-            " free space and run the same line again"
+            f"{folder}: disk full: {free / 1e6:.3g} MB are free and {needed / 1e6:.3g} MB are needed;"
+            " what was committed is kept; free space and run the same line again"
         )
 
 
