@@ -36,6 +36,29 @@ def test_a_source_comes_back_from_its_text(source: Source) -> None:
     assert source.to_json().isascii()
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[1]", "not what was written"),
+        ('{"start": 1.0}', "not what was written"),
+        ('{"path": 3}', "not what was written"),
+        ('{"path": "", "size": -1}', "size=-1"),
+        ('{"path": "", "size": true}', "size=True"),
+        ('{"path": "", "start": "x"}', "start=x"),
+        ('{"path": "", "start": null}', "start=None"),
+        ('{"path": "", "end": NaN}', "end=nan"),
+        ('{"path": "", "mtime": Infinity}', "mtime=inf"),
+        ('{"path": "", "fps": 1%s}' % ("0" * 400), "fps=1000"),
+        ('{"path": "", "later": 1}', "written by a later egotools: 'later'"),
+        ("[" * 50_000, "nested"),
+        ("nothing", "Expecting value"),
+    ],
+)
+def test_a_source_that_was_not_written_by_us_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Source.from_json(text)
+
+
 def test_what_came_from_the_file_as_it_is_has_not_changed(clip: Clip) -> None:
     assert change(Source.from_json(Source.of(clip).to_json()), clip) == ""
     assert Source.of(clip).path == str(clip.path)
@@ -61,6 +84,38 @@ def test_a_later_and_an_earlier_time_of_writing_are_a_change(clip: Clip) -> None
     for seconds in (-3600, 3600):
         os.utime(clip.path, (0, (source.mtime or 0) + seconds))
         assert change(source, clip).startswith("its file was written on ")
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        *((1767268801.75, 1767268801.0), (1767268801.75, 1767268802.0), (1767268801.0, 1767268801.75)),  # tar, scp
+        *((1767268801.75, 1767268800.0), (1767268801.75, 1767268802.0), (1767268800.0, 1767268801.999)),  # zip, FAT
+        *((1767268801.756789, 1767268801.75), (1767268801.756789, 1767268801.7567889)),  # exFAT; 100 ns
+    ],
+)
+def test_a_time_that_a_copy_has_rounded_is_the_same(clip: Clip, then: float, now: float) -> None:
+    os.utime(clip.path, (0, now))
+    assert change(Source(str(clip.path), 1.0, 2.5, 5, then), clip) == ""
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        *((1767268801.25, 1767268801.75), (1767268801.5, 1767268799.0), (1767268801.0, 1767268803.5)),
+        *((1767268801.75, 1767268799.0), (1767268802.5, 1767268800.0), (1767268801.756, 1767268801.77)),
+    ],
+)
+def test_times_that_no_rounding_explains_are_a_change_that_is_said_with_what_tells_them_apart(
+    clip: Clip, then: float, now: float
+) -> None:
+    os.utime(clip.path, (0, now))
+    source = Source(str(clip.path), 1.0, 2.5, 5, then, digest="0" * 16)
+    said = change(source, clip)
+    now_, then_ = said.removeprefix("its file was written on ").partition(" (")[0].split(", not ")
+    assert now_ != then_
+    assert said.endswith("(the size is the same: 'egotools rebuild --digest' compares the content)")
+    assert "--digest" not in change(replace(source, digest=None), clip)  # it would compare nothing
 
 
 def test_a_file_that_was_moved_as_it_is_has_not_changed(clip: Clip, tmp_path: Path) -> None:

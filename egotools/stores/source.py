@@ -15,6 +15,9 @@ from egotools.config import file_digest
 from egotools.files import parse_json
 from egotools.types import Clip
 
+GRAINS = (2.0, 1.0, 0.01)  # seconds that copies are rounded to: zip and FAT; tar, scp, ext3, HFS+; exFAT
+_FLOAT_ERROR = 1e-5  # of a time as seconds since 1970 in float64, and of file systems that keep 100 ns
+
 
 @dataclass(frozen=True)
 class Source:
@@ -106,9 +109,13 @@ class SourceFiles:
             return self._difference(clip.path, source.digest)
         if status.st_size != source.size:
             return f"its file had {source.size} bytes, now {status.st_size}"
-        if status.st_mtime != source.mtime:
-            return f"its file was written on {_moment(status.st_mtime)}, not {_moment(source.mtime or 0)}"
-        return ""
+        if source.mtime is None or is_same_time(status.st_mtime, source.mtime):
+            return ""
+        now, then = _moments(status.st_mtime, source.mtime)
+        hint = (
+            "" if source.digest is None else " (the size is the same: 'egotools rebuild --digest' compares the content)"
+        )
+        return f"its file was written on {now}, not {then}{hint}"
 
     def _difference(self, path: Path, digest: str) -> str:
         try:
@@ -138,5 +145,28 @@ def _span(start: float, end: float | None) -> str:
     return f"{start:g} to {'the end' if end is None else f'{end:g} s'}"
 
 
-def _moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+def is_same_time(one: float, other: float) -> bool:
+    """Whether two times of writing, in seconds, may be that of a file and of its copy.
+
+    tar, scp, zip and many file systems keep hundredths, whole or even seconds only, rounded in some way.
+
+    >>> is_same_time(1000000001.75, 1000000001.0), is_same_time(1000000001.75, 1000000001.25)
+    (True, False)
+    """
+    difference = abs(one - other)
+    if difference < _FLOAT_ERROR:
+        return True
+    return any(difference < grain and (_is_kept(one, grain) or _is_kept(other, grain)) for grain in GRAINS)
+
+
+def _is_kept(seconds: float, grain: float) -> bool:
+    """Whether a time is a multiple of `grain`."""
+    return abs(seconds - round(seconds / grain) * grain) < _FLOAT_ERROR
+
+
+def _moments(*times: float) -> list[str]:
+    """Times of writing in words, with the fraction of a second where only that tells them apart."""
+    texts = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) for seconds in times]
+    if len(set(texts)) == len(texts):
+        return texts
+    return [f"{text}{f'{seconds % 1:.6f}'[1:]}" for text, seconds in zip(texts, times, strict=True)]
