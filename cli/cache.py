@@ -53,7 +53,7 @@ def ls(caches: tuple[Path, ...], state: bool, as_json: bool) -> None:
     from egotools.stores.summary import find_caches, sealed, summarize
     from egotools.stores.writer_lock import writer_of
 
-    found, errors = _each(summarize, list(find_caches(caches)))
+    found, errors = _each(summarize, find_caches(caches, remark=display.note))
     begun = {path: writer for path in errors if (writer := writer_of(path))}  # nothing is committed yet
     errors = {path: error for path, error in errors.items() if path not in begun}
     glance = Glance() if state else None
@@ -112,7 +112,7 @@ def verify(caches: tuple[Path, ...], as_json: bool) -> None:
         with Progress() as progress:
             return verify_one(path, progress=partial(progress, f"verifying {path.name}"))
 
-    found, errors = _each(check, list(find_caches(caches)))
+    found, errors = _each(check, find_caches(caches, remark=display.note))
     if as_json:
         display.show_json([*found, *({"path": path, "error": error} for path, error in errors.items())])
     else:

@@ -56,7 +56,7 @@ def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any
     """
     from egotools.rebuild.planning import Order, check_names, targets
 
-    found = targets(caches)
+    found = targets(caches, remark=display.note)
     names = ("manifest", "digest", "checksums", "retry_failed")
     order = Order(dict(given["weights"]), trusted=options.trusted(given), **{name: given[name] for name in names})
     check_names(found, order)

@@ -320,3 +320,48 @@ def test_wrong_usage_is_status_two_and_every_command_has_an_example() -> None:
     assert installed("export", "x.h5", "--to", "pickle", "--out", "y").returncode == 2
     for command in ("ls", "info", "verify", "merge", "convert", "export"):
         assert f"egotools cache {command}" in run(command, "--help").stdout
+
+
+def linked(tmp_path: Path) -> Path:
+    """caches/b.lmdb, with links to a folder inside, a folder outside, itself, nothing, and a second name of b."""
+    for name in ("caches/b.lmdb", "caches/.versions/c.lmdb", "outside/a.lmdb"):
+        make_cache(tmp_path / name, {"x": make_rows(3)})
+    (tmp_path / "outside/broken.lmdb").write_bytes(b"junk")
+    for name, target in {
+        **{"inside": ".versions", "again": ".versions", "itself": ".", "out": "../outside", "nowhere": "gone"},
+        **{"a-name.lmdb": "b.lmdb", "loop": "loop"},
+    }.items():
+        (tmp_path / "caches" / name).symlink_to(target)
+    return tmp_path / "caches"
+
+
+def test_links_are_followed_inside_the_folder_and_named_where_they_lead_outside(tmp_path: Path) -> None:
+    caches = linked(tmp_path)
+    for command in ("ls", "verify"):
+        result = CliRunner().invoke(root, ["cache", command, str(caches), "--json"])
+        assert result.exit_code == 0
+        assert {Path(item["path"]).name for item in json.loads(result.stdout)} == {"b.lmdb", "c.lmdb"}
+        assert len(json.loads(result.stdout)) == 2
+        (line,) = result.stderr.splitlines()
+        assert line.startswith(f"{caches}/out: a link to {tmp_path.resolve()}/outside, outside of {caches}; left out")
+
+
+def test_a_link_that_is_named_is_followed_wherever_it_leads_and_what_is_reached_twice_is_listed_once(
+    tmp_path: Path,
+) -> None:
+    caches = linked(tmp_path)
+    named = [str(caches), str(caches / "out"), str(tmp_path / "outside/a.lmdb"), str(caches / "b.lmdb")]
+    result = CliRunner().invoke(root, ["cache", "verify", *named, "--json"])
+    assert result.exit_code == 1
+    names = sorted(Path(item["path"]).name for item in json.loads(result.stdout))
+    assert names == ["a.lmdb", "b.lmdb", "broken.lmdb", "c.lmdb"]
+
+
+def test_a_rebuild_of_a_folder_with_nothing_but_a_link_says_so(tmp_path: Path) -> None:
+    linked(tmp_path)
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only/linked").symlink_to("../outside")
+    result = CliRunner().invoke(root, ["rebuild", str(tmp_path / "only"), "--dry-run"])
+    assert isinstance(result.exception, StoreError)
+    assert "no caches there" in str(result.exception)
+    assert "only/linked: a link to " in result.stderr

@@ -22,7 +22,7 @@ from egotools.rebuild.provenance import changed_files
 from egotools.stores.importing import is_imported
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences
-from egotools.stores.summary import find_caches, sealed
+from egotools.stores.summary import find_caches, sealed, unsaid
 from egotools.stores.verify import verify
 from egotools.types import Clip
 
@@ -69,16 +69,16 @@ class Plan:
         return to_json([self.origin["manifest"], self.origin.get("limit")])
 
 
-def targets(paths: Sequence[Path]) -> list[Path]:
+def targets(paths: Sequence[Path], *, remark: Callable[[str], None] = unsaid) -> list[Path]:
     """The caches among `paths` and in the folders among them, by the names that they have once they are sealed.
 
-    Those that were derived come after what they were derived from.
+    Those that were derived come after what they were derived from. `remark` is told of folders that are left out.
 
     Raises:
         StoreError: no such file or folder, or a folder without caches.
     """
     # What a link means is made again, not the link; a cache that is named twice is one.
-    found = [path.resolve() if path.is_symlink() else path for path in map(sealed, find_caches(paths))]
+    found = [path.resolve() if path.is_symlink() else path for path in map(sealed, find_caches(paths, remark=remark))]
     if not found:
         raise StoreError(f"{', '.join(map(str, paths))}: no caches there")
     return in_order(list({path.absolute(): path for path in found}.values()))

@@ -73,23 +73,54 @@ def open_any(path: Path) -> Store:
     return open_store(path)
 
 
-def find_caches(paths: Sequence[Path]) -> Iterator[Path]:
-    """The caches among `paths`, and those in folders among them, at any depth; hidden ones are left out.
+def unsaid(text: str) -> None:
+    """The remark that nobody wants to hear."""
+
+
+def find_caches(paths: Sequence[Path], *, remark: Callable[[str], None] = unsaid) -> list[Path]:
+    """The caches among `paths`, and those in folders among them, at any depth, each once; hidden ones are left out.
+
+    Links are followed where they stay inside the folder that is named; a folder outside is another one to name.
+
+    Args:
+        paths: files and folders; links among them are followed wherever they lead.
+        remark: is told of folders that are left out: links that lead outside, and what cannot be read.
 
     Raises:
         StoreError: there is no such file or folder.
     """
+    found: dict[Path, Path] = {}
     for path in paths:
         if not path.exists():
             raise StoreError(f"{path}: no such cache or folder")
-        if not path.is_dir():
-            yield path
+        for cache in _caches_in(path, remark) if path.is_dir() else [path]:
+            place = cache.resolve()
+            if place not in found or (found[place].is_symlink() and not cache.is_symlink()):
+                found[place] = cache  # by its own name, rather than that of a link
+    return list(found.values())
+
+
+def _caches_in(root: Path, remark: Callable[[str], None]) -> Iterator[Path]:
+    inside, visited = root.resolve(), set()
+    tops = [root]  # and the links that are met, after all that is there without them, so that it has its own name
+    for top in tops:
+        if top is not root and not top.resolve().is_relative_to(inside):
+            remark(f"{top}: a link to {top.resolve()}, outside of {root}; left out: name it, too, to include it")
             continue
-        for folder, subfolders, names in os.walk(path):
+        for folder, subfolders, names in os.walk(top, onerror=lambda error: remark(_unreadable(error))):
+            place = Path(folder).resolve()
+            if place in visited:
+                subfolders.clear()
+                continue
+            visited.add(place)
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            for name in sorted(names):
-                if name.endswith((*SUFFIXES, PART)) and not name.startswith("."):
-                    yield Path(folder, name)
+            tops += [Path(folder, name) for name in subfolders if os.path.islink(Path(folder, name))]
+            caches = sorted(name for name in names if name.endswith((*SUFFIXES, PART)) and not name.startswith("."))
+            yield from (Path(folder, name) for name in caches)
+
+
+def _unreadable(error: OSError) -> str:
+    return f"{error.filename}: left out: it cannot be read: {error.strerror}"
 
 
 def sealed(path: Path) -> Path:
