@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 from pathlib import Path
 
 import h5py
@@ -11,6 +13,7 @@ import pytest
 
 from egotools.errors import RecipeError, StoreError
 from egotools.stores import Recipe, Source, open_store, open_writer
+from egotools.stores.verify import verify
 from egotools.types import Rows
 
 RECIPE = Recipe({"extractor": "test"})
@@ -129,3 +132,93 @@ def test_a_recipe_of_any_size_is_kept(tmp_path: Path) -> None:
     recipe = Recipe({"extractor": "test"}, {"clips": ["x" * 100] * 5000})
     write(tmp_path / "a.h5", {"a": 1}, recipe=recipe)
     assert open_store(tmp_path / "a.h5").recipe.origin == recipe.origin
+
+
+def outside(path: Path, kind: str) -> None:
+    """Lets an array of a cache lie elsewhere, or be another one than was written."""
+    elsewhere = path.with_name("elsewhere.h5")
+    times = np.zeros((9, 2))
+    with h5py.File(elsewhere, "w") as other:
+        other["times"] = times
+    with h5py.File(path, "r+") as file:
+        name = "index/rows" if kind.endswith("in a group") else "times"
+        del file[name]
+        if kind == "external storage":
+            file.create_dataset(name, (9, 2), "f8", external=[(str(elsewhere), 0, 144)])
+        elif kind == "external link":
+            file[name] = h5py.ExternalLink(str(elsewhere), "/times")
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((9, 2), "f8")
+            layout[:] = h5py.VirtualSource(str(elsewhere), "times", (9, 2))
+            file.create_virtual_dataset(name, layout)
+        elif kind == "soft loop":
+            file[name] = h5py.SoftLink("/times")
+        elif kind == "soft link in a group":
+            file[name] = h5py.SoftLink("/index/offset")
+        elif kind == "group":
+            file.create_group(name)
+        elif kind == "committed type":
+            file["type"] = np.dtype("f8")
+            file.create_dataset(name, data=times, dtype=file["type"])
+        elif kind == "references":
+            file.create_dataset(name, (9, 2), h5py.ref_dtype)
+        elif kind == "compressed":
+            file.create_dataset(name, data=times, compression="gzip")
+        elif kind == "another shape":
+            file[name] = times[:8]
+        elif kind == "never written":
+            file.create_dataset(name, (10**12, 2), "f8")
+
+
+KINDS = ["external storage", "external link", "virtual", "soft loop", "soft link in a group", "group"]
+KINDS += ["committed type", "references", "compressed", "another shape", "never written"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_points_outside_itself_or_is_not_as_written_is_refused_before_it_is_read(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "a.h5"
+    write(path, {"a": 3, "b": 3, "c": 3})
+    outside(path, kind)
+    store = open_store(path)  # its header is its own
+    with pytest.raises(StoreError, match=r"a\.h5: damaged \(its "):
+        store["a"]
+
+
+def test_an_index_of_more_ids_than_the_file_can_hold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    write(path, {"a": 3})
+    with h5py.File(path, "r+") as file:
+        del file["index/id"]
+        file.create_dataset("index/id", (10**12,), h5py.string_dtype())
+        header = json.loads(file.attrs["recipe"])
+        file.attrs["recipe"] = json.dumps({**header, "clips": 10**12})
+    with pytest.raises(StoreError, match=r"a\.h5: damaged \(its "):
+        list(open_store(path))
+
+
+@pytest.mark.parametrize("attribute", [h5py.Empty("f4"), np.zeros(3), 5, ["a", "b"]])
+def test_a_header_that_is_no_text_is_refused(tmp_path: Path, attribute: object) -> None:
+    path = tmp_path / "a.h5"
+    write(path, {"a": 3})
+    with h5py.File(path, "r+") as file:
+        file.attrs["recipe"] = attribute
+    with pytest.raises(StoreError, match="not a cache of egotools"):
+        open_store(path)
+
+
+def test_damaged_bytes_anywhere_are_an_error_of_ours_or_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    write(path, {f"c{number:02d}": number % 5 for number in range(30)})
+    data, outcomes = path.read_bytes(), {"sound": 0, "damaged": 0, "refused": 0}
+    for seed in range(60):
+        random_, mutant = random.Random(seed), bytearray(data)
+        for _ in range(random_.choice([1, 3, 30])):
+            mutant[random_.randrange(len(data))] ^= 1 << random_.randrange(8)
+        path.write_bytes(mutant)
+        try:
+            outcomes["sound" if verify(path).is_sound else "damaged"] += 1
+        except StoreError:
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 3

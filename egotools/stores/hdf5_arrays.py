@@ -15,14 +15,12 @@ import numpy.typing as npt
 
 from egotools.errors import StoreError
 from egotools.files import open_file
-from egotools.stores.hdf5_checks import check_dataset, datasets
+from egotools.stores.hdf5_checks import DAMAGES, check_dataset, datasets
 from egotools.stores.matlab import HIDDEN, OLDER, class_of, matlab_array, whole_numbers
 
 Array = npt.NDArray[Any]
 PIECE = 64  # texts that are read at a time, for many may be the same long one
 LONGEST = 1 << 16  # bytes of a text
-# What h5py raises at bytes that it cannot make sense of.
-DAMAGES = (OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 class HDF5Arrays:

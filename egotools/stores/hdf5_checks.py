@@ -1,12 +1,21 @@
-"""HDF5 files of others: what of them lies in the file itself, and is as large as the file says."""
+"""HDF5 files: what of them lies in the file itself, and is as large as the file says."""
 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Collection, Iterator
+from mmap import mmap
 from typing import Any
 
 from egotools.numpy_files import MOST_TIMES, MOST_UNFOLDED, check_fits
+
+_REFERENCE = struct.Struct("<IQI")  # to a text: bytes, global heap, number in it
+_HEAP = struct.Struct("<8xQ")  # the beginning of a global heap: its bytes
+_OBJECT = struct.Struct("<H6xQ")  # of an object in it: number, bytes
+
+# What h5py raises at bytes that it cannot make sense of.
+DAMAGES = (OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 def datasets(file: Any, *, without: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
@@ -62,3 +71,94 @@ def check_dataset(dataset: Any, size: int) -> None:
     if declared > max(MOST_UNFOLDED, MOST_TIMES * stored):
         raise ValueError(f"it unfolds from {stored} to {declared} bytes, more than {MOST_TIMES} times")
     check_fits(declared)
+
+
+def own_dataset(file: Any, name: str, dtype: str | None, shape: tuple[int, ...], size: int) -> Any:
+    """A dataset of a cache of ours, not read yet. Any: as above.
+
+    Args:
+        file: an open file.
+        name: its path; only hard links lead to it.
+        dtype: of its elements; None for texts.
+        shape: that it has.
+        size: bytes of the file.
+
+    Raises:
+        ValueError: it is not there, is of another type or shape, or its values lie outside the file.
+    """
+    import h5py
+
+    dataset = file
+    for step in name.split("/"):
+        if not isinstance(dataset, h5py.Group) or not isinstance(dataset.get(step, getlink=True), h5py.HardLink):
+            raise ValueError(f"its {name} is not there, or points outside of it")
+        dataset = dataset[step]
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"its {name} is no dataset")
+    layout, string = dataset.id.get_create_plist(), h5py.check_string_dtype(dataset.dtype)
+    if dataset.is_virtual or dataset.external:
+        raise ValueError(f"its {name} lies outside of it, in another file")
+    if layout.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or layout.get_nfilters():
+        raise ValueError("its arrays were rewritten with chunks or compression; restore it, or make it anew")
+    is_text = string is not None and string.length is None
+    is_right = is_text if dtype is None else not is_text and dataset.dtype == dtype
+    if not is_right or dataset.shape != shape or dataset.id.get_type().committed():
+        raise ValueError(f"its {name} is {dataset.dtype} of the shape {dataset.shape}, not what was written")
+    try:
+        check_dataset(dataset, size)
+    except ValueError as error:
+        raise ValueError(f"its {name} is damaged: {error}") from error
+    return dataset
+
+
+def own_texts(file: Any, name: str, count: int, content: mmap) -> list[tuple[int, int]]:
+    """Where in the file each text of a dataset of ours lies, and how many bytes it has. Any: as above.
+
+    HDF5 itself reads such texts without end, or into any amount of memory, where their places are damaged.
+
+    Raises:
+        ValueError: as `own_dataset`, or a text lies outside the file.
+    """
+    dataset = own_dataset(file, name, None, (count,), len(content))
+    offset, properties = dataset.id.get_offset(), file.id.get_create_plist()
+    if not count:
+        return []
+    if offset is None or properties.get_sizes() != (8, 8) or properties.get_userblock():
+        raise ValueError(f"its {name} is not stored as it was written; restore it, or make it anew")
+    heaps: dict[int, dict[int, tuple[int, int]]] = {}
+    places = []
+    for length, heap, index in _REFERENCE.iter_unpack(content[offset : offset + count * _REFERENCE.size]):
+        if heap not in heaps:
+            heaps[heap] = _objects(heap, content)
+        start, size = heaps[heap].get(index, (0, 0))
+        if length > size:
+            raise ValueError(f"its {name} has a text that is not in it")
+        places.append((start, length))
+    return places
+
+
+def _objects(heap: int, content: mmap) -> dict[int, tuple[int, int]]:
+    """The place and the bytes of each object of a global heap, by its number (HDF5 File Format, section III.E)."""
+    if heap + _HEAP.size > len(content) or content[heap : heap + 4] != b"GCOL":
+        return {}
+    end = heap + _HEAP.unpack_from(content, heap)[0]
+    objects, at = {}, heap + _HEAP.size
+    while at + _OBJECT.size <= min(end, len(content)):
+        index, size = _OBJECT.unpack_from(content, at)
+        start = at + _OBJECT.size
+        if not index or start + size > min(end, len(content)):
+            break
+        objects[index] = start, size
+        at = start + -(-size // 8) * 8
+    return objects
+
+
+def own_text(file: Any, name: str) -> str | bytes:
+    """A text attribute of an open file of ours; empty if it has none. Any: as above."""
+    import h5py
+
+    if name not in file.attrs:
+        return ""
+    attribute = file.attrs.get_id(name)
+    string = h5py.check_string_dtype(attribute.dtype)
+    return file.attrs[name] if string is not None and attribute.shape == () else ""

@@ -33,10 +33,11 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import StoreError
+from egotools.stores.hdf5_checks import DAMAGES, own_dataset, own_text, own_texts
 from egotools.stores.header import DTYPES, read_header
 from egotools.stores.source import Source
-from egotools.stores.store import StoredClip, copy_rows, map_file, open_cache_file, part_of, reopened
-from egotools.types import IntArray, Rows
+from egotools.stores.store import StoredClip, copy_rows, id_of, map_file, open_cache_file, part_of, reopened
+from egotools.types import LONGEST_ID, IntArray, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class _Index:
     first: IntArray
     offsets: IntArray
     checksums: npt.NDArray[np.uint32]
-    sources: list[bytes]
+    sources: list[tuple[int, int]]  # where each lies, and how many bytes it has
     times: npt.NDArray[np.float64]
 
 
@@ -89,7 +90,7 @@ class HDF5Store:
             self.file = (status.st_dev, status.st_ino)
             self._map = map_file(file, path)
         with self._opened() as hdf5:
-            header = read_header(path, hdf5.attrs.get("recipe", ""))
+            header = read_header(path, own_text(hdf5, "recipe"))
         self.recipe = header.recipe
         self.dtype = header.dtype or DTYPES["float32"]
         self.width = header.width
@@ -103,9 +104,18 @@ class HDF5Store:
         try:
             with h5py.File(_MappedFile(self._map), "r") as file:
                 yield file
-        except (OSError, KeyError, RuntimeError) as error:
-            reason = "cut short" if "truncated" in str(error) else "not a cache, or damaged"
-            raise StoreError(f"{self.path}: {reason} ({error})") from error
+        except StoreError:
+            raise
+        except DAMAGES as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = (
+                "cut short"
+                if "truncated" in said
+                else "damaged"
+                if said.startswith("its ")
+                else "not a cache, or damaged"
+            )
+            raise StoreError(f"{self.path}: {reason} ({said})") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reopened, (type(self), self.path, self.file)
@@ -118,34 +128,39 @@ class HDF5Store:
         return self._loaded
 
     def _read_index(self, file: Any) -> _Index:
-        index = file["index"]
-        ids = [id_.decode() for id_ in index["id"][:]]
-        rows = index["rows"][:]
-        if len(ids) != self._clips or len(rows) != self._clips or rows.sum() != self.rows:
-            raise StoreError(f"{self.path}: damaged: the index does not fit its {self._clips} clips")
+        clips, size = self._clips, len(self._map)
+        rows = own_dataset(file, "index/rows", "<i8", (clips,), size)[:]
+        if (rows < 0).any() or (rows > self.rows).any() or rows.sum() != self.rows:
+            raise ValueError(f"its index does not fit its {self.rows} rows")
+        places = own_texts(file, "index/id", clips, self._map)
+        ids = [id_of(self._map[at : at + min(count, LONGEST_ID + 1)], self.path) for at, count in places]
+        if len(set(ids)) < clips:
+            raise ValueError("its ids are not different")
         return _Index(
             positions={name: position for position, name in enumerate(ids)},
             rows=rows,
             first=np.cumsum(rows) - rows,
             offsets=self._offsets(file, rows),
-            checksums=index["checksum"][:],
-            sources=list(index["source"][:]),
-            times=file["times"][:],
+            checksums=own_dataset(file, "index/checksum", "<u4", (clips,), size)[:],
+            sources=own_texts(file, "index/source", clips, self._map),
+            times=own_dataset(file, "times", "<f8", (self.rows, 2), size)[:],
         )
 
     def _offsets(self, file: Any, rows: IntArray) -> IntArray:
-        offsets: IntArray = file["index/offset"][:]
+        offsets: IntArray = own_dataset(file, "index/offset", "<i8", rows.shape, len(self._map))[:]
         filled = np.flatnonzero(rows).tolist()
-        if all(self._offset(file, position) == offsets[position] for position in filled[:1] + filled[-1:]):
+        if all(self._offset(file, position, rows) == offsets[position] for position in filled[:1] + filled[-1:]):
             return offsets
         for position in filled:  # another tool rewrote the file
-            offsets[position] = self._offset(file, position)
+            offsets[position] = self._offset(file, position, rows)
         return offsets
 
-    def _offset(self, file: Any, position: int) -> int:
-        offset = file[f"clips/{position}"].id.get_offset()
+    def _offset(self, file: Any, position: int, rows: IntArray) -> int:
+        shape = int(rows[position]), self.width
+        dataset = own_dataset(file, f"clips/{position}", self.dtype.str, shape, len(self._map))
+        offset = dataset.id.get_offset()
         if offset is None:
-            raise StoreError(f"{self.path}: rewritten with chunks or compression; restore it, or make it anew")
+            raise ValueError("its rows have no place in the file")
         return int(offset)
 
     def __len__(self) -> int:
@@ -169,7 +184,7 @@ class HDF5Store:
         if rows:
             try:
                 flat = np.frombuffer(self._map, self.dtype, rows * self.width, int(index.offsets[position]))
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 raise StoreError(f"{self.path}: damaged: clip {id!r} lies outside the file") from error
             views = [flat.reshape(rows, self.width)]
         return StoredClip(views, index.times[first : first + rows], int(index.checksums[position]))
@@ -182,7 +197,8 @@ class HDF5Store:
             StoreError: it is damaged, or has entries that only a later egotools knows.
         """
         try:
-            return Source.from_json(self._index.sources[self._position(id)])
+            at, count = self._index.sources[self._position(id)]
+            return Source.from_json(self._map[at : at + count])
         except ValueError as error:
             raise StoreError(f"{self.path}: damaged: the source of clip {id!r} cannot be read: {error}") from error
 
