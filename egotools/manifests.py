@@ -10,7 +10,7 @@ from pathlib import Path
 
 from egotools.csv_files import another_delimiter, open_csv
 from egotools.errors import ManifestError
-from egotools.files import is_below
+from egotools.files import create_file, is_below
 from egotools.types import Clip
 
 RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label
@@ -195,8 +195,8 @@ def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with aside.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with create_file(aside) as file:
+                file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -16,6 +15,7 @@ from egotools.derive.dependencies import digests_of_files, files_of
 from egotools.derive.learned import Learned, exchange, keep, what_is_lost
 from egotools.engine.recipes import surroundings
 from egotools.errors import RecipeError, StoreError
+from egotools.files import remove
 from egotools.stores.copying import Progress, silent
 from egotools.stores.digest import content_of
 from egotools.stores.opening import open_store, open_writer
@@ -230,9 +230,13 @@ def _aside(path: Path) -> Iterator[Path]:
             raise StoreError(
                 f"{part} waits to be sealed: end the pass that makes it, or choose another --out or --name"
             )
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        try:
+            remove(folder)
+            folder.mkdir()
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {folder}: {error.strerror}") from error
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            remove(folder)
         lock.release()

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from egotools.config import file_digest
 from egotools.errors import StoreError
+from egotools.files import create_file
 from egotools.numpy_files import open_npz
 from egotools.stores.copying import sync_folder
 from egotools.stores.opening import open_store
@@ -49,7 +50,7 @@ def keep(learned: Learned, cache: Path, recipe: Recipe) -> Recipe:
     np.savez(buffer, **learned.arrays)  # type: ignore[arg-type]  # the stubs take every keyword for allow_pickle
     aside = cache.with_name(f"{cache.name}{INFIX}part.npz")
     try:
-        with aside.open("wb") as file:
+        with create_file(aside) as file:
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())

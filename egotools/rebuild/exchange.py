@@ -5,9 +5,11 @@ Clips are computed into an LMDB there, whatever the cache's own format; what an 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from glob import escape
 from pathlib import Path
@@ -15,11 +17,12 @@ from pathlib import Path
 from egotools.config import plain
 from egotools.derive import learned
 from egotools.errors import StoreError
+from egotools.files import remove
 from egotools.stores.copying import Progress, check_space, copy_clip
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import publish
 from egotools.stores.source import SourceFiles
-from egotools.stores.store import Recipe, Store, differences, key_of, part_of
+from egotools.stores.store import Recipe, Store, differences, key_of, make_folder_of, part_of
 from egotools.stores.verify import verify
 from egotools.types import Clip
 
@@ -43,6 +46,8 @@ def take_up(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: Sourc
         StoreError: the disk is full, or another process is at work there.
     """
     path = workplace(cache)
+    if folder_of(cache).is_symlink() or path.is_symlink():  # not ours, wherever they lead
+        clear(cache)
     try:
         store, damaged = open_store(path), verify(path).bad
     except StoreError:  # none, or nothing committed
@@ -67,7 +72,7 @@ def complete(cache: Path, recipe: Recipe, carried: Mapping[str, Store], *, progr
     if cache.suffix == ".h5":
         from egotools.stores.hdf5_writer import publish_hdf5  # here, for h5py takes its time to import
 
-        path.parent.mkdir(exist_ok=True)
+        make_folder_of(path)
         computed = open_store(path) if path.exists() else None
         stores = {**carried, **({} if computed is None else dict.fromkeys(computed, computed))}
         ordered = sorted(stores.items(), key=lambda item: key_of(item[0]))
@@ -126,6 +131,8 @@ def swap(new: Path, cache: Path, *, keep_old: bool) -> Path | None:
 def _keep(cache: Path) -> Path:
     """A second name for a cache, in a folder `.old`, which nothing looks into unasked."""
     folder = cache.parent / ".old"
+    if folder.is_symlink():
+        raise NotADirectoryError(errno.ENOTDIR, "a link, not a folder; remove it", str(folder))
     for kept in folder.glob(f"{escape(cache.stem)}.*{cache.suffix}"):
         if kept.samefile(cache):  # a rebuild was killed between this and its swap
             return kept
@@ -140,8 +147,9 @@ def _keep(cache: Path) -> Path:
 
 
 def _link(file: Path, kept: Path) -> None:
-    if kept.exists():  # arrays that an older cache kept, too: their name has their digest
+    if kept.is_file() and not kept.is_symlink():  # arrays that an older cache kept, too: their name has their digest
         return
+    remove(kept)
     try:
         os.link(file, kept)
     except OSError:  # a file system without hard links
@@ -149,5 +157,6 @@ def _link(file: Path, kept: Path) -> None:
 
 
 def clear(cache: Path) -> None:
-    """Removes what was made beside a cache."""
-    shutil.rmtree(folder_of(cache), ignore_errors=True)
+    """Removes what was made beside a cache; of a link, the link."""
+    with suppress(OSError):
+        remove(folder_of(cache))

@@ -15,6 +15,7 @@ import numpy as np
 
 from egotools.config import to_json
 from egotools.errors import StoreError
+from egotools.files import remove
 from egotools.stores.copying import Progress, check_space, copied_pieces, silent, sync_folder
 from egotools.stores.hdf5_store import HDF5Store
 from egotools.stores.header import Header
@@ -38,6 +39,8 @@ class HDF5Writer:
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self.path = path
+        if part_of(path).is_symlink():
+            raise StoreError(f"{path} cannot be written: {part_of(path)} is a link; remove it")
         self._part = LMDBWriter(part_of(path), recipe)
         try:
             self._sealed = HDF5Store(path) if path.exists() else None
@@ -128,7 +131,8 @@ def publish_hdf5(
     header = Header(recipe, dtype, width, len(clips), int(counts.sum())).to_json_value()
     aside = path.with_name(f".{path.name}.new")
     try:
-        with _PatientFile(aside, "w+") as written:
+        remove(aside)
+        with _PatientFile(aside, "x+") as written:
             with h5py.File(written, "w", alignment_threshold=4096, alignment_interval=ALIGNMENT) as file:
                 file.attrs["recipe"] = to_json(header, indent=None, exact=True)
                 _write_clips(file, clips, counts, (dtype or np.dtype("<f4"), width), written.checked(progress))

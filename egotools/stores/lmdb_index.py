@@ -196,11 +196,20 @@ class _Nodes:
             raise _Damaged("damaged: a key of its index leaves its page")
 
 
+def check_magic(start: bytes, path: Path) -> None:
+    """Refuses a file that does not begin as LMDB's do.
+
+    Raises:
+        StoreError: says so.
+    """
+    if start[16:20] != MAGIC.to_bytes(4, "little"):
+        raise StoreError(f"{path}: not a cache: the file is not LMDB")
+
+
 def _state(file: int, path: Path) -> _State:
     """The latest transaction."""
     start = os.pread(file, _PAGE_HEADER + _META.size, 0)
-    if len(start) < 20 or start[16:20] != MAGIC.to_bytes(4, "little"):
-        raise StoreError(f"{path}: not a cache: the file is not LMDB")
+    check_magic(start, path)
     first = _parsed(start, path)
     second = _parsed(os.pread(file, _PAGE_HEADER + _META.size, first.page_size), path)
     return max(first, second, key=lambda state: state.transaction)

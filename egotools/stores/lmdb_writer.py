@@ -21,7 +21,7 @@ from egotools.errors import StoreError
 from egotools.stores.copying import sync_folder
 from egotools.stores.header import DTYPES, Header
 from egotools.stores.lmdb_environment import explained, lmdb_lock_file, open_environment
-from egotools.stores.lmdb_index import KEEPS, Index, check_free_pages
+from egotools.stores.lmdb_index import KEEPS, Index, check_free_pages, check_magic
 from egotools.stores.lmdb_layout import (
     BLOCK,
     CLIP,
@@ -68,8 +68,8 @@ class LMDBWriter:
         self._file = Path(os.path.realpath(path))
         if path.is_dir():
             raise StoreError(f"{path}: a folder, not a cache")
-        if path.is_symlink() and not path.exists():
-            raise StoreError(f"{path}: a link to {self._file}, which is not there; remove the link")
+        if path.is_symlink() and not (path.exists() and path.stat().st_size >= FIRST_PAGES):
+            raise StoreError(f"{path}: a link to {self._file}, which is not a cache; remove the link")
         make_folder_of(self._file)
         self._recipe = recipe
         self._shape: tuple[np.dtype[Any], int] | None = None
@@ -94,6 +94,7 @@ class LMDBWriter:
     def _go_on(self) -> bool:
         """Opens what is there, or creates it; says whether anything was ever committed."""
         if not self._file.exists() or self._file.stat().st_size < FIRST_PAGES:
+            self._check_begun()
             self.discard()  # and the lock file of a cache that was deleted, which must not serve the new one
             try:
                 self._opened = open_environment(self._file)
@@ -119,6 +120,12 @@ class LMDBWriter:
             self._dropped = sorted(set(numbers) - used)
             self._write()
         return exists
+
+    def _check_begun(self) -> None:
+        """Refuses a short file that is not the beginning of an LMDB."""
+        if self._file.exists() and self._file.stat().st_size:
+            with open_cache_file(self.path) as file:
+                check_magic(file.read(20), self.path)
 
     def _take_up(self, store: LMDBStore) -> None:
         if len(store):
