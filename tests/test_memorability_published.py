@@ -197,8 +197,17 @@ def test_columns_that_would_stand_beside_their_weights_are_refused(data, rng):
     zero = ("--zero-similarity",)
     error = complaint(*judge(data, "w.tar", "more/m3s", "hrnet", "csn", more=zero))
     assert "the features have 2796: m3s 28, hrnet 720, csn 2048; they are m3s 15, hrnet 720" in error
-    write_cache(data / "c3d.lmdb", IDS, rng.random((CLIPS, 5)))
-    assert "c3d 5; they are m3s 15" in complaint(*judge(data, "w.tar", *WIDTHS, "c3d", more=zero))
+    for width in (5, 852):  # the latter would stand in the similarities' place
+        write_cache(data / f"own{width}.lmdb", IDS, rng.random((CLIPS, width)))
+        error = complaint(*judge(data, "w.tar", *WIDTHS, f"own{width}", more=zero))
+        assert f"own{width} {width}; they are m3s 15" in error
+
+
+def test_features_that_were_made_otherwise_than_those_of_the_weights_are_remarked(data, rng):
+    save_weights(data / "w.tar", 720 + 852)
+    write_cache(data / "other/hrnet.lmdb", IDS, rng.random((CLIPS, 720)), recipe("hrnet", frames=5))
+    report = shown(*judge(data, "w.tar", "other/hrnet", more=("--zero-similarity",)))
+    assert "hrnet was made with frames=5; published weights know 1" in report["remarks"]
 
 
 def test_weights_with_deviations_take_their_constants(data):

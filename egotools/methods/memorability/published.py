@@ -95,7 +95,7 @@ def has_constants(group: Group) -> bool:
 
 def other_definitions(group: Group) -> list[str]:
     """The options of raw features by which these are not what the reference's constants and weights are of."""
-    options = _options(group)
+    options = made_with(group)
     return [
         f"--{name} {options[name]}"
         for name, usual in DEFINITIONS.items()
@@ -105,21 +105,22 @@ def other_definitions(group: Group) -> list[str]:
 
 def raw_features(group: Group) -> tuple[str, ...]:
     """The raw features that a group holds."""
-    return tuple(_options(group).get("only") or FEATURES)
+    return tuple(made_with(group).get("only") or FEATURES)
 
 
 def has_deviations(group: Group) -> bool:
     """Whether raw features stand with their deviations over time."""
-    return bool(_options(group).get("deviations", group.width == sum(WIDTHS[RAW][1:])))
+    return bool(made_with(group).get("deviations", group.width == sum(WIDTHS[RAW][1:])))
 
 
-def _options(group: Group) -> Mapping[str, Any]:  # Any: JSON values
+def made_with(group: Group) -> Mapping[str, Any]:  # Any: JSON values
+    """The options by which a group's recipe says it was made; none of what was imported."""
     options = group.identity.get("options")
     return options if isinstance(options, Mapping) else {}
 
 
 def _method(group: Group) -> str:
-    return str(_options(group).get("method", ""))
+    return str(made_with(group).get("method", ""))
 
 
 def _raw_constants(group: Group, data_set: DataSet) -> tuple[Floats, Floats]:
@@ -138,7 +139,7 @@ def _raw_constants(group: Group, data_set: DataSet) -> tuple[Floats, Floats]:
 
 
 def _similarity_constants(group: Group, data_set: DataSet) -> tuple[Floats, Floats]:
-    options, method = _options(group), _method(group)
+    options, method = made_with(group), _method(group)
     name = f"{method}{options.get('threshold', '')}" if method == "cosine_threshold" else method
     names = " ".join([group.name, *group.identity.get("inputs", ())])
     features = next((each for each in ("hrnet", "csn") if each in names), "other features")

@@ -9,11 +9,17 @@ from pathlib import Path
 from egotools.errors import WeightsError
 from egotools.methods.memorability.features import RAW, SIMILARITY, Group, kind_of
 from egotools.methods.memorability.options import Normalizing
-from egotools.methods.memorability.published import Layout, in_our_order, published_layout, raw_features
+from egotools.methods.memorability.published import Layout, in_our_order, made_with, published_layout, raw_features
 from egotools.methods.memorability.task import layout_of, read_network
 from egotools.nn.mlp import FIRST, ScoreMLP, score_mlp_of
 from egotools.pca_files import PICKLES
 from egotools.stores.opening import open_store
+
+USUAL: dict[str, dict[str, object]] = {  # options of the features that the weights were trained on
+    RAW: {"frames": 45},
+    "hrnet": {"frames": 1},
+    "csn": {"frames": 45, "architecture": "ip_csn_152"},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +77,8 @@ def fit_released(
         remarks.append(
             f"{', '.join(own)}: clusters of another run mean nothing to published weights; --zero-similarity"
         )
+    if published:
+        remarks += _unusual(groups)
     if chosen.norm == "reference":
         remarks += _of_constants(weights, width, groups, published, normalizing)
     return Released(score_mlp_of(tensors, source=weights), chosen, tuple(remarks))
@@ -80,7 +88,7 @@ def _check_fit(
     weights: str, width: int, groups: Sequence[Group], published: Layout | None, zero_similarity: bool
 ) -> None:
     lacking = width - groups[-1].stop
-    if lacking == 0:
+    if lacking == 0 and not (zero_similarity and published and published.similarity):
         return
     hint, is_fitting = "", lacking > 0
     if published is not None:
@@ -96,6 +104,16 @@ def _check_fit(
         hint = "; --zero-similarity takes what they lack as 0"
     if not is_fitting or not zero_similarity:
         raise WeightsError(f"{weights} takes {width} columns, and {layout_of(groups)}{hint}")
+
+
+def _unusual(groups: Sequence[Group]) -> list[str]:
+    """Features that were made otherwise than those which the weights were trained on."""
+    found = []
+    for group in groups:
+        for name, usual in USUAL.get(group.kind, {}).items():
+            if (value := made_with(group).get(name, usual)) != usual:
+                found.append(f"{group.name} was made with {name}={value}; published weights know {usual}")
+    return found
 
 
 def _of_constants(
