@@ -92,6 +92,7 @@ def knn_command(
 @click.option(
     "--run", type=click.Path(path_type=Path), help="Apply this run of `train probe`, reduced as it was; fit nothing."
 )
+@click.option("--all-rows", is_flag=True, help="Of --run: judge also what it learned from, and all splits.")
 @reduce
 @options.from_fields(Probe)
 @options.from_fields(Partition, "partition")
@@ -106,11 +107,14 @@ def probe_command(
     manifest: Path,
     features: tuple[Path, ...],
     run: Path | None,
+    all_rows: bool,
     out: Path | None,
     as_json: bool,
     **asked: Any,  # Any: what click parsed: label, reduce, seed, device
 ) -> None:
     """A linear classifier on frozen features: fitted and judged, or a fitted one (--run) applied.
+
+    A run is judged on clips that it did not learn from: of the split test (else val) if the manifest has splits.
 
     \b
     egotools eval probe --features caches/mine/csn.lmdb --manifest m.csv --label action --c 0.01,0.1,1
@@ -123,13 +127,16 @@ def probe_command(
     result: Result
     if run is None and asked["label"] is None:
         raise click.UsageError("--label says what to learn; or --run which run to apply")
+    if run is None and all_rows:
+        raise click.UsageError("--all-rows is for --run")
     asked["reduce"] = REDUCE[asked["reduce"]]
     _keep_for_us(out)
     with Progress(stage="reading and judging"):
         if run is None:
             content, result = fit_probe("eval probe", manifest, features, config, partition, **asked)
         else:
-            content, result = apply_run(run, manifest, features, partition, label=asked["label"])
+            chosen = {name: asked[name] for name in ("label", "device")}
+            content, result = apply_run(run, manifest, features, partition, all_rows=all_rows, **chosen)
     if out is not None:
         save(out, content, result)
     show(content, out, as_json=as_json)

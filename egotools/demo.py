@@ -18,11 +18,12 @@ from egotools.check import check_clips, measure_files
 from egotools.engine.recipes import manifest_origin
 from egotools.engine.request import Extraction, Wanted
 from egotools.errors import ClipError, ManifestError, MissingExtra
+from egotools.evaluate.both_sides import lonely
 from egotools.evaluate.knn import KNN, knn, nearest, normalized
 from egotools.evaluate.probe import Probe
 from egotools.evaluate.probe_run import fit_probe
 from egotools.evaluate.report import report, save
-from egotools.evaluate.splits import Partition, default_group, groups
+from egotools.evaluate.splits import Partition, groups
 from egotools.extract import extract
 from egotools.extractors import find_extractor
 from egotools.files import write_whole
@@ -223,7 +224,7 @@ def _protocol(story: _Story, table: Table) -> tuple[str, str | None]:
     """
     labeled = table.only(table.column("label") != "")
     names, numbers = np.unique(labeled.column("label"), return_inverse=True)
-    if len(names) > 1 and default_group(labeled, numbers.astype(np.int64)) == "video":
+    if len(names) > 1 and not lonely(numbers.astype(np.int64), labeled.column("video")).any():
         story.audience.say(f"Labels are the {len(names)} sub-folders; each video is judged by the others.")
         return "label", "video"
     videos = len(np.unique(table.column("video")))

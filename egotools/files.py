@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from egotools.errors import OutputError
+from egotools.shapes import check_shape
 
 DEEPEST = 64  # levels of nesting in a JSON file; ours have fewer than ten
 NOT_REGULAR = "not a regular file"
@@ -158,15 +159,17 @@ def parse_json(text: str | bytes) -> Any:  # Any: JSON values
     raise ValueError(too_deep)
 
 
-def read_json(path: Path) -> Any:  # Any: JSON values
-    """The value of a JSON file.
+def read_json(path: Path, shape: Any = Any) -> Any:  # Any: JSON values, and a type as a value
+    """The value of a JSON file, of the shape that is told (`egotools.shapes`).
 
     Raises:
         OSError: it cannot be read.
-        ValueError: as `parse_json`.
+        ValueError: as `parse_json`; or it has another shape: the entry is named.
     """
     with open_file(path) as file:
-        return parse_json(file.read())
+        value = parse_json(file.read())
+    check_shape(value, shape)
+    return value
 
 
 def _items(value: dict[str, Any] | list[Any]) -> list[Any]:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 from egotools.config import finite, to_json
 from egotools.errors import OutputError, RunError
-from egotools.files import append_line, parse_json, read_json, write_whole
+from egotools.files import append_line, open_file, parse_json, read_json, write_whole
+from egotools.shapes import check_shape
 from egotools.stores.store import Recipe, differences
 from egotools.stores.writer_lock import WriterLock
 
@@ -22,6 +23,19 @@ CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 LOCK = ".writer"  # in the folder, while something is writing into it
 LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
+
+
+class Config(TypedDict):
+    """`config.json`. Any: JSON values."""
+
+    identity: dict[str, Any]
+    origin: dict[str, Any]
+
+
+class Line(TypedDict):
+    """A line of `metrics.jsonl`; its other entries are figures."""
+
+    step: int
 
 
 class Stateful(Protocol):
@@ -66,38 +80,43 @@ class Run:
         return cls(path, recipe)
 
     @classmethod
-    def open(cls, path: Path) -> Run:
-        """The run at `path`.
+    def open(cls, path: Path, shape: Any = Config) -> Run:  # Any: a type as a value
+        """The run at `path`, whose `config.json` has the shape that is told (`egotools.shapes`).
 
         Raises:
-            RunError: there is none.
+            RunError: there is none, or its `config.json` is something else; the entry is named.
         """
-        config = path / "config.json"
+        content = cls(path, Recipe({})).read("config.json", shape, missing=f"{path} is no run: it has no config.json")
+        return cls(path, Recipe(content["identity"], content["origin"]))
+
+    def read(self, name: str, shape: Any = dict[str, Any], *, missing: str = "") -> Any:  # Any: JSON values
+        """A JSON file of the run, of the shape that is told.
+
+        Raises:
+            RunError: it cannot be read, or has another shape; the entry is named. Or it is missing, in these words.
+        """
+        path = self.path / name
         try:
-            content = read_json(config)
-            return cls(path, Recipe(content["identity"], content["origin"]))
+            return read_json(path, shape)
         except FileNotFoundError as error:
-            raise RunError(f"{path} is no run: it has no config.json") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{config} cannot be read: {error}") from error
+            raise RunError(missing or f"{self.path} cannot be used: it has no {name}") from error
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise RunError(f"{path} cannot be read: {error}") from error
 
     @property
     def is_done(self) -> bool:
         return (self.path / "report.json").exists()
 
-    def report(self) -> dict[str, Any]:
-        """The report of a run that is done, None for what is not finite. Any: JSON values.
+    def report(self, shape: Any = dict[str, Any]) -> dict[str, Any]:
+        """The report of a run that is done, None for what is not finite. Any: JSON values, and a type as a value.
 
         Raises:
-            RunError: it is not done.
+            RunError: it is not done, or its report has another shape; the entry is named.
         """
-        path = self.path / "report.json"
-        try:
-            content: dict[str, Any] = finite(read_json(path))  # older ones hold NaN
-        except FileNotFoundError as error:
-            raise RunError(f"{self.path} is not done: it has no report.json; run its line again") from error
-        except ValueError as error:
-            raise RunError(f"{path} cannot be read: {error}") from error
+        undone = f"{self.path} is not done: it has no report.json; run its line again"
+        content: dict[str, Any] = finite(self.read("report.json", shape, missing=undone))  # older ones hold NaN
         return content
 
     def write(self, name: str, content: str | bytes) -> None:
@@ -147,16 +166,35 @@ class Run:
         return step
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`, without one that a kill cut off. Any: JSON values."""
+        """The lines of `metrics.jsonl`, without one that a kill cut off. Any: JSON values.
+
+        Raises:
+            RunError: a line is none of figures; it is named.
+        """
         try:
-            text = (self.path / METRICS).read_text(encoding="utf-8")
+            with open_file(self.path / METRICS) as file:
+                lines = file.read().splitlines(keepends=True)
         except FileNotFoundError:
             return []
-        return [parse_json(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        except OSError as error:
+            raise RunError(f"{self.path / METRICS} cannot be read: {error.strerror}") from error
+        return [self._figures(number, line) for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
+
+    def _figures(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            figures: dict[str, Any] = parse_json(line)
+            check_shape(figures, Line)
+        except ValueError as error:
+            raise RunError(f"{self.path / METRICS} cannot be read: line {number}: {error}") from error
+        return figures
 
 
-def once(path: Path, recipe: Recipe, make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], bool]:
-    """The report of a run that is done, or what `make` gives, which writes the run. Any: JSON values.
+def once(
+    path: Path, recipe: Recipe, make: Callable[[], dict[str, Any]], shape: Any = dict[str, Any]
+) -> tuple[dict[str, Any], bool]:
+    """The report of a run that is done, of the shape that is told, or what `make` gives, which writes the run.
+
+    Any: JSON values, and a type as a value.
 
     Returns:
         The report, and whether it is new: a run that is done with the same identity is left as it is.
@@ -166,10 +204,10 @@ def once(path: Path, recipe: Recipe, make: Callable[[], dict[str, Any]]) -> tupl
         StoreError: another process is writing there; it is named.
     """
     if Run.exists(path) and (run := Run.begin(path, recipe)).is_done:
-        return run.report(), False
+        return run.report(shape), False
     with one_writer(path):
         if Run.exists(path) and (run := Run.begin(path, recipe)).is_done:  # another process has just ended it
-            return run.report(), False
+            return run.report(shape), False
         return make(), True
 
 

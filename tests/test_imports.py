@@ -20,11 +20,11 @@ OURS = [
 
 # Each layer imports itself and the layers that it names. A new module gets its place here.
 LAYERS = {
-    "words": "types errors texts files numpy_files config sampling memory processes apart",
+    "words": "types errors texts shapes files numpy_files config sampling memory processes apart",
     "maths": "nn losses metrics pixels augment pca rawfeatures similarity",
     "files": "video audio limits containers frame_index stills csv_files manifests folders partition check stores"
     " weights restricted_pickle track_size",
-    "features": "extractors datasets tables runs fit plots pca_files",
+    "features": "extractors datasets tables runs learned_from matching fit plots pca_files",
     "work": "demo methods evaluate extract engine forward rebuild derive predict",
 }
 BELOW = {

@@ -99,6 +99,7 @@ def test_a_training_learns_keeps_a_run_and_is_done_only_once(data):
         "checkpoint.pt",
         "config.json",
         "features.json",
+        "learned.json",
         "metrics.jsonl",
         "model.safetensors",
         "normalization.safetensors",

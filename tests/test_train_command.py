@@ -60,6 +60,7 @@ def test_a_run_holds_all_that_is_needed_to_use_and_to_trust_it(place: Path) -> N
     names = {path.name for path in (place / "p").iterdir()}
     assert names == {
         "config.json", "metrics.jsonl", "report.json", "probe.safetensors", "predictions.csv", "confusion.png",
+        "learned.json",
     }  # fmt: skip
     report = json.loads((place / "p" / "report.json").read_text())
     assert report["accuracy"] == 1.0
@@ -116,7 +117,7 @@ def test_an_interrupted_run_is_made_again(place: Path) -> None:
 def test_a_saved_probe_applies_to_other_features(place: Path, rng: np.random.Generator) -> None:
     train(place)
     write_cache(place / "fresh.lmdb", rng)
-    result = apply(place, "--json", "--out", str(place / "applied"), features="fresh.lmdb")
+    result = apply(place, "--json", "--all-rows", "--out", str(place / "applied"), features="fresh.lmdb")
     report = json.loads(result.stdout)
     assert report["accuracy"] == 1.0
     assert report["rows"] == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor
 
 from egotools.errors import RunError, TableError
+from egotools.files import open_file, parse_json
 from egotools.processes import compute_alone_if_forked
+from egotools.shapes import check_shape
 from egotools.tables import Mask
 from egotools.types import FloatArray, IntArray
 
@@ -61,11 +64,7 @@ class Classifier:
         Raises:
             TableError: features of another width.
         """
-        if values.shape[1] != self.weight.shape[1]:
-            raise TableError(
-                f"the probe was fitted on {self.weight.shape[1]} features a row, these have {values.shape[1]}; "
-                "give it caches of the same extractors in the same order"
-            )
+        self.check_width(values.shape[1])
         compute_alone_if_forked()
         rows = np.arange(len(values)) if among is None else np.flatnonzero(among)
         step = max(1, LOGITS // max(self.weight.shape))
@@ -78,6 +77,18 @@ class Classifier:
         standard = self.standardization(torch.from_numpy(values).to(self.weight.device))
         scores, numbers = torch.softmax(standard @ self.weight.T + self.bias, dim=1).max(dim=1)
         return numbers.cpu().numpy(), scores.cpu().numpy()
+
+    def check_width(self, width: int) -> None:
+        """Refuses rows of another width than those that it was fitted on.
+
+        Raises:
+            TableError: says so.
+        """
+        if width != self.weight.shape[1]:
+            raise TableError(
+                f"the probe was fitted on {self.weight.shape[1]} features a row, these have {width}; "
+                "give it caches of the same extractors"
+            )
 
     def to_bytes(self) -> bytes:
         """As a safetensors file, the classes in its metadata."""
@@ -102,10 +113,31 @@ class Classifier:
         from safetensors import SafetensorError, safe_open
 
         try:
+            open_file(path).close()  # a pipe or a device would be waited for
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in ("weight", "bias", "mean", "deviation")}
-                classes = json.loads((file.metadata() or {})["classes"])
-        except (OSError, SafetensorError, KeyError) as error:
+                classes = parse_json((file.metadata() or {})["classes"])
+            check_shape(classes, list[str], "classes")
+            _check_tensors(tensors, len(classes))
+        except KeyError as error:
+            raise RunError(f"{path} holds no fitted probe: it has no {error}") from error
+        except (OSError, SafetensorError, ValueError) as error:
             raise RunError(f"{path} holds no fitted probe: {error}") from error
         statistics = Standardization(tensors["mean"], tensors["deviation"])
         return cls(tuple(classes), tensors["weight"], tensors["bias"], statistics)
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], classes: int) -> None:
+    """Compares the tensors of a file with each other.
+
+    Raises:
+        ValueError: one is not of the shape or type that the others need; it is named.
+    """
+    weight = tensors["weight"]
+    shapes = {"weight": (classes, *weight.shape[1:2]), "bias": (classes,)}
+    shapes |= dict.fromkeys(("mean", "deviation"), tuple(weight.shape[1:2]))
+    for name, shape in shapes.items():
+        tensor = tensors[name]
+        if tuple(tensor.shape) != shape or len(weight.shape) != 2 or tensor.dtype != torch.float32:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ValueError(f"{name!r} is {kind} {list(tensor.shape)}, not float32 {list(shape)}")

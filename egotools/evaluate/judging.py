@@ -21,6 +21,7 @@ class Judging:
     target: str | None = option(None, "Manifest column of the scores; by default the run's, else memorability.")
     folds: str | None = option(None, "FILE.json:KEY, as in training; by default the run's.")
     split: str | None = option(None, "Judge the clips of this split; by default test if it has scores, else val.")
+    all_rows: bool = option(False, "Of --run: judge also what it learned from, and all splits.")
     zero_similarity: bool = option(
         False, "Take all similarity columns of --weights as 0; similarities among --features are left out."
     )
@@ -34,6 +35,8 @@ class Judging:
             raise ValueError("--weights stands alone, without --run and --baseline")
         if self.ablation and (self.run is None or self.baseline is not None):
             raise ValueError("--ablation trains anew as a run was trained: it needs --run, and no --baseline")
+        if self.all_rows and (self.run is None or self.baseline is not None):
+            raise ValueError("--all-rows is for --run, which alone has learned before")
         if self.raw_order is not None:
             if self.weights is None:
                 raise ValueError("--raw-order is for --weights")

@@ -12,6 +12,7 @@ import numpy as np
 from egotools.config import option
 from egotools.errors import TableError
 from egotools.evaluate import exact
+from egotools.evaluate.both_sides import voting_remarks
 from egotools.evaluate.classification import Predictions, Result, class_remark, figures, numbered
 from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, alike_groups, groups, sides, unused
 from egotools.processes import compute_alone_if_forked
@@ -52,11 +53,13 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
     """
     table = table.labeled(label)
     remarks = [*table.remarks, *alike_groups(table, partition.group), *_unequal(table)]
-    splits = sides(table, partition)
+    splits = sides(table, partition, label=label, is_pairwise=True)
     if splits is not None:
-        remarks += unused(table, splits.train | splits.test)
+        remarks += [*splits.remarks, *unused(table, splits.train | splits.test)]
         table = table.only(splits.train | splits.test)
-        splits = sides(table, partition)
+        splits = sides(table, partition, label=label, is_pairwise=True)
+    elif partition.group is None:
+        remarks += voting_remarks(table, label)
     voting = np.ones(len(table), bool) if splits is None else splits.train
     judged = np.ones(len(table), bool) if splits is None else splits.test
     classes, labels = numbered(table.labels[label])

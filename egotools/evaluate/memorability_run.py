@@ -5,7 +5,7 @@ Axes: N clips, S seeds, D features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -15,18 +15,20 @@ import numpy as np
 import torch
 
 from egotools.config import finite, options_of, to_json
-from egotools.errors import RunError, TableError
+from egotools.errors import TableError
 from egotools.evaluate.baselines import predict_baseline
+from egotools.evaluate.both_sides import KIN, shared_remarks, unlearned
 from egotools.evaluate.judging import Judging
 from egotools.evaluate.memorability import Judged, judged_figures, undefined_figures
 from egotools.evaluate.memorability_pictures import extremes_picture
 from egotools.files import write_whole
 from egotools.forward import choose_device
-from egotools.methods.memorability.features import Features, check_same_groups, only, read_features
+from egotools.matching import matched
+from egotools.methods.memorability.features import Features, only, read_features
 from egotools.methods.memorability.normalizing import doubts, normalization
 from egotools.methods.memorability.options import Data, Normalizing
 from egotools.methods.memorability.released import fit_released, without_similarity
-from egotools.methods.memorability.run import TrainedRun, open_run
+from egotools.methods.memorability.run import TrainedRun, features_of, open_run
 from egotools.methods.memorability.scores import Scores, of_zeros, read_scores
 from egotools.methods.memorability.task import (
     Member,
@@ -73,13 +75,14 @@ def evaluate_memorability(
     chosen = choose_device(device)
     trained = None if judging.run is None else open_run(judging.run)
     data = _data(judging, trained)
-    caches = _caches(caches, trained)
+    caches, unused = _caches(caches, trained)
+    groups = None if trained is None else trained.groups
     if judging.baseline is not None:
-        task = read_task(manifest, caches, **_asked(data, judging))
+        task = read_task(manifest, caches, **_asked(data, judging), groups_of_run=groups)
         judged, remarks, protocol = _of_baseline(task, judging.baseline)
         normalizing = Normalizing(standardize=tuple(group.name for group in task.features.groups))
     elif trained is not None:
-        features = read_features(manifest, caches, labels=[data.target])
+        features = read_features(manifest, caches, labels=[data.target, *KIN], groups_of_run=groups)
         judged, remarks, protocol = _of_run(trained, features, data, judging, chosen)
         normalizing = trained.normalizing
         remarks += doubts(trained.groups, normalizing)
@@ -89,13 +92,13 @@ def evaluate_memorability(
         "command": "eval memorability",
         "protocol": protocol,
         **finite(judged_figures(judged, draws=judging.draws)),
-        "remarks": [*judged.table.remarks, *remarks, *of_zeros(judged.target), *undefined_figures(judged)],
+        "remarks": [*judged.table.remarks, *unused, *remarks, *of_zeros(judged.target), *undefined_figures(judged)],
         "arguments": {**options_of(judging), **options_of(data), **normalizing.as_done()},
         "inputs": input_digests(manifest, caches),
         "versions": versions(),
     }
     if judging.ablation and trained is not None:
-        task = read_task(manifest, caches, **_asked(data, judging))
+        task = read_task(manifest, caches, **_asked(data, judging), groups_of_run=groups)
         content["ablation"] = finite(ablation(task, trained, chosen, progress))
     return content, judged
 
@@ -143,51 +146,69 @@ def _asked(data: Data, judging: Judging) -> dict[str, Any]:
     return {"target": data.target, "folds": data.fold_file, "test_split": judging.split or "val"}
 
 
-def _caches(given: Sequence[Path], trained: TrainedRun | None) -> list[Path]:
-    """The caches to read: what is given; of a run only those that it needs, else those that it was trained on."""
+def _caches(given: Sequence[Path], trained: TrainedRun | None) -> tuple[list[Path], list[str]]:
+    """The caches to read; of a run those that it needs, in its order; and remarks on others."""
     if trained is None:
         if not given:
             raise TableError("--features says which caches to judge by")
-        return list(given)
-    if not given:
-        return [group.cache for group in trained.groups]
-    names = [group.name for group in trained.groups]
-    if not any(path.stem in names for path in given):
-        raise RunError(f"{trained.run.path} was trained on {', '.join(names)}; --features has none of these")
-    return [path for path in given if path.stem in names]
+        return list(given), []
+    return matched(features_of(trained), given or [group.cache for group in trained.groups], run=trained.run.path)
 
 
 def _of_run(
     trained: TrainedRun, features: Features, data: Data, judging: Judging, device: torch.device
 ) -> tuple[Judged, list[str], str]:
-    check_same_groups(trained.groups, features.groups, run=trained.run.path)
     table = features.table
     scores = read_scores(table, data.target)
-    own = _own_folds(trained, table, scores) if judging.split is None else {}
+    own = {} if judging.all_rows else _own_folds(trained, table, scores, judging.split)
     if own:
         parts = {fold: (rows, [m for m in trained.members if m.fold == fold]) for fold, rows in own.items()}
+        remarks = _of_no_fold(own, table, scores, judging.split)
         protocol = f"clips of {len(own)} folds, each judged by what did not learn from it"
     else:
-        rows, name = _judged_rows(table, scores, judging.split, data.target)
-        parts = {"": (rows, list(trained.members))}
-        protocol = f"{len(rows)} {name} clips judged by a trained run"
-    return _judged(parts, features, scores, device), [], protocol
+        rows, name = _judged_rows(table, scores, judging.split, data.target, all_rows=judging.all_rows)
+        there = np.isin(np.arange(len(table)), rows)
+        there, remarks = unlearned(table, trained.learned, there, all_rows=judging.all_rows)
+        if not judging.all_rows and trained.learned is not None:
+            remarks += shared_remarks(table, data.target, trained.learned.has(table), there)
+        parts = {"": (np.flatnonzero(there), list(trained.members))}
+        protocol = f"{int(there.sum())} {name} clips judged by a trained run"
+        if there.sum() < 2:
+            raise TableError(f"one clip cannot be judged; {remarks[0]}")
+    return _judged(parts, features, scores, device), remarks, protocol
 
 
-def _own_folds(trained: TrainedRun, table: Table, scores: Scores) -> dict[str, IntArray]:
-    """Of a run with folds: the numbers of the scored clips that each fold did not learn from."""
+def _own_folds(trained: TrainedRun, table: Table, scores: Scores, split: str | None) -> dict[str, IntArray]:
+    """Of a run with folds: the numbers of the scored clips (of a split) that each fold did not learn from."""
     if "" in trained.judged:
         return {}
-    rows = {fold: np.flatnonzero(np.isin(table.ids, ids) & ~np.isnan(scores)) for fold, ids in trained.judged.items()}
+    chosen = _chosen(table, scores, split)
+    rows = {fold: np.flatnonzero(np.isin(table.ids, ids) & chosen) for fold, ids in trained.judged.items()}
     return {fold: found for fold, found in rows.items() if len(found) > 1}
 
 
-def _judged_rows(table: Table, scores: Scores, split: str | None, target: str) -> tuple[IntArray, str]:
+def _of_no_fold(own: Mapping[str, IntArray], table: Table, scores: Scores, split: str | None) -> list[str]:
+    """A remark on scored clips that are in none of the run's folds."""
+    count = int(_chosen(table, scores, split).sum()) - sum(map(len, own.values()))
+    return [f"{count} scored clips are of no fold of the run: left out (--all-rows judges all)"] if count else []
+
+
+def _chosen(table: Table, scores: Scores, split: str | None) -> Mask:
+    """The scored clips [N], of a split if one is asked for."""
+    scored: Mask = ~np.isnan(scores)
+    return scored if split is None else scored & np.asarray(table.split == split_name(split), bool)
+
+
+def _judged_rows(
+    table: Table, scores: Scores, split: str | None, target: str, *, all_rows: bool = False
+) -> tuple[IntArray, str]:
     """The clips to judge, and what their split is called; all scored clips of a manifest without splits."""
     scored: Mask = ~np.isnan(scores)
     there = set(table.split[scored].tolist())
-    name = split_name(split) if split else next((each for each in ("test", "val") if each in there), "")
-    chosen = np.flatnonzero(scored & ((table.split == name) | (there <= {""} and split is None)))
+    usual = () if all_rows else ("test", "val")
+    name = split_name(split) if split else next((each for each in usual if each in there), "")
+    everything = split is None and (all_rows or there <= {""})
+    chosen = np.flatnonzero(scored & (everything | np.asarray(table.split == name, bool)))
     if len(chosen) < 2:
         has = ", ".join(sorted(there - {""})) or "none"
         raise TableError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,17 @@ from egotools.tables import Table, input_digests, manifest_digest, read_table
 Content = dict[str, Any]  # a report; Any: JSON values
 
 USUAL = 10  # components, as in M3-S
+
+
+class Shown(TypedDict):
+    """`report.json`, as far as it is shown."""
+
+    remarks: list[str]
+    components: int
+    width: int
+    rows: int
+    clips: int
+    explained_in_all: float | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ def train_pca(
         run.write("report.json", to_json(content))
         return content
 
-    return once(folder, recipe, make)
+    return once(folder, recipe, make, Shown)
 
 
 def _fitted(table: Table, features: Sequence[Path], config: Components, seed: int) -> tuple[PCA, list[str]]:

@@ -10,19 +10,20 @@ import numpy as np
 
 from egotools.config import option
 from egotools.errors import TableError
+from egotools.evaluate.both_sides import default_group, lonely_classes, shared_remarks, unlearned
 from egotools.evaluate.classification import Predictions, Result, by_class, class_remark, figures, numbered
 from egotools.evaluate.splits import (
     AS_IN_MANIFEST,
     Partition,
     Sides,
     alike_groups,
-    default_group,
     groups,
     hold_out,
     is_in,
     sides,
     unused,
 )
+from egotools.learned_from import NOTHING, LearnedFrom
 from egotools.metrics.classification import accuracy_score
 from egotools.processes import compute_alone_if_forked
 from egotools.tables import Mask, Table, joined
@@ -59,9 +60,10 @@ class Probe:
 
 @dataclass(frozen=True, eq=False)
 class ProbeResult(Result):
-    """What an evaluation found, and the classifier of its first seed."""
+    """What an evaluation found, the classifier of its first seed, and what that learned from."""
 
     classifier: Classifier
+    learned: LearnedFrom
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,7 @@ class _Task:
     labels: IntArray  # [N]
     kin: IntArray  # [N] group numbers
     group: str | None
+    is_asked: bool  # whether the group was asked for
     split: Sides | None
     config: Probe
     device: str | device
@@ -90,7 +93,8 @@ class _Outcome:
     fit: Fit
     classifier: Classifier
     predictions: Predictions  # of the judged rows
-    train_labels: IntArray  # [N] of the rows that were learned from
+    train: Mask  # the rows that were learned from, among all
+    train_labels: IntArray  # [N] of these
 
     def figures(self) -> dict[str, Any]:
         """JSON-ready, hence Any; the objective as scikit-learn scales it."""
@@ -114,8 +118,9 @@ def probe(
     """Fits a linear classifier on the train rows and judges it on the test rows, for several seeds.
 
     C is chosen on the split "val" where there is one that is not judged itself, else on a part of the train rows.
-    Without any split the judged rows are held out at random, stratified by class, the partition's group
-    (default: the video where every class has several, else the clip) kept together.
+    Rows to learn from whose group (of the partition) is judged are left out. Without any split the judged rows are held
+    out at random, stratified by class, groups kept whole: by default videos if a class is in several, else clips. A
+    class that is in one of them only is learned, and not judged.
 
     Raises:
         TableError: an unknown label or split, one class only, or classes that leave nothing to hold out.
@@ -123,7 +128,9 @@ def probe(
     table = table.labeled(label)
     classes, labels = numbered(table.labels[label])
     group = partition.group or default_group(table, labels)
-    task = _Task(table, classes, labels, groups(table, group), group, sides(table, partition), config, device)
+    split = sides(table, partition, label=label)
+    kin, is_asked = groups(table, group), partition.group is not None
+    task = _Task(table, classes, labels, kin, group, is_asked, split, config, device)
     outcomes = [_fit_once(task, [seed, number]) for number in range(config.seeds if _varies(task) else 1)]
     first, predictions = outcomes[0], _pooled([outcome.predictions for outcome in outcomes])
     report = {
@@ -132,19 +139,42 @@ def probe(
         "classes": by_class(predictions, first.train_labels),
     }
     remarks = [*table.remarks, *alike_groups(table, partition.group)]
-    if task.split is not None:
-        remarks += unused(table, task.split.train | task.split.test | _validation(task, task.split))
-    remarks += _class_remarks(predictions, first.classifier.classes)
-    return ProbeResult(report, predictions, tuple(remarks), first.classifier)
+    if split is not None:
+        used = split.train | split.test | split.left_out | _validation(task, split)
+        remarks += [*split.remarks, *unused(table, used)]
+    elif group is None:
+        remarks += shared_remarks(table, label, first.train, ~first.train)
+    remarks += _class_remarks(task, predictions, first.classifier.classes)
+    learned = LearnedFrom.of(table, first.train, group if is_asked or split is None else None)
+    return ProbeResult(report, predictions, tuple(remarks), first.classifier, learned)
 
 
-def apply(classifier: Classifier, table: Table, label: str, *, test_split: str | None = None) -> Result:
-    """What a fitted classifier predicts for a table's rows (those of `test_split`, if given), and its figures there."""
+def apply(
+    classifier: Classifier,
+    table: Table,
+    label: str,
+    *,
+    partition: Partition = AS_IN_MANIFEST,
+    learned: LearnedFrom | None = NOTHING,
+    all_rows: bool = False,
+) -> Result:
+    """What a fitted classifier predicts for rows that it did not learn from, and its figures there.
+
+    Judged are the rows of the partition's test split; by default those of "test", else "val", or all where the table
+    has neither. With `all_rows` all, or all of the partition's test split.
+
+    Raises:
+        TableError: no rows to judge.
+    """
     table = table.labeled(label)
-    if test_split is not None:
-        if not is_in(table, test_split).any():
-            raise TableError(f"no labeled clip with features has the split {test_split!r}")
-        table = table.only(is_in(table, test_split))
+    name = partition.test_split or next(
+        (each for each in ("test", "val") if not all_rows and is_in(table, each).any()), ""
+    )
+    rows = is_in(table, name) if name else np.ones(len(table), bool)
+    if not rows.any():
+        raise TableError(f"no labeled clip with features has the split {name!r}")
+    rows, remarks = unlearned(table, learned, rows, group=partition.group, all_rows=all_rows)
+    table = table.only(rows)
     names = np.union1d(table.labels[label], np.array(classifier.classes))
     classes, _ = numbered(names)
     known = np.searchsorted(names, np.array(classifier.classes))
@@ -154,7 +184,8 @@ def apply(classifier: Classifier, table: Table, label: str, *, test_split: str |
     report = figures(predictions, known)
     for name in ("majority", "chance", "train_rows"):  # the rows that it was fitted on are not here
         report.pop(name)
-    return Result({"protocol": "a fitted probe applied", **report}, predictions, tuple(table.remarks))
+    protocol = f"a fitted probe applied to {name}" if name else "a fitted probe applied"
+    return Result({"protocol": protocol, **report}, predictions, (*table.remarks, *remarks))
 
 
 def _summary(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
@@ -180,7 +211,9 @@ def _varies(task: _Task) -> bool:
 
 def _validation(task: _Task, split: Sides) -> Mask:
     """The rows of "val", if they are free to choose C on."""
-    free: Mask = is_in(task.table, "val") & ~split.test & ~split.train
+    free: Mask = is_in(task.table, "val") & ~split.test & ~split.train & ~split.left_out
+    if task.is_asked:
+        free &= ~np.isin(task.kin, task.kin[split.test | split.train])
     return free
 
 
@@ -188,8 +221,8 @@ def _fit_once(task: _Task, seed: Sequence[int]) -> _Outcome:
     """Divides, chooses C, fits and judges."""
     generator = np.random.default_rng(list(seed))
     if task.split is None:
-        test = _held_out(task, generator)
-        train, choosing = ~test, np.zeros(len(test), bool)
+        train, test = _held_out(task, generator)
+        choosing = np.zeros(len(test), bool)
     else:
         train, test, choosing = task.split.train, task.split.test, _validation(task, task.split)
     if len(np.unique(task.labels[train])) < 2:
@@ -201,7 +234,7 @@ def _fit_once(task: _Task, seed: Sequence[int]) -> _Outcome:
     details = {"seed": [str(seed[-1])] * int(test.sum())}
     rows = task.table.without_values().only(test)
     predictions = Predictions(task.classes, rows, task.labels[test], known[predicted], scores, details)
-    return _Outcome(fit, classifier, predictions, task.labels[train])
+    return _Outcome(fit, classifier, predictions, train, task.labels[train])
 
 
 def _choose_c(task: _Task, train: Mask, choosing: Mask, generator: np.random.Generator) -> float:
@@ -213,10 +246,10 @@ def _choose_c(task: _Task, train: Mask, choosing: Mask, generator: np.random.Gen
     if len(grid) == 1:
         return grid[0]
     if not choosing.any():
-        choosing = _drawn(task, train, task.kin, generator)
+        rest, choosing = _drawn(task, train, task.kin, generator)
         if not choosing.any():
-            choosing = _drawn(task, train, groups(task.table, None), generator)
-        train = train & ~choosing
+            rest, choosing = _drawn(task, train, groups(task.table, None), generator)
+        train = rest
     if not choosing.any():
         return grid[len(grid) // 2]
     names = np.array(task.classes)[task.labels[choosing]]
@@ -248,22 +281,33 @@ def _fits(task: _Task, train: Mask, c: Sequence[float], generator: np.random.Gen
     return [(fit, Classifier(classes, fit.weight, fit.bias, standardization)) for fit in fits]
 
 
-def _held_out(task: _Task, generator: np.random.Generator) -> Mask:
-    """Rows [N] to judge, whole groups of clips."""
-    chosen = _drawn(task, np.ones(len(task.table), bool), task.kin, generator)
+def _held_out(task: _Task, generator: np.random.Generator) -> tuple[Mask, Mask]:
+    """Rows [N] to learn from and to judge, whole groups of clips."""
+    rest, chosen = _drawn(task, np.ones(len(task.table), bool), task.kin, generator)
     if not chosen.any():
         raise TableError(
             "every class lies within one group of clips, so that nothing can be held out: "
             "give the manifest splits, or --group another column"
         )
-    return chosen
+    return rest, chosen
 
 
-def _drawn(task: _Task, among: Mask, kin: IntArray, generator: np.random.Generator) -> Mask:
-    """Rows [N] held out among those of a mask, those of one number in `kin` [N] kept together; none if it cannot be."""
-    chosen = np.zeros(len(among), bool)
-    chosen[among] = hold_out(task.labels[among], kin[among], share=task.config.held_out, generator=generator)
-    return chosen
+def _drawn(task: _Task, among: Mask, kin: IntArray, generator: np.random.Generator) -> tuple[Mask, Mask]:
+    """Rows [N] of a mask that are kept and held out, those of one number in `kin` [N] together.
+
+    Where every group has a class that is in no other, such classes are not asked: their rows are kept, but for those
+    of groups that are held out, which are on neither side. None are held out if it cannot be.
+    """
+    labels, groups = task.labels[among], kin[among]
+    held = hold_out(labels, groups, share=task.config.held_out, generator=generator)
+    shareable = ~lonely_classes(labels, groups)[labels]
+    if not held.any() and shareable.any():
+        held[shareable] = hold_out(
+            labels[shareable], groups[shareable], share=task.config.held_out, generator=generator
+        )
+    kept, chosen = among.copy(), np.zeros(len(among), bool)
+    kept[among], chosen[among] = ~np.isin(groups, groups[held]), held
+    return kept, chosen
 
 
 def _pooled(parts: Sequence[Predictions]) -> Predictions:
@@ -279,18 +323,19 @@ def _pooled(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def _class_remarks(predictions: Predictions, known: Sequence[str]) -> list[str]:
+def _class_remarks(task: _Task, predictions: Predictions, known: Sequence[str]) -> list[str]:
     """Classes that were judged but not learned, and classes that were never judged."""
     judged = np.bincount(predictions.labels, minlength=len(predictions.classes)) > 0
-    unknown, unjudged = [], []
-    for name, is_judged in zip(predictions.classes, judged, strict=True):
-        if not is_judged:
-            unjudged.append(name)
-        elif name not in known:
-            unknown.append(name)
+    alone = lonely_classes(task.labels, task.kin) & ~lonely_classes(task.labels, groups(task.table, None))
+    names = list(zip(predictions.classes, judged, alone & (task.split is None), strict=True))
+    unknown = [name for name, is_judged, _ in names if is_judged and name not in known]
+    single = [name for name, is_judged, is_alone in names if not is_judged and is_alone]
+    few = [name for name, is_judged, is_alone in names if not is_judged and not is_alone]
     remarks = []
     if unknown:
         remarks.append(class_remark(unknown, "not among the rows to learn from: all of these rows count as errors"))
-    if unjudged:
-        remarks.append(class_remark(unjudged, "too few clips to be judged as well as learned"))
+    if single:
+        remarks.append(class_remark(single, f"in one {task.group} only, so learned but not judged"))
+    if few:
+        remarks.append(class_remark(few, "too few clips to be judged as well as learned"))
     return remarks

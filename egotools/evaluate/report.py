@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -18,6 +18,37 @@ from egotools.tables import input_digests
 from egotools.types import IntArray
 
 SHOWN = 400  # classes of a picture
+
+
+class _ClassShape(TypedDict):
+    train_rows: int
+    rows: int
+    recall: float | None
+    precision: float | None
+
+
+_Class = TypedDict("_Class", {"class": str})
+
+
+class _Row(_ClassShape, _Class):
+    pass
+
+
+class _Arguments(TypedDict):
+    label: str
+
+
+class Shown(TypedDict):
+    """A report of a probe in JSON, as far as it is shown."""
+
+    command: str
+    protocol: str
+    remarks: list[str]
+    arguments: _Arguments
+    accuracy: float | None
+    rows: int
+    seeds: int
+    classes: list[_Row]
 
 
 def report(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from egotools.config import option
 from egotools.errors import TableError
+from egotools.evaluate.both_sides import KEEP_APART, KIN, shared, shared_remarks
 from egotools.tables import Mask, Table, Texts, numbers_of
 from egotools.texts import alike, split_name
 from egotools.types import IntArray
@@ -28,7 +29,7 @@ class Partition:
 
     def columns(self, label: str) -> tuple[str, ...]:
         """The manifest columns that judging a label takes."""
-        return (label, "video", *([] if self.group is None else [self.group]))
+        return (label, *KIN, *([] if self.group is None else [self.group]))
 
 
 AS_IN_MANIFEST = Partition()
@@ -36,23 +37,34 @@ AS_IN_MANIFEST = Partition()
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """The rows [N] to learn from and to judge, and what their splits are called."""
+    """The rows [N] to learn from and to judge, what their splits are called, and what should be known of them."""
 
     train: Mask
     test: Mask
     train_name: str
     test_name: str
+    left_out: Mask  # rows to learn from whose group is judged
+    remarks: tuple[str, ...] = ()
 
     @property
     def protocol(self) -> str:
         return f"learned from {self.train_name}, judged on {self.test_name}"
 
 
-def sides(table: Table, partition: Partition) -> Sides | None:
+def sides(table: Table, partition: Partition, *, label: str, is_pairwise: bool = False) -> Sides | None:
     """The rows to learn from and to judge by the manifest's splits; None when it has none.
 
+    With a group, rows to learn from that share one with a judged row are left out. Without, a remark says how many
+    videos are on both sides.
+
+    Args:
+        table: labeled.
+        partition: what was asked for.
+        label: the column that is learned.
+        is_pairwise: for what compares row with row and leaves out kin by itself: nothing is left out here.
+
     Raises:
-        TableError: a split without rows.
+        TableError: a split without rows, or fewer than two classes left to learn from.
     """
     there = sorted(set(table.split.tolist()) - {""})
     if not there and partition.train_split is None and partition.test_split is None:
@@ -63,7 +75,30 @@ def sides(table: Table, partition: Partition) -> Sides | None:
         if name not in there:
             has = ", ".join(there) or "none"
             raise TableError(f"no labeled clip with features has the split {name!r}; there are: {has}")
-    return Sides(is_in(table, train), is_in(table, test), train, test)
+    found = Sides(is_in(table, train), is_in(table, test), train, test, np.zeros(len(table), bool))
+    if partition.group is None:
+        remarks = shared_remarks(table, label, found.train, found.test, hint=KEEP_APART)
+        return replace(found, remarks=tuple(remarks))
+    both = shared(table, partition.group, found.train, found.test)
+    if is_pairwise and both.both:
+        return replace(found, remarks=(f"{both}: rows of one {partition.group} are not compared",))
+    return _apart(table, found, partition.group, label) if both.both else found
+
+
+def _apart(table: Table, found: Sides, group: str, label: str) -> Sides:
+    """Without the rows to learn from that share a group with a judged row."""
+    kin, both = groups(table, group), shared(table, group, found.train, found.test)
+    left_out = found.train & np.isin(kin, kin[found.test])
+    train = found.train & ~left_out
+    classes = len(set(table.column(label)[train].tolist()))
+    if classes < 2:
+        raise TableError(
+            f"{both} ({found.train_name}, {found.test_name}): without their rows {classes or 'no'} "
+            f"class{'' if classes == 1 else 'es'} would be left to learn from; give the manifest splits that keep each"
+            f" {group} on one side ('egotools manifest split --by {group}')"
+        )
+    said = f"{both}: {int(left_out.sum())} rows of {found.train_name} left out, {int(train.sum())} learned from"
+    return replace(found, train=train, left_out=left_out, remarks=(said,))
 
 
 def is_in(table: Table, split: str) -> Mask:
@@ -94,17 +129,6 @@ def groups(table: Table, column: str | None) -> IntArray:
         pairs = zip(table.column(column).tolist(), names.tolist(), strict=True)
         names = np.array([f"group {value}" if value else f"clip {id}" for value, id in pairs], dtype=object)
     return numbers_of(names)[1]
-
-
-def default_group(table: Table, labels: IntArray) -> str | None:
-    """The column `video` where each class is in two videos at least, so that whole videos can be held out; else None.
-
-    Windows of one video look alike: on both sides of a hold-out they would flatter every feature.
-    """
-    if "video" not in table.labels:
-        return None
-    pairs = np.unique(np.stack([labels, groups(table, "video")]), axis=1)
-    return "video" if np.bincount(pairs[0]).min() > 1 else None
 
 
 def hold_out(labels: IntArray, groups: IntArray, *, share: float, generator: np.random.Generator) -> Mask:

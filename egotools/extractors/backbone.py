@@ -8,7 +8,6 @@ with. Both files are data of unknown origin: they name no file and no code, and 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -19,6 +18,7 @@ from egotools.config import to_json
 from egotools.errors import ExtractorError
 from egotools.extractors import BUILT_IN, SHORT_NAMES, Found, find_extractor
 from egotools.extractors.remaking import field_values
+from egotools.files import read_json, write_whole
 from egotools.weights import BACKBONE
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def read_backbone(run: Path) -> Found:
             )
     path = run / DESCRIPTION
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise ExtractorError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict) or set(content) != {"extractor", "options"}:
         raise ExtractorError(f"{path}: must be an object with the entries 'extractor' and 'options', and no others")
@@ -69,8 +69,6 @@ def write_backbone(run: Path, extractor: str, options: Mapping[str, Any], tensor
         RunError: the files cannot be written.
     """
     from safetensors.torch import save
-
-    from egotools.files import write_whole
 
     _checked(extractor, dict(options), str(run / DESCRIPTION))
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}  # none shares memory

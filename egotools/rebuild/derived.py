@@ -26,6 +26,26 @@ def inputs_of(cache: Path) -> list[Path]:
     return [Path(path).resolve() for path in inputs.values()]
 
 
+def check_no_circle(cache: Path) -> None:
+    """Refuses a cache whose inputs lead back to itself, or to another that does.
+
+    Raises:
+        StoreError: names those between.
+    """
+    found: dict[Path, list[Path]] = {}
+    waiting = [cache.resolve()]
+    while waiting:
+        place = waiting.pop()
+        if place not in found:
+            found[place] = inputs_of(place)
+            waiting += found[place]
+    try:
+        TopologicalSorter(found).prepare()
+    except CycleError as error:
+        circle = " <- ".join(map(str, error.args[1]))
+        raise StoreError(f"{cache}: what it was derived from leads back to itself: {circle}; derive it anew") from error
+
+
 def in_order(caches: Sequence[Path]) -> list[Path]:
     """Caches after those that they were made from."""
     places = {cache.resolve(): cache for cache in caches}
@@ -54,6 +74,7 @@ def assess_derived(
     Raises:
         StoreError: it cannot be made again: an input is gone, or this egotools is older than what made it.
     """
+    check_no_circle(cache)
     now = remade(cache, store.recipe).recipe().identity
     reasons = [_reason(name, was, is_) for name, was, is_ in differences(store.recipe.identity, plain(now))]
     reasons += [f"its input {path} is {state_of(path)}" for path in not_fresh(cache, state_of)]

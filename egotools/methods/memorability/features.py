@@ -16,7 +16,7 @@ import numpy.typing as npt
 from egotools.config import plain
 from egotools.errors import TableError
 from egotools.stores.opening import open_store
-from egotools.stores.store import Recipe, Store, classes_of, differences
+from egotools.stores.store import Recipe, Store, classes_of
 from egotools.tables import Table, read_table
 
 RAW = "m3s"
@@ -59,14 +59,32 @@ class Features:
     groups: tuple[Group, ...]
 
 
-def read_features(manifest: Path, caches: Sequence[Path], *, labels: Sequence[str] | None = None) -> Features:
+def read_features(
+    manifest: Path,
+    caches: Sequence[Path],
+    *,
+    labels: Sequence[str] | None = None,
+    groups_of_run: Sequence[Group] | None = None,
+) -> Features:
     """The features of a manifest's clips, one row a clip, in the order raw, hrnet, csn, similarity, others.
 
+    Args:
+        manifest: which clips.
+        caches: their features.
+        labels: the manifest's label columns that are wanted; None: all.
+        groups_of_run: what a run was trained on, in its order, for which `caches` are (`egotools.matching`): the groups
+            have the order and names that they have there.
+
     Raises:
-        TableError: two caches of one name; no clip is in every cache; NaN; cluster numbers that are none.
+        TableError: two caches of one name; no clip is in every cache; NaN; cluster numbers that are none; a group of
+            another width than the run's.
     """
-    stores = _ordered([open_store(path) for path in caches])
+    stores = [open_store(path) for path in caches]
+    if groups_of_run is None:
+        stores = _ordered(stores)
     groups = _groups(stores)
+    if groups_of_run is not None:
+        groups = _as_in_run(groups, groups_of_run)
     table = read_table(manifest, [store.path for store in stores], labels=labels)
     if any(group.classes is not None for group in groups):
         values = np.concatenate(list(_expanded(table, stores, groups)), axis=1)
@@ -85,28 +103,18 @@ def only(features: Features, names: Sequence[str]) -> Features:
     return Features(replace(features.table, values=np.concatenate(columns, axis=1)), tuple(kept))
 
 
-def check_same_groups(wanted: Sequence[Group], groups: Sequence[Group], *, run: Path) -> None:
-    """Refuses features that are not those that a run was trained on.
+def _as_in_run(groups: Sequence[Group], wanted: Sequence[Group]) -> tuple[Group, ...]:
+    """The groups by the names that a run has for them.
 
     Raises:
-        TableError: a group is missing, of another width, or made in another way; it is named.
+        TableError: one has another width there.
     """
-    there = {group.name: group for group in groups}
-    for group in wanted:
-        if group.name not in there:
+    for group, there in zip(groups, wanted, strict=True):
+        if group.width != there.width:
             raise TableError(
-                f"{run} was trained on the features {group.name!r}, too: give --features .../{group.name}.lmdb"
+                f"{group.cache} has {group.width} columns, the run was trained on {there.width} of {there.name!r}"
             )
-        other = there[group.name]
-        if other.width != group.width:
-            raise TableError(
-                f"{other.cache} has {other.width} columns, {run} was trained on {group.width} of that name"
-            )
-        if not {"extractor", "derivation"}.isdisjoint(group.identity):
-            for name, now, was in differences(other.identity, plain(group.identity)):
-                raise TableError(
-                    f"{other.cache} was made with {name}={now!r}; {run} was trained on features of {name}={was!r}"
-                )
+    return tuple(replace(group, name=there.name) for group, there in zip(groups, wanted, strict=True))
 
 
 def _ordered(stores: Sequence[Store]) -> list[Store]:

@@ -146,6 +146,8 @@ class _Making:
         if "derivation" in identity:
             self._check_derived(name, record)
             for stem, each in record["inputs"].items():
+                if each["identity"].get("derivation") == SIMILARITY:
+                    raise RunError(f"{self._whose(name)} follow from a similarity: they cannot be computed anew")
                 self.plan(stem, each)
             return
         if "extractor" not in identity:
@@ -160,7 +162,11 @@ class _Making:
         if record["identity"].get("derivation") != SIMILARITY:
             return means_of(open_store(self._cache(record)), clips)
         (each,) = record["inputs"].values()
-        values = assign(self.trained.run.path / record["file"], means_of(open_store(self._cache(each)), clips))
+        learned = self.trained.run.path / record["file"]
+        try:
+            values = assign(learned, means_of(open_store(self._cache(each)), clips))
+        except (ValueError, LookupError, TypeError) as error:
+            raise RunError(f"{learned} is not what a similarity learned: {error}") from error
         return values if group.classes is None else one_hot(values, group)
 
     def _cache(self, record: Record) -> Path:
@@ -170,7 +176,10 @@ class _Making:
         if "derivation" in identity and not path.exists():
             kind = find_derivation(str(identity["derivation"]))
             inputs = {stem: self._cache(each) for stem, each in record["inputs"].items()}
-            options = kind(**field_values(kind, identity["options"]))
+            try:
+                options = kind(**field_values(kind, identity.get("options", {})))
+            except ValueError as error:
+                raise RunError(f"{self.trained.run.path}: {identity['derivation']!r} of features: {error}") from error
             derive(Derived(path, str(identity["derivation"]), options, inputs, str(identity.get("dtype", "float32"))))
         return path
 
@@ -189,9 +198,11 @@ class _Making:
         return wanted
 
     def _check_derived(self, name: str, record: Record) -> None:
-        identity, inputs = record["identity"], record["origin"].get("inputs", {})
+        identity, inputs = record["identity"], record["origin"].get("inputs") or {}
         if missing := next((stem for stem in inputs if stem not in record["inputs"]), None):
             raise RunError(f"{self._whose(name)} follow from {missing}, whose cache was gone when it was trained")
+        if len(record["inputs"]) != 1:
+            raise RunError(f"{self._whose(name)} follow from {len(record['inputs'])} caches, not from one")
         if identity["derivation"] == SIMILARITY and record["file"] is None:
             raise RunError(f"{self._whose(name)} need what the similarity learned, which was gone when it was trained")
 

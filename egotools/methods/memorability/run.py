@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +14,20 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
-from egotools.config import file_digest, finite, options_of, to_json
+from egotools import learned_from
+from egotools.config import digest, file_digest, finite, options_of, to_json
 from egotools.errors import RunError
 from egotools.extractors.remaking import field_values
+from egotools.files import open_file
 from egotools.forward import choose_device
+from egotools.learned_from import LearnedFrom
+from egotools.matching import Feature
 from egotools.methods.memorability.features import Group
-from egotools.methods.memorability.kept import keep_files
+from egotools.methods.memorability.kept import FILES, Record, keep_files
 from egotools.methods.memorability.normalizing import Normalization
 from egotools.methods.memorability.options import Data, Normalizing, Training
 from egotools.methods.memorability.published import published_layout
+from egotools.methods.memorability.run_shapes import ConfigShape, FeaturesShape, ReportShape
 from egotools.methods.memorability.scores import of_undefined, of_zeros
 from egotools.methods.memorability.task import (
     NETWORK,
@@ -39,8 +44,9 @@ from egotools.methods.memorability.task import (
     train_members,
     unheard,
 )
+from egotools.rebuild.derived import check_no_circle
 from egotools.runs import METRICS, Run, once, versions
-from egotools.stores.store import Recipe
+from egotools.stores.store import LEARNED, Recipe
 from egotools.tables import input_digests, manifest_digest
 from egotools.weights import anchored
 
@@ -59,11 +65,26 @@ class TrainedRun:
     groups: tuple[Group, ...]
     records: Mapping[str, Any]  # what it takes to compute each group for new videos; Any: JSON values
     members: tuple[Member, ...]
-    judged: Mapping[str, tuple[str, ...]]  # by fold, the ids that it did not learn from
+    judged: Mapping[str, tuple[str, ...]]  # by fold, the ids that it judged
+    learned: LearnedFrom | None  # what any of its networks learned from; None: a run that does not say
     data: Data
     training: Training
     normalizing: Normalizing
     seed: int
+
+
+def features_of(trained: TrainedRun) -> list[Feature]:
+    """What a run learned from, as `egotools.matching` finds it among caches."""
+    return [Feature(group.name, group.identity, _essence(trained.records[group.name])) for group in trained.groups]
+
+
+def _essence(record: Record) -> dict[str, Any]:
+    """As `essence_of`, of caches that the run remembers."""
+    identity = dict(record["identity"])
+    if record["inputs"] and LEARNED not in record["origin"]:
+        inputs = {name: _essence(each) for name, each in record["inputs"].items()}
+        identity["inputs"] = {**identity.get("inputs", {}), **inputs}
+    return identity
 
 
 def train_memorability(
@@ -95,6 +116,8 @@ def train_memorability(
     normalizing = replace(normalizing, reference=data_set or normalizing.data_set)
     arguments = {**options_of(data), **options_of(config), **options_of(normalizing), "seed": seed}
     plan = plan_training(task, config, normalizing)
+    for group in task.features.groups:
+        check_no_circle(group.cache)
     recipe = _recipe(arguments, data, config, manifest, task)
     recipe = Recipe(recipe.identity, {**recipe.origin, "normalization": normalizing.as_done()})
 
@@ -113,7 +136,7 @@ def train_memorability(
         run.write("report.json", to_json(content))
         return content
 
-    return once(folder, recipe, make)
+    return once(folder, recipe, make, ReportShape)
 
 
 def open_run(folder: Path) -> TrainedRun:
@@ -122,33 +145,108 @@ def open_run(folder: Path) -> TrainedRun:
     Raises:
         RunError: there is none, of another method, not done, or damaged.
     """
-    run = Run.open(folder)
-    identity = run.recipe.identity
-    if identity.get("method") != METHOD:
+    if Run.open(folder).recipe.identity.get("method") != METHOD:
         raise RunError(f"{folder} is no run of `train memorability`")
+    run = Run.open(folder, ConfigShape)
     run.report()  # says so if it is not done
+    content, identity, origin = run.read(FEATURES, FeaturesShape), run.recipe.identity, run.recipe.origin
     try:
-        content = json.loads((folder / FEATURES).read_text(encoding="utf-8"))
-        config = Training(**field_values(Training, {**identity, "init": run.recipe.origin.get("init")}))
-        groups = tuple(Group(**{**each, "cache": Path(each["cache"])}) for each in content["groups"])
-        members = tuple(_members(run, content["members"], config))
-        data = Data(str(identity["target"]), run.recipe.origin.get("folds"))
+        config = Training(**field_values(Training, {**identity, "init": origin.get("init")}))
+        data = Data(identity["target"], origin.get("folds"))
         normalizing = Normalizing(**field_values(Normalizing, identity))
-        judged = {fold: tuple(ids) for fold, ids in content["judged"].items()}
-        seed = int(identity["seed"])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise RunError(f"{folder} cannot be used, a file of it is missing or damaged: {error}") from error
-    records = content["records"]
-    return TrainedRun(run, groups, records, members, judged, data, config, normalizing, seed)
+    except ValueError as error:
+        raise RunError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    groups = tuple(Group(**{**each, "cache": Path(each["cache"])}) for each in content["groups"])
+    try:
+        _check_features(content, groups)
+    except ValueError as error:
+        raise RunError(f"{folder / FEATURES} cannot be read: {error}") from error
+    members = tuple(_members(run, content["members"], config, groups[-1].stop))
+    judged = {fold: tuple(ids) for fold, ids in content["judged"].items()}
+    seed, learned = identity["seed"], _learned(run, judged)
+    return TrainedRun(run, groups, content["records"], members, judged, learned, data, config, normalizing, seed)
 
 
-def _members(run: Run, entries: Sequence[Mapping[str, Any]], config: Training) -> Iterator[Member]:
+def _learned(run: Run, judged: Mapping[str, tuple[str, ...]]) -> LearnedFrom | None:
+    """What the networks of all folds learned from; where that is not said, each fold's from what the others judged."""
+    folds = learned_from.read(run, judged)
+    if folds is not None:
+        return LearnedFrom(tuple(dict.fromkeys(id for fold in folds.values() for id in fold.ids)))
+    return None if "" in judged else LearnedFrom(tuple(dict.fromkeys(id for ids in judged.values() for id in ids)))
+
+
+def _check_features(content: Content, groups: Sequence[Group]) -> None:
+    """Compares the entries of `features.json` with each other.
+
+    Raises:
+        ValueError: they contradict each other; the entry is named.
+    """
+    at = 0
+    for number, group in enumerate(groups):
+        if group.start != at or group.stop <= at or group.classes not in (None, group.width):
+            raise ValueError(f"'groups.{number}' has the columns {group.start} to {group.stop}, after {at}")
+        if group.name not in content["records"]:
+            raise ValueError(f"the entry 'records.{group.name}' is missing")
+        at = group.stop
+    names = [group.name for group in groups]
+    if not names or len({*names}) < len(names):
+        raise ValueError(f"'groups' are {', '.join(names) or 'none'}")
+    if not content["members"]:
+        raise ValueError("'members' are none")
+    for number, member in enumerate(content["members"]):
+        if member["fold"] not in content["judged"] or not re.fullmatch(r"(fold-\d+)?", member["fold"]):
+            raise ValueError(f"'members.{number}.fold' is {member['fold']!r}, which is no fold of it")
+    for name, record in content["records"].items():
+        _check_record(record, f"records.{name}", frozenset())
+
+
+def _check_record(record: Record, entry: str, after: frozenset[str]) -> None:
+    """Refuses what lies outside the run, and a group that follows from itself.
+
+    Raises:
+        ValueError: names the entry.
+    """
+    file, own = record["file"], digest(record["identity"])
+    if file is not None and (not file.startswith(f"{FILES}/") or ".." in Path(file).parts):
+        raise ValueError(f"'{entry}.file' is {file!r}, which is no file of the run")
+    if own in after:
+        raise ValueError(f"'{entry}' follows from itself")
+    for name, each in record["inputs"].items():
+        _check_record(each, f"{entry}.inputs.{name}", after | {own})
+
+
+def _members(run: Run, entries: Sequence[Mapping[str, Any]], config: Training, columns: int) -> Iterator[Member]:
+    """The networks of a run, each with the normalization of its columns.
+
+    Raises:
+        RunError: a file of one is missing, damaged, or of another number of columns; it is named.
+    """
     for entry in entries:
-        fold, seed = str(entry["fold"]), int(entry["seed"])
-        path = member_run(run, fold, seed, config).path
-        arrays = load_arrays((path / NORMALIZATION).read_bytes())
-        fitted = Normalization(arrays["mean"].astype(np.float64), arrays["deviation"].astype(np.float64))
-        yield Member(fold, seed, read_network(str(path / NETWORK)), fitted, entry["last"], entry["best"])
+        path = member_run(run, entry["fold"], entry["seed"], config).path
+        if not (path / NETWORK).is_file():
+            raise RunError(f"{run.path} cannot be used: it has no {(path / NETWORK).relative_to(run.path)}")
+        network = read_network(str(path / NETWORK))
+        if network.widths[0] != columns:
+            raise RunError(
+                f"{path / NETWORK} takes {network.widths[0]} columns, the features of the run have {columns}"
+            )
+        fitted = _normalization(path / NORMALIZATION, columns)
+        yield Member(entry["fold"], entry["seed"], network, fitted, entry["last"], entry["best"])
+
+
+def _normalization(path: Path, columns: int) -> Normalization:
+    try:
+        with open_file(path) as file:
+            arrays = load_arrays(file.read())
+        mean, deviation = (arrays[name].astype(np.float64) for name in ("mean", "deviation"))
+    except KeyError as error:
+        raise RunError(f"{path} is missing or damaged: it has no {error}") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RunError(f"{path} is missing or damaged: {reason}") from error
+    if mean.shape != (columns,) or deviation.shape != (columns,):
+        raise RunError(f"{path} has {mean.size} means and {deviation.size} deviations, not {columns}")
+    return Normalization(mean, deviation)
 
 
 def _report(plan: Plan, members: Sequence[Member]) -> Content:
@@ -192,6 +290,7 @@ def _write_features(run: Run, task: Task, records: Mapping[str, Any], members: S
         "judged": {fold.name: ids[fold.test].tolist() for fold in task.folds},
     }
     run.write(FEATURES, to_json(content))
+    learned_from.keep(run, {fold.name: LearnedFrom(tuple(ids[fold.train].tolist())) for fold in task.folds})
 
 
 def _recipe(arguments: Content, data: Data, config: Training, manifest: Path, task: Task) -> Recipe:

@@ -126,6 +126,8 @@ def by_split(table: Table, scores: Scores, column: str, *, test_split: str = "va
     Raises:
         TableError: a split without clips, or with one that has no score.
     """
+    if split_name(test_split) == "train":
+        raise TableError("the split 'train' is what is learned from: judge another --split")
     sides = []
     for name in ("train", test_split):
         rows = np.flatnonzero(table.split == split_name(name))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from egotools.errors import TableError, WeightsError
+from egotools.evaluate.both_sides import KIN, shared_remarks
 from egotools.methods.memorability.features import Features, Group, read_features
 from egotools.methods.memorability.normalizing import Normalization, normalization
 from egotools.methods.memorability.options import RANKING, Normalizing, Training
@@ -64,20 +65,29 @@ def unheard(stage: str, done: float, total: int) -> None:
 
 
 def read_task(
-    manifest: Path, caches: Sequence[Path], *, target: str, folds: FoldFile | None = None, test_split: str = "val"
+    manifest: Path,
+    caches: Sequence[Path],
+    *,
+    target: str,
+    folds: FoldFile | None = None,
+    test_split: str = "val",
+    groups_of_run: Sequence[Group] | None = None,
 ) -> Task:
     """The clips of a manifest with their features, scores and folds.
 
     Raises:
         TableError: features or scores that cannot be used, splits or folds that leave nothing to learn or judge.
     """
-    features = read_features(manifest, caches, labels=[target])
+    features = read_features(manifest, caches, labels=[target, *KIN], groups_of_run=groups_of_run)
     table = features.table
     scores = read_scores(table, target)
     if folds is None:
         divided, remarks = [by_split(table, scores, target, test_split=test_split)], list[str]()
     else:
         divided, remarks = by_folds(table, scores, target, folds)
+    for fold in divided:
+        sides = (np.isin(np.arange(len(table)), rows) for rows in (fold.train, fold.test))
+        remarks += [said for said in shared_remarks(table, target, *sides) if said not in remarks]
     return Task(features, target, scores, tuple(divided), (*table.remarks, *remarks))
 
 
