@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 WORDS = {
@@ -63,11 +64,16 @@ def _check_any(value: Any, parts: tuple[Any, ...], entry: str) -> None:
 
 
 def _check_entries(value: dict[str, Any], shape: Any, entry: str) -> None:
-    for name, hint in get_type_hints(shape).items():
+    for name, hint in _hints(shape).items():
         if name in value:
             check_shape(value[name], hint, _joined(entry, name))
         elif name in shape.__required_keys__:
             raise ValueError(f"the entry {_joined(entry, name)!r} is missing")
+
+
+@cache
+def _hints(shape: Any) -> dict[str, Any]:
+    return get_type_hints(shape)
 
 
 def _is(value: Any, kind: Any, parts: tuple[Any, ...]) -> bool:

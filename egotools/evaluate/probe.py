@@ -182,8 +182,8 @@ def apply(
     predicted, scores = classifier.predict(table.values)
     predictions = Predictions(classes, table, labels, known[predicted], scores)
     report = figures(predictions, known)
-    for name in ("majority", "chance", "train_rows"):  # the rows that it was fitted on are not here
-        report.pop(name)
+    for entry in ("majority", "chance", "train_rows"):  # the rows that it was fitted on are not here
+        report.pop(entry)
     protocol = f"a fitted probe applied to {name}" if name else "a fitted probe applied"
     return Result({"protocol": protocol, **report}, predictions, (*table.remarks, *remarks))
 

@@ -11,22 +11,14 @@ import numpy as np
 from egotools.config import plain
 from egotools.errors import StoreError
 from egotools.files import parse_json
+from egotools.shapes import check_shape
+from egotools.stores.recipe_shape import RecipeShape
 from egotools.stores.store import Recipe
 
 VERSION = 1  # of the layout on disk
 DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
 LARGEST = 1 << 48  # of a count: more than any disk holds, and a product of two of them is still a number of 64 bits
-_OPTIONAL = (type(None),)
-_IDENTITY: dict[str, Any] = {  # types of the entries that the library relies on
-    **dict.fromkeys(("extractor", "derivation", "precision", "dtype"), str),
-    **dict.fromkeys(("options", "inputs"), dict),
-}
-_ORIGIN: dict[str, Any] = {
-    **dict.fromkeys(("extractor", "weights", "source"), (str, *_OPTIONAL)),
-    **dict.fromkeys(("libraries", "inputs", "files", "learned", "defaults"), (dict, *_OPTIONAL)),
-    "manifest": (str, list, *_OPTIONAL),
-    "limit": (int, *_OPTIONAL),
-}
+MOST_CLASSES = 1 << 20  # of a cluster's number, which becomes as many columns
 
 
 @dataclass(frozen=True)
@@ -69,13 +61,7 @@ def read_header(path: Path, text: str | bytes) -> Header:
         raise StoreError(f"{path}: not a cache of egotools, or damaged") from error
     if version != VERSION or isinstance(version, bool):
         raise StoreError(f"{path}: a cache of layout {version}; this egotools reads layout {VERSION}, so update it")
-    for name in ("identity", "origin"):
-        _check(isinstance(header.get(name), dict), name, header.get(name), path)
-    for name, kinds in _IDENTITY.items():
-        _check_kind(header["identity"], name, kinds, path)
-    for name, kinds in _ORIGIN.items():
-        _check_kind(header["origin"], name, kinds, path)
-    _check_manifests(header["origin"], path)
+    _check_recipe(header, path)
     dtype = header.get("dtype")
     _check(dtype is None or (isinstance(dtype, str) and dtype in DTYPES), "dtype", dtype, path)
     counts = {name: header.get(name) for name in ("width", "clips", "rows")}
@@ -87,20 +73,19 @@ def read_header(path: Path, text: str | bytes) -> Header:
     return Header(recipe, None if dtype is None else DTYPES[dtype], **counts, committed=committed)
 
 
-def _check_manifests(origin: dict[str, Any], path: Path) -> None:
-    named, limit = origin.get("manifest"), origin.get("limit")
-    if isinstance(named, list):
-        _check(all(isinstance(each, str) for each in named), "origin.manifest", named, path)
+def _check_recipe(header: dict[str, Any], path: Path) -> None:
+    try:
+        check_shape(header, RecipeShape)
+    except ValueError as error:
+        raise StoreError(f"{path}: damaged: in its header {error}; restore it, or make it anew") from error
+    origin = header["origin"]
+    limit, classes = origin.get("limit"), (origin.get("learned") or {}).get("classes")
     _check(limit is None or _is_count(limit), "origin.limit", limit, path)
+    _check(classes is None or 0 < classes <= MOST_CLASSES, "origin.learned.classes", classes, path)
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
-
-
-def _check_kind(values: dict[str, Any], name: str, kinds: Any, path: Path) -> None:
-    if name in values:
-        _check(isinstance(values[name], kinds), name, values[name], path)
 
 
 def _check(is_right: bool, name: str, value: object, path: Path) -> None:
