@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from egotools.engine.failures import failures_path
 from egotools.errors import OutputError
 
 from . import display, options
-from .groups import Group, Link
+from .groups import Group, Link, completions
 from .log import output
 from .progress import Progress
 
@@ -33,6 +34,12 @@ class Extractors(Group):
         from egotools.extractors import BUILT_IN
 
         return list(BUILT_IN)
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        from egotools.extractors import BUILT_IN, SHORT_NAMES
+
+        summaries = {name: text for name, (_, text) in BUILT_IN.items()}
+        return completions(self, context, incomplete, {**summaries, **SHORT_NAMES})
 
     def get_command(self, context: click.Context, name: str) -> click.Command:
         from egotools.errors import ExtractorError

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
 from egotools.errors import EgotoolsError
 
@@ -50,6 +51,12 @@ class Group(click.Group):
 class Link(click.Command):
     """A command of a chain, after which an option of the whole chain may stand by mistake."""
 
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Its options, or the commands that may follow, which the chain knows without loading them."""
+        if context.parent is None or incomplete.startswith("-"):
+            return super().shell_complete(context, incomplete)
+        return context.parent.command.shell_complete(context.parent, incomplete)
+
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         given = list(args)
         try:
@@ -64,6 +71,14 @@ class Link(click.Command):
                 f"{error.option_name} belongs before the first extractor: "
                 f"{chain.command_path} {words} ... {context.info_name}"
             )
+
+
+def completions(
+    group: click.Group, context: click.Context, incomplete: str, summaries: Mapping[str, str]
+) -> list[CompletionItem]:
+    """What a shell offers after a group: its options, and its commands by name, none of which is loaded for that."""
+    names = [CompletionItem(name, help=text) for name, text in summaries.items() if name.startswith(incomplete)]
+    return [*names, *click.Command.shell_complete(group, context, incomplete)]
 
 
 def find_option(command: click.Command, flag: str) -> click.Option | None:

@@ -13,12 +13,13 @@ from io import TextIOWrapper
 from types import FrameType
 
 import click
+from click.shell_completion import CompletionItem
 
 from egotools import __version__
 from egotools.errors import EgotoolsError
 from egotools.memory import keep_freed_memory
 
-from .groups import Group
+from .groups import Group, completions
 from .log import Output
 from .text import visible
 
@@ -48,6 +49,9 @@ class LazyGroup(Group):
         module, attribute, _ = COMMANDS[name]
         command: click.Command = getattr(import_module(f"egotools.cli.{module}"), attribute)
         return command
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        return completions(self, context, incomplete, {name: text for name, (_, _, text) in COMMANDS.items()})
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -234,14 +234,24 @@ class Agreement:
         return cls(cosine(exact, other), cosine(exact - exact.mean(0), other - other.mean(0)), len(exact))
 
 
+def without_bf16(name: str, error: RuntimeError) -> EgotoolsError:
+    """What to say of a network that float32 runs and bf16 does not: an operation of it has no such kernel."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return EgotoolsError(f"{name}: cannot be computed in bf16 here ({reason}); use --precision float32")
+
+
 def judge_precision(exact: Run, fast: Run, batches: Sequence[Tensor], name: str) -> Agreement:
     """Compares a lower precision with float32 on real windows before a cache is filled with it.
 
     Raises:
-        EgotoolsError: the centred cosine is below 0.98, or rows are not finite.
+        EgotoolsError: the centred cosine is below 0.98, rows are not finite, or an operation has no such precision.
     """
-    rows = [np.concatenate([run(batch).cpu().numpy() for batch in batches]) for run in (exact, fast)]
-    found = Agreement.between(rows[0], rows[1])
+    expected = np.concatenate([exact(batch).cpu().numpy() for batch in batches])
+    try:
+        rows = np.concatenate([fast(batch).cpu().numpy() for batch in batches])
+    except RuntimeError as error:
+        raise without_bf16(name, error) from error
+    found = Agreement.between(expected, rows)
     if not found.centred >= ENOUGH:  # a NaN is no agreement either
         raise EgotoolsError(
             f"{name}: bf16 rows differ from float32 ones (cosine {found.plain:.5f}, centred {found.centred:.4f} "

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from egotools.errors import ClipError, ExtractorError
-from egotools.extractors import BUILT_IN, SHORT_NAMES, find_extractor, load_source
+from egotools.extractors import BUILT_IN, SHORT_NAMES, VIDEO_NETWORKS, find_extractor, load_source
 from egotools.extractors.audio import LogMelSpectrogram, Waveform
 from egotools.extractors.csn import CSNModel
 from egotools.extractors.hog import HOG
@@ -217,6 +217,36 @@ def test_short_names_are_torchvisions():
 def test_near_names_are_suggested(name):
     with pytest.raises(ExtractorError, match=rf"unknown extractor '{name}'; did you mean '"):
         find_extractor(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [
+        ("clip", "timm:resnet50_clip"),
+        ("dinov2", "timm:vit_small_patch14_dinov2|timm:vit_base_patch14_dinov2"),
+        ("DINO-v2", "timm:vit_base_patch14_dinov2"),
+        ("mobilenet", "torchvision:mobilenet_v2"),
+        ("videomae", "csn, r2plus1d_18, .* for videos"),
+        ("slowfast", "csn, r2plus1d_18, .* for videos"),
+    ],
+)
+def test_a_name_of_the_field_leads_to_what_there_is(name, suggested):
+    pytest.importorskip("timm")
+    with pytest.raises(ExtractorError, match=rf"unknown extractor '{name}'; .*({suggested})") as raised:
+        find_extractor(name)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_suggested_can_be_found():
+    pytest.importorskip("timm")
+    for name in ("timm:dinov2", "torchvision:mobilenet"):
+        library = name.partition(":")[0]
+        with pytest.raises(ExtractorError, match="near: ") as raised:
+            find_extractor(name)
+        near = str(raised.value).partition("near: ")[2].split(", ")
+        assert near
+        assert all(find_extractor(f"{library}:{each}").kind is ImageModel for each in near)
+    assert all(find_extractor(each).cache_name for each in VIDEO_NETWORKS)
 
 
 @pytest.mark.parametrize(

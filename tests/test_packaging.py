@@ -74,7 +74,8 @@ def test_an_extra_is_imported_where_it_is_used_and_nowhere_at_the_top_of_a_modul
     distributions = {name: set(map(normal, found)) for name, found in packages_distributions().items()}
     for path in [*(REPOSITORY / "egotools").rglob("*.py"), *(REPOSITORY / "cli").rglob("*.py")]:
         names = imported(path, at_top=True) - set(sys.stdlib_module_names) - {"egotools"}
-        assert all(distributions[name] & required for name in names), path
+        # Python 3.10 finds no distribution of a wheel without the file top_level.txt, such as NumPy's
+        assert all(distributions.get(name, {name}) & required for name in names), path
 
 
 def test_every_requirement_has_a_lower_bound_that_is_installed_and_an_upper_one_only_with_a_reason():

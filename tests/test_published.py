@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from urllib.error import URLError
 
 import numpy as np
@@ -13,6 +15,7 @@ from torchvision import models
 
 from egotools.errors import ExtractorError, MissingExtra, WeightsError
 from egotools.extractors.image import ImageModel
+from egotools.extractors.published import check_reachable
 from egotools.extractors.published_model import published
 from egotools.forward import runnable
 from egotools.video import open_frames
@@ -150,6 +153,52 @@ def test_a_download_that_fails_says_what_to_fetch_to_where(monkeypatch, tmp_path
     assert f"to {tmp_path / 'checkpoints' / 'resnet18-f37072fd.pth'}" in str(error.value)
     assert "--weights random:0" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_weights_of_timm_that_cannot_be_reached_fail_at_once(timm, monkeypatch):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def unreachable(*_, **__):
+        raise URLError("no network")
+
+    def asked(repository, file, *, local_files_only=False):
+        assert local_files_only, "the library would try for half a minute"
+        raise LocalEntryNotFoundError("not here")
+
+    monkeypatch.setattr("egotools.extractors.published.urlopen", unreachable)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", asked)
+    with pytest.raises(WeightsError, match=r"could not be downloaded \(<urlopen error no network>\); fetch") as error:
+        published("timm:resnet10t").digest("DEFAULT")
+    assert "fetch model.safetensors of huggingface.co/timm/resnet10t" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_of_timm_that_were_fetched_before_need_no_network(timm, monkeypatch, tmp_path):
+    there = tmp_path / "model.safetensors"
+    there.write_bytes(b"fetched before")
+    monkeypatch.setattr("egotools.extractors.published.urlopen", lambda *_, **__: pytest.fail("nobody is to be asked"))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, local_files_only: there)
+    assert len(published("timm:resnet10t").digest("DEFAULT")) == 16
+
+
+def test_a_server_that_says_nothing_is_waited_for_a_few_seconds_and_one_that_refuses_is_there(monkeypatch):
+    monkeypatch.setattr("egotools.extractors.published.REACH_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/weights.pth"
+        with pytest.raises(OSError, match="timed out"):
+            check_reachable(address)
+
+        def refuse():
+            server.accept()[0].close()  # the call that was not waited for
+            with server.accept()[0] as caller:
+                caller.recv(4096)
+                caller.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+        monkeypatch.setattr("egotools.extractors.published.REACH_SECONDS", 20)
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        check_reachable(address)
+        thread.join()
 
 
 def test_what_was_fetched_by_hand_is_found(monkeypatch, tmp_path):

@@ -19,7 +19,7 @@ from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Resources, Wanted
 from egotools.engine.trial import sample_windows, spread
 from egotools.errors import ClipError, NoSound
-from egotools.forward import runnable
+from egotools.forward import runnable, without_bf16
 from egotools.stores import check_same_recipe, open_store
 from egotools.types import AudioExtractor, Clip, ClipExtractor
 from egotools.video import open_frames
@@ -130,7 +130,12 @@ def _timed(each: Wanted, clips: Sequence[Clip], device: torch.device, batch_size
         return np.asarray(each.extractor.network()(windows)).shape[1], 0.0  # its time is part of reading
     run = runnable(each.extractor.network(), device, each.precision)
     batch = torch.from_numpy(windows)
-    width = run(batch).cpu().shape[1]
+    try:
+        width = run(batch).cpu().shape[1]
+    except RuntimeError as error:
+        if each.precision == "float32":
+            raise
+        raise without_bf16(each.found.name, error) from error
     best = float("inf")
     for _ in range(3):
         began = time.perf_counter()

@@ -31,7 +31,7 @@ def recipe_of(wanted: Wanted, origin: Mapping[str, Any] | None = None) -> Recipe
     is_on_device = not isinstance(extractor, ClipExtractor) and extractor.place == "device"
     identity: dict[str, Any] = {
         "extractor": found.fixed.get("model", found.name if found.source is None else found.cache_name),
-        "version": getattr(extractor, "version", 1),
+        "version": getattr(extractor, "rows_version", getattr(extractor, "version", 1)),
         "options": options,
         "precision": wanted.precision if is_on_device else "float32",
         "dtype": wanted.dtype,

@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +35,7 @@ SHORT_NAMES = {
     name: f"torchvision:{name}"
     for name in ("resnet18", "resnet50", "convnext_tiny", "vit_b_16", "r2plus1d_18", "r3d_18", "mvit_v2_s", "swin3d_t")
 }
+VIDEO_NETWORKS = ("csn", "r2plus1d_18", "r3d_18", "mvit_v2_s", "swin3d_t", "torchvision:s3d")
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,31 @@ def find_extractor(name: str, *, trusted: Collection[str] | None = None) -> Foun
         return Found(name, _checked(getattr(load_source(Path(code)), rest, None), name), {}, Path(code))
     if code:
         return Found(name, *_from_package(name, code, rest))
-    near = difflib.get_close_matches(name, [*BUILT_IN, *SHORT_NAMES], 3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    raise ExtractorError(f"unknown extractor {name!r}{hint} ('egotools extract --help' lists them)")
+    raise ExtractorError(f"unknown extractor {name!r}; {_hint(name)} ('egotools extract --help' lists them)")
+
+
+def like(name: str, names: Iterable[str], *, most: int = 3) -> list[str]:
+    """Names that contain `name` whatever its case and signs, the shortest first; else those that are spelled alike."""
+    names = list(names)
+    bare = _bare(name)
+    containing = sorted((each for each in names if bare and bare in _bare(each)), key=lambda each: (len(each), each))
+    return containing[:most] or difflib.get_close_matches(name, names, most)
+
+
+def _bare(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _hint(name: str) -> str:
+    """What there is instead of an extractor that is unknown; asks torchvision and timm, whose import takes seconds."""
+    near = difflib.get_close_matches(name.lower(), [*BUILT_IN, *SHORT_NAMES], 3, cutoff=0.6)
+    for library in () if near else ("torchvision", "timm"):
+        known = importlib.import_module(f"egotools.extractors.{library}_models").names()
+        near += [f"{library}:{network}" for network in like(name, known)]
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    videos = ", ".join(VIDEO_NETWORKS)
+    return f"there are {videos} for videos, and torchvision:NAME and timm:NAME for images"
 
 
 def load_source(path: Path) -> ModuleType:

@@ -37,6 +37,7 @@ class PublishedModel:
     """A published network with its weights and the preprocessing that belongs to them."""
 
     place: ClassVar[Literal["device", "worker"]] = "device"
+    version: ClassVar[int] = 1
 
     model: str  # fixed by the extractor's name
     weights: str = option("DEFAULT", "Published name, file (.safetensors, .npz, .pth), run:<dir>, or random:<seed>.")
@@ -49,11 +50,14 @@ class PublishedModel:
                 parse_size(size)
 
     @property
-    def version(self) -> int:
-        """Of the code. 2 where `--resize` makes frames smaller than the crop, which version 1 filled up with black."""
+    def rows_version(self) -> int:
+        """The version of the rows that these options make.
+
+        One more where `--resize` makes frames smaller than the weights' crop: once, they were filled up with black.
+        """
         own = self.published.preprocessing(self.weights).crop
-        is_smaller = self.resize is not None and self.crop is None and own is not None
-        return 2 if is_smaller and self.preprocessing.crop not in (own, None) else 1
+        is_cropped_to_itself = self.crop is None and self.preprocessing.crop not in (own, None)
+        return self.version + is_cropped_to_itself
 
     @property
     def window_length(self) -> int:
@@ -90,25 +94,29 @@ class PublishedModel:
             ExtractorError: the network takes no frames of the size that was asked for.
         """
         own, size = self.published.preprocessing(self.weights).size, self.preprocessing.size
-        features = self.published.features(self.weights, None if size == own else size)
-        network = _Network(self.preprocessing, features, self.published.kind).eval()
-        if size != own:
-            self._try(network, own)
+        if (size, self.window_length) == (own, self.published.frames):
+            return self._built(None)
+        try:
+            network = self._built(None if size == own else size).eval()
+            with torch.inference_mode():  # a black window, so that what cannot work is said before any clip is read
+                network(torch.zeros(1, self.window_length, *size, 3, dtype=torch.uint8))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise self._refusal(own, error) from error
         return network
 
-    def _try(self, network: nn.Module, own: tuple[int, int]) -> None:
-        """Computes one black window, so that what cannot work is said before any clip is read."""
+    def _built(self, size: tuple[int, int] | None) -> nn.Module:
+        return _Network(self.preprocessing, self.published.features(self.weights, size), self.published.kind)
+
+    def _refusal(self, own: tuple[int, int], error: Exception) -> ExtractorError:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         height, width = self.preprocessing.size
-        window = torch.zeros(1, self.window_length, height, width, 3, dtype=torch.uint8)
-        try:
-            with torch.inference_mode():
-                network(window)
-        except (RuntimeError, AssertionError, ValueError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ExtractorError(
-                f"{self.model}: cannot take frames of {height}x{width} (its weights': {own[0]}x{own[1]}): {reason}; "
-                "choose another --resize and --crop, or leave them out"
-            ) from error
+        number, usual = self.window_length, self.published.frames
+        asked = f"{'a frame' if number == 1 else f'{number} frames'} of {height}x{width}"
+        made_for = f"{'' if usual == 1 else f'{usual} of '}{own[0]}x{own[1]}"
+        return ExtractorError(
+            f"{self.model}: cannot take {asked}, its weights are made for {made_for} ({reason}); choose another "
+            f"--resize or --crop{'' if number == 1 else ', other --frames'}, or leave them out"
+        )
 
 
 class _Network(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import sys
 from contextlib import suppress
@@ -14,10 +13,21 @@ from typing import Any
 from torch import Tensor, nn
 
 from egotools.errors import ExtractorError, MissingExtra, WeightsError
+from egotools.extractors import like
 from egotools.extractors.published import Published, check_reachable
 from egotools.pixels import Preprocessing
 
 LITE0 = "efficientnet-lite0"
+
+
+def names() -> list[str]:
+    """Of all networks; none where timm is not installed."""
+    try:
+        import timm
+    except ImportError:
+        return []
+    found: list[str] = timm.list_models()
+    return found
 
 
 def find(name: str) -> Published:
@@ -33,7 +43,7 @@ def find(name: str) -> Published:
         raise MissingExtra("timm", "demo" if name == LITE0 else "timm") from error
     architecture = "tf_efficientnet_lite0" if name == LITE0 else name
     if not timm.is_model(architecture.partition(".")[0]):
-        near = difflib.get_close_matches(architecture, timm.list_models(), 3)
+        near = like(architecture.partition(".")[0], names())
         hint = f"; near: {', '.join(near)}" if near else ""
         raise ExtractorError(f"timm has no network {name!r}{hint}")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from egotools.errors import ExtractorError, WeightsError
+from egotools.extractors import like
 from egotools.extractors.published import Published, downloaded
 from egotools.pixels import Preprocessing
 
@@ -30,15 +30,20 @@ WINDOWS = {
 HAS_AUXILIARY_HEADS = ("inception_v3", "googlenet")
 
 
+def names() -> list[str]:
+    """Of all networks, for images and for videos."""
+    return [*models.list_models(module=models), *models.list_models(module=models.video)]
+
+
 def find(name: str) -> Published:
     """The network `name` of torchvision, for images or for videos.
 
     Raises:
         ExtractorError: no such network.
     """
-    images, videos = models.list_models(module=models), models.list_models(module=models.video)
-    if name not in images and name not in videos:
-        near = difflib.get_close_matches(name, [*images, *videos], 3)
+    videos = models.list_models(module=models.video)
+    if name not in names():
+        near = like(name, names())
         hint = f"; near: {', '.join(near)}" if near else ""
         raise ExtractorError(f"torchvision has no network {name!r}{hint}")
     frames, fps = WINDOWS.get(name, (16, None)) if name in videos else (1, None)
