@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from egotools.engine.failures import failures_path
 from egotools.errors import OutputError
+from egotools.manifests import read_manifest
 
 from . import display, options
 from .groups import Group, Link, completions
@@ -22,6 +23,7 @@ from .progress import Progress
 if TYPE_CHECKING:
     from egotools.engine.request import Extraction, Wanted
     from egotools.extract import Engine
+    from egotools.types import Clip
 
 SHOWN = 5  # failures, and clips of a remark, that the screen shows; the log has all failures
 LONGEST_NAME = 200  # bytes: file systems take 255, and the files beside a cache have longer names
@@ -76,7 +78,11 @@ class Extractors(Group):
 
 
 @click.group(cls=Extractors, chain=True, subcommand_metavar="EXTRACTOR [OPTIONS] [EXTRACTOR [OPTIONS]]...")
-@click.option("--manifest", type=click.Path(path_type=Path, dir_okay=False), help="CSV of clips.  [required]")
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    help="CSV of clips, or a folder of videos, whose manifest is written to OUT/manifest.csv.  [required]",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the caches.  [required]")
 @click.option("--store", type=click.Choice(["lmdb", "hdf5"]), default="lmdb", show_default=True, help="Kind of cache.")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
@@ -103,7 +109,6 @@ def extract(**common: Any) -> None:
 def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
     """What happens once all extractors of the line are parsed."""
     from egotools.engine.request import Wanted
-    from egotools.manifests import read_manifest
 
     for name in ("manifest", "out"):
         if common[name] is None:
@@ -115,12 +120,28 @@ def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
     ]
     _check_names(wanted)
     engine = options.engine_of(common)
-    clips = read_manifest(common["manifest"])[: common["limit"]]
+    clips = _clips(common)[: common["limit"]]
     resources = options.resources_of(common)
     if common["dry_run"]:
         _dry_run(clips, wanted, resources, common)
     else:
         _extract(clips, wanted, resources, engine, common)
+
+
+def _clips(common: dict[str, Any]) -> list[Clip]:
+    """The clips of the manifest that is given, or that is made of the folder that is."""
+    place = common["manifest"]
+    if place.is_dir() and common["dry_run"]:
+        from egotools.folders import clips_of, list_folder
+
+        return clips_of(list_folder(place).found)
+    if place.is_dir():
+        from egotools.folder_manifest import folder_manifest
+
+        common["manifest"], is_new = folder_manifest(place, common["out"])
+        what = "the manifest" if is_new else "there already, used as the manifest"
+        display.note(f"{common['manifest']}: {what} of {place}")
+    return read_manifest(common["manifest"])
 
 
 def _check_names(wanted: Sequence[Wanted]) -> None:

@@ -70,28 +70,31 @@ def manifest() -> None:
 
 
 @manifest.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("places", metavar="DIR|FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @out
 @click.option("--labels", type=click.Path(path_type=Path), help="CSV whose columns become labels, joined by path.")
 @click.option("--split", "fractions", type=Fractions(), help="Draw splits at random: train=0.8,test=0.2.")
 @options.seed
 @click.option("--frames", "pictures", flag_value="frames", help="Take the images of a folder for frames of one video.")
 @click.option("--images", "pictures", flag_value="images", help="Take each image for a clip of its own.")
+@click.option("--follow-links", is_flag=True, help="Follow links that lead out of the folder.")
 @click.option(
     "--fps", default=30.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Rate of frame folders."
 )
 def folder(
-    folder: Path,
+    places: tuple[Path, ...],
     out: Path,
     labels: Path | None,
     fractions: Mapping[str, float] | None,
     seed: int,
     pictures: str | None,
+    follow_links: bool,
     fps: float,
 ) -> None:
-    """Find videos, frame folders, images, sound files and stacks of frames (.npy) below DIR.
+    """Find videos, frame folders, images, sound files and stacks of frames (.npy) below folders, or take files.
 
-    The id is the path without suffix; `label` is the folder that a file lies in, `video` its name without suffix.
+    The id is the path without suffix, below DIR or, of several, below the folder that holds them all; `label` is the
+    folder that a file lies in, `video` its name without suffix. A pattern in quotes is expanded: 'videos/**/*.mp4'.
     Eight or more images whose names differ in a running number only count as the frames of one video, unless
     --images says otherwise.
 
@@ -99,13 +102,14 @@ def folder(
     egotools manifest folder videos/ --out m.csv
     egotools manifest folder videos/ --labels labels.csv --split train=0.8,test=0.2 --out m.csv
     """
-    from egotools.folders import clips_of, join_labels, list_folder
+    from egotools.folders import clips_of, join_labels, list_places
 
-    listing = list_folder(folder, pictures=cast("Pictures", pictures or "auto"))  # the flags allow no other
+    kind = cast("Pictures", pictures or "auto")  # the flags allow no other
+    listing = list_places(places, pictures=kind, follow_links=follow_links)
     clips = clips_of(listing.found, fps=fps)
     _say_found(listing, fps)
     if labels is not None:
-        joined = join_labels(clips, folder, labels)
+        joined = join_labels(clips, listing.root, labels)
         _say_joined(joined, labels)
         clips = joined.clips
     if fractions is not None:
@@ -312,7 +316,7 @@ def _say_found(listing: Listing, fps: float) -> None:
     if kinds["frame folder"] or kinds["stack"]:
         note(f"  frame folders and stacks are taken at {fps:g} frames per second; another rate: --fps")
     name_some("ignored, of other kinds", listing.ignored)
-    name_some("refused, links that lead out of the folder", listing.refused, tell=failure)
+    name_some("refused, links that lead out of the folder (--follow-links follows them)", listing.refused, tell=failure)
 
 
 def _say_joined(joined: Joined, labels: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
+import itertools
 import os
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -48,8 +50,9 @@ class Found:
 
 @dataclass
 class Listing:
-    """What a folder holds: things in natural order, files of other kinds, and links that lead out of it."""
+    """What there is below `root`: things in natural order, files of other kinds, and links that lead out."""
 
+    root: Path
     found: list[Found] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -79,17 +82,65 @@ def list_folder(root: Path, *, pictures: Pictures = "auto", follow_links: bool =
     """
     if not root.is_dir():
         raise ManifestError(f"{root}: no such folder")
-    listing = Listing()
+    return list_places([root], pictures=pictures, follow_links=follow_links)
+
+
+def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_links: bool = False) -> Listing:
+    """What several folders hold, and files by name or by patterns such as `videos/*.mp4`; each thing once.
+
+    The names of what is found are relative to the one folder that is given, otherwise to the deepest folder that all of
+    them lie in. Files are taken as they are: images that are named are images of their own.
+
+    Raises:
+        ManifestError: as `list_folder`; or a file is not there, or nothing matches a pattern.
+    """
+    named = [pair for place in places for pair in _expanded(place)]
+    top = os.path.commonpath([os.path.abspath(top) for _, top in named])
+    root = places[0] if len(places) == 1 and places[0].is_dir() else Path(top)
+    listing = Listing(root)
+    for path, _ in named:
+        part = _list_folder(path, pictures, follow_links) if path.is_dir() else _list_file(path)
+        prefix = os.path.relpath(os.path.abspath(part.root), os.path.abspath(root))
+        for item in part.found:
+            listing.found.append(replace(item, name=posixpath.normpath(posixpath.join(prefix, item.name))))
+        listing.ignored += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.ignored]
+        listing.refused += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.refused]
+    listing.found = sorted({item.name: item for item in listing.found}.values(), key=lambda item: natural(item.name))
+    if not listing.found:
+        where = ", ".join(map(str, places[:3]))
+        left = f"; {len(listing.refused)} links lead out of it" if listing.refused else ""
+        raise ManifestError(f"{where}: no videos, frame folders, images, sound files or stacks in it{left}")
+    return listing
+
+
+def _expanded(place: Path) -> list[tuple[Path, Path]]:
+    """The folders and files that a name or a pattern means, each with the folder that its name is relative to."""
+    if os.path.lexists(place):
+        return [(place, place if place.is_dir() else place.parent)]
+    if not glob.has_magic(str(place)):
+        raise ManifestError(f"{place}: no such folder or file")
+    matches = sorted(glob.glob(str(place), recursive=True))
+    if not matches:
+        raise ManifestError(f"{place}: nothing matches this pattern")
+    parts = list(itertools.takewhile(lambda part: not glob.has_magic(part), place.parts))
+    return [(Path(match), Path(*parts)) for match in matches]
+
+
+def _list_folder(root: Path, pictures: Pictures, follow_links: bool) -> Listing:
+    listing = Listing(root)
     try:
         for folder, names in walk(root, listing.refused, follow_links=follow_links):
             _list_files(folder, names, root, pictures, listing)
     except OSError as error:
         raise ManifestError(f"{error.filename}: cannot be listed: {error.strerror}") from error
-    listing.found.sort(key=lambda item: natural(item.name))
-    if not listing.found:
-        left = f"; {len(listing.refused)} links lead out of it" if listing.refused else ""
-        raise ManifestError(f"{root}: no videos, frame folders, images, sound files or stacks in it{left}")
     return listing
+
+
+def _list_file(path: Path) -> Listing:
+    kind = _kind(path)
+    if kind is None:
+        return Listing(path.parent, ignored=[path.name])
+    return Listing(path.parent, [Found(kind, path, path.name)])
 
 
 def _list_files(folder: Path, names: Iterable[str], root: Path, pictures: Pictures, listing: Listing) -> None:
@@ -150,7 +201,7 @@ def are_frames(names: Sequence[str]) -> bool:
     if any(match[2].startswith("0") and len(match[2]) == 2 for match in matches):
         return False
     numbers = sorted(int(match[2]) for match in matches)
-    steps = {after - before for before, after in pairwise(numbers)}
+    steps = {after - before for before, after in itertools.pairwise(numbers)}
     return len(steps) == 1 and steps != {0}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -15,7 +15,7 @@ from egotools.derive.dependencies import digests_of_files, files_of
 from egotools.derive.learned import Learned, exchange, keep, what_is_lost
 from egotools.engine.recipes import surroundings
 from egotools.errors import RecipeError, StoreError
-from egotools.files import remove
+from egotools.stores.aside import aside
 from egotools.stores.copying import Progress, silent
 from egotools.stores.digest import content_of
 from egotools.stores.opening import open_store, open_writer
@@ -23,7 +23,6 @@ from egotools.stores.publish import CLIPS_PER_COMMIT
 from egotools.stores.source import Source
 from egotools.stores.store import SUFFIXES, Recipe, Store, check_dtype, differences, part_of
 from egotools.stores.verify import verify
-from egotools.stores.writer_lock import lock_cache
 from egotools.types import Rows
 
 
@@ -218,25 +217,10 @@ def _source(inputs: Mapping[str, Store], id: str) -> Source:
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, for the one that writes it; what a killed process left there is removed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
-    part = part_of(path)
-    lock = lock_cache(path)
-    folder = path.with_name(f".{path.name}.derive")
-    try:
+    with aside(path, "derive") as folder:
+        part = part_of(path)
         if path.suffix == ".h5" and part.exists():
             raise StoreError(
                 f"{part} waits to be sealed: end the pass that makes it, or choose another --out or --name"
             )
-        try:
-            remove(folder)
-            folder.mkdir()
-        except OSError as error:
-            raise StoreError(f"{path} cannot be written: {folder}: {error.strerror}") from error
         yield folder
-    finally:
-        with suppress(OSError):
-            remove(folder)
-        lock.release()

@@ -13,13 +13,17 @@ from egotools.stores.writer_lock import lock_cache
 
 
 @contextmanager
-def aside(path: Path) -> Iterator[Path]:
+def aside(path: Path, kind: str = "aside") -> Iterator[Path]:
     """An empty hidden folder beside `path`, and the lock of whoever writes `path`; both are gone afterwards.
+
+    Args:
+        path: what is written.
+        kind: what the folder's name ends in.
 
     Raises:
         StoreError: another process writes `path`; or a file could not be written, in the folder or beside it.
     """
-    folder = path.with_name(f".{path.name}.aside")
+    folder = path.with_name(f".{path.name}.{kind}")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = lock_cache(path)
