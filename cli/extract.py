@@ -130,12 +130,12 @@ def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
 
 def _clips(common: dict[str, Any]) -> list[Clip]:
     """The clips of the manifest that is given, or that is made of the folder that is."""
-    place = common["manifest"]
-    if place.is_dir() and common["dry_run"]:
+    place, is_folder = common["manifest"], os.path.isdir(common["manifest"])
+    if is_folder and common["dry_run"]:
         from egotools.folders import clips_of, list_folder
 
         return clips_of(list_folder(place).found)
-    if place.is_dir():
+    if is_folder:
         from egotools.folder_manifest import folder_manifest
 
         common["manifest"], is_new = folder_manifest(place, common["out"])

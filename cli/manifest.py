@@ -316,7 +316,9 @@ def _say_found(listing: Listing, fps: float) -> None:
     if kinds["frame folder"] or kinds["stack"]:
         note(f"  frame folders and stacks are taken at {fps:g} frames per second; another rate: --fps")
     name_some("ignored, of other kinds", listing.ignored)
-    name_some("refused, links that lead out of the folder (--follow-links follows them)", listing.refused, tell=failure)
+    name_some("refused, links that lead out of the folder", listing.refused, tell=failure)
+    if listing.refused:
+        note("  --follow-links follows them")
 
 
 def _say_joined(joined: Joined, labels: Path) -> None:

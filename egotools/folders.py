@@ -80,7 +80,7 @@ def list_folder(root: Path, *, pictures: Pictures = "auto", follow_links: bool =
     Raises:
         ManifestError: no such folder, one that cannot be listed, or nothing in it that can be read.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise ManifestError(f"{root}: no such folder")
     return list_places([root], pictures=pictures, follow_links=follow_links)
 

@@ -153,3 +153,21 @@ def test_a_name_that_is_too_long_is_one_line(folder: Path) -> None:
             done = invoked(long, folder)
             assert isinstance(done.exception, EgotoolsError), kind
             assert "File name too long" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["cache", "import", "x" * 5000, "--out", "c.lmdb"],
+        ["cache", "export", "x" * 5000 + ".lmdb", "--to", "npz", "--out", "n"],
+        ["manifest", "folder", "x" * 5000, "--out", "m.csv"],
+        ["manifest", "folder", "videos", "--labels", "x" * 5000, "--out", "m.csv"],
+        ["manifest", "table", "x" * 5000 + ".npz", "--id", "id", "--out", "m.csv"],
+        ["extract", "--manifest", "x" * 5000, "--out", "c", "color"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_an_input_whose_name_is_too_long_is_one_line(folder: Path, words: list[str]) -> None:
+    done = invoked(words, folder)
+    assert isinstance(done.exception, EgotoolsError)
+    assert "\n" not in str(done.exception)

@@ -18,7 +18,7 @@ from egotools.csv_files import read_csv
 from egotools.errors import ManifestError, StoreError
 from egotools.files import read_json
 from egotools.numpy_files import open_npz
-from egotools.stores.aside import aside
+from egotools.stores.aside import aside, explained
 from egotools.stores.copying import Progress, check_space, intact, silent
 from egotools.stores.opening import open_store
 from egotools.stores.source import Source
@@ -55,8 +55,9 @@ def export_npz(path: Path, folder: Path, *, overwrite: bool = False, progress: P
     Raises:
         StoreError: the folder holds something else, a clip is damaged, or it cannot be written.
     """
-    store = open_store(path)
-    _check_free(folder, overwrite=overwrite)
+    store, folder = open_store(path), Path(os.path.abspath(folder))  # "." has no name of its own
+    with explained(folder):
+        _check_free(folder, overwrite=overwrite)
     with aside(folder) as beside:
         _check_free(folder, overwrite=overwrite)
         check_space(beside, store.rows * (store.width * store.dtype.itemsize + 16))
@@ -70,9 +71,10 @@ def export_npz(path: Path, folder: Path, *, overwrite: bool = False, progress: P
 
 
 def _check_free(folder: Path, *, overwrite: bool) -> None:
-    if not os.path.lexists(folder) or (os.path.isdir(folder) and not os.listdir(folder)):
+    is_link = os.path.islink(folder)
+    if not os.path.lexists(folder) or (os.path.isdir(folder) and not is_link and not os.listdir(folder)):
         return
-    if not overwrite or os.path.islink(folder) or not is_export(folder):
+    if not overwrite or is_link or not is_export(folder):
         hint = "; an earlier export is replaced with --overwrite" if not overwrite else ""
         raise StoreError(f"{folder} exists and is not an empty folder; choose another --out, or remove it{hint}")
     written = {INDEX, RECIPE, *(file for file, _, _ in read_export(folder).clips.values())}

@@ -74,8 +74,8 @@ def _beside(out: Path) -> Path:
 
 
 def _check_free(out: Path, *, overwrite: bool) -> None:
-    if os.path.isdir(out) or (os.path.lexists(out) and not overwrite):
-        raise StoreError(f"{out} exists; choose another --out, or overwrite it with --overwrite")
+    if os.path.lexists(out) and not (overwrite and os.path.isfile(out) and not os.path.islink(out)):
+        raise StoreError(f"{out} exists; choose another --out, or overwrite it, if it is a file, with --overwrite")
     if os.path.lexists(_beside(out)) and not _is_ours(_beside(out)):
         raise StoreError(f"{_beside(out)} exists and describes no table of an export; choose another --out")
 

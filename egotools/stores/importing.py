@@ -86,12 +86,12 @@ def import_arrays(
         StoreError: the source cannot be read, has an id twice, or values that are not finite or of a wrong shape; or
             the cache cannot be written.
     """
-    if source.is_dir() == any((keys.id, keys.values, keys.times)) or (keys.id is None) != (keys.values is None):
+    if os.path.isdir(source) == any((keys.id, keys.values, keys.times)) or (keys.id is None) != (keys.values is None):
         raise StoreError(
             f"{source}: a file needs the names of two arrays (--id, --values), a folder of .npy files none"
         )
-    folder = list_arrays(source) if source.is_dir() and not is_export(source) else None
-    exported = read_export(source) if source.is_dir() and folder is None else None
+    folder = list_arrays(source) if os.path.isdir(source) and not is_export(source) else None
+    exported = read_export(source) if os.path.isdir(source) and folder is None else None
     recipe = _again(exported, source) if exported else _recipe(source, keys, origin or {})
     left = (folder.passed_over, folder.refused) if folder else ((), ())
     if os.path.isfile(out) and not overwrite:
@@ -126,7 +126,7 @@ def imported_digest(source: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    if not source.is_dir():
+    if not os.path.isdir(source):
         return file_digest(source)
     files = [folder / name for folder, names in walk(source, []) for name in names]
     relative = sorted((path.relative_to(source).as_posix(), path) for path in files if path.is_file())
