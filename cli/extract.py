@@ -208,6 +208,8 @@ def _remark(wanted: Sequence[Wanted], out: Path) -> None:
         weights = getattr(each.extractor, "weights", "")
         if random_seed(weights) is not None:
             display.note(f"{each.found.name}: {weights} is an untrained network, for trials only")
+        for remark in getattr(each.extractor, "notes", list)():
+            display.note(f"{each.found.name}: {remark}")
     if kind := network_filesystem(out):
         display.note(
             f"{out} is on a network file system ({kind}), which LMDB is not made for: rather write to a local disk"

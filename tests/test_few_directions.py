@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from egotools.cli.main import root
+from PIL import Image
 from tabled import write_cache, write_table
 
 from egotools.derive.learned import read_learned
 from egotools.derive.similarity import assign
+from egotools.extractors.m3s import M3S
+from egotools.manifests import write_manifest
 from egotools.pca import fit_pca
 from egotools.pca_files import read_pca
+from egotools.rawfeatures.hog import hog_width
 from egotools.stores import Recipe, open_store
+from egotools.types import Clip
 
 
 @pytest.mark.parametrize("solver", ["exact", "randomized"])
@@ -77,3 +82,18 @@ def test_similarity_of_few_directions_is_that_of_as_many_components(tmp_path, rn
         rows = (values - kept["pca_mean"]) @ kept["pca_components"].T / np.sqrt(kept["pca_variance"])
         expected = np.sqrt(np.abs(rows - rows[:20].mean(axis=0))).sum(axis=1) ** 2
         np.testing.assert_allclose(stored[:, 0], expected, rtol=1e-3)
+
+
+def test_a_pca_of_fewer_components_is_remarked_where_m3s_takes_it(tmp_path, rng):
+    components, _ = np.linalg.qr(rng.normal(size=(hog_width(256, 256), 5)))
+    arrays = {"mean": np.zeros(len(components)), "components": components.T, "explained_variance": np.ones(5)}
+    np.savez(tmp_path / "hog.npz", **arrays)
+    (note,) = M3S(pca=str(tmp_path / "hog.npz"), only=("hog",)).notes()
+    assert "has 5 components, not 10" in note
+    assert M3S(only=("contrast",)).notes() == []
+    Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    write_manifest(tmp_path / "m.csv", [Clip("a", tmp_path / "a.png")])
+    line = ["extract", "--manifest", tmp_path / "m.csv", "--out", tmp_path / "c", "m3s", "--only", "hog"]
+    result = CliRunner().invoke(root, [str(word) for word in (*line, "--pca", tmp_path / "hog.npz")])
+    assert f"m3s: {note}" in " ".join(result.stderr.split())
+    assert open_store(tmp_path / "c/m3s.lmdb").width == 5

@@ -388,6 +388,28 @@ def test_constant_columns_become_0_whatever_the_group_and_the_value(rng):
     assert "(column 1, column 3); they are taken as 0" in remarks[0]
 
 
+def test_the_columns_of_a_shorter_pca_of_hog_keep_their_names(rng):
+    values = rng.random((4, 9))  # 4 components, then the other five
+    values[:, [2, 6]] = 1.0
+    _, remarks = normalization(Features(table_of(values), (group(width=9),)), np.arange(4), Normalizing())
+    assert "2 of 9 columns of m3s are constant over the training clips (hog 2, meanOF)" in remarks[0]
+    assert raw_columns(group(width=9), order_of("default")).tolist() == [*range(6), 8, 6, 7]
+    assert raw_columns(group(width=16, deviations=True), FEATURES).tolist() == list(range(16))
+
+
+@pytest.mark.parametrize("kind", ["ridge", "svr"])
+def test_columns_that_are_constant_are_nothing_to_baselines_and_named(data, rng, kind):
+    values = rng.random((CLIPS, 3))
+    values[:24, 1], values[24:, 1] = 0.25, 1e6
+    write_cache(data / "own.lmdb", IDS, values)
+    line = ["eval", "memorability", "--baseline", kind, "--manifest", data / "m.csv", "--draws", 5]
+    found = shown(*line, "--features", data / "own.lmdb")
+    assert any("1 of 3 columns of own" in remark and "(column 1)" in remark for remark in found["remarks"])
+    values[24:, 1] = 0.25
+    write_cache(data / "flat/own.lmdb", IDS, values)
+    assert shown(*line, "--features", data / "flat/own.lmdb")["mse"] == found["mse"]
+
+
 def test_a_normalization_of_before_gives_what_it_gave():
     kept = Normalization(np.array([7.0, 0.0]), np.array([1.0, 1.0]))
     assert kept(np.array([[9.0, 2.0]], np.float32)).tolist() == [[2.0, 2.0]]

@@ -244,15 +244,16 @@ def _joined(parts: dict[str, Any], predicted: Sequence[Any], table: Table, score
 
 def _of_baseline(task: Task, kind: Literal["ridge", "svr"]) -> tuple[Judged, list[str], str]:
     table, names = task.features.table, tuple(group.name for group in task.features.groups)
-    parts, predicted = {}, []
+    parts, predicted, remarks = {}, [], dict[str, None]()
     for fold in task.folds:
-        fitted, _ = normalization(task.features, fold.train, Normalizing(standardize=names))
+        fitted, said = normalization(task.features, fold.train, Normalizing(standardize=names))
         train, test = fitted(table.values[fold.train]), fitted(table.values[fold.test])
         parts[fold.name] = (fold.test,)
+        remarks.update(dict.fromkeys(said))
         predicted.append(predict_baseline(kind, train, task.scores[fold.train], test)[np.newaxis])
     protocol = f"{kind} on {'+'.join(names)}, standardized, {len(task.folds)} fold{'s' * (len(task.folds) > 1)}"
-    remarks = [remark for remark in task.remarks if remark not in table.remarks]
-    return _joined(parts, predicted, table, task.scores), remarks, protocol
+    own = [remark for remark in task.remarks if remark not in table.remarks]
+    return _joined(parts, predicted, table, task.scores), [*own, *remarks], protocol
 
 
 def _of_weights(

@@ -20,7 +20,7 @@ from egotools.rawfeatures import brightness as bright
 from egotools.rawfeatures import contrast as contrasts
 from egotools.rawfeatures.blurriness import blurriness, is_blank
 from egotools.rawfeatures.hog import hog, hog_width
-from egotools.rawfeatures.rows import FEATURES, clip_row, ordered
+from egotools.rawfeatures.rows import FEATURES, HOG_COMPONENTS, clip_row, ordered
 from egotools.sampling import frames_inside, spread_frames
 from egotools.track_size import has_track, track_bytes
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
@@ -111,6 +111,14 @@ class M3S:
         if "size_orig" in self.only:
             rows[:, -1] = track_bytes(clip.path, clip.start, clip.end)
         return rows
+
+    def notes(self) -> list[str]:
+        """What a person should know before anything is read."""
+        path = None if self.pca is None else pca_path(self.pca)
+        count = HOG_COMPONENTS if path is None else len(read_pca(path).components)
+        if count == HOG_COMPONENTS:
+            return []
+        return [f"{self.pca} has {count} components, not {HOG_COMPONENTS}: published constants and weights do not fit"]
 
     def remark(self, windows: Array) -> str:
         """What is odd about the frames [B, L, 256, 256, 3] of a clip, in words; empty where nothing is."""

@@ -17,13 +17,11 @@ from egotools.methods.memorability.options import Normalizing
 from egotools.methods.memorability.published import (
     Floats,
     has_constants,
-    has_deviations,
     other_definitions,
-    raw_features,
+    raw_layout,
     reference_constants,
 )
 from egotools.rawfeatures.normalization import DataSet
-from egotools.rawfeatures.rows import layout
 from egotools.types import IntArray
 
 FLOOR = 1e-12  # below, a deviation is none
@@ -138,8 +136,7 @@ def _constant(group: Group, columns: npt.NDArray[np.intp], *, are_zeros: bool) -
 def _name(group: Group, column: int) -> str:
     """A column as people know it: the raw feature, or its number from 0."""
     if group.kind == RAW:
-        parts = layout(raw_features(group), deviations=has_deviations(group))
-        for part in parts if parts[-1].stop == group.width else ():
+        for part in raw_layout(group):
             if part.start <= column < part.stop:
                 number = f" {column - part.start}" if part.stop - part.start > 1 else ""
                 return f"{part.feature}{number}{' (deviation)' if part.statistic == 'deviation' else ''}"

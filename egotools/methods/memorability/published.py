@@ -23,7 +23,7 @@ from egotools.methods.memorability.features import RAW, Group
 from egotools.methods.memorability.options import order_of
 from egotools.nn.mlp import FIRST, ScoreMLP, score_mlp_of
 from egotools.rawfeatures.normalization import DataSet, reference_normalization
-from egotools.rawfeatures.rows import FEATURES, layout
+from egotools.rawfeatures.rows import FEATURES, HOG_COMPONENTS, Part, layout
 
 Floats = npt.NDArray[np.float64]
 
@@ -108,6 +108,18 @@ def raw_features(group: Group) -> tuple[str, ...]:
     return tuple(made_with(group).get("only") or FEATURES)
 
 
+def raw_layout(group: Group) -> list[Part]:
+    """Which columns of a group of raw features are whose; hog has as many as its PCA has components.
+
+    Empty where the group has other columns than its recipe says.
+    """
+    features, deviations = raw_features(group), has_deviations(group)
+    others = layout(features, deviations=deviations)[-1].stop - HOG_COMPONENTS * (1 + deviations) * ("hog" in features)
+    components = (group.width - others) // (1 + deviations) if "hog" in features else 0
+    parts = layout(features, deviations=deviations, hog_components=components)
+    return parts if parts[-1].stop == group.width and components >= 0 else []
+
+
 def has_deviations(group: Group) -> bool:
     """Whether raw features stand with their deviations over time."""
     return bool(made_with(group).get("deviations", group.width == sum(WIDTHS[RAW][1:])))
@@ -176,11 +188,11 @@ def raw_columns(group: Group, order: Sequence[str]) -> npt.NDArray[np.int64]:
     Raises:
         TableError: the order names other features than the group has.
     """
-    parts = layout(raw_features(group), deviations=has_deviations(group))
-    if sorted(order) != sorted({part.feature for part in parts}) or parts[-1].stop != group.width:
+    parts = raw_layout(group)
+    if sorted(order) != sorted({part.feature for part in parts}):
         raise TableError(
-            f"{group.cache} has {', '.join(dict.fromkeys(part.feature for part in parts))}; --raw-order is"
-            f" {', '.join(order)}: it must name the same"
+            f"{group.cache} has {', '.join(dict.fromkeys(part.feature for part in parts)) or f'{group.width} columns'};"
+            f" --raw-order is {', '.join(order)}: it must name the same"
         )
     begin, at = {}, 0
     for feature in order:

@@ -93,7 +93,7 @@ def of_zeros(scores: Scores | npt.NDArray[np.float64]) -> list[str]:
     if not zeros:
         return []
     clips = f"{zeros} of {len(scores)} judged clips {'has' if zeros == 1 else 'have'} a score of 0"
-    return [f"kl is infinite, since {clips}: it divides by the scores; js and the other figures are not affected"]
+    return [f"kl is infinite, since {clips}, by which it divides: it is null; js and the other figures are as they are"]
 
 
 def of_undefined(
