@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -145,6 +146,12 @@ def test_it_is_fresh_as_long_as_its_file_has_the_same_content(npz, imported):
 def test_rows_whose_file_is_gone_stand_and_are_named(npz, imported):
     npz.unlink()
     assert state(imported) == ("fresh", ["3 clips cannot be compared: their files are gone, such as '30'"])
+
+
+def test_a_pipe_in_the_place_of_its_file_is_not_opened(npz, imported):
+    npz.unlink()
+    os.mkfifo(npz)
+    assert state(imported) == ("unknown", [f"{npz}, which it was imported from, cannot be read: not a regular file"])
 
 
 def test_a_folder_to_which_a_file_is_added_makes_it_stale(tmp_path):

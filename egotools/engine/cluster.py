@@ -6,6 +6,7 @@ tasks -> shards -> Worker (actors) -> batches of pieces -> this process, the onl
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections import Counter, deque
@@ -187,7 +188,7 @@ class Workers:
             remote.prepared = answer
         elif isinstance(answer, Begun):
             for path in answer.missing:
-                if path.exists():
+                if os.path.exists(path):
                     raise EgotoolsError(
                         f"{path} is here but not on node {remote.node}; every node must see the videos under one path"
                     )

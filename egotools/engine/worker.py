@@ -112,7 +112,7 @@ class Worker:
         assert self._pipeline is not None, "prepare is called first"
         self._shard, self._pieces = shard, self._pipeline.pieces(tasks, lambda _: True)
         paths = dict.fromkeys(task.clip.path for task in tasks)
-        return Begun(shard, [path for path in paths if not path.exists()])
+        return Begun(shard, [path for path in paths if not os.path.exists(path)])
 
     def more(self, shard: int) -> Batch:
         """What is computed next of a shard: about 8 MiB, or what a second brings."""

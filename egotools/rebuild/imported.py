@@ -19,7 +19,7 @@ def assess_imported(
 ) -> Assessment:
     """What of an imported cache holds: all of it, or nothing; it is never made again.
 
-    Where the file that it came from is gone, its rows stand.
+    Where the file that it came from is gone, its rows stand; where it cannot be read, nothing can be said.
     """
     source, ids = Path(str(store.recipe.origin.get("source", ""))), tuple(store)
     again = f"import it again: egotools cache import {source} ... --out {cache} --overwrite"
@@ -28,6 +28,8 @@ def assess_imported(
         if digest(source) != store.recipe.identity.get("content"):
             reasons.insert(0, f"{source}, which it was imported from, has changed; {again}")
         gone: tuple[str, ...] = ()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         gone = ids
+    except OSError as error:  # a device, a pipe, a folder that may not be looked into
+        return Assessment(cache, problem=f"{source}, which it was imported from, cannot be read: {error.strerror}")
     return all_or_nothing(cache, ids, reasons, gone)
