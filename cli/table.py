@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
@@ -59,7 +60,9 @@ def render(
         title: a line above.
         first_to_go: columns that are left out before others where there is no room; then the last ones go.
     """
-    console = Console(width=_width())
+    encoding, paper = getattr(sys.stdout, "encoding", None) or "utf-8", BytesIO()  # not stdout, which may fail
+    file = TextIOWrapper(paper, encoding, errors="backslashreplace", write_through=True)
+    console = Console(file=file, width=_width(), force_terminal=is_terminal(sys.stdout))
     columns = [_column(name, [row[index] for row in rows]) for index, name in enumerate(names)]
     widths, left_out = fit(columns, console.width, first_to_go)
     table = Table(header_style="bold", show_header=any(names))
@@ -67,11 +70,10 @@ def render(
         table.add_column(Text(column.name), justify="right" if column.is_number else "left", width=width)
     for index in range(len(rows)):
         table.add_row(*(Text(fold(column.cells[index], width)) for column, width in widths))
-    with console.capture() as capture:
-        if title:
-            console.print(Text(visible(title, sys.stdout), style="italic"), soft_wrap=True)
-        console.print(table)
-    return capture.get(), left_out
+    if title:
+        console.print(Text(visible(title, sys.stdout), style="italic"), soft_wrap=True)
+    console.print(table)
+    return paper.getvalue().decode(encoding), left_out
 
 
 def fit(

@@ -251,7 +251,8 @@ def test_a_full_disk_below_standard_output_is_one_line(monkeypatch):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(OutputError, match="standard output: No space left"):
-            display.show_json({"a": 1})
+            display.show_table(["a"], [["b"]])
+        display.show_json({"a": 1})  # said once
 
 
 def test_the_list_of_caches_says_what_a_running_job_has_done(tmp_path, monkeypatch):
