@@ -154,7 +154,7 @@ def cell(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else "-"
-    if isinstance(value, (list, tuple)) and not all(isinstance(item, (int, float)) for item in value):
+    if isinstance(value, (list, tuple)) and not any(isinstance(item, (int, float)) for item in value):
         return "\n".join(visible(item, sys.stdout) for item in value)
     return visible(value, sys.stdout)
 

@@ -77,11 +77,13 @@ def test_a_manifest_to_harm_is_shown_escaped(tmp_path, text):
 
 
 def test_a_new_line_in_a_text_does_not_break_a_table(capsys):
-    display.show_table(["class\n", "n"], [["one\nwords", 1], ["two\twords", 2], [["a\nb", "c"], 3]], title="x\ny")
+    display.show_table(
+        ["class\n", "n"], [["one\nwords", 1], ["two\twords", 2], [["a\nb", "c"], 3], [[], 4]], title="x\ny"
+    )
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "x\\ny"
-    assert len(shown) == 9
-    assert [line.split("│")[1].strip() for line in shown[4:8]] == ["one\\nwords", "two\\twords", "a\\nb", "c"]
+    assert len(shown) == 10
+    assert [line.split("│")[1].strip() for line in shown[4:9]] == ["one\\nwords", "two\\twords", "a\\nb", "c", ""]
 
 
 def test_json_has_texts_as_they_are_and_steers_nothing(tmp_path):
