@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from egotools.errors import ManifestError
 from egotools.files import create_file, is_below
 from egotools.types import Clip
 
+NO_FILE = Path()  # of a clip that has features only
 RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label
 
 
@@ -110,16 +112,31 @@ def _fps(values: Mapping[str, str]) -> float | None:
 def _path(path: str, root: str, folder: Path, real: Callable[[str], str]) -> Path:
     """The absolute path that a row means. `root` may lie anywhere; a relative `path` stays below it."""
     if not path:
-        return Path()
+        return NO_FILE
     if os.path.isabs(path):
-        return Path(os.path.normpath(path))
+        return Path(on_disk(os.path.normpath(path)))
     top = os.path.normpath(folder / root)
-    whole = os.path.normpath(os.path.join(top, path))
+    whole = on_disk(os.path.normpath(os.path.join(top, path)))
     if not is_below(whole, top):
         raise ManifestError(f"path {path!r} leaves the root {top}; set the column 'root', or write an absolute path")
     if not is_below(_behind_links(whole, real), real(top)):
         raise ManifestError(f"path {path!r} leaves the root {top} through a link; write an absolute path")
     return Path(whole)
+
+
+def on_disk(path: str) -> str:
+    """A path as its file is called: where none is there, one whose name is the same text in another form of Unicode.
+
+    macOS writes names in the form NFD; tables that are typed, or made on another system, have NFC.
+    """
+    if path.isascii() or os.path.lexists(path):
+        return path
+    folder, name = os.path.split(path)
+    if folder in ("", path):
+        return path
+    folder = on_disk(folder)
+    forms = (os.path.join(folder, unicodedata.normalize(form, name)) for form in ("NFC", "NFD"))
+    return next((each for each in forms if os.path.lexists(each)), path)
 
 
 def _behind_links(path: str, real: Callable[[str], str]) -> str:

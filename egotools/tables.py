@@ -27,6 +27,7 @@ Mask = npt.NDArray[np.bool_]
 
 SAME_TIME = 1e-3  # seconds; containers round time stamps to their own ticks
 NAMED = 3  # clips that a remark names
+RELEASED = 1 << 26  # bytes of a cache that are in memory at a time while it is read
 CHECKED = 1 << 24  # values that are looked at at a time
 
 
@@ -203,7 +204,10 @@ def _clips(
     manifest: Path, stores: Sequence[Store], split: str | None, labels: Sequence[str] | None
 ) -> tuple[list[Clip], tuple[str, ...]]:
     """The clips that every store has rows of, their splits by the names that count; and remarks on the others."""
-    clips = [replace(clip, split=split_name(clip.split)) for clip in read_manifest(manifest, labels=labels)]
+    clips = read_manifest(manifest, labels=labels)
+    for number, clip in enumerate(clips):
+        if clip.split != split_name(clip.split):
+            clips[number] = replace(clip, split=split_name(clip.split))
     remarks = alike({clip.split for clip in clips}, "splits")
     if split is not None:
         clips = [clip for clip in clips if clip.split == split_name(split)]
@@ -274,10 +278,10 @@ def _read(
     rows, widths = int(counts.sum()), [_width(store, reduce) for store in stores]
     values, times = np.empty((rows, sum(widths)), np.float32), np.empty((rows, 2))
     for number, (store, stop) in enumerate(zip(stores, np.cumsum(widths).tolist(), strict=True)):
-        columns, at = slice(stop - widths[number], stop), 0
+        columns, at, read = slice(stop - widths[number], stop), 0, 0
         for id, count in zip(ids.tolist(), counts.tolist(), strict=True):
             clip, span = store.stored(id), slice(at, at + count)
-            at += count
+            at, read = at + count, read + sum(view.nbytes for view in clip.views)
             if reduce is not None:
                 values[span, columns] = _reduced(clip, reduce)
             else:
@@ -286,6 +290,10 @@ def _read(
                 times[span] = clip.times if reduce is None else (clip.times[:, 0].min(), clip.times[:, 1].max())
             elif reduce is None and (np.abs(clip.times - times[span]) > SAME_TIME).any():
                 raise _not_joined(id, (stores[0], count), (store, count))
+            if read > RELEASED:  # what is mapped would stay beside the table
+                store.release()
+                read = 0
+        store.release()
     return values, times
 
 

@@ -19,6 +19,12 @@ def composed(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
+def uncomposed(texts: Iterable[str]) -> dict[str, str]:
+    """The texts that are not composed, by what they would be, unless that is among the texts as well."""
+    there = {text for text in texts if not text.isascii()}
+    return {composed(text): text for text in sorted(there) if composed(text) not in there}
+
+
 def tidy(text: str) -> str:
     """A label as it is compared: without white space around it, single spaces inside, nothing invisible, in NFC.
 

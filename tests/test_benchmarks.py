@@ -99,3 +99,12 @@ def test_a_missed_target_is_called_missed(monkeypatch, capsys):
     assert "MISSED" in printed[2]
     assert "met" in printed[3]
     assert "<= 1.1" in printed[3]
+
+
+def test_the_memory_of_tables_is_compared_with_the_table(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "figures.json"
+    benchmark("table_memory", monkeypatch).main(["--quick", "--json", str(path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert set(found) == {"peak memory of read_table / table", "peak memory of train probe / table"}
+    assert min(found.values()) > 0.5
+    assert "of read_table" in capsys.readouterr().out

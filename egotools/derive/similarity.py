@@ -20,7 +20,7 @@ from egotools.manifests import column_of, read_manifest
 from egotools.similarity import Floats, Network
 from egotools.stores.copying import intact
 from egotools.stores.store import Store
-from egotools.texts import alike, split_name, tidy
+from egotools.texts import alike, composed, split_name, tidy
 from egotools.types import Clip, FloatArray, Rows
 
 EPS = {"hrnet": 1.25, "csn": 0.9}  # DBSCAN's radius for features that M3-S has
@@ -79,7 +79,7 @@ class Similarity:
         ((name, store),) = inputs.items()
         remarks: list[str] = []
         clips = self._clips(store, remarks)
-        ids = [*clips, *(id for id in store if id not in clips)]
+        ids = [*clips, *(id for id in store if composed(id) not in clips)]
         features, ids = _features(store, ids)
         train = np.array([id in clips and clips[id].split == split_name(self.split) for id in ids], bool)
         projection = self._projection(features[train], store, remarks)
@@ -242,7 +242,8 @@ def _each(store: Store, values: Mapping[str, Floats]) -> Iterator[tuple[str, Row
     """Every clip of a cache with its one row float32; without one if it had none."""
     width = len(next(iter(values.values())))
     for id in store:
-        if id in values:
-            yield id, Rows(values[id][np.newaxis].astype(np.float32), span(store.stored(id).times))
+        own = id if id in values else composed(id)
+        if own in values:
+            yield id, Rows(values[own][np.newaxis].astype(np.float32), span(store.stored(id).times))
         else:
             yield id, Rows(np.empty((0, width), np.float32), np.empty((0, 2)))

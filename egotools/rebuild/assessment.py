@@ -13,6 +13,7 @@ from egotools.manifests import read_manifest
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences, part_of
 from egotools.stores.summary import open_any
+from egotools.texts import composed
 from egotools.types import Clip
 
 State = Literal["fresh", "incomplete", "stale", "unknown"]
@@ -146,8 +147,8 @@ def stores_of(cache: Path) -> list[Store]:
 
 
 def by_id(stores: Sequence[Store]) -> dict[str, Store]:
-    """For each clip the first store that has it."""
-    return {id: store for store in reversed(stores) for id in store}
+    """For each clip, its id in NFC as manifests have it, the first store that has it."""
+    return {composed(id): store for store in reversed(stores) for id in store}
 
 
 def unknown(cache: Path, error: EgotoolsError) -> Assessment:

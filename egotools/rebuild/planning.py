@@ -24,6 +24,7 @@ from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences
 from egotools.stores.summary import find_caches, sealed, unsaid
 from egotools.stores.verify import verify
+from egotools.texts import composed
 from egotools.types import Clip
 
 Progress = Callable[[str, float, int], None]  # what is done, how much of it, of how much
@@ -166,7 +167,8 @@ class Planner:
         found: dict[str, str] = {}
         for store in reversed(stores):
             verified = verify(store.path, progress=partial(self._progress, f"reading {store.path.name}"))
-            found = {**{id: why for id, why in found.items() if id not in store}, **verified.bad}
+            bad = {composed(id): why for id, why in verified.bad.items()}
+            found = {**{id: why for id, why in found.items() if id not in store}, **bad}
         return found
 
 

@@ -36,7 +36,8 @@ from egotools.errors import StoreError
 from egotools.stores.hdf5_checks import DAMAGES, own_dataset, own_text, own_texts
 from egotools.stores.header import DTYPES, read_header
 from egotools.stores.source import Source
-from egotools.stores.store import StoredClip, copy_rows, id_of, map_file, open_cache_file, part_of, reopened
+from egotools.stores.store import StoredClip, copy_rows, id_of, map_file, open_cache_file, part_of, release, reopened
+from egotools.texts import composed, uncomposed
 from egotools.types import LONGEST_ID, IntArray, Rows
 
 
@@ -45,12 +46,18 @@ class _Index:
     """One entry a clip; `first` is where its times begin."""
 
     positions: dict[str, int]
+    uncomposed: dict[str, str]  # ids that are not in NFC, by their NFC
     rows: IntArray
     first: IntArray
     offsets: IntArray
     checksums: npt.NDArray[np.uint32]
     sources: list[tuple[int, int]]  # where each lies, and how many bytes it has
     times: npt.NDArray[np.float64]
+
+    def position(self, id: str) -> int | None:
+        """The number of a clip, whose id may be stored in another form of Unicode."""
+        same = composed(id)
+        return self.positions.get(id, self.positions.get(self.uncomposed.get(same, same)))
 
 
 class _MappedFile(io.RawIOBase):
@@ -138,6 +145,7 @@ class HDF5Store:
             raise ValueError("its ids are not different")
         return _Index(
             positions={name: position for position, name in enumerate(ids)},
+            uncomposed=uncomposed(ids),
             rows=rows,
             first=np.cumsum(rows) - rows,
             offsets=self._offsets(file, rows),
@@ -167,7 +175,7 @@ class HDF5Store:
         return self._clips
 
     def __contains__(self, id: object) -> bool:
-        return id in self._index.positions
+        return isinstance(id, str) and self._index.position(id) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._index.positions)
@@ -189,6 +197,10 @@ class HDF5Store:
             views = [flat.reshape(rows, self.width)]
         return StoredClip(views, index.times[first : first + rows], int(index.checksums[position]))
 
+    def release(self) -> None:
+        """Lets go of what was read of the file."""
+        release(self._map)
+
     def source(self, id: str) -> Source:
         """Where the rows of a clip came from.
 
@@ -203,7 +215,7 @@ class HDF5Store:
             raise StoreError(f"{self.path}: damaged: the source of clip {id!r} cannot be read: {error}") from error
 
     def _position(self, id: str) -> int:
-        position = self._index.positions.get(id)
+        position = self._index.position(id)
         if position is None:
             raise KeyError(f"{self.path}: no clip {id!r}")
         return position

@@ -27,6 +27,7 @@ from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import CLIPS_PER_COMMIT, check_free, place
 from egotools.stores.source import Source
 from egotools.stores.store import Recipe, Store, differences, key_of
+from egotools.texts import composed
 from egotools.types import Rows
 
 VERSION = 1
@@ -224,7 +225,7 @@ def _of_file(path: Path, keys: Keys) -> Named:
     assert keys.id is not None  # `_recipe` has refused that
     assert keys.values is not None
     with open_arrays(path) as arrays:
-        texts = ids_of(arrays, keys.id, path)
+        texts = [composed(text) for text in ids_of(arrays, keys.id, path)]
         if twice := [id for id, count in Counter(texts).items() if count > 1]:
             raise StoreError(f"{path}: {len(twice)} ids come more than once, such as {twice[0]!r}")
         if "" in texts:

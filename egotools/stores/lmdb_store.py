@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from egotools.stores.store import (
     id_of,
     map_file,
     open_cache_file,
+    release,
     reopened,
 )
+from egotools.texts import composed, uncomposed
 from egotools.types import FloatArray, Rows
 
 
@@ -62,13 +65,26 @@ class LMDBStore:
         return self._clips
 
     def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and self._index.get(_clip_key(id)) is not None
+        return isinstance(id, str) and self._index.get(self._key(id)) is not None
 
     def __iter__(self) -> Iterator[str]:
         return map(self._id, self._index.keys(CLIP))  # which goes on after an id that raises
 
     def _id(self, key: bytes) -> str:
         return id_of(key[1:], self.path)
+
+    def _key(self, id: str) -> bytes:
+        """What a clip is stored under: its id, in the form of Unicode that it was stored in."""
+        key = _clip_key(id)
+        if id.isascii() or self._index.get(key) is not None:
+            return key
+        return _clip_key(self._uncomposed.get(composed(id), composed(id)))
+
+    @cached_property
+    def _uncomposed(self) -> dict[str, str]:
+        """The ids that an older egotools stored in another form than NFC, as macOS writes file names, by their NFC."""
+        keys = (key[1:] for key in self._index.keys(CLIP) if not key.isascii())
+        return uncomposed(key.decode(errors="surrogateescape") for key in keys)
 
     def __getitem__(self, id: str) -> Rows:
         return copy_rows(self.stored(id), self)
@@ -80,6 +96,10 @@ class LMDBStore:
         if sum(map(len, views)) != len(record.times) or any(view.shape[1] != self.width for view in views):
             raise StoreError(f"{self.path}: damaged: clip {id!r} has not the rows that were written")
         return StoredClip(views, record.times, record.checksum)
+
+    def release(self) -> None:
+        """Lets go of what was read of the file."""
+        release(self._map)
 
     def source(self, id: str) -> Source:
         """Where the rows of a clip came from.
@@ -109,7 +129,7 @@ class LMDBStore:
         return value
 
     def _record(self, id: str) -> Record:
-        value = self._value(_clip_key(id))
+        value = self._value(self._key(id))
         if value is None:
             raise KeyError(f"{self.path}: no clip {id!r}")
         try:

@@ -36,6 +36,7 @@ from egotools.stores.lmdb_store import LMDBStore, check_not_foreign
 from egotools.stores.source import Source
 from egotools.stores.store import Recipe, check_same_recipe, key_of, make_folder_of, open_cache_file
 from egotools.stores.writer_lock import WriterLock
+from egotools.texts import composed, uncomposed
 from egotools.types import Rows
 
 FIRST_PAGES = 8192  # bytes that LMDB begins a file with; one that has fewer was cut off there, and holds nothing
@@ -77,6 +78,7 @@ class LMDBWriter:
         self._next = 0  # number of the next block
         self._clips: dict[str, _OpenClip] = {}
         self._packed = bytearray()  # the last rows of finished clips, for a block that they share
+        self._uncomposed: dict[str, str] = {}  # ids that are stored in another form of Unicode
         self._finished: dict[str, Record] = {}  # what the next commit makes exist
         self._blocks: dict[int, bytes] = {}  # not written yet
         self._dropped: list[int] = []  # written, and not wanted any more
@@ -110,6 +112,7 @@ class LMDBWriter:
             self._take_up(LMDBStore(self.path))
         else:
             check_not_foreign(self.path, index)
+        self._uncomposed = uncomposed(key[1:].decode(errors="surrogateescape") for key in index.keys(CLIP))
         numbers = [_number(key) for key in index.keys(BLOCK)]
         self._next = max(numbers, default=-1) + 1
         used = self._used_blocks() if len(numbers) > self._counts["blocks"] else set(numbers)
@@ -153,6 +156,10 @@ class LMDBWriter:
     def __contains__(self, id: object) -> bool:
         if not isinstance(id, str):
             return False
+        same = composed(id)  # an older egotools may have stored it in another form
+        return self._has(id) or same in self._uncomposed or (same != id and self._has(same))
+
+    def _has(self, id: str) -> bool:
         if id in self._finished:
             return True
         with explained(self.path), self._environment.begin() as transaction:
@@ -182,7 +189,7 @@ class LMDBWriter:
 
     def _check_new(self, id: str) -> None:
         key_of(id)
-        if id in self:
+        if self._has(id):
             raise ValueError(f"clip {id!r} is in {self.path} already")
 
     def _checked(self, id: str, rows: Rows) -> npt.NDArray[Any]:

@@ -95,6 +95,9 @@ class Store(Protocol):
     def stored(self, id: str) -> StoredClip:
         """The rows of a clip as they lie in the file, not copied; raises as `__getitem__` does."""
 
+    def release(self) -> None:
+        """Lets go of what was read of the file: the process is smaller, and the rows come back when they are read."""
+
     def source(self, id: str) -> Source:
         """Where the rows of a clip came from."""
 
@@ -269,6 +272,12 @@ def map_file(file: BinaryIO, path: Path, length: int = 0) -> mmap.mmap:
         return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
     except (OSError, ValueError, OverflowError) as error:
         raise StoreError(f"{path}: cannot be mapped into memory: {error}; see 'ulimit -v'") from error
+
+
+def release(mapped: mmap.mmap) -> None:
+    """Takes the pages of a file that is mapped for reading out of this process; they stay in the system's cache."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def reopened(kind: Callable[[Path], Any], path: Path, file: tuple[int, int]) -> Any:  # Any: a store of that kind

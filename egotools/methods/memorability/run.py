@@ -48,6 +48,7 @@ from egotools.rebuild.derived import check_no_circle
 from egotools.runs import METRICS, Run, once, versions
 from egotools.stores.store import LEARNED, Recipe
 from egotools.tables import input_digests, manifest_digest
+from egotools.texts import composed
 from egotools.weights import anchored
 
 METHOD = "memorability"
@@ -162,7 +163,7 @@ def open_run(folder: Path) -> TrainedRun:
     except ValueError as error:
         raise RunError(f"{folder / FEATURES} cannot be read: {error}") from error
     members = tuple(_members(run, content["members"], config, groups[-1].stop))
-    judged = {fold: tuple(ids) for fold, ids in content["judged"].items()}
+    judged = {fold: tuple(map(composed, ids)) for fold, ids in content["judged"].items()}
     seed, learned = identity["seed"], _learned(run, judged)
     return TrainedRun(run, groups, content["records"], members, judged, learned, data, config, normalizing, seed)
 
