@@ -109,7 +109,9 @@ def write_sound(
     """A sound file of float samples [C, N] in [-1, 1]; the first sample is number `first` of the file's time."""
     layout = {1: "mono", 2: "stereo"}[len(samples)]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate, layout=layout, format=format)
+        # Noise that AAC describes by its loudness only is drawn anew by the decoder after each jump.
+        options = {"aac_pns": "0"} if codec == "aac" else {}
+        stream = container.add_stream(codec, rate=rate, layout=layout, format=format, options=options)
         resampler = av.AudioResampler(format=format, layout=layout, rate=rate)
         for start in range(0, samples.shape[1], 4096):
             piece = np.ascontiguousarray(samples[:, start : start + 4096], np.float32)
