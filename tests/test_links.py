@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,25 +12,32 @@ import pytest
 from click.testing import CliRunner
 from egotools.cli.main import root
 from PIL import Image
+from planted import plant, want
 
 from egotools.errors import EgotoolsError
 from egotools.stores import open_store
 
-EXTRACT = ["extract", "--manifest", "m.csv", "--out", "c", "--num-workers", "1", "color"]
-SEALED = ["extract", "--manifest", "m.csv", "--out", "c", "--store", "hdf5", "--num-workers", "1", "hog"]
-REBUILD = ["rebuild", "c"]
+EXTRACT = ["extract", "--manifest", "m.csv", "--out", "c", "--workers", "1", "color"]
+SEALED = ["extract", "--manifest", "m.csv", "--out", "c", "--store", "hdf5", "--workers", "1", "hog"]
+REBUILD = ["rebuild", "c", "--manifest", "m.csv", "--workers", "1"]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a manifest, one cache of one image, and something to do: a second row whose file is not there."""
+    given = tmp_path_factory.mktemp("given")
+    Image.fromarray(np.full((64, 64, 3), 99, np.uint8)).save(given / "a.png")
+    (given / "m.csv").write_text("id,path,label\na,a.png,x\nb,none.png,y\n")
+    plant(want(given / "c/color.lmdb", "color"), given / "m.csv", "a")
+    return given
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a manifest, one cache of one image, and something to do: a second row whose file is not there."""
-    home = tmp_path / "given"
-    (home / "c").mkdir(parents=True)
+def home(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, where the command runs."""
+    home = tmp_path / "home"
+    shutil.copytree(given, home)
     monkeypatch.chdir(home)
-    Image.fromarray(np.full((64, 64, 3), 99, np.uint8)).save("a.png")
-    Path("m.csv").write_text("id,path,label\na,a.png,x\n")
-    assert run(EXTRACT) == 0
-    Path("m.csv").write_text("id,path,label\na,a.png,x\nb,none.png,y\n")
     return home
 
 
@@ -39,6 +47,8 @@ def run(line: list[str]) -> int:
     assert result.exception is None or isinstance(result.exception, (SystemExit, EgotoolsError)), result.exception
     return result.exit_code
 
+
+MERGE = ["cache", "merge", "c/color.lmdb", "--out", "c/q.lmdb"]
 
 LINES: list[tuple[str, list[str]]] = [
     ("c/color.lmdb.writer", EXTRACT),
@@ -57,7 +67,7 @@ LINES: list[tuple[str, list[str]]] = [
     ("c/.q.h5.new", ["cache", "convert", "c/color.lmdb", "c/q.h5"]),
     ("c/q.h5.part.writer", ["cache", "convert", "c/color.lmdb", "c/q.h5"]),
     ("c/q.lmdb-lock", ["cache", "convert", "c/color.lmdb", "c/q.lmdb"]),
-    ("c/q.lmdb.writer", ["cache", "merge", "c/color.lmdb", "--out", "c/q.lmdb"]),
+    ("c/q.lmdb.writer", MERGE),
     (".w.csv.part", ["manifest", "windows", "m.csv", "--length", "0.02", "--out", "w.csv"]),
     ("p/color.lmdb.writer", ["derive", "pool", "--features", "c/color.lmdb", "--out", "p"]),
     ("p/color.lmdb-lock", ["derive", "pool", "--features", "c/color.lmdb", "--out", "p"]),
@@ -65,20 +75,28 @@ LINES: list[tuple[str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("link", "line"), LINES, ids=[f"{link} {' '.join(line[:2])}" for link, line in LINES])
-@pytest.mark.parametrize("is_there", [True, False], ids=["file", "nothing"])
-def test_a_link_in_the_place_of_a_file_of_ours_is_replaced_or_refused(
-    home: Path, link: str, line: list[str], is_there: bool
-) -> None:
+def test_a_link_in_the_place_of_a_file_of_ours_is_replaced_or_refused(home: Path, link: str, line: list[str]) -> None:
     elsewhere = home.parent / "elsewhere.txt"
-    if is_there:
-        elsewhere.write_text("as it was")
+    elsewhere.write_text("as it was")
+    lead(link, elsewhere)
+    run(line)
+    assert elsewhere.read_text() == "as it was"
+    assert list(open_store(Path("c/color.lmdb"))) == ["a"]
+
+
+def lead(link: str, elsewhere: Path) -> None:
     Path(link).parent.mkdir(exist_ok=True)
     Path(link).unlink(missing_ok=True)
     Path(link).symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("link", "line"), [("c/q.lmdb", MERGE), ("c/.q.lmdb.aside/q.lmdb", MERGE), ("c/hog.h5.part", SEALED)]
+)
+def test_a_link_to_nothing_makes_nothing_there(home: Path, link: str, line: list[str]) -> None:
+    lead(link, home.parent / "elsewhere")
     run(line)
-    assert elsewhere.exists() == is_there
-    assert not is_there or elsewhere.read_text() == "as it was"
-    assert list(open_store(Path("c/color.lmdb"))) == ["a"]
+    assert not (home.parent / "elsewhere").exists()
 
 
 FOLDERS: list[tuple[str, list[str]]] = [
@@ -91,7 +109,7 @@ FOLDERS: list[tuple[str, list[str]]] = [
 
 @pytest.mark.parametrize(("link", "line"), FOLDERS, ids=[link for link, _ in FOLDERS])
 def test_a_link_in_the_place_of_a_folder_of_ours_is_replaced_or_refused(home: Path, link: str, line: list[str]) -> None:
-    Path("m.csv").write_text("id,path\n")  # so that a rebuild has a clip to drop
+    Path("m.csv").write_text("id,path\nz,a.png\n")  # so that a rebuild has a cache to replace
     elsewhere = home.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "file").write_text("as it was")
