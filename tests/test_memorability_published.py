@@ -14,6 +14,7 @@ from egotools.cli.main import root
 from safetensors.numpy import load_file
 from tabled import write_cache, write_table
 
+from egotools.errors import TableError
 from egotools.methods.memorability.features import Features, Group
 from egotools.methods.memorability.normalizing import Normalization, doubts, normalization
 from egotools.methods.memorability.options import Normalizing, order_of
@@ -395,6 +396,17 @@ def test_the_columns_of_a_shorter_pca_of_hog_keep_their_names(rng):
     assert "2 of 9 columns of m3s are constant over the training clips (hog 2, meanOF)" in remarks[0]
     assert raw_columns(group(width=9), order_of("default")).tolist() == [*range(6), 8, 6, 7]
     assert raw_columns(group(width=16, deviations=True), FEATURES).tolist() == list(range(16))
+
+
+@pytest.mark.parametrize("only", [["sharpness"], ["contrast", "contrast"], "contrast", 7])
+def test_raw_features_of_a_strange_recipe_are_columns_by_number_and_have_no_constants(rng, only):
+    values = rng.random((4, 3))
+    values[:, 2] = 1.0
+    odd = group(width=3, only=only)
+    _, remarks = normalization(Features(table_of(values), (odd,)), np.arange(4), Normalizing())
+    assert "(column 2)" in remarks[0]
+    with pytest.raises(TableError, match="m3s"):
+        reference_constants(odd, "memento10k")
 
 
 @pytest.mark.parametrize("kind", ["ridge", "svr"])

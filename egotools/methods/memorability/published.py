@@ -105,7 +105,8 @@ def other_definitions(group: Group) -> list[str]:
 
 def raw_features(group: Group) -> tuple[str, ...]:
     """The raw features that a group holds."""
-    return tuple(made_with(group).get("only") or FEATURES)
+    only = made_with(group).get("only")
+    return tuple(map(str, only)) if isinstance(only, (list, tuple)) and only else FEATURES
 
 
 def raw_layout(group: Group) -> list[Part]:
@@ -114,6 +115,8 @@ def raw_layout(group: Group) -> list[Part]:
     Empty where the group has other columns than its recipe says.
     """
     features, deviations = raw_features(group), has_deviations(group)
+    if not set(features) <= set(FEATURES) or len(set(features)) < len(features):
+        return []
     others = layout(features, deviations=deviations)[-1].stop - HOG_COMPONENTS * (1 + deviations) * ("hog" in features)
     components = (group.width - others) // (1 + deviations) if "hog" in features else 0
     parts = layout(features, deviations=deviations, hog_components=components)
