@@ -103,9 +103,9 @@ class Progress:
         self._over.set()
         if self._watcher.is_alive():
             self._watcher.join()
-        self._close_stage()
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.stop(self._standing)
+        self._close_stage()
 
     def _watch(self) -> None:
         next_line = time.monotonic() + FIRST
@@ -154,10 +154,13 @@ class Bar:
         task = self._progress.task_ids[0]
         self._progress.update(task, description=description, completed=standing.done, total=standing.total, **figures)
 
-    def stop(self) -> None:
+    def stop(self, standing: Standing | None) -> None:
         """Leaves the last figures on the terminal."""
-        if self._progress is not None:
-            self._progress.stop()
+        if self._progress is None:
+            return
+        if standing is not None:
+            self.show(standing, time.monotonic())
+        self._progress.stop()
 
 
 def _rich_progress() -> RichProgress:

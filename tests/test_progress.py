@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import subprocess
 import sys
 import time
@@ -94,9 +95,8 @@ def test_a_bar_is_shown_on_a_terminal(monkeypatch):
         monkeypatch.setenv("COLUMNS", "120")
         with Progress() as shown:
             shown("reading [red]x[/y]", 3, 10, 40)
-            time.sleep(0.3)
+            assert select.select([leader], [], [], 20)[0]  # the bar is there
             shown("reading [red]x[/y]", 6, 10, 80)
-            time.sleep(0.3)
         seen = os.read(leader, 1 << 20).decode()
     os.close(leader)
     assert "reading [red]x[/y]" in seen
