@@ -150,6 +150,12 @@ def _check_names(wanted: Sequence[Wanted]) -> None:
         if (length := len(os.fsencode(each.cache.name))) > LONGEST_NAME:
             name = f"{each.cache.name[:20]}..."
             raise OutputError(f"{name}: a cache's name of {length} bytes; {LONGEST_NAME} are the most")
+        try:
+            os.lstat(each.cache)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise OutputError(f"{each.cache}: cannot be a cache: {error.strerror}") from error
         if each.cache in seen:
             raise click.UsageError(f"two extractors would write {each.cache}; give one of them another --name")
         seen.add(each.cache)

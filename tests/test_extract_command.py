@@ -287,6 +287,10 @@ def test_a_name_that_no_file_can_have_is_one_line(manifest):
     result = extract(manifest, "color", "--name", "n" * 300)
     assert isinstance(result.exception, EgotoolsError)
     assert "a cache's name of 305 bytes" in str(result.exception)
+    line = ["extract", "--manifest", str(manifest), "--out", "o" * 300, "color"]
+    error = CliRunner().invoke(root, line).exception
+    assert isinstance(error, EgotoolsError)
+    assert "cannot be a cache: File name too long" in str(error)
 
 
 def test_too_few_open_files_are_one_line(manifest):
