@@ -218,6 +218,26 @@ def test_caches_that_were_derived_from_each_other_are_one_line(place: Path) -> N
     assert not (place / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("identity", "origin"),
+    [
+        ({"precision": "fp12"}, {}),
+        ({"dtype": "object"}, {}),
+        ({}, {"libraries": None}),
+        ({"options": {"bins": []}}, {}),
+        ({"derivation": "pool", "dtype": "<U1"}, {"inputs": {}, "learned": {"file": ""}}),
+        ({"derivation": "pool"}, {"inputs": {"x": "\0"}, "learned": {"file": "x\0", "classes": None}}),
+    ],
+)
+def test_a_strange_recipe_of_a_cache_is_one_line(tmp_path: Path, identity: Any, origin: Any) -> None:
+    (tmp_path / "m.csv").write_text("id,path\na,\n")
+    recipe = Recipe({**COLOR.identity, **identity}, {**COLOR.origin, "manifest": str(tmp_path / "m.csv"), **origin})
+    cache = write_cache(tmp_path / "x.lmdb", ["a"], np.ones((1, 3)), recipe)
+    for line in (["cache", "ls"], ["cache", "info"], ["rebuild"], ["rebuild", "--weights", "x=random:0", "--dry-run"]):
+        error = invoke(*line, cache).exception
+        assert error is None or isinstance(error, (EgotoolsError, SystemExit)), (line, error)
+
+
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(place: Path, tiny_video: Path) -> None:
     for run, name in (("m", "features.json"), ("m", "normalization.safetensors"), ("p", "probe.safetensors")):
         content = (place / run / name).read_bytes()

@@ -70,7 +70,8 @@ def keep(learned: Learned, cache: Path, recipe: Recipe) -> Recipe:
 def file_of(cache: Path, recipe: Recipe) -> Path | None:
     """Where a cache's arrays lie: beside it; None for a cache that learned nothing."""
     said = recipe.origin.get(LEARNED)
-    return cache.with_name(Path(str(said["file"])).name) if isinstance(said, Mapping) and "file" in said else None
+    name = Path(str(said.get("file", ""))).name if isinstance(said, Mapping) else ""
+    return cache.with_name(name.replace("\0", "?")) if name else None
 
 
 def what_is_lost(cache: Path, recipe: Recipe) -> str:
@@ -79,7 +80,7 @@ def what_is_lost(cache: Path, recipe: Recipe) -> str:
     if path is None:
         return ""
     try:
-        is_same = file_digest(path) == recipe.origin[LEARNED]["digest"]
+        is_same = file_digest(path) == recipe.origin[LEARNED].get("digest")
     except OSError:
         return f"{path.name}, which has what it learned, is gone"
     return "" if is_same else f"{path.name} is not what it learned"

@@ -9,8 +9,8 @@ from typing import Any
 
 from egotools.derive import find_derivation
 from egotools.derive.deriving import Derived
-from egotools.errors import StoreError
-from egotools.extractors.remaking import field_values
+from egotools.errors import ExtractorError, StoreError
+from egotools.extractors.remaking import field_values, numbers_in
 from egotools.stores.store import Recipe
 
 
@@ -43,7 +43,11 @@ def remade(cache: Path, recipe: Recipe) -> Derived:
         derivation = kind(**values)
     except ValueError as error:
         raise StoreError(f"{cache}: cannot be made again: {name}: {error}") from error
-    return Derived(cache, str(name), derivation, inputs, str(recipe.identity.get("dtype", "float32")))
+    try:
+        _, dtype = numbers_in(recipe)
+    except ExtractorError as error:
+        raise StoreError(f"{cache}: {error}") from error
+    return Derived(cache, str(name), derivation, inputs, dtype)
 
 
 def _options(cache: Path, kind: type[Any], recipe: Recipe) -> dict[str, Any]:  # Any: values of fields

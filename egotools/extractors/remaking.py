@@ -15,6 +15,8 @@ from egotools.extractors import Found, find_extractor, weights_option
 from egotools.stores.store import Recipe
 from egotools.types import Extractor
 
+NUMBERS = {"precision": ("float32", "bf16"), "dtype": ("float32", "float16")}
+
 
 def name_in(recipe: Recipe, *, weights: str | None = None) -> str:
     """The name of the extractor by which a cache is made again: the one value that is checked and then looked up.
@@ -33,6 +35,19 @@ def name_in(recipe: Recipe, *, weights: str | None = None) -> str:
     if not isinstance(name, str):
         raise ExtractorError("cannot be made again: its recipe does not say by which extractor")
     return name
+
+
+def numbers_in(recipe: Recipe) -> tuple[str, str]:
+    """The precision of what made a cache, and the dtype of its rows; float32 where its recipe does not say.
+
+    Raises:
+        ExtractorError: ones that this egotools does not have.
+    """
+    found = [str(recipe.identity.get(name, "float32")) for name in NUMBERS]
+    for (name, known), value in zip(NUMBERS.items(), found, strict=True):
+        if value not in known:
+            raise ExtractorError(f"cannot be made again: its {name} is {value!r}, not {' or '.join(known)}")
+    return found[0], found[1]
 
 
 def remade(

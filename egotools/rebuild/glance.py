@@ -56,7 +56,7 @@ class Glance:
 
 def _may_have_changed(recipe: Recipe) -> bool:
     """Whether the code is not that of then, or a run stands behind the extractor."""
-    is_same_code = recipe.origin.get("libraries", {}).get("egotools") == __version__
+    is_same_code = (recipe.origin.get("libraries") or {}).get("egotools") == __version__
     return not is_same_code or str(recipe.origin["extractor"]).startswith("run:")
 
 

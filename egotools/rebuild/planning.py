@@ -14,7 +14,7 @@ from egotools.engine.recipes import command_line, recipe_of
 from egotools.engine.request import Wanted
 from egotools.errors import EgotoolsError, ExtractorError, StoreError
 from egotools.extractors import code_of
-from egotools.extractors.remaking import name_in, remade
+from egotools.extractors.remaking import name_in, numbers_in, remade
 from egotools.rebuild.assessment import Assessment, Manifests, State, assess, by_id, stores_of, unknown
 from egotools.rebuild.derived import assess_derived, in_order, inputs_of
 from egotools.rebuild.imported import assess_imported
@@ -179,7 +179,7 @@ def _wanted(cache: Path, recipe: Recipe, weights: str | None, trusted: frozenset
         EgotoolsError: it cannot be made: its extractor is gone, or imported rows have none.
     """
     found, extractor = remade(recipe, weights=weights, trusted=trusted)
-    return Wanted(cache, extractor, found, recipe.identity["precision"], recipe.identity["dtype"])
+    return Wanted(cache, extractor, found, *numbers_in(recipe))
 
 
 def _origin(recipe: Recipe, manifests: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Resources, Wanted
 from egotools.errors import ExtractorError, RunError
 from egotools.extract import extract
-from egotools.extractors.remaking import field_values, remade
+from egotools.extractors.remaking import field_values, numbers_in, remade
 from egotools.methods.memorability.features import SIMILARITY, Group, one_hot
 from egotools.methods.memorability.kept import Record
 from egotools.methods.memorability.normalizing import doubts
@@ -189,10 +189,11 @@ class _Making:
         weights = None if file is None else str(self.trained.run.path / file)
         try:
             found, extractor = remade(recipe, weights=weights, trusted=self.trusted)
+            numbers = numbers_in(recipe)
         except ExtractorError as error:
             raise RunError(f"{self._whose(name)}: {error}") from error
         identity = recipe.identity
-        wanted = Wanted(cache, extractor, found, identity.get("precision", "float32"), identity.get("dtype", "float32"))
+        wanted = Wanted(cache, extractor, found, *numbers)
         for what, was, now in differences(identity, recipe_of(wanted).identity):
             raise RunError(f"{self._whose(name)} were made with {what}={was!r}; here it is {now!r}")
         return wanted

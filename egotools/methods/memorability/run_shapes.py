@@ -81,11 +81,15 @@ class EpochShape(TypedDict):
     spearman_deviation_over_folds: float | None
 
 
+class _Arguments(TypedDict):
+    target: str
+
+
 class ReportShape(TypedDict):
     """`report.json`, as far as it is shown."""
 
     protocol: str
     remarks: list[str]
-    arguments: dict[str, Any]
+    arguments: _Arguments
     last: EpochShape
     best: EpochShape
