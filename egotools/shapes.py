@@ -82,6 +82,8 @@ def _is(value: Any, kind: Any, parts: tuple[Any, ...]) -> bool:
         return True
     if kind is Literal:
         return any(type(value) is type(part) and value == part for part in parts)
+    if kind is str:
+        return isinstance(value, str) and "\0" not in value  # which no path may hold
     if kind is float:
         return type(value) in (int, float)
     if kind is int:
