@@ -15,7 +15,9 @@ from egotools.extractors import Found, find_extractor, weights_option
 from egotools.stores.store import Recipe
 from egotools.types import Extractor
 
-NUMBERS = {"precision": ("float32", "bf16"), "dtype": ("float32", "float16")}
+Precision = Literal["float32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
+DTYPES = ("float32", "float16")
 
 
 def name_in(recipe: Recipe, *, weights: str | None = None) -> str:
@@ -37,17 +39,19 @@ def name_in(recipe: Recipe, *, weights: str | None = None) -> str:
     return name
 
 
-def numbers_in(recipe: Recipe) -> tuple[str, str]:
+def numbers_in(recipe: Recipe) -> tuple[Precision, str]:
     """The precision of what made a cache, and the dtype of its rows; float32 where its recipe does not say.
 
     Raises:
         ExtractorError: ones that this egotools does not have.
     """
-    found = [str(recipe.identity.get(name, "float32")) for name in NUMBERS]
-    for (name, known), value in zip(NUMBERS.items(), found, strict=True):
-        if value not in known:
-            raise ExtractorError(f"cannot be made again: its {name} is {value!r}, not {' or '.join(known)}")
-    return found[0], found[1]
+    precision, dtype = (recipe.identity.get(name, "float32") for name in ("precision", "dtype"))
+    known = next((each for each in PRECISIONS if each == precision), None)
+    if known is None:
+        raise ExtractorError(f"cannot be made again: its precision is {precision!r}, not {' or '.join(PRECISIONS)}")
+    if dtype not in DTYPES:
+        raise ExtractorError(f"cannot be made again: its dtype is {dtype!r}, not {' or '.join(DTYPES)}")
+    return known, str(dtype)
 
 
 def remade(
