@@ -22,7 +22,7 @@ from av.audio.layout import AudioLayout
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
-from egotools.containers import decoded, only, open_container, packets_of
+from egotools.containers import decoded, exact, only, open_container, packets_of
 from egotools.errors import ClipError, NoSound
 from egotools.limits import check_times, reading
 from egotools.stills import IMAGE_SUFFIXES
@@ -137,7 +137,7 @@ class Sound:
             before = last if self._packets else first
             last = max(before, packet.pts + (packet.duration or 0))
             longest, self._packets = max(longest, last - before), self._packets + 1
-        ticks = Fraction(self._stream.time_base or 1)
+        ticks = exact(self._stream.time_base or 1)
         check_times(self.path, float((last - (first or 0)) * ticks), float(longest * ticks), self._packets, "packet")
         return last * ticks
 

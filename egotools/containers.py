@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -76,6 +77,20 @@ def stated_seconds(path: Path) -> float | None:
     """
     with open_container(path) as container:
         return None if container.duration is None else container.duration / av.time_base
+
+
+class Ratio(Protocol):
+    """A fraction of the standard library, or PyAV 19's own, whose products are rounded to 32 bits."""
+
+    @property
+    def numerator(self) -> int: ...
+    @property
+    def denominator(self) -> int: ...
+
+
+def exact(ratio: Ratio) -> Fraction:
+    """The same number, with exact arithmetic."""
+    return Fraction(ratio.numerator, ratio.denominator)
 
 
 def only(stream: Stream) -> None:

@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from egotools.containers import decoded, packets_of
+from egotools.containers import decoded, exact, packets_of
 from egotools.errors import ClipError
 from egotools.limits import check_times
 from egotools.types import IntArray
@@ -143,7 +143,7 @@ def _is_shown(packet: Packet[Stream], stream: VideoStream) -> bool:
 
 def _seconds(pts: IntArray, stream: VideoStream, duration: int, path: Path) -> tuple[npt.NDArray[np.float64], float]:
     """When the frames begin, and when the last one ends; `duration` is that of the last in ticks, 0 if unknown."""
-    time_base = Fraction(stream.time_base or 1)
+    time_base = exact(stream.time_base or 1)
     steps = np.diff(pts.view(np.uint64))  # they ascend, and may lie further apart than the largest int64
     if duration <= 0:
         duration = int(np.median(steps)) if len(steps) else round(_frame_ticks(stream))
@@ -154,11 +154,11 @@ def _seconds(pts: IntArray, stream: VideoStream, duration: int, path: Path) -> t
 
 
 def _frame_ticks(stream: VideoStream) -> float:
-    return float(1 / (_frame_rate(stream) * Fraction(stream.time_base or 1)))  # exact; PyAV 19's rationals round
+    return float(1 / (_frame_rate(stream) * exact(stream.time_base or 1)))
 
 
 def _frame_rate(stream: VideoStream) -> Fraction:
-    return Fraction(stream.average_rate or stream.guessed_rate or 25)
+    return exact(stream.average_rate or stream.guessed_rate or 25)
 
 
 def _missing(container: InputContainer, stream: VideoStream, count: int, packets: int, read: float) -> str:

@@ -306,7 +306,8 @@ def _reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[Any]:  # Any: a ro
     if reduce == "mean" and len(clip) == 1:
         row: npt.NDArray[Any] = clip.views[0][0]  # the mean of one row is that row
         return row
-    mean: npt.NDArray[np.float64] = sum(view.sum(axis=0, dtype=np.float64) for view in clip.views) / len(clip)
+    sums = [view.sum(axis=0, dtype=np.float64) for view in clip.views]
+    mean: npt.NDArray[np.float64] = np.asarray(sum(sums) / len(clip))
     if reduce == "mean":
         return mean
     squares = sum(np.square(piece.values - mean).sum(axis=0) for piece in clip.pieces())
