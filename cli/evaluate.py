@@ -208,8 +208,8 @@ def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> N
         title = f"k = {content['k']}"
     names = ("accuracy", "accuracy_deviation", "mean_class_accuracy", "majority", "chance", "rows", "train_rows")
     display.show_mapping({n.replace("_", " "): content[n] for n in names if n in content}, title=title)
-    columns = ("class", "train_rows", "rows", "recall", "precision")
     classes = content["classes"]
+    columns = [name for name in ("class", "train_rows", "rows", "recall", "precision") if name in classes[0]]
     shown = [[entry[column] for column in columns] for entry in classes[:CLASSES_SHOWN]]
     pooled = f"by class, {content['seeds']} seeds together" if content.get("seeds", 1) > 1 else "by class"
     display.show_table([column.replace("_", " ") for column in columns], shown, title=pooled)

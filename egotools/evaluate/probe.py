@@ -184,6 +184,8 @@ def apply(
     report = figures(predictions, known)
     for entry in ("majority", "chance", "train_rows"):  # the rows that it was fitted on are not here
         report.pop(entry)
+    for of_class in report["classes"]:
+        of_class.pop("train_rows")
     protocol = f"a fitted probe applied to {name}" if name else "a fitted probe applied"
     return Result({"protocol": protocol, **report}, predictions, (*table.remarks, *remarks))
 

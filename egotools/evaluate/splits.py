@@ -140,12 +140,13 @@ def hold_out(labels: IntArray, groups: IntArray, *, share: float, generator: np.
     pairs = np.unique(np.stack([labels, groups]), axis=1)
     order = generator.permutation(pairs.shape[1])
     left = np.bincount(pairs[0], minlength=labels.max() + 1)  # groups of each class on the learning side
+    by_class = np.split(pairs[1, order[np.argsort(pairs[0, order], kind="stable")]], np.cumsum(left)[:-1])
     wanted = np.bincount(labels) * share
     held_rows = np.zeros(len(wanted))
     contents = _contents(labels, groups)
     held: set[int] = set()
     for class_number in np.argsort(left, kind="stable").tolist():
-        for group in pairs[1, order][pairs[0, order] == class_number].tolist():
+        for group in by_class[class_number].tolist():
             classes, counts = contents[group]
             if held_rows[class_number] >= wanted[class_number]:
                 break
