@@ -67,6 +67,7 @@ def test_every_library_that_is_imported_is_required():
     extras = {required_name(line) for extra in USED_EXTRAS for line in lines("options.extras_require", extra)}
     homeless = {name for name in names if not distributions.get(name, {name}) & (required | extras)}
     assert not homeless
+    assert required <= {one for name in names for one in distributions.get(name, {name})}  # and nothing is only named
 
 
 def test_an_extra_is_imported_where_it_is_used_and_nowhere_at_the_top_of_a_module():
