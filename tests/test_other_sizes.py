@@ -90,11 +90,19 @@ def test_a_short_side_below_the_crop_is_cropped_to_itself_in_a_recipe_of_its_own
 @pytest.mark.parametrize(
     ("name", "options", "text"),
     [
-        ("timm:levit_128s", {"resize": "100"}, "cannot take a frame of 100x100, its weights are made for 224x224"),
-        ("timm:nest_tiny", {"crop": "100"}, "cannot take a frame of 100x100"),
-        ("vit_b_16", {"crop": "100"}, "cannot take a frame of 100x100"),
-        ("torchvision:maxvit_t", {"resize": "100"}, "cannot take a frame of 100x100"),
-        ("torchvision:s3d", {"frames": 4}, "cannot take 4 frames of 224x224, its weights are made for 128 of 224x224"),
+        (
+            "timm:levit_128s",
+            {"resize": "100"},
+            "refuses windows of one frame of 100x100, its weights are made for 224x224",
+        ),
+        ("timm:nest_tiny", {"crop": "100"}, "refuses windows of one frame of 100x100"),
+        ("vit_b_16", {"crop": "100"}, "refuses windows of one frame of 100x100"),
+        ("torchvision:maxvit_t", {"resize": "100"}, "refuses windows of one frame of 100x100"),
+        (
+            "torchvision:s3d",
+            {"frames": 4},
+            "refuses windows of 4 frames of 224x224, its weights are made for 128 of 224x224",
+        ),
     ],
 )
 def test_a_network_that_cannot_take_a_size_says_so_when_it_is_built(name, options, text) -> None:

@@ -111,11 +111,11 @@ class PublishedModel:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         height, width = self.preprocessing.size
         number, usual = self.window_length, self.published.frames
-        asked = f"{'a frame' if number == 1 else f'{number} frames'} of {height}x{width}"
+        asked = f"{'one frame' if number == 1 else f'{number} frames'} of {height}x{width}"
         made_for = f"{'' if usual == 1 else f'{usual} of '}{own[0]}x{own[1]}"
         return ExtractorError(
-            f"{self.model}: cannot take {asked}, its weights are made for {made_for} ({reason}); choose another "
-            f"--resize or --crop{'' if number == 1 else ', other --frames'}, or leave them out"
+            f"{self.model}: its network refuses windows of {asked}, its weights are made for {made_for} ({reason}); "
+            f"choose another --resize or --crop{'' if number == 1 else ', other --frames'}, or leave them out"
         )
 
 
