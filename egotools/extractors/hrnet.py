@@ -46,7 +46,7 @@ class HRNetModel(PublishedModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.frames not in FRAMES:
-            raise ValueError(f"--frames must be 1, 5, 9 or all, not {self.frames}")
+            raise ValueError(f"--frames must be 1, 5 or 9, not {self.frames}, or 'all'")
 
     @property
     def published(self) -> Published:
