@@ -124,7 +124,7 @@ def our_task(folder: Path) -> Any:
     """The whole table, read and normalized, on the device."""
     import torch
 
-    from egotools.methods.memorability.features import normalization
+    from egotools.methods.memorability.normalizing import normalization
     from egotools.methods.memorability.options import Normalizing
     from egotools.methods.memorability.task import read_task
     from egotools.methods.memorability.training import Examples

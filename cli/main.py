@@ -70,10 +70,6 @@ def root() -> None:
     """
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as batch schedulers send it: whatever ends at Ctrl-C ends at it in the same way."""
-
-
 def main() -> None:
     """The installed `egotools`.
 
@@ -87,15 +83,15 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # help may quote what the encoding lacks
     output, status = Output(), 1  # 1: of an error that nobody expected, which keeps its traceback
-    with terminable():
+    with terminable() as terminated:
         try:
-            status = run(output)
+            status = run(output, terminated)
         finally:
             output.end(status)
     sys.exit(status)
 
 
-def run(output: Output) -> int:
+def run(output: Output, terminated: threading.Event) -> int:
     """The command that was typed: its exit status, once its error is said in a line."""
     try:
         status = root.main(prog_name="egotools", standalone_mode=False, obj=output)
@@ -111,31 +107,34 @@ def run(output: Output) -> int:
         if isinstance(error, click.MissingParameter):
             text = " ".join(text.split())  # click lists choices in lines of their own
         return _fail(output, f"Error: {text}", error.exit_code)
-    except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(error, Terminated) or isinstance(error.__cause__, Terminated):  # click wraps it
+    except (click.Abort, KeyboardInterrupt):
+        if terminated.is_set():
             return _fail(output, "egotools: terminated", 143)
         return _fail(output, "egotools: interrupted", 130)
     return status if isinstance(status, int) else 0
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Makes the first SIGTERM raise `Terminated`; those that follow are ignored while what is finished is committed.
+def terminable() -> Iterator[threading.Event]:
+    """Makes the first SIGTERM, as batch schedulers send it, end a command as Ctrl-C does; says whether it came.
 
-    A SIGTERM that was ignored from the start stays so, as with every program.
+    (An exception of its own would not say it: click and Ray raise theirs in its place.) Those that follow are ignored
+    while what is finished is committed. A SIGTERM that was ignored from the start stays so, as with every program.
     """
+    terminated = threading.Event()
     before = signal.getsignal(signal.SIGTERM)
     if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
-        yield
+        yield terminated
         return
 
     def terminate(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)
-        raise Terminated
+        terminated.set()
+        raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, terminate)
     try:
-        yield
+        yield terminated
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -204,7 +204,7 @@ def test_a_cache_of_a_newer_layout_is_left_alone(
 ) -> None:
     cache = tmp_path / f"color{suffix}"
     with monkeypatch.context() as patch:
-        patch.setattr("egotools.stores.store.VERSION", 2)
+        patch.setattr("egotools.stores.header.VERSION", 2)
         plant(want(cache, "color"), manifest)
     assert_unknown(assess(cache), "a cache of layout 2; this egotools reads layout 1, so update it")
 

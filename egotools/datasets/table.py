@@ -53,7 +53,7 @@ def clips_of_table(path: Path, *, id: str, split: str | None = None) -> Found:
 
 def _of_npz(path: Path, id: str) -> _Columns:
     with open_arrays(path) as arrays:
-        ids = ids_of(arrays, id, path)
+        ids = ids_of(arrays, id, path, each="row")
         found = {name: arrays[name] for name in arrays.names()}
     texts = {name: texts_of(array, name, path) for name, array in found.items() if array.shape == (len(ids),)}
     return _Columns(len(ids), texts, [name for name in found if name not in texts])

@@ -62,8 +62,8 @@ def array_of(arrays: Arrays, name: str, path: Path) -> Array:
     return arrays[name]
 
 
-def ids_of(arrays: Arrays, name: str, path: Path) -> list[str]:
-    """One text a clip, of an array [N].
+def ids_of(arrays: Arrays, name: str, path: Path, *, each: str = "clip") -> list[str]:
+    """One text for `each` clip, or row of a table, of an array [N].
 
     Raises:
         StoreError: there is no such array, or it has another shape, or holds neither texts nor numbers.
@@ -71,7 +71,7 @@ def ids_of(arrays: Arrays, name: str, path: Path) -> list[str]:
     _check_name(arrays, name, path)
     ids = arrays.ids(name)
     if ids.ndim != 1:
-        raise StoreError(f"{path}: {name!r} has the shape {list(ids.shape)}, not one id a clip")
+        raise StoreError(f"{path}: {name!r} has the shape {list(ids.shape)}, not one id a {each}")
     return texts_of(ids, name, path)
 
 

@@ -44,5 +44,5 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
-        what = "disk full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "cannot be written"
-        raise StoreError(f"{path}: {what}: {error.strerror or error}{where}") from error
+        what = ": disk full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else " cannot be written"
+        raise StoreError(f"{path}{what}: {error.strerror or error}{where}") from error
