@@ -123,6 +123,11 @@ def walk(top: Path, left_out: list[str], *, follow_links: bool = False) -> Itera
         yield folder, names
 
 
+def real(path: str | Path) -> Path:
+    """Where a path leads, links followed; one in a loop (an error of `Path.resolve` before Python 3.13) stays."""
+    return Path(os.path.realpath(path))
+
+
 def is_below(path: str, folder: str) -> bool:
     """Whether an absolute, normal path is a folder or lies in it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

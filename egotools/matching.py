@@ -9,6 +9,7 @@ from typing import Any
 
 from egotools.config import plain
 from egotools.errors import StoreError, TableError
+from egotools.files import real
 from egotools.stores.opening import open_store
 from egotools.stores.store import LEARNED, Recipe, Store, differences
 
@@ -56,7 +57,7 @@ def matched(features: Sequence[Feature], caches: Sequence[Path], *, run: Path) -
             if feature.name in found:
                 continue
             fitting = [store for store in left if _is_same(store, feature, by_name=by_name)]
-            if len({store.path.resolve() for store in fitting}) > 1:
+            if len({real(store.path) for store in fitting}) > 1:
                 paths = " and ".join(str(store.path) for store in fitting)
                 raise TableError(f"{paths} both fit the features {feature.name!r} of {run}; give one of them")
             if fitting:
@@ -109,7 +110,7 @@ def _essence(recipe: Recipe, above: frozenset[Path]) -> dict[str, Any]:
         return dict(identity)
     found = dict(identity.get("inputs", {}))
     for name, place in inputs.items():
-        path = Path(str(place)).resolve()
+        path = real(str(place))
         if path not in above:
             try:
                 found[name] = _essence(open_store(path).recipe, above | {path})

@@ -168,3 +168,16 @@ def test_a_rebuild_calls_a_strange_cache_unknown_and_makes_strange_clips_again(f
         assert item["state"] in ("unknown", "stale")
         if name in HEADS or name.startswith("key"):
             assert item["state"] == "unknown"
+
+
+def test_a_link_that_leads_to_itself_is_one_line_and_the_others_are_listed(folder: Path) -> None:
+    loop = folder / "loop.lmdb"
+    loop.symlink_to(loop.name)
+    for line in (["cache", "ls"], ["cache", "verify"], ["rebuild", "--dry-run"]):
+        result = run(*line, folder)
+        assert result.exit_code == 1
+        assert "good.lmdb" in result.stdout
+        assert str(loop) in (result.stdout if line[0] == "rebuild" else result.stderr)
+    result = run("derive", "pool", "--features", loop, "--out", folder / "pooled")
+    assert result.exit_code == 1
+    assert str(loop) in said(result)

@@ -15,6 +15,7 @@ from egotools.derive.dependencies import digests_of_files, files_of
 from egotools.derive.learned import Learned, exchange, keep, what_is_lost
 from egotools.engine.recipes import surroundings
 from egotools.errors import RecipeError, StoreError
+from egotools.files import real
 from egotools.stores.aside import aside
 from egotools.stores.copying import Progress, silent
 from egotools.stores.digest import content_of
@@ -151,7 +152,7 @@ def _learned(derivation: Derivation | LearningDerivation, inputs: Mapping[str, S
 def _check_place(path: Path, wanted: Derived) -> None:
     if path.suffix not in SUFFIXES or path.is_dir():
         raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
-    if any(path.resolve() == each.resolve() for each in wanted.inputs.values()):
+    if any(real(path) == real(each) for each in wanted.inputs.values()):
         raise StoreError(f"{path} is what it would be made from; choose another --out or --name")
 
 

@@ -10,6 +10,7 @@ from egotools.config import plain
 from egotools.derive.learned import what_is_lost
 from egotools.derive.remaking import is_derived, remade
 from egotools.errors import StoreError
+from egotools.files import real
 from egotools.rebuild.assessment import Assessment, State, all_or_nothing, stores_of
 from egotools.stores.store import Store, differences
 
@@ -23,7 +24,7 @@ def inputs_of(cache: Path) -> list[Path]:
     inputs = recipe.origin.get("inputs")
     if not (is_derived(recipe) and isinstance(inputs, Mapping)):
         return []
-    return [Path(path).resolve() for path in inputs.values()]
+    return [real(path) for path in inputs.values()]
 
 
 def check_no_circle(cache: Path) -> None:
@@ -33,7 +34,7 @@ def check_no_circle(cache: Path) -> None:
         StoreError: names those between.
     """
     found: dict[Path, list[Path]] = {}
-    waiting = [cache.resolve()]
+    waiting = [real(cache)]
     while waiting:
         place = waiting.pop()
         if place not in found:
@@ -48,7 +49,7 @@ def check_no_circle(cache: Path) -> None:
 
 def in_order(caches: Sequence[Path]) -> list[Path]:
     """Caches after those that they were made from."""
-    places = {cache.resolve(): cache for cache in caches}
+    places = {real(cache): cache for cache in caches}
     order = TopologicalSorter({place: inputs_of(place) for place in places})
     try:
         return [places[place] for place in order.static_order() if place in places]

@@ -19,6 +19,7 @@ from egotools.engine.recipes import command_line
 from egotools.engine.request import Resources
 from egotools.errors import ClusterError, EgotoolsError, StoreError
 from egotools.extract import Engine, extract
+from egotools.files import real
 from egotools.manifests import read_manifest
 from egotools.rebuild import exchange
 from egotools.rebuild.assessment import Assessment, State, unknown
@@ -107,7 +108,7 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
             for first in range(0, len(group), CACHES_PER_PASS):
                 outcomes.update(_make(group[first : first + CACHES_PER_PASS], making))
     for cache in derived:  # after what they were derived from
-        made = {path.resolve(): outcome.state if outcome.problem else "fresh" for path, outcome in outcomes.items()}
+        made = {real(path): outcome.state if outcome.problem else "fresh" for path, outcome in outcomes.items()}
         planner.states.update(made)
         try:
             with ExitStack() as held:

@@ -15,6 +15,7 @@ from egotools.engine.request import Wanted
 from egotools.errors import EgotoolsError, ExtractorError, StoreError
 from egotools.extractors import code_of
 from egotools.extractors.remaking import name_in, numbers_in, remade
+from egotools.files import real
 from egotools.rebuild.assessment import Assessment, Manifests, State, assess, by_id, stores_of, unknown
 from egotools.rebuild.derived import assess_derived, in_order, inputs_of
 from egotools.rebuild.imported import assess_imported
@@ -79,7 +80,7 @@ def targets(paths: Sequence[Path], *, remark: Callable[[str], None] = unsaid) ->
         StoreError: no such file or folder, or a folder without caches.
     """
     # What a link means is made again, not the link; a cache that is named twice is one.
-    found = [path.resolve() if path.is_symlink() else path for path in map(sealed, find_caches(paths, remark=remark))]
+    found = [real(path) if path.is_symlink() else path for path in map(sealed, find_caches(paths, remark=remark))]
     if not found:
         raise StoreError(f"{', '.join(map(str, paths))}: no caches there")
     return in_order(list({path.absolute(): path for path in found}.values()))
@@ -139,7 +140,7 @@ class Planner:
         """What of a cache holds."""
         plan = self.plan(cache)
         found = plan if isinstance(plan, Assessment) else plan.assessment
-        self.states[cache.resolve()] = found.state
+        self.states[real(cache)] = found.state
         return found
 
     def state(self, place: Path) -> State:

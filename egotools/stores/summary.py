@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from egotools.errors import StoreError
+from egotools.files import real
 from egotools.stores.opening import open_store
 from egotools.stores.store import SUFFIXES, Recipe, Store
 from egotools.stores.writer_lock import writer_of
@@ -94,21 +95,21 @@ def find_caches(paths: Sequence[Path], *, remark: Callable[[str], None] = unsaid
         if not path.exists():
             raise StoreError(f"{path}: no such cache or folder")
         for cache in _caches_in(path, remark) if path.is_dir() else [path]:
-            place = cache.resolve()
+            place = real(cache)
             if place not in found or (found[place].is_symlink() and not cache.is_symlink()):
                 found[place] = cache  # by its own name, rather than that of a link
     return list(found.values())
 
 
 def _caches_in(root: Path, remark: Callable[[str], None]) -> Iterator[Path]:
-    inside, visited = root.resolve(), set()
+    inside, visited = real(root), set()
     tops = [root]  # and the links that are met, after all that is there without them, so that it has its own name
     for top in tops:
-        if top is not root and not top.resolve().is_relative_to(inside):
-            remark(f"{top}: a link to {top.resolve()}, outside of {root}; left out: name it, too, to include it")
+        if top is not root and not real(top).is_relative_to(inside):
+            remark(f"{top}: a link to {real(top)}, outside of {root}; left out: name it, too, to include it")
             continue
         for folder, subfolders, names in os.walk(top, onerror=lambda error: remark(_unreadable(error))):
-            place = Path(folder).resolve()
+            place = real(folder)
             if place in visited:
                 subfolders.clear()
                 continue
