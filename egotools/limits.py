@@ -9,6 +9,7 @@ from pathlib import Path
 from egotools.errors import ClipError, EgotoolsError
 
 MOST_PIXELS = 178_956_970  # of a frame, 537 MB as RGB; Pillow refuses larger images, too
+MOST_FRAMES = 10_000_000  # of a stack, whose header can declare any number; 92 hours at 30 a second
 
 # A file's times are numbers that a damaged header or a clock set amid the recording can make anything. What is shown
 # or heard of a file is believed unless it leaves out more than a day at once, or most of the time.

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from egotools.errors import ClipError
 from egotools.files import open_file
-from egotools.limits import check_size, check_times, reading
+from egotools.limits import MOST_FRAMES, check_size, check_times, reading
 from egotools.types import Frame, IntArray, VideoInfo
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -87,6 +87,8 @@ class Stack:
         if not array.size:
             raise ClipError(f"{path}: the stack holds no frames")
         check_size(path, array.shape[2], array.shape[1])
+        if len(array) > MOST_FRAMES:
+            raise ClipError(f"{path}: {len(array)} frames, at most {MOST_FRAMES / 1e6:.0f} million can be read")
         self._array: npt.NDArray[np.uint8] = array
         self.info = _steady(path, len(array), fps, array.shape[2], array.shape[1])
         self.damage = ""
@@ -111,7 +113,9 @@ def mapped_array(path: Path) -> npt.NDArray[Any]:
             a broken header can raise anything.
     """
     open_file(path).close()
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a shape beyond 64 bits overflows before it is refused
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.ndarray):
         raise ValueError("an archive of arrays")
     return array

@@ -165,3 +165,23 @@ def test_grey_frames_may_have_an_axis_of_one_channel(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", array)
     frames = list(Stack(tmp_path / "a.npy", 8).frames([0, 1]))
     np.testing.assert_array_equal(np.stack(frames), np.repeat(array, 3, axis=3))
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "said"),
+    [
+        ((2**40, 1, 1, 3), 3 * 2**40 + 128, "1099511627776 frames, at most 10 million"),
+        ((2**62, 24, 24, 3), 1000, "not a .npy array, or cut short"),
+        ((2**32, 2**32, 2**32, 3), 128, "not a .npy array, or cut short"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_stack_that_declares_countless_frames_is_one_line(
+    tmp_path: Path, shape: tuple[int, ...], size: int, said: str
+) -> None:
+    path = tmp_path / "countless.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        file.truncate(size)
+    with pytest.raises(ClipError, match=said):
+        Stack(path, 30.0)
