@@ -66,13 +66,19 @@ def to_json(value: Any, *, indent: int | None = 2, exact: bool = False) -> str:
         exact: keep NaN and infinity, by the names that Python reads and that are no JSON: for what only egotools
             reads. Otherwise they are null.
     """
-    return json.dumps(plain(value) if exact else finite(value), indent=indent, ensure_ascii=False, allow_nan=exact)
+    text = json.dumps(plain(value) if exact else finite(value), indent=indent, ensure_ascii=False, allow_nan=exact)
+    return _encode(text).decode()
 
 
 def digest(value: Any) -> str:
     """The first 16 hex digits of the SHA-256 of a JSON-ready value, whatever the order of its keys."""
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_encode(text)).hexdigest()[:16]
+
+
+def _encode(text: str) -> bytes:
+    """JSON as UTF-8; the surrogates that stand for bytes of a name that is no UTF-8 stay escaped, as UTF-8 has none."""
+    return text.encode(errors="backslashreplace")
 
 
 def file_digest(path: Path) -> str:

@@ -62,3 +62,11 @@ def test_a_files_digest_is_that_of_its_bytes(tmp_path):
 def test_a_default_that_could_change_is_refused():
     with pytest.raises(TypeError, match="must not be mutable"):
         option([], "A list.")
+
+
+def test_surrogates_of_names_that_are_no_utf8_stay_escaped() -> None:
+    value = {"manifest": "caf\udce9/m.csv", "label": "caf\u00e9"}
+    text = to_json(value)
+    assert "caf\\udce9/m.csv" in text
+    assert json.loads(text.encode()) == value
+    assert digest(value) != digest({**value, "manifest": "cafe/m.csv"})
