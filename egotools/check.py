@@ -188,6 +188,6 @@ def _is_missing(path: Path) -> bool:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return True
-    except OSError:  # a name that is too long, a folder that may not be looked into
+    except (OSError, ValueError):  # too long, in a folder closed to us, or beyond the locale's file name encoding
         return False
     return False

@@ -15,7 +15,9 @@ from conftest import write_video
 from egotools.cli.main import root
 from PIL import Image
 
+from egotools.check import check_clips
 from egotools.manifests import read_manifest
+from egotools.types import Clip
 
 
 def run(*args: object, status: int = 0) -> Result:
@@ -248,6 +250,11 @@ def test_check_names_everything_that_is_wrong(tmp_path):
     table = run("check", tmp_path / "m.csv", status=1)
     assert "the same stretch as clip 'late'" in table.stdout
     assert "2 row, 1 short, 2 late, 1 duplicate" in table.stderr
+
+
+def test_a_name_that_the_file_system_cannot_write_is_a_problem_of_its_clip():
+    clip = Clip("a", Path("\ud83d.mp4"))  # as every letter beyond ASCII is in Python's C locale without UTF-8 mode
+    assert [(problem.id, problem.problem) for problem in check_clips([clip])] == [("a", "unreadable")]
 
 
 def test_check_opens_a_file_once_and_says_how_much_a_cut_one_still_holds(tmp_path, monkeypatch):
