@@ -321,3 +321,21 @@ def test_what_was_derived_in_the_same_way_from_other_clips_is_the_same(tmp_path:
         matched(wanted, [three], run=tmp_path / "r")
     with pytest.raises(TableError, match=r"made with inputs\.color='content of two'"):
         matched([Feature("pooled", first.identity)], [two], run=tmp_path / "r")
+
+
+def test_rows_that_name_no_group_are_counted(rng: np.random.Generator) -> None:
+    table = flattering(rng)
+    who = table.labels["video"].copy()
+    who[:CLIPS] = ""
+    table, group = with_column(table, who=who), Partition(group="who")
+    said = "8 of 192 rows have no 'who': their clips are groups of their own"
+    assert said in knn(table, "label", KNN(k=(1,)), partition=group).remarks
+    assert said in probe(table, "label", ONE, partition=group).remarks
+
+
+def test_the_probe_sees_small_differences_of_large_numbers(rng: np.random.Generator) -> None:
+    label = np.arange(120) % 3
+    values = (np.eye(3)[label] + rng.normal(size=(120, 3)) * 0.05 + 1e6).astype(np.float32)
+    ids, split = texts([f"c{number}" for number in range(120)]), texts(np.where(np.arange(120) < 80, "train", "test"))
+    table = Table(ids, values, np.zeros((120, 2)), {"label": texts(label)}, split)
+    assert probe(table, "label", Probe(c=(1.0,), seeds=1)).figures["accuracy"] == 1.0

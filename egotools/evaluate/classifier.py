@@ -19,6 +19,7 @@ from egotools.tables import Mask
 from egotools.types import FloatArray, IntArray
 
 LOGITS = 1 << 24  # of rows by features, or by classes, at a time
+ROUNDING = 4 * torch.finfo(torch.float32).eps  # the relative range of a constant column: means of windows are rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class Standardization:
     @classmethod
     def of(cls, values: Tensor) -> Standardization:
         deviation, mean = torch.std_mean(values, dim=0, correction=0)
-        constant = deviation <= 1e-6 * mean.abs()  # what is left there is rounding
+        low, high = torch.aminmax(values, dim=0)
+        constant = high - low <= ROUNDING * torch.maximum(low.abs(), high.abs())
         return cls(mean, deviation.masked_fill(constant, torch.inf))
 
     def __call__(self, values: Tensor) -> Tensor:

@@ -118,8 +118,13 @@ def unused(table: Table, used: Mask) -> list[str]:
 
 
 def alike_groups(table: Table, column: str | None) -> list[str]:
-    """A remark on groups that case alone tells apart: they are kept apart, too."""
-    return [] if column is None else alike(set(table.column(column).tolist()), f"values of {column!r}")
+    """Remarks on groups that case alone tells apart, which are kept apart, too, and on rows that name no group."""
+    if column is None:
+        return []
+    values = table.column(column).tolist()
+    empty = values.count("")
+    said = [f"{empty} of {len(values)} rows have no {column!r}: their clips are groups of their own"] if empty else []
+    return [*alike(set(values), f"values of {column!r}"), *said]
 
 
 def groups(table: Table, column: str | None) -> IntArray:
