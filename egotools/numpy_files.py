@@ -169,5 +169,7 @@ def _explained() -> Iterator[None]:
         yield
     except MemoryError as error:
         raise ValueError("it does not fit into memory") from error
+    except tokenize.TokenError as error:  # whose text is a tuple
+        raise ValueError(f"damaged: cannot parse header: {error.args[0]}") from error
     except DAMAGES as error:
         raise ValueError(f"damaged: {(str(error).splitlines() or [type(error).__name__])[0]}") from error

@@ -198,7 +198,9 @@ def _fork_interpreter(path: bytes, arguments: Sequence[str], handles: Sequence[i
             if handle > 2 and handle not in handles:
                 with suppress(OSError):  # the listing's own
                     os.close(handle)
-        exec(arguments[-1], {})
+        code = arguments.index("-c") + 1
+        sys.argv = ["-c", *arguments[code + 1 :]]  # Python 3.14 passes some
+        exec(arguments[code], {})
         status = 0
     finally:
         os._exit(status)

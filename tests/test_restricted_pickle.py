@@ -86,7 +86,7 @@ def test_a_pca_that_hides_a_call_is_refused(rng, tmp_path):
 
 
 def test_listed_names_are_remembered_and_not_called(tmp_path):
-    (tmp_path / "p.pickle").write_bytes(pickle.dumps(np.arange(3.0)))
+    (tmp_path / "p.pickle").write_bytes(pickle.dumps(np.arange(3.0), protocol=4))  # Python 3.14 has 5 by default
     found = read_pickle(tmp_path / "p.pickle", NAMES)
     assert isinstance(found, Remembered)
     assert found.name in OF_ARRAYS

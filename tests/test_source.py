@@ -50,7 +50,7 @@ def test_a_source_comes_back_from_its_text(source: Source) -> None:
         ('{"path": "", "mtime": Infinity}', "mtime=inf"),
         ('{"path": "", "fps": 1%s}' % ("0" * 400), "fps=1000"),
         ('{"path": "", "later": 1}', "written by a later egotools: 'later'"),
-        ("[" * 50_000, "nested"),
+        ("[" * 50_000 + "]" * 50_000, "nested"),
         ("nothing", "Expecting value"),
     ],
 )
