@@ -20,7 +20,9 @@ class Judging:
     ablation: bool = option(False, "Also train anew on every subset of the run's feature groups.")
     target: str | None = option(None, "Manifest column of the scores; by default the run's, else memorability.")
     folds: str | None = option(None, "FILE.json:KEY, as in training; by default the run's.")
-    split: str | None = option(None, "Judge the clips of this split; by default test if it has scores, else val.")
+    split: str | None = option(
+        None, "Judge the clips of this split; by default test if it has scores, else val; val with --baseline."
+    )
     all_rows: bool = option(False, "Of --run: judge also what it learned from, and all splits.")
     zero_similarity: bool = option(
         False, "Take all similarity columns of --weights as 0; similarities among --features are left out."
