@@ -91,23 +91,23 @@ def own_dataset(file: Any, name: str, dtype: str | None, shape: tuple[int, ...],
     dataset = file
     for step in name.split("/"):
         if not isinstance(dataset, h5py.Group) or not isinstance(dataset.get(step, getlink=True), h5py.HardLink):
-            raise ValueError(f"its {name} is not there, or points outside of it")
+            raise ValueError(f"its dataset {name!r} is not there, or points outside it")
         dataset = dataset[step]
     if not isinstance(dataset, h5py.Dataset):
-        raise ValueError(f"its {name} is no dataset")
+        raise ValueError(f"its dataset {name!r} is no dataset")
     layout, string = dataset.id.get_create_plist(), h5py.check_string_dtype(dataset.dtype)
     if dataset.is_virtual or dataset.external:
-        raise ValueError(f"its {name} lies outside of it, in another file")
+        raise ValueError(f"its dataset {name!r} lies in another file")
     if layout.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or layout.get_nfilters():
         raise ValueError("its arrays were rewritten with chunks or compression; restore it, or make it anew")
     is_text = string is not None and string.length is None
     is_right = is_text if dtype is None else not is_text and dataset.dtype == dtype
     if not is_right or dataset.shape != shape or dataset.id.get_type().committed():
-        raise ValueError(f"its {name} is {dataset.dtype} of the shape {dataset.shape}, not what was written")
+        raise ValueError(f"its dataset {name!r} is {dataset.dtype} of the shape {dataset.shape}, not what was written")
     try:
         check_dataset(dataset, size)
     except ValueError as error:
-        raise ValueError(f"its {name} is damaged: {error}") from error
+        raise ValueError(f"its dataset {name!r} is damaged: {error}") from error
     return dataset
 
 
@@ -124,7 +124,7 @@ def own_texts(file: Any, name: str, count: int, content: mmap) -> list[tuple[int
     if not count:
         return []
     if offset is None or properties.get_sizes() != (8, 8) or properties.get_userblock():
-        raise ValueError(f"its {name} is not stored as it was written; restore it, or make it anew")
+        raise ValueError(f"its dataset {name!r} is not stored as it was written; restore it, or make it anew")
     heaps: dict[int, dict[int, tuple[int, int]]] = {}
     places = []
     for length, heap, index in _REFERENCE.iter_unpack(content[offset : offset + count * _REFERENCE.size]):
@@ -132,7 +132,7 @@ def own_texts(file: Any, name: str, count: int, content: mmap) -> list[tuple[int
             heaps[heap] = _objects(heap, content)
         start, size = heaps[heap].get(index, (0, 0))
         if length > size:
-            raise ValueError(f"its {name} has a text that is not in it")
+            raise ValueError(f"its dataset {name!r} has a text that is not in it")
         places.append((start, length))
     return places
 
