@@ -15,24 +15,16 @@ import pytest
 from conftest import write_video
 from egotools.cli import progress
 from egotools.cli.log import Log, Output
-from egotools.cli.main import main, root
+from egotools.cli.main import root
 from egotools.cli.progress import Progress, Standing
 from tabled import write_cache
+from typing_commands import typed
 
 from egotools.errors import OutputError
 from egotools.manifests import write_manifest
 from egotools.types import Clip
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d "
-
-
-def typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """The exit status of the installed command, run in this process."""
-    monkeypatch.setattr(sys, "argv", ["egotools", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.fixture

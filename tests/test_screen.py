@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from egotools.cli import display
-from egotools.cli.main import main, root
+from egotools.cli.main import root
 from egotools.cli.progress import Progress
 from egotools.cli.table import Column, fit, fold
 from egotools.cli.text import exact_json, visible
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tabled import IMPORTED, write_cache, write_table
+from typing_commands import typed
 
 from egotools.errors import OutputError
 from egotools.stores import Source, open_writer
@@ -37,15 +38,6 @@ def run(*words: object, charset: str = "utf-8", status: int = 0) -> Result:
     result = CliRunner(charset=charset).invoke(root, [str(word) for word in words])
     assert result.exit_code == status, (result.output, result.exception)
     return result
-
-
-def typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """The exit status of the installed command, run in this process."""
-    monkeypatch.setattr(sys, "argv", ["egotools", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 def labeled(folder: Path, labels: Sequence[str], names: Sequence[str] | None = None) -> list[object]:
