@@ -90,6 +90,7 @@ class Extractors(Group):
 @options.resources
 @options.engine
 @click.option("--digest/--no-digest", default=True, show_default=True, help="Keep digests of the source files.")
+@click.option("--strict", is_flag=True, help="Clips fail whose file had to be repaired (times, sizes), or is odd.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N clips.")
 @click.option("--dry-run", is_flag=True, help="Say how much work it is, and do nothing.")
 @options.telling
@@ -192,6 +193,7 @@ def _extract(
                 resources=resources,
                 engine=engine,
                 digest=common["digest"],
+                strict=common["strict"],
                 origin=manifest_origin(common["manifest"], common["limit"]),
                 progress=lambda done, rows: progress("extracting", done, len(clips), rows),
             )
@@ -235,7 +237,8 @@ def _summary(result: Extraction) -> dict[str, Any]:
         }
         for cache, done in result.done.items()
     }
-    return {"caches": caches, "rows": result.rows, "seconds": result.seconds}
+    files = {str(path): remarks for path, remarks in result.file_remarks.items()}
+    return {"caches": caches, "files": files, "rows": result.rows, "seconds": result.seconds}
 
 
 def _show(result: Extraction) -> None:
@@ -264,6 +267,11 @@ def _show(result: Extraction) -> None:
             display.note(f"{cache}: {id}: {remark}")
         if len(remarks) > SHOWN:
             display.note(f"{cache}: {len(remarks)} clips have such remarks, the first five above; --json has all")
+    for path, said in list(result.file_remarks.items())[:SHOWN]:
+        for remark in said:
+            display.note(f"{path}: {remark}")
+    if len(result.file_remarks) > SHOWN:
+        display.note(f"{len(result.file_remarks)} files have such remarks, the first five above; --json has all")
     for cache, changed in result.changed.items():
         if changed:
             display.note(

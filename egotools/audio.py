@@ -55,6 +55,7 @@ class Sound:
 
     def __init__(self, path: Path, stream: int = 0) -> None:
         self.path = path
+        self.remarks: list[str] = []  # what was repaired or is odd, in sentences; reading may add to them
         self._number = stream
         with reading(path), ExitStack() as stack:
             self._open()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -25,12 +25,13 @@ SLACK = 0.1  # seconds that a clip may end after its file, beside one frame: ann
 
 @dataclass(frozen=True)
 class Span:
-    """What a file holds: the seconds it covers, its frames (None: sound only), and what is damaged, if anything."""
+    """What a file holds: the seconds it covers, its frames (None: sound only), what is damaged, and what is odd."""
 
     start: float
     end: float
     frames: int | None = None
     damage: str = ""
+    remarks: Sequence[str] = field(default=())
 
     @property
     def frame(self) -> float:
@@ -40,7 +41,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with one clip; `problem` is a word to sort by, `detail` says it for people."""
+    """One thing wrong with one clip; `problem` is a word to sort by, `detail` says it for people.
+
+    "remark": nothing is wrong, but something was repaired in the file, or is odd; on the first of its clips only.
+    """
 
     id: str
     path: str
@@ -78,7 +82,7 @@ def _sound(path: Path, decode: Decode) -> Span:
                 pass
         except ClipError as error:
             damage = _damage(error, path)
-        return Span(info.start, info.end, damage=damage)
+        return Span(info.start, info.end, damage=damage, remarks=tuple(sound.remarks))
     finally:
         sound.close()
 
@@ -92,7 +96,8 @@ def _frames(path: Path, fps: float | None, decode: Decode) -> Span:
                 pass
         except ClipError as error:
             damage = damage or _damage(error, path)
-        return Span(float(info.times[0]) if len(info) else 0.0, info.end, len(info), damage)
+        start = float(info.times[0]) if len(info) else 0.0
+        return Span(start, info.end, len(info), damage, tuple(frames.remarks))
     finally:
         frames.close()
 
@@ -151,12 +156,17 @@ def check_clips(
     """Everything wrong with clips, in their order; the arguments are those of `measure_files`."""
     spans = measure_files(clips, advance, decode=decode)
     first: dict[tuple[Path, float, float | None], str] = {}
+    remarked: set[Path] = set()
     problems = []
     for clip in clips:
         if clip.path == Path():
             continue
         for problem, detail in _problems(clip, spans[clip.path, clip.fps]):
             problems.append(Problem(clip.id, str(clip.path), problem, detail))
+        span = spans[clip.path, clip.fps]
+        if isinstance(span, Span) and clip.path not in remarked:
+            remarked.add(clip.path)
+            problems += [Problem(clip.id, str(clip.path), "remark", remark) for remark in span.remarks]
         same = first.setdefault((clip.path, clip.start, clip.end), clip.id)
         if same != clip.id:
             problems.append(Problem(clip.id, str(clip.path), "duplicate", f"the same stretch as clip {same!r}"))

@@ -15,7 +15,7 @@ from egotools.engine.collecting import Collector
 from egotools.engine.failures import write_failures
 from egotools.engine.pipeline import Pipeline
 from egotools.engine.readers import Task
-from egotools.engine.reading import Failure, FileDigest, Message, Piece
+from egotools.engine.reading import Failure, FileDigest, FileRemarks, Message, Piece
 from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Extraction, Resources, Wanted
 from egotools.engine.writing import Writing
@@ -64,6 +64,7 @@ def extract(
     resources: Resources = Resources(),  # noqa: B008 - frozen
     engine: Engine = Pipeline,
     digest: bool = True,
+    strict: bool = False,
     origin: Mapping[str, Any] | None = None,
     progress: Progress = _unseen,
 ) -> Extraction:
@@ -77,6 +78,7 @@ def extract(
         wanted: the caches.
         resources: what each machine gives.
         engine: where clips are read and rows computed: `Pipeline` (this machine) or a `cluster.Cluster`.
+        strict: whether clips fail whose files have remarks: whose times were repaired, for one.
         digest: whether the digest of each source file is kept, too, for a later `rebuild --digest`.
         origin: what the recipes say beside what makes the rows.
         progress: called with clips and rows done.
@@ -93,7 +95,7 @@ def extract(
     with engine(wanted, resources) as computing:
         origin = {**(origin or {}), "device": str(computing.device)}
         with Writing({each.cache: recipe_of(each, origin) for each in wanted}) as writing:
-            result, tasks = _plan(clips, wanted, writing, digest)
+            result, tasks = _plan(clips, wanted, writing, digest, strict)
             if tasks:
                 collector = Collector(clips, wanted, writing, result, progress)
                 collector.expect(tasks)
@@ -103,6 +105,8 @@ def extract(
                             collector.know(message)
                         elif isinstance(message, Failure):
                             collector.fail(message)
+                        elif isinstance(message, FileRemarks):
+                            collector.remark(message)
                         else:
                             collector.take(message)
             writing.seal()
@@ -115,7 +119,7 @@ def extract(
 
 
 def _plan(
-    clips: Sequence[Clip], wanted: Sequence[Wanted], writing: Writing, digest: bool
+    clips: Sequence[Clip], wanted: Sequence[Wanted], writing: Writing, digest: bool, strict: bool
 ) -> tuple[Extraction, list[Task]]:
     """What is still to be done: tasks for the clips that at least one cache lacks."""
     result = Extraction(failed={each.cache: [] for each in wanted}, done={each.cache: 0 for each in wanted})
@@ -133,7 +137,7 @@ def _plan(
             else:
                 missing.append(position)
         if missing:
-            tasks.append(Task(number, clip, tuple(missing)))
+            tasks.append(Task(number, clip, tuple(missing), strict=strict))
     for each, held in zip(wanted, there, strict=True):
         result.changed[each.cache], result.empty[each.cache] = _looked_at(each.cache, held)
         result.skipped[each.cache] = len(held)

@@ -36,6 +36,7 @@ class FrameFolder:
         height, width = read_image(self._files[0]).shape[:2]
         self.info = _steady(path, len(self._files), self._fps, width, height)
         self.damage = ""
+        self.remarks: list[str] = []
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
         """The images at strictly ascending indices, uint8 RGB [H, W, 3].
@@ -63,6 +64,7 @@ class Still:
         height, width = read_image(path).shape[:2]
         self.info = _steady(path, 1, 1 / STILL_SECONDS, width, height)
         self.damage = ""
+        self.remarks: list[str] = []
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
         """The image, uint8 RGB [H, W, 3], for the index 0."""
@@ -92,6 +94,7 @@ class Stack:
         self._array: npt.NDArray[np.uint8] = array
         self.info = _steady(path, len(array), fps, array.shape[2], array.shape[1])
         self.damage = ""
+        self.remarks: list[str] = []
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
         """Copies of the frames at strictly ascending indices, uint8 RGB [H, W, 3]."""

@@ -40,6 +40,7 @@ class Frames(Protocol):
     path: Path
     info: VideoInfo
     damage: str  # what of the file is missing, as "truncated: 120 of 300 frames can be read"; "" if nothing is
+    remarks: list[str]  # what was repaired or is odd, in sentences; reading may add to them
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
         """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3].
@@ -134,6 +135,7 @@ class Video:
         width, height = (look.height, look.width) if look.turn.swap else (look.width, look.height)
         self.info = VideoInfo(look.index.times, look.index.end, width, height)
         self.damage = look.index.damage
+        self.remarks: list[str] = []
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
         """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3], each in memory of its own.

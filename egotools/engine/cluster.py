@@ -20,7 +20,7 @@ from egotools.apart import usable_cores
 from egotools.config import to_json
 from egotools.engine.connection import connect, hosted, import_ray
 from egotools.engine.readers import ATTEMPTS, TRACEBACK, Task
-from egotools.engine.reading import Failure, FileDigest, Message, Piece
+from egotools.engine.reading import Failure, Message, Piece
 from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Resources, Wanted
 from egotools.engine.sharding import Open, durations, shards_of
@@ -196,7 +196,7 @@ class Workers:
             remote.seconds = answer.seconds
             self._judge(answer.agreement)
             for message in answer.messages:
-                if not isinstance(message, FileDigest):
+                if isinstance(message, (Piece, Failure)):
                     self._open.note(message)
                 if isinstance(message, Piece):
                     self._deaths = 0

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from egotools.engine.readers import Task
-from egotools.engine.reading import Failure, FileDigest, Piece
+from egotools.engine.reading import Failure, FileDigest, FileRemarks, Piece
 from egotools.engine.request import Extraction, Wanted
 from egotools.engine.writing import Writing
 from egotools.stores import Source
@@ -91,6 +91,11 @@ class Collector:
         self._advance(place, part, there / piece.total if piece.total else 1.0)
         if there == piece.total:
             self._finish(place, part, id)
+
+    def remark(self, found: FileRemarks) -> None:
+        """What is odd about a file; all its clips, and all workers that read it, may say so."""
+        said = self.result.file_remarks.setdefault(self.clips[found.clip].path, [])
+        said += [remark for remark in found.remarks if remark not in said]
 
     def know(self, found: FileDigest) -> None:
         """The digest of a file, for all its clips; it may come after the first of them."""

@@ -34,6 +34,7 @@ class Task:
     wanted: tuple[int, ...]
     attempt: int = 0
     digest: bool = False  # whether the content of its file is to be digested
+    strict: bool = False  # whether remarks on its file are failures
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def _work(connection: Connection[Any, Any]) -> None:
         while True:
             for task in connection.recv():
                 connection.send(_Begun(task.number))
-                messages = reader.read(task.clip, task.wanted, task.number, task.attempt)
+                messages = reader.read(task.clip, task.wanted, task.number, task.attempt, strict=task.strict)
                 for message in digesting.with_digest(task, messages):
                     connection.send(message)
                 connection.send(_Done(dict(reader.seconds)))

@@ -69,7 +69,15 @@ class FileDigest:
     digest: str | None
 
 
-Message = Piece | Failure | FileDigest
+@dataclass(frozen=True)
+class FileRemarks:
+    """What is odd about a clip's file, or was repaired in it, in sentences."""
+
+    clip: int
+    remarks: tuple[str, ...]
+
+
+Message = Piece | Failure | FileDigest | FileRemarks
 
 
 class Reader:
@@ -79,19 +87,27 @@ class Reader:
         self.extractors = extractors
         self.piece_rows = piece_rows
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._is_strict = False
         self._video: Frames | None = None
         self._opened: tuple[object, float | None] | None = None
         self._networks: dict[int, Callable[[Array], Array]] = {}
 
-    def read(self, clip: Clip, wanted: Sequence[int], number: int, attempt: int) -> Iterator[Piece | Failure]:
-        """Everything that the extractors at the positions `wanted` need of a clip; a failure ends only its own part."""
+    def read(
+        self, clip: Clip, wanted: Sequence[int], number: int, attempt: int, *, strict: bool = False
+    ) -> Iterator[Piece | Failure | FileRemarks]:
+        """Everything that the extractors at the positions `wanted` need of a clip; a failure ends only its own part.
+
+        With `strict` a clip fails whose file has remarks.
+        """
+        self._is_strict = strict
         frame_extractors: list[int] = []
+        parts: Iterator[dict[str, Any] | FileRemarks]
         for position in wanted:
             extractor = self.extractors[position]
             if isinstance(extractor, ClipExtractor):
                 parts = self._whole(clip, extractor)
             elif isinstance(extractor, AudioExtractor):
-                parts = self._sound(clip, extractor)
+                parts = self._sound(clip, extractor, number)
             else:
                 frame_extractors.append(position)
                 continue
@@ -106,11 +122,14 @@ class Reader:
         self._video = self._opened = None
 
     def _labelled(
-        self, parts: Iterator[dict[str, Any]], clip: Clip, number: int, attempt: int, position: int
-    ) -> Iterator[Piece | Failure]:
+        self, parts: Iterator[dict[str, Any] | FileRemarks], clip: Clip, number: int, attempt: int, position: int
+    ) -> Iterator[Piece | Failure | FileRemarks]:
         try:
             for part in parts:
-                yield self._computed(Piece(number, attempt, position, **part), clip)
+                if isinstance(part, FileRemarks):
+                    yield part
+                else:
+                    yield self._computed(Piece(number, attempt, position, **part), clip)
         except ClipError as error:
             yield Failure(number, attempt, position, str(error))
 
@@ -125,7 +144,7 @@ class Reader:
             "is_computed": True,
         }
 
-    def _sound(self, clip: Clip, extractor: AudioExtractor) -> Iterator[dict[str, Any]]:
+    def _sound(self, clip: Clip, extractor: AudioExtractor, number: int) -> Iterator[dict[str, Any] | FileRemarks]:
         try:
             sound = open_sound(clip.path)
         except NoSound:  # nothing to do, which is no failure
@@ -144,11 +163,20 @@ class Reader:
                 before = time.process_time()
                 units = np.stack([next(waves) for _ in rows])
                 self.seconds["decoding"] += time.process_time() - before
+                self._heed(sound.remarks, clip)
                 yield {"total": total, "rows": rows, "times": windows.times[rows], "units": units}
+            if sound.remarks:
+                yield FileRemarks(number, tuple(sound.remarks))
         finally:
             sound.close()
 
-    def _frames(self, clip: Clip, wanted: Sequence[int], number: int, attempt: int) -> Iterator[Piece | Failure]:
+    def _heed(self, remarks: Sequence[str], clip: Clip) -> None:
+        if remarks and self._is_strict:
+            raise ClipError(f"{clip.path}: {remarks[0]}; refused, as --strict asks")
+
+    def _frames(
+        self, clip: Clip, wanted: Sequence[int], number: int, attempt: int
+    ) -> Iterator[Piece | Failure | FileRemarks]:
         under_way: list[_Windows] = []
         refused: set[int] = set()
         try:
@@ -164,6 +192,7 @@ class Reader:
             for index in union.tolist():
                 before = time.process_time()
                 frame = next(frames)
+                self._heed(video.remarks, clip)
                 decoded = time.process_time()
                 for windows in under_way:
                     windows.take(index, frame)
@@ -173,6 +202,8 @@ class Reader:
                     yield from (self._computed(piece, clip) for piece in windows.pieces(index))
             for windows in under_way:
                 yield from (self._computed(piece, clip) for piece in windows.pieces(None))
+            if video.remarks:
+                yield FileRemarks(number, tuple(video.remarks))
         except ClipError as error:
             self.close()
             done = refused | {windows.position for windows in under_way if windows.is_done}

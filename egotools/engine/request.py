@@ -45,6 +45,7 @@ class Extraction:
     seconds: dict[str, float] = field(default_factory=dict)
     agreement: dict[Path, Agreement] = field(default_factory=dict)
     remarks: dict[Path, dict[str, str]] = field(default_factory=dict)  # by cache and id, what is odd about a clip
+    file_remarks: dict[Path, list[str]] = field(default_factory=dict)  # what was repaired in a file, or is odd
     changed: dict[Path, list[str]] = field(default_factory=dict)  # ids whose rows came from other times or another file
 
     @property
