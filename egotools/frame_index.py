@@ -52,6 +52,8 @@ class FrameIndex:
         end: seconds, when the last frame stops.
         keys: [K] ascending time stamps of the frames that decoding can begin at.
         damage: what is missing, in words; "" if nothing is.
+        packets: [F] where there are no time stamps, the packet that each frame came of: its number among those of the
+            stream, in the file's order. None where the decoder does not tell.
     """
 
     pts: IntArray | None
@@ -59,6 +61,7 @@ class FrameIndex:
     end: float
     keys: IntArray
     damage: str
+    packets: IntArray | None = None
 
     def from_frame(self, first: int) -> FrameIndex:
         """Without the frames before `first`, which are listed but do not decode: it is cut out of a longer file."""
@@ -107,17 +110,20 @@ def index_by_decoding(container: InputContainer, stream: VideoStream, path: Path
         ClipError: not one frame decodes, or times that cannot be.
     """
     stamps: list[int | None] = []
+    sources: list[object] = []
     damage, broken = "", 0
 
     def counted() -> Iterator[Packet[Stream]]:
         nonlocal broken
-        for packet in packets_of(container, stream):
+        for number, packet in enumerate(packets_of(container, stream)):
             broken += packet.is_corrupt
+            packet.opaque = number
             yield packet
 
     try:
         for frame in decoded(counted(), stream, path):
             stamps.append(frame.pts if frame.pts is not None else frame.dts)
+            sources.append(frame.opaque)
     except ClipError as error:
         if not stamps:
             raise
@@ -133,7 +139,10 @@ def index_by_decoding(container: InputContainer, stream: VideoStream, path: Path
     damage = damage or _cut_short(path, container, stream, len(stamps))
     if broken and not damage:
         damage = f"damaged: {broken} packets are broken; {len(stamps)} frames can be read"
-    return FrameIndex(None, times, end, np.array([], np.int64), damage)
+    packets = [number for number in sources if isinstance(number, int)]
+    known = len(set(packets)) == len(stamps)
+    keys = np.array([], np.int64)
+    return FrameIndex(None, times, end, keys, damage, np.array(packets, np.int64) if known else None)
 
 
 def _is_shown(packet: Packet[Stream], stream: VideoStream) -> bool:

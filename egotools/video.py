@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +21,7 @@ from egotools.containers import decoded, only, open_container, packets_of, reaso
 from egotools.errors import ClipError
 from egotools.frame_index import FrameIndex, index_by_decoding, index_packets
 from egotools.limits import check_size, reading
+from egotools.media.skipping import Skipping, Wanted, keep_labels
 from egotools.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
 from egotools.types import Clip, Frame, IntArray, VideoInfo
 
@@ -144,9 +144,11 @@ class Video:
             ClipError: a frame that is not there or does not decode.
             ValueError: indices that do not ascend.
         """
-        wanted = ascending(indices, len(self.info), self.path).tolist()
+        chosen = ascending(indices, len(self.info), self.path)
+        wanted = Wanted.of(chosen if self._index.pts is None else self._index.pts[chosen])
         with reading(self.path):
-            for index in wanted:
+            for index in chosen.tolist():
+                self._skipping.wanted = wanted  # calls may take turns
                 yield self._pixels(self._frame(index), index)
 
     def at(self, seconds: float) -> Frame:
@@ -166,13 +168,19 @@ class Video:
         except ClipError:
             self._container.close()
             raise
+        keep_labels(self._stream)
         self._decode_on(leading=None)
         self._standing: int | None = -1  # index of the frame decoded last; -1 at the beginning, None if unknown
         self._frame_there: VideoFrame | None = None
 
     def _decode_on(self, leading: int | None) -> None:
-        packets = packets_of(self._container, self._stream)
-        self._decoding = decoded(packets, self._stream, self.path, leading=leading)
+        self._decoding = self._decoded(leading)
+
+    def _decoded(self, leading: int | None) -> Generator[tuple[int, VideoFrame], None, None]:
+        """The frames from here on with their labels; those that are not wanted need not be among them."""
+        packets = self._skipping.fed(packets_of(self._container, self._stream), self._stream)
+        with closing(decoded(packets, self._stream, self.path, leading=leading)) as frames:
+            yield from self._skipping.labelled(frames)
 
     def _begin_anew(self) -> None:
         self.close()
@@ -186,6 +194,8 @@ class Video:
             if len(_LOOKS) >= LOOKS_KEPT:
                 del _LOOKS[next(iter(_LOOKS))]  # the oldest
             _LOOKS[key] = self._look_through()
+            return _LOOKS[key]
+        self._skipping = Skipping(_LOOKS[key].index)
         only(self._stream)
         return _LOOKS[key]
 
@@ -196,31 +206,34 @@ class Video:
         if index is None:
             index = index_by_decoding(self._container, self._stream, self.path)
             self._begin_anew()
-        first = next(self._decoding, None)
+        self._skipping = Skipping(index)
+        label, first = next(self._decoding, (0, None))
         if first is None:
             raise ClipError(f"{self.path}: no frame of it can be decoded")
-        if first.pts is not None:
-            index = index.from_frame(first.pts)
+        index = index.from_frame(label)
         self._standing, self._frame_there = 0, first
         return Look(index, first.width, first.height, _turn(first))
 
     def _frame(self, index: int) -> VideoFrame:
         if self._standing == index and self._frame_there is not None:
             return self._frame_there
-        pts = self._index.pts
         standing, self._standing, self._frame_there = self._standing, None, None  # unknown if what follows fails
-        frame = self._counted(index, standing) if pts is None else self._stamped(index, standing, pts)
+        frame = self._reach(index, standing)
+        if self._skipping.has_skipped and (frame is None or self._skipping.is_doubtful(frame)):
+            self._skipping.stop()
+            frame = self._reach(index, None)
         if frame is None:
             moment = f"frame {index} at {self.info.times[index]:.3f} s"
             raise ClipError(f"{self.path}: {moment} is listed in the file but does not decode")
         self._standing, self._frame_there = index, frame
         return frame
 
-    def _counted(self, index: int, standing: int | None) -> VideoFrame | None:
+    def _reach(self, index: int, standing: int | None) -> VideoFrame | None:
+        if self._index.pts is not None:
+            return self._stamped(index, standing, self._index.pts)
         if standing is None or standing > index:
             self._begin_anew()
-            standing = -1
-        return next(islice(self._decoding, index - standing - 1, None), None)
+        return self._decode_to(index)
 
     def _stamped(self, index: int, standing: int | None, pts: IntArray) -> VideoFrame | None:
         keys, wanted = self._index.keys, int(pts[index])
@@ -241,10 +254,10 @@ class Video:
         return self._decode_to(wanted)
 
     def _decode_to(self, wanted: int) -> VideoFrame | None:
-        """The frame with the time stamp `wanted`, or None if decoding goes past it."""
-        for frame in self._decoding:
-            if frame.pts is not None and frame.pts >= wanted:
-                return frame if frame.pts == wanted else None
+        """The frame with the label `wanted`, or None if decoding goes past it."""
+        for label, frame in self._decoding:
+            if label >= wanted:
+                return frame if label == wanted else None
         return None
 
     def _jump(self, key: int) -> bool:

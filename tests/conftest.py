@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -41,6 +41,23 @@ def _same_randomness() -> Iterator[None]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def decoded_count(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list of one number: how many frames videos have decoded since."""
+    import egotools.video
+
+    count = [0]
+    real = egotools.video.decoded
+
+    def counting(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for frame in real(*arguments, **options):
+            count[0] += 1
+            yield frame
+
+    monkeypatch.setattr(egotools.video, "decoded", counting)
+    return count
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

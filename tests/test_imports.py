@@ -22,8 +22,8 @@ OURS = [
 LAYERS = {
     "words": "types errors texts shapes files numpy_files config sampling memory processes apart",
     "maths": "nn losses metrics pixels augment pca rawfeatures similarity",
-    "files": "video audio limits containers frame_index stills csv_files manifests folders folder_manifest partition"
-    " check stores weights restricted_pickle track_size",
+    "files": "media video audio limits containers frame_index stills csv_files manifests folders folder_manifest"
+    " partition check stores weights restricted_pickle track_size",
     "features": "extractors datasets tables runs learned_from matching fit plots pca_files",
     "work": "demo methods evaluate extract engine forward rebuild derive predict",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from media import number_of, numbered, numbers, write_video
 from PIL import Image
 
-import egotools.video
 from egotools.containers import open_container
 from egotools.errors import ClipError
 from egotools.stills import FrameFolder, Stack, Still
@@ -44,21 +42,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "late.mkv": {"ticks": range(45, 105)},
     "uneven.mp4": {"rate": 1000, "ticks": [33 * i + 4 * (i % 7) + 500 * (i > 30) for i in range(60)]},
 }
-
-
-@pytest.fixture
-def decoded_count(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list of one number: how many frames videos have decoded since."""
-    count = [0]
-    real = egotools.video.decoded
-
-    def counting(*arguments: Any, **options: Any) -> Iterator[Any]:
-        for frame in real(*arguments, **options):
-            count[0] += 1
-            yield frame
-
-    monkeypatch.setattr(egotools.video, "decoded", counting)
-    return count
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -1,0 +1,124 @@
+"""Frames that no window needs are not decoded where no other refers to them; those needed are the same to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from av.packet import Packet
+from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from egotools.frame_index import FrameIndex
+from egotools.types import IntArray
+
+# Decoders that look at `skip_frame` before each picture, in formats where a picture says that no other refers to it.
+# Those of AV1 and VP9 pass over nothing; a picture that VP8 passes over may still change how later ones are read.
+EXACT = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}
+
+HEVC_VPS, HEVC_SPS = 32, 33  # types of the parameter sets that say how many layers of frame rates there are
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Labels of the frames that a caller will ask for, in ascending order."""
+
+    labels: frozenset[int] = frozenset()
+    last: float = float("-inf")
+
+    @classmethod
+    def of(cls, labels: IntArray) -> Wanted:
+        """Those labels; of none, every frame is decoded."""
+        return cls(frozenset(labels.tolist()), int(labels[-1])) if len(labels) else cls()
+
+    def needs(self, label: int) -> bool:
+        """Whether a frame is to be decoded. Those after the last one are: a later call may well ask for them."""
+        return label >= self.last or label in self.labels
+
+
+class Skipping:
+    """Labels the packets and frames of one video, and sets its decoder to pass over packets that are not wanted.
+
+    A frame's label ascends in display order: its time stamp, or its index where stamps do not identify frames.
+    """
+
+    def __init__(self, index: FrameIndex) -> None:
+        self.wanted = Wanted()
+        self.has_skipped = False  # since the decoder began, at the file's beginning or at a key frame
+        self._is_off = False
+        self._is_stamped = index.pts is not None
+        self._shown: list[int | None] | None = None  # the label of each packet, in the file's order
+        if index.packets is not None:
+            self._shown = [None] * (int(index.packets.max(initial=-1)) + 1)
+            for label, packet in enumerate(index.packets.tolist()):
+                self._shown[packet] = label
+
+    def stop(self) -> None:
+        """Lets every frame be decoded from now on."""
+        self._is_off = True
+
+    def fed(self, packets: Iterator[Packet[Stream]], stream: VideoStream) -> Iterator[Packet[Stream]]:
+        """The packets, each when the decoder is set to what is to become of it.
+
+        Where stamps do not identify frames they begin at the file's beginning.
+        """
+        self.has_skipped = False
+        decoder, is_exact, is_needed = stream.codec_context, _is_exact(stream.codec_context), True
+        for number, packet in enumerate(packets):
+            if self._is_stamped:
+                is_needed = packet.pts is None or self.wanted.needs(packet.pts)
+            elif self._shown is not None:
+                label = self._shown[number] if number < len(self._shown) else None
+                packet.opaque = label
+                # One without a frame of its own may be the second field of the one before it.
+                is_needed = is_needed if label is None else self.wanted.needs(label)
+            is_skipped = is_exact and not is_needed and not self._is_off
+            decoder.skip_frame = "NONREF" if is_skipped else "DEFAULT"
+            self.has_skipped = self.has_skipped or is_skipped
+            yield packet
+        decoder.skip_frame = "DEFAULT"
+
+    def labelled(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
+        """The frames that have a label, with it."""
+        for number, frame in zip(count(), frames, strict=False):
+            label = frame.pts if self._is_stamped else number if self._shown is None else frame.opaque
+            if isinstance(label, int):
+                yield label, frame
+
+    def is_doubtful(self, frame: VideoFrame) -> bool:
+        """Whether a frame may lack a part that was passed over: a field with a packet, and a stamp, of its own."""
+        return self._is_stamped and self.has_skipped and bool(frame.interlaced_frame)
+
+
+def keep_labels(stream: VideoStream) -> None:
+    """Makes a decoder hand what is attached to a packet on to its frame; before it decodes anything."""
+    stream.codec_context.copy_opaque = stream.codec_context.name in EXACT
+
+
+def _is_exact(decoder: VideoCodecContext) -> bool:
+    # HEVC's pictures say that none of their own layer refers to them; those of a higher layer may.
+    return decoder.name in EXACT and (decoder.name != "hevc" or _layers(decoder.extradata or b"") == 1)
+
+
+def _layers(extradata: bytes) -> int:
+    """How many layers of frame rates an HEVC stream has, by its parameter sets; 0 if they do not say."""
+    units = _units_of_record(extradata) if extradata[:1] == b"\1" else extradata.split(b"\0\0\1")
+    found = 0
+    for unit in units:
+        if len(unit) > 3 and (unit[0] >> 1 & 63) in (HEVC_VPS, HEVC_SPS) and not (unit[0] & 1 or unit[1] >> 3):
+            found = max(found, (unit[3 if unit[0] >> 1 & 63 == HEVC_VPS else 2] >> 1 & 7) + 1)
+    return found
+
+
+def _units_of_record(record: bytes) -> Iterator[bytes]:
+    """The parameter sets of an `hvcC` box: arrays of units, each after its length in two bytes."""
+    at = 23
+    for _ in range(record[22] if len(record) > 22 else 0):
+        units, at = int.from_bytes(record[at + 1 : at + 3], "big"), at + 3
+        for _ in range(units):
+            size = int.from_bytes(record[at : at + 2], "big")
+            yield record[at + 2 : at + 2 + size]
+            at += 2 + size
