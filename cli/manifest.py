@@ -316,6 +316,9 @@ def _say_found(listing: Listing, fps: float) -> None:
         note("  numbered images count as frames of one video; if they are pictures of their own, add --images")
     if kinds["frame folder"] or kinds["stack"]:
         note(f"  frame folders and stacks are taken at {fps:g} frames per second; another rate: --fps")
+    if listing.unsure:
+        name_some("folders of images whose numbers have gaps, taken for pictures", listing.unsure)
+        note("  if they are frames of videos, add --frames: each then stands at its number")
     name_some("ignored, of other kinds", listing.ignored)
     name_some("refused, links that lead out of the folder", listing.refused, tell=failure)
     if listing.refused:

@@ -21,12 +21,14 @@ from egotools.errors import ClipError, ManifestError
 from egotools.files import is_below, walk
 from egotools.limits import reading
 from egotools.manifests import RESERVED
+from egotools.media.numbering import frame_numbers, step_of
 from egotools.stills import IMAGE_SUFFIXES, mapped_array
 from egotools.texts import AT_ENDS, composed, split_name, tidy
 from egotools.types import Clip
 from egotools.video import VIDEO_SUFFIXES
 
 FEWEST_FRAMES = 8  # a folder with fewer numbered images is a folder of images
+MOST_GAPS = 10  # one gap in so many frames still leaves the frames of a video
 KEYS = ("path", "file", "filename", "video")  # what the key column of a labels file may be called
 
 Kind = Literal["video", "frames", "image", "sound", "stack"]
@@ -50,12 +52,16 @@ class Found:
 
 @dataclass
 class Listing:
-    """What there is below `root`: things in natural order, files of other kinds, and links that lead out."""
+    """What there is below `root`: things in natural order, files of other kinds, and links that lead out.
+
+    `unsure` are folders whose images are taken for pictures, and could be frames of which many are missing.
+    """
 
     root: Path
     found: list[Found] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    unsure: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_l
             listing.found.append(replace(item, name=posixpath.normpath(posixpath.join(prefix, item.name))))
         listing.ignored += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.ignored]
         listing.refused += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.refused]
+        listing.unsure += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.unsure]
     listing.found = sorted({item.name: item for item in listing.found}.values(), key=lambda item: natural(item.name))
     if not listing.found:
         where = ", ".join(map(str, places[:3]))
@@ -153,10 +160,13 @@ def _list_files(folder: Path, names: Iterable[str], root: Path, pictures: Pictur
             listing.ignored.append(relative)
         else:
             (images if kind == "image" else listing.found).append(Found(kind, path, relative))
-    if images and (pictures == "frames" or (pictures == "auto" and are_frames([item.path.name for item in images]))):
+    image_names = [item.path.name for item in images]
+    if images and (pictures == "frames" or (pictures == "auto" and are_frames(image_names))):
         listing.found.append(Found("frames", folder, folder.relative_to(root).as_posix()))
-    else:
-        listing.found.extend(images)
+        return
+    listing.found.extend(images)
+    if pictures == "auto" and may_be_frames(image_names):
+        listing.unsure.append(folder.relative_to(root).as_posix())
 
 
 def _kind(path: Path) -> Kind | None:
@@ -189,20 +199,36 @@ def _is_stack(path: Path) -> bool:
 def are_frames(names: Sequence[str]) -> bool:
     """Whether image names look like the frames of one video: `frame_0001.jpg`, `frame_0002.jpg`, ...
 
-    They share everything but a number that rises by the same step. Numbers padded to two digits (`01.png`) are how
-    people number pictures, not how programs number frames.
+    They share everything but a number that rises by the same step, but for a gap or a few. Numbers padded to two digits
+    (`01.png`) are how people number pictures, not how programs number frames; numbers with gaps after four capitals
+    (`IMG_1203.JPG`) are how cameras number photographs.
     """
-    parts = [re.fullmatch(r"(.*?)(\d+)(\.\w+)", name) for name in names]
-    matches = [part for part in parts if part is not None]
-    if len(names) < FEWEST_FRAMES or len(matches) < len(names):
+    numbers = _running(names)
+    if numbers is None or any(re.search(r"(?<!\d)0\d\.\w+$", name) for name in names):
         return False
-    if len({(match[1], match[3].lower()) for match in matches}) > 1:
-        return False
-    if any(match[2].startswith("0") and len(match[2]) == 2 for match in matches):
-        return False
-    numbers = sorted(int(match[2]) for match in matches)
-    steps = {after - before for before, after in itertools.pairwise(numbers)}
-    return len(steps) == 1 and steps != {0}
+    gaps = _gaps(numbers)
+    if gaps == 0:
+        return True
+    is_camera = all(re.fullmatch(r"[A-Z_][A-Z0-9_]{3}\d{4}\.\w+", name) for name in names)
+    return gaps <= max(1, len(numbers) // MOST_GAPS) and not is_camera
+
+
+def may_be_frames(names: Sequence[str]) -> bool:
+    """Whether image names could be those of frames, some of which are missing."""
+    numbers = _running(names)
+    return numbers is not None and _gaps(numbers) > 0
+
+
+def _running(names: Sequence[str]) -> list[int] | None:
+    """The numbers of at least eight names of one kind, ascending by a step; None where there are no such."""
+    numbers = sorted(frame_numbers(names) or [])
+    if len(numbers) < FEWEST_FRAMES or len({Path(name).suffix.lower() for name in names}) > 1:
+        return None
+    return None if step_of(numbers) is None else numbers
+
+
+def _gaps(numbers: Sequence[int]) -> int:
+    return sum(after - before != step_of(numbers) for before, after in itertools.pairwise(numbers))
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:

@@ -185,3 +185,35 @@ def test_a_stack_that_declares_countless_frames_is_one_line(
         file.truncate(size)
     with pytest.raises(ClipError, match=said):
         Stack(path, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        (
+            (64, 96, 3),
+            "may be one picture of 96x64 pixels or 64 grey frames of 3x96; save the picture as [1, 64, 96, 3]",
+        ),
+        ((64, 96, 1), "save the picture as [1, 64, 96, 1], or the frames as [64, 96, 1, 1]"),
+        ((64, 96, 4), "may be one picture of 4 channels"),
+        (
+            (3, 64, 96),
+            "may be one picture of 96x64 pixels or 3 grey frames of 96x64; save the picture as [1, 64, 96, 3]",
+        ),
+        ((64, 96), "not uint8 [64, 96]; save one picture as [1, 64, 96]"),
+        ((4, 3, 64, 96), "not uint8 [4, 3, 64, 96]"),
+    ],
+)
+def test_an_array_that_may_be_one_picture_is_refused(shape: tuple[int, ...], said: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+    with pytest.raises(ClipError) as caught:
+        Stack(tmp_path / "a.npy", 30)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 64, 96, 3), (64, 96, 3, 1), (1, 64, 96), (20, 64, 96), (20, 64, 5), (3, 8, 8, 1)]
+)
+def test_an_array_that_is_certain_goes_on(shape: tuple[int, ...], tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+    assert next(Stack(tmp_path / "a.npy", 30).frames([0])).shape == (*shape[1:3], 3)

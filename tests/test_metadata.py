@@ -1,0 +1,121 @@
+"""Pictures with odd metadata: read, upright where it is known how, or the failure of one clip."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from egotools.cli.main import root
+from media import numbered
+from PIL import Image
+
+from egotools.errors import ClipError
+from egotools.stills import FrameFolder, Still
+from egotools.stores import open_store
+
+TURNED = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+NOT_A_NUMBER = struct.pack(">HHI4s", 0x0101, 11, 1, struct.pack(">f", float("nan")))
+
+
+def block(*entries: bytes, head: bytes = b"MM\0*") -> bytes:
+    """EXIF data of those entries, in the order that the format wants."""
+    return b"Exif\0\0" + head + struct.pack(">IH", 8, len(entries)) + b"".join(sorted(entries)) + bytes(4)
+
+
+def orientation(form: int, value: bytes) -> bytes:
+    return struct.pack(">HHI4s", 0x0112, form, 1 if form != 2 else len(value), value)
+
+
+UPRIGHT = numbered(5)
+RIGHT = np.rot90(UPRIGHT, -1)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize(
+    ("exif", "turned", "said"),
+    [
+        pytest.param(block(TURNED, NOT_A_NUMBER), True, "", id="a tag that is not a number"),
+        pytest.param(block(TURNED, struct.pack(">HHII", 0x8769, 4, 1, 70_000)), True, "", id="a block beyond the end"),
+        pytest.param(block(TURNED, struct.pack(">HHII", 0x010F, 77, 5, 1)), True, "", id="a tag of no type"),
+        pytest.param(block(TURNED)[:-4], True, "", id="cut short"),
+        pytest.param(block(orientation(3, b"\0\x09\0\0")), False, "orientation is '9'", id="orientation 9"),
+        pytest.param(block(orientation(2, b"up\0")), False, "orientation is 'up'", id="orientation as text"),
+        pytest.param(block(orientation(2, b"6\0")), True, "", id="orientation as a digit"),
+        pytest.param(block(orientation(3, b"\0\0\0\0")), False, "", id="orientation 0"),
+        pytest.param(block(TURNED, head=b"XX\0*"), False, None, id="no EXIF data"),
+    ],
+)
+def test_a_picture_with_odd_exif_is_read(
+    exif: bytes, turned: bool, said: str | None, suffix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(UPRIGHT).save(path, exif=exif, lossless=True, quality=95)
+    still = Still(path)
+    np.testing.assert_allclose(next(still.frames([0])), RIGHT if turned else UPRIGHT, atol=25)
+    assert said is None or len(still.remarks) == bool(said)
+    assert all((said or "EXIF data cannot be read") in remark for remark in still.remarks)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [ZeroDivisionError("division by zero"), struct.error("odd"), OverflowError("too large"), RecursionError("too deep"),
+     SyntaxError("not a TIFF file"), UnicodeDecodeError("utf-8", b"a", 0, 1, "no"), KeyError(3), MemoryError()],
+)  # fmt: skip
+def test_whatever_pillow_raises_is_said_of_one_file(
+    raised: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(UPRIGHT).save(tmp_path / "a.png")
+
+    def fail(*_: object) -> None:
+        raise raised
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "getexif", fail)
+        still = Still(tmp_path / "a.png")
+    np.testing.assert_array_equal(next(still.frames([0])), UPRIGHT)
+    assert len(still.remarks) == 1
+    assert "EXIF data cannot be read" in still.remarks[0]
+    for owner, name in ((Image, "open"), (Image.Image, "convert")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            with pytest.raises(ClipError, match=r"a\.png: not an image that can be read"):
+                Still(tmp_path / "a.png")
+
+
+def test_frames_that_are_odd_in_one_way_are_named_once(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    for number in range(4):
+        exif = block(orientation(3, b"\0\x09\0\0")) if number else b""
+        Image.fromarray(numbered(number)).save(tmp_path / f"f/{number}.png", exif=exif)
+    frames = FrameFolder(tmp_path / "f", 30)
+    assert len(list(frames.frames(range(4)))) == 4
+    assert frames.remarks == ["1.png: its EXIF orientation is '9', not 1 to 8; the picture is taken as it is stored"]
+
+
+def test_pages_and_previews(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(numbered(number)) for number in range(3)]
+    pictures[0].save(tmp_path / "pages.tif", save_all=True, append_images=pictures[1:])
+    pictures[0].save(tmp_path / "preview.jpg", format="MPO", save_all=True, append_images=pictures[1:], quality=95)
+    pages, preview = Still(tmp_path / "pages.tif"), Still(tmp_path / "preview.jpg")
+    assert pages.remarks == ["the first of 3 pictures in the file is taken"]
+    assert preview.remarks == []
+    for still in (pages, preview):
+        np.testing.assert_allclose(next(still.frames([0])), numbered(0), atol=25)
+
+
+def test_a_photo_with_odd_exif_from_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(UPRIGHT).save(tmp_path / "in/a-nan.jpg", exif=block(TURNED, NOT_A_NUMBER))
+    Image.fromarray(numbered(6)).save(tmp_path / "in/good.jpg")
+    manifest = str(tmp_path / "m.csv")
+    for line in (
+        ["manifest", "folder", str(tmp_path / "in"), "--out", manifest],
+        ["manifest", "check", manifest],
+        ["manifest", "windows", manifest, "--length", "1", "--out", str(tmp_path / "w.csv")],
+        ["extract", "--manifest", manifest, "--out", str(tmp_path / "c"), "color", "--fps", "2"],
+    ):
+        assert CliRunner().invoke(root, line).exit_code == 0, line
+    assert set(open_store(tmp_path / "c/color.lmdb")) == {"a-nan", "good"}
