@@ -40,8 +40,12 @@ class Decoder(Protocol[F]):
         """The frames that a packet completes; those still held back for None."""
 
 
-def open_container(path: Path) -> InputContainer:
+def open_container(path: Path, part: tuple[int, int] | None = None) -> InputContainer:
     """A media file, open for reading; of its frames none is decoded that is larger than the limits.
+
+    Args:
+        path: a file.
+        part: the first of its bytes and the last + 1 that are read, where several files were joined.
 
     Raises:
         ClipError: no such file, no regular one, an empty one, or nothing that FFmpeg takes for a video or sound file.
@@ -56,7 +60,11 @@ def open_container(path: Path) -> InputContainer:
         options = {"protocol_whitelist": "file", "format_whitelist": FORMATS.replace(" ", ",")}
         try:
             # "file:" keeps FFmpeg from reading a protocol into a name such as "concat:a|b".
-            container = _opened(f"file:{os.path.abspath(path)}", options)
+            address = f"file:{os.path.abspath(path)}"
+            if part is not None:
+                address = f"subfile,,start,{part[0]},end,{part[1]},,:{address}"
+                options["protocol_whitelist"] = "file,subfile"
+            container = _opened(address, options)
         except (av.error.InvalidDataError, av.error.ArgumentError) as error:  # the latter: not in FORMATS
             raise ClipError(f"{path}: {_why_not(head)}") from error
         if not len(container.streams):

@@ -99,12 +99,16 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What is known of a sound stream: `rate` in Hz, `channels`, and the seconds of the file it covers."""
+    """What is known of a sound stream: `rate` in Hz, `channels`, and the seconds of the file it covers.
+
+    `gaps` are seconds without sound that no recorder leaves out: the stamps are wrong there, and rows are not made.
+    """
 
     rate: int
     channels: int
     start: float
     end: float
+    gaps: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,10 @@ import pytest
 from media import write_sound, write_video
 
 import egotools.audio
+import egotools.media.sound_file
 from egotools.audio import open_sound, read_sound
 from egotools.errors import ClipError
+from egotools.media.steady_sound import PIECE
 
 
 def sines(rate: int, seconds: float, frequencies: tuple[float, ...] = (440.0,)) -> np.ndarray:
@@ -40,14 +42,14 @@ def jumps_soon(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Jumps already over two seconds; a list of one number: how many frames were decoded."""
     monkeypatch.setattr(egotools.audio, "JUMP_SECONDS", 2.0)
     count = [0]
-    real = egotools.audio.decoded
+    real = egotools.media.sound_file.decoded
 
     def counting(*arguments: Any) -> Iterator[Any]:
         for frame in real(*arguments):
             count[0] += 1
             yield frame
 
-    monkeypatch.setattr(egotools.audio, "decoded", counting)
+    monkeypatch.setattr(egotools.media.sound_file, "decoded", counting)
     return count
 
 
@@ -130,7 +132,7 @@ def test_memory_is_bounded_by_the_windows(tmp_path: Path, rng: np.random.Generat
     for window in sound.windows(np.arange(0, 60, 0.5), 8000, 8000):
         assert window.shape == (8000,)
         reading = sound._reading or pytest.fail("the reading goes on")
-        assert sum(piece.shape[1] for piece in reading._held) <= 8000 + 2 * egotools.audio.PIECE
+        assert sum(piece.shape[1] for piece in reading.held[8000].pieces) <= 8000 + 2 * PIECE
 
 
 def test_a_sound_that_begins_late_keeps_its_time(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import egotools.video
 from egotools.audio import open_sound, read_sound
 from egotools.errors import ClipError
 from egotools.limits import reading
+from egotools.media.steady_sound import PIECE
 from egotools.video import Video, open_frames
 
 DAY = 86400
@@ -226,7 +227,7 @@ def test_a_low_rate_is_resampled_in_small_pieces(tmp_path: Path) -> None:
     (window,) = sound.windows(np.array([30.0]), 16000, 16000)
     np.testing.assert_allclose(window, 0.25, atol=1e-3)
     reading = sound._reading or pytest.fail("the reading goes on")
-    assert max(piece.shape[1] for piece in reading._held) <= 2 * egotools.audio.PIECE
+    assert max(piece.shape[1] for piece in reading.held[16000].pieces) <= 2 * PIECE
     sound.close()
 
 

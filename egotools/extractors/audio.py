@@ -109,6 +109,9 @@ def stretches(sound: AudioInfo, clip: Clip, *, rate: int, length: float, hop: fl
     """
     start, end = extent(clip, sound.start, sound.end, slack=0.1)
     times = intervals(start, end, length, hop or length)
+    for first, last in sound.gaps:
+        middles = times.mean(axis=1)
+        times = times[(middles < first) | (middles > last)]
     return SampleWindows(times[:, 0].copy(), round(length * rate), rate, times)
 
 

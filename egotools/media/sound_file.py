@@ -1,0 +1,213 @@
+"""One sound stream of a file, from packets to decoded frames, over all files that were joined in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+
+from egotools.containers import decoded, exact, only, open_container
+from egotools.errors import ClipError, NoSound
+from egotools.media.joined_sound import parts_of
+from egotools.media.sound_index import SoundIndex, index_sound, is_unstamped, sound_packets
+
+# Containers whose time stamps after a jump are exact to the sample. Elsewhere (Matroska rounds to milliseconds, MP3
+# has no time stamps) sound is decoded from its beginning: some hundred times faster than it plays.
+EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "wav", "w64", "flac", "aiff", "caf"}
+SETTLE_SECONDS = 1.0  # decoded before the wanted sound after a jump: codecs refer to what came before
+
+# Their decoders drop what the encoder put before the sound, but leave the stamps of what remains as they are.
+TRIMMED_LATE = {"wmav1", "wmav2"}
+
+# When a frame is heard, in seconds of the file; None: when the one before it ends.
+Heard = tuple[Fraction | None, AudioFrame]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One of the files that were joined: its bytes (None: the whole file), its packets, and when it is heard.
+
+    `shift` seconds are added to its stamps; the others are seconds of the file.
+    """
+
+    place: tuple[int, int] | None
+    index: SoundIndex
+    shift: Fraction
+    start: Fraction
+    end: Fraction
+    gaps: list[tuple[float, float]]
+
+
+class SoundFile:
+    """The frames of one sound stream, from its beginning or from a moment on.
+
+    Attributes:
+        rate, layout: of the first frame.
+        start, end: the seconds of the file that it covers.
+        gaps: seconds of silence in it that is too long to be believed.
+        can_jump: whether frames from amid the file come without those before.
+        remarks: what is odd, in sentences.
+    """
+
+    def __init__(self, path: Path, stream: int | None) -> None:
+        self.path = path
+        self.remarks: list[str] = []
+        self._number = stream
+        with ExitStack() as stack:
+            self._open(None)
+            stack.callback(self.close)
+            self._look()
+            stack.pop_all()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._container.close()
+
+    def frames(self) -> Iterator[Heard]:
+        """All frames, from the beginning."""
+        for part in self._parts:
+            yield from self._frames_of(part)
+
+    def frames_from(self, moment: Fraction) -> Iterator[Heard] | None:
+        """The frames from some one before a moment on, or None if the container cannot jump there."""
+        part = self._parts[0]
+        settled = moment - Fraction(SETTLE_SECONDS)
+        try:
+            stamp = math.floor((settled - part.shift) / exact(self._stream.time_base or 1))
+            self._container.seek(stamp, stream=self._stream)
+            frames = self._heard(part, decoded(self._packets(None), self._stream, self.path))
+            first = next(frames, None)
+        except (av.FFmpegError, ClipError):
+            return None
+        if first is None or first[0] is None or first[0] > settled + Fraction(SETTLE_SECONDS) / 2:
+            return None
+        return chain([first], frames)
+
+    def _open(self, place: tuple[int, int] | None) -> None:
+        self._container = open_container(self.path, part=place)
+        try:
+            self._stream = _chosen(self._container, self._number, self.path)
+        except ClipError:
+            self._container.close()
+            raise
+        only(self._stream)
+
+    def _open_anew(self, place: tuple[int, int] | None) -> None:
+        self.close()
+        self._open(place)
+
+    def _packets(self, index: SoundIndex | None) -> Iterator[Packet[Stream]]:
+        for number, packet in enumerate(sound_packets(self._container, self._stream)):
+            if index is not None and index.stamps is not None:
+                packet.pts = packet.dts = int(index.stamps[number])
+            yield packet
+
+    def _frames_of(self, part: _Part) -> Iterator[Heard]:
+        self._open_anew(part.place)
+        yield from self._heard(part, decoded(self._packets(part.index), self._stream, self.path))
+
+    def _heard(self, part: _Part, frames: Iterator[AudioFrame]) -> Iterator[Heard]:
+        is_counted = is_unstamped(self._container)
+        for frame in frames:
+            if frame.pts is None:
+                yield None, frame
+            else:
+                yield _seconds(frame) + part.shift, frame
+            if is_counted:
+                break
+        yield from ((None, frame) for frame in frames)
+
+    def _look(self) -> None:
+        places = parts_of(self.path, self._container.format.name)
+        if self._number is None and (remark := _which(self._container, self._stream)):
+            self.remarks.append(remark)
+        self._parts: list[_Part] = []
+        for place in places:
+            if self._parts or len(places) > 1:
+                self._open_anew(place)
+            self._add(place if len(places) > 1 else None)
+        first, last = self._parts[0], self._parts[-1]
+        self.start, self.end = first.start, last.end
+        self.gaps = [gap for part in self._parts for gap in part.gaps]
+        self.can_jump = len(places) == 1 and first.index.is_steady and self._container.format.name in EXACT_CONTAINERS
+        if len(places) > 1:
+            after = float(self._parts[1].start)
+            self.remarks.append(
+                f"{len(places)} files are joined in it, the second begins at {after:.3f} s; they are read in turn"
+            )
+
+    def _add(self, place: tuple[int, int] | None) -> None:
+        """Looks at what is open as the next part."""
+        index = index_sound(self._container, self._stream, self.path)
+        self._open_anew(place)
+        frame = next(decoded(self._packets(index), self._stream, self.path), None)
+        if frame is None:
+            raise ClipError(f"{self.path}: no sound of it can be decoded")
+        ticks = exact(self._stream.time_base or 1)
+        begin, end = _seconds(frame), index.end * ticks
+        if self._parts:
+            shift = self._parts[-1].end - begin
+        else:
+            self.rate, self.layout = frame.sample_rate, frame.layout
+            shift = self._first_shift(index.first * ticks, begin)
+            if shift and not is_unstamped(self._container):
+                end += index.last * ticks  # the decoder holds a frame back
+        end = max(end, begin + Fraction(frame.samples, frame.sample_rate))
+        gaps = [(float(one * ticks + shift), float(other * ticks + shift)) for one, other in index.gaps.tolist()]
+        self._parts.append(_Part(place, index, shift, begin + shift, end + shift, gaps))
+        self.remarks += index.remarks
+
+    def _first_shift(self, packet: Fraction, frame: Fraction) -> Fraction:
+        """What brings the first frame to where it is heard; both arguments are seconds."""
+        if is_unstamped(self._container):
+            return -frame
+        if self._stream.codec_context.name in TRIMMED_LATE and not has_picture(self._container):
+            return packet - frame
+        return Fraction(0)
+
+
+def has_picture(container: InputContainer) -> bool:
+    """Whether there is a video stream that is more than the picture of a cover."""
+    return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
+
+
+def _chosen(container: InputContainer, number: int | None, path: Path) -> AudioStream:
+    """The stream of that number among those of sound; None: the one marked as default, else the first."""
+    streams = container.streams.audio
+    if not streams:
+        raise NoSound(f"{path}: no audio stream in this file")
+    if number is None:
+        decodable = [stream for stream in streams if stream.codec_context is not None] or list(streams)
+        marked = [stream for stream in decodable if stream.disposition & Disposition.default]
+        chosen = (marked or decodable)[0]
+    elif number >= len(streams):
+        raise ClipError(f"{path}: no audio stream {number}, there are {len(streams)} in this file")
+    else:
+        chosen = streams[number]
+    if chosen.codec_context is None:
+        raise ClipError(f"{path}: its sound is of a kind that cannot be decoded")
+    return chosen
+
+
+def _which(container: InputContainer, chosen: AudioStream) -> str:
+    """Which of several streams is read, where none of them, or not one alone, is marked as default."""
+    streams = container.streams.audio
+    if len(streams) < 2 or sum(bool(stream.disposition & Disposition.default) for stream in streams) == 1:
+        return ""
+    number = [stream.index for stream in streams].index(chosen.index)
+    return f"it has {len(streams)} streams of sound, none marked as the one to play: number {number} is read, from 0"
+
+
+def _seconds(frame: AudioFrame) -> Fraction:
+    return Fraction(0) if frame.pts is None or frame.time_base is None else frame.pts * exact(frame.time_base)

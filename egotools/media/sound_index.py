@@ -1,0 +1,159 @@
+"""What the packets of a sound stream tell before any is decoded: when each is heard, and when the last one ends.
+
+Time stamps are in ticks of the stream; P packets.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from egotools.containers import exact, packets_of
+from egotools.limits import check_times
+from egotools.media.sound_stamps import JITTER_SECONDS, heard, unbroken
+from egotools.types import IntArray
+
+# Containers of nothing but sound, packet after packet: FFmpeg counts their stamps itself, and miscounts where the rate
+# changes or where files were joined. What is decoded follows without a gap.
+UNSTAMPED = {"mp3", "aac", "flac", "wav", "w64", "aiff", "caf", "au", "amr", "ac3", "eac3", "tta", "wv", "ape"}
+RAW_CODECS = ("pcm_", "adpcm_")  # their last packet may be short: where a writer to a pipe left the length open
+TAGS = (b"ID3", b"TAG", b"APE")  # amid an MP3 that was joined from several
+
+ADTS_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by the version's bits
+
+
+@dataclass(frozen=True, eq=False)
+class SoundIndex:
+    """The packets of one sound stream.
+
+    Attributes:
+        stamps: [P] when each packet is heard, where that is not what the packets say; None: as they say.
+        first: when the first one is heard, in ticks.
+        end: when the last one ends, in ticks, without what an encoder padded.
+        last: how long the last one is, in ticks.
+        is_steady: whether a jump leads to where the stamps say.
+        gaps: [G, 2] ticks, silence that is too long to be believed.
+        remarks: what was repaired, in sentences.
+    """
+
+    stamps: IntArray | None
+    first: int
+    end: int
+    last: int
+    is_steady: bool
+    gaps: IntArray
+    remarks: list[str]
+
+
+def is_unstamped(container: InputContainer) -> bool:
+    """Whether sound follows without a gap, whatever the stamps of its packets are."""
+    return container.format.name in UNSTAMPED
+
+
+def sound_packets(container: InputContainer, stream: AudioStream) -> Iterator[Packet[Stream]]:
+    """The packets of a stream that are to be decoded, those that `index_sound` counts."""
+    is_raw = stream.codec_context.name.startswith(RAW_CODECS)
+    is_mp3 = container.format.name == "mp3"
+    for packet in packets_of(container, stream):
+        if packet.is_corrupt and not is_raw:
+            continue
+        if not (is_mp3 and bytes(memoryview(packet)[:3]) in TAGS):
+            yield packet
+
+
+def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> SoundIndex:
+    """When the packets are heard, as their stamps say where those can be trusted. Moves the container.
+
+    Raises:
+        ClipError: times that cannot be.
+    """
+    ticks = exact(stream.time_base or 1)
+    seconds_of = {"aac": _adts_seconds, "mp3": _mp3_seconds}.get(container.format.name)
+    said: list[int | None] = []
+    durations: list[int] = []
+    padding = 0
+    for packet in sound_packets(container, stream):
+        seconds = seconds_of(bytes(memoryview(packet)[:4])) if seconds_of else None
+        durations.append(packet.duration or 0 if seconds is None else round(seconds / ticks))
+        said.append(packet.pts)
+        padding = _padding(packet)  # that of the last packet counts
+    if not said:
+        return SoundIndex(None, 0, 0, 0, True, np.empty((0, 2), np.int64), [])
+    stamps, lengths = unbroken(said, durations, float(ticks))
+    rate = stream.codec_context.sample_rate or 48000
+    if padding:  # some containers have it off the last packet's duration already
+        lengths[-1] = max(0, min(lengths[-1], int(lengths.max()) - round(Fraction(padding, rate) / ticks)))
+    if is_unstamped(container):
+        return SoundIndex(
+            stamps=None,
+            first=int(stamps[0]),
+            end=int(stamps[0] + lengths.sum()),
+            last=int(lengths[-1]),
+            is_steady=_is_even(stamps, lengths, float(ticks)),
+            gaps=np.empty((0, 2), np.int64),
+            remarks=[],
+        )
+    found = heard(stamps, lengths, float(ticks))
+    is_same = np.array_equal(found.stamps, stamps)
+    first, end = int(found.stamps[0]), int((found.stamps + lengths).max())
+    longest = max(int(np.diff(found.stamps).max(initial=0)), int(lengths.max()))
+    whole = max(end - first, int(lengths.sum()))
+    check_times(path, float(whole * ticks), float(longest * ticks), len(stamps), "packet")
+    return SoundIndex(
+        stamps=None if is_same else found.stamps,
+        first=first,
+        end=_stated_end(container, stream, end, int(lengths[-1])),
+        last=int(lengths[-1]),
+        is_steady=is_same,
+        gaps=found.gaps,
+        remarks=found.remarks,
+    )
+
+
+def _is_even(stamps: IntArray, lengths: IntArray, ticks: float) -> bool:
+    return bool((np.abs(stamps[:-1] + lengths[:-1] - stamps[1:]) <= JITTER_SECONDS / ticks).all())
+
+
+def _stated_end(container: InputContainer, stream: AudioStream, end: int, last: int) -> int:
+    """MP4 says where amid the last packet the sound ends; what encoders pad it with is no sound."""
+    if not container.format.name.startswith("mov") or not stream.duration:
+        return end
+    stated = (stream.start_time or 0) + stream.duration
+    return stated if 0 < end - stated < last else end
+
+
+def _padding(packet: Packet[Stream]) -> int:
+    """Samples at a packet's end that are no sound."""
+    for data in packet.iter_sidedata():
+        if data.data_type == "skip_samples":
+            discarded: int = struct.unpack_from("<I", memoryview(data), 4)[0]
+            return discarded
+    return 0
+
+
+def _adts_seconds(head: bytes) -> Fraction | None:
+    """How long a frame of AAC is, which its first four bytes tell; None if it has no header of its own."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xF0 != 0xF0:
+        return None
+    rate = head[2] >> 2 & 0xF
+    return Fraction(1024, ADTS_RATES[rate]) if rate < len(ADTS_RATES) else None
+
+
+def _mp3_seconds(head: bytes) -> Fraction | None:
+    """How long a frame of MPEG sound, layer III, is."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+        return None
+    version, rate = head[1] >> 3 & 3, head[2] >> 2 & 3
+    if version not in MP3_RATES or rate == 3:
+        return None
+    return Fraction(1152 if version == 3 else 576, MP3_RATES[version][rate])

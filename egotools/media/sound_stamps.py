@@ -1,0 +1,129 @@
+"""When packets of sound are heard whose time stamps are wrong here and there.
+
+Sound has a clock of its own: a packet is heard when the one before it ends. Where the stamps say otherwise, they tell
+of a gap, of a clock that begins anew, or they are wrong. P packets; stamps and lengths are in ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from egotools.types import IntArray
+
+JITTER_SECONDS = 0.02  # stamps wander by less; more is a gap in the stream, which is silence
+ODD_SECONDS = 1.0  # of sound at most whose stamps lie apart from those before and after
+ODD_SHARE = 4  # and a part of the file's
+LONGEST_PACKET = 1.0  # seconds more than the others
+ANEW_SECONDS = 1.0  # back at once: the clock begins anew; by less, packets overlap
+LONGEST_GAP = 3600.0  # that a recorder may leave out
+DOUBTFUL_GAP = 60.0  # believed only where there is as much sound as it
+TOLD_SECONDS = 0.1  # smaller repairs are not worth a remark
+
+
+def unbroken(said: Sequence[int | None], durations: Sequence[int], ticks: float) -> tuple[IntArray, IntArray]:
+    """Stamps and lengths [P] of packets; where one has no stamp, it is heard when the one before ends.
+
+    A length that is not told, or that reaches over a gap, is the usual one.
+    """
+    lengths = np.array(durations, np.int64)
+    steps = np.array([after - one for one, after in pairwise(said) if one is not None and after is not None] or [0])
+    usual = max(int(np.median(lengths[lengths > 0] if (lengths > 0).any() else steps)), 0)
+    lengths[(lengths <= 0) | (lengths > usual + LONGEST_PACKET / ticks)] = usual
+    stamps = np.zeros(len(said), np.int64)
+    expected = next((stamp for stamp in said if stamp is not None), 0)
+    for number, stamp in enumerate(said):
+        stamps[number] = expected if stamp is None else stamp
+        expected = int(stamps[number] + lengths[number])
+    return stamps, lengths
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """When packets are heard: `stamps` [P]; `gaps` [G, 2] too long to be believed; what was repaired, in sentences."""
+
+    stamps: IntArray
+    gaps: IntArray
+    remarks: list[str]
+
+
+def heard(stamps: IntArray, lengths: IntArray, ticks: float) -> Heard:
+    """When packets are heard; the same array of stamps if nothing was repaired.
+
+    Args:
+        stamps: [P] as the packets say.
+        lengths: [P] how long each is.
+        ticks: seconds of a tick.
+    """
+    before = np.cumsum(lengths) - lengths  # the clock of the sound itself
+    offsets = stamps - before  # of the stamps against it: constant, but for gaps
+    total = float(lengths.sum()) * ticks
+    edges = np.flatnonzero(np.abs(np.diff(offsets)) * ticks > JITTER_SECONDS) + 1
+    if not len(edges):
+        return Heard(stamps, np.empty((0, 2), np.int64), [])
+    runs = list(pairwise([0, *edges.tolist(), len(stamps)]))
+    result, level, shift = stamps.copy(), None, 0
+    odd: list[int] = []
+    anew: list[int] = []
+    gaps: list[int] = []
+    for first, last in runs:
+        offset = int(offsets[first]) + shift
+        following = int(offsets[last]) + shift if last < len(stamps) else None
+        is_short = lengths[first:last].sum() * ticks <= min(ODD_SECONDS, total / ODD_SHARE)
+        if is_short and _is_odd(offset, level, following, ticks, total):
+            odd.append(first)
+            level = following if level is None else level
+            result[first:last] = (level or 0) + before[first:last]
+            continue
+        step = 0.0 if level is None else (offset - level) * ticks
+        if step < -ANEW_SECONDS:
+            anew.append(first)
+            shift += (level or 0) - offset
+        elif not is_believed(step, total):
+            gaps.append(first)
+        result[first:last] = stamps[first:last] + shift
+        level = int(offsets[last - 1]) + shift
+    silent = np.array([(result[at - 1] + lengths[at - 1], result[at]) for at in gaps], np.int64).reshape(-1, 2)
+    return Heard(result, silent, _sentences(stamps, result, silent, ticks, odd, anew))
+
+
+def is_believed(gap: float, rest: float) -> bool:
+    """Whether a gap of so many seconds may be in a file that holds `rest` seconds besides."""
+    return gap <= LONGEST_GAP and (gap <= DOUBTFUL_GAP or gap <= rest)
+
+
+def _is_odd(offset: int, before: int | None, after: int | None, ticks: float, total: float) -> bool:
+    """Whether stamps lie apart from those before and after; at an end of the file, too far from the others."""
+    if before is not None and after is not None:
+        above, below = offset - max(before, after), min(before, after) - offset
+        return max(above, below) * ticks > JITTER_SECONDS
+    step = 0 if after is None else after - offset
+    if before is not None:
+        step = offset - before
+    return step * ticks < -ANEW_SECONDS or not is_believed(step * ticks, total)
+
+
+def _sentences(
+    stamps: IntArray, result: IntArray, silent: IntArray, ticks: float, odd: list[int], anew: list[int]
+) -> list[str]:
+    told = [at for at in odd if abs(stamps[at] - result[at]) * ticks > TOLD_SECONDS]
+    remarks = []
+    if told:
+        said, right = stamps[told[0]] * ticks, result[told[0]] * ticks
+        remarks.append(
+            f"sound is stamped out of order {_times(len(told))} at {right:.3f} s, as {said:.3f} s; "
+            "it is heard after what comes before it"
+        )
+    if anew:
+        remarks.append(f"the clock of the sound begins anew {_times(len(anew))} at {result[anew[0]] * ticks:.3f} s")
+    if len(silent):
+        begin, end = (silent[0] * ticks).tolist()
+        remarks.append(f"there is no sound {_times(len(silent))} from {begin:.3f} to {end:.3f} s, and no rows are made")
+    return remarks
+
+
+def _times(count: int) -> str:
+    return "once," if count == 1 else f"{count} times, first"

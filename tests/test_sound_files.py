@@ -1,0 +1,285 @@
+"""Sound files as people really have them: when their sounds are heard, whatever encoders and recorders do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.stream import Disposition
+from media import write_sound
+
+from egotools.audio import Sound, open_sound
+
+BURSTS = np.arange(1.0, 4.0, 0.5)  # seconds at which `bursts` begin
+
+
+def bursts(rate: int, seconds: float = 4.0) -> np.ndarray:
+    """[1, N]: a tone of 50 ms every half second from 1.0 s on, each of its own pitch."""
+    moments = np.arange(int(rate * seconds)) / rate
+    samples = np.zeros((1, len(moments)))
+    for number, begin in enumerate(BURSTS, start=2):
+        on = (moments >= begin) & (moments < begin + 0.05)
+        samples[0, on] = 0.6 * np.sin(2 * np.pi * (400 + 200 * number) * (moments[on] - begin))
+    return samples
+
+
+def encoded(path: Path, codec: str, *, rate: int = 44100, format: str = "", channels: int = 1, **options: str) -> Path:
+    """Bursts as a file of a codec; `options` of the muxer, and of the encoder (which ignore each other's)."""
+    sounds = np.repeat(bursts(rate), channels, axis=0)
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}[channels]
+    with av.open(str(path), "w", format=format or None, container_options=options) as container:
+        stream = container.add_stream(codec, rate=rate, layout=layout, options={"strict": "-2"})
+        stream.bit_rate = 64000 * channels
+        resampler = av.AudioResampler(format=stream.format.name, layout=layout, rate=rate)
+        for first in range(0, sounds.shape[1], 4096):
+            piece = np.ascontiguousarray(sounds[:, first : first + 4096], np.float32)
+            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, first, Fraction(1, rate)
+            for part in resampler.resample(frame):
+                container.mux(stream.encode(part))
+        container.mux(stream.encode())
+    return path
+
+
+def heard(sound: Sound, rate: int = 16000) -> np.ndarray:
+    """All of a sound in order, mono."""
+    starts = np.arange(0, sound.info.end + 1)
+    return np.concatenate(list(sound.windows(starts, rate, rate)))
+
+
+def beginnings(samples: np.ndarray, rate: int = 16000) -> np.ndarray:
+    """Seconds at which something is loud after a tenth of a second of silence."""
+    loud = np.flatnonzero(np.abs(samples) > 0.05)
+    return loud[np.diff(loud, prepend=-rate) > rate // 10] / rate
+
+
+def restamped(source: Path, target: Path, stamp: Callable[[int, int, int], int | None]) -> Path:
+    """A copy whose packets are stamped `stamp(number, pts, ticks a second)`."""
+    with av.open(str(source)) as read, av.open(str(target), "w") as write:
+        stream = write.add_stream_from_template(read.streams.audio[0])
+        for number, packet in enumerate(packet for packet in read.demux(read.streams.audio[0]) if packet.size):
+            assert packet.pts is not None
+            packet.pts = stamp(number, packet.pts, round(1 / packet.time_base))
+            packet.stream = stream
+            write.mux(packet)
+    return target
+
+
+def joined(target: Path, *sources: Path) -> Path:
+    target.write_bytes(b"".join(source.read_bytes() for source in sources))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.wav", "pcm_s16le"), ("a.flac", "flac"), ("a.mp3", "libmp3lame"), ("mp3.mkv", "libmp3lame"),
+     ("mp3.mp4", "libmp3lame"), ("a.m4a", "aac"), ("a.mp4", "aac"), ("a.mov", "aac"), ("a.mkv", "aac"),
+     ("a.ogg", "libopus"), ("a.webm", "libopus"), ("opus.mp4", "libopus"), ("flac.oga", "flac"), ("vorbis.ogg", "vorbis"),
+     ("vorbis.mkv", "vorbis")],
+)  # fmt: skip
+def test_what_an_encoder_put_before_the_sound_is_off(name: str, codec: str, tmp_path: Path) -> None:
+    rate = 48000 if codec == "libopus" else 44100
+    sound = open_sound(encoded(tmp_path / name, codec, rate=rate, channels=2 if codec == "vorbis" else 1))
+    assert (sound.info.start, sound.remarks) == (0.0, [])
+    assert sound.info.end == pytest.approx(4.0, abs=0.025)  # some containers tell the end by the packet
+    np.testing.assert_allclose(beginnings(heard(sound)), BURSTS, atol=1e-3)
+
+
+def decoded_to_wav(path: Path) -> tuple[np.ndarray, int]:
+    """What `ffmpeg -i path a.wav` writes: what is decoded, one after the other; mono."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=frames[0].sample_rate)
+        parts = [part.to_ndarray()[0] for frame in [*frames, None] for part in resampler.resample(frame)]
+    return np.concatenate(parts), frames[0].sample_rate
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [("a.mp3", "libmp3lame", {}), ("bare.mp3", "libmp3lame", {"write_xing": "0"}), ("a.aac", "aac", {}),
+     ("a.wma", "wmav2", {}), ("one.wma", "wmav1", {}), ("a.opus", "libopus", {}), ("a.m4a", "aac", {})],
+)  # fmt: skip
+def test_sound_is_where_players_have_it(name: str, codec: str, options: dict[str, str], tmp_path: Path) -> None:
+    path = encoded(tmp_path / name, codec, rate=48000, **options)
+    sound = open_sound(path)
+    samples, rate = decoded_to_wav(path)
+    assert sound.info.start == 0.0
+    assert sound.info.end == pytest.approx(len(samples) / rate, abs=0.025)
+    np.testing.assert_allclose(beginnings(heard(sound)), beginnings(samples, rate), atol=1e-3)
+
+
+def test_an_mp3_covers_what_was_encoded(tmp_path: Path) -> None:
+    for rate, options in ((44100, {}), (22050, {})):
+        sound = open_sound(encoded(tmp_path / f"{rate}.mp3", "libmp3lame", rate=rate, **options))
+        assert (sound.info.start, sound.info.end) == (0.0, 4.0)
+
+
+@pytest.mark.parametrize("late", [1000.0, 0.5, -0.7, -1000.0])
+@pytest.mark.parametrize("number", [0, 60, -1])
+def test_one_packet_with_an_odd_stamp_shifts_nothing(number: int, late: float, tmp_path: Path) -> None:
+    good = encoded(tmp_path / "good.mkv", "aac", rate=48000)
+    with av.open(str(good)) as container:
+        last = sum(packet.size > 0 for packet in container.demux()) - 1
+    odd = number % (last + 1)
+
+    def stamp(at: int, pts: int, second: int) -> int:
+        return pts + round(late * second) if at == odd else pts
+
+    sound = open_sound(restamped(good, tmp_path / "odd.mkv", stamp))
+    assert sound.info.end - sound.info.start == pytest.approx(4.0, abs=0.6)
+    np.testing.assert_allclose(beginnings(heard(sound)), BURSTS, atol=2e-3)
+
+
+def test_the_far_stamp_of_a_packet_is_told(tmp_path: Path) -> None:
+    good = encoded(tmp_path / "good.mkv", "aac", rate=48000)
+    sound = open_sound(restamped(good, tmp_path / "a.mkv", lambda n, pts, s: pts + 1000 * s if n == 60 else pts))
+    assert sound.info.end == pytest.approx(4.0, abs=0.02)
+    assert sum(np.abs(heard(sound)) > 0.05) / 16000 == pytest.approx(0.27, abs=0.02)
+    (remark,) = sound.remarks
+    assert "stamped out of order once, at 1.25" in remark
+    assert "1001.2" in remark
+
+
+def test_a_pause_stays_and_an_endless_one_is_told(tmp_path: Path) -> None:
+    good = encoded(tmp_path / "good.mkv", "aac", rate=48000)
+    pause = open_sound(restamped(good, tmp_path / "pause.mkv", lambda n, pts, s: pts + 3 * s * (n > 80)))
+    np.testing.assert_allclose(beginnings(heard(pause)), [*BURSTS[:2], *(BURSTS[2:] + 3)], atol=2e-3)
+    assert (pause.info.gaps, pause.remarks) == ((), [])
+    endless = open_sound(restamped(good, tmp_path / "endless.mkv", lambda n, pts, s: pts + 900 * s * (n > 80)))
+    assert endless.info.end == pytest.approx(904.0, abs=0.02)
+    (gap,) = endless.info.gaps
+    assert gap == pytest.approx((1.7, 901.7), abs=0.03)
+    assert "there is no sound once, from 1.7" in endless.remarks[0]
+
+
+def test_a_clock_that_begins_anew_goes_on(tmp_path: Path) -> None:
+    good = encoded(tmp_path / "good.mkv", "aac", rate=48000)
+    sound = open_sound(restamped(good, tmp_path / "a.mkv", lambda n, pts, s: pts - 3 * s * (n > 140)))
+    np.testing.assert_allclose(beginnings(heard(sound)), BURSTS, atol=2e-3)
+    assert "begins anew once, at 3.0" in sound.remarks[0]
+
+
+JOINED = {
+    "opus": ("libopus", "ogg", 48000, 1), "opus2": ("libopus", "ogg", 48000, 2), "vorbis": ("vorbis", "ogg", 44100, 2),
+    "vorbis22": ("vorbis", "ogg", 22050, 2), "flac": ("flac", "ogg", 44100, 1), "flac22": ("flac", "ogg", 22050, 2),
+    "mp3": ("libmp3lame", "mp3", 44100, 1), "mp3-22": ("libmp3lame", "mp3", 22050, 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("opus", "opus"), ("opus", "opus", "opus"), ("opus", "opus2"), ("opus2", "opus"), ("vorbis", "vorbis"),
+     ("vorbis", "vorbis22"), ("flac", "flac22", "flac"), ("opus", "flac22"), ("mp3", "mp3"), ("mp3", "mp3-22", "mp3")],
+    ids="+".join,
+)  # fmt: skip
+def test_joined_files_are_read_in_turn(names: tuple[str, ...], tmp_path: Path) -> None:
+    sources = [
+        encoded(tmp_path / name, codec, format=format, rate=rate, channels=channels)
+        for name, (codec, format, rate, channels) in ((name, JOINED[name]) for name in names)
+    ]
+    sound = open_sound(joined(tmp_path / "joined", *sources))
+    expected = np.concatenate([BURSTS + 4 * part for part in range(len(names))])
+    assert sound.info.end == pytest.approx(4 * len(names), abs=0.005)
+    assert f"{len(names)} files are joined in it, the second begins at 4.00" in sound.remarks[0]
+    samples = heard(sound)
+    np.testing.assert_allclose(beginnings(samples), expected, atol=5e-3)
+    again = np.concatenate(list(open_sound(sound.path).windows(np.array([2.5, 5.5]), 16000, 16000)))
+    np.testing.assert_array_equal(again, np.concatenate([samples[40000:56000], samples[88000:104000]]))
+
+
+def test_a_tag_amid_an_mp3_is_no_sound(tmp_path: Path) -> None:
+    bare = encoded(tmp_path / "bare.mp3", "libmp3lame", write_xing="0", id3v2_version="0")
+    tag = b"ID3\x04\0\0\0\0\0\x05TIT2\0"
+    path = tmp_path / "a.mp3"
+    path.write_bytes(bare.read_bytes() + tag + bare.read_bytes())
+    sound = open_sound(path)
+    assert sound.info.end == pytest.approx(8.1, abs=0.03)
+    assert len(beginnings(heard(sound))) == 12
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(22050, 1), (48000, 2), (48000, 6), (16000, 2)])
+def test_a_stream_that_changes_midway_is_brought_to_what_it_was(rate: int, channels: int, tmp_path: Path) -> None:
+    first = encoded(tmp_path / "a.aac", "aac", rate=48000)
+    second = encoded(tmp_path / "b.aac", "aac", rate=rate, channels=channels)
+    sound = open_sound(joined(tmp_path / "c.aac", first, second))
+    own, other = (beginnings(heard(open_sound(path))) for path in (first, second))
+    seam = open_sound(first).info.end
+    assert sound.info.end == pytest.approx(seam + open_sound(second).info.end, abs=1e-3)
+    assert sound.info.end == pytest.approx(8.1, abs=0.05)
+    np.testing.assert_allclose(beginnings(heard(sound)), [*own, *(other + seam)], atol=2e-3)
+    assert sound.remarks[0].startswith("at 4.032 s the sound changes from 48000 Hz, mono, to ")
+    stereo = np.concatenate(list(sound.windows(np.array([0.0, 5.0]), 16000, 16000, mono=False)), axis=1)
+    assert stereo.shape == (1, 32000)
+
+
+def wav(said: int, samples: bytes, *, bits: int = 16, channels: int = 1, kind: int = 1) -> bytes:
+    """A WAV at 16 kHz whose header says that it holds `said` bytes."""
+    each = channels * bits // 8
+    form = b"".join(number.to_bytes(size, "little") for number, size in
+                    ((kind, 2), (channels, 2), (16000, 4), (16000 * each, 4), (each, 2), (bits, 2)))  # fmt: skip
+    length = said.to_bytes(4, "little")
+    return b"RIFF" + length + b"WAVEfmt " + (16).to_bytes(4, "little") + form + b"data" + length + samples
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("said", [0xFFFFFFFF, 0, 0x7FFFFFFF])
+@pytest.mark.parametrize(("bits", "channels", "kind"), [(16, 1, 1), (8, 1, 1), (24, 2, 1), (32, 1, 3)])
+def test_all_of_a_wav_from_a_pipe_is_read(
+    seconds: float, said: int, bits: int, channels: int, kind: int, tmp_path: Path
+) -> None:
+    count = int(seconds * 16000)
+    value = {8: b"\xc0", 16: b"\0\x40", 24: b"\0\0\x40", 32: np.float32(0.5).tobytes()}[bits]  # half of full scale
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(said, value * channels * count, bits=bits, channels=channels, kind=kind))
+    sound = open_sound(path)
+    assert sound.info.end == pytest.approx(seconds)
+    (window,) = sound.windows(np.array([0.0]), count, 16000)
+    np.testing.assert_array_equal(window, np.full(count, 0.5))
+
+
+def tracks(path: Path, *loud: float, default: int | None) -> Path:
+    """A second of several tones, one a stream, of which one is marked as default."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("aac", rate=48000, layout="mono") for _ in loud]
+        for number, stream in enumerate(streams):
+            stream.disposition = Disposition.default if number == default else Disposition(0)
+        for first in range(0, 48000, 1024):
+            for stream, strength in zip(streams, loud, strict=True):
+                samples = strength * np.sin(2 * np.pi * 440 * np.arange(first, first + 1024) / 48000)
+                frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), "fltp", "mono")
+                frame.sample_rate, frame.pts, frame.time_base = 48000, first, Fraction(1, 48000)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode())
+    return path
+
+
+def test_the_stream_marked_as_default_is_read(tmp_path: Path) -> None:
+    path = tracks(tmp_path / "two.mkv", 0.0, 0.5, default=1)
+    sound = open_sound(path)
+    assert heard(sound)[4000:12000].std() == pytest.approx(0.36, abs=0.02)
+    assert sound.remarks == []
+    assert not heard(open_sound(path, 0)).any()
+
+
+def test_of_streams_that_none_is_marked_of_the_first_is_read_and_named(tmp_path: Path) -> None:
+    sound = open_sound(tracks(tmp_path / "three.avi", 0.5, 0.0, 0.0, default=None))
+    assert heard(sound).any()
+    assert "3 streams of sound" in sound.remarks[0]
+    assert open_sound(sound.path, 2).remarks == []
+
+
+def test_a_late_window_of_sound_in_mp4_is_the_same_after_a_jump(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("egotools.audio.JUMP_SECONDS", 1.0)
+    rng = np.random.default_rng(1)
+    path = write_sound(tmp_path / "a.mp4", rng.uniform(-0.5, 0.5, (1, 6 * 44100)), 44100, codec="libmp3lame",
+                       format="fltp")  # fmt: skip
+    whole = heard(open_sound(path))
+    (late,) = open_sound(path).windows(np.array([4.5]), 16000, 16000)
+    np.testing.assert_array_equal(late, whole[72000:88000])
