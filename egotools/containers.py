@@ -108,7 +108,12 @@ def only(stream: Stream) -> None:
 
 
 def decoded(
-    packets: Iterator[Packet[Stream]], stream: Decoder[F], path: Path, *, leading: int | None = None
+    packets: Iterator[Packet[Stream]],
+    stream: Decoder[F],
+    path: Path,
+    *,
+    leading: int | None = None,
+    parts: bool = False,
 ) -> Generator[F, None, None]:
     """The frames of one stream's packets, of video in display order, up to the last that the decoder holds back.
 
@@ -118,13 +123,14 @@ def decoded(
         path: of the container, for messages.
         leading: a time stamp: packets shown earlier may fail, as the pictures do that come after a key frame in the
             file but before it on screen. None: whatever comes before the first frame may.
+        parts: whether packets are decoded of which a part is missing; it gives a picture in part.
 
     Raises:
         ClipError: a packet that does not decode, with its moment: what follows might refer to it and be wrong. Or none
             that does.
     """
     begun, why = False, ""
-    packets = (packet for packet in packets if not packet.is_corrupt)  # a part of one gives a picture in part
+    packets = (packet for packet in packets if parts or not packet.is_corrupt)
     for packet in chain(packets, [None]):  # None: the frames that the decoder still holds
         try:
             frames = stream.decode(packet)

@@ -44,8 +44,8 @@ def jumps_soon(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     count = [0]
     real = egotools.media.sound_file.decoded
 
-    def counting(*arguments: Any) -> Iterator[Any]:
-        for frame in real(*arguments):
+    def counting(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for frame in real(*arguments, **options):
             count[0] += 1
             yield frame
 

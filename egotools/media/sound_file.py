@@ -86,7 +86,7 @@ class SoundFile:
         try:
             stamp = math.floor((settled - part.shift) / exact(self._stream.time_base or 1))
             self._container.seek(stamp, stream=self._stream)
-            frames = self._heard(part, decoded(self._packets(None), self._stream, self.path))
+            frames = self._heard(part, self._decoded(None))
             first = next(frames, None)
         except (av.FFmpegError, ClipError):
             return None
@@ -107,6 +107,10 @@ class SoundFile:
         self.close()
         self._open(place)
 
+    def _decoded(self, index: SoundIndex | None) -> Iterator[AudioFrame]:
+        # `sound_packets` has left out those that are to be
+        return decoded(self._packets(index), self._stream, self.path, parts=True)
+
     def _packets(self, index: SoundIndex | None) -> Iterator[Packet[Stream]]:
         for number, packet in enumerate(sound_packets(self._container, self._stream)):
             if index is not None and index.stamps is not None:
@@ -115,7 +119,7 @@ class SoundFile:
 
     def _frames_of(self, part: _Part) -> Iterator[Heard]:
         self._open_anew(part.place)
-        yield from self._heard(part, decoded(self._packets(part.index), self._stream, self.path))
+        yield from self._heard(part, self._decoded(part.index))
 
     def _heard(self, part: _Part, frames: Iterator[AudioFrame]) -> Iterator[Heard]:
         is_counted = is_unstamped(self._container)
@@ -151,7 +155,7 @@ class SoundFile:
         """Looks at what is open as the next part."""
         index = index_sound(self._container, self._stream, self.path)
         self._open_anew(place)
-        frame = next(decoded(self._packets(index), self._stream, self.path), None)
+        frame = next(self._decoded(index), None)
         if frame is None:
             raise ClipError(f"{self.path}: no sound of it can be decoded")
         ticks = exact(self._stream.time_base or 1)
