@@ -179,12 +179,12 @@ def cut(
     clips = read_manifest(manifest_file)
     with Progress("files") as progress:
         measured = measure_files(clips, progress.steps("measuring", len(files_of(clips))))
-    spans = {}
+    spans, gaps = {}, {}
     for clip in clips:
         span = measured.get((clip.path, clip.fps))
         if span is not None and not isinstance(span, ClipError):
-            spans[clip.id] = (span.start, span.end)
-    _write(out, windows(clips, spans, length=length, hop=hop, min_length=min_length))
+            spans[clip.id], gaps[clip.id] = (span.start, span.end), span.gaps
+    _write(out, windows(clips, spans, length=length, hop=hop, min_length=min_length, gaps=gaps))
     errors = [error for error in measured.values() if isinstance(error, ClipError)]
     name_some("files that cannot be read, their clips stay as they are", [str(error) for error in errors], tell=failure)
     context.exit(1 if errors else 0)

@@ -32,11 +32,13 @@ class Span:
     frames: int | None = None
     damage: str = ""
     remarks: Sequence[str] = field(default=())
+    gaps: Sequence[tuple[float, float]] = ()  # seconds in which no frame is near
 
     @property
     def frame(self) -> float:
-        """Mean seconds a frame is shown; 0 for sound."""
-        return (self.end - self.start) / self.frames if self.frames else 0.0
+        """Mean seconds a frame is shown, outside gaps; 0 for sound."""
+        shown = self.end - self.start - sum(end - begin for begin, end in self.gaps)
+        return shown / self.frames if self.frames else 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def _frames(path: Path, fps: float | None, decode: Decode) -> Span:
         except ClipError as error:
             damage = damage or _damage(error, path)
         start = float(info.times[0]) if len(info) else 0.0
-        return Span(start, info.end, len(info), damage, tuple(frames.remarks))
+        gaps = [(begin, stop) for begin, stop in info.gaps.tolist()]
+        return Span(start, info.end, len(info), damage, tuple(frames.remarks), gaps)
     finally:
         frames.close()
 

@@ -22,7 +22,7 @@ from egotools.limits import MOST_PIXELS, reading
 # by which a file could name other files or addresses, or a text file pass for a video.
 FORMATS = (
     "mov mp4 m4a 3gp 3g2 mj2 matroska webm avi mpegts mpeg mpegvideo flv asf ogg ivf gif nut mxf dv rm h264 hevc m4v "
-    "mjpeg yuv4mpegpipe wtv wav w64 flac mp3 aac ac3 eac3 aiff au caf amr ape tta wv mp2"
+    "mjpeg yuv4mpegpipe obu wtv wav w64 flac mp3 aac ac3 eac3 aiff au caf amr ape tta wv mp2"
 )
 
 # Options of every decoder. Frames beyond them are refused by FFmpeg itself, before it has memory for them.

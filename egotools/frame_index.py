@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from egotools.containers import decoded, exact, packets_of
 from egotools.errors import ClipError
 from egotools.limits import check_times
+from egotools.media import stamps
 from egotools.types import IntArray
 
 # Containers that keep a time stamp for every frame, and codecs that give one frame for every packet that is shown.
@@ -38,7 +39,23 @@ TRUSTED_CODECS = {
     "rawvideo",
 }
 
+# Formats that keep no time stamps at all; whatever FFmpeg says it counts by a rate that it assumes.
+RAW_FORMATS = {"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu"}
+ASSUMED_RATE = Fraction(25)
+RATES = (0.1, 1000.0)  # that a header may say; others are clock rates, or nonsense
+
+# Formats that say when a picture is to be decoded. FFmpeg makes of it when it is shown, late by the decoder's delay.
+DECODING_TIMES = {"avi", "asf"}
+
+# Formats that say how long each frame is shown, which matters for the last one.
+DURATIONS = {*TRUSTED_CONTAINERS, "gif", "apng"}
+
+FEW_REPEATED = 0.05  # of the frames; more may be fields with a packet each, of which two make a frame
+
 MISSING_SECONDS = 0.5  # durations that containers state are rounded, and hold the longest stream's last packet
+
+
+Seconds = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,21 +63,25 @@ class FrameIndex:
     """The frames of a video in display order, before any is decoded (F frames, K key frames).
 
     Attributes:
-        pts: [F] time stamps in the stream's ticks, strictly ascending; None where they do not identify a frame, so
-            that frames are counted from the first one on.
-        times: [F] float64 seconds.
+        pts: [F] time stamps in the stream's ticks, ascending, as the file has them; some may be the same. None where
+            they do not identify a frame, so that frames are counted from the first one on.
+        times: [F] float64 seconds, strictly ascending: the stamps, repaired where they are wrong.
         end: seconds, when the last frame stops.
         keys: [K] ascending time stamps of the frames that decoding can begin at.
         damage: what is missing, in words; "" if nothing is.
+        gaps: [G, 2] seconds in which no frame is near.
+        remarks: what is repaired, in sentences.
         packets: [F] where there are no time stamps, the packet that each frame came of: its number among those of the
             stream, in the file's order. None where the decoder does not tell.
     """
 
     pts: IntArray | None
-    times: npt.NDArray[np.float64]
+    times: Seconds
     end: float
     keys: IntArray
     damage: str
+    gaps: Seconds
+    remarks: tuple[str, ...] = ()
     packets: IntArray | None = None
 
     def from_frame(self, first: int) -> FrameIndex:
@@ -79,7 +100,7 @@ def index_packets(container: InputContainer, stream: VideoStream, path: Path) ->
     """
     if container.format.name not in TRUSTED_CONTAINERS or stream.codec_context.name not in TRUSTED_CODECS:
         return None
-    stamps: list[int] = []
+    shown: list[int] = []
     keys: list[int] = []
     read, count, duration = 0.0, 0, 0
     for packet in packets_of(container):
@@ -93,77 +114,175 @@ def index_packets(container: InputContainer, stream: VideoStream, path: Path) ->
         if packet.is_keyframe:
             keys.append(packet.pts)
         if not packet.is_discard and _is_shown(packet, stream):  # discarded: before the start that an edit list sets
-            stamps.append(packet.pts)
+            shown.append(packet.pts)
             duration = packet.duration or duration
-    pts = np.unique(np.array(stamps, np.int64))
-    if not len(pts) or len(pts) != len(stamps):
+    damage = _missing(container, stream, len(shown), count, read)
+    return index_of(shown, keys, duration, damage, stream, path)
+
+
+def index_of(
+    shown: Sequence[int], keys: Sequence[int], duration: int, damage: str, stream: VideoStream, path: Path
+) -> FrameIndex | None:
+    """The frames of packets with these stamps, in the file's order; None where the stamps do not tell their order.
+
+    Args:
+        shown: of each packet with a frame that is shown.
+        keys: of each packet that decoding can begin at.
+        duration: of the last frame, in ticks; 0 if unknown.
+        damage: what is missing, in words.
+        stream: what the packets are of.
+        path: of the file, for messages.
+
+    Raises:
+        ClipError: times that cannot be.
+    """
+    order = np.argsort(np.array(shown, np.int64), kind="stable")
+    pts = np.array(shown, np.int64)[order]
+    repeated = len(pts) - len(np.unique(pts))
+    if not len(pts) or repeated > FEW_REPEATED * len(pts) or (repeated and _may_have_fields(stream)):
         return None
-    times, end = _seconds(pts, stream, duration, path)
-    damage = _missing(container, stream, len(pts), count, read)
-    return FrameIndex(pts, times, end, np.unique(np.array(keys, np.int64)), damage)
+    reordered = stamps.REORDERED if stream.codec_context.has_b_frames else 0
+    if np.abs(order - np.arange(len(order))).max() > reordered:
+        return None
+    timed = _timed(pts.astype(np.float64), duration, stream, path)
+    return FrameIndex(
+        pts=pts,
+        times=timed.times,
+        end=timed.end,
+        keys=np.unique(np.array(keys, np.int64)),
+        damage=damage,
+        gaps=timed.gaps,
+        remarks=timed.remarks,
+    )
 
 
-def index_by_decoding(container: InputContainer, stream: VideoStream, path: Path) -> FrameIndex:
+def index_by_decoding(
+    container: InputContainer, stream: VideoStream, path: Path, fps: float | None = None
+) -> FrameIndex:
     """The frames as they decode, one pass over the whole file. Moves the container.
+
+    Args:
+        container: open, at its beginning.
+        stream: one of its streams.
+        path: of the file, for messages.
+        fps: the frame rate of formats that keep no times, where the header does not say any.
 
     Raises:
         ClipError: not one frame decodes, or times that cannot be.
     """
-    stamps: list[int | None] = []
+    found: list[int | None] = []
     sources: list[object] = []
-    damage, broken = "", 0
+    packets: list[tuple[int, int]] = []
+    damage, broken, duration = "", 0, 0
 
     def counted() -> Iterator[Packet[Stream]]:
         nonlocal broken
         for number, packet in enumerate(packets_of(container, stream)):
             broken += packet.is_corrupt
-            packet.opaque = number
+            packet.opaque = [number]  # an object of its own: PyAV tells them apart by their addresses
+            if packet.pts is not None and packet.dts is not None:
+                packets.append((packet.pts, packet.dts))
             yield packet
 
     try:
         for frame in decoded(counted(), stream, path):
-            stamps.append(frame.pts if frame.pts is not None else frame.dts)
+            found.append(frame.pts)
             sources.append(frame.opaque)
+            duration = frame.duration or 0
     except ClipError as error:
-        if not stamps:
+        if not found:
             raise
-        damage = f"damaged: {len(stamps)} frames can be read; then {str(error).removeprefix(f'{path}: ')}"
-    if not stamps:
+        damage = f"damaged: {len(found)} frames can be read; then {str(error).removeprefix(f'{path}: ')}"
+    if not found:
         raise ClipError(f"{path}: no frame of it can be decoded")
-    pts = np.unique(np.array([stamp for stamp in stamps if stamp is not None], np.int64))
-    if len(pts) != len(stamps):  # a raw stream, or stamps that repeat: the frame rate is all there is
-        ticks, each = _frame_ticks(stream), float(1 / _frame_rate(stream))
-        check_times(path, each * len(stamps), each, len(stamps), "frame")
-        pts = np.round((pts[0] if len(pts) else 0) + ticks * np.arange(len(stamps))).astype(np.int64)
-    times, end = _seconds(pts, stream, 0, path)
-    damage = damage or _cut_short(path, container, stream, len(stamps))
+    damage = damage or _cut_short(path, container, stream, len(found))
     if broken and not damage:
-        damage = f"damaged: {broken} packets are broken; {len(stamps)} frames can be read"
-    packets = [number for number in sources if isinstance(number, int)]
-    known = len(set(packets)) == len(stamps)
-    keys = np.array([], np.int64)
-    return FrameIndex(None, times, end, keys, damage, np.array(packets, np.int64) if known else None)
+        damage = f"damaged: {broken} packets are broken; {len(found)} frames can be read"
+    format = container.format.name
+    if format in RAW_FORMATS:
+        timed = _at_a_rate(len(found), stream, fps, path)
+    else:
+        pts = np.array([np.nan if stamp is None else stamp for stamp in found], np.float64)
+        if format in DECODING_TIMES and packets:  # shown when it is decoded, but in the order of display
+            pts = np.sort(pts) - (min(pts for pts, _ in packets) - min(dts for _, dts in packets))
+        timed = _timed(pts, duration if format in DURATIONS else 0, stream, path)
+    numbers = [source[0] for source in sources if isinstance(source, list)]
+    known = len(set(numbers)) == len(found)
+    return FrameIndex(
+        pts=None,
+        times=timed.times,
+        end=timed.end,
+        keys=np.array([], np.int64),
+        damage=damage,
+        gaps=timed.gaps,
+        remarks=timed.remarks,
+        packets=np.array(numbers, np.int64) if known else None,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Timed:
+    """When frames show, in seconds, as `FrameIndex` has it."""
+
+    times: Seconds
+    end: float
+    gaps: Seconds
+    remarks: tuple[str, ...]
+
+
+def _timed(pts: stamps.Stamps, duration: int, stream: VideoStream, path: Path) -> _Timed:
+    """Frames that are stamped `pts` [F], NaN where they are not; `duration` is that of the last, 0 if unknown."""
+    time_base = exact(stream.time_base or 1)
+    second = float(1 / time_base)
+    found = stamps.repaired(pts, usual=float(1 / (_frame_rate(stream) * time_base)), second=second)
+    remarks = stamps.remarks(pts, found, second=second)
+    step = found.step if found.step < 1 else int(found.step)
+    length: float = duration if duration > 0 else step
+    last, first = float(found.stamps[-1]), float(found.stamps[0])
+    if len(pts) > 1 and length > max(stamps.LONG * second, stamps.STEPS * found.step):
+        remarks.append(
+            f"the last frame is to be shown for {length / second:.3f} s; it is shown for {step / second:.3f} s"
+        )
+        length = step
+    elif len(pts) > 1 and length > max(stamps.LONGER_THAN_THE_REST * second, last - first):
+        remarks.append(f"the last frame is shown for {length / second:.3f} s, longer than all the others")
+    longest = max(np.diff(found.stamps).max(initial=0.0), length)
+    check_times(path, (last - first + length) / second, longest / second, len(pts), "frame")
+    gaps = stamps.gaps(found.stamps, step=found.step, second=second)
+    remarks += [f"no frame between {a:.1f} s and {b:.1f} s; no rows there" for a, b in (gaps / second)[:3].tolist()]
+    return _Timed(
+        times=found.stamps * time_base.numerator / time_base.denominator,
+        end=float((Fraction(last) + Fraction(max(length, step, 1 if step == int(step) else step))) * time_base),
+        gaps=gaps / second,
+        remarks=tuple(remarks),
+    )
+
+
+def _at_a_rate(count: int, stream: VideoStream, fps: float | None, path: Path) -> _Timed:
+    """Frames of a format that keeps no times: at the rate of its header, else at `fps`, else at an assumed one."""
+    said = stream.codec_context.framerate
+    stated = exact(said) if said and RATES[0] <= said <= RATES[1] else None
+    given = None if fps is None else Fraction(fps).limit_denominator(1_000_000)
+    rate, remarks = stated or given or ASSUMED_RATE, []
+    if stated and given and abs(stated - given) > given / 1000:
+        remarks.append(f"its header says {float(stated):g} frames a second, not {fps:g}; the header is taken")
+    elif not stated and not given:
+        remarks.append(
+            f"its header says no frame rate; {float(rate):g} frames a second are assumed (the column fps says another)"
+        )
+    check_times(path, float(count / rate), float(1 / rate), count, "frame")
+    return _Timed(np.arange(count) / float(rate), float(count / rate), np.zeros((0, 2)), tuple(remarks))
+
+
+def _may_have_fields(stream: VideoStream) -> bool:
+    """Whether two packets may make one frame, as the fields of interlaced pictures do."""
+    # PyAV 17 does not know the order of fields; 1 is none.
+    return stream.codec_context.name in ("h264", "hevc") and getattr(stream.codec_context, "field_order", None) != 1
 
 
 def _is_shown(packet: Packet[Stream], stream: VideoStream) -> bool:
     # VP8 keeps reference pictures that are never shown in packets of their own; bit 4 of the first byte says so.
     return stream.codec_context.name != "vp8" or bool(memoryview(packet)[0] & 0x10)
-
-
-def _seconds(pts: IntArray, stream: VideoStream, duration: int, path: Path) -> tuple[npt.NDArray[np.float64], float]:
-    """When the frames begin, and when the last one ends; `duration` is that of the last in ticks, 0 if unknown."""
-    time_base = exact(stream.time_base or 1)
-    steps = np.diff(pts.view(np.uint64))  # they ascend, and may lie further apart than the largest int64
-    if duration <= 0:
-        duration = int(np.median(steps)) if len(steps) else round(_frame_ticks(stream))
-    whole, longest = int(pts[-1]) - int(pts[0]) + duration, max(int(steps.max(initial=0)), duration)
-    check_times(path, float(whole * time_base), float(longest * time_base), len(pts), "frame")
-    times = pts.astype(np.float64) * time_base.numerator / time_base.denominator
-    return times, float((int(pts[-1]) + max(duration, 1)) * time_base)
-
-
-def _frame_ticks(stream: VideoStream) -> float:
-    return float(1 / (_frame_rate(stream) * exact(stream.time_base or 1)))
 
 
 def _frame_rate(stream: VideoStream) -> Fraction:

@@ -7,6 +7,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from egotools.errors import ManifestError
 from egotools.manifests import column_of
@@ -17,7 +18,13 @@ TOLERANCE = 1e-6  # seconds, or clips; sums of decimals that binary fractions on
 
 
 def cut_windows(
-    clip: Clip, span: tuple[float, float], *, length: float, hop: float | None = None, min_length: float | None = None
+    clip: Clip,
+    span: tuple[float, float],
+    *,
+    length: float,
+    hop: float | None = None,
+    min_length: float | None = None,
+    gaps: Sequence[tuple[float, float]] = (),
 ) -> list[tuple[float, float]]:
     """Start and end of each piece of a clip, in order, seconds of the file.
 
@@ -27,6 +34,7 @@ def cut_windows(
         length: seconds of a piece.
         hop: seconds from one piece to the next; None: `length`.
         min_length: the last piece is kept if it is at least so long; None: half of `length`.
+        gaps: seconds of the file in which it has nothing to show; pieces with their middle there are left out.
     """
     hop = length if hop is None else hop
     min_length = length / 2 if min_length is None else min_length
@@ -37,7 +45,8 @@ def cut_windows(
     for index in range(math.ceil(max(end - start, 0) / hop)):
         first = start + index * hop
         last = min(first + length, end)
-        if last - first >= max(min_length, TOLERANCE) - TOLERANCE:
+        in_gap = any(begin <= (first + last) / 2 < stop for begin, stop in gaps)
+        if last - first >= max(min_length, TOLERANCE) - TOLERANCE and not in_gap:
             pieces.append((round(first, 6), round(last, 6)))
         if last >= end - TOLERANCE:
             break
@@ -51,18 +60,21 @@ def windows(
     length: float,
     hop: float | None = None,
     min_length: float | None = None,
+    gaps: Mapping[str, Sequence[tuple[float, float]]] = MappingProxyType({}),
 ) -> list[Clip]:
     """Clips cut into pieces of `length` seconds with ids `<id>/0000`, which sort in time order; see `cut_windows`.
 
     A clip that is one piece anyway, or too short for any, stays as it is, so that cutting again changes nothing; so
-    does a clip whose id is not in `spans`.
+    does a clip whose id is not in `spans`. Both `spans` and `gaps` are by id.
     """
     taken = {clip.id for clip in clips}
     result = []
     for clip in clips:
         pieces = []
         if clip.id in spans:
-            pieces = cut_windows(clip, spans[clip.id], length=length, hop=hop, min_length=min_length)
+            pieces = cut_windows(
+                clip, spans[clip.id], length=length, hop=hop, min_length=min_length, gaps=gaps.get(clip.id, ())
+            )
         if not pieces or _is_whole(pieces, clip, spans[clip.id]):
             result.append(clip)
             continue

@@ -73,6 +73,17 @@ def _count(spare: float, hop: float) -> int:
     return max(1, math.floor(spare / hop + 1e-6) + 1)
 
 
+def near(times: Times, gaps: Times) -> npt.NDArray[np.bool_]:
+    """Which windows [T, 2] have their middle outside all gaps [G, 2], in which a file has nothing to show.
+
+    >>> near(np.array([[0.0, 1.0], [1.0, 2.0]]), np.array([[1.1, 90.0]])).tolist()
+    [True, False]
+    """
+    middles = times.mean(axis=1)[:, None]
+    inside = (gaps[:, 0] <= middles) & (middles < gaps[:, 1])
+    return ~inside.any(axis=1)
+
+
 def evenly(start: float, end: float, count: int) -> Times:
     """`count` equal parts [count, 2] of [start, end]."""
     edges = np.linspace(start, end, count + 1)
@@ -91,17 +102,18 @@ def single_frames(
     if stride is not None:
         inside = frames_inside(video, start, end)
         chosen = inside[inside % stride == 0]
-        edges = np.append(video.times, video.end)
-        return FrameWindows(chosen[:, None], np.stack([edges[chosen], edges[chosen + 1]], axis=1))
+        return FrameWindows(chosen[:, None], np.stack([video.times[chosen], video.ends[chosen]], axis=1))
     if frames is not None:
         check_rows(frames)
         # Equal parts of the frames, not of the time: the middle frame of F is F // 2 whatever their time stamps.
         inside = frames_inside(video, start, end)
         chosen = inside[((np.arange(frames) + 0.5) * len(inside) / frames).astype(np.int64)]
-        return FrameWindows(chosen[:, None], evenly(start, end, frames))
+        times = evenly(start, end - _hidden(video, start, end), frames)
+        return FrameWindows(chosen[:, None], _past_gaps(times, video))
     if fps is None:
         raise ValueError("one of fps, frames and stride must be given")
     times = intervals(start, end, 1 / fps, 1 / fps)
+    times = times[near(times, video.gaps)]
     middles = np.minimum(times[:, 0] + 0.5 / fps, (times[:, 0] + end) / 2)
     return FrameWindows(video.at(middles)[:, None], times)
 
@@ -124,14 +136,16 @@ def frame_stacks(
     span = length / rate
     if clips is not None:
         check_rows(clips)
-        spare = max(end - start - span, 0.0)
+        spare = max(end - start - _hidden(video, start, end) - span, 0.0)
         starts: Times = start + (np.linspace(0, spare, clips) if clips > 1 else np.array([spare / 2]))
+        starts = _past_gaps(starts, video)
         times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
     else:
         # A stub shorter than a whole window would be mostly repeated frames, so only a clip's first one is padded.
         count = _count(end - start - span, hop or span)
         starts = start + (hop or span) * np.arange(count, dtype=np.float64)
         times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
+        times = times[near(times, video.gaps)]
     indices: IntArray
     if fps is None:
         indices = video.at(times[:, 0] + 0.5 / rate)[:, None] + np.arange(length)
@@ -159,6 +173,18 @@ def spread_frames(video: VideoInfo, clip: Clip, *, count: int | Literal["all"]) 
         return FrameWindows(inside[None], np.array([[start, end]]))
     chosen = inside[np.rint(np.linspace(0, len(inside) - 1, count)).astype(np.int64)]
     return FrameWindows(chosen[None], np.array([[start, end]]))
+
+
+def _hidden(video: VideoInfo, start: float, end: float) -> float:
+    """Seconds of gaps between two moments."""
+    return float(np.diff(np.clip(video.gaps, start, end)).sum())
+
+
+def _past_gaps(moments: Times, video: VideoInfo) -> Times:
+    """Seconds of a file that were counted as if it had no gaps, as they are."""
+    for begin, end in video.gaps.tolist():
+        moments = np.where(moments >= begin, moments + (end - begin), moments)
+    return moments
 
 
 def frames_inside(video: VideoInfo, start: float, end: float) -> IntArray:

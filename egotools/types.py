@@ -74,21 +74,31 @@ class VideoInfo:
     """What is known of a video before its frames are decoded.
 
     `times` [F] float64 are the moments at which the frames begin to show, in display order; `end` is when the last
-    one stops. `width` and `height` are those of the upright frame.
+    one stops. `width` and `height` are those of the upright frame. `gaps` [G, 2] are seconds in which no frame is near:
+    a frame is shown before, but not for so long as the file says.
     """
 
     times: npt.NDArray[np.float64]
     end: float
     width: int
     height: int
+    gaps: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
 
     def __len__(self) -> int:
         return len(self.times)
 
     @property
     def fps(self) -> float:
-        """Mean frame rate, Hz."""
-        return len(self.times) / float(self.end - self.times[0])
+        """Mean frame rate, Hz, outside gaps."""
+        return len(self.times) / float(self.end - self.times[0] - np.diff(self.gaps).sum())
+
+    @property
+    def ends(self) -> npt.NDArray[np.float64]:
+        """When the frames stop to show [F], seconds: at the next one, at a gap, or at the end."""
+        ends = np.append(self.times[1:], self.end)
+        if len(self.gaps):
+            ends[np.searchsorted(self.times, self.gaps[:, 0]) - 1] = self.gaps[:, 0]
+        return ends
 
     def at(self, seconds: npt.ArrayLike) -> IntArray:
         """Indices of the frames shown at the given times, of the same shape; times outside take the nearest frame."""

@@ -27,7 +27,8 @@ from egotools.types import Clip, Frame, IntArray, VideoInfo
 
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv",
-    ".3gp", ".gif",
+    ".3gp", ".gif", ".h264", ".264", ".hevc", ".265", ".h265", ".m2v", ".m1v", ".mjpeg", ".mjpg", ".ivf", ".obu",
+    ".y4m",
 )  # fmt: skip
 
 # A jump to a key frame costs the frames that the decoder holds back; it pays when it skips more than these.
@@ -59,7 +60,8 @@ def open_frames(path: Path, fps: float | None = None) -> Frames:
 
     Args:
         path: a file or a folder.
-        fps: the frame rate of a folder or a stack, which have none of their own; a video ignores it.
+        fps: the frame rate of a folder or a stack, which have none of their own, and of a raw stream whose header says
+            none; other videos ignore it.
 
     Raises:
         ClipError: nothing that frames can be read from.
@@ -70,7 +72,7 @@ def open_frames(path: Path, fps: float | None = None) -> Frames:
         return Still(path)
     if path.suffix.lower() == ".npy":
         return Stack(path, fps)
-    return Video(path)
+    return Video(path, fps)
 
 
 def middle_frame(clip: Clip) -> Frame:
@@ -107,7 +109,9 @@ class Look:
     turn: Turn
 
 
-_LOOKS: dict[tuple[str, int, int], Look] = {}  # by path, size and mtime: a look may cost a decoding pass
+_LOOKS: dict[
+    tuple[str, int, int, float | None], Look
+] = {}  # by path, size, mtime and fps: a look may cost a decoding pass
 LOOKS_KEPT = 1024
 
 
@@ -117,14 +121,16 @@ class Video:
     It keeps its place: a later call with later indices goes on decoding from there, and jumps only where a key frame
     lies between that saves decoding. Frames are told apart by their time stamps; those of files without trustworthy
     ones (AVI, MPEG-4 part 2, transport streams) are counted from the beginning, and going back begins anew.
+    `fps` is the frame rate of raw streams (.h264) whose header says none.
     Pixels are taken as square; of several video streams the first that is marked as default is read.
 
     Raises:
         ClipError: the file is missing, empty, no video, or not one frame of it decodes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fps: float | None = None) -> None:
         self.path = path
+        self._fps = fps
         self._reformatter = VideoReformatter()
         with reading(path), ExitStack() as stack:
             self._open()
@@ -133,9 +139,9 @@ class Video:
             stack.pop_all()
         self._index, self._width, self._height, self._turn = look.index, look.width, look.height, look.turn
         width, height = (look.height, look.width) if look.turn.swap else (look.width, look.height)
-        self.info = VideoInfo(look.index.times, look.index.end, width, height)
+        self.info = VideoInfo(look.index.times, look.index.end, width, height, look.index.gaps)
         self.damage = look.index.damage
-        self.remarks: list[str] = []
+        self.remarks = list(look.index.remarks)
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
         """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3], each in memory of its own.
@@ -189,7 +195,7 @@ class Video:
 
     def _look(self) -> Look:
         status = self.path.stat()
-        key = (str(self.path.absolute()), status.st_size, status.st_mtime_ns)
+        key = (str(self.path.absolute()), status.st_size, status.st_mtime_ns, self._fps)
         if key not in _LOOKS:
             if len(_LOOKS) >= LOOKS_KEPT:
                 del _LOOKS[next(iter(_LOOKS))]  # the oldest
@@ -204,7 +210,7 @@ class Video:
         index = index_packets(self._container, self._stream, self.path)
         self._begin_anew()
         if index is None:
-            index = index_by_decoding(self._container, self._stream, self.path)
+            index = index_by_decoding(self._container, self._stream, self.path, self._fps)
             self._begin_anew()
         self._skipping = Skipping(index)
         label, first = next(self._decoding, (0, None))
@@ -239,25 +245,27 @@ class Video:
         keys, wanted = self._index.keys, int(pts[index])
         key = int(np.searchsorted(keys, wanted, side="right")) - 1
         saved = int(np.searchsorted(pts, keys[key])) - standing if key > 0 and standing is not None else 0
+        alike = int(np.searchsorted(pts, wanted))  # the first frame with this stamp
         if standing is not None and standing < index and saved <= JUMP:
-            return self._decode_to(wanted)
+            return self._decode_to(wanted, index - max(alike, standing + 1))
         if standing == -1 and key > 0:
             # The first picture alone says what the decoder must know of all: which x264 wrote it (4:4:4 by old ones).
             next(self._decoding, None)
         # A key frame may turn out not to be one (pictures that refresh bit by bit), or the container may jump too far.
         back = 1
         while key > 0:
-            if self._jump(int(keys[key])) and (frame := self._decode_to(wanted)):
+            if self._jump(int(keys[key])) and (frame := self._decode_to(wanted, index - alike)):
                 return frame
             key, back = key - back, 2 * back
         self._begin_anew()
-        return self._decode_to(wanted)
+        return self._decode_to(wanted, index - alike)
 
-    def _decode_to(self, wanted: int) -> VideoFrame | None:
-        """The frame with the label `wanted`, or None if decoding goes past it."""
+    def _decode_to(self, wanted: int, others: int = 0) -> VideoFrame | None:
+        """The frame with the label `wanted` after so many others with it, or None if decoding goes past it."""
         for label, frame in self._decoding:
-            if label >= wanted:
+            if label > wanted or (label == wanted and not others):
                 return frame if label == wanted else None
+            others -= label == wanted
         return None
 
     def _jump(self, key: int) -> bool:

@@ -72,7 +72,7 @@ class Skipping:
                 is_needed = packet.pts is None or self.wanted.needs(packet.pts)
             elif self._shown is not None:
                 label = self._shown[number] if number < len(self._shown) else None
-                packet.opaque = label
+                packet.opaque = [label]  # an object of its own: PyAV tells them apart by their addresses
                 # One without a frame of its own may be the second field of the one before it.
                 is_needed = is_needed if label is None else self.wanted.needs(label)
             is_skipped = is_exact and not is_needed and not self._is_off
@@ -84,7 +84,13 @@ class Skipping:
     def labelled(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
         """The frames that have a label, with it."""
         for number, frame in zip(count(), frames, strict=False):
-            label = frame.pts if self._is_stamped else number if self._shown is None else frame.opaque
+            if self._is_stamped:
+                label = frame.pts
+            elif self._shown is None:
+                label = number
+            else:
+                source = frame.opaque
+                label = source[0] if isinstance(source, list) else None
             if isinstance(label, int):
                 yield label, frame
 
