@@ -81,7 +81,8 @@ def near(times: Times, gaps: Times) -> npt.NDArray[np.bool_]:
     """
     middles = times.mean(axis=1)[:, None]
     inside = (gaps[:, 0] <= middles) & (middles < gaps[:, 1])
-    return ~inside.any(axis=1)
+    result: npt.NDArray[np.bool_] = ~inside.any(axis=1)
+    return result
 
 
 def evenly(start: float, end: float, count: int) -> Times:

@@ -92,7 +92,7 @@ def remarks(stamps: Stamps, found: Repaired, *, second: float) -> list[str]:
     for frames, what in ((found.disordered, "out of order"), (found.far, "far from all others")):
         if len(frames):
             first = int(frames[0])
-            more = f", and {len(frames) - 1} more frames are stamped so" if len(frames) > 1 else ""
+            more = f"; so are {len(frames) - 1} others" if len(frames) > 1 else ""
             said.append(f"frame {first} is stamped {seconds(first)}, {what}; it is shown at {shown(first)}{more}")
     if len(found.repeated):
         first, count = int(found.repeated[0]), len(found.repeated)
