@@ -21,6 +21,7 @@ from egotools.errors import ClipError, ManifestError
 from egotools.files import is_below, walk
 from egotools.limits import reading
 from egotools.manifests import RESERVED
+from egotools.media.animation import is_animated
 from egotools.media.numbering import frame_numbers, step_of
 from egotools.stills import IMAGE_SUFFIXES, mapped_array
 from egotools.texts import AT_ENDS, composed, split_name, tidy
@@ -152,16 +153,18 @@ def _list_file(path: Path) -> Listing:
 
 def _list_files(folder: Path, names: Iterable[str], root: Path, pictures: Pictures, listing: Listing) -> None:
     images: list[Found] = []
+    moving = False
     for name in names:
         path = folder / name
         relative = path.relative_to(root).as_posix()
         kind = _kind(path)
+        moving = moving or (kind == "video" and path.suffix.lower() in IMAGE_SUFFIXES)
         if kind is None:
             listing.ignored.append(relative)
         else:
             (images if kind == "image" else listing.found).append(Found(kind, path, relative))
     image_names = [item.path.name for item in images]
-    if images and (pictures == "frames" or (pictures == "auto" and are_frames(image_names))):
+    if images and (pictures == "frames" or (pictures == "auto" and not moving and are_frames(image_names))):
         listing.found.append(Found("frames", folder, folder.relative_to(root).as_posix()))
         return
     listing.found.extend(images)
@@ -175,6 +178,8 @@ def _kind(path: Path) -> Kind | None:
         return None
     if suffix == ".npy":
         return "stack" if _is_stack(path) else None
+    if suffix in IMAGE_SUFFIXES and _is_animated(path):
+        return "video"
     return next((kind for kind, suffixes in KINDS.items() if suffix in suffixes), None)
 
 
@@ -184,6 +189,13 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _is_animated(path: Path) -> bool:
+    try:
+        return is_animated(path)
+    except ClipError:
+        return False  # a damaged image, which `check` and `extract` name
 
 
 def _is_stack(path: Path) -> bool:

@@ -19,8 +19,9 @@ from egotools.limits import MOST_FRAMES, check_size, check_times, reading
 from egotools.media.numbering import positions
 from egotools.types import Frame, IntArray, VideoInfo
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".apng", ".avif")
 BAND_PIXELS = 1 << 22  # of an image that is made RGB at once
+MOVING = ("AVIF", "GIF", "PNG", "WEBP")  # formats of Pillow whose further pictures are frames; MPO and TIFF are not
 MOST_CHANNELS = 4  # an axis so short holds the colors of a picture
 ORIENTATION = 0x0112  # the tag of EXIF
 TURNS = {
@@ -189,6 +190,8 @@ def read_image(path: Path, remarks: list[str] | None = None) -> Frame:
     found: list[str] = []
     with decoding_image(path), open_file(path) as file:
         image = opened_image(file, path)
+        if image.format in MOVING and (count := getattr(image, "n_frames", 1)) > 1:
+            raise ClipError(f"{path}: an animation of {count} frames, which is a video of its own, and not one picture")
         image.load()
         turn = upright_turn(image, path, found)
         frame = rgb(image if turn is None else image.transpose(turn), path)
@@ -200,13 +203,13 @@ def read_image(path: Path, remarks: list[str] | None = None) -> Frame:
 
 
 @contextmanager
-def decoding_image(path: Path) -> Iterator[None]:
+def decoding_image(path: Path, what: str = "not an image that can be read") -> Iterator[None]:
     """Whatever Pillow raises is the file's own failure, in one line; what it warns of, metadata above all, is not said.
 
     Raises:
         ClipError: of the file.
     """
-    with reading(path, "not an image that can be read"), warnings.catch_warnings():
+    with reading(path, what), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # also of large images: we have a limit of our own
         yield
 

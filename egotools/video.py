@@ -21,6 +21,7 @@ from egotools.containers import decoded, only, open_container, packets_of, reaso
 from egotools.errors import ClipError
 from egotools.frame_index import FrameIndex, index_by_decoding, index_packets
 from egotools.limits import check_size, reading
+from egotools.media.animation import Animation, is_animated
 from egotools.media.skipping import Skipping, Wanted, keep_labels
 from egotools.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
 from egotools.types import Clip, Frame, IntArray, VideoInfo
@@ -56,7 +57,7 @@ class Frames(Protocol):
 
 
 def open_frames(path: Path, fps: float | None = None) -> Frames:
-    """Opens what frames lie in: a folder of images, an image, a `.npy` stack, else a video.
+    """Opens what frames lie in: a folder of images, an image, an animated one, a `.npy` stack, else a video.
 
     Args:
         path: a file or a folder.
@@ -69,7 +70,7 @@ def open_frames(path: Path, fps: float | None = None) -> Frames:
     if os.path.isdir(path):
         return FrameFolder(path, fps)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return Still(path)
+        return Animation(path) if is_animated(path) else Still(path)
     if path.suffix.lower() == ".npy":
         return Stack(path, fps)
     return Video(path, fps)

@@ -1,0 +1,154 @@
+"""Animated images (WebP, PNG, AVIF) as videos: frames in order, each for its own time."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from egotools.errors import ClipError
+from egotools.files import open_file
+from egotools.limits import check_times
+from egotools.media.apng import png_frames
+from egotools.media.chunks import PNG, frame_seconds, whole_part
+from egotools.stills import ascending, decoding_image, opened_image, rgb, upright_turn
+from egotools.types import Frame, IntArray, VideoInfo
+
+UNTIMED = 0.1  # seconds that a frame of no duration shows, as in browsers
+
+
+def is_animated(path: Path) -> bool:
+    """Whether an image file holds an animation, told by its content.
+
+    Raises:
+        ClipError: it cannot be read.
+    """
+    with decoding_image(path), open_file(path) as file:
+        head = file.read(32)
+        if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
+            return bool(head[20] & 2)
+        if head[4:8] == b"ftyp" or head[:4] == b"GIF8":  # the latter under a name that is not its own
+            return bool(getattr(opened_image(file, path), "is_animated", False))
+        if not head.startswith(PNG):
+            return False
+        file.seek(len(PNG))
+        while len(chunk := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", chunk)
+            if kind in (b"acTL", b"IDAT"):
+                return bool(kind == b"acTL")
+            file.seek(length + 4, 1)
+    return False
+
+
+class Animation:
+    """An animated image, decoded forward from where it stands; going back begins anew.
+
+    Raises:
+        ClipError: no image that can be read, or not one frame of it is whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.remarks: list[str] = []
+        with decoding_image(path):
+            with open_file(path) as file:
+                self._data, self._problem = whole_part(file.read())
+            self._begin()
+            self._turn = upright_turn(self._image, path, self.remarks)
+            begin, end, count = self._times()
+        self.damage = ""
+        if self._problem or count > len(begin):
+            of = f" of {count}" if count > len(begin) else ""
+            self.damage = f"{self._problem or 'damaged'}: {len(begin)}{of} frames can be read, up to {end:.3f} s"
+        self.info = self._shown(begin, end)
+
+    def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
+        """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3]; transparency is dropped.
+
+        Raises:
+            ClipError: a frame that is not there or does not decode.
+            ValueError: indices that do not ascend.
+        """
+        for index in ascending(indices, len(self.info), self.path).tolist():
+            with decoding_image(self.path, f"frame {index} at {self.info.times[index]:.3f} s does not decode"):
+                image = self._at(index)
+                frame = rgb(image if self._turn is None else image.transpose(self._turn), self.path)
+            yield frame
+
+    def close(self) -> None:
+        """Lets the decoder go."""
+        self._pictures.close()
+
+    def _begin(self) -> None:
+        self._image = opened_image(io.BytesIO(self._data), self.path)
+        is_png = self._image.format == "PNG"
+        is_whole = not self._problem
+        self._pictures = png_frames(self._data, is_whole=is_whole) if is_png else _by_pillow(self._image)
+        self._standing = -1
+        self._there: Image.Image | None = None
+
+    def _at(self, index: int) -> Image.Image:
+        if index < self._standing or self._there is None:
+            self._begin()
+        if index > self._standing:
+            steps, self._there = index - self._standing - 1, None
+            self._there = next(islice(self._pictures, steps, None))
+            self._standing = index
+        assert self._there is not None, "it was decoded just now"
+        return self._there
+
+    def _times(self) -> tuple[list[float], float, int]:
+        """When each frame begins to show, when the last one ends, and how many there should be."""
+        count = getattr(self._image, "n_frames", 1)
+        seconds = frame_seconds(self._data)
+        if seconds is None:
+            return (*self._decoded_times(count), count)
+        if self._image.format == "WEBP" and len(seconds) != count:
+            raise ClipError(f"{self.path}: {len(seconds)} frames, of which {len(seconds) - count} are damaged")
+        if self._image.format == "PNG":
+            count -= int(getattr(self._image, "default_image", False))  # for programs that know no animations
+            seconds = seconds[: len(seconds) - 1 if self._problem else count]
+        if not seconds:
+            raise ClipError(f"{self.path}: {self._problem or 'damaged'} before its first frame ends")
+        edges = np.cumsum([0, *seconds]).tolist()
+        return edges[:-1], edges[-1], count
+
+    def _decoded_times(self, count: int) -> tuple[list[float], float]:
+        begin: list[float] = []
+        end = 0.0
+        try:
+            with decoding_image(self.path):
+                for index in range(count):
+                    said = self._at(index).info
+                    # An AVIF's are rounded to milliseconds: its durations would add up to another length.
+                    begin.append(said["timestamp"] / 1000 if "timestamp" in said else end)
+                    end = begin[-1] + said.get("duration", 0) / 1000
+        except ClipError:
+            if not begin:
+                raise
+        return begin, end
+
+    def _shown(self, begin: Sequence[float], end: float) -> VideoInfo:
+        times = np.array(begin)
+        lasting = np.diff(times, append=end)
+        if untimed := int((lasting <= 0).sum()):
+            self.remarks.append(f"{untimed} of {len(times)} frames have no duration; each is shown for {UNTIMED} s")
+            lasting[lasting <= 0] = UNTIMED
+            times = times[0] + np.cumsum([0, *lasting[:-1]])
+            end = times[-1] + lasting[-1]
+        check_times(self.path, end, float(lasting.max()), len(times), "frame")
+        image = Image.new("1", self._image.size)
+        width, height = (image if self._turn is None else image.transpose(self._turn)).size
+        return VideoInfo(times, float(end), width, height)
+
+
+def _by_pillow(image: Image.Image) -> Generator[Image.Image, None, None]:
+    for index in range(getattr(image, "n_frames", 1)):
+        image.seek(index)
+        image.load()
+        yield image

@@ -1,0 +1,96 @@
+"""The chunks of animated PNG and WebP files: which part of a file is whole, and how long each frame shows.
+
+Pillow looks at no check sum of an animation, and passes over frames of a WebP that are not whole.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Literal
+
+PNG = b"\x89PNG\r\n\x1a\n"
+NEEDED = (b"IDAT", b"fdAT", b"fcTL")  # chunks of a PNG by which its pictures stand or fall
+LAST = (b"EXIF", b"XMP ")  # chunks of a WebP that follow its pictures
+
+Problem = Literal["", "truncated", "damaged"]
+
+
+def whole_part(data: bytes) -> tuple[bytes, Problem]:
+    """A PNG or WebP up to the first chunk that is not whole, and what that one is; of other files all.
+
+    A WebP comes out with the length that it then has, without which nothing of it would be read.
+    """
+    if data.startswith(PNG):
+        end, problem = _end_of_png(data)
+        return data[:end], problem
+    if _is_webp(data):
+        end, problem = _end_of_webp(data)
+        return data[:4] + struct.pack("<I", end - 8) + data[8:end], problem
+    return data, ""
+
+
+def frame_seconds(data: bytes) -> list[float] | None:
+    """How long each frame of a PNG or WebP shows, as the file says; None for other files.
+
+    Args:
+        data: chunks that are whole; of a PNG, whose frames have several, the last may lack some.
+    """
+    if data.startswith(PNG):
+        controls = [data[at : at + length] for kind, at, length in png_chunks(data) if kind == b"fcTL"]
+        times = [struct.unpack_from(">HH", control, 20) for control in controls if len(control) == 26]
+        return [part / (whole or 100) for part, whole in times]
+    if _is_webp(data):
+        frames = [at for kind, at, _ in _webp_chunks(data) if kind == b"ANMF"]
+        return [int.from_bytes(data[at + 12 : at + 15], "little") / 1000 for at in frames]
+    return None
+
+
+def _is_webp(data: bytes) -> bool:
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Of each chunk its kind, where its content begins, and the length that it says it has."""
+    at = len(PNG)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        yield kind, at + 8, length
+        at += 12 + length
+
+
+def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    at, declared = 12, 8 + int.from_bytes(data[4:8], "little")
+    while at + 8 <= min(declared, len(data)):
+        kind, length = struct.unpack_from("<4sI", data, at)
+        yield kind, at + 8, length
+        at += 8 + length + length % 2
+
+
+def _end_of_png(data: bytes) -> tuple[int, Problem]:
+    end = len(PNG)
+    for kind, at, length in png_chunks(data):
+        after = at + length
+        if not kind.isalpha():
+            return end, "damaged"
+        if after + 4 > len(data):
+            return end, "truncated"
+        checksum = int.from_bytes(data[after : after + 4], "big")
+        if kind in NEEDED and zlib.crc32(memoryview(data)[at - 4 : after]) != checksum:
+            return end, "damaged"
+        end = after + 4
+        if kind == b"IEND":
+            return end, ""
+    return end, "truncated"
+
+
+def _end_of_webp(data: bytes) -> tuple[int, Problem]:
+    end, declared = 12, 8 + int.from_bytes(data[4:8], "little")
+    for kind, at, length in _webp_chunks(data):
+        if not all(32 <= letter < 127 for letter in kind):
+            return end, "damaged"
+        if at + length > len(data):
+            return end, "" if kind in LAST else "truncated" if declared > len(data) else "damaged"
+        end = min(at + length + length % 2, len(data))
+    return end, "truncated" if declared > len(data) + 1 else ""  # some leave out the last byte, which is padding
