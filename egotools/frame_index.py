@@ -52,6 +52,8 @@ DURATIONS = {*TRUSTED_CONTAINERS, "gif", "apng"}
 
 FEW_REPEATED = 0.05  # of the frames; more may be fields with a packet each, of which two make a frame
 
+LEFT_OPEN = 0xFFFFFFFF  # the length of an AVI that was written to a pipe
+
 MISSING_SECONDS = 0.5  # durations that containers state are rounded, and hold the longest stream's last packet
 
 
@@ -301,11 +303,11 @@ def _missing(container: InputContainer, stream: VideoStream, count: int, packets
 
 
 def _cut_short(path: Path, container: InputContainer, stream: VideoStream, count: int) -> str:
-    """An AVI says in its first bytes how long it is."""
+    """An AVI says in its first bytes how long it is, unless it was written to a pipe."""
     if container.format.name != "avi":
         return ""
     with path.open("rb") as file:
-        said = int.from_bytes(file.read(8)[4:], "little") + 8
-    if said - path.stat().st_size <= 1:  # a missing byte of padding is no frame
+        said = int.from_bytes(file.read(8)[4:], "little")
+    if said == LEFT_OPEN or said + 8 - path.stat().st_size <= 1:  # a missing byte of padding is no frame
         return ""
     return f"truncated: {count} of {max(stream.frames, count)} frames can be read"

@@ -11,17 +11,16 @@ from typing import Protocol
 
 import av
 import numpy as np
-from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from egotools.containers import decoded, only, open_container, packets_of, reason
+from egotools.containers import decoded, only, open_container, packets_of
 from egotools.errors import ClipError
 from egotools.frame_index import FrameIndex, index_by_decoding, index_packets
 from egotools.limits import check_size, reading
 from egotools.media.animation import Animation, is_animated
+from egotools.media.pictures import Pictures, Shape
 from egotools.media.skipping import Skipping, Wanted, keep_labels
 from egotools.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
 from egotools.types import Clip, Frame, IntArray, VideoInfo
@@ -91,23 +90,12 @@ def middle_frame(clip: Clip) -> Frame:
         frames.close()
 
 
-@dataclass(frozen=True)
-class Turn:
-    """How a coded picture becomes an upright one: rows and columns swapped first, then mirrored."""
-
-    swap: bool = False
-    left_right: bool = False
-    up_down: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class Look:
     """What looking through a file once tells of it."""
 
     index: FrameIndex
-    width: int  # as coded
-    height: int
-    turn: Turn
+    shape: Shape
 
 
 _LOOKS: dict[
@@ -132,15 +120,13 @@ class Video:
     def __init__(self, path: Path, fps: float | None = None) -> None:
         self.path = path
         self._fps = fps
-        self._reformatter = VideoReformatter()
         with reading(path), ExitStack() as stack:
             self._open()
             stack.callback(self.close)
             look = self._look()
             stack.pop_all()
-        self._index, self._width, self._height, self._turn = look.index, look.width, look.height, look.turn
-        width, height = (look.height, look.width) if look.turn.swap else (look.width, look.height)
-        self.info = VideoInfo(look.index.times, look.index.end, width, height, look.index.gaps)
+        self._index, self._pictures = look.index, Pictures(path, look.shape)
+        self.info = VideoInfo(look.index.times, look.index.end, look.shape.width, look.shape.height, look.index.gaps)
         self.damage = look.index.damage
         self.remarks = list(look.index.remarks)
 
@@ -219,7 +205,7 @@ class Video:
             raise ClipError(f"{self.path}: no frame of it can be decoded")
         index = index.from_frame(label)
         self._standing, self._frame_there = 0, first
-        return Look(index, first.width, first.height, _turn(first))
+        return Look(index, Shape.of(first))
 
     def _frame(self, index: int) -> VideoFrame:
         if self._standing == index and self._frame_there is not None:
@@ -279,16 +265,10 @@ class Video:
         return True
 
     def _pixels(self, frame: VideoFrame, index: int) -> Frame:
-        if frame.is_corrupt:
-            raise ClipError(f"{self.path}: frame {index} at {self.info.times[index]:.3f} s is damaged")
-        if (frame.width, frame.height) != (self._width, self._height):
-            size = f"{frame.width}x{frame.height} pixels, the first one has {self._width}x{self._height}"
-            raise ClipError(f"{self.path}: frame {index} has {size}; frames need one size")
-        try:
-            pixels = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        except (av.FFmpegError, ValueError) as error:
-            raise ClipError(f"{self.path}: frame {index} cannot be made RGB: {reason(error)}") from error
-        return _upright(pixels.astype(np.uint8, copy=False), self._turn)
+        picture = self._pictures.picture(frame, index, float(self.info.times[index]))
+        if self._pictures.remark and self._pictures.remark not in self.remarks:
+            self.remarks.append(self._pictures.remark)
+        return picture
 
 
 def main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
@@ -299,21 +279,3 @@ def main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
         kinds = "no video stream that can be decoded" if moving else "no video stream"
         raise ClipError(f"{path}: {kinds} in this file")
     return next((stream for stream in decodable if stream.disposition & Disposition.default), decodable[0])
-
-
-def _turn(frame: VideoFrame) -> Turn:
-    """How the display matrix [[a, b, u], [c, d, v], [x, y, w]] turns a picture: x' = a x + c y, y' = b x + d y."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if not isinstance(matrix, SideData):
-        return Turn()
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        return Turn(swap=True, left_right=c < 0, up_down=b < 0)
-    return Turn(left_right=a < 0, up_down=d < 0)
-
-
-def _upright(pixels: Frame, turn: Turn) -> Frame:
-    if turn.swap:
-        pixels = pixels.transpose(1, 0, 2)
-    pixels = pixels[:: -1 if turn.up_down else 1, :: -1 if turn.left_right else 1]
-    return np.ascontiguousarray(pixels)  # FFmpeg pads the rows of odd sizes
