@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from egotools.errors import OutputError
 
 from .log import output
 from .text import exact_json, visible
+
+if TYPE_CHECKING:
+    from egotools.folders import Listing
 
 
 def note(text: str) -> None:
@@ -38,6 +41,19 @@ def name_some(what: str, names: Sequence[str], most: int = 5, tell: Callable[[st
     if names:
         rest = f" and {len(names) - most} more" if len(names) > most else ""
         tell(f"  {what}: {len(names)} ({', '.join(names[:most])}{rest})")
+
+
+def say_left_out(listing: Listing, most: int = 20) -> None:
+    """What of a folder was left out, a line each, and files whose ids are not their names."""
+    from egotools.folders import is_long
+
+    name_some("refused, links that lead out of the folder", listing.refused, tell=failure)
+    for line in listing.left_out[:most]:
+        failure(f"  left out: {line}")
+    if len(listing.left_out) > most:
+        failure(f"  left out: {len(listing.left_out) - most} more")
+    long = [str(item.path) for item in listing.found if is_long(item.stem)]
+    name_some("paths too long for ids (400 bytes), which are shortened and end in a digest", long)
 
 
 def say(text: str, **style: Any) -> None:

@@ -135,11 +135,14 @@ def _clips(common: dict[str, Any]) -> list[Clip]:
     if is_folder and common["dry_run"]:
         from egotools.folders import clips_of, list_folder
 
-        return clips_of(list_folder(place).found)
+        listing = list_folder(place)
+        display.say_left_out(listing)
+        return clips_of(listing.found)
     if is_folder:
         from egotools.folder_manifest import folder_manifest
 
-        common["manifest"], is_new = folder_manifest(place, common["out"])
+        common["manifest"], is_new, listing = folder_manifest(place, common["out"])
+        display.say_left_out(listing)
         what = "the manifest" if is_new else "there already, used as the manifest"
         display.note(f"{common['manifest']}: {what} of {place}")
     return read_manifest(common["manifest"])

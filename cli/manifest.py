@@ -16,7 +16,7 @@ from egotools.texts import alike, tidy
 from egotools.types import Clip
 
 from . import options
-from .display import failure, name_some, note, show_json, show_table
+from .display import failure, name_some, note, say_left_out, show_json, show_table
 from .groups import Group
 from .progress import Progress
 
@@ -95,8 +95,8 @@ def folder(
 
     The id is the path without suffix, below DIR or, of several, below the folder that holds them all; `label` is the
     folder that a file lies in, `video` its name without suffix. A pattern in quotes is expanded: 'videos/**/*.mp4'.
-    Eight or more images whose names differ in a running number only count as the frames of one video, unless
-    --images says otherwise.
+    Eight or more images whose names differ in a running number only count as the frames of one video, also with a few
+    missing, unless --images says otherwise. An animated image is a video.
 
     \b
     egotools manifest folder videos/ --out m.csv
@@ -115,7 +115,7 @@ def folder(
     if fractions is not None:
         clips = split_clips(clips, by="video", fractions=fractions, seed=seed)
     _write(out, clips)
-    if listing.refused:
+    if listing.refused or listing.left_out:
         raise click.exceptions.Exit(1)
 
 
@@ -320,7 +320,7 @@ def _say_found(listing: Listing, fps: float) -> None:
         name_some("folders of images whose numbers have gaps, taken for pictures", listing.unsure)
         note("  if they are frames of videos, add --frames: each then stands at its number")
     name_some("ignored, of other kinds", listing.ignored)
-    name_some("refused, links that lead out of the folder", listing.refused, tell=failure)
+    say_left_out(listing)
     if listing.refused:
         note("  --follow-links follows them")
 

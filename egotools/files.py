@@ -84,7 +84,9 @@ def open_file(path: Path) -> BinaryIO:
         raise
 
 
-def walk(top: Path, left_out: list[str], *, follow_links: bool = False) -> Iterator[tuple[Path, list[str]]]:
+def walk(
+    top: Path, left_out: list[str], *, follow_links: bool = False, unlisted: list[str] | None = None
+) -> Iterator[tuple[Path, list[str]]]:
     """Each folder at and below `top`, with the names of what lies in it and is no folder; hidden ones are passed over.
 
     A link to a file inside of `top` counts as that file; one to a folder there adds nothing, for the folder is walked.
@@ -94,9 +96,10 @@ def walk(top: Path, left_out: list[str], *, follow_links: bool = False) -> Itera
         top: a folder.
         left_out: takes the names, relative to `top`, of links that lead out of it and are not followed.
         follow_links: whether they are.
+        unlisted: takes folders below `top` that cannot be listed, with the reason: "a/b: permission denied".
 
     Raises:
-        OSError: a folder cannot be listed.
+        OSError: a folder cannot be listed, unless `unlisted` takes it.
     """
     real_top = os.path.realpath(top)
     seen: set[str] = set()
@@ -107,8 +110,15 @@ def walk(top: Path, left_out: list[str], *, follow_links: bool = False) -> Itera
         if (real := os.path.realpath(folder)) in seen:
             continue
         seen.add(real)
+        try:
+            entries = os.listdir(folder)
+        except OSError as error:
+            if unlisted is None or folder == top:
+                raise
+            unlisted.append(f"{folder.relative_to(top).as_posix()}: {(error.strerror or str(error)).lower()}")
+            continue
         names, folders = [], []
-        for name in sorted(name for name in os.listdir(folder) if not name.startswith(".")):
+        for name in sorted(name for name in entries if not name.startswith(".")):
             path = folder / name
             is_link, is_folder = path.is_symlink(), os.path.isdir(path)
             if is_link and not follow_links and not is_below(os.path.realpath(path), real_top):

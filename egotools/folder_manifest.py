@@ -8,15 +8,15 @@ from pathlib import Path
 from egotools.config import file_digest, to_json
 from egotools.errors import ManifestError
 from egotools.files import read_json, write_whole
-from egotools.folders import clips_of, list_folder
+from egotools.folders import Listing, clips_of, list_folder
 from egotools.manifests import read_manifest, write_manifest
 
 NAME = "manifest.csv"
 MADE = ".manifest.csv.made"  # beside it: of which folder it was made, and the digest that it then had
 
 
-def folder_manifest(folder: Path, out: Path) -> tuple[Path, bool]:
-    """The manifest of all that lies in a folder, in the folder `out`, and whether it was written now.
+def folder_manifest(folder: Path, out: Path) -> tuple[Path, bool, Listing]:
+    """The manifest of all that lies in a folder, in the folder `out`, whether it was written now, and what was found.
 
     One that is there is used as it is while it names the same files, whoever edited it. Otherwise it is written again
     if nobody did.
@@ -26,12 +26,13 @@ def folder_manifest(folder: Path, out: Path) -> tuple[Path, bool]:
             other files.
     """
     path, place = out / NAME, os.path.abspath(folder)
-    clips = clips_of(list_folder(folder).found)
+    listing = list_folder(folder)
+    clips = clips_of(listing.found)
     if os.path.lexists(path):
         there = {str(clip.path) for clip in read_manifest(path)}
         listed = {str(clip.path) for clip in clips}
         if there == listed:
-            return path, False
+            return path, False, listing
         if _made(out / MADE) != (place, file_digest(path)):
             raise ManifestError(
                 f"{path} was edited, or is of another folder: {len(listed - there)} files of {folder} are not in it,"
@@ -39,7 +40,7 @@ def folder_manifest(folder: Path, out: Path) -> tuple[Path, bool]:
             )
     write_manifest(path, clips)
     write_whole(out / MADE, to_json({"folder": place, "digest": file_digest(path)}) + "\n")
-    return path, True
+    return path, True, listing
 
 
 def _made(path: Path) -> tuple[object, object]:

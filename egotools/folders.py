@@ -7,6 +7,7 @@ import itertools
 import os
 import posixpath
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,18 +19,17 @@ import numpy as np
 from egotools.audio import SOUND_SUFFIXES
 from egotools.csv_files import read_csv
 from egotools.errors import ClipError, ManifestError
-from egotools.files import is_below, walk
+from egotools.files import NOT_REGULAR, is_below, walk
 from egotools.limits import reading
 from egotools.manifests import RESERVED
 from egotools.media.animation import is_animated
-from egotools.media.numbering import frame_numbers, step_of
+from egotools.media.numbering import are_frames, may_be_frames
 from egotools.stills import IMAGE_SUFFIXES, mapped_array
-from egotools.texts import AT_ENDS, composed, split_name, tidy
-from egotools.types import Clip
+from egotools.texts import AT_ENDS, composed, shortened, split_name, tidy
+from egotools.types import LONGEST_ID, Clip
 from egotools.video import VIDEO_SUFFIXES
 
-FEWEST_FRAMES = 8  # a folder with fewer numbered images is a folder of images
-MOST_GAPS = 10  # one gap in so many frames still leaves the frames of a video
+ROOMY_ID = LONGEST_ID - 20  # of ids that are shortened: windows add their number
 KEYS = ("path", "file", "filename", "video")  # what the key column of a labels file may be called
 
 Kind = Literal["video", "frames", "image", "sound", "stack"]
@@ -55,6 +55,7 @@ class Found:
 class Listing:
     """What there is below `root`: things in natural order, files of other kinds, and links that lead out.
 
+    `left_out` are files of known kinds, and folders, that cannot be used, with the reason: "a.mp4: not a regular file".
     `unsure` are folders whose images are taken for pictures, and could be frames of which many are missing.
     """
 
@@ -62,6 +63,7 @@ class Listing:
     found: list[Found] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     unsure: list[str] = field(default_factory=list)
 
 
@@ -112,11 +114,13 @@ def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_l
             listing.found.append(replace(item, name=posixpath.normpath(posixpath.join(prefix, item.name))))
         listing.ignored += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.ignored]
         listing.refused += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.refused]
+        listing.left_out += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.left_out]
         listing.unsure += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.unsure]
     listing.found = sorted({item.name: item for item in listing.found}.values(), key=lambda item: natural(item.name))
     if not listing.found:
         where = ", ".join(map(str, places[:3]))
         left = f"; {len(listing.refused)} links lead out of it" if listing.refused else ""
+        left += f"; left out: {', '.join(listing.left_out[:3])}" if listing.left_out else ""
         raise ManifestError(f"{where}: no videos, frame folders, images, sound files or stacks in it{left}")
     return listing
 
@@ -137,7 +141,7 @@ def _expanded(place: Path) -> list[tuple[Path, Path]]:
 def _list_folder(root: Path, pictures: Pictures, follow_links: bool) -> Listing:
     listing = Listing(root)
     try:
-        for folder, names in walk(root, listing.refused, follow_links=follow_links):
+        for folder, names in walk(root, listing.refused, follow_links=follow_links, unlisted=listing.left_out):
             _list_files(folder, names, root, pictures, listing)
     except OSError as error:
         raise ManifestError(f"{error.filename}: cannot be listed: {error.strerror}") from error
@@ -145,6 +149,8 @@ def _list_folder(root: Path, pictures: Pictures, follow_links: bool) -> Listing:
 
 
 def _list_file(path: Path) -> Listing:
+    if problem := _problem(path, path.name):
+        return Listing(path.parent, left_out=[f"{path.name}: {problem}"])
     kind = _kind(path)
     if kind is None:
         return Listing(path.parent, ignored=[path.name])
@@ -157,6 +163,9 @@ def _list_files(folder: Path, names: Iterable[str], root: Path, pictures: Pictur
     for name in names:
         path = folder / name
         relative = path.relative_to(root).as_posix()
+        if problem := _problem(path, relative):
+            listing.left_out.append(f"{relative}: {problem}")
+            continue
         kind = _kind(path)
         moving = moving or (kind == "video" and path.suffix.lower() in IMAGE_SUFFIXES)
         if kind is None:
@@ -174,7 +183,7 @@ def _list_files(folder: Path, names: Iterable[str], root: Path, pictures: Pictur
 
 def _kind(path: Path) -> Kind | None:
     suffix = path.suffix.lower()
-    if not path.is_file() or not _is_text(path.name):  # broken links, pipes; names that no CSV can hold
+    if not os.path.isfile(path):
         return None
     if suffix == ".npy":
         return "stack" if _is_stack(path) else None
@@ -183,12 +192,19 @@ def _kind(path: Path) -> Kind | None:
     return next((kind for kind, suffixes in KINDS.items() if suffix in suffixes), None)
 
 
-def _is_text(name: str) -> bool:
+def _problem(path: Path, name: str) -> str:
+    """Why a file of a known kind, of that name below the root, cannot be a clip; empty where it can."""
+    if path.suffix.lower() not in (".npy", *itertools.chain(*KINDS.values())):
+        return ""
     try:
         name.encode()
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return NOT_REGULAR
     except UnicodeEncodeError:
-        return False
-    return True
+        return "its name is not UTF-8, which a manifest is: rename it"
+    except OSError as error:
+        return "a link to nothing" if os.path.islink(path) else (error.strerror or str(error)).lower()
+    return ""
 
 
 def _is_animated(path: Path) -> bool:
@@ -208,41 +224,6 @@ def _is_stack(path: Path) -> bool:
     return bool(array.dtype == np.uint8 and (array.ndim == 3 or array.shape[3:] in ((1,), (3,))))
 
 
-def are_frames(names: Sequence[str]) -> bool:
-    """Whether image names look like the frames of one video: `frame_0001.jpg`, `frame_0002.jpg`, ...
-
-    They share everything but a number that rises by the same step, but for a gap or a few. Numbers padded to two digits
-    (`01.png`) are how people number pictures, not how programs number frames; numbers with gaps after four capitals
-    (`IMG_1203.JPG`) are how cameras number photographs.
-    """
-    numbers = _running(names)
-    if numbers is None or any(re.search(r"(?<!\d)0\d\.\w+$", name) for name in names):
-        return False
-    gaps = _gaps(numbers)
-    if gaps == 0:
-        return True
-    is_camera = all(re.fullmatch(r"[A-Z_][A-Z0-9_]{3}\d{4}\.\w+", name) for name in names)
-    return gaps <= max(1, len(numbers) // MOST_GAPS) and not is_camera
-
-
-def may_be_frames(names: Sequence[str]) -> bool:
-    """Whether image names could be those of frames, some of which are missing."""
-    numbers = _running(names)
-    return numbers is not None and _gaps(numbers) > 0
-
-
-def _running(names: Sequence[str]) -> list[int] | None:
-    """The numbers of at least eight names of one kind, ascending by a step; None where there are no such."""
-    numbers = sorted(frame_numbers(names) or [])
-    if len(numbers) < FEWEST_FRAMES or len({Path(name).suffix.lower() for name in names}) > 1:
-        return None
-    return None if step_of(numbers) is None else numbers
-
-
-def _gaps(numbers: Sequence[int]) -> int:
-    return sum(after - before != step_of(numbers) for before, after in itertools.pairwise(numbers))
-
-
 def natural(name: str) -> tuple[tuple[int, str], ...]:
     """A key that sorts names as people do: `clip2` before `clip10`."""
     parts = re.findall(r"\d+|\D+", name)
@@ -253,6 +234,7 @@ def clips_of(found: Sequence[Found], *, fps: float = 30.0) -> list[Clip]:
     """A clip for each thing found, whole: `label` is the folder it lies in, `video` its name without suffix.
 
     Where files in different folders have one name, `video` is the path without suffix, lest they pass for one video.
+    Ids that would be longer than 400 bytes are shortened, and end in a digest of what they were.
 
     Args:
         found: of one folder.
@@ -271,8 +253,20 @@ def clips_of(found: Sequence[Found], *, fps: float = 30.0) -> list[Clip]:
             "video": (name if names[name] == 1 else item.stem) or clip_id,
         }
         rate = fps if item.kind in ("frames", "stack") else None
-        clips.append(Clip(clip_id, Path(os.path.abspath(item.path)), labels=labels, fps=rate))
+        clips.append(
+            Clip(
+                shortened(composed(clip_id), ROOMY_ID) if is_long(clip_id) else clip_id,
+                Path(os.path.abspath(item.path)),
+                labels=labels,
+                fps=rate,
+            )
+        )
     return clips
+
+
+def is_long(clip_id: str) -> bool:
+    """Whether an id would be longer than ids can be."""
+    return len(composed(clip_id).encode()) > LONGEST_ID
 
 
 def _ids(found: Sequence[Found]) -> dict[str, str]:

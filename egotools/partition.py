@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 from egotools.errors import ManifestError
 from egotools.manifests import column_of
-from egotools.texts import tidy
-from egotools.types import Clip
+from egotools.texts import shortened, tidy
+from egotools.types import LONGEST_ID, Clip
 
 TOLERANCE = 1e-6  # seconds, or clips; sums of decimals that binary fractions only approach
 
@@ -64,6 +64,8 @@ def windows(
 ) -> list[Clip]:
     """Clips cut into pieces of `length` seconds with ids `<id>/0000`, which sort in time order; see `cut_windows`.
 
+    An id that has no room for the number is shortened, and ends in a digest.
+
     A clip that is one piece anyway, or too short for any, stays as it is, so that cutting again changes nothing; so
     does a clip whose id is not in `spans`. Both `spans` and `gaps` are by id.
     """
@@ -93,7 +95,8 @@ def _is_whole(pieces: Sequence[tuple[float, float]], clip: Clip, span: tuple[flo
 def _piece_ids(id: str, count: int, taken: set[str]) -> list[str]:
     digits = max(4, len(str(count - 1)))
     while True:  # one more digit until no other clip has such an id
-        ids = [f"{id}/{index:0{digits}d}" for index in range(count)]
+        own = shortened(id, LONGEST_ID - 1 - digits)
+        ids = [f"{own}/{index:0{digits}d}" for index in range(count)]
         if taken.isdisjoint(ids):
             return ids
         digits += 1

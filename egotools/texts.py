@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -35,6 +36,15 @@ def tidy(text: str) -> str:
         return " ".join(text.split())
     text = " ".join(_invisible.sub("", text).split())
     return " ".join(composed(text).strip(AT_ENDS).split())
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of `most` bytes of UTF-8: its beginning and, if there is more, a digest that tells it from others."""
+    whole = text.encode()
+    if len(whole) <= most:
+        return text
+    digest = "~" + hashlib.sha256(whole).hexdigest()[:16]
+    return whole[: most - len(digest)].decode(errors="ignore") + digest
 
 
 def split_name(text: str) -> str:

@@ -12,9 +12,9 @@ from media import number_of, numbered
 from PIL import Image
 
 from egotools.errors import ClipError
-from egotools.folders import are_frames, list_folder
+from egotools.folders import list_folder
 from egotools.manifests import read_manifest
-from egotools.media.numbering import positions
+from egotools.media.numbering import are_frames, positions
 from egotools.stills import FrameFolder
 from egotools.stores import open_store
 

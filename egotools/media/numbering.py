@@ -1,4 +1,4 @@
-"""Frames by the numbers in their file names: where each stands, and what is missing."""
+"""Frames by the numbers in their file names: whether they are some, where each stands, and what is missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
+FEWEST_FRAMES = 8  # a folder with fewer numbered images is a folder of images
+MOST_GAPS = 10  # one gap in so many frames still leaves the frames of a video
 RANGES = 4  # of missing numbers that a remark names
 
 
@@ -74,3 +77,38 @@ def _missing(numbers: Sequence[int], step: int) -> str:
     gaps = [(a + step, b - step) for a, b in itertools.pairwise(numbers) if b - a > step]
     named = [f"{first}" if first == last else f"{first} to {last}" for first, last in gaps[:RANGES]]
     return "number " + ", ".join(named) + (" and more" if len(gaps) > RANGES else "")
+
+
+def are_frames(names: Sequence[str]) -> bool:
+    """Whether image names look like the frames of one video: `frame_0001.jpg`, `frame_0002.jpg`, ...
+
+    They share everything but a number that rises by the same step, but for a gap or a few. Numbers padded to two digits
+    (`01.png`) are how people number pictures, not how programs number frames; numbers with gaps after four capitals
+    (`IMG_1203.JPG`) are how cameras number photographs.
+    """
+    numbers = _running(names)
+    if numbers is None or any(re.search(r"(?<!\d)0\d\.\w+$", name) for name in names):
+        return False
+    gaps = _gaps(numbers)
+    if gaps == 0:
+        return True
+    is_camera = all(re.fullmatch(r"[A-Z_][A-Z0-9_]{3}\d{4}\.\w+", name) for name in names)
+    return gaps <= max(1, len(numbers) // MOST_GAPS) and not is_camera
+
+
+def may_be_frames(names: Sequence[str]) -> bool:
+    """Whether image names could be those of frames, some of which are missing."""
+    numbers = _running(names)
+    return numbers is not None and _gaps(numbers) > 0
+
+
+def _running(names: Sequence[str]) -> list[int] | None:
+    """The numbers of at least eight names of one kind, ascending by a step; None where there are no such."""
+    numbers = sorted(frame_numbers(names) or [])
+    if len(numbers) < FEWEST_FRAMES or len({Path(name).suffix.lower() for name in names}) > 1:
+        return None
+    return None if step_of(numbers) is None else numbers
+
+
+def _gaps(numbers: Sequence[int]) -> int:
+    return sum(after - before != step_of(numbers) for before, after in itertools.pairwise(numbers))
