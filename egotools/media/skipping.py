@@ -66,7 +66,7 @@ class Skipping:
         Where stamps do not identify frames they begin at the file's beginning.
         """
         self.has_skipped = False
-        decoder, is_exact, is_needed = stream.codec_context, _is_exact(stream.codec_context), True
+        decoder, may_skip, is_needed = stream.codec_context, is_exact(stream.codec_context), True
         for number, packet in enumerate(packets):
             if self._is_stamped:
                 is_needed = packet.pts is None or self.wanted.needs(packet.pts)
@@ -75,7 +75,7 @@ class Skipping:
                 packet.opaque = [label]  # an object of its own: PyAV tells them apart by their addresses
                 # One without a frame of its own may be the second field of the one before it.
                 is_needed = is_needed if label is None else self.wanted.needs(label)
-            is_skipped = is_exact and not is_needed and not self._is_off
+            is_skipped = may_skip and not is_needed and not self._is_off
             decoder.skip_frame = "NONREF" if is_skipped else "DEFAULT"
             self.has_skipped = self.has_skipped or is_skipped
             yield packet
@@ -104,7 +104,8 @@ def keep_labels(stream: VideoStream) -> None:
     stream.codec_context.copy_opaque = stream.codec_context.name in EXACT
 
 
-def _is_exact(decoder: VideoCodecContext) -> bool:
+def is_exact(decoder: VideoCodecContext) -> bool:
+    """Whether a decoder passes over what no frame that is wanted needs, and over nothing else."""
     # HEVC's pictures say that none of their own layer refers to them; those of a higher layer may.
     return decoder.name in EXACT and (decoder.name != "hevc" or _layers(decoder.extradata or b"") == 1)
 
