@@ -1,6 +1,6 @@
 """Decoding a few frames a second with and without passing over those that nobody asked for; the frames are the same.
 
-    python benchmarks/skipping.py [--rounds 7] [--video FILE] [--json FILE] [--quick]
+    python benchmarks/skipping.py [--rounds 15] [--video FILE] [--json FILE] [--quick]
 
 Each file of the shared folder is decoded at 1, 2 and 4 frames a second, both ways in turns in this one process; a
 figure is the median over rounds of the quotient of the two processor times. Opening is not counted.
@@ -23,7 +23,7 @@ from egotools.media import skipping
 from egotools.video import Video
 
 RATES = (1.0, 2.0, 4.0)
-SECONDS = 0.3  # processor time of a measurement at least
+SECONDS = 0.1  # processor time of a measurement at least
 SUFFIXES = {".mp4", ".mkv", ".avi", ".webm"}
 DAMAGED = "corrupted.mp4"
 
@@ -50,7 +50,8 @@ def decoding(path: Path, rate: float, repeats: int, *, skips: bool) -> Callable[
             for _ in range(repeats):
                 video = Video(path)
                 indices = np.unique(video.info.at(np.arange(video.info.times[0], video.info.end, 1 / rate)))
-                cost += cost_of(lambda: sum(1 for _ in video.frames(indices)))  # noqa: B023 - called at once
+                frames = video.frames(indices)
+                cost += cost_of(lambda: sum(1 for _ in frames))  # noqa: B023 - called at once
                 video.close()
         return cost
 
@@ -60,7 +61,7 @@ def decoding(path: Path, rate: float, repeats: int, *, skips: bool) -> Callable[
 def quotient(path: Path, rate: float, rounds: int, least: float) -> tuple[float, dict[str, dict[str, float]]]:
     """How many times as long decoding takes without skipping, and what both cost."""
     once = decoding(path, rate, 1, skips=True)
-    once()  # warms up
+    once()  # looks through the file, which later ones need not
     repeats = max(1, round(least / max(once().cpu, 1e-3)))
     tasks = {name: decoding(path, rate, repeats, skips=name == "with") for name in ("with", "without")}
     swapped = dict(reversed(tasks.items()))  # neither way is always the first
@@ -71,7 +72,7 @@ def quotient(path: Path, rate: float, rounds: int, least: float) -> tuple[float,
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints; `arguments` are those of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--video", type=Path, help="this file alone")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="one round: shows that it runs")

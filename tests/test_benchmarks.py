@@ -108,3 +108,9 @@ def test_the_memory_of_tables_is_compared_with_the_table(tmp_path, monkeypatch, 
     assert set(found) == {"peak memory of read_table / table", "peak memory of train probe / table"}
     assert min(found.values()) > 0.5
     assert "of read_table" in capsys.readouterr().out
+
+
+def test_decoding_with_skipping_is_compared_with_decoding_everything(video, tmp_path, monkeypatch, capsys):
+    found = ratios("skipping", video, tmp_path, monkeypatch, capsys)
+    assert {f"video.mp4, {rate} Hz" for rate in (1, 2, 4)} < set(found)
+    assert "(l) without / with skipping, 1 Hz" in found

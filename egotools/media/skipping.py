@@ -34,9 +34,12 @@ class Wanted:
         """Those labels; of none, every frame is decoded."""
         return cls(frozenset(labels.tolist()), int(labels[-1])) if len(labels) else cls()
 
-    def needs(self, label: int) -> bool:
-        """Whether a frame is to be decoded. Those after the last one are: a later call may well ask for them."""
-        return label >= self.last or label in self.labels
+    def needs(self, label: int | None) -> bool:
+        """Whether there is such a frame, and it is to be decoded.
+
+        Those after the last one are: a later call may well ask for them.
+        """
+        return label is not None and (label >= self.last or label in self.labels)
 
 
 class Skipping:
@@ -50,11 +53,8 @@ class Skipping:
         self.has_skipped = False  # since the decoder began, at the file's beginning or at a key frame
         self._is_off = False
         self._is_stamped = index.pts is not None
-        self._shown: list[int | None] | None = None  # the label of each packet, in the file's order
-        if index.packets is not None:
-            self._shown = [None] * (int(index.packets.max(initial=-1)) + 1)
-            for label, packet in enumerate(index.packets.tolist()):
-                self._shown[packet] = label
+        packets = index.packets  # of frames that are told apart by the packets that they came of
+        self._shown = None if packets is None else {packet: label for label, packet in enumerate(packets.tolist())}
 
     def stop(self) -> None:
         """Lets every frame be decoded from now on."""
@@ -67,14 +67,16 @@ class Skipping:
         """
         self.has_skipped = False
         decoder, may_skip, is_needed = stream.codec_context, is_exact(stream.codec_context), True
+        # Where B frames are packed with others (DivX, Xvid) the second of two is lost if the first is passed over.
+        is_mpeg4 = decoder.name == "mpeg4"
         for number, packet in enumerate(packets):
             if self._is_stamped:
                 is_needed = packet.pts is None or self.wanted.needs(packet.pts)
             elif self._shown is not None:
-                label = self._shown[number] if number < len(self._shown) else None
+                label, following = self._shown.get(number), self._shown.get(number + 1)
                 packet.opaque = [label]  # an object of its own: PyAV tells them apart by their addresses
-                # One without a frame of its own may be the second field of the one before it.
-                is_needed = is_needed if label is None else self.wanted.needs(label)
+                if label is not None:  # else it may be the second field of the one before it
+                    is_needed = self.wanted.needs(label) or (is_mpeg4 and self.wanted.needs(following))
             is_skipped = may_skip and not is_needed and not self._is_off
             decoder.skip_frame = "NONREF" if is_skipped else "DEFAULT"
             self.has_skipped = self.has_skipped or is_skipped
