@@ -19,6 +19,7 @@ from egotools.containers import decoded, exact, packets_of
 from egotools.errors import ClipError
 from egotools.limits import check_times
 from egotools.media import stamps
+from egotools.media.mp4_tables import packets_by_tables
 from egotools.types import IntArray
 
 # Containers that keep a time stamp for every frame, and codecs that give one frame for every packet that is shown.
@@ -120,6 +121,27 @@ def index_packets(container: InputContainer, stream: VideoStream, path: Path) ->
             duration = packet.duration or duration
     damage = _missing(container, stream, len(shown), count, read)
     return index_of(shown, keys, duration, damage, stream, path)
+
+
+def has_tables(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether a file's own tables may say what its packets would: an MP4, and every packet has a frame."""
+    return container.format.name.startswith("mov") and stream.codec_context.name in TRUSTED_CODECS - {"vp8"}
+
+
+def index_tables(container: InputContainer, stream: VideoStream, path: Path) -> FrameIndex | None:
+    """The same as `index_packets` of a file with tables, but read off them; None where they may be wrong.
+
+    Moves the container.
+
+    Raises:
+        ClipError: times that cannot be.
+    """
+    said = packets_by_tables(container, stream, path)
+    if said is None:
+        return None
+    shown = ~said.is_hidden
+    duration = int(said.durations[shown][-1]) if shown.any() else 0
+    return index_of(said.pts[shown].tolist(), said.pts[said.is_key].tolist(), duration, "", stream, path)
 
 
 def index_of(

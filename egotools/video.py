@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 
 from egotools.containers import decoded, only, open_container, packets_of
 from egotools.errors import ClipError
-from egotools.frame_index import FrameIndex, index_by_decoding, index_packets
+from egotools.frame_index import FrameIndex, has_tables, index_by_decoding, index_packets, index_tables
 from egotools.limits import check_size, reading
 from egotools.media.animation import Animation, is_animated
 from egotools.media.pictures import Pictures, Shape
@@ -194,8 +194,13 @@ class Video:
 
     def _look_through(self) -> Look:
         check_size(self.path, self._stream.width, self._stream.height)
-        index = index_packets(self._container, self._stream, self.path)
-        self._begin_anew()
+        index = None
+        if has_tables(self._container, self._stream):
+            index = index_tables(self._container, self._stream, self.path)
+            self._begin_anew()
+        if index is None:
+            index = index_packets(self._container, self._stream, self.path)
+            self._begin_anew()
         if index is None:
             index = index_by_decoding(self._container, self._stream, self.path, self._fps)
             self._begin_anew()

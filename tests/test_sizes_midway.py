@@ -82,9 +82,7 @@ def test_frames_of_the_first_size_are_not_touched(tmp_path: Path) -> None:
 def test_pixel_formats_may_change_midway(tmp_path: Path) -> None:
     images = noisy(4)
     kinds = ["yuvj420p", "yuvj444p", "yuvj422p", "yuvj420p"]
-    parts = [
-        write_video(tmp_path / f"{i}.avi", images, codec="mjpeg", pixels=pixels) for i, pixels in enumerate(kinds)
-    ]
+    parts = [write_video(tmp_path / f"{i}.avi", images, codec="mjpeg", pixels=pixels) for i, pixels in enumerate(kinds)]
     video = Video(joined(tmp_path / "clip.avi", parts))
     expected = itertools.chain.from_iterable(Video(part).frames(range(4)) for part in parts)
     for frame, same in zip(video.frames(range(16)), expected, strict=True):

@@ -1,0 +1,205 @@
+"""What an MP4's own tables say of a video stream's packets, so that none of the pictures need be read to index them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from egotools.containers import only
+from egotools.files import open_file
+from egotools.types import IntArray
+
+LARGEST = 1 << 28  # bytes of tables that are looked at; and of ticks, beyond which FFmpeg takes no offset for one
+TRIED, MOST_TRIED = 4, 64  # packets read in each of several places, to see whether they are what the tables say
+PLACES = (0.0, 0.25, 0.5, 0.75)  # parts of the file; and its last packets, and those around some of its key frames
+
+Boxes = dict[bytes, list[memoryview]]
+
+
+@dataclass(frozen=True, eq=False)
+class Packets:
+    """The packets of a stream in the file's order (N), as demuxing would give them."""
+
+    pts: IntArray  # [N] time stamps, in the stream's ticks
+    is_key: npt.NDArray[np.bool_]  # [N] whether decoding can begin there
+    is_hidden: npt.NDArray[np.bool_]  # [N] whether an edit list leaves its picture out
+    durations: IntArray  # [N] ticks
+
+
+def packets_by_tables(container: InputContainer, stream: VideoStream, path: Path) -> Packets | None:
+    """The packets of one stream of an MP4 without reading them. Moves the container.
+
+    None where the tables may not be all that there is: fragments, several edits, other descriptions amid the stream, a
+    file that is cut; and where packets that are read, here and there, are not what they say.
+    """
+    with open_file(path) as file:
+        moov = _moov(file)
+        size = file.seek(0, 2)
+    entries = stream.index_entries
+    tables = None if moov is None else _tables(moov, stream.id, len(entries))
+    if tables is None:
+        return None
+    durations, offsets = tables
+    rows = [(each.pos, each.size, each.timestamp, each.is_keyframe, each.is_discard) for each in entries]
+    positions, sizes, stamps, is_key, is_hidden = np.array(rows, np.int64).reshape(-1, 5).T
+    ends = [other.index_entries[-1] for other in container.streams if len(other.index_entries)]
+    if any(end.pos + end.size > size for end in ends):
+        return None
+    if not len(rows) or (sizes <= 0).any() or (positions < 0).any() or (positions + sizes > size).any():
+        return None
+    if len(np.unique(positions)) != len(positions):
+        return None
+    found = Packets(stamps + offsets, is_key > 0, is_hidden > 0, durations)
+    shift = _agreed(container, stream, (positions, sizes, stamps), found)
+    return None if shift is None else Packets(found.pts + shift, found.is_key, found.is_hidden, durations)
+
+
+def _agreed(
+    container: InputContainer, stream: VideoStream, entries: tuple[IntArray, IntArray, IntArray], said: Packets
+) -> int | None:
+    """What real time stamps have beyond those of the tables, which is one number; None if anything else differs."""
+    positions, sizes, stamps = entries
+    keys = np.flatnonzero(said.is_key)
+    if not len(keys):
+        return None
+    count = len(positions)
+    places = {int(part * count) for part in PLACES} | {max(count - TRIED, 0)}
+    places |= {max(int(key) - 1, 0) for key in keys[np.linspace(0, len(keys) - 1, TRIED).astype(int)]}
+    only(stream)
+    shifts: set[int] = set()
+    seen: set[int] = set()
+    for place in sorted(places):
+        try:
+            if place:
+                container.seek(int(stamps[place]), stream=stream, any_frame=True)
+            for number, packet in enumerate(container.demux(stream)):
+                if not packet.size or number >= MOST_TRIED:
+                    break
+                matching = np.flatnonzero(positions == packet.pos)
+                if not len(matching) or packet.pts is None or packet.is_corrupt:
+                    return None
+                at = int(matching[0])
+                here = (packet.size, packet.is_keyframe, packet.is_discard, packet.duration)
+                if here != (sizes[at], said.is_key[at], said.is_hidden[at], said.durations[at]):
+                    return None
+                seen.add(at)
+                shifts.add(packet.pts - int(said.pts[at]))
+                if at >= place + TRIED - 1:
+                    break
+        except av.FFmpegError:
+            return None
+        if len(shifts) != 1:
+            return None
+    return shifts.pop() if {0, count - 1} <= seen else None
+
+
+def _tables(moov: bytes, track: int, count: int) -> tuple[IntArray, IntArray] | None:
+    """How long each of `count` packets of a track lasts, and how much later than decoded it is shown, in ticks."""
+    try:
+        movie = _boxes(memoryview(moov))
+        if b"mvex" in movie:  # the rest of the index lies between the pictures
+            return None
+        tracks = [boxes for boxes in map(_boxes, movie[b"trak"]) if _track_id(boxes[b"tkhd"][0]) == track]
+        (boxes,) = tracks
+        samples = _boxes(_boxes(_boxes(boxes[b"mdia"][0])[b"minf"][0])[b"stbl"][0])
+        if not _is_one_edit(boxes) or _number(samples[b"stsd"][0], 4) != 1:
+            return None
+        durations = _runs(samples[b"stts"][0])
+        offsets = _runs(samples[b"ctts"][0]) if b"ctts" in samples else np.zeros(count, np.int64)
+    except (KeyError, ValueError, IndexError, struct.error):  # not as the standard has it
+        return None
+    if not len(durations) == len(offsets) == count or (durations <= 0).any() or (np.abs(offsets) >= LARGEST).any():
+        return None
+    return durations, offsets
+
+
+def _is_one_edit(track: Boxes) -> bool:
+    """Whether a track is shown as it is, after a pause or without its beginning at most."""
+    for edits in track.get(b"edts", []):
+        for box in _boxes(edits).get(b"elst", []):
+            wide = box[0] == 1
+            step = 20 if wide else 12
+            shown = 0
+            for at in range(8, 8 + step * _number(box, 4), step):
+                _, start, rate = struct.unpack_from(">Qqi" if wide else ">Iii", box, at)
+                if start >= 0:
+                    shown += 1
+                    if rate != 1 << 16:
+                        return False
+            if shown > 1:
+                return False
+    return True
+
+
+def _runs(box: memoryview) -> IntArray:
+    """A table of runs, each a count and a value: the value of each packet."""
+    count = _number(box, 4)
+    runs = np.frombuffer(box, ">i4", 2 * count, 8).reshape(-1, 2).astype(np.int64)
+    if (runs[:, 0] < 0).any() or runs[:, 0].sum() > LARGEST:
+        raise ValueError("no counts")
+    return np.repeat(runs[:, 1], runs[:, 0])
+
+
+def _track_id(header: memoryview) -> int:
+    return _number(header, 20 if header[0] == 1 else 12)
+
+
+def _number(box: memoryview, at: int) -> int:
+    return int(struct.unpack_from(">I", box, at)[0])
+
+
+def _boxes(box: memoryview) -> Boxes:
+    """The boxes within one, by kind."""
+    found: Boxes = {}
+    at = 0
+    while at + 8 <= len(box):
+        size, kind = struct.unpack_from(">I4s", box, at)
+        begin = at + 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", box, begin)
+            begin += 8
+        end = at + size if size else len(box)
+        if not begin <= end <= len(box):
+            raise ValueError("a box larger than the one around it")
+        found.setdefault(kind, []).append(box[begin:end])
+        at = end
+    return found
+
+
+def _moov(file: BinaryIO) -> bytes | None:
+    """The box with all tables; None if there is none, or anything that adds to it."""
+    found = None
+    for kind, begin, end in _top(file):
+        if kind == b"moof" or (kind == b"moov" and (found is not None or end - begin > LARGEST)):
+            return None
+        if kind == b"moov":
+            file.seek(begin)
+            found = file.read(end - begin)
+    return found
+
+
+def _top(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """The outermost boxes: their kind, and where their content begins and ends."""
+    end_of_file = file.seek(0, 2)
+    at = 0
+    while at + 8 <= end_of_file:
+        file.seek(at)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        begin = at + 8
+        if size == 1:
+            (size,) = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))
+            begin += 8
+        end = at + size if size else end_of_file
+        if end < begin:
+            return
+        yield kind, begin, min(end, end_of_file)
+        at = end
