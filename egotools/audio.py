@@ -24,7 +24,8 @@ from egotools.stills import IMAGE_SUFFIXES
 from egotools.types import AudioInfo, FloatArray
 
 SOUND_SUFFIXES = (
-    ".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".wma", ".aiff", ".aif", ".caf", ".amr", ".w64",
+    ".wav", ".flac", ".mp3", ".m4a", ".m4b", ".aac", ".ogg", ".oga", ".opus", ".mka", ".weba", ".wma", ".aiff", ".aif",
+    ".caf", ".amr", ".w64", ".au",
 )  # fmt: skip
 
 JUMP_SECONDS = 20.0  # a gap that is cheaper to jump over than to decode
@@ -52,6 +53,7 @@ class Sound:
         with reading(path):
             self._file = file = SoundFile(path, stream)
         self.remarks = file.remarks  # what was repaired or is odd, in sentences; reading may add to them
+        self.damage = file.damage  # what of the file is missing, as "truncated: ..."; "" if nothing is
         span = float(file.start), float(file.end)
         self.info = AudioInfo(file.rate, file.layout.nb_channels, *span, tuple(file.gaps))
         self._reading: _Reading | None = None
@@ -93,9 +95,11 @@ class Sound:
         rates = tuple(sorted({each.rate for each in wanted}))
         if not mono and self.info.channels > MOST_CHANNELS and rates != (self.info.rate,):
             raise ClipError(f"{self.path}: of {self.info.channels} channels only the mean is resampled")
-        order = sorted((moment, asker) for asker, each in enumerate(moments) for moment in each.tolist())
+        askers = np.repeat(np.arange(len(wanted)), [len(each) for each in moments])
+        starts = np.concatenate([np.empty(0), *moments])
+        order = np.argsort(starts, kind="stable")
         with reading(self.path):
-            for moment, asker in order:
+            for moment, asker in zip(starts[order].tolist(), askers[order].tolist(), strict=True):
                 each = wanted[asker]
                 first = round((moment - self.info.start) * each.rate)
                 window = self._read(first, each.length, each.rate, rates, mono)

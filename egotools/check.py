@@ -14,7 +14,7 @@ import numpy as np
 
 from egotools.apart import Crash, apart, usable_cores
 from egotools.audio import SOUND_SUFFIXES, open_sound
-from egotools.errors import ClipError
+from egotools.errors import ClipError, NoPicture, NoSound
 from egotools.types import Clip, IntArray
 from egotools.video import open_frames
 
@@ -66,7 +66,15 @@ def measure(path: Path, fps: float | None = None, *, decode: Decode = "nothing")
     Raises:
         ClipError: it cannot be opened.
     """
-    return _sound(path, decode) if is_sound(path) else _frames(path, fps, decode)
+    if is_sound(path):
+        return _sound(path, decode)
+    try:
+        return _frames(path, fps, decode)
+    except NoPicture as error:  # sound in a video container, perhaps
+        try:
+            return _sound(path, decode)
+        except NoSound:
+            raise error from None
 
 
 def is_sound(path: Path) -> bool:
@@ -77,14 +85,14 @@ def is_sound(path: Path) -> bool:
 def _sound(path: Path, decode: Decode) -> Span:
     sound = open_sound(path)
     try:
-        info, damage = sound.info, ""
+        info, damage = sound.info, sound.damage
         seconds = _tried(math.ceil(info.end - info.start), decode)
         try:
             for _ in sound.windows(info.start + seconds, info.rate, info.rate):
                 pass
         except ClipError as error:
-            damage = _damage(error, path)
-        return Span(info.start, info.end, damage=damage, remarks=tuple(sound.remarks))
+            damage = damage or _damage(error, path)
+        return Span(info.start, info.end, None, damage, tuple(sound.remarks), info.gaps)
     finally:
         sound.close()
 

@@ -23,6 +23,10 @@ class NoSound(ClipError):
     """A clip without a sound stream: nothing to do for extractors of sound, and nothing wrong with it."""
 
 
+class NoPicture(ClipError):
+    """A clip without a video stream, of sound perhaps: nothing that extractors of frames can use."""
+
+
 class StoreError(EgotoolsError):
     """A cache that cannot be opened, written or trusted."""
 

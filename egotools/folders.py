@@ -24,12 +24,14 @@ from egotools.limits import reading
 from egotools.manifests import RESERVED
 from egotools.media.animation import is_animated
 from egotools.media.numbering import are_frames, may_be_frames
+from egotools.media.tracks import is_sound_alone
 from egotools.stills import IMAGE_SUFFIXES, mapped_array
 from egotools.texts import AT_ENDS, composed, shortened, split_name, tidy
 from egotools.types import LONGEST_ID, Clip
 from egotools.video import VIDEO_SUFFIXES
 
 ROOMY_ID = LONGEST_ID - 20  # of ids that are shortened: windows add their number
+MOST_LOOKED_INTO = 10_000  # videos, to see whether they are sound alone: a second, or minutes on a slow disk
 KEYS = ("path", "file", "filename", "video")  # what the key column of a labels file may be called
 
 Kind = Literal["video", "frames", "image", "sound", "stack"]
@@ -117,12 +119,19 @@ def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_l
         listing.left_out += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.left_out]
         listing.unsure += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.unsure]
     listing.found = sorted({item.name: item for item in listing.found}.values(), key=lambda item: natural(item.name))
+    if sum(item.kind == "video" for item in listing.found) <= MOST_LOOKED_INTO:
+        listing.found = [replace(item, kind="sound") if _is_heard(item) else item for item in listing.found]
     if not listing.found:
         where = ", ".join(map(str, places[:3]))
         left = f"; {len(listing.refused)} links lead out of it" if listing.refused else ""
         left += f"; left out: {', '.join(listing.left_out[:3])}" if listing.left_out else ""
         raise ManifestError(f"{where}: no videos, frame folders, images, sound files or stacks in it{left}")
     return listing
+
+
+def _is_heard(item: Found) -> bool:
+    """Whether a video is sound alone: browsers record sound as .webm, and much of it is sent as .mp4."""
+    return item.kind == "video" and is_sound_alone(item.path)
 
 
 def _expanded(place: Path) -> list[tuple[Path, Path]]:

@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from egotools.containers import decoded, only, open_container, packets_of
-from egotools.errors import ClipError
+from egotools.errors import ClipError, NoPicture
 from egotools.frame_index import FrameIndex, has_tables, index_by_decoding, index_packets, index_tables
 from egotools.limits import check_size, reading
 from egotools.media.animation import Animation, is_animated
@@ -281,6 +281,7 @@ def main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
     moving = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
     decodable = [stream for stream in moving if stream.codec_context is not None]
     if not decodable:
-        kinds = "no video stream that can be decoded" if moving else "no video stream"
-        raise ClipError(f"{path}: {kinds} in this file")
+        if not moving:
+            raise NoPicture(f"{path}: no video stream in this file")
+        raise ClipError(f"{path}: no video stream that can be decoded in this file")
     return next((stream for stream in decodable if stream.disposition & Disposition.default), decodable[0])

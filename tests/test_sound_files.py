@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,9 +12,17 @@ import numpy as np
 import pytest
 from av.audio.stream import AudioStream
 from av.stream import Disposition
-from media import write_sound
+from media import write_sound, write_video
 
+import egotools.media.sound_file
 from egotools.audio import Sound, open_sound
+from egotools.check import check_clips, measure
+from egotools.engine.reading import Piece, Reader, windows_of
+from egotools.errors import ClipError
+from egotools.extractors.audio import LogMelSpectrogram, Waveform
+from egotools.folders import clips_of, list_folder
+from egotools.types import Clip
+from egotools.video import open_frames
 
 BURSTS = np.arange(1.0, 4.0, 0.5)  # seconds at which `bursts` begin
 
@@ -295,3 +304,61 @@ def test_a_late_window_of_sound_in_mp4_is_the_same_after_a_jump(
     whole = heard(open_sound(path))
     (late,) = open_sound(path).windows(np.array([4.5]), 16000, 16000)
     np.testing.assert_array_equal(late, whole[72000:88000])
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.wav", "pcm_s16le"), ("a.aiff", "pcm_s16be"), ("a.au", "pcm_s16be"),
+                                             ("a.flac", "flac"), ("a.mov", "pcm_s16le")])  # fmt: skip
+def test_a_sound_cut_short_is_told(name: str, codec: str, tmp_path: Path) -> None:
+    path = encoded(tmp_path / name, codec, options={"movflags": "faststart"} if name == "a.mov" else {})
+    assert open_sound(path).damage == ""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    assert "of 4.00 s of sound can be read" in open_sound(path).damage
+    assert measure(path).damage.startswith("truncated: ")
+
+
+def test_several_extractors_share_one_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = encoded(tmp_path / "a.m4a", "aac")
+    opened = []
+    real = egotools.media.sound_file.SoundFile.frames
+    monkeypatch.setattr(egotools.media.sound_file.SoundFile, "frames", lambda file: opened.append(file) or real(file))
+    extractors = [Waveform(), Waveform(rate=48000, length=0.5), LogMelSpectrogram(hop=0.3), Waveform(length=3.0)]
+    clips = [Clip("a", path), Clip("b", path, start=0.5, end=2.5)]
+    together = [rows(Reader(extractors, 2), clip, range(4)) for clip in clips]
+    assert len(opened) <= 3  # one a clip; and another where the second begins before what is still held
+    alone = [rows(Reader(extractors, 2), clip, [position]) for clip in clips for position in range(4)]
+    for position, each in enumerate(alone):
+        np.testing.assert_array_equal(together[position // 4][position % 4], each[position % 4])
+
+
+def rows(reader: Reader, clip: Clip, wanted: Sequence[int]) -> dict[int, np.ndarray]:
+    """What an extractor gets of a clip, by its position."""
+    parts: dict[int, list[np.ndarray]] = {}
+    for piece in reader.read(clip, wanted, 0, 0):
+        assert isinstance(piece, Piece)
+        parts.setdefault(piece.extractor, []).append(windows_of(piece))
+    return {position: np.concatenate(each) for position, each in parts.items()}
+
+
+SOUND_ALONE = [("a.mp4", "aac"), ("a.mov", "pcm_s16le"), ("a.webm", "libopus"), ("a.mkv", "aac"),
+               ("a.avi", "pcm_s16le"), ("a.ts", "aac"), ("a.wmv", "wmav2"), ("a.m2ts", "ac3")]  # fmt: skip
+
+
+def test_sound_in_a_video_container_is_sound(tmp_path: Path) -> None:
+    for name, codec in SOUND_ALONE:
+        path = tmp_path / f"{Path(name).suffix[1:]}{name}"
+        encoded(path, codec, rate=48000, options={"mpegts_m2ts_mode": "1"} if name == "a.m2ts" else {})
+        span = measure(path, decode="sample")
+        assert (span.frames, span.damage) == (None, "")
+        assert span.end == pytest.approx(4.0, abs=0.1)
+    write_video(tmp_path / "picture.mp4", 3)
+    write_video(tmp_path / "picture.ts", 20)
+    write_video(tmp_path / "picture.webm", 3, codec="libvpx")
+    kinds = Counter(item.kind for item in list_folder(tmp_path).found)
+    assert kinds == {"sound": len(SOUND_ALONE), "video": 3}
+    assert check_clips(clips_of(list_folder(tmp_path).found)) == []
+
+
+def test_frames_of_sound_alone_are_refused_as_those_of_a_sound_file(tmp_path: Path) -> None:
+    for name, codec in (("a.wav", "pcm_s16le"), ("a.mp4", "aac")):
+        with pytest.raises(ClipError, match=f"{name}: no video stream in this file"):
+            open_frames(encoded(tmp_path / name, codec))

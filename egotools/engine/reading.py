@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from egotools.audio import open_sound
+from egotools.audio import Sound, Stretches, open_sound
 from egotools.errors import ClipError, NoSound
 from egotools.sampling import check_rows
 from egotools.types import (
     AudioExtractor,
+    AudioInfo,
     Clip,
     ClipExtractor,
     Extractor,
@@ -26,6 +27,7 @@ from egotools.types import (
     FrameExtractor,
     FrameWindows,
     IntArray,
+    SampleWindows,
     VideoInfo,
 )
 from egotools.video import Frames, open_frames
@@ -90,6 +92,8 @@ class Reader:
         self._is_strict = False
         self._video: Frames | None = None
         self._opened: tuple[object, float | None] | None = None
+        self._heard: Sound | None = None
+        self._heard_of: tuple[object, int | None] | None = None
         self._networks: dict[int, Callable[[Array], Array]] = {}
 
     def read(
@@ -101,74 +105,91 @@ class Reader:
         """
         self._is_strict = strict
         frame_extractors: list[int] = []
-        parts: Iterator[dict[str, Any] | FileRemarks]
+        sound_extractors: defaultdict[int | None, list[int]] = defaultdict(list)  # by the stream that they ask for
         for position in wanted:
             extractor = self.extractors[position]
             if isinstance(extractor, ClipExtractor):
-                parts = self._whole(clip, extractor)
+                yield from self._whole(clip, extractor, (number, attempt, position))
             elif isinstance(extractor, AudioExtractor):
-                parts = self._sound(clip, extractor, number)
+                sound_extractors[getattr(extractor, "stream", None)].append(position)
             else:
                 frame_extractors.append(position)
-                continue
-            yield from self._labelled(parts, clip, number, attempt, position)
+        for stream, positions in sound_extractors.items():
+            yield from self._sound(clip, stream, positions, number, attempt)
         if frame_extractors:
             yield from self._frames(clip, frame_extractors, number, attempt)
 
     def close(self) -> None:
-        """Lets the open video go."""
+        """Lets the open video and sound go."""
+        self._close_sound()
         if self._video is not None:
             self._video.close()
         self._video = self._opened = None
 
-    def _labelled(
-        self, parts: Iterator[dict[str, Any] | FileRemarks], clip: Clip, number: int, attempt: int, position: int
+    def _whole(
+        self, clip: Clip, extractor: ClipExtractor, place: tuple[int, int, int]
     ) -> Iterator[Piece | Failure | FileRemarks]:
         try:
-            for part in parts:
-                if isinstance(part, FileRemarks):
-                    yield part
-                else:
-                    yield self._computed(Piece(number, attempt, position, **part), clip)
+            rows = extractor.rows(clip)
         except ClipError as error:
-            yield Failure(number, attempt, position, str(error))
-
-    def _whole(self, clip: Clip, extractor: ClipExtractor) -> Iterator[dict[str, Any]]:
-        rows = extractor.rows(clip)
-        count = len(rows.values)
-        yield {
-            "total": count,
-            "rows": np.arange(count),
-            "times": rows.times,
-            "units": np.asarray(rows.values, np.float32),
-            "is_computed": True,
-        }
-
-    def _sound(self, clip: Clip, extractor: AudioExtractor, number: int) -> Iterator[dict[str, Any] | FileRemarks]:
-        try:
-            sound = open_sound(clip.path)
-        except NoSound:  # nothing to do, which is no failure
-            yield _nothing()
+            yield Failure(*place, str(error))
             return
+        count = len(rows.values)
+        values = np.asarray(rows.values, np.float32)
+        yield Piece(*place, count, np.arange(count), rows.times, values, is_computed=True)
+
+    def _sound(
+        self, clip: Clip, stream: int | None, wanted: Sequence[int], number: int, attempt: int
+    ) -> Iterator[Piece | Failure | FileRemarks]:
+        under_way: list[SoundWindows] = []
+        refused: set[int] = set()
         try:
-            windows = extractor.sound_windows(sound.info, clip)
-            total = len(windows.starts)
-            check_rows(total)
-            if total == 0:
-                yield _nothing()
-            step = self._rows_of(4 * windows.length)
-            waves = sound.windows(windows.starts, windows.length, windows.rate)
-            for first in range(0, total, step):
-                rows = np.arange(first, min(first + step, total))
-                before = time.process_time()
-                units = np.stack([next(waves) for _ in rows])
+            sound = self._open_sound(clip, stream)
+            for position in wanted:
+                try:
+                    under_way.append(self._sound_windows(position, sound.info, clip, number, attempt))
+                except ClipError as error:  # an extractor that cannot use this clip; the others may
+                    refused.add(position)
+                    yield Failure(number, attempt, position, str(error))
+            yield from (windows.nothing() for windows in under_way if not windows.total)
+            before = time.process_time()
+            for asker, samples in sound.together([windows.asked for windows in under_way]):
                 self.seconds["decoding"] += time.process_time() - before
                 self._heed(sound.remarks, clip)
-                yield {"total": total, "rows": rows, "times": windows.times[rows], "units": units}
+                yield from (self._computed(piece, clip) for piece in under_way[asker].take(samples))
+                before = time.process_time()
             if sound.remarks:
                 yield FileRemarks(number, tuple(sound.remarks))
-        finally:
-            sound.close()
+        except NoSound:  # nothing to do, which is no failure
+            yield from (Piece(number, attempt, position, **nothing()) for position in wanted)
+        except ClipError as error:
+            self._close_sound()
+            done = refused | {windows.position for windows in under_way if windows.is_done}
+            yield from (Failure(number, attempt, position, str(error)) for position in wanted if position not in done)
+
+    def _open_sound(self, clip: Clip, stream: int | None) -> Sound:
+        wanted = (clip.path, stream)
+        if self._heard is None or self._heard_of != wanted:
+            self._close_sound()
+            before = time.process_time()
+            self._heard, self._heard_of = open_sound(clip.path, stream), wanted
+            self.seconds["decoding"] += time.process_time() - before
+        sound = self._heard
+        if sound.damage and (clip.end is None or clip.end > sound.info.end):
+            raise ClipError(f"{clip.path}: {sound.damage}")
+        return sound
+
+    def _close_sound(self) -> None:
+        if self._heard is not None:
+            self._heard.close()
+        self._heard = self._heard_of = None
+
+    def _sound_windows(self, position: int, sound: AudioInfo, clip: Clip, number: int, attempt: int) -> SoundWindows:
+        extractor = self.extractors[position]
+        assert isinstance(extractor, AudioExtractor), "the other two kinds are read elsewhere"
+        windows = extractor.sound_windows(sound, clip)
+        check_rows(len(windows.starts))
+        return SoundWindows(windows, self._rows_of(4 * windows.length), (number, attempt, position))
 
     def _heed(self, remarks: Sequence[str], clip: Clip) -> None:
         if remarks and self._is_strict:
@@ -265,7 +286,36 @@ def windows_of(piece: Piece, first: int = 0, last: int | None = None) -> Array:
     return gathered
 
 
-def _nothing() -> dict[str, Any]:
+class SoundWindows:
+    """The windows of one extractor over the sound of one clip, while they come in order."""
+
+    def __init__(self, windows: SampleWindows, piece_rows: int, place: tuple[int, int, int]) -> None:
+        self.asked = Stretches(windows.starts, windows.length, windows.rate)
+        self.total = len(windows.starts)
+        self.position = place[2]
+        self._times, self._piece_rows, self._place = windows.times, piece_rows, place
+        self._first = 0  # row of those held
+        self._held: list[Array] = []
+
+    @property
+    def is_done(self) -> bool:
+        return self._first == self.total
+
+    def nothing(self) -> Piece:
+        """A clip without rows."""
+        return Piece(*self._place, **nothing())
+
+    def take(self, samples: Array) -> Iterator[Piece]:
+        """A piece, if these samples complete one."""
+        self._held.append(samples)
+        if len(self._held) < min(self._piece_rows, self.total - self._first):
+            return
+        rows = np.arange(self._first, self._first + len(self._held))
+        self._first, units, self._held = self._first + len(rows), np.stack(self._held), []
+        yield Piece(*self._place, self.total, rows, self._times[rows], units)
+
+
+def nothing() -> dict[str, Any]:
     """A clip without rows, which is a valid one."""
     return {
         "total": 0,
@@ -322,7 +372,7 @@ class _Windows:
         """Pieces of the windows that end at frame `index` or before; whole ones only, until `index` is None."""
         if not self._nothing_said:
             if index is None:
-                yield Piece(*self.place, **_nothing())
+                yield Piece(*self.place, **nothing())
             return
         ready = len(self._last) if index is None else int(np.searchsorted(self._last, index, side="right"))
         while ready > self._emitted:

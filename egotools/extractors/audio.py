@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from egotools.config import option
 from egotools.nn.log_mel import LogMel
-from egotools.sampling import extent, intervals
+from egotools.sampling import extent, intervals, near
 from egotools.types import AudioInfo, Clip, SampleWindows
 
 Array = np.ndarray[Any, Any]
@@ -109,9 +109,7 @@ def stretches(sound: AudioInfo, clip: Clip, *, rate: int, length: float, hop: fl
     """
     start, end = extent(clip, sound.start, sound.end, slack=0.1)
     times = intervals(start, end, length, hop or length)
-    for first, last in sound.gaps:
-        middles = times.mean(axis=1)
-        times = times[(middles < first) | (middles > last)]
+    times = times[near(times, np.array(sound.gaps).reshape(-1, 2))]
     return SampleWindows(times[:, 0].copy(), round(length * rate), rate, times)
 
 

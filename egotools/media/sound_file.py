@@ -20,6 +20,7 @@ from av.stream import Disposition, Stream
 from egotools.containers import decoded, exact, only, open_container
 from egotools.errors import ClipError, NoSound
 from egotools.media.joined_sound import parts_of
+from egotools.media.sound_cut import cut_short
 from egotools.media.sound_index import SoundIndex, index_sound, is_unstamped, sound_packets
 
 # Containers whose time stamps after a jump are exact to the sample. Elsewhere (Matroska rounds to milliseconds, MP3
@@ -58,11 +59,13 @@ class SoundFile:
         gaps: seconds of silence in it that is too long to be believed.
         can_jump: whether frames from amid the file come without those before.
         remarks: what is odd, in sentences.
+        damage: what is missing, in words; "" if nothing is.
     """
 
     def __init__(self, path: Path, stream: int | None) -> None:
         self.path = path
         self.remarks: list[str] = []
+        self.damage = ""
         self._number = stream
         with ExitStack() as stack:
             self._open(None)
@@ -144,6 +147,8 @@ class SoundFile:
         first, last = self._parts[0], self._parts[-1]
         self.start, self.end = first.start, last.end
         self.gaps = [gap for part in self._parts for gap in part.gaps]
+        if len(places) == 1:
+            self.damage = cut_short(self.path, self._stream, self.end - self.start)
         self.can_jump = len(places) == 1 and first.index.is_steady and self._container.format.name in EXACT_CONTAINERS
         if len(places) > 1:
             after = float(self._parts[1].start)

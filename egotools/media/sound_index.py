@@ -5,6 +5,7 @@ Time stamps are in ticks of the stream; P packets.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from egotools.types import IntArray
 # changes or where files were joined. What is decoded follows without a gap.
 UNSTAMPED = {"mp3", "aac", "flac", "wav", "w64", "aiff", "caf", "au", "amr", "ac3", "eac3", "tta", "wv", "ape"}
 RAW_CODECS = ("pcm_", "adpcm_")  # their last packet may be short: where a writer to a pipe left the length open
+ROUNDING_SECONDS = 0.002  # of lengths in MP4, which are whole milliseconds
 TAGS = (b"ID3", b"TAG", b"APE")  # amid an MP3 that was joined from several
 
 ADTS_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
@@ -84,6 +86,8 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
     padding = 0
     for packet in sound_packets(container, stream):
         seconds = seconds_of(bytes(memoryview(packet)[:4])) if seconds_of else None
+        if packet.is_corrupt and packet.size:  # a part of one
+            seconds = _raw_seconds(packet.size, stream)
         durations.append(packet.duration or 0 if seconds is None else round(seconds / ticks))
         said.append(packet.pts)
         padding = _padding(packet)  # that of the last packet counts
@@ -129,7 +133,8 @@ def _stated_end(container: InputContainer, stream: AudioStream, end: int, last: 
     if not container.format.name.startswith("mov") or not stream.duration:
         return end
     stated = (stream.start_time or 0) + stream.duration
-    return stated if 0 < end - stated < last else end
+    is_padded = end - stated > ROUNDING_SECONDS / float(stream.time_base or 1)
+    return stated if is_padded and end - stated < last else end
 
 
 def _padding(packet: Packet[Stream]) -> int:
@@ -139,6 +144,15 @@ def _padding(packet: Packet[Stream]) -> int:
             discarded: int = struct.unpack_from("<I", memoryview(data), 4)[0]
             return discarded
     return 0
+
+
+def _raw_seconds(size: int, stream: AudioStream) -> Fraction | None:
+    """How long so many bytes of samples are; None if they are coded."""
+    bits = re.fullmatch(r"pcm_[suf](\d+)[lb]?e?", stream.codec_context.name)
+    if bits is None:
+        return None
+    samples = size * 8 // (int(bits[1]) * stream.codec_context.channels)
+    return Fraction(samples, stream.codec_context.sample_rate)
 
 
 def _adts_seconds(head: bytes) -> Fraction | None:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from egotools.media.stamps import LONG, LONGER_THAN_THE_REST
 from egotools.types import IntArray
 
 JITTER_SECONDS = 0.02  # stamps wander by less; more is a gap in the stream, which is silence
@@ -19,8 +20,6 @@ ODD_SECONDS = 1.0  # of sound at most whose stamps lie apart from those before a
 ODD_SHARE = 4  # and a part of the file's
 LONGEST_PACKET = 1.0  # seconds more than the others
 ANEW_SECONDS = 1.0  # back at once: the clock begins anew; by less, packets overlap
-LONGEST_GAP = 3600.0  # that a recorder may leave out
-DOUBTFUL_GAP = 60.0  # believed only where there is as much sound as it
 TOLD_SECONDS = 0.1  # smaller repairs are not worth a remark
 
 
@@ -92,7 +91,7 @@ def heard(stamps: IntArray, lengths: IntArray, ticks: float) -> Heard:
 
 def is_believed(gap: float, rest: float) -> bool:
     """Whether a gap of so many seconds may be in a file that holds `rest` seconds besides."""
-    return gap <= LONGEST_GAP and (gap <= DOUBTFUL_GAP or gap <= rest)
+    return gap <= LONG and (gap <= LONGER_THAN_THE_REST or gap <= rest)
 
 
 def _is_odd(offset: int, before: int | None, after: int | None, ticks: float, total: float) -> bool:
