@@ -57,7 +57,12 @@ def open_container(path: Path, part: tuple[int, int] | None = None) -> InputCont
             head = file.read(12)
         if not head:
             raise ClipError(f"{path}: the file is empty")
-        options = {"protocol_whitelist": "file", "format_whitelist": FORMATS.replace(" ", ",")}
+        # Clocks that wrap are unrolled by egotools.media.clock: FFmpeg would make the stamps before negative.
+        options = {
+            "protocol_whitelist": "file",
+            "format_whitelist": FORMATS.replace(" ", ","),
+            "correct_ts_overflow": "0",
+        }
         try:
             # "file:" keeps FFmpeg from reading a protocol into a name such as "concat:a|b".
             address = f"file:{os.path.abspath(path)}"

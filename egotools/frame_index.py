@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from egotools.containers import decoded, exact, packets_of
+from egotools.containers import decoded, packets_of
 from egotools.errors import ClipError
-from egotools.limits import check_times
-from egotools.media import stamps
+from egotools.media.clock import CLOCKED, Clock, Read, all_packets, clock_of
 from egotools.media.mp4_tables import packets_by_tables
+from egotools.media.stamps import REORDERED, Stamps
+from egotools.media.timing import Seconds, at_a_rate, stamped
 from egotools.types import IntArray
 
 # Containers that keep a time stamp for every frame, and codecs that give one frame for every packet that is shown.
@@ -42,8 +41,6 @@ TRUSTED_CODECS = {
 
 # Formats that keep no time stamps at all; whatever FFmpeg says it counts by a rate that it assumes.
 RAW_FORMATS = {"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu"}
-ASSUMED_RATE = Fraction(25)
-RATES = (0.1, 1000.0)  # that a header may say; others are clock rates, or nonsense
 
 # Formats that say when a picture is to be decoded. FFmpeg makes of it when it is shown, late by the decoder's delay.
 DECODING_TIMES = {"avi", "asf"}
@@ -56,9 +53,6 @@ FEW_REPEATED = 0.05  # of the frames; more may be fields with a packet each, of 
 LEFT_OPEN = 0xFFFFFFFF  # the length of an AVI that was written to a pipe
 
 MISSING_SECONDS = 0.5  # durations that containers state are rounded, and hold the longest stream's last packet
-
-
-Seconds = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +68,7 @@ class FrameIndex:
         damage: what is missing, in words; "" if nothing is.
         gaps: [G, 2] seconds in which no frame is near.
         remarks: what is repaired, in sentences.
+        whole: packets, by their number in the file's order, that are to be decoded though FFmpeg takes them for broken.
         packets: [F] where there are no time stamps, the packet that each frame came of: its number among those of the
             stream, in the file's order. None where the decoder does not tell.
     """
@@ -85,6 +80,7 @@ class FrameIndex:
     damage: str
     gaps: Seconds
     remarks: tuple[str, ...] = ()
+    whole: frozenset[int] = frozenset()
     packets: IntArray | None = None
 
     def from_frame(self, first: int) -> FrameIndex:
@@ -165,10 +161,10 @@ def index_of(
     repeated = len(pts) - len(np.unique(pts))
     if not len(pts) or repeated > FEW_REPEATED * len(pts) or (repeated and _may_have_fields(stream)):
         return None
-    reordered = stamps.REORDERED if stream.codec_context.has_b_frames else 0
+    reordered = REORDERED if stream.codec_context.has_b_frames else 0
     if np.abs(order - np.arange(len(order))).max() > reordered:
         return None
-    timed = _timed(pts.astype(np.float64), duration, stream, path)
+    timed = stamped(pts.astype(np.float64), duration, stream, path)
     return FrameIndex(
         pts=pts,
         times=timed.times,
@@ -181,7 +177,12 @@ def index_of(
 
 
 def index_by_decoding(
-    container: InputContainer, stream: VideoStream, path: Path, fps: float | None = None
+    container: InputContainer,
+    stream: VideoStream,
+    path: Path,
+    *,
+    fps: float | None = None,
+    whole: frozenset[int] = frozenset(),
 ) -> FrameIndex:
     """The frames as they decode, one pass over the whole file. Moves the container.
 
@@ -190,26 +191,28 @@ def index_by_decoding(
         stream: one of its streams.
         path: of the file, for messages.
         fps: the frame rate of formats that keep no times, where the header does not say any.
+        whole: as in `FrameIndex`.
 
     Raises:
         ClipError: not one frame decodes, or times that cannot be.
     """
+    format = container.format.name
     found: list[int | None] = []
     sources: list[object] = []
-    packets: list[tuple[int, int]] = []
-    damage, broken, duration = "", 0, 0
+    damage, broken, duration, read = "", 0, 0, Read()
 
-    def counted() -> Iterator[Packet[Stream]]:
+    def numbered() -> Iterator[Packet[Stream]]:
         nonlocal broken
-        for number, packet in enumerate(packets_of(container, stream)):
-            broken += packet.is_corrupt
+        packets = all_packets(container) if format in CLOCKED else packets_of(container, stream)
+        for number, packet in enumerate(read.note(packets, of=stream)):
             packet.opaque = [number]  # an object of its own: PyAV tells them apart by their addresses
-            if packet.pts is not None and packet.dts is not None:
-                packets.append((packet.pts, packet.dts))
-            yield packet
+            if packet.is_corrupt and number not in whole:
+                broken += 1
+            else:
+                yield packet
 
     try:
-        for frame in decoded(counted(), stream, path):
+        for frame in decoded(numbered(), stream, path, parts=True):
             found.append(frame.pts)
             sources.append(frame.opaque)
             duration = frame.duration or 0
@@ -219,19 +222,20 @@ def index_by_decoding(
         damage = f"damaged: {len(found)} frames can be read; then {str(error).removeprefix(f'{path}: ')}"
     if not found:
         raise ClipError(f"{path}: no frame of it can be decoded")
+    numbers = np.array([source[0] for source in sources if isinstance(source, list)], np.int64)
+    known = len(np.unique(numbers)) == len(found)
+    clock = clock_of(container, read) if format in CLOCKED else Clock()
+    if format in RAW_FORMATS:
+        timed = at_a_rate(len(found), stream, fps, path)
+    else:
+        pts = np.array([np.nan if stamp is None else stamp for stamp in found], np.float64)
+        if format in DECODING_TIMES:  # shown when it is decoded, but in the order of display
+            pts = np.sort(pts) - read.delay
+        pts = clock.shown(stream, pts, numbers if known else np.arange(len(found)))
+        timed = stamped(pts, duration if format in DURATIONS and _is_odd(duration, pts) else 0, stream, path)
     damage = damage or _cut_short(path, container, stream, len(found))
     if broken and not damage:
         damage = f"damaged: {broken} packets are broken; {len(found)} frames can be read"
-    format = container.format.name
-    if format in RAW_FORMATS:
-        timed = _at_a_rate(len(found), stream, fps, path)
-    else:
-        pts = np.array([np.nan if stamp is None else stamp for stamp in found], np.float64)
-        if format in DECODING_TIMES and packets:  # shown when it is decoded, but in the order of display
-            pts = np.sort(pts) - (min(pts for pts, _ in packets) - min(dts for _, dts in packets))
-        timed = _timed(pts, duration if format in DURATIONS else 0, stream, path)
-    numbers = [source[0] for source in sources if isinstance(source, list)]
-    known = len(set(numbers)) == len(found)
     return FrameIndex(
         pts=None,
         times=timed.times,
@@ -239,63 +243,16 @@ def index_by_decoding(
         keys=np.array([], np.int64),
         damage=damage,
         gaps=timed.gaps,
-        remarks=timed.remarks,
-        packets=np.array(numbers, np.int64) if known else None,
+        remarks=(*clock.remarks, *timed.remarks),
+        whole=whole,
+        packets=numbers if known else None,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Timed:
-    """When frames show, in seconds, as `FrameIndex` has it."""
-
-    times: Seconds
-    end: float
-    gaps: Seconds
-    remarks: tuple[str, ...]
-
-
-def _timed(pts: stamps.Stamps, duration: int, stream: VideoStream, path: Path) -> _Timed:
-    """Frames that are stamped `pts` [F], NaN where they are not; `duration` is that of the last, 0 if unknown."""
-    time_base = exact(stream.time_base or 1)
-    second = float(1 / time_base)
-    found = stamps.repaired(pts, usual=float(1 / (_frame_rate(stream) * time_base)), second=second)
-    remarks = stamps.remarks(pts, found, second=second)
-    step = found.step if found.step < 1 else int(found.step)
-    length: float = duration if duration > 0 else step
-    last, first = float(found.stamps[-1]), float(found.stamps[0])
-    if len(pts) > 1 and length > max(stamps.LONG * second, stamps.STEPS * found.step):
-        remarks.append(
-            f"the last frame is to be shown for {length / second:.3f} s; it is shown for {step / second:.3f} s"
-        )
-        length = step
-    elif len(pts) > 1 and length > max(stamps.LONGER_THAN_THE_REST * second, last - first):
-        remarks.append(f"the last frame is shown for {length / second:.3f} s, longer than all the others")
-    longest = max(np.diff(found.stamps).max(initial=0.0), length)
-    check_times(path, (last - first + length) / second, longest / second, len(pts), "frame")
-    gaps = stamps.gaps(found.stamps, step=found.step, second=second)
-    remarks += [f"no frame between {a:.1f} s and {b:.1f} s; no rows there" for a, b in (gaps / second)[:3].tolist()]
-    return _Timed(
-        times=found.stamps * time_base.numerator / time_base.denominator,
-        end=float((Fraction(last) + Fraction(max(length, step, 1 if step == int(step) else step))) * time_base),
-        gaps=gaps / second,
-        remarks=tuple(remarks),
-    )
-
-
-def _at_a_rate(count: int, stream: VideoStream, fps: float | None, path: Path) -> _Timed:
-    """Frames of a format that keeps no times: at the rate of its header, else at `fps`, else at an assumed one."""
-    said = stream.codec_context.framerate
-    stated = exact(said) if said and RATES[0] <= said <= RATES[1] else None
-    given = None if fps is None else Fraction(fps).limit_denominator(1_000_000)
-    rate, remarks = stated or given or ASSUMED_RATE, []
-    if stated and given and abs(stated - given) > given / 1000:
-        remarks.append(f"its header says {float(stated):g} frames a second, not {fps:g}; the header is taken")
-    elif not stated and not given:
-        remarks.append(
-            f"its header says no frame rate; {float(rate):g} frames a second are assumed (the column fps says another)"
-        )
-    check_times(path, float(count / rate), float(1 / rate), count, "frame")
-    return _Timed(np.arange(count) / float(rate), float(count / rate), np.zeros((0, 2)), tuple(remarks))
+def _is_odd(duration: int, pts: Stamps) -> bool:
+    """Whether a duration is another than the usual one; small differences are how containers round."""
+    usual = float(np.nanmedian(np.diff(pts))) if len(pts) > 1 else 0.0
+    return abs(duration - usual) > usual / 2
 
 
 def _may_have_fields(stream: VideoStream) -> bool:
@@ -307,10 +264,6 @@ def _may_have_fields(stream: VideoStream) -> bool:
 def _is_shown(packet: Packet[Stream], stream: VideoStream) -> bool:
     # VP8 keeps reference pictures that are never shown in packets of their own; bit 4 of the first byte says so.
     return stream.codec_context.name != "vp8" or bool(memoryview(packet)[0] & 0x10)
-
-
-def _frame_rate(stream: VideoStream) -> Fraction:
-    return exact(stream.average_rate or stream.guessed_rate or 25)
 
 
 def _missing(container: InputContainer, stream: VideoStream, count: int, packets: int, read: float) -> str:

@@ -20,6 +20,7 @@ from egotools.errors import ClipError, NoPicture
 from egotools.frame_index import FrameIndex, has_tables, index_by_decoding, index_packets, index_tables
 from egotools.limits import check_size, reading
 from egotools.media.animation import Animation, is_animated
+from egotools.media.clock import CLOCKED, whole_at_seams
 from egotools.media.pictures import Pictures, Shape
 from egotools.media.skipping import Skipping, Wanted, keep_labels
 from egotools.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
@@ -172,7 +173,7 @@ class Video:
     def _decoded(self, leading: int | None) -> Generator[tuple[int, VideoFrame], None, None]:
         """The frames from here on with their labels; those that are not wanted need not be among them."""
         packets = self._skipping.fed(packets_of(self._container, self._stream), self._stream)
-        with closing(decoded(packets, self._stream, self.path, leading=leading)) as frames:
+        with closing(decoded(packets, self._stream, self.path, leading=leading, parts=True)) as frames:
             yield from self._skipping.labelled(frames)
 
     def _begin_anew(self) -> None:
@@ -202,8 +203,7 @@ class Video:
             index = index_packets(self._container, self._stream, self.path)
             self._begin_anew()
         if index is None:
-            index = index_by_decoding(self._container, self._stream, self.path, self._fps)
-            self._begin_anew()
+            index = self._look_by_decoding()
         self._skipping = Skipping(index)
         label, first = next(self._decoding, (0, None))
         if first is None:
@@ -211,6 +211,18 @@ class Video:
         index = index.from_frame(label)
         self._standing, self._frame_there = 0, first
         return Look(index, Shape.of(first))
+
+    def _look_by_decoding(self) -> FrameIndex:
+        index = index_by_decoding(self._container, self._stream, self.path, fps=self._fps)
+        self._begin_anew()
+        if not index.damage or self._container.format.name not in CLOCKED:
+            return index
+        whole = whole_at_seams(self._container, self._stream)
+        self._begin_anew()
+        if whole:
+            index = index_by_decoding(self._container, self._stream, self.path, fps=self._fps, whole=whole)
+            self._begin_anew()
+        return index
 
     def _frame(self, index: int) -> VideoFrame:
         if self._standing == index and self._frame_there is not None:

@@ -53,6 +53,7 @@ class Skipping:
         self.has_skipped = False  # since the decoder began, at the file's beginning or at a key frame
         self._is_off = False
         self._is_stamped = index.pts is not None
+        self._whole = index.whole
         packets = index.packets  # of frames that are told apart by the packets that they came of
         self._shown = None if packets is None else {packet: label for label, packet in enumerate(packets.tolist())}
 
@@ -61,7 +62,7 @@ class Skipping:
         self._is_off = True
 
     def fed(self, packets: Iterator[Packet[Stream]], stream: VideoStream) -> Iterator[Packet[Stream]]:
-        """The packets, each when the decoder is set to what is to become of it.
+        """The packets that are not broken, each when the decoder is set to what is to become of it.
 
         Where stamps do not identify frames they begin at the file's beginning.
         """
@@ -77,6 +78,8 @@ class Skipping:
                 packet.opaque = [label]  # an object of its own: PyAV tells them apart by their addresses
                 if label is not None:  # else it may be the second field of the one before it
                     is_needed = self.wanted.needs(label) or (is_mpeg4 and self.wanted.needs(following))
+            if packet.is_corrupt and number not in self._whole:
+                continue
             is_skipped = may_skip and not is_needed and not self._is_off
             decoder.skip_frame = "NONREF" if is_skipped else "DEFAULT"
             self.has_skipped = self.has_skipped or is_skipped

@@ -20,6 +20,7 @@ from av.stream import Stream
 
 from egotools.containers import exact, packets_of
 from egotools.limits import check_times
+from egotools.media.clock import CLOCKED, Clock, Read, all_packets, clock_of
 from egotools.media.sound_stamps import JITTER_SECONDS, heard, unbroken
 from egotools.types import IntArray
 
@@ -62,11 +63,13 @@ def is_unstamped(container: InputContainer) -> bool:
     return container.format.name in UNSTAMPED
 
 
-def sound_packets(container: InputContainer, stream: AudioStream) -> Iterator[Packet[Stream]]:
-    """The packets of a stream that are to be decoded, those that `index_sound` counts."""
+def sound_packets(
+    container: InputContainer, stream: AudioStream, packets: Iterator[Packet[Stream]] | None = None
+) -> Iterator[Packet[Stream]]:
+    """The packets of a stream that are to be decoded, those that `index_sound` counts; of all or `packets`."""
     is_raw = stream.codec_context.name.startswith(RAW_CODECS)
     is_mp3 = container.format.name == "mp3"
-    for packet in packets_of(container, stream):
+    for packet in packets_of(container, stream) if packets is None else packets:
         if packet.is_corrupt and not is_raw:
             continue
         if not (is_mp3 and bytes(memoryview(packet)[:3]) in TAGS):
@@ -83,8 +86,11 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
     seconds_of = {"aac": _adts_seconds, "mp3": _mp3_seconds}.get(container.format.name)
     said: list[int | None] = []
     durations: list[int] = []
-    padding = 0
-    for packet in sound_packets(container, stream):
+    numbers: list[int] = []
+    padding, read, is_clocked = 0, Read(), container.format.name in CLOCKED
+    every = read.note(all_packets(container) if is_clocked else packets_of(container, stream), of=stream)
+    for packet in sound_packets(container, stream, every):
+        numbers.append(read.given - 1)
         seconds = seconds_of(bytes(memoryview(packet)[:4])) if seconds_of else None
         if packet.is_corrupt and packet.size:  # a part of one
             seconds = _raw_seconds(packet.size, stream)
@@ -93,6 +99,9 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
         padding = _padding(packet)  # that of the last packet counts
     if not said:
         return SoundIndex(None, 0, 0, 0, True, np.empty((0, 2), np.int64), [])
+    clock = clock_of(container, read) if is_clocked else Clock()
+    added = clock.added(stream, np.array(numbers, np.int64)).tolist()
+    said = [None if stamp is None else stamp + more for stamp, more in zip(said, added, strict=True)]
     stamps, lengths = unbroken(said, durations, float(ticks))
     rate = stream.codec_context.sample_rate or 48000
     if padding:  # some containers have it off the last packet's duration already
@@ -108,7 +117,7 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
             remarks=[],
         )
     found = heard(stamps, lengths, float(ticks))
-    is_same = np.array_equal(found.stamps, stamps)
+    is_same = np.array_equal(found.stamps, stamps) and not any(added)
     first, end = int(found.stamps[0]), int((found.stamps + lengths).max())
     longest = max(int(np.diff(found.stamps).max(initial=0)), int(lengths.max()))
     whole = max(end - first, int(lengths.sum()))
@@ -120,7 +129,7 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
         last=int(lengths[-1]),
         is_steady=is_same,
         gaps=found.gaps,
-        remarks=found.remarks,
+        remarks=[*clock.remarks, *found.remarks],
     )
 
 

@@ -1,0 +1,236 @@
+"""One ascending clock for all streams of a file whose own clock wraps, or begins anew where files were joined.
+
+What is added to the stamps of a packet is the same for picture and sound, so that they stay together.
+Axes: P packets of one stream, in the file's order. Stamps are ticks; those of all streams are equally long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Stream
+
+from egotools.containers import exact, packets_of
+from egotools.media.stamps import Stamps, repaired
+from egotools.types import IntArray
+
+Number = TypeVar("Number", int, Stamps)
+
+WRAPS = {"mpegts": 1 << 33, "mpeg": 1 << 33}  # ticks after which a clock is at 0 again
+CLOCKED = {*WRAPS, "flv", "matroska,webm"}  # formats that stay readable when files are joined byte by byte
+JUMP = 10.0  # seconds that the clock of a broadcast goes ahead at most; more is another recording, FFmpeg says, too
+APART = 10.0  # seconds that streams are apart at most where a clock begins
+NEAR = 50  # packets beside a seam that are looked at
+MOST_SAID = 3  # seams
+BROKEN = 4  # packets from a seam that FFmpeg may take for broken because of it
+
+
+@dataclass(eq=False)
+class Read:
+    """The stamps of the packets of all streams that were read, in the file's order; `given` of one were handed on."""
+
+    stream: list[int] = field(default_factory=list)
+    dts: list[int | None] = field(default_factory=list)
+    pts: list[int | None] = field(default_factory=list)
+    duration: list[int] = field(default_factory=list)
+    given: int = 0
+
+    def note(self, packets: Iterator[Packet[Stream]], *, of: Stream) -> Iterator[Packet[Stream]]:
+        """The packets of one stream, while those of all are noted."""
+        for packet in packets:
+            self.stream.append(packet.stream_index)
+            self.dts.append(packet.pts if packet.dts is None else packet.dts)
+            self.pts.append(packet.pts)
+            self.duration.append(packet.duration or 0)
+            if packet.stream_index == of.index:
+                self.given += 1
+                yield packet
+
+    @property
+    def delay(self) -> int:
+        """Ticks from when the first packet is decoded until the first frame is shown."""
+        pts, dts = ([at for at in stamps if at is not None] for stamps in (self.pts, self.dts))
+        return min(pts) - min(dts) if pts else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Clock:
+    """What is to be added to stamps: by stream, the packets from which on it changes, and the ticks that are added.
+
+    `seams` are the first packets of each stream after the clock began anew. Nothing at all where there is no need.
+    """
+
+    changes: Mapping[int, IntArray] = field(default_factory=dict)
+    ticks: Mapping[int, IntArray] = field(default_factory=dict)
+    seams: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    wrap: int = 0
+    remarks: tuple[str, ...] = ()
+
+    def added(self, stream: Stream, packets: IntArray) -> IntArray:
+        """Ticks to add to the stamps of the packets with these numbers."""
+        if stream.index not in self.changes:
+            return np.zeros(len(packets), np.int64)
+        at = np.searchsorted(self.changes[stream.index], packets, side="right") - 1
+        result: IntArray = self.ticks[stream.index][at]
+        return result
+
+    def shown(self, stream: Stream, stamps: Stamps, packets: IntArray) -> Stamps:
+        """The stamps [F] of frames, or of packets, on the one clock, by the packets that they came of [F]."""
+        stamps = stamps + self.added(stream, packets)
+        known = ~np.isnan(stamps)
+        if self.wrap and known.any():
+            stamps[known] = np.unwrap(stamps[known], period=self.wrap)
+        return stamps
+
+
+def all_packets(container: InputContainer) -> Iterator[Packet[Stream]]:
+    """The packets of all streams, those that were to be skipped, too."""
+    for stream in container.streams:
+        stream.discard = Discard.default
+    return packets_of(container)
+
+
+def clock_of(container: InputContainer, read: Read) -> Clock:
+    """The clock of a container of which all packets were read."""
+    kinds = {stream.index for stream in container.streams if stream.type in ("video", "audio")}
+    wrap = WRAPS.get(container.format.name, 0)
+    second = float(1 / exact(container.streams[0].time_base or 1))
+    tracks = _tracks(read, kinds, wrap, second)
+    seams = _seams(tracks, second, jumps=bool(wrap))
+    moments, offsets = _offsets(tracks, seams)
+    changes, ticks = {}, {}
+    for index, track in tracks.items():
+        added = track.unwrapped - track.raw
+        for seam, more in zip(seams, np.diff(offsets).tolist(), strict=True):
+            added[seam[index] :] += more
+        starts = np.append(0, np.flatnonzero(np.diff(added)) + 1)
+        changes[index], ticks[index] = starts, np.rint(added[starts]).astype(np.int64)
+    if not any(values.any() for values in ticks.values()):
+        return Clock()
+    cuts = {index: [seam[index] for seam in seams] for index in tracks}
+    remarks = [
+        f"the clock begins anew at {moment / second:.3f} s, as in files that were joined; it goes on from there"
+        for moment in moments[:MOST_SAID]
+    ]
+    if len(moments) > MOST_SAID:
+        remarks.append(f"the clock begins anew {len(moments) - MOST_SAID} more times")
+    if any((track.unwrapped != track.raw).any() for track in tracks.values()):
+        remarks.append(f"the clock wraps at {wrap / second:.1f} s; it goes on from there")
+    return Clock(changes, ticks, cuts, wrap, tuple(remarks))
+
+
+def whole_at_seams(container: InputContainer, stream: Stream) -> frozenset[int]:
+    """Packets that FFmpeg takes for broken only because another file begins after them. Reads the container."""
+    read, broken = Read(), []
+    for packet in read.note(all_packets(container), of=stream):
+        if packet.is_corrupt:
+            broken.append(read.given - 1)
+    seams = clock_of(container, read).seams.get(stream.index, ())
+    return frozenset(number for number in broken if any(abs(number - seam) <= BROKEN for seam in seams))
+
+
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """The packets of one stream [P]: stamps as they are, without wraps, and without what is wrong on each clock."""
+
+    raw: Stamps  # of decoding; where there is none, the next best
+    unwrapped: Stamps
+    clean: Stamps
+    shown: Stamps  # clean, of display
+    ends: Stamps
+    place: IntArray  # among the packets of all streams
+    begun: list[int]  # packets at which the clock begins anew, or jumps ahead
+    ahead: set[int]  # those at which it jumps ahead
+
+
+def _tracks(read: Read, kinds: set[int], wrap: int, second: float) -> dict[int, _Track]:
+    streams = np.array(read.stream, np.int64)
+    dts, pts = (
+        np.array([np.nan if at is None else at for at in stamps], np.float64) for stamps in (read.dts, read.pts)
+    )
+    durations = np.array(read.duration, np.float64)
+    known = np.flatnonzero(~np.isnan(dts) & np.isin(streams, list(kinds)))
+    tracks = {}
+    for index in sorted(set(streams[known].tolist())):
+        place = np.flatnonzero(streams == index)
+        raw = _held(dts[place])
+        unwrapped = np.unwrap(np.append(dts[known[0]], raw), period=wrap)[1:] if wrap else raw.copy()
+        found = repaired(unwrapped, usual=second / 25, second=second)
+        clean = found.stamps.copy()
+        for begin in found.begun_anew.tolist():
+            clean[begin:] += unwrapped[begin] - clean[begin]
+        ahead = {int(at) + 1 for at in np.flatnonzero(np.diff(found.stamps) > JUMP * second)}
+        later = np.nan_to_num(_small(pts[place] - raw, wrap))
+        shown = clean + np.where(np.abs(later) < APART * second, later, 0.0)
+        ends = shown + np.where(durations[place] > 0, durations[place], found.step)
+        begun = sorted({*found.begun_anew.tolist(), *ahead})
+        tracks[index] = _Track(raw, unwrapped, clean, shown, ends, place, begun, ahead)
+    return tracks
+
+
+def _held(stamps: Stamps) -> Stamps:
+    """Stamps where a missing one is that of the packet before; of those at the beginning, that of the first."""
+    known = np.flatnonzero(~np.isnan(stamps))
+    result: Stamps = stamps[known[np.maximum(np.searchsorted(known, np.arange(len(stamps)), side="right") - 1, 0)]]
+    return result
+
+
+def _small(difference: Number, wrap: int) -> Number:
+    """A difference of stamps of which one may be past the wrap and the other not."""
+    return (difference + wrap // 2) % wrap - wrap // 2 if wrap else difference
+
+
+def _seams(tracks: Mapping[int, _Track], second: float, *, jumps: bool) -> list[dict[int, int]]:
+    """Where the clock of all streams begins anew: by stream, the first packet after it.
+
+    Args:
+        tracks: by stream.
+        second: ticks a second.
+        jumps: whether a clock that jumps ahead begins anew; else it is a pause.
+    """
+    seams: list[dict[int, int]] = []
+    events = sorted((int(tracks[index].place[at]), index, at) for index in tracks for at in tracks[index].begun)
+    for place, index, at in events:
+        before = seams[-1] if seams else dict.fromkeys(tracks, 0)
+        if at <= before[index] or (at in tracks[index].ahead and not jumps):
+            continue
+        last, first = tracks[index].clean[at - 1], tracks[index].clean[at]
+        seam = {other: _cut(track, place, before[other], last, first, second) for other, track in tracks.items()}
+        cuts = {other: cut for other, cut in seam.items() if cut is not None}
+        if len(cuts) == len(tracks):  # else the fault of one stream alone, which is repaired for itself
+            seams.append(cuts)
+    return seams
+
+
+def _cut(track: _Track, place: int, after: int, last: float, first: float, second: float) -> int | None:
+    """The first packet of a stream on a clock that, in another one, goes from `last` to `first` at a place of the file.
+
+    None if this stream's clock does not.
+    """
+    for begin in track.begun:
+        if begin > after and abs(track.clean[begin] - first) < APART * second:
+            return begin
+    cut = int(np.searchsorted(track.place, place))
+    if cut in (0, len(track.place)) or abs(track.clean[cut] - first) <= abs(track.clean[cut] - last):
+        return cut
+    return None
+
+
+def _offsets(tracks: Mapping[int, _Track], seams: Sequence[Mapping[int, int]]) -> tuple[list[float], list[float]]:
+    """When each seam is, on the one clock, and what is added after it.
+
+    What is shown or heard first after a seam follows what was last before it.
+    """
+    moments, offsets = [], [0.0]
+    bounds = [dict.fromkeys(tracks, 0), *seams, {index: len(track.raw) for index, track in tracks.items()}]
+    for before, seam, after in zip(bounds, bounds[1:], bounds[2:], strict=False):
+        lasts = [track.ends[max(before[i], seam[i] - NEAR) : seam[i]] for i, track in tracks.items()]
+        firsts = [track.shown[seam[i] : min(after[i], seam[i] + NEAR)] for i, track in tracks.items()]
+        moments.append(max(float(last.max()) for last in lasts if len(last)) + offsets[-1])
+        offsets.append(moments[-1] - min(float(first.min()) for first in firsts if len(first)))
+    return moments, offsets

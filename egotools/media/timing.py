@@ -1,0 +1,82 @@
+"""When the frames of a video show, in seconds: by their stamps, repaired where they are wrong, or at a rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from av.video.stream import VideoStream
+
+from egotools.containers import exact
+from egotools.limits import check_times
+from egotools.media import stamps
+
+Seconds = npt.NDArray[np.float64]
+
+ASSUMED_RATE = Fraction(25)
+RATES = (0.1, 1000.0)  # that a header may say; others are clock rates, or nonsense
+
+MOST_SAID = 3  # gaps
+
+
+@dataclass(frozen=True, eq=False)
+class Timing:
+    """When frames show, in seconds, as `FrameIndex` has them."""
+
+    times: Seconds
+    end: float
+    gaps: Seconds
+    remarks: tuple[str, ...]
+
+
+def stamped(pts: stamps.Stamps, duration: int, stream: VideoStream, path: Path) -> Timing:
+    """Frames that are stamped `pts` [F], NaN where they are not; `duration` is that of the last, 0 if unknown."""
+    time_base = exact(stream.time_base or 1)
+    second = float(1 / time_base)
+    found = stamps.repaired(pts, usual=float(1 / (_frame_rate(stream) * time_base)), second=second)
+    remarks = stamps.remarks(pts, found, second=second)
+    step = found.step if found.step < 1 else int(found.step)
+    length: float = duration if duration > step / 2 else step  # many writers give every frame a tick
+    last, first = float(found.stamps[-1]), float(found.stamps[0])
+    if len(pts) > 1 and length > max(stamps.LONG * second, stamps.STEPS * found.step):
+        remarks.append(
+            f"the last frame is to be shown for {length / second:.3f} s; it is shown for {step / second:.3f} s"
+        )
+        length = step
+    elif len(pts) > 1 and length > max(stamps.LONGER_THAN_THE_REST * second, last - first):
+        remarks.append(f"the last frame is shown for {length / second:.3f} s, longer than all the others")
+    longest = max(np.diff(found.stamps).max(initial=0.0), length)
+    check_times(path, (last - first + length) / second, longest / second, len(pts), "frame")
+    gaps = stamps.gaps(found.stamps, step=found.step, second=second)
+    remarks += [
+        f"no frame between {a:.1f} s and {b:.1f} s; no rows there" for a, b in (gaps / second)[:MOST_SAID].tolist()
+    ]
+    return Timing(
+        times=found.stamps * time_base.numerator / time_base.denominator,
+        end=float((Fraction(last) + Fraction(max(length, min(1.0, found.step)))) * time_base),
+        gaps=gaps / second,
+        remarks=tuple(remarks),
+    )
+
+
+def at_a_rate(count: int, stream: VideoStream, fps: float | None, path: Path) -> Timing:
+    """Frames of a format that keeps no times: at the rate of its header, else at `fps`, else at an assumed one."""
+    said = stream.codec_context.framerate
+    stated = exact(said) if said and RATES[0] <= said <= RATES[1] else None
+    given = None if fps is None else Fraction(fps).limit_denominator(1_000_000)
+    rate, remarks = stated or given or ASSUMED_RATE, []
+    if stated and given and abs(stated - given) > given / 1000:
+        remarks.append(f"its header says {float(stated):g} frames a second, not {fps:g}; the header is taken")
+    elif not stated and not given:
+        remarks.append(
+            f"its header says no frame rate; {float(rate):g} frames a second are assumed (the column fps says another)"
+        )
+    check_times(path, float(count / rate), float(1 / rate), count, "frame")
+    return Timing(np.arange(count) / float(rate), float(count / rate), np.zeros((0, 2)), tuple(remarks))
+
+
+def _frame_rate(stream: VideoStream) -> Fraction:
+    return exact(stream.average_rate or stream.guessed_rate or 25)
