@@ -317,8 +317,8 @@ def _say_found(listing: Listing, fps: float) -> None:
     if kinds["frame folder"] or kinds["stack"]:
         note(f"  frame folders and stacks are taken at {fps:g} frames per second; another rate: --fps")
     if listing.unsure:
-        name_some("folders of images whose numbers have gaps, taken for pictures", listing.unsure)
-        note("  if they are frames of videos, add --frames: each then stands at its number")
+        name_some("folders of numbered images that are taken for pictures", listing.unsure)
+        note("  if they are the frames of videos, add --frames")
     name_some("ignored, of other kinds", listing.ignored)
     say_left_out(listing)
     if listing.refused:

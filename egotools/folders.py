@@ -58,7 +58,7 @@ class Listing:
     """What there is below `root`: things in natural order, files of other kinds, and links that lead out.
 
     `left_out` are files of known kinds, and folders, that cannot be used, with the reason: "a.mp4: not a regular file".
-    `unsure` are folders whose images are taken for pictures, and could be frames of which many are missing.
+    `unsure` are folders whose images are taken for pictures, and by their numbers could be frames.
     """
 
     root: Path

@@ -17,6 +17,7 @@ from egotools.errors import ClipError
 from egotools.files import open_file
 from egotools.limits import MOST_FRAMES, check_size, check_times, reading
 from egotools.media.numbering import positions
+from egotools.media.stamps import gaps
 from egotools.types import Frame, IntArray, VideoInfo
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".apng", ".avif")
@@ -59,6 +60,7 @@ class FrameFolder:
         self._said: set[str] = set()
         height, width = self._read(0).shape[:2]
         self.info = _placed(path, places, self._fps, width, height)
+        self.remarks += [f"no frame from {a:.1f} s to {b:.1f} s; no rows there" for a, b in self.info.gaps[:3].tolist()]
         self.damage = ""
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
@@ -295,7 +297,7 @@ def _placed(path: Path, places: Sequence[int], fps: float, width: int, height: i
     times = np.asarray(places, np.float64) / fps
     end = (places[-1] + 1) / fps
     check_times(path, end, float(np.diff(times, append=end).max()), len(times), "frame")
-    return VideoInfo(times, end, width, height)
+    return VideoInfo(times, end, width, height, gaps(times, step=1 / fps, second=1.0))
 
 
 def _given(fps: float | None, path: Path) -> float:

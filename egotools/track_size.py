@@ -6,6 +6,7 @@ from pathlib import Path
 
 from egotools.containers import only, open_container, packets_of
 from egotools.errors import ClipError
+from egotools.media.animation import is_animated
 from egotools.stills import IMAGE_SUFFIXES
 from egotools.video import main_stream
 
@@ -28,9 +29,11 @@ def track_bytes(path: Path, start: float = 0.0, end: float | None = None) -> int
     """
     if not has_track(path):
         raise ClipError(f"{path}: a frame folder or stack has no picture track whose size could be told")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return path.stat().st_size
     is_whole = start == 0 and end is None
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        if not is_whole and is_animated(path):
+            raise ClipError(f"{path}: an animated image, of which the size of a part cannot be told")
+        return path.stat().st_size
     total = 0
     with open_container(path) as container:
         stream = main_stream(container.streams.video, path)

@@ -14,9 +14,11 @@ from PIL import Image
 from egotools.errors import ClipError
 from egotools.folders import list_folder
 from egotools.manifests import read_manifest
-from egotools.media.numbering import are_frames, positions
+from egotools.media.numbering import are_frames, may_be_frames, positions
+from egotools.sampling import single_frames
 from egotools.stills import FrameFolder
 from egotools.stores import open_store
+from egotools.types import Clip
 
 
 def folder_of(path: Path, numbers: list[int], form: str = "frame_{:010d}.png") -> Path:
@@ -116,6 +118,29 @@ def test_a_folder_with_many_gaps_is_named(tmp_path: Path) -> None:
     assert ([item.kind for item in listing.found], listing.unsure) == (["image"] * 45, ["f"])
     line = ["manifest", "folder", str(tmp_path / "top"), "--out", str(tmp_path / "m.csv")]
     said = CliRunner().invoke(root, line).stderr
-    assert "folders of images whose numbers have gaps, taken for pictures: 1 (f)" in said
+    assert "folders of numbered images that are taken for pictures: 1 (f)" in said
     assert "add --frames" in said
     assert "add --frames" not in CliRunner().invoke(root, [*line, "--images"]).stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([f"frame_{number:04d}_{number * 7919}.jpg" for number in range(20)], True),
+        ([f"{number}.jpg" for number in (3, 13, 16, 37, 39, 68, 77, 86)], False),
+        ([f"IMG_2021010{number}_{number * number * 777:06d}.jpg" for number in (1, 2, 4, 9, 3, 5, 8)], False),
+        ([f"{side}_{number}.jpg" for side in "ab" for number in range(8)], False),
+        ([f"{number}.jpg" for number in range(8)], False),  # frames for certain
+    ],
+)
+def test_pictures_that_may_be_frames_are_pointed_out(names: list[str], expected: bool) -> None:
+    assert may_be_frames(names) is expected
+
+
+def test_rows_do_not_multiply_in_a_long_gap(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "f", [*range(10), *range(100_000, 100_010)], "{}.png")
+    frames = FrameFolder(folder, 10)
+    assert frames.remarks[-1] == "no frame from 1.0 s to 10000.0 s; no rows there"
+    clip = Clip("a", folder, fps=10)
+    windows = single_frames(frames.info, clip, fps=2, frames=None, stride=None)
+    assert windows.times[:, 0].tolist() == [0, 0.5, 10000, 10000.5]

@@ -97,9 +97,15 @@ def are_frames(names: Sequence[str]) -> bool:
 
 
 def may_be_frames(names: Sequence[str]) -> bool:
-    """Whether image names could be those of frames, some of which are missing."""
+    """Whether image names could be those of frames: of which some are missing, or that have several numbers."""
     numbers = _running(names)
-    return numbers is not None and _gaps(numbers) > 0
+    if numbers is not None:
+        return _gaps(numbers) > 0
+    parts = [re.split(r"(\d+)", name) for name in sorted(names)]
+    if len(names) < FEWEST_FRAMES or len({tuple(part[::2]) for part in parts}) > 1:
+        return False
+    columns = [sorted(map(int, column)) for column in zip(*(part[1::2] for part in parts), strict=True)]
+    return any(column[0] < column[-1] and step_of(column) is not None for column in columns)
 
 
 def _running(names: Sequence[str]) -> list[int] | None:
