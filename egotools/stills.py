@@ -241,7 +241,7 @@ def upright_turn(image: Image.Image, path: Path, remarks: list[str]) -> Image.Tr
     except ClipError as error:
         remarks.append(str(error).removeprefix(f"{path}: ") + "; the picture is taken as it is stored")
         return None
-    value = str(said[0] if isinstance(said, tuple) and said else said).strip("\0 ").removesuffix(".0")
+    value = str(said[0] if isinstance(said, (tuple, bytes)) and said else said).strip("\0 ").removesuffix(".0")
     if value not in TURNS:
         remarks.append(f"its EXIF orientation is {value[:40]!r}, not 1 to 8; the picture is taken as it is stored")
     return TURNS.get(value)

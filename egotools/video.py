@@ -19,7 +19,7 @@ from egotools.containers import decoded, only, open_container, packets_of
 from egotools.errors import ClipError, NoPicture
 from egotools.frame_index import FrameIndex, has_tables, index_by_decoding, index_packets, index_tables
 from egotools.limits import check_size, reading
-from egotools.media.animation import Animation, is_animated
+from egotools.media.animation import Animation, is_animated, is_picture
 from egotools.media.clock import CLOCKED, whole_at_seams
 from egotools.media.pictures import Pictures, Shape
 from egotools.media.skipping import Skipping, Wanted, keep_labels
@@ -69,9 +69,10 @@ def open_frames(path: Path, fps: float | None = None) -> Frames:
     """
     if os.path.isdir(path):
         return FrameFolder(path, fps)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES or (suffix == ".gif" and is_picture(path)):
         return Animation(path) if is_animated(path) else Still(path)
-    if path.suffix.lower() == ".npy":
+    if suffix == ".npy":
         return Stack(path, fps)
     return Video(path, fps)
 

@@ -19,7 +19,7 @@ from egotools.manifests import read_manifest
 from egotools.media.animation import Animation, is_animated
 from egotools.stills import FrameFolder, Still
 from egotools.stores import open_store
-from egotools.video import open_frames
+from egotools.video import Video, open_frames
 
 NAMES = ["a.webp", "a.png", "a.apng", "a.avif", "gif.jpg"]
 
@@ -158,6 +158,14 @@ def test_one_picture_is_no_animation(tmp_path: Path) -> None:
         Image.fromarray(numbered(1)).save(tmp_path / name)
         assert not is_animated(tmp_path / name)
         assert isinstance(open_frames(tmp_path / name), Still)
+
+
+def test_what_a_gif_is_tells_its_content(tmp_path: Path) -> None:
+    animated(tmp_path / "a.webp", 3).rename(tmp_path / "a.gif")
+    Image.fromarray(numbered(1)).save(tmp_path / "b.gif", "PNG")
+    animated(tmp_path / "c.gif", 3)
+    kinds = [type(open_frames(tmp_path / f"{name}.gif")) for name in "abc"]
+    assert kinds == [Animation, Still, Video]
 
 
 def test_an_animation_is_no_frame_of_a_folder(tmp_path: Path) -> None:

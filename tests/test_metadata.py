@@ -44,6 +44,7 @@ RIGHT = np.rot90(UPRIGHT, -1)
         pytest.param(block(orientation(3, b"\0\x09\0\0")), False, "orientation is '9'", id="orientation 9"),
         pytest.param(block(orientation(2, b"up\0")), False, "orientation is 'up'", id="orientation as text"),
         pytest.param(block(orientation(2, b"6\0")), True, "", id="orientation as a digit"),
+        pytest.param(block(orientation(1, b"\6\0\0\0")), True, "", id="orientation as a byte"),
         pytest.param(block(orientation(3, b"\0\0\0\0")), False, "", id="orientation 0"),
         pytest.param(block(TURNED, head=b"XX\0*"), False, None, id="no EXIF data"),
     ],

@@ -45,6 +45,17 @@ def is_animated(path: Path) -> bool:
     return False
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file is a PNG, WebP or JPEG by its content: web servers send them under the name of a GIF.
+
+    Raises:
+        ClipError: it cannot be read.
+    """
+    with decoding_image(path, "cannot be opened"), open_file(path) as file:
+        head = file.read(16)
+    return head.startswith((PNG, b"\xff\xd8\xff")) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+
+
 class Animation:
     """An animated image, decoded forward from where it stands; going back begins anew.
 
