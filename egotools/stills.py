@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from egotools.errors import ClipError
 from egotools.files import open_file
 from egotools.limits import MOST_FRAMES, check_size, check_times, reading
+from egotools.media.chunks import bare_png
 from egotools.media.numbering import positions
 from egotools.media.stamps import gaps
 from egotools.types import Frame, IntArray, VideoInfo
@@ -25,6 +27,7 @@ BAND_PIXELS = 1 << 22  # of an image that is made RGB at once
 MOVING = ("AVIF", "GIF", "PNG", "WEBP")  # formats of Pillow whose further pictures are frames; MPO and TIFF are not
 MOST_CHANNELS = 4  # an axis so short holds the colors of a picture
 ORIENTATION = 0x0112  # the tag of EXIF
+NO_METADATA = "its metadata cannot be read; the picture is taken as it is stored"
 TURNS = {
     "0": None,  # as some cameras say that they do not know
     "1": None,
@@ -190,18 +193,37 @@ def read_image(path: Path, remarks: list[str] | None = None) -> Frame:
         ClipError: no image, a damaged one, or one of more than 179 megapixels.
     """
     found: list[str] = []
-    with decoding_image(path), open_file(path) as file:
-        image = opened_image(file, path)
-        if image.format in MOVING and (count := getattr(image, "n_frames", 1)) > 1:
-            raise ClipError(f"{path}: an animation of {count} frames, which is a video of its own, and not one picture")
-        image.load()
-        turn = upright_turn(image, path, found)
-        frame = rgb(image if turn is None else image.transpose(turn), path)
-        if image.format == "TIFF":
-            _count_pages(image, path, found)
+    try:
+        with decoding_image(path), open_file(path) as file:
+            frame = _decoded(file, path, found)
+    except ClipError:
+        if (bare := _without_metadata(path)) is None:
+            raise
+        with decoding_image(path):
+            frame = _decoded(bare, path, found)
+        found.append(NO_METADATA)
     if remarks is not None:
         remarks += found
     return frame
+
+
+def _decoded(file: BinaryIO, path: Path, remarks: list[str]) -> Frame:
+    image = opened_image(file, path)
+    if image.format in MOVING and (count := getattr(image, "n_frames", 1)) > 1:
+        raise ClipError(f"{path}: an animation of {count} frames, which is a video of its own, and not one picture")
+    image.load()
+    turn = upright_turn(image, path, remarks)
+    frame = rgb(image if turn is None else image.transpose(turn), path)
+    if image.format == "TIFF":
+        _count_pages(image, path, remarks)
+    return frame
+
+
+def _without_metadata(path: Path) -> io.BytesIO | None:
+    """A PNG without metadata, which Pillow reads no PNG for that is damaged or very long; None for other files."""
+    with decoding_image(path), open_file(path) as file:
+        bare = bare_png(file.read())
+    return None if bare is None else io.BytesIO(bare)
 
 
 @contextmanager

@@ -11,10 +11,12 @@ from click.testing import CliRunner
 from egotools.cli.main import root
 from media import numbered
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from egotools.errors import ClipError
 from egotools.stills import FrameFolder, Still
 from egotools.stores import open_store
+from egotools.video import open_frames
 
 TURNED = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
 NOT_A_NUMBER = struct.pack(">HHI4s", 0x0101, 11, 1, struct.pack(">f", float("nan")))
@@ -84,6 +86,33 @@ def test_whatever_pillow_raises_is_said_of_one_file(
             patch.setattr(owner, name, fail)
             with pytest.raises(ClipError, match=r"a\.png: not an image that can be read"):
                 Still(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("kind", [b"iCCP", b"eXIf", b"tEXt"])
+def test_metadata_of_a_png_with_a_wrong_check_sum_ends_nothing(kind: bytes, count: int, tmp_path: Path) -> None:
+    images = [Image.fromarray(numbered(number + 5)) for number in range(count)]
+    text = PngInfo()
+    text.add_text("Comment", "fine")
+    path = tmp_path / "a.png"
+    icc = b"".join(struct.pack(">I", each) for each in range(40))
+    more = {"save_all": True, "append_images": images[1:], "duration": 100} if count > 1 else {}
+    images[0].save(path, icc_profile=icc, exif=block(NOT_A_NUMBER), pnginfo=text, **more)
+    data = bytearray(path.read_bytes())
+    data[data.index(kind) + 8] ^= 1
+    path.write_bytes(data)
+    frames = open_frames(path)
+    np.testing.assert_array_equal(next(frames.frames([0])), UPRIGHT)
+    assert len(frames.info) == count
+    assert frames.remarks == ["its metadata cannot be read; the picture is taken as it is stored"]
+    assert frames.damage == ""
+
+
+def test_a_comment_that_is_too_long_for_pillow_ends_nothing(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_text("Comment", "x" * (2 << 20), zip=True)
+    Image.fromarray(UPRIGHT).save(tmp_path / "a.png", pnginfo=text)
+    np.testing.assert_array_equal(next(Still(tmp_path / "a.png").frames([0])), UPRIGHT)
 
 
 def test_frames_that_are_odd_in_one_way_are_named_once(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from egotools.errors import ClipError
 from egotools.files import open_file
 from egotools.limits import check_times
 from egotools.media.apng import png_frames
-from egotools.media.chunks import PNG, frame_seconds, whole_part
-from egotools.stills import ascending, decoding_image, opened_image, rgb, upright_turn
+from egotools.media.chunks import PNG, bare_png, frame_seconds, whole_part
+from egotools.stills import NO_METADATA, ascending, decoding_image, opened_image, rgb, upright_turn
 from egotools.types import Frame, IntArray, VideoInfo
 
 UNTIMED = 0.1  # seconds that a frame of no duration shows, as in browsers
@@ -69,7 +69,7 @@ class Animation:
         with decoding_image(path):
             with open_file(path) as file:
                 self._data, self._problem = whole_part(file.read())
-            self._begin()
+            self._begin_bare()
             self._turn = upright_turn(self._image, path, self.remarks)
             begin, end, count = self._times()
         self.damage = ""
@@ -102,6 +102,19 @@ class Animation:
         self._pictures = png_frames(self._data, is_whole=is_whole) if is_png else _by_pillow(self._image)
         self._standing = -1
         self._there: Image.Image | None = None
+
+    def _begin_bare(self) -> None:
+        """At the first frame; of a PNG without its metadata, where that keeps Pillow from reading it."""
+        try:
+            with decoding_image(self.path):
+                self._begin()
+        except ClipError:
+            bare = bare_png(self._data)
+            if bare is None:
+                raise
+            self._data = bare
+            self._begin()
+            self.remarks.append(NO_METADATA)
 
     def _at(self, index: int) -> Image.Image:
         if index < self._standing or self._there is None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 PNG = b"\x89PNG\r\n\x1a\n"
 NEEDED = (b"IDAT", b"fdAT", b"fcTL")  # chunks of a PNG by which its pictures stand or fall
+PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"acTL", *NEEDED, b"IEND")  # chunks of a PNG that are no metadata
 LAST = (b"EXIF", b"XMP ")  # chunks of a WebP that follow its pictures
 
 Problem = Literal["", "truncated", "damaged"]
@@ -29,6 +30,14 @@ def whole_part(data: bytes) -> tuple[bytes, Problem]:
         end, problem = _end_of_webp(data)
         return data[:4] + struct.pack("<I", end - 8) + data[8:end], problem
     return data, ""
+
+
+def bare_png(data: bytes) -> bytes | None:
+    """A PNG without its metadata, which may be damaged; None for other files."""
+    if not data.startswith(PNG):
+        return None
+    kept = (data[at - 8 : at + length + 4] for kind, at, length in png_chunks(data) if kind in PICTURE)
+    return PNG + b"".join(kept)
 
 
 def frame_seconds(data: bytes) -> list[float] | None:
