@@ -13,13 +13,14 @@ from typing import Any
 from egotools.files import open_file
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None) -> Any:
+def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None, later: bool = False) -> Any:
     """A dataclass field with a default and the help text that its flag shows.
 
     Any: the field takes the type of its annotation. A field named `learning_rate` becomes `--learning-rate`; a bool
-    becomes a pair `--name / --no-name`; a `tuple[int, ...]` is written with commas.
+    becomes a pair `--name / --no-name`; a `tuple[int, ...]` is written with commas. One that came `later` than caches
+    were made is no part of a recipe at its default.
     """
-    metadata = {"help": help, "choices": choices}
+    metadata = {"help": help, "choices": choices, "later": later}
     if isinstance(default, (list, dict)):
         raise TypeError("an option's default must not be mutable")
     return dataclasses.field(default=default, metadata=metadata)
@@ -30,6 +31,13 @@ def options_of(value: object) -> dict[str, Any]:
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         raise TypeError(f"{value!r} is not a dataclass instance, so it has no options")
     return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+
+
+def recorded_options(value: Any) -> dict[str, Any]:
+    """The options of a dataclass instance that its recipe holds."""
+    unsaid = {field.name for field in dataclasses.fields(value) if field.metadata.get("later")}
+    unsaid &= {field.name for field in dataclasses.fields(value) if getattr(value, field.name) == field.default}
+    return {name: option for name, option in options_of(value).items() if name not in unsaid}
 
 
 def plain(value: Any) -> Any:

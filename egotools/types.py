@@ -171,7 +171,10 @@ class FrameExtractor(Protocol):
 
 @runtime_checkable
 class AudioExtractor(Protocol):
-    """Features of sound; as `FrameExtractor`, with windows of samples and float32 waveforms [B, L]."""
+    """Features of sound; as `FrameExtractor`, with windows of samples and float32 waveforms [B, L].
+
+    A field `stream: int | None`, if there is one, says which of a file's streams of sound is read.
+    """
 
     @property
     def place(self) -> Literal["device", "worker"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from egotools.video import Video
 
@@ -120,4 +121,21 @@ def write_sound(
             for part in resampler.resample(frame):
                 container.mux(stream.encode(part))
         container.mux(stream.encode())
+    return path
+
+
+def write_tracks(path: Path, *loud: float, default: int | None) -> Path:
+    """A second of several tones, one a stream, of which one is marked as default."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("aac", rate=48000, layout="mono") for _ in loud]
+        for number, stream in enumerate(streams):
+            stream.disposition = Disposition.default if number == default else Disposition(0)
+        for first in range(0, 48000, 1024):
+            for stream, strength in zip(streams, loud, strict=True):
+                samples = strength * np.sin(2 * np.pi * 440 * np.arange(first, first + 1024) / 48000)
+                frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), "fltp", "mono")
+                frame.sample_rate, frame.pts, frame.time_base = 48000, first, Fraction(1, 48000)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode())
     return path

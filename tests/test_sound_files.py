@@ -11,8 +11,7 @@ import av
 import numpy as np
 import pytest
 from av.audio.stream import AudioStream
-from av.stream import Disposition
-from media import write_sound, write_video
+from media import write_sound, write_tracks, write_video
 
 import egotools.media.sound_file
 from egotools.audio import Sound, open_sound
@@ -262,25 +261,8 @@ def test_all_of_a_wav_from_a_pipe_is_read(
     np.testing.assert_array_equal(window, np.full(count, 0.5))
 
 
-def tracks(path: Path, *loud: float, default: int | None) -> Path:
-    """A second of several tones, one a stream, of which one is marked as default."""
-    with av.open(str(path), "w") as container:
-        streams = [container.add_stream("aac", rate=48000, layout="mono") for _ in loud]
-        for number, stream in enumerate(streams):
-            stream.disposition = Disposition.default if number == default else Disposition(0)
-        for first in range(0, 48000, 1024):
-            for stream, strength in zip(streams, loud, strict=True):
-                samples = strength * np.sin(2 * np.pi * 440 * np.arange(first, first + 1024) / 48000)
-                frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), "fltp", "mono")
-                frame.sample_rate, frame.pts, frame.time_base = 48000, first, Fraction(1, 48000)
-                container.mux(stream.encode(frame))
-        for stream in streams:
-            container.mux(stream.encode())
-    return path
-
-
 def test_the_stream_marked_as_default_is_read(tmp_path: Path) -> None:
-    path = tracks(tmp_path / "two.mkv", 0.0, 0.5, default=1)
+    path = write_tracks(tmp_path / "two.mkv", 0.0, 0.5, default=1)
     sound = open_sound(path)
     assert heard(sound)[4000:12000].std() == pytest.approx(0.36, abs=0.02)
     assert sound.remarks == []
@@ -288,7 +270,7 @@ def test_the_stream_marked_as_default_is_read(tmp_path: Path) -> None:
 
 
 def test_of_streams_that_none_is_marked_of_the_first_is_read_and_named(tmp_path: Path) -> None:
-    sound = open_sound(tracks(tmp_path / "three.avi", 0.5, 0.0, 0.0, default=None))
+    sound = open_sound(write_tracks(tmp_path / "three.avi", 0.5, 0.0, 0.0, default=None))
     assert heard(sound).any()
     assert "3 streams of sound" in sound.remarks[0]
     assert open_sound(sound.path, 2).remarks == []

@@ -100,7 +100,7 @@ def _rows(each: Wanted, clip: Clip) -> int | None:
     extractor = each.extractor
     try:
         if isinstance(extractor, AudioExtractor):
-            sound = open_sound(clip.path)
+            sound = open_sound(clip.path, getattr(extractor, "stream", None))
             try:
                 return len(extractor.sound_windows(sound.info, clip).starts)
             finally:

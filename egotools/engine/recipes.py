@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from egotools.config import file_digest, options_of, plain
+from egotools.config import file_digest, plain, recorded_options
 from egotools.extractors import source_digest, weights_option
 from egotools.stores import Recipe
 from egotools.types import ClipExtractor
@@ -27,7 +27,7 @@ def recipe_of(wanted: Wanted, origin: Mapping[str, Any] | None = None) -> Recipe
     origin says all that it takes to make the rows again from another working directory (`extractors.remaking`).
     """
     found, extractor = wanted.found, wanted.extractor
-    options = {name: value for name, value in options_of(extractor).items() if name not in found.fixed}
+    options = {name: value for name, value in recorded_options(extractor).items() if name not in found.fixed}
     is_on_device = not isinstance(extractor, ClipExtractor) and extractor.place == "device"
     identity: dict[str, Any] = {
         "extractor": found.fixed.get("model", found.name if found.source is None else found.cache_name),

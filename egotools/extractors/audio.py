@@ -18,6 +18,11 @@ from egotools.types import AudioInfo, Clip, SampleWindows
 
 Array = np.ndarray[Any, Any]
 
+STREAM = (
+    "Which of a file's streams of sound, counted from 0 as in FFmpeg's 0:a:N; by default the one marked as default, "
+    "else the first."
+)
+
 
 @dataclass(frozen=True)
 class Waveform:
@@ -33,9 +38,11 @@ class Waveform:
     rate: int = option(16000, "Samples a second.")
     length: float = option(1.0, "Seconds of a row.")
     hop: float | None = option(None, "Seconds from one row to the next; by default they follow without a gap.")
+    stream: int | None = option(None, STREAM, later=True)
 
     def __post_init__(self) -> None:
         check_lengths(self.rate, self.length, self.hop)
+        check_stream(self.stream)
 
     def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
         """One stretch of samples a row."""
@@ -66,9 +73,11 @@ class LogMelSpectrogram:
     pool: Literal["none", "mean", "mean+std"] = option(
         "none", "Over time: everything, the mean, or mean and deviation."
     )
+    stream: int | None = option(None, STREAM, later=True)
 
     def __post_init__(self) -> None:
         check_lengths(self.rate, self.length, self.hop)
+        check_stream(self.stream)
         if not self.step > 0 or not 0 < self.window <= self.length:
             raise ValueError("--step must be above 0 and --window above 0 and not longer than --length")
         check_samples(self.rate, window=self.window, step=self.step)
@@ -123,6 +132,16 @@ def check_lengths(rate: int, length: float, hop: float | None) -> None:
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"--{name} must be above 0, not {value}")
     check_samples(rate, length=length)
+
+
+def check_stream(stream: int | None) -> None:
+    """Refuses numbers below 0.
+
+    Raises:
+        ValueError: names the option.
+    """
+    if stream is not None and stream < 0:
+        raise ValueError(f"--stream must be 0 or above, not {stream}")
 
 
 def check_samples(rate: int, **seconds: float) -> None:
