@@ -79,7 +79,9 @@ def manifest() -> None:
 @click.option("--images", "pictures", flag_value="images", help="Take each image for a clip of its own.")
 @click.option("--follow-links", is_flag=True, help="Follow links that lead out of the folder.")
 @click.option(
-    "--fps", default=30.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Rate of frame folders."
+    "--fps",
+    type=click.FloatRange(0, min_open=True),
+    help="Rate of frame folders, and of raw streams (.h264) whose header says none.  [default: 30; 25]",
 )
 def folder(
     places: tuple[Path, ...],
@@ -89,7 +91,7 @@ def folder(
     seed: int,
     pictures: str | None,
     follow_links: bool,
-    fps: float,
+    fps: float | None,
 ) -> None:
     """Find videos, frame folders, images, sound files and stacks of frames (.npy) below folders, or take files.
 
@@ -102,12 +104,12 @@ def folder(
     egotools manifest folder videos/ --out m.csv
     egotools manifest folder videos/ --labels labels.csv --split train=0.8,test=0.2 --out m.csv
     """
-    from egotools.folders import clips_of, join_labels, list_places
+    from egotools.folders import FPS, clips_of, join_labels, list_places
 
     kind = cast("Pictures", pictures or "auto")  # the flags allow no other
     listing = list_places(places, pictures=kind, follow_links=follow_links)
     clips = clips_of(listing.found, fps=fps)
-    _say_found(listing, fps)
+    _say_found(listing, fps or FPS)
     if labels is not None:
         joined = join_labels(clips, listing.root, labels)
         _say_joined(joined, labels)

@@ -28,11 +28,13 @@ from egotools.media.tracks import is_sound_alone
 from egotools.stills import IMAGE_SUFFIXES, mapped_array
 from egotools.texts import AT_ENDS, composed, shortened, split_name, tidy
 from egotools.types import LONGEST_ID, Clip
-from egotools.video import VIDEO_SUFFIXES
+from egotools.video import RAW_SUFFIXES, VIDEO_SUFFIXES
 
 ROOMY_ID = LONGEST_ID - 20  # of ids that are shortened: windows add their number
 MOST_LOOKED_INTO = 10_000  # videos, to see whether they are sound alone: a second, or minutes on a slow disk
 KEYS = ("path", "file", "filename", "video")  # what the key column of a labels file may be called
+
+FPS = 30.0  # of frame folders and stacks where nobody says another
 
 Kind = Literal["video", "frames", "image", "sound", "stack"]
 Pictures = Literal["auto", "frames", "images"]
@@ -233,13 +235,18 @@ def _is_stack(path: Path) -> bool:
     return bool(array.dtype == np.uint8 and (array.ndim == 3 or array.shape[3:] in ((1,), (3,))))
 
 
+def is_raw(path: Path) -> bool:
+    """Whether a file is a video without a container by its name; its frame rate may have to be given."""
+    return path.suffix.lower() in RAW_SUFFIXES
+
+
 def natural(name: str) -> tuple[tuple[int, str], ...]:
     """A key that sorts names as people do: `clip2` before `clip10`."""
     parts = re.findall(r"\d+|\D+", name)
     return (*((int(part), "") if part.isdecimal() else (-1, part) for part in parts), (-2, name))
 
 
-def clips_of(found: Sequence[Found], *, fps: float = 30.0) -> list[Clip]:
+def clips_of(found: Sequence[Found], *, fps: float | None = None) -> list[Clip]:
     """A clip for each thing found, whole: `label` is the folder it lies in, `video` its name without suffix.
 
     Where files in different folders have one name, `video` is the path without suffix, lest they pass for one video.
@@ -247,7 +254,8 @@ def clips_of(found: Sequence[Found], *, fps: float = 30.0) -> list[Clip]:
 
     Args:
         found: of one folder.
-        fps: frame rate of frame folders and stacks, which carry none.
+        fps: frame rate of frame folders and stacks, which carry none (None: 30), and of raw streams whose header says
+            none.
 
     Raises:
         ManifestError: two names that are the same text in two forms of Unicode.
@@ -261,7 +269,7 @@ def clips_of(found: Sequence[Found], *, fps: float = 30.0) -> list[Clip]:
             "label": composed(Path(item.name).parent.name),
             "video": (name if names[name] == 1 else item.stem) or clip_id,
         }
-        rate = fps if item.kind in ("frames", "stack") else None
+        rate = (fps or FPS) if item.kind in ("frames", "stack") else fps if is_raw(item.path) else None
         clips.append(
             Clip(
                 shortened(composed(clip_id), ROOMY_ID) if is_long(clip_id) else clip_id,
@@ -303,7 +311,7 @@ def join_labels(clips: Sequence[Clip], root: Path, labels: Path) -> Joined:
 
     The key column is `path`, `file`, `filename` or `video`, else the first. A row names a file by its path below
     `root`, with or without suffix, or by its file name where that is the only one. Columns become labels, `split`
-    the split; `fps` counts for frame folders and stacks only, because a video knows its own.
+    the split; `fps` counts for frame folders, stacks and raw streams only, because other videos know their own.
 
     Raises:
         ManifestError: the file cannot be used, two rows name one file, or no row names any.
@@ -369,7 +377,7 @@ def _labelled(
     if values is None:
         return replace(clip, labels={**clip.labels, **{name: clip.labels.get(name, "") for name in columns}})
     fps = clip.fps
-    if fps is not None and values.get("fps"):
+    if (fps is not None or is_raw(clip.path)) and values.get("fps"):
         try:
             fps = float(values["fps"])
         except ValueError:

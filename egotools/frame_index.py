@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +41,7 @@ TRUSTED_CODECS = {
 }
 
 # Formats that keep no time stamps at all; whatever FFmpeg says it counts by a rate that it assumes.
-RAW_FORMATS = {"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu"}
+RAW_FORMATS = {"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "yuv4mpegpipe"}
 
 # Formats that say when a picture is to be decoded. FFmpeg makes of it when it is shown, late by the decoder's delay.
 DECODING_TIMES = {"avi", "asf"}
@@ -159,12 +160,15 @@ def index_of(
     order = np.argsort(np.array(shown, np.int64), kind="stable")
     pts = np.array(shown, np.int64)[order]
     repeated = len(pts) - len(np.unique(pts))
-    if not len(pts) or repeated > FEW_REPEATED * len(pts) or (repeated and _may_have_fields(stream)):
+    if not len(pts) or repeated > FEW_REPEATED * len(pts):
         return None
-    reordered = REORDERED if stream.codec_context.has_b_frames else 0
-    if np.abs(order - np.arange(len(order))).max() > reordered:
+    if repeated and (_may_have_fields(stream) or (np.diff(order) != 1).any()):
+        return None
+    if not _are_ordered(shown, stream.codec_context.reorder_depth):
         return None
     timed = stamped(pts.astype(np.float64), duration, stream, path)
+    if timed.has_far_ends and (np.diff(order)[-REORDERED:] != 1).any():  # those far from all others may belong earlier
+        return None
     return FrameIndex(
         pts=pts,
         times=timed.times,
@@ -247,6 +251,22 @@ def index_by_decoding(
         whole=whole,
         packets=numbers if known else None,
     )
+
+
+def _are_ordered(stamps: Sequence[int], depth: int) -> bool:
+    """Whether frames with these stamps, in decoding order, come out in display order if at most `depth` are held back.
+
+    If not, the stamps are wrong, or the file does not say how many are held back.
+    """
+    largest: list[int] = []  # of those before, one more than are held back; the least of them has been shown
+    for stamp in stamps:
+        if len(largest) <= depth:
+            heapq.heappush(largest, stamp)
+        elif stamp < largest[0]:
+            return False
+        else:
+            heapq.heapreplace(largest, stamp)
+    return True
 
 
 def _is_odd(duration: int, pts: Stamps) -> bool:

@@ -23,13 +23,17 @@ from egotools.media.animation import Animation, is_animated, is_picture
 from egotools.media.clock import CLOCKED, whole_at_seams
 from egotools.media.pictures import Pictures, Shape
 from egotools.media.skipping import Skipping, Wanted, keep_labels
+from egotools.media.stamps import REORDERED
 from egotools.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
 from egotools.types import Clip, Frame, IntArray, VideoInfo
 
+# Streams without a container, whose header need not say a frame rate.
+RAW_SUFFIXES = (
+    ".h264", ".264", ".hevc", ".265", ".h265", ".m2v", ".m1v", ".mjpeg", ".mjpg", ".obu", ".y4m",
+)  # fmt: skip
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv",
-    ".3gp", ".gif", ".h264", ".264", ".hevc", ".265", ".h265", ".m2v", ".m1v", ".mjpeg", ".mjpg", ".ivf", ".obu",
-    ".y4m",
+    ".3gp", ".gif", ".ivf", *RAW_SUFFIXES,
 )  # fmt: skip
 
 # A jump to a key frame costs the frames that the decoder holds back; it pays when it skips more than these.
@@ -248,11 +252,16 @@ class Video:
 
     def _stamped(self, index: int, standing: int | None, pts: IntArray) -> VideoFrame | None:
         keys, wanted = self._index.keys, int(pts[index])
-        key = int(np.searchsorted(keys, wanted, side="right")) - 1
+        alike, after = np.searchsorted(pts, [wanted, wanted + 1]).tolist()  # the frames with this stamp
+        # Of several with one stamp the first is not after a key frame with that stamp.
+        key = int(np.searchsorted(keys, wanted, side="right" if after - alike == 1 else "left")) - 1
         saved = int(np.searchsorted(pts, keys[key])) - standing if key > 0 and standing is not None else 0
-        alike = int(np.searchsorted(pts, wanted))  # the first frame with this stamp
         if standing is not None and standing < index and saved <= JUMP:
-            return self._decode_to(wanted, index - max(alike, standing + 1))
+            frame = self._decode_to(wanted, index - max(alike, standing + 1))
+            for before in keys[max(key - 1, 0) : key + 1][::-1].tolist():  # it may have come before the last one
+                if frame is None and self._jump(before):
+                    frame = self._decode_to(wanted, index - alike)
+            return frame
         if standing == -1 and key > 0:
             # The first picture alone says what the decoder must know of all: which x264 wrote it (4:4:4 by old ones).
             next(self._decoding, None)
@@ -267,10 +276,14 @@ class Video:
 
     def _decode_to(self, wanted: int, others: int = 0) -> VideoFrame | None:
         """The frame with the label `wanted` after so many others with it, or None if decoding goes past it."""
+        past = 0  # a stamp may be wrong by so little that it cannot be told before
         for label, frame in self._decoding:
-            if label > wanted or (label == wanted and not others):
-                return frame if label == wanted else None
+            if label == wanted and not others:
+                return frame
             others -= label == wanted
+            past += label > wanted
+            if past > REORDERED:
+                return None
         return None
 
     def _jump(self, key: int) -> bool:

@@ -13,7 +13,7 @@ from media import number_of, numbered, numbers, write_video
 from PIL import Image
 
 from egotools.check import check_clips, measure
-from egotools.folders import list_folder
+from egotools.folders import clips_of, list_folder
 from egotools.partition import cut_windows
 from egotools.sampling import frame_stacks, single_frames
 from egotools.types import Clip
@@ -145,6 +145,23 @@ def test_a_raw_stream_without_a_rate_takes_the_one_that_is_given(tmp_path: Path)
     assert "25 frames a second are assumed" in assumed.remarks[0]
 
 
+def test_an_hevc_stream_without_a_rate_in_its_header_says_what_is_assumed(tmp_path: Path) -> None:
+    options = {"x265-params": "log-level=none:vui-timing-info=0"}
+    path = write_video(tmp_path / "a.hevc", 20, codec="libx265", format="hevc", rate=10, options=options)
+    assert [clip.fps for clip in clips_of(list_folder(tmp_path).found)] == [None]
+    (clip,) = clips_of(list_folder(tmp_path).found, fps=10)
+    assert open_frames(path, clip.fps).info.end == pytest.approx(2.0)
+    (problem,) = check_clips([Clip("a", path)])
+    assert problem.detail == "its header says no frame rate: 25 frames a second are assumed, without a column fps"
+
+
+def test_a_y4m_without_a_rate_takes_the_one_that_is_given(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.y4m", 10, codec="wrapped_avframe", format="yuv4mpegpipe", rate=15)
+    path.write_bytes(path.read_bytes().replace(b" F15:1", b"", 1))
+    assert open_frames(path, 20.0).info.end == pytest.approx(0.5)
+    assert len(open_frames(path).remarks) == 1
+
+
 def test_a_header_is_believed_before_the_manifest(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.h264", 30, format="h264", rate=15)
     frames = open_frames(path, 30.0)
@@ -210,3 +227,34 @@ def test_a_last_frame_that_stays_for_a_day_is_named(tmp_path: Path) -> None:
     video = Video(path)
     assert video.info.end == pytest.approx(0.6, abs=0.002)
     assert video.remarks == ["the last frame is to be shown for 86400.000 s; it is shown for 0.100 s"]
+
+
+def test_frames_with_one_stamp_on_either_side_of_a_key_frame_are_told_apart(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "good.mp4", 60, options={"bf": "0", "g": "15"})
+    path = restamped(tmp_path / "a.mkv", source, lambda n, pts, dts: (pts + 5120 - 512 * (n == 30), dts))
+    video = Video(path)
+    assert video.remarks[0].startswith("1 frame is stamped as the one before (frame 30 at 1.3")
+    for frame in (45, 29, 30, 59, 31, 29):  # reached by jumps
+        assert numbers(video, [frame]) == [frame]
+
+
+@pytest.mark.parametrize("late", [3, -3, 15, -15])
+def test_a_stamp_wrong_by_little_costs_no_other_frame(late: int, tmp_path: Path) -> None:
+    source = write_video(tmp_path / "good.mp4", 60, options={"bf": "2", "g": "15"})
+    path = restamped(tmp_path / "a.mkv", source, lambda n, pts, dts: (pts + 15360 + 512 * late * (n == 30), dts))
+    video = Video(path)
+    found = numbers(video, range(60))
+    assert sorted(found) == list(range(60))
+    late_by = video.info.times - np.array(found) / 30 - 1
+    changed = int(np.argmax(np.abs(late_by)))
+    np.testing.assert_allclose(np.delete(late_by, changed), 0, atol=0.02)
+    assert abs(late_by[changed]) <= abs(late) / 30 + 0.002
+
+
+def test_a_clock_that_goes_back_in_a_video_goes_on(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "good.mp4", 60, options={"bf": "2", "g": "15"})
+    path = restamped(tmp_path / "a.mkv", source, lambda n, pts, dts: (pts + 10 * 15360 - 3 * 15360 * (n >= 30), dts))
+    video = Video(path)
+    assert numbers(video, range(60)) == list(range(60))
+    np.testing.assert_allclose(np.diff(video.info.times), 1 / 30, atol=0.002)
+    assert len(video.remarks) == 1

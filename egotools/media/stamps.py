@@ -92,7 +92,8 @@ def remarks(stamps: Stamps, found: Repaired, *, second: float) -> list[str]:
     for frames, what in ((found.disordered, "out of order"), (found.far, "far from all others")):
         if len(frames):
             first = int(frames[0])
-            more = f"; so are {len(frames) - 1} others" if len(frames) > 1 else ""
+            others = len(frames) - 1
+            more = f"; so {'is 1 other' if others == 1 else f'are {others} others'}" if others else ""
             said.append(f"frame {first} is stamped {seconds(first)}, {what}; it is shown at {shown(first)}{more}")
     if len(found.repeated):
         first, count = int(found.repeated[0]), len(found.repeated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from av.video.stream import VideoStream
 
 from egotools.containers import exact
+from egotools.files import open_file
 from egotools.limits import check_times
 from egotools.media import stamps
 
@@ -24,12 +26,13 @@ MOST_SAID = 3  # gaps
 
 @dataclass(frozen=True, eq=False)
 class Timing:
-    """When frames show, in seconds, as `FrameIndex` has them."""
+    """When frames show, in seconds, as `FrameIndex` has it; whether some at an end were stamped far from the others."""
 
     times: Seconds
     end: float
     gaps: Seconds
     remarks: tuple[str, ...]
+    has_far_ends: bool = False
 
 
 def stamped(pts: stamps.Stamps, duration: int, stream: VideoStream, path: Path) -> Timing:
@@ -59,23 +62,32 @@ def stamped(pts: stamps.Stamps, duration: int, stream: VideoStream, path: Path) 
         end=float((Fraction(last) + Fraction(max(length, min(1.0, found.step)))) * time_base),
         gaps=gaps / second,
         remarks=tuple(remarks),
+        has_far_ends=len(found.far) > 0,
     )
 
 
 def at_a_rate(count: int, stream: VideoStream, fps: float | None, path: Path) -> Timing:
     """Frames of a format that keeps no times: at the rate of its header, else at `fps`, else at an assumed one."""
-    said = stream.codec_context.framerate
-    stated = exact(said) if said and RATES[0] <= said <= RATES[1] else None
+    said = _stated_rate(stream, path)
+    stated = said if said and RATES[0] <= said <= RATES[1] else None
     given = None if fps is None else Fraction(fps).limit_denominator(1_000_000)
     rate, remarks = stated or given or ASSUMED_RATE, []
     if stated and given and abs(stated - given) > given / 1000:
         remarks.append(f"its header says {float(stated):g} frames a second, not {fps:g}; the header is taken")
     elif not stated and not given:
         remarks.append(
-            f"its header says no frame rate; {float(rate):g} frames a second are assumed (the column fps says another)"
+            f"its header says no frame rate: {float(rate):g} frames a second are assumed, without a column fps"
         )
     check_times(path, float(count / rate), float(1 / rate), count, "frame")
     return Timing(np.arange(count) / float(rate), float(count / rate), np.zeros((0, 2)), tuple(remarks))
+
+
+def _stated_rate(stream: VideoStream, path: Path) -> Fraction | None:
+    if stream.container.format.name != "yuv4mpegpipe":
+        return exact(stream.codec_context.framerate) if stream.codec_context.framerate else None
+    with open_file(path) as file:  # FFmpeg does not tell the rate of the header from the one that it assumes
+        rate = re.search(rb" F(\d+):([1-9]\d*)\b", file.readline(1024))
+    return Fraction(int(rate[1]), int(rate[2])) if rate else None
 
 
 def _frame_rate(stream: VideoStream) -> Fraction:
