@@ -121,7 +121,8 @@ def decoded_to_wav(path: Path) -> tuple[np.ndarray, int]:
 @pytest.mark.parametrize(
     ("name", "codec", "options"),
     [("a.mp3", "libmp3lame", {}), ("bare.mp3", "libmp3lame", {"write_xing": "0"}), ("a.aac", "aac", {}),
-     ("a.wma", "wmav2", {}), ("one.wma", "wmav1", {}), ("a.opus", "libopus", {}), ("a.m4a", "aac", {})],
+     ("a.mp4", "aac", {"movflags": "frag_keyframe+empty_moov"}), ("a.wma", "wmav2", {}), ("one.wma", "wmav1", {}),
+     ("a.opus", "libopus", {}), ("a.m4a", "aac", {})],
 )  # fmt: skip
 def test_sound_is_where_players_have_it(name: str, codec: str, options: dict[str, str], tmp_path: Path) -> None:
     path = encoded(tmp_path / name, codec, rate=48000, options=options)
@@ -130,6 +131,31 @@ def test_sound_is_where_players_have_it(name: str, codec: str, options: dict[str
     assert sound.info.start == 0.0
     assert sound.info.end == pytest.approx(len(samples) / rate, abs=0.025)
     np.testing.assert_allclose(beginnings(heard(sound)), beginnings(samples, rate), atol=1e-3)
+
+
+def box(name: bytes, *parts: bytes) -> bytes:
+    return (8 + sum(map(len, parts))).to_bytes(4, "big") + name + b"".join(parts)
+
+
+def with_itunes_delay(source: Path, target: Path, samples: int) -> Path:
+    """A copy of an M4A that tells the encoder's delay as iTunes does, and not by an edit list."""
+    data = bytearray(source.read_bytes().replace(b"edts", b"free"))
+    text = f" 00000000 {samples:08X} 00000000 {176400:016X}" + 8 * " 00000000"
+    own = (box(b"mean", bytes(4), b"com.apple.iTunes"), box(b"name", bytes(4), b"iTunSMPB"))
+    item = box(b"----", *own, box(b"data", b"\0\0\0\1\0\0\0\0", text.encode()))
+    for name in (b"ilst", b"meta", b"udta", b"moov"):  # the one lies in the next
+        at = data.index(name) - 4
+        data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + len(item)).to_bytes(4, "big")
+    at = data.index(b"ilst") + 4
+    target.write_bytes(data[:at] + item + data[at:])
+    return target
+
+
+def test_a_delay_that_itunes_tells_is_off(tmp_path: Path) -> None:
+    path = with_itunes_delay(encoded(tmp_path / "a.m4a", "aac"), tmp_path / "itunes.m4a", 1024)
+    sound = open_sound(path)
+    assert (sound.info.start, sound.info.end) == (0.0, 4.0)
+    np.testing.assert_allclose(beginnings(heard(sound)), BURSTS, atol=1e-3)
 
 
 def test_an_mp3_covers_what_was_encoded(tmp_path: Path) -> None:

@@ -169,19 +169,24 @@ class SoundFile:
             shift = self._parts[-1].end - begin
         else:
             self.rate, self.layout = frame.sample_rate, frame.layout
-            shift = self._first_shift(index.first * ticks, begin)
-            if shift and not is_unstamped(self._container):
+            shift = self._first_shift(index, index.first * ticks, begin)
+            if shift and self._stream.codec_context.name in TRIMMED_LATE:
                 end += index.last * ticks  # the decoder holds a frame back
         end = max(end, begin + Fraction(frame.samples, frame.sample_rate))
         gaps = [(float(one * ticks + shift), float(other * ticks + shift)) for one, other in index.gaps.tolist()]
         self._parts.append(_Part(place, index, shift, begin + shift, end + shift, gaps))
         self.remarks += index.remarks
 
-    def _first_shift(self, packet: Fraction, frame: Fraction) -> Fraction:
-        """What brings the first frame to where it is heard; both arguments are seconds."""
+    def _first_shift(self, index: SoundIndex, packet: Fraction, frame: Fraction) -> Fraction:
+        """What brings the first frame to where it is heard; `packet` and `frame` are the seconds of the first ones.
+
+        Where the encoder's delay is dropped and the stamps do not allow for it, the sound begins with its first packet:
+        in a file of sound alone. Beside a picture the stamps are what keeps both together.
+        """
         if is_unstamped(self._container):
             return -frame
-        if self._stream.codec_context.name in TRIMMED_LATE and not has_picture(self._container):
+        is_late = index.skips or self._stream.codec_context.name in TRIMMED_LATE
+        if is_late and 0 <= packet < frame and not has_picture(self._container):
             return packet - frame
         return Fraction(0)
 

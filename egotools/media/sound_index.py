@@ -44,6 +44,7 @@ class SoundIndex:
         first: when the first one is heard, in ticks.
         end: when the last one ends, in ticks, without what an encoder padded.
         last: how long the last one is, in ticks.
+        skips: whether the container says that the first packet begins with what is no sound.
         is_steady: whether a jump leads to where the stamps say.
         gaps: [G, 2] ticks, silence that is too long to be believed.
         remarks: what was repaired, in sentences.
@@ -53,6 +54,7 @@ class SoundIndex:
     first: int
     end: int
     last: int
+    skips: bool
     is_steady: bool
     gaps: IntArray
     remarks: list[str]
@@ -87,7 +89,7 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
     said: list[int | None] = []
     durations: list[int] = []
     numbers: list[int] = []
-    padding, read, is_clocked = 0, Read(), container.format.name in CLOCKED
+    skips, padding, read, is_clocked = False, 0, Read(), container.format.name in CLOCKED
     every = read.note(all_packets(container) if is_clocked else packets_of(container, stream), of=stream)
     for packet in sound_packets(container, stream, every):
         numbers.append(read.given - 1)
@@ -96,9 +98,10 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
             seconds = _raw_seconds(packet.size, stream)
         durations.append(packet.duration or 0 if seconds is None else round(seconds / ticks))
         said.append(packet.pts)
-        padding = _padding(packet)  # that of the last packet counts
+        skipped, padding = _no_sound(packet)  # that of the last packet counts
+        skips = skips or (bool(skipped) and not said[1:])
     if not said:
-        return SoundIndex(None, 0, 0, 0, True, np.empty((0, 2), np.int64), [])
+        return SoundIndex(None, 0, 0, 0, False, True, np.empty((0, 2), np.int64), [])
     clock = clock_of(container, read) if is_clocked else Clock()
     added = clock.added(stream, np.array(numbers, np.int64)).tolist()
     said = [None if stamp is None else stamp + more for stamp, more in zip(said, added, strict=True)]
@@ -112,6 +115,7 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
             first=int(stamps[0]),
             end=int(stamps[0] + lengths.sum()),
             last=int(lengths[-1]),
+            skips=skips,
             is_steady=_is_even(stamps, lengths, float(ticks)),
             gaps=np.empty((0, 2), np.int64),
             remarks=[],
@@ -127,6 +131,7 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
         first=first,
         end=_stated_end(container, stream, end, int(lengths[-1])),
         last=int(lengths[-1]),
+        skips=skips,
         is_steady=is_same,
         gaps=found.gaps,
         remarks=[*clock.remarks, *found.remarks],
@@ -146,13 +151,13 @@ def _stated_end(container: InputContainer, stream: AudioStream, end: int, last: 
     return stated if is_padded and end - stated < last else end
 
 
-def _padding(packet: Packet[Stream]) -> int:
-    """Samples at a packet's end that are no sound."""
+def _no_sound(packet: Packet[Stream]) -> tuple[int, int]:
+    """Samples at a packet's beginning, and at its end, that are no sound."""
     for data in packet.iter_sidedata():
         if data.data_type == "skip_samples":
-            discarded: int = struct.unpack_from("<I", memoryview(data), 4)[0]
-            return discarded
-    return 0
+            first, last = struct.unpack_from("<II", memoryview(data))
+            return int(first), int(last)
+    return 0, 0
 
 
 def _raw_seconds(size: int, stream: AudioStream) -> Fraction | None:
