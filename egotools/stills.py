@@ -212,7 +212,7 @@ def _decoded(file: BinaryIO, path: Path, remarks: list[str]) -> Frame:
     if image.format in MOVING and (count := getattr(image, "n_frames", 1)) > 1:
         raise ClipError(f"{path}: an animation of {count} frames, which is a video of its own, and not one picture")
     image.load()
-    turn = upright_turn(image, path, remarks)
+    turn = None if image.format == "TIFF" else upright_turn(image, path, remarks)  # a TIFF is turned as it is loaded
     frame = rgb(image if turn is None else image.transpose(turn), path)
     if image.format == "TIFF":
         _count_pages(image, path, remarks)

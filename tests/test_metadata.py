@@ -12,6 +12,7 @@ from egotools.cli.main import root
 from media import numbered
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from egotools.errors import ClipError
 from egotools.stills import FrameFolder, Still
@@ -29,6 +30,17 @@ def block(*entries: bytes, head: bytes = b"MM\0*") -> bytes:
 
 def orientation(form: int, value: bytes) -> bytes:
     return struct.pack(">HHI4s", 0x0112, form, 1 if form != 2 else len(value), value)
+
+
+def with_preview(picture: bytes, preview: bytes) -> bytes:
+    """Two JPEGs as a phone puts them into one file (MPO); by hand, as early Pillows wrote broken ones."""
+    start, length = 10, 50 + 32  # of the index among the bytes, and its length
+    whole = len(picture) + 8 + length
+    tags = [(0xB000, 7, 4, b"0100"), (0xB001, 4, 1, struct.pack(">I", 2)), (0xB002, 7, 32, struct.pack(">I", 50))]
+    index = b"MM\0*" + struct.pack(">IH", 8, 3) + b"".join(struct.pack(">HHI4s", *tag) for tag in tags) + bytes(4)
+    for size, offset in ((whole, 0), (len(preview), whole - start)):
+        index += struct.pack(">IIIHH", 0, size, offset, 0, 0)
+    return picture[:2] + b"\xff\xe2" + struct.pack(">H", 6 + length) + b"MPF\0" + index + picture[2:] + preview
 
 
 UPRIGHT = numbered(5)
@@ -125,10 +137,26 @@ def test_frames_that_are_odd_in_one_way_are_named_once(tmp_path: Path) -> None:
     assert frames.remarks == ["1.png: its EXIF orientation is '9', not 1 to 8; the picture is taken as it is stored"]
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_turned_tiff_is_turned_once(compression: str | None, tmp_path: Path) -> None:
+    tags = ImageFileDirectory_v2()
+    tags[0x0112] = 6
+    Image.fromarray(UPRIGHT).save(tmp_path / "a.tif", tiffinfo=tags, compression=compression)
+    still = Still(tmp_path / "a.tif")
+    np.testing.assert_array_equal(next(still.frames([0])), RIGHT)
+    assert still.remarks == []
+
+
 def test_pages_and_previews(tmp_path: Path) -> None:
     pictures = [Image.fromarray(numbered(number)) for number in range(3)]
     pictures[0].save(tmp_path / "pages.tif", save_all=True, append_images=pictures[1:])
-    pictures[0].save(tmp_path / "preview.jpg", format="MPO", save_all=True, append_images=pictures[1:], quality=95)
+    jpegs = []
+    for picture in pictures[:2]:
+        picture.save(tmp_path / "one.jpg", quality=95)
+        jpegs.append((tmp_path / "one.jpg").read_bytes())
+    (tmp_path / "preview.jpg").write_bytes(with_preview(*jpegs))
+    with Image.open(tmp_path / "preview.jpg") as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
     pages, preview = Still(tmp_path / "pages.tif"), Still(tmp_path / "preview.jpg")
     assert pages.remarks == ["the first of 3 pictures in the file is taken"]
     assert preview.remarks == []
