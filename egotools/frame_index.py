@@ -238,6 +238,7 @@ def index_by_decoding(
         pts = clock.shown(stream, pts, numbers if known else np.arange(len(found)))
         timed = stamped(pts, duration if format in DURATIONS and _is_odd(duration, pts) else 0, stream, path)
     damage = damage or _cut_short(path, container, stream, len(found))
+    damage = damage or read.missed(container, path, f"{len(found)} frames")
     if broken and not damage:
         damage = f"damaged: {broken} packets are broken; {len(found)} frames can be read"
     return FrameIndex(

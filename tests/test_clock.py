@@ -130,6 +130,12 @@ def test_joined_matroska_files_go_on(tmp_path: Path) -> None:
     assert "begins anew" in video.remarks[0]
 
 
+def test_what_follows_in_a_joined_flv_is_missed(tmp_path: Path) -> None:
+    assert Video(joined(tmp_path / "a.flv", (0, 20, 0.0), format="flv")).damage == ""
+    path = joined(tmp_path / "ab.flv", (0, 20, 0.0), (20, 20, 0.0), format="flv")
+    assert Video(path).damage.startswith("truncated: 20 frames can be read; the ")
+
+
 def test_a_clock_that_wraps_counts_on(tmp_path: Path) -> None:
     first = 2**33 - 2 * TICKS
     ticks = range(first, first + 120 * 3000, 3000)

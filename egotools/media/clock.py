@@ -6,8 +6,11 @@ Axes: P packets of one stream, in the file's order. Stamps are ticks; those of a
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -27,6 +30,7 @@ JUMP = 10.0  # seconds that the clock of a broadcast goes ahead at most; more is
 APART = 10.0  # seconds that streams are apart at most where a clock begins
 NEAR = 50  # packets beside a seam that are looked at
 MOST_SAID = 3  # seams
+UNREAD_BYTES, UNREAD_SHARE = 1000, 0.01  # that may follow the last packet: tables, or what a muxer appends
 BROKEN = 4  # packets from a seam that FFmpeg may take for broken because of it
 
 
@@ -34,19 +38,22 @@ BROKEN = 4  # packets from a seam that FFmpeg may take for broken because of it
 class Read:
     """The stamps of the packets of all streams that were read, in the file's order; `given` of one were handed on."""
 
-    stream: list[int] = field(default_factory=list)
-    dts: list[int | None] = field(default_factory=list)
-    pts: list[int | None] = field(default_factory=list)
-    duration: list[int] = field(default_factory=list)
+    stream: array[int] = field(default_factory=lambda: array("i"))
+    dts: array[float] = field(default_factory=lambda: array("d"))  # NaN: none; recordings of a day have millions
+    pts: array[float] = field(default_factory=lambda: array("d"))
+    duration: array[float] = field(default_factory=lambda: array("d"))
     given: int = 0
+    stop: int = 0  # where in the file the last packet of all ends, bytes
 
     def note(self, packets: Iterator[Packet[Stream]], *, of: Stream) -> Iterator[Packet[Stream]]:
         """The packets of one stream, while those of all are noted."""
         for packet in packets:
+            pts = math.nan if packet.pts is None else packet.pts
             self.stream.append(packet.stream_index)
-            self.dts.append(packet.pts if packet.dts is None else packet.dts)
-            self.pts.append(packet.pts)
+            self.dts.append(pts if packet.dts is None else packet.dts)
+            self.pts.append(pts)
             self.duration.append(packet.duration or 0)
+            self.stop = max(self.stop, (packet.pos or 0) + packet.size)
             if packet.stream_index == of.index:
                 self.given += 1
                 yield packet
@@ -54,8 +61,15 @@ class Read:
     @property
     def delay(self) -> int:
         """Ticks from when the first packet is decoded until the first frame is shown."""
-        pts, dts = ([at for at in stamps if at is not None] for stamps in (self.pts, self.dts))
-        return min(pts) - min(dts) if pts else 0
+        pts, dts = np.array(self.pts), np.array(self.dts)
+        return 0 if np.isnan(pts).all() else int(np.nanmin(pts) - np.nanmin(dts))
+
+    def missed(self, container: InputContainer, path: Path, what: str) -> str:
+        """What is missing, in words: an FLV of which FFmpeg loses its way, as where another one follows, just ends."""
+        rest = path.stat().st_size - self.stop
+        if container.format.name != "flv" or rest <= max(UNREAD_BYTES, UNREAD_SHARE * self.stop):
+            return ""
+        return f"truncated: {what} can be read; the {rest} bytes after cannot, perhaps of files that were joined"
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +164,8 @@ class _Track:
 
 def _tracks(read: Read, kinds: set[int], wrap: int, second: float) -> dict[int, _Track]:
     streams = np.array(read.stream, np.int64)
-    dts, pts = (
-        np.array([np.nan if at is None else at for at in stamps], np.float64) for stamps in (read.dts, read.pts)
-    )
-    durations = np.array(read.duration, np.float64)
+    dts, pts = np.array(read.dts), np.array(read.pts)
+    durations = np.array(read.duration)
     known = np.flatnonzero(~np.isnan(dts) & np.isin(streams, list(kinds)))
     tracks = {}
     for index in sorted(set(streams[known].tolist())):

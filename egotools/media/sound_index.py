@@ -120,6 +120,7 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
             gaps=np.empty((0, 2), np.int64),
             remarks=[],
         )
+    missed = [missing] if (missing := read.missed(container, path, "a part")) else []
     found = heard(stamps, lengths, float(ticks))
     is_same = np.array_equal(found.stamps, stamps) and not any(added)
     first, end = int(found.stamps[0]), int((found.stamps + lengths).max())
@@ -134,7 +135,7 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
         skips=skips,
         is_steady=is_same,
         gaps=found.gaps,
-        remarks=[*clock.remarks, *found.remarks],
+        remarks=[*clock.remarks, *found.remarks, *missed],
     )
 
 
