@@ -13,6 +13,7 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
+from av.video.frame import VideoFrame
 
 from egotools.errors import ClipError
 from egotools.files import open_file
@@ -27,6 +28,17 @@ FORMATS = (
 
 # Options of every decoder. Frames beyond them are refused by FFmpeg itself, before it has memory for them.
 LIMITS = {"max_pixels": str(MOST_PIXELS), "max_samples": str(1 << 22)}
+
+# By decoder, what it is to take for an error rather than make something up, where that refuses no good file: damaged
+# codes of Motion JPEG, and the checksums of formats that have any. H.264, MPEG-1, 2 and 4 and their kin mark a picture
+# that they had to mend, without being told; "explode" stops them at frames that are refreshed bit by bit.
+STRICT = {
+    "mjpeg": "explode",
+    "hevc": "crccheck+explode",
+    "flac": "crccheck+explode",
+    "ac3": "crccheck+explode",
+    "eac3": "crccheck+explode",
+}
 
 NO_INDEX = "cannot be opened: its index (moov) is missing or damaged; the file is probably cut short"
 
@@ -63,6 +75,10 @@ def open_container(path: Path, part: tuple[int, int] | None = None) -> InputCont
             "format_whitelist": FORMATS.replace(" ", ","),
             "correct_ts_overflow": "0",
         }
+        if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+            # As from a pipe: from chunk to chunk, whatever the index says, which a crashed recorder leaves undone. It
+            # is of no use here, since frames are counted from the first one on.
+            options["seekable"] = "0"
         try:
             # "file:" keeps FFmpeg from reading a protocol into a name such as "concat:a|b".
             address = f"file:{os.path.abspath(path)}"
@@ -77,7 +93,8 @@ def open_container(path: Path, part: tuple[int, int] | None = None) -> InputCont
             raise ClipError(f"{path}: {NO_INDEX}")
         for stream in container.streams:
             if stream.codec_context is not None:
-                stream.codec_context.options = dict(LIMITS)
+                errors = STRICT.get(stream.codec_context.name)
+                stream.codec_context.options = LIMITS | ({"err_detect": errors} if errors else {})
                 stream.codec_context.thread_count = 1
     return container
 
@@ -119,6 +136,7 @@ def decoded(
     *,
     leading: int | None = None,
     parts: bool = False,
+    alone: bool = False,
 ) -> Generator[F, None, None]:
     """The frames of one stream's packets, of video in display order, up to the last that the decoder holds back.
 
@@ -129,24 +147,38 @@ def decoded(
         leading: a time stamp: packets shown earlier may fail, as the pictures do that come after a key frame in the
             file but before it on screen. None: whatever comes before the first frame may.
         parts: whether packets are decoded of which a part is missing; it gives a picture in part.
+        alone: whether no picture refers to another: then those that do not decode are left out, and damaged ones are
+            among the frames.
 
     Raises:
-        ClipError: a packet that does not decode, with its moment: what follows might refer to it and be wrong. Or none
-            that does.
+        ClipError: a packet that does not decode, or a damaged picture, with its moment: what follows might refer to it
+            and be wrong. Or none that does.
     """
-    begun, why = False, ""
+    begun, lost, why, time_base = False, False, "", Fraction(0)
     packets = (packet for packet in packets if parts or not packet.is_corrupt)
     for packet in chain(packets, [None]):  # None: the frames that the decoder still holds
+        if packet is not None:
+            time_base = exact(packet.time_base)
         try:
             frames = stream.decode(packet)
         except av.FFmpegError as error:
             early = not begun if leading is None else packet is not None and (packet.pts or 0) < leading
             why = _why(error)
-            if early:
+            if early or alone:
                 continue
-            raise ClipError(f"{path}: decoding fails {_moment(packet)}: {why}") from error
-        begun = begun or bool(frames)
-        yield from frames
+            raise ClipError(f"{path}: decoding fails {_moment(packet, time_base)}: {why}") from error
+        for frame in frames:
+            if isinstance(frame, VideoFrame) and not alone:
+                if frame.is_corrupt:
+                    early = not begun if leading is None else (frame.pts or 0) < leading
+                    if not early:
+                        raise ClipError(f"{path}: the frame {_moment(frame, time_base)} is damaged")
+                    lost = leading is None
+                    continue
+                if lost and not frame.key_frame:  # it may refer to the damaged one
+                    continue
+            begun, lost = True, False
+            yield frame
     if why and not begun and leading is None:
         raise ClipError(f"{path}: nothing of it can be decoded: {why}")
 
@@ -196,8 +228,8 @@ def _why(error: av.FFmpegError) -> str:
     return reason(error) + (too_large if isinstance(error, av.error.ArgumentError) else "")
 
 
-def _moment(packet: Packet[Stream] | None) -> str:
-    if packet is None:
+def _moment(part: Packet[Stream] | VideoFrame | None, time_base: Fraction) -> str:
+    if part is None:
         return "at the end of the file"
-    stamp = packet.dts if packet.pts is None else packet.pts
-    return "at an unknown moment" if stamp is None else f"at {float(stamp * packet.time_base):.3f} s"
+    stamp = part.dts if part.pts is None else part.pts
+    return "at an unknown moment" if stamp is None else f"at {float(stamp * time_base):.3f} s"

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
@@ -18,6 +17,7 @@ from egotools.containers import decoded, packets_of
 from egotools.errors import ClipError
 from egotools.media.clock import CLOCKED, Clock, Read, all_packets, clock_of
 from egotools.media.mp4_tables import packets_by_tables
+from egotools.media.promised import STATED, Tally, missing
 from egotools.media.stamps import REORDERED, Stamps
 from egotools.media.timing import Seconds, at_a_rate, stamped
 from egotools.types import IntArray
@@ -50,10 +50,6 @@ DECODING_TIMES = {"avi", "asf"}
 DURATIONS = {*TRUSTED_CONTAINERS, "gif", "apng"}
 
 FEW_REPEATED = 0.05  # of the frames; more may be fields with a packet each, of which two make a frame
-
-LEFT_OPEN = 0xFFFFFFFF  # the length of an AVI that was written to a pipe
-
-MISSING_SECONDS = 0.5  # durations that containers state are rounded, and hold the longest stream's last packet
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,17 +94,15 @@ def index_packets(container: InputContainer, stream: VideoStream, path: Path) ->
     Raises:
         ClipError: times that cannot be.
     """
-    if container.format.name not in TRUSTED_CONTAINERS or stream.codec_context.name not in TRUSTED_CODECS:
+    is_trusted = container.format.name in TRUSTED_CONTAINERS and stream.codec_context.name in TRUSTED_CODECS
+    if not is_trusted and not (container.format.name == "avi" and stream.codec_context.codec.intra_only):
         return None
     shown: list[int] = []
     keys: list[int] = []
-    read, count, duration = 0.0, 0, 0
-    for packet in packets_of(container):
-        if packet.pts is not None and not packet.is_corrupt:
-            read = max(read, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    tally, duration = Tally(stream), 0
+    for packet in tally.counted(packets_of(container)):
         if packet.stream_index != stream.index or packet.is_corrupt:
             continue
-        count += 1
         if packet.pts is None:
             return None
         if packet.is_keyframe:
@@ -116,7 +110,7 @@ def index_packets(container: InputContainer, stream: VideoStream, path: Path) ->
         if not packet.is_discard and _is_shown(packet, stream):  # discarded: before the start that an edit list sets
             shown.append(packet.pts)
             duration = packet.duration or duration
-    damage = _missing(container, stream, len(shown), count, read)
+    damage = missing(container, path, tally, len(shown))
     return index_of(shown, keys, duration, damage, stream, path)
 
 
@@ -203,12 +197,12 @@ def index_by_decoding(
     format = container.format.name
     found: list[int | None] = []
     sources: list[object] = []
-    damage, broken, duration, read = "", 0, 0, Read()
+    damage, broken, duration, read, tally = "", 0, 0, Read(), Tally(stream)
 
     def numbered() -> Iterator[Packet[Stream]]:
         nonlocal broken
-        packets = all_packets(container) if format in CLOCKED else packets_of(container, stream)
-        for number, packet in enumerate(read.note(packets, of=stream)):
+        packets = all_packets(container) if format in {*CLOCKED, *STATED} else packets_of(container, stream)
+        for number, packet in enumerate(read.note(tally.counted(packets), of=stream)):
             packet.opaque = [number]  # an object of its own: PyAV tells them apart by their addresses
             if packet.is_corrupt and number not in whole:
                 broken += 1
@@ -237,7 +231,7 @@ def index_by_decoding(
             pts = np.sort(pts) - read.delay
         pts = clock.shown(stream, pts, numbers if known else np.arange(len(found)))
         timed = stamped(pts, duration if format in DURATIONS and _is_odd(duration, pts) else 0, stream, path)
-    damage = damage or _cut_short(path, container, stream, len(found))
+    damage = damage or missing(container, path, tally, len(found))
     damage = damage or read.missed(container, path, f"{len(found)} frames")
     if broken and not damage:
         damage = f"damaged: {broken} packets are broken; {len(found)} frames can be read"
@@ -285,25 +279,3 @@ def _may_have_fields(stream: VideoStream) -> bool:
 def _is_shown(packet: Packet[Stream], stream: VideoStream) -> bool:
     # VP8 keeps reference pictures that are never shown in packets of their own; bit 4 of the first byte says so.
     return stream.codec_context.name != "vp8" or bool(memoryview(packet)[0] & 0x10)
-
-
-def _missing(container: InputContainer, stream: VideoStream, count: int, packets: int, read: float) -> str:
-    """What the container's own index or duration says beyond what could be read."""
-    if container.format.name.startswith("mov"):
-        listed = len(stream.index_entries)
-        return f"truncated: {count} of {listed + count - packets} frames can be read" if packets < listed else ""
-    said = (container.duration or 0) / av.time_base
-    if said - read > MISSING_SECONDS:
-        return f"truncated: {count} frames can be read, to {read:.2f} s of {said:.2f} s"
-    return ""
-
-
-def _cut_short(path: Path, container: InputContainer, stream: VideoStream, count: int) -> str:
-    """An AVI says in its first bytes how long it is, unless it was written to a pipe."""
-    if container.format.name != "avi":
-        return ""
-    with path.open("rb") as file:
-        said = int.from_bytes(file.read(8)[4:], "little")
-    if said == LEFT_OPEN or said + 8 - path.stat().st_size <= 1:  # a missing byte of padding is no frame
-        return ""
-    return f"truncated: {count} of {max(stream.frames, count)} frames can be read"

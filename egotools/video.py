@@ -126,6 +126,8 @@ class Video:
     def __init__(self, path: Path, fps: float | None = None) -> None:
         self.path = path
         self._fps = fps
+        self._standing: int | None = -1  # index of the frame decoded last; -1 at the beginning, None if unknown
+        self._frame_there: VideoFrame | None = None
         with reading(path), ExitStack() as stack:
             self._open()
             stack.callback(self.close)
@@ -169,8 +171,6 @@ class Video:
             raise
         keep_labels(self._stream)
         self._decode_on(leading=None)
-        self._standing: int | None = -1  # index of the frame decoded last; -1 at the beginning, None if unknown
-        self._frame_there: VideoFrame | None = None
 
     def _decode_on(self, leading: int | None) -> None:
         self._decoding = self._decoded(leading)
@@ -178,7 +178,8 @@ class Video:
     def _decoded(self, leading: int | None) -> Generator[tuple[int, VideoFrame], None, None]:
         """The frames from here on with their labels; those that are not wanted need not be among them."""
         packets = self._skipping.fed(packets_of(self._container, self._stream), self._stream)
-        with closing(decoded(packets, self._stream, self.path, leading=leading, parts=True)) as frames:
+        alone = self._skipping.is_stamped and self._stream.codec_context.codec.intra_only
+        with closing(decoded(packets, self._stream, self.path, leading=leading, parts=True, alone=alone)) as frames:
             yield from self._skipping.labelled(frames)
 
     def _begin_anew(self) -> None:

@@ -52,7 +52,7 @@ class Skipping:
         self.wanted = Wanted()
         self.has_skipped = False  # since the decoder began, at the file's beginning or at a key frame
         self._is_off = False
-        self._is_stamped = index.pts is not None
+        self.is_stamped = index.pts is not None
         self._whole = index.whole
         packets = index.packets  # of frames that are told apart by the packets that they came of
         self._shown = None if packets is None else {packet: label for label, packet in enumerate(packets.tolist())}
@@ -71,7 +71,7 @@ class Skipping:
         # Where B frames are packed with others (DivX, Xvid) the second of two is lost if the first is passed over.
         is_mpeg4 = decoder.name == "mpeg4"
         for number, packet in enumerate(packets):
-            if self._is_stamped:
+            if self.is_stamped:
                 is_needed = packet.pts is None or self.wanted.needs(packet.pts)
             elif self._shown is not None:
                 label, following = self._shown.get(number), self._shown.get(number + 1)
@@ -89,7 +89,7 @@ class Skipping:
     def labelled(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
         """The frames that have a label, with it."""
         for number, frame in zip(count(), frames, strict=False):
-            if self._is_stamped:
+            if self.is_stamped:
                 label = frame.pts
             elif self._shown is None:
                 label = number
@@ -101,7 +101,7 @@ class Skipping:
 
     def is_doubtful(self, frame: VideoFrame) -> bool:
         """Whether a frame may lack a part that was passed over: a field with a packet, and a stamp, of its own."""
-        return self._is_stamped and self.has_skipped and bool(frame.interlaced_frame)
+        return self.is_stamped and self.has_skipped and bool(frame.interlaced_frame)
 
 
 def keep_labels(stream: VideoStream) -> None:

@@ -1,0 +1,114 @@
+"""What a container's header promises beyond what could be read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from egotools.errors import ClipError
+from egotools.files import open_file
+
+MISSING_SECONDS = 0.5  # durations that containers state are rounded, and hold the longest stream's last packet
+LEFT_OPEN = 1 << 30  # frames of an AVI, as FFmpeg writes to a pipe; no real one has as many
+MISCOUNTED = 2  # frames that the header of a whole AVI may be off by
+
+RIFF_OPEN = {0, 0xFFFFFFFF}  # bytes of an AVI whose writer did not come back to fill them in
+
+
+# Formats whose header says how many seconds the longest stream lasts.
+STATED = {"matroska,webm", "flv", "asf"}
+
+
+class Tally:
+    """What could be read of one stream of a file.
+
+    Attributes:
+        packets: of the stream.
+        chunks: the same with the empty ones of an AVI, by its count of time.
+        end: when the last packet of any stream ends, seconds.
+    """
+
+    def __init__(self, stream: VideoStream) -> None:
+        self.stream = stream
+        self.packets = 0
+        self.chunks = 0
+        self.end = 0.0
+
+    def counted(self, packets: Iterator[Packet[Stream]]) -> Iterator[Packet[Stream]]:
+        """The packets of all streams as they come; broken ones are not counted."""
+        for packet in packets:
+            if not packet.is_corrupt:
+                if packet.pts is not None:
+                    self.end = max(self.end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if packet.stream_index == self.stream.index:
+                    self.packets += 1
+                    self.chunks = max(self.packets, self.chunks, (packet.dts or 0) + 1)
+            yield packet
+
+    def of(self, packets: int, frames: int) -> str:
+        """That it is cut short: `packets` were promised, and those that are there made so many frames."""
+        return f"truncated: {frames} of {frames + packets - self.packets} frames can be read"
+
+
+def missing(container: InputContainer, path: Path, read: Tally, frames: int) -> str:
+    """What the container's own index, count or duration says beyond what could be read; "" if nothing.
+
+    Args:
+        container: the file, read to its end.
+        path: of it.
+        read: what was read of it.
+        frames: that it made.
+
+    Raises:
+        ClipError: an AVI lacks frames amid it, so that when the others are shown is not known.
+    """
+    if container.format.name.startswith("mov"):
+        listed = len(read.stream.index_entries)
+        return read.of(listed, frames) if read.packets < listed else ""
+    if container.format.name == "avi":
+        return _missing_of_avi(path, read, frames)
+    said = (container.duration or 0) / av.time_base if container.format.name in STATED else 0
+    if said - read.end > MISSING_SECONDS:
+        return f"truncated: {frames} frames can be read, to {read.end:.2f} s of {said:.2f} s"
+    return ""
+
+
+def _missing_of_avi(path: Path, read: Tally, frames: int) -> str:
+    stated = read.stream.frames if read.stream.frames < LEFT_OPEN else 0
+    with open_file(path) as file:
+        size = int.from_bytes(file.read(8)[4:], "little")
+        listed = _listed(file, read.stream.index)
+    if size not in RIFF_OPEN and size + 8 - path.stat().st_size > 1:  # a missing byte of padding is no frame
+        return read.of(max(stated, read.packets), frames)
+    # The index lists what was written, even where it says the wrong places; headers may count frames that a recorder
+    # dropped, or one more or less.
+    if read.packets < listed:
+        promised = listed
+    elif read.packets > listed and stated - read.chunks > MISCOUNTED:
+        promised = stated - read.chunks + read.packets
+    else:
+        return ""
+    raise ClipError(f"{path}: {read.of(promised, frames)}; which are missing, and when the others show, is not known")
+
+
+def _listed(file: IO[bytes], stream: int) -> int:
+    """How many chunks with content the index of an AVI lists for a stream; 0 if it has none."""
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        size = int.from_bytes(head[4:], "little")
+        if head[:4] == b"idx1":
+            entries = np.frombuffer(file.read(size // 16 * 16 if size < LEFT_OPEN else 0), np.uint8)
+            entries = entries[: len(entries) // 16 * 16].reshape(-1, 16)
+            digits = np.frombuffer(b"%02d" % stream, np.uint8)
+            is_own = (entries[:, :2] == digits).all(axis=1) & (entries[:, 2:4] != list(b"pc")).any(axis=1)
+            return int((is_own & entries[:, 12:].any(axis=1)).sum())
+        file.seek(size + (size & 1), 1)
+    return 0
