@@ -213,13 +213,17 @@ JOINED = {
     "opus": ("libopus", "ogg", 48000, 1), "opus2": ("libopus", "ogg", 48000, 2), "vorbis": ("vorbis", "ogg", 44100, 2),
     "vorbis22": ("vorbis", "ogg", 22050, 2), "flac": ("flac", "ogg", 44100, 1), "flac22": ("flac", "ogg", 22050, 2),
     "mp3": ("libmp3lame", "mp3", 44100, 1), "mp3-22": ("libmp3lame", "mp3", 22050, 2),
+    "wav": ("pcm_s16le", "wav", 44100, 1), "wav16": ("pcm_s16le", "wav", 16000, 2),
+    "aiff": ("pcm_s16be", "aiff", 44100, 1), "m4a": ("aac", "ipod", 44100, 1),
+    "raw-flac": ("flac", "flac", 44100, 1), "raw-flac22": ("flac", "flac", 22050, 1),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "names",
     [("opus", "opus"), ("opus", "opus", "opus"), ("opus", "opus2"), ("opus2", "opus"), ("vorbis", "vorbis"),
-     ("vorbis", "vorbis22"), ("flac", "flac22", "flac"), ("opus", "flac22"), ("mp3", "mp3"), ("mp3", "mp3-22", "mp3")],
+     ("vorbis", "vorbis22"), ("flac", "flac22", "flac"), ("opus", "flac22"), ("mp3", "mp3"), ("mp3", "mp3-22", "mp3"),
+     ("wav", "wav16"), ("aiff", "aiff"), ("m4a", "m4a", "m4a"), ("raw-flac", "raw-flac22")],
     ids="+".join,
 )  # fmt: skip
 def test_joined_files_are_read_in_turn(names: tuple[str, ...], tmp_path: Path) -> None:

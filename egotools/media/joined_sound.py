@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from egotools.files import open_file
@@ -17,7 +17,8 @@ MP3_FIRST_FRAME = re.compile(
     rb"\xff[\xe2-\xff][\x10-\xef].(?:\x00{32}|\x00{17}|\x00{9})(?:Xing|Info)",
     re.DOTALL,
 )
-
+FLAC_BEGINS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # and a block of 34 bytes, which is the first
+ASF_BEGINS = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
 NEAR = 4096  # bytes of padding that may stand between a tag and the first frame
 
 
@@ -25,19 +26,18 @@ def parts_of(path: Path, format: str) -> list[tuple[int, int]]:
     """First and last byte + 1 of each file that was joined; one part for the others, and for other formats.
 
     Args:
-        path: a regular file.
+        path: a regular file, of sound alone unless it is Ogg.
         format: FFmpeg's name of the container.
 
     Raises:
         OSError: the file cannot be read.
     """
-    if format not in ("ogg", "mp3"):
+    begins_of = BEGINS.get(format)
+    if begins_of is None:
         return [(0, path.stat().st_size)]
     with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        begins = list(_ogg_links(data) if format == "ogg" else _mp3_files(data))
-        own = 0 if format == "ogg" else _after_tag(data) + NEAR  # what begins up to here is the first file itself
-        edges = [0, *(begin for begin in begins if begin > own), len(data)]
-    return list(itertools.pairwise(edges))
+        own = _after_tag(data) + NEAR if format in ("mp3", "flac") else 0  # what begins up to here is the first file
+        return list(itertools.pairwise([0, *(begin for begin in begins_of(data) if begin > own), len(data)]))
 
 
 def _ogg_links(data: mmap.mmap) -> Iterator[int]:
@@ -62,6 +62,54 @@ def _mp3_files(data: mmap.mmap) -> Iterator[int]:
             tag = data.rfind(b"ID3", before, tag)
         yield begin if tag < 0 else tag
         before = begin
+
+
+def _flac_files(data: mmap.mmap) -> Iterator[int]:
+    yield from sorted(at for mark in FLAC_BEGINS for at in _found(data, mark))
+
+
+def _asf_files(data: mmap.mmap) -> Iterator[int]:
+    yield from _found(data, ASF_BEGINS)
+
+
+def _riff_files(data: mmap.mmap) -> Iterator[int]:
+    """WAV and AIFF say how long they are."""
+    at = 0
+    while (name := data[at : at + 4]) in (b"RIFF", b"FORM"):
+        yield at
+        size = int.from_bytes(data[at + 4 : at + 8], "little" if name == b"RIFF" else "big")
+        at += 8 + size + size % 2
+
+
+def _mp4_files(data: mmap.mmap) -> Iterator[int]:
+    """A box `ftyp` is the first of each file."""
+    at = 0
+    while at + 8 <= len(data):
+        size, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if name == b"ftyp":
+            yield at
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size < 8:
+            return
+        at += size
+
+
+BEGINS: dict[str, Callable[[mmap.mmap], Iterator[int]]] = {
+    "ogg": _ogg_links,
+    "mp3": _mp3_files,
+    "flac": _flac_files,
+    "asf": _asf_files,
+    "wav": _riff_files,
+    "aiff": _riff_files,
+    "mov,mp4,m4a,3gp,3g2,mj2": _mp4_files,
+}
+
+
+def _found(data: mmap.mmap, mark: bytes) -> Iterator[int]:
+    at = -1
+    while (at := data.find(mark, at + 1)) >= 0:
+        yield at
 
 
 def _after_tag(data: mmap.mmap) -> int:

@@ -56,6 +56,7 @@ class SoundFile:
     Attributes:
         rate, layout: of the first frame.
         start, end: the seconds of the file that it covers.
+        seams: the seconds at which files begin that were joined to the first.
         gaps: seconds of silence in it that is too long to be believed.
         can_jump: whether frames from amid the file come without those before.
         remarks: what is odd, in sentences.
@@ -136,7 +137,9 @@ class SoundFile:
         yield from ((None, frame) for frame in frames)
 
     def _look(self) -> None:
-        places = parts_of(self.path, self._container.format.name)
+        format = self._container.format.name
+        # Where there is a picture, too, the same is to be read of both.
+        places = parts_of(self.path, "" if format != "ogg" and has_picture(self._container) else format)
         if self._number is None and (remark := _which(self._container, self._stream)):
             self.remarks.append(remark)
         self._parts: list[_Part] = []
@@ -146,6 +149,7 @@ class SoundFile:
             self._add(place if len(places) > 1 else None)
         first, last = self._parts[0], self._parts[-1]
         self.start, self.end = first.start, last.end
+        self.seams = [part.start for part in self._parts[1:]]
         self.gaps = [gap for part in self._parts for gap in part.gaps]
         if len(places) == 1:
             self.damage = cut_short(self.path, self._stream, self.end - self.start)

@@ -5,7 +5,8 @@ Axes: C channels, N samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain
 
 import numpy as np
@@ -38,27 +39,42 @@ def steady(
     Yields:
         [C, N], or [1, N] if mono.
     """
-    position = begin
-    stretch: _Stretch | None = None
+    position, stretch = begin, None
+    seams = [*(round((seam - file.start) * file.rate) for seam in file.seams), sys.maxsize]
     for heard, frame in frames:
         at = stretch.end if stretch else 0
+        is_seam = heard in file.seams
         if heard is not None:
             stamped = round((heard - file.start) * file.rate)
-            at = at if stretch and abs(stamped - at) <= JITTER_SECONDS * file.rate else stamped
-        rest: list[tuple[int, Waveform]] = []
-        if stretch is None or at != stretch.end or not stretch.is_like(frame):
-            rest = stretch.rest() if stretch else []
+            is_near = stretch and not is_seam and abs(stamped - at) <= JITTER_SECONDS * file.rate
+            at = at if is_near else stamped
+        if stretch is None or is_seam or at != stretch.end or not stretch.is_like(frame):
+            if stretch:
+                position = yield from _laid(stretch.rest(), position, seams[0])
+            if is_seam:
+                seams.pop(0)
             stretch = _Stretch(at, frame, file, mono)
             if stretch.is_other:
                 changed(_change(file, frame, at))
-        for first, piece in [*rest, *stretch.take(frame)]:
-            yield from _zeros(position, first, piece)
-            if first + piece.shape[1] > position:
-                yield piece[:, max(position - first, 0) :]
-            position = max(position, first + piece.shape[1])
-    for first, piece in stretch.rest() if stretch else []:
+        position = yield from _laid(stretch.take(frame), position, seams[0])
+    if stretch:
+        yield from _laid(stretch.rest(), position, seams[0])
+
+
+def _laid(pieces: Iterable[tuple[int, Waveform]], position: int, end: int) -> Generator[Waveform, None, int]:
+    """Pieces at the samples that they begin at, with silence between, from `position` up to `end`; how far they go.
+
+    What an encoder padded the last packet with lies beyond the end.
+    """
+    for first, piece in pieces:
+        piece = piece[:, : max(end - first, 0)]
+        if not piece.shape[1]:
+            continue
+        yield from _zeros(position, first, piece)
         if first + piece.shape[1] > position:
             yield piece[:, max(position - first, 0) :]
+        position = max(position, first + piece.shape[1])
+    return position
 
 
 class _Stretch:
