@@ -109,6 +109,7 @@ def extract(
                             collector.remark(message)
                         else:
                             collector.take(message)
+                collector.settle()
             writing.seal()
     for each in wanted:
         tried = [clip for clip in clips if each.only is None or clip.id in each.only]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from egotools.frame_index import FrameIndex, has_tables, index_by_decoding, inde
 from egotools.limits import check_size, reading
 from egotools.media.animation import Animation, is_animated, is_picture
 from egotools.media.clock import CLOCKED, whole_at_seams
+from egotools.media.look import Look
 from egotools.media.pictures import Pictures, Shape
 from egotools.media.skipping import Skipping, Wanted, keep_labels
 from egotools.media.stamps import REORDERED
@@ -60,13 +60,14 @@ class Frames(Protocol):
         """Gives the file back."""
 
 
-def open_frames(path: Path, fps: float | None = None) -> Frames:
+def open_frames(path: Path, fps: float | None = None, look: Look | None = None) -> Frames:
     """Opens what frames lie in: a folder of images, an image, an animated one, a `.npy` stack, else a video.
 
     Args:
         path: a file or a folder.
         fps: the frame rate of a folder or a stack, which have none of their own, and of a raw stream whose header says
             none; other videos ignore it.
+        look: what is known of a video already.
 
     Raises:
         ClipError: nothing that frames can be read from.
@@ -78,7 +79,7 @@ def open_frames(path: Path, fps: float | None = None) -> Frames:
         return Animation(path) if is_animated(path) else Still(path)
     if suffix == ".npy":
         return Stack(path, fps)
-    return Video(path, fps)
+    return Video(path, fps, look)
 
 
 def middle_frame(clip: Clip) -> Frame:
@@ -96,43 +97,35 @@ def middle_frame(clip: Clip) -> Frame:
         frames.close()
 
 
-@dataclass(frozen=True, eq=False)
-class Look:
-    """What looking through a file once tells of it."""
-
-    index: FrameIndex
-    shape: Shape
-
-
-_LOOKS: dict[
-    tuple[str, int, int, float | None], Look
-] = {}  # by path, size, mtime and fps: a look may cost a decoding pass
-LOOKS_KEPT = 1024
-
-
 class Video:
     """A video file, decoded by one thread.
 
     It keeps its place: a later call with later indices goes on decoding from there, and jumps only where a key frame
     lies between that saves decoding. Frames are told apart by their time stamps; those of files without trustworthy
     ones (AVI, MPEG-4 part 2, transport streams) are counted from the beginning, and going back begins anew.
-    `fps` is the frame rate of raw streams (.h264) whose header says none.
+    `fps` is the frame rate of raw streams (.h264) whose header says none. `look` is what an earlier `Video` of the file
+    knows of it; a file that has changed since is looked through again.
     Pixels are taken as square; of several video streams the first that is marked as default is read.
 
     Raises:
         ClipError: the file is missing, empty, no video, or not one frame of it decodes.
     """
 
-    def __init__(self, path: Path, fps: float | None = None) -> None:
+    def __init__(self, path: Path, fps: float | None = None, look: Look | None = None) -> None:
         self.path = path
-        self._fps = fps
         self._standing: int | None = -1  # index of the frame decoded last; -1 at the beginning, None if unknown
         self._frame_there: VideoFrame | None = None
         with reading(path), ExitStack() as stack:
             self._open()
             stack.callback(self.close)
-            look = self._look()
+            status = path.stat()
+            if look is not None and look.is_of(status, fps):
+                self._skipping = Skipping(look.index)
+                only(self._stream)
+            else:
+                look = Look(*self._look_through(fps), status.st_size, status.st_mtime_ns, fps)
             stack.pop_all()
+        self.look = look
         self._index, self._pictures = look.index, Pictures(path, look.shape)
         self.info = VideoInfo(look.index.times, look.index.end, look.shape.width, look.shape.height, look.index.gaps)
         self.damage = look.index.damage
@@ -187,19 +180,7 @@ class Video:
         self._open()
         only(self._stream)
 
-    def _look(self) -> Look:
-        status = self.path.stat()
-        key = (str(self.path.absolute()), status.st_size, status.st_mtime_ns, self._fps)
-        if key not in _LOOKS:
-            if len(_LOOKS) >= LOOKS_KEPT:
-                del _LOOKS[next(iter(_LOOKS))]  # the oldest
-            _LOOKS[key] = self._look_through()
-            return _LOOKS[key]
-        self._skipping = Skipping(_LOOKS[key].index)
-        only(self._stream)
-        return _LOOKS[key]
-
-    def _look_through(self) -> Look:
+    def _look_through(self, fps: float | None) -> tuple[FrameIndex, Shape]:
         check_size(self.path, self._stream.width, self._stream.height)
         index = None
         if has_tables(self._container, self._stream):
@@ -209,24 +190,24 @@ class Video:
             index = index_packets(self._container, self._stream, self.path)
             self._begin_anew()
         if index is None:
-            index = self._look_by_decoding()
+            index = self._look_by_decoding(fps)
         self._skipping = Skipping(index)
         label, first = next(self._decoding, (0, None))
         if first is None:
             raise ClipError(f"{self.path}: no frame of it can be decoded")
         index = index.from_frame(label)
         self._standing, self._frame_there = 0, first
-        return Look(index, Shape.of(first))
+        return index, Shape.of(first)
 
-    def _look_by_decoding(self) -> FrameIndex:
-        index = index_by_decoding(self._container, self._stream, self.path, fps=self._fps)
+    def _look_by_decoding(self, fps: float | None) -> FrameIndex:
+        index = index_by_decoding(self._container, self._stream, self.path, fps=fps)
         self._begin_anew()
         if not index.damage or self._container.format.name not in CLOCKED:
             return index
         whole = whole_at_seams(self._container, self._stream)
         self._begin_anew()
         if whole:
-            index = index_by_decoding(self._container, self._stream, self.path, fps=self._fps, whole=whole)
+            index = index_by_decoding(self._container, self._stream, self.path, fps=fps, whole=whole)
             self._begin_anew()
         return index
 

@@ -37,7 +37,6 @@ READ: dict[str, dict[str, Any]] = {
 def index(path: Path, *, by_tables: bool, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Everything that is known of a file's frames."""
     with monkeypatch.context() as patch:
-        patch.setattr(egotools.video, "_LOOKS", {})
         patch.setattr(egotools.video, "index_packets" if by_tables else "index_tables", lambda *_: None)
         video = Video(path)
     found = {field.name: getattr(video._index, field.name) for field in dataclasses.fields(video._index)}

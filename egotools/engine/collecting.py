@@ -104,6 +104,12 @@ class Collector:
         for cache, id, source in self._awaiting.pop(path, []):
             self.writing.finish(cache, id, replace(source, digest=found.digest))
 
+    def settle(self) -> None:
+        """Finishes the clips of files whose digest never came: its worker is gone."""
+        for path in list(self._awaiting):
+            for cache, id, source in self._awaiting.pop(path):
+                self.writing.finish(cache, id, source)
+
     def fail(self, failure: Failure) -> None:
         """A clip that cannot be had for one cache."""
         place = (failure.clip, failure.extractor)

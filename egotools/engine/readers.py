@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from egotools.apart import ENDED_EARLY, start
-from egotools.engine.reading import Failure, FileDigest, Message, Piece, Reader
+from egotools.engine.digesting import Digesting
+from egotools.engine.reading import Failure, FileDigest, FileLook, Message, Reader
 from egotools.errors import ExtractorError
-from egotools.stores.source import content_digest
-from egotools.types import Clip, Extractor
+from egotools.media.look import Look
+from egotools.types import AudioExtractor, Clip, ClipExtractor, Extractor
 
 ATTEMPTS = 2
 TRACEBACK = "the traceback is above"
@@ -33,8 +34,9 @@ class Task:
     clip: Clip
     wanted: tuple[int, ...]
     attempt: int = 0
-    digest: bool = False  # whether the content of its file is to be digested
+    digest: bool = False  # whether the content of its file is to be digested; if nothing is wanted that alone is done
     strict: bool = False  # whether remarks on its file are failures
+    look: Look | None = None  # what is known of its file already
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class _Worker:
     tasks: list[Task] = field(default_factory=list)  # given to it and not begun
     current: Task | None = None
     mistake: str = ""  # the Python error that ends it
+    owed: Task | None = None  # whose digest it has not sent yet
+    looking: Path | None = None  # the file that it is looking through
 
     @property
     def is_busy(self) -> bool:
@@ -74,11 +78,13 @@ class Readers:
         """`sources` are Python files of users that define extractors: imported by a worker before it unpickles them."""
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._is_stopped = False
-        self._setup = (list(sources), list(extractors), piece_rows)
+        self._extractors = list(extractors)
+        self._setup = (list(sources), self._extractors, piece_rows)
         self._count = count
         self._jobs: deque[list[Task]] = deque()
         self._crashes: Counter[int] = Counter()  # by task number
         self._workers: list[_Worker] = []
+        self._looks: dict[Path, Look | None] = {}  # of files of which there are jobs still; None: no video
 
     def give(self, tasks: Sequence[Task]) -> None:
         """Adds tasks, and starts as many workers as they can use; not while `messages` runs.
@@ -96,8 +102,7 @@ class Readers:
         Raises:
             ExtractorError: an extractor is at fault; the worker has printed the traceback.
         """
-        for worker in self._workers:
-            self._give(worker)
+        self._give_all()
         while busy := [worker for worker in self._workers if worker.is_busy]:
             for ready in wait([worker.connection for worker in busy]):
                 worker = next(worker for worker in busy if worker.connection is ready)
@@ -107,18 +112,27 @@ class Readers:
                     if self._is_stopped:
                         return
                     yield from self._replace(worker)
+                    self._give_all()
                     continue
                 if isinstance(message, _Begun):
                     worker.current = worker.tasks.pop(0)
+                    worker.owed = worker.current if worker.current.digest else worker.owed
                 elif isinstance(message, _Mistake):
                     worker.mistake = message.text
                 elif isinstance(message, _Done):
                     worker.current = None
                     for stage, seconds in message.seconds.items():
                         self.seconds[stage] += seconds
-                    if not worker.tasks:
-                        self._give(worker)
+                    worker.looking = None  # a file that could not be opened
+                    self._give_all()
+                elif isinstance(message, FileLook):
+                    worker.looking = None
+                    if self._is_awaited(message.path):
+                        self._looks[message.path] = message.look
+                    self._give_all()
                 else:
+                    if isinstance(message, FileDigest):
+                        worker.owed = None
                     yield message
 
     def stop(self) -> None:
@@ -148,10 +162,33 @@ class Readers:
             _send(worker, part)
         return worker
 
-    def _give(self, worker: _Worker) -> None:
-        if self._jobs and not worker.is_busy:
-            worker.tasks = self._jobs.popleft()
-            _send(worker, worker.tasks)
+    def _give_all(self) -> None:
+        """Gives jobs to idle workers; not those of a file that another is looking through: it will tell of it."""
+        for worker in self._workers:
+            if worker.is_busy:
+                continue
+            looking = {other.looking for other in self._workers}
+            place = next((at for at, job in enumerate(self._jobs) if job[0].clip.path not in looking), None)
+            if place is None:
+                return
+            worker.tasks = self._jobs[place]
+            del self._jobs[place]
+            path = worker.tasks[0].clip.path
+            if self._is_awaited(path) and path not in self._looks and self._has_frames(worker.tasks[0]):
+                worker.looking = path
+            look = self._looks.get(path) or worker.tasks[0].look
+            if not self._is_awaited(path):
+                self._looks.pop(path, None)
+            _send(worker, [replace(worker.tasks[0], look=look), *worker.tasks[1:]])
+
+    def _is_awaited(self, path: Path) -> bool:
+        """Whether there are jobs of a file that no worker has."""
+        return any(job[0].clip.path == path for job in self._jobs)
+
+    def _has_frames(self, task: Task) -> bool:
+        """Whether a task is read frame by frame."""
+        extractors = [self._extractors[position] for position in task.wanted]
+        return any(not isinstance(extractor, (AudioExtractor, ClipExtractor)) for extractor in extractors)
 
     def _replace(self, worker: _Worker) -> Iterator[Failure]:
         """Starts another worker for one that died; the clip it died on is tried once more, by itself."""
@@ -159,6 +196,8 @@ class Readers:
         worker.connection.close()
         self._workers.remove(worker)
         task, status = worker.current, worker.process.exitcode
+        if worker.owed is not None and worker.owed is not task:
+            self._jobs.append([replace(worker.owed, wanted=(), attempt=worker.owed.attempt + 1)])
         if status == -signal.SIGTERM:  # from outside, and to us, too; no fault of the clip, and read again if we go on
             again = [replace(task, attempt=task.attempt + 1)] if task else []
             self._jobs.extendleft([job for job in ([*again, *worker.tasks],) if job])
@@ -182,7 +221,6 @@ class Readers:
         if self._jobs:
             replacement = self._start()
             self._workers.append(replacement)
-            self._give(replacement)
 
 
 def _send(worker: _Worker, message: object) -> None:
@@ -205,33 +243,6 @@ def _jobs(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
     return jobs
 
 
-class _Digesting:
-    """Adds the digest of a clip's file before its first rows; a file of which nothing can be read is not digested."""
-
-    def __init__(self) -> None:
-        self._owed: Task | None = None  # the next clip of the same file may have rows
-
-    def with_digest(self, task: Task, messages: Iterator[Message]) -> Iterator[Message]:
-        if task.digest:
-            self._owed = task
-        elif self._owed is not None and self._owed.clip.path != task.clip.path:
-            self._owed = None
-        for message in messages:
-            if self._owed is not None and isinstance(message, Piece) and message.total:
-                yield FileDigest(self._owed.number, _digest(task.clip.path))
-                self._owed = None
-            yield message
-        if self._owed is task:  # lest its clip without rows waits
-            yield FileDigest(task.number, None)
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        return content_digest(path)
-    except OSError:
-        return None
-
-
 def _work(connection: Connection[Any, Any]) -> None:
     """A worker's life: what to do comes through the pipe, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to answer
@@ -244,13 +255,16 @@ def _work(connection: Connection[Any, Any]) -> None:
     keep_freed_memory()  # 1.4 times the decoding rate: each frame is a large block
     for source in connection.recv():
         load_source(source)
-    reader, digesting = Reader(connection.recv(), connection.recv()), _Digesting()
+    reader, digesting = Reader(connection.recv(), connection.recv()), Digesting()
     try:
         while True:
-            for task in connection.recv():
+            tasks = connection.recv()
+            for task in tasks:
                 connection.send(_Begun(task.number))
-                messages = reader.read(task.clip, task.wanted, task.number, task.attempt, strict=task.strict)
-                for message in digesting.with_digest(task, messages):
+                messages = reader.read(
+                    task.clip, task.wanted, task.number, task.attempt, strict=task.strict, look=task.look
+                )
+                for message in digesting.with_digest(task, messages, is_last=task is tasks[-1]):
                     connection.send(message)
                 connection.send(_Done(dict(reader.seconds)))
                 reader.seconds.clear()

@@ -10,12 +10,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from egotools.audio import Sound, Stretches, open_sound
 from egotools.errors import ClipError, NoSound
+from egotools.media.look import Look
 from egotools.sampling import check_rows
 from egotools.types import (
     AudioExtractor,
@@ -30,7 +32,7 @@ from egotools.types import (
     SampleWindows,
     VideoInfo,
 )
-from egotools.video import Frames, open_frames
+from egotools.video import Frames, Video, open_frames
 
 Array = np.ndarray[Any, Any]
 
@@ -65,7 +67,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class FileDigest:
-    """The digest of a clip's file, which comes before its rows; None where it cannot be read."""
+    """The digest of a clip's file, made while it is read; None where it cannot be."""
 
     clip: int
     digest: str | None
@@ -79,7 +81,16 @@ class FileRemarks:
     remarks: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class FileLook:
+    """What is known of a clip's file, once it is open; None of anything but a video."""
+
+    path: Path
+    look: Look | None
+
+
 Message = Piece | Failure | FileDigest | FileRemarks
+Found = Piece | Failure | FileRemarks | FileLook  # what a `Reader` finds
 
 
 class Reader:
@@ -92,18 +103,28 @@ class Reader:
         self._is_strict = False
         self._video: Frames | None = None
         self._opened: tuple[object, float | None] | None = None
+        self._look: tuple[Path, Look] | None = None  # of a video that may be opened again
         self._heard: Sound | None = None
         self._heard_of: tuple[object, int | None] | None = None
         self._networks: dict[int, Callable[[Array], Array]] = {}
 
     def read(
-        self, clip: Clip, wanted: Sequence[int], number: int, attempt: int, *, strict: bool = False
-    ) -> Iterator[Piece | Failure | FileRemarks]:
+        self,
+        clip: Clip,
+        wanted: Sequence[int],
+        number: int,
+        attempt: int,
+        *,
+        strict: bool = False,
+        look: Look | None = None,
+    ) -> Iterator[Found]:
         """Everything that the extractors at the positions `wanted` need of a clip; a failure ends only its own part.
 
-        With `strict` a clip fails whose file has remarks.
+        With `strict` a clip fails whose file has remarks. `look` is what is known of its file already.
         """
         self._is_strict = strict
+        if look is not None:
+            self._look = (clip.path, look)
         frame_extractors: list[int] = []
         sound_extractors: defaultdict[int | None, list[int]] = defaultdict(list)  # by the stream that they ask for
         for position in wanted:
@@ -114,10 +135,10 @@ class Reader:
                 sound_extractors[getattr(extractor, "stream", None)].append(position)
             else:
                 frame_extractors.append(position)
+        if frame_extractors:  # first: others may wait for what is known of the file
+            yield from self._frames(clip, frame_extractors, number, attempt)
         for stream, positions in sound_extractors.items():
             yield from self._sound(clip, stream, positions, number, attempt)
-        if frame_extractors:
-            yield from self._frames(clip, frame_extractors, number, attempt)
 
     def close(self) -> None:
         """Lets the open video and sound go."""
@@ -195,13 +216,16 @@ class Reader:
         if remarks and self._is_strict:
             raise ClipError(f"{clip.path}: {remarks[0]}; refused, as --strict asks")
 
-    def _frames(
-        self, clip: Clip, wanted: Sequence[int], number: int, attempt: int
-    ) -> Iterator[Piece | Failure | FileRemarks]:
+    def _frames(self, clip: Clip, wanted: Sequence[int], number: int, attempt: int) -> Iterator[Found]:
         under_way: list[_Windows] = []
         refused: set[int] = set()
         try:
+            was_open = self._opened == (clip.path, clip.fps)
             video = self._open(clip)
+            if not was_open:
+                yield FileLook(clip.path, video.look if isinstance(video, Video) else None)
+            if video.damage and (clip.end is None or clip.end > video.info.end):
+                raise ClipError(f"{clip.path}: {video.damage}")
             for position in wanted:
                 try:
                     under_way.append(self._windows(position, video.info, clip, number, attempt))
@@ -235,12 +259,12 @@ class Reader:
         if self._video is None or self._opened != wanted:
             self.close()
             before = time.process_time()
-            self._video, self._opened = open_frames(clip.path, clip.fps), wanted
+            known = self._look[1] if self._look is not None and self._look[0] == clip.path else None
+            self._video, self._opened = open_frames(clip.path, clip.fps, known), wanted
+            if isinstance(self._video, Video):
+                self._look = (clip.path, self._video.look)
             self.seconds["decoding"] += time.process_time() - before
-        video = self._video
-        if video.damage and (clip.end is None or clip.end > video.info.end):
-            raise ClipError(f"{clip.path}: {video.damage}")
-        return video
+        return self._video
 
     def _windows(self, position: int, video: VideoInfo, clip: Clip, number: int, attempt: int) -> _Windows:
         extractor = self.extractors[position]
