@@ -56,17 +56,7 @@ def test_a_file_is_looked_through_once_whoever_reads_it(tmp_path: Path, monkeypa
         assert [task.look is None for task in given if task.clip.path == path] == [True, False, False, False]
 
 
-def test_rows_do_not_wait_for_the_digest(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4")
-    with path.open("r+b") as file:
-        file.truncate(HOLE)
-    found = messages_of(tasks_of(path, "01234567"), 1)
-    kinds = [type(message) for message in found]
-    assert kinds.index(Piece) < kinds.index(FileDigest)
-    assert [message.digest for message in found if isinstance(message, FileDigest)] == [content_digest(path)]
-
-
-def test_a_crash_amid_the_digest_loses_neither(tmp_path: Path) -> None:
+def test_rows_do_not_wait_for_the_digest_and_a_crash_amid_it_loses_neither(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4")
     with path.open("r+b") as file:
         file.truncate(HOLE)
@@ -74,3 +64,5 @@ def test_a_crash_amid_the_digest_loses_neither(tmp_path: Path) -> None:
     found = messages_of(tasks_of(path, ids), 1, "Crashing", marker=tmp_path / "crashed", once=True)
     assert {message.clip for message in found if isinstance(message, Piece)} == set(range(8))
     assert [message for message in found if isinstance(message, FileDigest)] == [FileDigest(0, content_digest(path))]
+    kinds = [type(message) for message in found]
+    assert kinds.index(Piece) < kinds.index(FileDigest)
