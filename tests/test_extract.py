@@ -359,9 +359,9 @@ def test_many_clips_of_one_file_open_it_once_and_never_go_back(videos, monkeypat
     opened: list[Path] = []
     wanted_frames: list[int] = []
 
-    def counting(path: Path, fps: float | None) -> Any:
+    def counting(path: Path, fps: float | None, look: Any) -> Any:
         opened.append(path)
-        video = open_frames(path, fps)
+        video = open_frames(path, fps, look)
         frames = video.frames
 
         def seen(indices: Any) -> Any:
