@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egotools.engine.reading import FileDigest, FileLook, Message, Piece
+from egotools.engine.reading import FileDigest, Message, Piece
 from egotools.stores.source import content_digest
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ class Digesting:
         self._owed: Task | None = None  # the next clip of the same file may have rows
         self._thread: _Thread | None = None
 
-    def with_digest(
-        self, task: Task, messages: Iterator[Message | FileLook], *, is_last: bool
-    ) -> Iterator[Message | FileLook]:
+    def with_digest(self, task: Task, messages: Iterator[Message], *, is_last: bool) -> Iterator[Message]:
         """What is found of a clip, and the digest as soon as it is there, or after its file's last clip."""
         if not task.wanted:
             yield FileDigest(task.number, _digest(task.clip.path))

@@ -255,7 +255,7 @@ def _work(connection: Connection[Any, Any]) -> None:
     keep_freed_memory()  # 1.4 times the decoding rate: each frame is a large block
     for source in connection.recv():
         load_source(source)
-    reader, digesting = Reader(connection.recv(), connection.recv()), Digesting()
+    reader, digesting = Reader(connection.recv(), connection.recv(), connection.send), Digesting()
     try:
         while True:
             tasks = connection.recv()

@@ -90,15 +90,23 @@ class FileLook:
 
 
 Message = Piece | Failure | FileDigest | FileRemarks
-Found = Piece | Failure | FileRemarks | FileLook  # what a `Reader` finds
 
 
 class Reader:
-    """Reads clips for a fixed list of extractors; `seconds` sums up processor time by stage."""
+    """Reads clips for a fixed list of extractors; `seconds` sums up processor time by stage.
 
-    def __init__(self, extractors: Sequence[Extractor], piece_rows: int) -> None:
+    `tell` is called with what is known of a file as soon as it is open.
+    """
+
+    def __init__(
+        self,
+        extractors: Sequence[Extractor],
+        piece_rows: int,
+        tell: Callable[[FileLook], object] = lambda _: None,
+    ) -> None:
         self.extractors = extractors
         self.piece_rows = piece_rows
+        self._tell = tell
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._is_strict = False
         self._video: Frames | None = None
@@ -117,7 +125,7 @@ class Reader:
         *,
         strict: bool = False,
         look: Look | None = None,
-    ) -> Iterator[Found]:
+    ) -> Iterator[Piece | Failure | FileRemarks]:
         """Everything that the extractors at the positions `wanted` need of a clip; a failure ends only its own part.
 
         With `strict` a clip fails whose file has remarks. `look` is what is known of its file already.
@@ -216,14 +224,16 @@ class Reader:
         if remarks and self._is_strict:
             raise ClipError(f"{clip.path}: {remarks[0]}; refused, as --strict asks")
 
-    def _frames(self, clip: Clip, wanted: Sequence[int], number: int, attempt: int) -> Iterator[Found]:
+    def _frames(
+        self, clip: Clip, wanted: Sequence[int], number: int, attempt: int
+    ) -> Iterator[Piece | Failure | FileRemarks]:
         under_way: list[_Windows] = []
         refused: set[int] = set()
         try:
             was_open = self._opened == (clip.path, clip.fps)
             video = self._open(clip)
             if not was_open:
-                yield FileLook(clip.path, video.look if isinstance(video, Video) else None)
+                self._tell(FileLook(clip.path, video.look if isinstance(video, Video) else None))
             if video.damage and (clip.end is None or clip.end > video.info.end):
                 raise ClipError(f"{clip.path}: {video.damage}")
             for position in wanted:
