@@ -1,6 +1,6 @@
 """Decoding a few frames a second with and without passing over those that nobody asked for; the frames are the same.
 
-    python benchmarks/skipping.py [--rounds 15] [--video FILE] [--json FILE] [--quick]
+    python benchmarks/skipping.py [--rounds 9] [--video FILE] [--json FILE] [--quick]
 
 Each file of the shared folder is decoded at 1, 2 and 4 frames a second, both ways in turns in this one process; a
 figure is the median over rounds of the quotient of the two processor times. Opening is not counted.
@@ -20,6 +20,7 @@ from measuring import SHARED, Cost, Ratio, cost_of, in_turns, median_costs, medi
 
 from egotools.containers import open_container
 from egotools.media import skipping
+from egotools.media.look import Look
 from egotools.video import Video
 
 RATES = (1.0, 2.0, 4.0)
@@ -41,15 +42,16 @@ def has_b_frames(path: Path) -> bool:
         return any(frame.pict_type == PictureType.B for frame in container.decode(video=0))
 
 
-def decoding(path: Path, rate: float, repeats: int, *, skips: bool) -> Callable[[], Cost]:
+def decoding(look: Look, path: Path, rate: float, repeats: int, *, skips: bool) -> Callable[[], Cost]:
     """What decodes a file's frames at a rate, so many times over; gives what decoding alone costs."""
+    times = look.index.times
+    indices = np.unique(np.searchsorted(times, np.arange(times[0], look.index.end, 1 / rate), side="right") - 1)
 
     def decode() -> Cost:
         cost = Cost(0.0, 0.0)
         with patch.object(skipping, "is_exact", skipping.is_exact if skips else lambda _: False):
             for _ in range(repeats):
-                video = Video(path)
-                indices = np.unique(video.info.at(np.arange(video.info.times[0], video.info.end, 1 / rate)))
+                video = Video(path, look=look)
                 frames = video.frames(indices)
                 cost += cost_of(lambda: sum(1 for _ in frames))  # noqa: B023 - called at once
                 video.close()
@@ -60,10 +62,11 @@ def decoding(path: Path, rate: float, repeats: int, *, skips: bool) -> Callable[
 
 def quotient(path: Path, rate: float, rounds: int, least: float) -> tuple[float, dict[str, dict[str, float]]]:
     """How many times as long decoding takes without skipping, and what both cost."""
-    once = decoding(path, rate, 1, skips=True)
-    once()  # looks through the file, which later ones need not
+    video = Video(path)
+    video.close()
+    once = decoding(video.look, path, rate, 1, skips=True)
     repeats = max(1, round(least / max(once().cpu, 1e-3)))
-    tasks = {name: decoding(path, rate, repeats, skips=name == "with") for name in ("with", "without")}
+    tasks = {name: decoding(video.look, path, rate, repeats, skips=name == "with") for name in ("with", "without")}
     swapped = dict(reversed(tasks.items()))  # neither way is always the first
     costs = [each for number in range(rounds) for each in in_turns(swapped if number % 2 else tasks, 1)]
     return median_ratio(costs, "without", "with"), median_costs(costs)
@@ -72,7 +75,7 @@ def quotient(path: Path, rate: float, rounds: int, least: float) -> tuple[float,
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints; `arguments` are those of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--video", type=Path, help="this file alone")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="one round: shows that it runs")
