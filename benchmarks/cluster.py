@@ -130,7 +130,7 @@ class Ready:
 
     def pieces(self, numbers: Sequence[int], total: int) -> Iterator[Any]:
         """All pieces of the clips of those numbers."""
-        from egotools.engine.reading import Piece
+        from egotools.engine.messages import Piece
 
         for number in numbers:
             for first in range(0, total, ROWS):

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from egotools.engine.collecting import Collector
 from egotools.engine.failures import write_failures
+from egotools.engine.messages import Failure, FileDigest, FileRemarks, Message, Piece
 from egotools.engine.pipeline import Pipeline
 from egotools.engine.readers import Task
-from egotools.engine.reading import Failure, FileDigest, FileRemarks, Message, Piece
 from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Extraction, Resources, Wanted
 from egotools.engine.writing import Writing

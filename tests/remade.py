@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from planted import contents, drawn, touch, want
 
+from egotools.engine.messages import Piece
 from egotools.engine.pipeline import Pipeline
-from egotools.engine.reading import Piece
 from egotools.engine.request import Extraction, Resources, Wanted
 from egotools.extract import extract
 from egotools.rebuild import making

@@ -25,8 +25,8 @@ from test_extract import ODD, assert_same_rows, committed, rows_of, want
 
 from egotools.engine import cluster, connection, worker
 from egotools.engine.cluster import Cluster, Workers
+from egotools.engine.messages import Failure, Piece
 from egotools.engine.readers import Task
-from egotools.engine.reading import Failure, Piece
 from egotools.engine.request import Resources, Wanted
 from egotools.engine.worker import Batch, Begun, Order, Prepared, Worker
 from egotools.errors import EgotoolsError, ExtractorError, MissingExtra

@@ -18,7 +18,8 @@ from conftest import write_video
 from faults import started
 from PIL import Image
 
-from egotools.engine.reading import Piece, Reader
+from egotools.engine.messages import Piece
+from egotools.engine.reading import Reader
 from egotools.engine.request import Extraction, Resources, Wanted
 from egotools.errors import ExtractorError, RecipeError, StoreError
 from egotools.extract import extract

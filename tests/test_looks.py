@@ -10,8 +10,8 @@ import pytest
 from media import write_video
 
 from egotools.engine import readers
+from egotools.engine.messages import FileDigest, Message, Piece
 from egotools.engine.readers import Readers, Task
-from egotools.engine.reading import FileDigest, Message, Piece
 from egotools.extractors import find_extractor
 from egotools.stores.source import content_digest
 from egotools.types import Clip

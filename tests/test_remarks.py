@@ -8,7 +8,8 @@ from media import write_video
 import egotools.check
 from egotools.check import check_clips
 from egotools.engine import reading
-from egotools.engine.reading import Failure, FileRemarks, Piece, Reader
+from egotools.engine.messages import Failure, FileRemarks, Piece
+from egotools.engine.reading import Reader
 from egotools.extractors import find_extractor
 from egotools.types import Clip
 from egotools.video import open_frames

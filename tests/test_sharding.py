@@ -10,8 +10,8 @@ from conftest import write_video
 from hypothesis import given
 from hypothesis import strategies as st
 
+from egotools.engine.messages import Failure, Piece
 from egotools.engine.readers import Task
-from egotools.engine.reading import Failure, Piece
 from egotools.engine.sharding import Open, durations, shards_of
 from egotools.types import Clip
 

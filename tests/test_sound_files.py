@@ -16,7 +16,8 @@ from media import write_sound, write_tracks, write_video
 import egotools.media.sound_file
 from egotools.audio import Sound, open_sound
 from egotools.check import check_clips, measure
-from egotools.engine.reading import Piece, Reader, windows_of
+from egotools.engine.messages import Piece, windows_of
+from egotools.engine.reading import Reader
 from egotools.errors import ClipError
 from egotools.extractors.audio import LogMelSpectrogram, Waveform
 from egotools.folders import clips_of, list_folder

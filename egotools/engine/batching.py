@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from egotools.engine.reading import Piece, windows_of
+from egotools.engine.messages import Piece, windows_of
 from egotools.errors import ExtractorError
 from egotools.forward import Run
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from egotools.apart import usable_cores
 from egotools.config import to_json
 from egotools.engine.connection import connect, hosted, import_ray
+from egotools.engine.messages import Failure, Message, Piece
 from egotools.engine.readers import ATTEMPTS, TRACEBACK, Task
-from egotools.engine.reading import Failure, Message, Piece
 from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Resources, Wanted
 from egotools.engine.sharding import Open, durations, shards_of

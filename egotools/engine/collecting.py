@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from egotools.engine.messages import Failure, FileDigest, FileRemarks, Piece
 from egotools.engine.readers import Task
-from egotools.engine.reading import Failure, FileDigest, FileRemarks, Piece
 from egotools.engine.request import Extraction, Wanted
 from egotools.engine.writing import Writing
 from egotools.stores import Source

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egotools.engine.reading import FileDigest, Message, Piece
+from egotools.engine.messages import FileDigest, Message, Piece
 from egotools.stores.source import content_digest
 
 if TYPE_CHECKING:

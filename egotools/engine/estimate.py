@@ -14,7 +14,8 @@ import torch
 from egotools.apart import usable_cores
 from egotools.audio import open_sound
 from egotools.check import measure
-from egotools.engine.reading import Piece, Reader
+from egotools.engine.messages import Piece
+from egotools.engine.reading import Reader
 from egotools.engine.recipes import recipe_of
 from egotools.engine.request import Resources, Wanted
 from egotools.engine.trial import sample_windows, spread

@@ -15,8 +15,8 @@ from contextlib import closing
 from pathlib import Path
 
 from egotools.engine.batching import Batcher
+from egotools.engine.messages import Message, Piece
 from egotools.engine.readers import Readers, Task
-from egotools.engine.reading import Message, Piece
 from egotools.engine.request import Resources, Wanted
 from egotools.engine.trial import judge
 from egotools.forward import Agreement, Run, runnable

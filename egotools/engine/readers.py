@@ -17,7 +17,8 @@ from typing import Any
 
 from egotools.apart import ENDED_EARLY, start
 from egotools.engine.digesting import Digesting
-from egotools.engine.reading import Failure, FileDigest, FileLook, Message, Reader
+from egotools.engine.messages import Failure, FileDigest, FileLook, Message
+from egotools.engine.reading import Reader
 from egotools.errors import ExtractorError
 from egotools.media.look import Look
 from egotools.types import AudioExtractor, Clip, ClipExtractor, Extractor

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from egotools.audio import Sound, Stretches, open_sound
+from egotools.engine.messages import Failure, FileLook, FileRemarks, Piece, windows_of
 from egotools.errors import ClipError, NoSound
 from egotools.media.look import Look
 from egotools.sampling import check_rows
@@ -28,7 +29,6 @@ from egotools.types import (
     Frame,
     FrameExtractor,
     FrameWindows,
-    IntArray,
     SampleWindows,
     VideoInfo,
 )
@@ -37,59 +37,6 @@ from egotools.video import Frames, Video, open_frames
 Array = np.ndarray[Any, Any]
 
 PIECE_BYTES = 4 << 20
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """Some windows of one clip for one extractor, or, where the worker computed them, their rows already."""
-
-    clip: int  # position in the engine's list
-    attempt: int
-    extractor: int  # position in the engine's list
-    total: int  # rows of the whole clip
-    rows: IntArray  # [n] which of them these are
-    times: Array  # float64 [n, 2]
-    units: Array  # prepared frames [U, ...], samples [n, L], or, computed, rows [n, D]
-    windows: IntArray | None = None  # [n, L] positions in units; None: a unit is a window
-    is_computed: bool = False
-    remark: str = ""  # what a person should know of the clip
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A clip that could not be read for one extractor, and why."""
-
-    clip: int
-    attempt: int
-    extractor: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class FileDigest:
-    """The digest of a clip's file, made while it is read; None where it cannot be."""
-
-    clip: int
-    digest: str | None
-
-
-@dataclass(frozen=True)
-class FileRemarks:
-    """What is odd about a clip's file, or was repaired in it, in sentences."""
-
-    clip: int
-    remarks: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class FileLook:
-    """What is known of a clip's file, once it is open; None of anything but a video."""
-
-    path: Path
-    look: Look | None
-
-
-Message = Piece | Failure | FileDigest | FileRemarks
 
 
 class Reader:
@@ -310,14 +257,6 @@ class Reader:
         remark = extractor.remark(windows) if hasattr(extractor, "remark") else ""
         self.seconds["preparing"] += time.process_time() - before
         return replace(piece, units=values, windows=None, is_computed=True, remark=remark)
-
-
-def windows_of(piece: Piece, first: int = 0, last: int | None = None) -> Array:
-    """The windows [n, L, ...] of a piece, or of its rows from `first` to `last`."""
-    if piece.windows is None:
-        return piece.units[first:last]
-    gathered: Array = piece.units[piece.windows[first:last]]
-    return gathered
 
 
 class SoundWindows:

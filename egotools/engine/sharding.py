@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from egotools.containers import stated_seconds
+from egotools.engine.messages import Failure, Piece
 from egotools.engine.readers import Task
-from egotools.engine.reading import Failure, Piece
 from egotools.errors import ClipError
 from egotools.types import Clip
 

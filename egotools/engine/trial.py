@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from egotools.engine.messages import Piece, windows_of
 from egotools.engine.readers import Readers, Task
-from egotools.engine.reading import Piece, windows_of
 from egotools.engine.request import Wanted
 from egotools.forward import GATE_ROWS, Agreement, Run, judge_precision
 from egotools.types import (

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from egotools.engine.messages import Message, Piece
 from egotools.engine.readers import Task
-from egotools.engine.reading import Message, Piece
 from egotools.errors import EgotoolsError, RecipeError
 
 if TYPE_CHECKING:
