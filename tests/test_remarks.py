@@ -22,8 +22,8 @@ def clips(tmp_path, monkeypatch):
     """Two clips of a file, and one of another that has nothing odd about it."""
     odd, plain = write_video(tmp_path / "odd.mp4", 12), write_video(tmp_path / "plain.mp4", 12)
 
-    def opened(path, fps):
-        frames = open_frames(path, fps)
+    def opened(path, fps, look=None):
+        frames = open_frames(path, fps, look)
         frames.remarks += [ODD] if path == odd else []
         return frames
 
