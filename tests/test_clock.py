@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -150,6 +151,15 @@ def test_a_clock_that_wraps_counts_on(tmp_path: Path) -> None:
     assert numbers(video, [0, 60, 119]) == [0, 60, 119]
     assert len(video.remarks) == 1
     assert "wraps" in video.remarks[0]
+
+
+@pytest.mark.parametrize("seconds", [range(0, 300, 15), [0, 0.1, 0.2, 5.2, 5.3, 5.4, 12.4, 12.5, 12.6]])
+def test_pauses_of_a_transport_stream_stay(seconds: Sequence[float], tmp_path: Path) -> None:
+    ticks = [round(at * TICKS) for at in seconds]
+    path = write_video(tmp_path / "a.ts", len(ticks), rate=TICKS, ticks=ticks, options={"bf": "0"}, format="mpegts")
+    video = Video(path)
+    np.testing.assert_allclose(video.info.times - video.info.times[0], list(seconds), atol=1e-3)
+    assert video.remarks == []
 
 
 def test_picture_and_sound_wrap_together(tmp_path: Path) -> None:

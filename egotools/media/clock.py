@@ -19,7 +19,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 
 from egotools.containers import exact, packets_of
-from egotools.media.stamps import Stamps, repaired
+from egotools.media.stamps import STEPS, Stamps, repaired
 from egotools.types import IntArray
 
 Number = TypeVar("Number", int, Stamps)
@@ -176,7 +176,8 @@ def _tracks(read: Read, kinds: set[int], wrap: int, second: float) -> dict[int, 
         clean = found.stamps.copy()
         for begin in found.begun_anew.tolist():
             clean[begin:] += unwrapped[begin] - clean[begin]
-        ahead = {int(at) + 1 for at in np.flatnonzero(np.diff(found.stamps) > JUMP * second)}
+        usual = max(JUMP * second, STEPS * found.step)  # a picture a minute is no jump
+        ahead = {int(at) + 1 for at in np.flatnonzero(np.diff(found.stamps) > usual)}
         later = np.nan_to_num(_small(pts[place] - raw, wrap))
         shown = clean + np.where(np.abs(later) < APART * second, later, 0.0)
         ends = shown + np.where(durations[place] > 0, durations[place], found.step)
