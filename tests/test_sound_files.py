@@ -16,7 +16,7 @@ from media import write_sound, write_tracks, write_video
 import egotools.media.sound_file
 from egotools.audio import Sound, open_sound
 from egotools.check import check_clips, measure
-from egotools.engine.messages import Piece, windows_of
+from egotools.engine.messages import Failure, Piece, windows_of
 from egotools.engine.reading import Reader
 from egotools.errors import ClipError
 from egotools.extractors.audio import LogMelSpectrogram, Waveform
@@ -240,6 +240,25 @@ def test_joined_files_are_read_in_turn(names: tuple[str, ...], tmp_path: Path) -
     np.testing.assert_allclose(beginnings(samples), expected, atol=5e-3)
     again = np.concatenate(list(open_sound(sound.path).windows(np.array([2.5, 5.5]), 16000, 16000)))
     np.testing.assert_array_equal(again, np.concatenate([samples[40000:56000], samples[88000:104000]]))
+
+
+def test_what_is_joined_and_cannot_be_read_is_told(tmp_path: Path) -> None:
+    one = encoded(tmp_path / "one.ogg", "libopus", rate=48000)
+    data = one.read_bytes()
+    (tmp_path / "begun.ogg").write_bytes(data + data[:60])  # a recorder that was stopped as the second began
+    begun = open_sound(tmp_path / "begun.ogg")
+    assert (begun.info.end, begun.damage, begun.remarks) == (4.0, "", [])
+    broken = bytearray(data)
+    broken[28:36] = b"OddCodec"  # instead of OpusHead
+    (tmp_path / "broken.ogg").write_bytes(data + broken)
+    sound = open_sound(tmp_path / "broken.ogg")
+    assert sound.info.end == 4.0
+    assert sound.damage.startswith("damaged: what is joined to it at 4.000 s cannot be read: ")
+    whole, part = Clip("a", sound.path), Clip("b", sound.path, end=2.0)
+    (failure,) = Reader([Waveform()], 8).read(whole, [0], 0, 0)
+    assert isinstance(failure, Failure)
+    assert "4.000 s cannot be read" in failure.reason
+    assert len(rows(Reader([Waveform()], 8), part, [0])[0]) == 2
 
 
 def test_a_tag_amid_an_mp3_is_no_sound(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ SETTLE_SECONDS = 1.0  # decoded before the wanted sound after a jump: codecs ref
 # Their decoders drop what the encoder put before the sound, but leave the stamps of what remains as they are.
 TRIMMED_LATE = {"wmav1", "wmav2"}
 
+JUST_BEGUN = 1 << 14  # bytes of a file that holds headers and no sound yet: a recorder was stopped then
+
 # When a frame is heard, in seconds of the file; None: when the one before it ends.
 Heard = tuple[Fraction | None, AudioFrame]
 
@@ -143,10 +145,17 @@ class SoundFile:
         if self._number is None and (remark := _which(self._container, self._stream)):
             self.remarks.append(remark)
         self._parts: list[_Part] = []
-        for place in places:
-            if self._parts or len(places) > 1:
+        if len(places) == 1:
+            self._add(None)
+        for place in places if len(places) > 1 else []:
+            try:
                 self._open_anew(place)
-            self._add(place if len(places) > 1 else None)
+                self._add(place)
+            except ClipError as error:
+                if not self._parts:
+                    raise
+                self._end_early(place, error)
+                break
         first, last = self._parts[0], self._parts[-1]
         self.start, self.end = first.start, last.end
         self.seams = [part.start for part in self._parts[1:]]
@@ -154,11 +163,19 @@ class SoundFile:
         if len(places) == 1:
             self.damage = cut_short(self.path, self._stream, self.end - self.start)
         self.can_jump = len(places) == 1 and first.index.is_steady and self._container.format.name in EXACT_CONTAINERS
-        if len(places) > 1:
-            after = float(self._parts[1].start)
+        if self.seams:
             self.remarks.append(
-                f"{len(places)} files are joined in it, the second begins at {after:.3f} s; they are read in turn"
+                f"{len(self._parts)} files are joined in it, the second begins at {float(self.seams[0]):.3f} s; "
+                "they are read in turn"
             )
+
+    def _end_early(self, place: tuple[int, int], error: ClipError) -> None:
+        """Says that what follows the parts so far cannot be read; what a recorder had only just begun is nothing."""
+        if place[1] - place[0] < JUST_BEGUN:
+            return
+        why = str(error).removeprefix(f"{self.path}: ")
+        end = float(self._parts[-1].end)
+        self.damage = f"damaged: what is joined to it at {end:.3f} s cannot be read: {why}"
 
     def _add(self, place: tuple[int, int] | None) -> None:
         """Looks at what is open as the next part."""
@@ -174,8 +191,8 @@ class SoundFile:
         else:
             self.rate, self.layout = frame.sample_rate, frame.layout
             shift = self._first_shift(index, index.first * ticks, begin)
-            if shift and self._stream.codec_context.name in TRIMMED_LATE:
-                end += index.last * ticks  # the decoder holds a frame back
+        if self._stream.codec_context.name in TRIMMED_LATE and not has_picture(self._container):
+            end += index.last * ticks  # the decoder holds a frame back
         end = max(end, begin + Fraction(frame.samples, frame.sample_rate))
         gaps = [(float(one * ticks + shift), float(other * ticks + shift)) for one, other in index.gaps.tolist()]
         self._parts.append(_Part(place, index, shift, begin + shift, end + shift, gaps))
@@ -224,7 +241,10 @@ def _which(container: InputContainer, chosen: AudioStream) -> str:
     if len(streams) < 2 or sum(bool(stream.disposition & Disposition.default) for stream in streams) == 1:
         return ""
     number = [stream.index for stream in streams].index(chosen.index)
-    return f"it has {len(streams)} streams of sound, none marked as the one to play: number {number} is read, from 0"
+    return (
+        f"it has {len(streams)} streams of sound, and not one alone is marked as default: "
+        f"number {number}, counted from 0, is read (--stream chooses)"
+    )
 
 
 def _seconds(frame: AudioFrame) -> Fraction:
