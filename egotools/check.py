@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -69,12 +69,13 @@ def measure(path: Path, fps: float | None = None, *, decode: Decode = "nothing")
     if is_sound(path):
         return _sound(path, decode)
     try:
-        return _frames(path, fps, decode)
+        span = _frames(path, fps, decode)
     except NoPicture as error:  # sound in a video container, perhaps
         try:
             return _sound(path, decode)
         except NoSound:
             raise error from None
+    return span if decode == "nothing" else replace(span, remarks=[*span.remarks, *_of_its_sound(path, decode, span)])
 
 
 def is_sound(path: Path) -> bool:
@@ -111,6 +112,18 @@ def _frames(path: Path, fps: float | None, decode: Decode) -> Span:
         return Span(start, info.end, len(info), damage, tuple(frames.remarks), gaps)
     finally:
         frames.close()
+
+
+def _of_its_sound(path: Path, decode: Decode, frames: Span) -> list[str]:
+    """What is odd about the sound of a video, which nobody may want; its frames are what counts."""
+    try:  # decoding amid the sound may mean decoding all of it
+        sound = _sound(path, decode if decode == "everything" else "nothing")
+    except NoSound:
+        return []
+    except ClipError as error:
+        return [f"its sound cannot be read: {str(error).removeprefix(f'{path}: ')}"]
+    damage = [f"its sound is {sound.damage}"] if sound.damage and not frames.damage else []
+    return [*damage, *(remark for remark in sound.remarks if remark not in frames.remarks)]
 
 
 def _tried(count: int, decode: Decode) -> IntArray:

@@ -10,6 +10,7 @@ from egotools.check import check_clips
 from egotools.engine import reading
 from egotools.engine.messages import Failure, FileRemarks, Piece
 from egotools.engine.reading import Reader
+from egotools.errors import ClipError, NoSound
 from egotools.extractors import find_extractor
 from egotools.types import Clip
 from egotools.video import open_frames
@@ -37,6 +38,15 @@ def clips(tmp_path, monkeypatch):
 
 def test_check_says_a_remark_once_a_file(clips):
     assert [(problem.id, problem.problem, problem.detail) for problem in check_clips(clips)] == [("a", "remark", ODD)]
+
+
+def test_check_tells_of_the_sound_of_a_video(clips, monkeypatch):
+    def opened(path):
+        raise ClipError(f"{path}: of a kind that cannot be decoded") if path == clips[2].path else NoSound("none")
+
+    monkeypatch.setattr(egotools.check, "open_sound", opened)
+    said = [(problem.id, problem.problem, problem.detail) for problem in check_clips(clips)]
+    assert said == [("a", "remark", ODD), ("c", "remark", "its sound cannot be read: of a kind that cannot be decoded")]
 
 
 def test_a_reader_says_a_remark_and_gives_the_rows(clips):
