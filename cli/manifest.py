@@ -149,7 +149,7 @@ def check(context: click.Context, manifest_file: Path, decode: bool, as_json: bo
         advance = progress.steps("checking", files)
         problems += check_clips(clips, advance, decode="everything" if decode else "sample")
     _show_problems(problems, len(rows), files, as_json)
-    context.exit(1 if any(item.problem != "remark" for item in problems) else 0)
+    context.exit(1 if any(not item.is_remark for item in problems) else 0)
 
 
 @manifest.command("windows")
@@ -340,13 +340,17 @@ def _count(number: int, word: str) -> str:
 
 def _show_problems(problems: Sequence[Problem], clips: int, files: int, as_json: bool) -> None:
     if as_json:
-        show_json({"clips": clips, "files": files, "problems": problems})
+        remarks = [item for item in problems if item.is_remark]
+        wrong = [item for item in problems if not item.is_remark]
+        show_json({"clips": clips, "files": files, "problems": wrong, "remarks": remarks})
         return
     if problems:
         rows = [[item.problem, item.id, item.path, item.detail] for item in problems[:SHOWN]]
         show_table(["problem", "clip", "file", "what"], rows, first_to_go=["file"])
     if len(problems) > SHOWN:
         note(f"{len(problems) - SHOWN} more; --json has all")
-    kinds = Counter(item.problem for item in problems)
+    kinds = Counter(item.problem for item in problems if not item.is_remark)
     summary = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing wrong"
+    if remarks := len(problems) - kinds.total():
+        summary += f", {_count(remarks, 'remark')}"
     note(f"{_count(clips, 'clip')} in {_count(files, 'file')}: {summary}")

@@ -20,6 +20,7 @@ from egotools.video import open_frames
 
 Decode = Literal["nothing", "sample", "everything"]
 
+REMARK = "remark"
 SLACK = 0.1  # seconds that a clip may end after its file, beside one frame: annotations are rounded
 
 
@@ -45,13 +46,18 @@ class Span:
 class Problem:
     """One thing wrong with one clip; `problem` is a word to sort by, `detail` says it for people.
 
-    "remark": nothing is wrong, but something was repaired in the file, or is odd; on the first of its clips only.
+    A remark is no problem: something was repaired in the file, or is odd; on the first of its clips only.
     """
 
     id: str
     path: str
     problem: str
     detail: str
+
+    @property
+    def is_remark(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.problem == REMARK
 
 
 def measure(path: Path, fps: float | None = None, *, decode: Decode = "nothing") -> Span:
@@ -190,7 +196,7 @@ def check_clips(
         span = spans[clip.path, clip.fps]
         if isinstance(span, Span) and clip.path not in remarked:
             remarked.add(clip.path)
-            problems += [Problem(clip.id, str(clip.path), "remark", remark) for remark in span.remarks]
+            problems += [Problem(clip.id, str(clip.path), REMARK, remark) for remark in span.remarks]
         same = first.setdefault((clip.path, clip.start, clip.end), clip.id)
         if same != clip.id:
             problems.append(Problem(clip.id, str(clip.path), "duplicate", f"the same stretch as clip {same!r}"))
