@@ -340,9 +340,8 @@ def _count(number: int, word: str) -> str:
 
 def _show_problems(problems: Sequence[Problem], clips: int, files: int, as_json: bool) -> None:
     if as_json:
-        remarks = [item for item in problems if item.is_remark]
-        wrong = [item for item in problems if not item.is_remark]
-        show_json({"clips": clips, "files": files, "problems": wrong, "remarks": remarks})
+        wrong, odd = ([item for item in problems if item.is_remark is remark] for remark in (False, True))
+        show_json({"clips": clips, "files": files, "problems": wrong, "remarks": odd})
         return
     if problems:
         rows = [[item.problem, item.id, item.path, item.detail] for item in problems[:SHOWN]]
@@ -351,6 +350,6 @@ def _show_problems(problems: Sequence[Problem], clips: int, files: int, as_json:
         note(f"{len(problems) - SHOWN} more; --json has all")
     kinds = Counter(item.problem for item in problems if not item.is_remark)
     summary = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing wrong"
-    if remarks := len(problems) - kinds.total():
-        summary += f", {_count(remarks, 'remark')}"
+    if others := len(problems) - kinds.total():
+        summary += f", {_count(others, 'remark')}"
     note(f"{_count(clips, 'clip')} in {_count(files, 'file')}: {summary}")
