@@ -98,3 +98,20 @@ def test_what_was_repaired_is_said() -> None:
 )
 def test_a_gap_is_longer_than_any_pause(stamps: np.ndarray, expected: list[list[float]]) -> None:
     assert gaps(stamps, step=repair(stamps).step, second=30.0).tolist() == expected
+
+
+def test_whatever_the_stamps_are_they_ascend_afterwards(rng: np.random.Generator) -> None:
+    for _ in range(500):
+        stamps = np.cumsum(rng.integers(1, 4, rng.integers(1, 80))).astype(np.float64)
+        for _ in range(rng.integers(0, 6)):
+            begin, count, kind = rng.integers(len(stamps)), rng.integers(1, 20), rng.integers(4)
+            part = slice(begin, begin + count)
+            if kind == 0:
+                stamps[part] = np.nan
+            elif kind == 1:
+                stamps[part] = rng.permutation(stamps[part])
+            else:
+                stamps[begin : None if kind == 2 else begin + count] += rng.integers(-(10**5), 10**5)
+        found = repair(stamps)
+        assert found.stamps.shape == stamps.shape
+        assert (np.diff(found.stamps) > 0).all()

@@ -137,6 +137,8 @@ def _on_one_clock(values: Stamps, places: IntArray, step: float) -> tuple[Flags,
     begin, begun_anew = 0, []  # how many of those kept are on earlier clocks
     i = 0
     while i < len(values):
+        if kept and len(kept) == begin and values[i] <= values[kept[-1]]:  # what began the present clock was wrong
+            values[i:] += values[kept[-1]] + (places[i] - places[kept[-1]]) * step - values[i]
         if len(kept) == begin or values[i] >= values[kept[-1]]:
             kept.append(i)
             i += 1
