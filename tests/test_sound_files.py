@@ -311,6 +311,15 @@ def test_all_of_a_wav_from_a_pipe_is_read(
     np.testing.assert_array_equal(window, np.full(count, 0.5))
 
 
+@pytest.mark.parametrize(("bits", "channels", "kind"), [(16, 1, 1), (24, 2, 1)])
+def test_a_part_of_a_sample_at_the_end_is_no_sound(bits: int, channels: int, kind: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(0xFFFFFFFF, bytes(2048 * channels * bits // 8 + 1), bits=bits, channels=channels, kind=kind))
+    sound = open_sound(path)
+    assert sound.info.end == 2048 / 16000
+    assert len(heard(sound))
+
+
 def test_the_stream_marked_as_default_is_read(tmp_path: Path) -> None:
     path = write_tracks(tmp_path / "two.mkv", 0.0, 0.5, default=1)
     sound = open_sound(path)

@@ -27,7 +27,8 @@ from egotools.types import IntArray
 # Containers of nothing but sound, packet after packet: FFmpeg counts their stamps itself, and miscounts where the rate
 # changes or where files were joined. What is decoded follows without a gap.
 UNSTAMPED = {"mp3", "aac", "flac", "wav", "w64", "aiff", "caf", "au", "amr", "ac3", "eac3", "tta", "wv", "ape"}
-RAW_CODECS = ("pcm_", "adpcm_")  # their last packet may be short: where a writer to a pipe left the length open
+# Their last packet may be short, where a writer to a pipe left the length open; a part of a sample is no sound.
+RAW_CODECS = ("pcm_", "adpcm_")
 ROUNDING_SECONDS = 0.002  # of lengths in MP4, which are whole milliseconds
 TAGS = (b"ID3", b"TAG", b"APE")  # amid an MP3 that was joined from several
 
@@ -72,7 +73,7 @@ def sound_packets(
     is_raw = stream.codec_context.name.startswith(RAW_CODECS)
     is_mp3 = container.format.name == "mp3"
     for packet in packets_of(container, stream) if packets is None else packets:
-        if packet.is_corrupt and not is_raw:
+        if packet.is_corrupt and not (is_raw and _raw_seconds(packet.size, stream) != 0):
             continue
         if not (is_mp3 and bytes(memoryview(packet)[:3]) in TAGS):
             yield packet
