@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,14 @@ def test_jumping_at_once_into_a_file_gives_the_pictures_that_decoding_it_gives(s
     wanted = list(Video(path).frames(range(141)))[140]
     look = Video(path).look
     assert np.array_equal(next(Video(path, look=look).frames([140])), wanted)  # nothing was decoded before
+
+
+def test_decoded_frames_are_let_go_at_once(tiny_video: Path) -> None:
+    gc.collect()
+    gc.disable()  # frames are large, and wait long for it
+    try:
+        list(Video(tiny_video).frames(range(20)))
+        alive = sum(type(each) is av.VideoFrame for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive < 8

@@ -39,17 +39,21 @@ def turn_of(frame: VideoFrame) -> Turn | None:
 
 @dataclass(frozen=True)
 class Shape:
-    """The first frame's size, upright, and how it is turned, as those are that do not say otherwise."""
+    """The first frame's size, upright, and how it is turned, as those are that do not say otherwise.
+
+    `rotation` is what FFmpeg makes of how it is turned, in degrees.
+    """
 
     width: int
     height: int
     turn: Turn
+    rotation: int
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Shape:
         """That of this frame."""
         turn = turn_of(frame) or Turn()
-        return cls(*_upright_size(frame, turn), turn)
+        return cls(*_upright_size(frame, turn), turn, frame.rotation)
 
 
 class Pictures:
@@ -72,7 +76,9 @@ class Pictures:
         """
         if frame.is_corrupt:
             raise ClipError(f"{self.path}: frame {index} at {seconds:.3f} s is damaged")
-        turn = turn_of(frame) or self.shape.turn
+        turn = self.shape.turn
+        if frame.rotation != self.shape.rotation:  # side data is looked at where it may differ: it keeps a frame alive
+            turn = turn_of(frame) or turn
         try:
             if _upright_size(frame, turn) != (self.shape.width, self.shape.height):
                 frame = self._scaled(frame, turn, seconds)
