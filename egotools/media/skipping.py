@@ -70,6 +70,7 @@ class Skipping:
         decoder, may_skip, is_needed = stream.codec_context, is_exact(stream.codec_context), True
         # Where B frames are packed with others (DivX, Xvid) the second of two is lost if the first is passed over.
         is_mpeg4 = decoder.name == "mpeg4"
+        is_skipping, decoder.skip_frame = False, "DEFAULT"
         for number, packet in enumerate(packets):
             if self.is_stamped:
                 is_needed = packet.pts is None or self.wanted.needs(packet.pts)
@@ -80,9 +81,11 @@ class Skipping:
                     is_needed = self.wanted.needs(label) or (is_mpeg4 and self.wanted.needs(following))
             if packet.is_corrupt and number not in self._whole:
                 continue
-            is_skipped = may_skip and not is_needed and not self._is_off
-            decoder.skip_frame = "NONREF" if is_skipped else "DEFAULT"
-            self.has_skipped = self.has_skipped or is_skipped
+            skipped = may_skip and not is_needed and not self._is_off
+            if skipped != is_skipping:
+                decoder.skip_frame = "NONREF" if skipped else "DEFAULT"
+                is_skipping = skipped
+            self.has_skipped = self.has_skipped or skipped
             yield packet
         decoder.skip_frame = "DEFAULT"
 
