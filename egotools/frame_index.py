@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -50,6 +51,8 @@ DECODING_TIMES = {"avi", "asf"}
 DURATIONS = {*TRUSTED_CONTAINERS, "gif", "apng"}
 
 FEW_REPEATED = 0.05  # of the frames; more may be fields with a packet each, of which two make a frame
+ODD = 3  # places that a frame is shown later than decoded; where only a few of all are, their stamps may be wrong
+SELDOM = 0.001  # of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +161,7 @@ def index_of(
         return None
     if repeated and (_may_have_fields(stream) or (np.diff(order) != 1).any()):
         return None
-    if not _are_ordered(shown, stream.codec_context.reorder_depth):
+    if not _are_ordered(np.array(shown, np.int64), np.isin(shown, keys), stream.codec_context.reorder_depth):
         return None
     timed = stamped(pts.astype(np.float64), duration, stream, path)
     if timed.has_far_ends and (np.diff(order)[-REORDERED:] != 1).any():  # those far from all others may belong earlier
@@ -248,13 +251,24 @@ def index_by_decoding(
     )
 
 
-def _are_ordered(stamps: Sequence[int], depth: int) -> bool:
+def _are_ordered(stamps: IntArray, is_key: npt.NDArray[np.bool_], depth: int) -> bool:
     """Whether frames with these stamps, in decoding order, come out in display order if at most `depth` are held back.
 
     If not, the stamps are wrong, or the file does not say how many are held back.
     """
+    if (np.maximum.accumulate(stamps)[:-1] > stamps[1:])[
+        is_key[1:]
+    ].any():  # what comes before a key frame is shown before
+        return False
+    later = np.empty(len(stamps), np.int64)  # so many places later than it is decoded each frame is shown
+    later[np.argsort(stamps, kind="stable")] = np.arange(len(stamps))
+    later -= np.arange(len(stamps))
+    longest = int(later.max())
+    is_one_odd = longest >= ODD and int((later > longest / 2).sum()) <= 1 + len(stamps) * SELDOM
+    if longest > REORDERED or is_one_odd:
+        return False
     largest: list[int] = []  # of those before, one more than are held back; the least of them has been shown
-    for stamp in stamps:
+    for stamp in stamps.tolist():
         if len(largest) <= depth:
             heapq.heappush(largest, stamp)
         elif stamp < largest[0]:
