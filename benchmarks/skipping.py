@@ -21,7 +21,7 @@ from measuring import SHARED, Cost, Ratio, cost_of, in_turns, median_costs, real
 
 from egotools.containers import open_container
 from egotools.media import skipping
-from egotools.media.look import Look
+from egotools.media.video_index import VideoIndex
 from egotools.video import Video
 
 RATES = (1.0, 2.0, 4.0)
@@ -43,16 +43,16 @@ def has_b_frames(path: Path) -> bool:
         return any(frame.pict_type == PictureType.B for frame in container.decode(video=0))
 
 
-def decoding(look: Look, path: Path, rate: float, repeats: int, *, skips: bool) -> Callable[[], Cost]:
+def decoding(index: VideoIndex, path: Path, rate: float, repeats: int, *, skips: bool) -> Callable[[], Cost]:
     """What decodes a file's frames at a rate, so many times over; gives what decoding alone costs."""
-    times = look.index.times
-    indices = np.unique(np.searchsorted(times, np.arange(times[0], look.index.end, 1 / rate), side="right") - 1)
+    times = index.frames.times
+    indices = np.unique(np.searchsorted(times, np.arange(times[0], index.frames.end, 1 / rate), side="right") - 1)
 
     def decode() -> Cost:
         cost = Cost(0.0, 0.0)
         with patch.object(skipping, "is_exact", skipping.is_exact if skips else lambda _: False):
             for _ in range(repeats):
-                video = Video(path, look=look)
+                video = Video(path, index=index)
                 frames = video.frames(indices)
                 cost += cost_of(lambda: sum(1 for _ in frames))  # noqa: B023 - called at once
                 video.close()
@@ -65,9 +65,9 @@ def quotient(path: Path, rate: float, rounds: int, seconds: float) -> tuple[floa
     """How many times as long decoding takes without skipping, and what both cost."""
     video = Video(path)
     video.close()
-    once = decoding(video.look, path, rate, 1, skips=True)
+    once = decoding(video.index, path, rate, 1, skips=True)
     repeats = max(1, round(seconds / max(once().cpu, 1e-3)))
-    tasks = {name: decoding(video.look, path, rate, repeats, skips=name == "with") for name in ("with", "without")}
+    tasks = {name: decoding(video.index, path, rate, repeats, skips=name == "with") for name in ("with", "without")}
     swapped = dict(reversed(tasks.items()))  # neither way is always the first
     costs = [each for number in range(rounds) for each in in_turns(swapped if number % 2 else tasks, 1)]
     least = {name: min(cost[name].cpu for cost in costs) for name in tasks}  # neighbours only add to it

@@ -20,10 +20,10 @@ from egotools.frame_index import FrameIndex, has_tables, index_by_decoding, inde
 from egotools.limits import check_size, reading
 from egotools.media.animation import Animation, is_animated, is_picture
 from egotools.media.clock import CLOCKED, whole_at_seams
-from egotools.media.look import Look
 from egotools.media.pictures import Pictures, Shape
 from egotools.media.skipping import Skipping, Wanted, keep_labels
 from egotools.media.stamps import REORDERED
+from egotools.media.video_index import VideoIndex
 from egotools.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
 from egotools.types import Clip, Frame, IntArray, VideoInfo
 
@@ -60,14 +60,14 @@ class Frames(Protocol):
         """Gives the file back."""
 
 
-def open_frames(path: Path, fps: float | None = None, look: Look | None = None) -> Frames:
+def open_frames(path: Path, fps: float | None = None, index: VideoIndex | None = None) -> Frames:
     """Opens what frames lie in: a folder of images, an image, an animated one, a `.npy` stack, else a video.
 
     Args:
         path: a file or a folder.
         fps: the frame rate of a folder or a stack, which have none of their own, and of a raw stream whose header says
             none; other videos ignore it.
-        look: what is known of a video already.
+        index: of a video, that an earlier `Video` of the file made.
 
     Raises:
         ClipError: nothing that frames can be read from.
@@ -79,7 +79,7 @@ def open_frames(path: Path, fps: float | None = None, look: Look | None = None) 
         return Animation(path) if is_animated(path) else Still(path)
     if suffix == ".npy":
         return Stack(path, fps)
-    return Video(path, fps, look)
+    return Video(path, fps, index)
 
 
 def middle_frame(clip: Clip) -> Frame:
@@ -103,15 +103,15 @@ class Video:
     It keeps its place: a later call with later indices goes on decoding from there, and jumps only where a key frame
     lies between that saves decoding. Frames are told apart by their time stamps; those of files without trustworthy
     ones (AVI, MPEG-4 part 2, transport streams) are counted from the beginning, and going back begins anew.
-    `fps` is the frame rate of raw streams (.h264) whose header says none. `look` is what an earlier `Video` of the file
-    knows of it; a file that has changed since is looked through again.
+    `fps` is the frame rate of raw streams (.h264) whose header says none. `index` is that of an earlier `Video` of the
+    file, which saves making it; of a file that has changed since it is made again.
     Pixels are taken as square; of several video streams the first that is marked as default is read.
 
     Raises:
         ClipError: the file is missing, empty, no video, or not one frame of it decodes.
     """
 
-    def __init__(self, path: Path, fps: float | None = None, look: Look | None = None) -> None:
+    def __init__(self, path: Path, fps: float | None = None, index: VideoIndex | None = None) -> None:
         self.path = path
         self._standing: int | None = -1  # index of the frame decoded last; -1 at the beginning, None if unknown
         self._frame_there: VideoFrame | None = None
@@ -119,17 +119,18 @@ class Video:
             self._open()
             stack.callback(self.close)
             status = path.stat()
-            if look is not None and look.is_of(status, fps):
-                self._skipping = Skipping(look.index)
+            if index is not None and index.is_of(status, fps):
+                self._skipping = Skipping(index.frames)
                 only(self._stream)
             else:
-                look = Look(*self._look_through(fps), status.st_size, status.st_mtime_ns, fps)
+                index = VideoIndex(*self._made_index(fps), status.st_size, status.st_mtime_ns, fps)
             stack.pop_all()
-        self.look = look
-        self._index, self._pictures = look.index, Pictures(path, look.shape)
-        self.info = VideoInfo(look.index.times, look.index.end, look.shape.width, look.shape.height, look.index.gaps)
-        self.damage = look.index.damage
-        self.remarks = list(look.index.remarks)
+        self.index = index
+        self._frames, self._pictures = index.frames, Pictures(path, index.shape)
+        times, end, gaps = index.frames.times, index.frames.end, index.frames.gaps
+        self.info = VideoInfo(times, end, index.shape.width, index.shape.height, gaps)
+        self.damage = index.frames.damage
+        self.remarks = list(index.frames.remarks)
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
         """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3], each in memory of its own.
@@ -139,7 +140,7 @@ class Video:
             ValueError: indices that do not ascend.
         """
         chosen = ascending(indices, len(self.info), self.path)
-        wanted = Wanted.of(chosen if self._index.pts is None else self._index.pts[chosen])
+        wanted = Wanted.of(chosen if self._frames.pts is None else self._frames.pts[chosen])
         with reading(self.path):
             for index in chosen.tolist():
                 self._skipping.wanted = wanted  # calls may take turns
@@ -180,7 +181,7 @@ class Video:
         self._open()
         only(self._stream)
 
-    def _look_through(self, fps: float | None) -> tuple[FrameIndex, Shape]:
+    def _made_index(self, fps: float | None) -> tuple[FrameIndex, Shape]:
         check_size(self.path, self._stream.width, self._stream.height)
         index = None
         if has_tables(self._container, self._stream):
@@ -190,7 +191,7 @@ class Video:
             index = index_packets(self._container, self._stream, self.path)
             self._begin_anew()
         if index is None:
-            index = self._look_by_decoding(fps)
+            index = self._index_by_decoding(fps)
         self._skipping = Skipping(index)
         label, first = next(self._decoding, (0, None))
         if first is None:
@@ -199,7 +200,7 @@ class Video:
         self._standing, self._frame_there = 0, first
         return index, Shape.of(first)
 
-    def _look_by_decoding(self, fps: float | None) -> FrameIndex:
+    def _index_by_decoding(self, fps: float | None) -> FrameIndex:
         index = index_by_decoding(self._container, self._stream, self.path, fps=fps)
         self._begin_anew()
         if not index.damage or self._container.format.name not in CLOCKED:
@@ -226,14 +227,14 @@ class Video:
         return frame
 
     def _reach(self, index: int, standing: int | None) -> VideoFrame | None:
-        if self._index.pts is not None:
-            return self._stamped(index, standing, self._index.pts)
+        if self._frames.pts is not None:
+            return self._stamped(index, standing, self._frames.pts)
         if standing is None or standing > index:
             self._begin_anew()
         return self._decode_to(index)
 
     def _stamped(self, index: int, standing: int | None, pts: IntArray) -> VideoFrame | None:
-        keys, wanted = self._index.keys, int(pts[index])
+        keys, wanted = self._frames.keys, int(pts[index])
         alike, after = np.searchsorted(pts, [wanted, wanted + 1]).tolist()  # the frames with this stamp
         # Of several with one stamp the first is not after a key frame with that stamp.
         key = int(np.searchsorted(keys, wanted, side="right" if after - alike == 1 else "left")) - 1

@@ -66,12 +66,12 @@ def test_a_file_that_must_be_decoded_to_be_counted_is_so_once(tmp_path: Path, mo
     path = write_video(tmp_path / "counted.avi", 30, codec="mpeg4")
     first = Video(path)
     monkeypatch.setattr(egotools.video, "index_by_decoding", None)
-    second = Video(path, look=pickle.loads(pickle.dumps(first.look)))
+    second = Video(path, index=pickle.loads(pickle.dumps(first.index)))
     assert second.info.times.tolist() == first.info.times.tolist()
     assert numbers(second, [29]) == [29]
     monkeypatch.undo()
     write_video(path, 40, codec="mpeg4")
-    assert len(Video(path, look=first.look).info) == 40  # of the file as it was before
+    assert len(Video(path, index=first.index).info) == 40  # of the file as it was before
 
 
 @pytest.mark.parametrize(

@@ -98,10 +98,10 @@ def test_rotated_and_mirrored_videos_come_upright(name: str, suffix: str, tmp_pa
     matrix, upright = MATRICES[name]
     coded = next(Video(write_video(tmp_path / f"plain{suffix}", 3)).frames([2]))
     path = write_video(tmp_path / f"turned{suffix}", 3, matrix=matrix)
-    look = None
+    index = None
     for _ in range(2):  # the second time from what the first has found out
-        video = Video(path, look=look)
-        look = video.look
+        video = Video(path, index=index)
+        index = video.index
         frame = next(video.frames([2]))
         np.testing.assert_array_equal(frame, upright(coded))
         assert (video.info.height, video.info.width) == frame.shape[:2]
@@ -191,8 +191,8 @@ def test_a_long_stream_is_entered_anywhere(shared: Path) -> None:
 def test_jumping_at_once_into_a_file_gives_the_pictures_that_decoding_it_gives(shared: Path) -> None:
     path = shared / "data/videos/cockatoo.mp4"  # 4:4:4 by an x264 that decoders must know of, which frame 0 tells
     wanted = list(Video(path).frames(range(141)))[140]
-    look = Video(path).look
-    assert np.array_equal(next(Video(path, look=look).frames([140])), wanted)  # nothing was decoded before
+    index = Video(path).index
+    assert np.array_equal(next(Video(path, index=index).frames([140])), wanted)  # nothing was decoded before
 
 
 def test_decoded_frames_are_let_go_at_once(tiny_video: Path) -> None:

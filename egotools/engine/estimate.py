@@ -21,7 +21,7 @@ from egotools.engine.request import Resources, Wanted
 from egotools.engine.trial import sample_windows, spread
 from egotools.errors import ClipError, NoSound
 from egotools.forward import runnable, without_bf16
-from egotools.media.look import Look
+from egotools.media.video_index import VideoIndex
 from egotools.stores import check_same_recipe, open_store
 from egotools.types import AudioExtractor, Clip, ClipExtractor
 from egotools.video import Video, open_frames
@@ -70,13 +70,13 @@ def estimate(clips: Sequence[Clip], wanted: Sequence[Wanted], *, resources: Reso
     to_read: dict[str, Clip] = {}
     unreadable: set[str] = set()
     opened: set[str] = set()
-    looks: dict[Path, Look] = {}
+    indexes: dict[Path, VideoIndex] = {}
     computing = 0.0
     for each in wanted:
         missing = _missing(each, clips)
         to_read.update((clip.id, clip) for clip in missing)
         chosen = [missing[at] for at in spread(len(missing), MOST_OPENED)] if missing else []
-        counts = {clip.id: _rows(each, clip, looks) for clip in chosen}
+        counts = {clip.id: _rows(each, clip, indexes) for clip in chosen}
         unreadable |= {id for id, count in counts.items() if count is None}
         opened |= counts.keys()
         rows = round(sum(count or 0 for count in counts.values()) * len(missing) / max(len(chosen), 1))
@@ -98,8 +98,8 @@ def _missing(each: Wanted, clips: Sequence[Clip]) -> list[Clip]:
     return [clip for clip in clips if clip.id not in store]
 
 
-def _rows(each: Wanted, clip: Clip, looks: dict[Path, Look]) -> int | None:
-    """Rows of a clip, None where it cannot be read; `looks` keeps what is known of videos."""
+def _rows(each: Wanted, clip: Clip, indexes: dict[Path, VideoIndex]) -> int | None:
+    """Rows of a clip, None where it cannot be read; `indexes` keeps what is known of videos."""
     extractor = each.extractor
     try:
         if isinstance(extractor, AudioExtractor):
@@ -110,9 +110,9 @@ def _rows(each: Wanted, clip: Clip, looks: dict[Path, Look]) -> int | None:
                 sound.close()
         if isinstance(extractor, ClipExtractor):
             return len(extractor.rows(clip).values)
-        video = open_frames(clip.path, clip.fps, looks.get(clip.path))
+        video = open_frames(clip.path, clip.fps, indexes.get(clip.path))
         if isinstance(video, Video):
-            looks[clip.path] = video.look
+            indexes[clip.path] = video.index
         try:
             return len(extractor.windows(video.info, clip).frames)
         finally:

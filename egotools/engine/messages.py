@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from egotools.media.look import Look
+from egotools.media.video_index import VideoIndex
 from egotools.types import IntArray
 
 Array = np.ndarray[Any, Any]
@@ -57,11 +57,11 @@ class FileRemarks:
 
 
 @dataclass(frozen=True, eq=False)
-class FileLook:
+class FileIndex:
     """What is known of a clip's file, once it is open; None of anything but a video."""
 
     path: Path
-    look: Look | None
+    index: VideoIndex | None
 
 
 Message = Piece | Failure | FileDigest | FileRemarks

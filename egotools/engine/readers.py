@@ -17,10 +17,10 @@ from typing import Any
 
 from egotools.apart import ENDED_EARLY, start
 from egotools.engine.digesting import Digesting
-from egotools.engine.messages import Failure, FileDigest, FileLook, Message
+from egotools.engine.messages import Failure, FileDigest, FileIndex, Message
 from egotools.engine.reading import Reader
 from egotools.errors import ExtractorError
-from egotools.media.look import Look
+from egotools.media.video_index import VideoIndex
 from egotools.types import AudioExtractor, Clip, ClipExtractor, Extractor
 
 ATTEMPTS = 2
@@ -37,7 +37,7 @@ class Task:
     attempt: int = 0
     digest: bool = False  # whether the content of its file is to be digested; if nothing is wanted that alone is done
     strict: bool = False  # whether remarks on its file are failures
-    look: Look | None = None  # what is known of its file already
+    index: VideoIndex | None = None  # what is known of its file already
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class _Worker:
     current: Task | None = None
     mistake: str = ""  # the Python error that ends it
     owed: Task | None = None  # whose digest it has not sent yet
-    looking: Path | None = None  # the file that it is looking through
+    indexing: Path | None = None  # the file that it is indexing through
 
     @property
     def is_busy(self) -> bool:
@@ -85,7 +85,7 @@ class Readers:
         self._jobs: deque[list[Task]] = deque()
         self._crashes: Counter[int] = Counter()  # by task number
         self._workers: list[_Worker] = []
-        self._looks: dict[Path, Look | None] = {}  # of files of which there are jobs still; None: no video
+        self._indexes: dict[Path, VideoIndex | None] = {}  # of files of which there are jobs still; None: no video
 
     def give(self, tasks: Sequence[Task]) -> None:
         """Adds tasks, and starts as many workers as they can use; not while `messages` runs.
@@ -124,12 +124,12 @@ class Readers:
                     worker.current = None
                     for stage, seconds in message.seconds.items():
                         self.seconds[stage] += seconds
-                    worker.looking = None  # a file that could not be opened
+                    worker.indexing = None  # a file that could not be opened
                     self._give_all()
-                elif isinstance(message, FileLook):
-                    worker.looking = None
+                elif isinstance(message, FileIndex):
+                    worker.indexing = None
                     if self._is_awaited(message.path):
-                        self._looks[message.path] = message.look
+                        self._indexes[message.path] = message.index
                     self._give_all()
                 else:
                     if isinstance(message, FileDigest):
@@ -164,23 +164,23 @@ class Readers:
         return worker
 
     def _give_all(self) -> None:
-        """Gives jobs to idle workers; not those of a file that another is looking through: it will tell of it."""
+        """Gives jobs to idle workers; not those of a file that another is indexing through: it will tell of it."""
         for worker in self._workers:
             if worker.is_busy:
                 continue
-            looking = {other.looking for other in self._workers}
-            place = next((at for at, job in enumerate(self._jobs) if job[0].clip.path not in looking), None)
+            indexing = {other.indexing for other in self._workers}
+            place = next((at for at, job in enumerate(self._jobs) if job[0].clip.path not in indexing), None)
             if place is None:
                 return
             worker.tasks = self._jobs[place]
             del self._jobs[place]
             path = worker.tasks[0].clip.path
-            if self._is_awaited(path) and path not in self._looks and self._has_frames(worker.tasks[0]):
-                worker.looking = path
-            look = self._looks.get(path) or worker.tasks[0].look
+            if self._is_awaited(path) and path not in self._indexes and self._has_frames(worker.tasks[0]):
+                worker.indexing = path
+            index = self._indexes.get(path) or worker.tasks[0].index
             if not self._is_awaited(path):
-                self._looks.pop(path, None)
-            _send(worker, [replace(worker.tasks[0], look=look), *worker.tasks[1:]])
+                self._indexes.pop(path, None)
+            _send(worker, [replace(worker.tasks[0], index=index), *worker.tasks[1:]])
 
     def _is_awaited(self, path: Path) -> bool:
         """Whether there are jobs of a file that no worker has."""
@@ -263,7 +263,7 @@ def _work(connection: Connection[Any, Any]) -> None:
             for task in tasks:
                 connection.send(_Begun(task.number))
                 messages = reader.read(
-                    task.clip, task.wanted, task.number, task.attempt, strict=task.strict, look=task.look
+                    task.clip, task.wanted, task.number, task.attempt, strict=task.strict, index=task.index
                 )
                 for message in digesting.with_digest(task, messages, is_last=task is tasks[-1]):
                     connection.send(message)

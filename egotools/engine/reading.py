@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from egotools.audio import Sound, Stretches, open_sound
-from egotools.engine.messages import Failure, FileLook, FileRemarks, Piece, windows_of
+from egotools.engine.messages import Failure, FileIndex, FileRemarks, Piece, windows_of
 from egotools.errors import ClipError, NoSound
-from egotools.media.look import Look
+from egotools.media.video_index import VideoIndex
 from egotools.sampling import check_rows
 from egotools.types import (
     AudioExtractor,
@@ -49,7 +49,7 @@ class Reader:
         self,
         extractors: Sequence[Extractor],
         piece_rows: int,
-        tell: Callable[[FileLook], object] = lambda _: None,
+        tell: Callable[[FileIndex], object] = lambda _: None,
     ) -> None:
         self.extractors = extractors
         self.piece_rows = piece_rows
@@ -58,7 +58,7 @@ class Reader:
         self._is_strict = False
         self._video: Frames | None = None
         self._opened: tuple[object, float | None] | None = None
-        self._look: tuple[Path, Look] | None = None  # of a video that may be opened again
+        self._index: tuple[Path, VideoIndex] | None = None  # of a video that may be opened again
         self._heard: Sound | None = None
         self._heard_of: tuple[object, int | None] | None = None
         self._networks: dict[int, Callable[[Array], Array]] = {}
@@ -71,15 +71,15 @@ class Reader:
         attempt: int,
         *,
         strict: bool = False,
-        look: Look | None = None,
+        index: VideoIndex | None = None,
     ) -> Iterator[Piece | Failure | FileRemarks]:
         """Everything that the extractors at the positions `wanted` need of a clip; a failure ends only its own part.
 
-        With `strict` a clip fails whose file has remarks. `look` is what is known of its file already.
+        With `strict` a clip fails whose file has remarks. `index` is what is known of its file already.
         """
         self._is_strict = strict
-        if look is not None:
-            self._look = (clip.path, look)
+        if index is not None:
+            self._index = (clip.path, index)
         frame_extractors: list[int] = []
         sound_extractors: defaultdict[int | None, list[int]] = defaultdict(list)  # by the stream that they ask for
         for position in wanted:
@@ -180,7 +180,7 @@ class Reader:
             was_open = self._opened == (clip.path, clip.fps)
             video = self._open(clip)
             if not was_open:
-                self._tell(FileLook(clip.path, video.look if isinstance(video, Video) else None))
+                self._tell(FileIndex(clip.path, video.index if isinstance(video, Video) else None))
             if video.damage and (clip.end is None or clip.end > video.info.end):
                 raise ClipError(f"{clip.path}: {video.damage}")
             for position in wanted:
@@ -216,10 +216,10 @@ class Reader:
         if self._video is None or self._opened != wanted:
             self.close()
             before = time.process_time()
-            known = self._look[1] if self._look is not None and self._look[0] == clip.path else None
+            known = self._index[1] if self._index is not None and self._index[0] == clip.path else None
             self._video, self._opened = open_frames(clip.path, clip.fps, known), wanted
             if isinstance(self._video, Video):
-                self._look = (clip.path, self._video.look)
+                self._index = (clip.path, self._video.index)
             self.seconds["decoding"] += time.process_time() - before
         return self._video
 

@@ -32,11 +32,11 @@ def messages_of(tasks: Sequence[Task], count: int, name: str = "Brightness", **o
     with Readers([extractor], count=count, piece_rows=4, sources=[ODD]) as pool:
         pool.give(tasks)
         found = list(pool.messages())
-        assert not pool._looks
+        assert not pool._indexes
         return found
 
 
-def test_a_file_is_looked_through_once_whoever_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_indexed_once_whoever_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Task] = []
     send = readers._send
 
@@ -53,7 +53,7 @@ def test_a_file_is_looked_through_once_whoever_reads_it(tmp_path: Path, monkeypa
     assert {piece.clip for piece in pieces} == set(range(16))
     assert len(given) == 8
     for path in paths:
-        assert [task.look is None for task in given if task.clip.path == path] == [True, False, False, False]
+        assert [task.index is None for task in given if task.clip.path == path] == [True, False, False, False]
 
 
 def test_rows_do_not_wait_for_the_digest_and_a_crash_amid_it_loses_neither(tmp_path: Path) -> None:

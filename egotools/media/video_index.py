@@ -1,4 +1,4 @@
-"""What looking through a video file tells of it: a value that is made once and handed to whoever reads the file."""
+"""The index of a video file: a value that is made once and handed to whoever reads the file."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from egotools.media.pictures import Shape
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class VideoIndex:
     """The frames of a video file, of the file as it was. It can be pickled.
 
     Attributes:
-        index: the frames.
+        frames: when they show, and how they are found.
         shape: of the upright pictures.
         size: bytes of the file.
         written: when the file was, in nanoseconds since 1970.
         fps: the frame rate that was given for it.
     """
 
-    index: FrameIndex
+    frames: FrameIndex
     shape: Shape
     size: int
     written: int
