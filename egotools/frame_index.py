@@ -18,7 +18,7 @@ from egotools.containers import decoded, packets_of
 from egotools.errors import ClipError
 from egotools.media.clock import CLOCKED, Clock, Read, all_packets, clock_of
 from egotools.media.mp4_tables import packets_by_tables
-from egotools.media.promised import STATED, Tally, missing
+from egotools.media.promised import STATED, Tally, missing, stays
 from egotools.media.stamps import REORDERED, Stamps
 from egotools.media.timing import Seconds, at_a_rate, stamped
 from egotools.types import IntArray
@@ -114,6 +114,7 @@ def index_packets(container: InputContainer, stream: VideoStream, path: Path) ->
             shown.append(packet.pts)
             duration = packet.duration or duration
     damage = missing(container, path, tally, len(shown))
+    duration += _ticks(stays(container, path, tally), stream)
     return index_of(shown, keys, duration, damage, stream, path)
 
 
@@ -233,7 +234,8 @@ def index_by_decoding(
         if format in DECODING_TIMES:  # shown when it is decoded, but in the order of display
             pts = np.sort(pts) - read.delay
         pts = clock.shown(stream, pts, numbers if known else np.arange(len(found)))
-        timed = stamped(pts, duration if format in DURATIONS and _is_odd(duration, pts) else 0, stream, path)
+        duration = duration if format in DURATIONS and _is_odd(duration, pts) else 0
+        timed = stamped(pts, duration + _ticks(stays(container, path, tally), stream), stream, path)
     damage = damage or missing(container, path, tally, len(found))
     damage = damage or read.missed(container, path, f"{len(found)} frames")
     if broken and not damage:
@@ -276,6 +278,10 @@ def _are_ordered(stamps: IntArray, is_key: npt.NDArray[np.bool_], depth: int) ->
         else:
             heapq.heapreplace(largest, stamp)
     return True
+
+
+def _ticks(seconds: float, stream: VideoStream) -> int:
+    return round(seconds / (stream.time_base or 1))
 
 
 def _is_odd(duration: int, pts: Stamps) -> bool:

@@ -171,3 +171,25 @@ def test_a_file_that_must_be_decoded_to_be_counted_says_that_it_is_cut(name: str
     video = Video(cut(whole, 0.6))
     assert 20 < len(video.info) < 50
     assert video.damage.startswith((f"truncated: {len(video.info)} ", f"damaged: {len(video.info)} "))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixels"),
+    [(".webm", "libvpx", "yuv420p"), (".mkv", "mjpeg", "yuvj420p"), (".flv", "libx264", "yuv420p")],
+)
+def test_a_last_frame_that_only_the_header_says_to_stay_is_no_damage(
+    suffix: str, codec: str, pixels: str, tmp_path: Path
+) -> None:
+    whole = write_video(tmp_path / f"short{suffix}", noisy(30), codec=codec, pixels=pixels, options={"g": "10"})
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(whole)) as read, av.open(str(path), "w") as write:
+        stream = write.add_stream_from_template(read.streams.video[0])
+        packets = [packet for packet in read.demux(video=0) if packet.size]
+        packets[-1].duration = round(5 / packets[-1].time_base)
+        for packet in packets:
+            packet.stream = stream
+            write.mux(packet)
+    video = Video(path)
+    assert video.damage == ""
+    assert video.info.end - video.info.times[-1] == pytest.approx(5, abs=0.1)
+    assert Video(cut(path, 0.9)).damage.startswith("truncated")

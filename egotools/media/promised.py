@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -26,6 +27,9 @@ RIFF_OPEN = {0, 0xFFFFFFFF}  # bytes of an AVI whose writer did not come back to
 # Formats whose header says how many seconds the longest stream lasts.
 STATED = {"matroska,webm", "flv", "asf"}
 
+MATROSKA_SEGMENT = b"\x18\x53\x80\x67"  # the element that holds all but the first few bytes
+AFTER_BYTES, AFTER_SHARE = 4000, 0.05  # that follow the last packet at most: tables of key frames, tags
+
 
 class Tally:
     """What could be read of one stream of a file.
@@ -34,6 +38,7 @@ class Tally:
         packets: of the stream.
         chunks: the same with the empty ones of an AVI, by its count of time.
         end: when the last packet of any stream ends, seconds.
+        stop: where in the file the last packet of all ends, bytes.
     """
 
     def __init__(self, stream: VideoStream) -> None:
@@ -41,11 +46,13 @@ class Tally:
         self.packets = 0
         self.chunks = 0
         self.end = 0.0
+        self.stop = 0
 
     def counted(self, packets: Iterator[Packet[Stream]]) -> Iterator[Packet[Stream]]:
         """The packets of all streams as they come; broken ones are not counted."""
         for packet in packets:
             if not packet.is_corrupt:
+                self.stop = max(self.stop, (packet.pos or 0) + packet.size)
                 if packet.pts is not None:
                     self.end = max(self.end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if packet.stream_index == self.stream.index:
@@ -75,10 +82,39 @@ def missing(container: InputContainer, path: Path, read: Tally, frames: int) -> 
         return read.of(listed, frames) if read.packets < listed else ""
     if container.format.name == "avi":
         return _missing_of_avi(path, read, frames)
-    said = (container.duration or 0) / av.time_base if container.format.name in STATED else 0
-    if said - read.end > MISSING_SECONDS:
+    said = _stated(container)
+    if said - read.end > MISSING_SECONDS and not _is_whole(container, path, read):
         return f"truncated: {frames} frames can be read, to {read.end:.2f} s of {said:.2f} s"
     return ""
+
+
+def stays(container: InputContainer, path: Path, read: Tally) -> float:
+    """How many seconds longer than its packet says the last frame of a whole file is shown, by the header."""
+    longer = _stated(container) - read.end
+    is_alone = len(container.streams) == 1  # else another stream may be meant
+    return longer if is_alone and longer > MISSING_SECONDS and _is_whole(container, path, read) else 0.0
+
+
+def _stated(container: InputContainer) -> float:
+    """How many seconds the header says that the longest stream lasts; 0 if it does not."""
+    return (container.duration or 0) / av.time_base if container.format.name in STATED else 0.0
+
+
+def _is_whole(container: InputContainer, path: Path, read: Tally) -> bool:
+    """Whether a file is as long as its header says, and was read to its end."""
+    with open_file(path) as file:
+        head, size = file.read(4096), file.seek(0, 2)
+    if size - read.stop > AFTER_BYTES + AFTER_SHARE * size:
+        return False
+    if container.format.name == "flv":
+        at = head.find(b"filesize\0") + 9
+        return at >= 9 and head[at : at + 8] == struct.pack(">d", size)
+    at = head.find(MATROSKA_SEGMENT) + 4
+    if container.format.name != "matroska,webm" or at < 4 or at >= len(head) or not head[at]:
+        return False
+    width = 9 - head[at].bit_length()  # of the number that tells the length; only ones: it is not known
+    length, unknown = int.from_bytes(head[at : at + width], "big") - (1 << 7 * width), (1 << 7 * width) - 1
+    return length != unknown and at + width + length == size
 
 
 def _missing_of_avi(path: Path, read: Tally, frames: int) -> str:
