@@ -14,6 +14,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from egotools.containers import reason
 from egotools.errors import ClipError
 from egotools.limits import check_size
+from egotools.media.jpeg_damage import jpeg_damage
+from egotools.media.skipping import data_of
 from egotools.types import Frame
 
 
@@ -74,8 +76,10 @@ class Pictures:
         Raises:
             ClipError: it is damaged or too large, or of a pixel format that FFmpeg does not convert.
         """
-        if frame.is_corrupt:
-            raise ClipError(f"{self.path}: frame {index} at {seconds:.3f} s is damaged")
+        damage = jpeg_damage(data) if (data := data_of(frame)) else ""
+        if frame.is_corrupt or damage:
+            why = f": {damage}" if damage else ""
+            raise ClipError(f"{self.path}: frame {index} at {seconds:.3f} s is damaged{why}")
         turn = self.shape.turn
         if frame.rotation != self.shape.rotation:  # side data is looked at where it may differ: it keeps a frame alive
             turn = turn_of(frame) or turn

@@ -19,6 +19,9 @@ from egotools.types import IntArray
 # Those of AV1 and VP9 pass over nothing; a picture that VP8 passes over may still change how later ones are read.
 EXACT = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}
 
+# Decoders that pass over damage in data that can be looked at otherwise: their frames keep that data.
+CARELESS = {"mjpeg"}
+
 HEVC_VPS, HEVC_SPS = 32, 33  # types of the parameter sets that say how many layers of frame rates there are
 
 
@@ -69,9 +72,10 @@ class Skipping:
         self.has_skipped = False
         decoder, may_skip, is_needed = stream.codec_context, is_exact(stream.codec_context), True
         # Where B frames are packed with others (DivX, Xvid) the second of two is lost if the first is passed over.
-        is_mpeg4 = decoder.name == "mpeg4"
+        is_mpeg4, keeps_data = decoder.name == "mpeg4", decoder.name in CARELESS
         is_skipping, decoder.skip_frame = False, "DEFAULT"
         for number, packet in enumerate(packets):
+            label = None
             if self.is_stamped:
                 is_needed = packet.pts is None or self.wanted.needs(packet.pts)
             elif self._shown is not None:
@@ -79,6 +83,8 @@ class Skipping:
                 packet.opaque = [label]  # an object of its own: PyAV tells them apart by their addresses
                 if label is not None:  # else it may be the second field of the one before it
                     is_needed = self.wanted.needs(label) or (is_mpeg4 and self.wanted.needs(following))
+            if keeps_data and is_needed:
+                packet.opaque = [label, bytes(packet)]
             if packet.is_corrupt and number not in self._whole:
                 continue
             skipped = may_skip and not is_needed and not self._is_off
@@ -109,7 +115,13 @@ class Skipping:
 
 def keep_labels(stream: VideoStream) -> None:
     """Makes a decoder hand what is attached to a packet on to its frame; before it decodes anything."""
-    stream.codec_context.copy_opaque = stream.codec_context.name in EXACT
+    stream.codec_context.copy_opaque = stream.codec_context.name in EXACT | CARELESS
+
+
+def data_of(frame: VideoFrame) -> bytes:
+    """The packet that a frame came of, where its decoder is careless; else nothing."""
+    source = frame.opaque
+    return source[1] if isinstance(source, list) and len(source) > 1 else b""
 
 
 def is_exact(decoder: VideoCodecContext) -> bool:
