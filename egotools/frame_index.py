@@ -239,7 +239,8 @@ def index_by_decoding(
     damage = damage or missing(container, path, tally, len(found))
     damage = damage or read.missed(container, path, f"{len(found)} frames")
     if broken and not damage:
-        damage = f"damaged: {broken} packets are broken; {len(found)} frames can be read"
+        packets = "1 packet is" if broken == 1 else f"{broken} packets are"
+        damage = f"damaged: {packets} broken; {len(found)} frames can be read"
     return FrameIndex(
         pts=None,
         times=timed.times,

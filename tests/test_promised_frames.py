@@ -193,3 +193,16 @@ def test_a_last_frame_that_only_the_header_says_to_stay_is_no_damage(
     assert video.damage == ""
     assert video.info.end - video.info.times[-1] == pytest.approx(5, abs=0.1)
     assert Video(cut(path, 0.9)).damage.startswith("truncated")
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "libx264"), (".webm", "libvpx"), (".flv", "flv")])
+def test_a_file_that_lacks_its_last_frame_only_says_that_it_is_cut(suffix: str, codec: str, tmp_path: Path) -> None:
+    path = write_video(tmp_path / f"a{suffix}", noisy(30), codec=codec)
+    with av.open(str(path)) as container:
+        last = max(packet.pos or 0 for packet in container.demux(video=0))
+    data = path.read_bytes()
+    path.write_bytes(data[:last])
+    assert Video(path).damage.startswith("truncated: 29 frames can be read")
+    if suffix != ".flv":  # which has nothing after the last frame
+        path.write_bytes(data[:-20])  # of the table of key frames
+        assert Video(path).damage == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -16,8 +15,10 @@ from av.video.stream import VideoStream
 
 from egotools.errors import ClipError
 from egotools.files import open_file
+from egotools.media.stated_size import HEAD, stated_size
 
 MISSING_SECONDS = 0.5  # durations that containers state are rounded, and hold the longest stream's last packet
+ROUNDED = 0.01  # seconds that they differ by in a file that is shorter than it says
 LEFT_OPEN = 1 << 30  # frames of an AVI, as FFmpeg writes to a pipe; no real one has as many
 MISCOUNTED = 2  # frames that the header of a whole AVI may be off by
 
@@ -27,7 +28,6 @@ RIFF_OPEN = {0, 0xFFFFFFFF}  # bytes of an AVI whose writer did not come back to
 # Formats whose header says how many seconds the longest stream lasts.
 STATED = {"matroska,webm", "flv", "asf"}
 
-MATROSKA_SEGMENT = b"\x18\x53\x80\x67"  # the element that holds all but the first few bytes
 AFTER_BYTES, AFTER_SHARE = 4000, 0.05  # that follow the last packet at most: tables of key frames, tags
 
 
@@ -83,7 +83,9 @@ def missing(container: InputContainer, path: Path, read: Tally, frames: int) -> 
     if container.format.name == "avi":
         return _missing_of_avi(path, read, frames)
     said = _stated(container)
-    if said - read.end > MISSING_SECONDS and not _is_whole(container, path, read):
+    size, stated = _sizes(container, path)
+    is_cut = stated is not None and size < stated
+    if said - read.end > (ROUNDED if is_cut else MISSING_SECONDS) and not _is_whole(container, path, read):
         return f"truncated: {frames} frames can be read, to {read.end:.2f} s of {said:.2f} s"
     return ""
 
@@ -102,19 +104,14 @@ def _stated(container: InputContainer) -> float:
 
 def _is_whole(container: InputContainer, path: Path, read: Tally) -> bool:
     """Whether a file is as long as its header says, and was read to its end."""
+    size, stated = _sizes(container, path)
+    return size == stated and size - read.stop <= AFTER_BYTES + AFTER_SHARE * size
+
+
+def _sizes(container: InputContainer, path: Path) -> tuple[int, int | None]:
+    """The bytes that a file has, and those that its header says."""
     with open_file(path) as file:
-        head, size = file.read(4096), file.seek(0, 2)
-    if size - read.stop > AFTER_BYTES + AFTER_SHARE * size:
-        return False
-    if container.format.name == "flv":
-        at = head.find(b"filesize\0") + 9
-        return at >= 9 and head[at : at + 8] == struct.pack(">d", size)
-    at = head.find(MATROSKA_SEGMENT) + 4
-    if container.format.name != "matroska,webm" or at < 4 or at >= len(head) or not head[at]:
-        return False
-    width = 9 - head[at].bit_length()  # of the number that tells the length; only ones: it is not known
-    length, unknown = int.from_bytes(head[at : at + width], "big") - (1 << 7 * width), (1 << 7 * width) - 1
-    return length != unknown and at + width + length == size
+        return path.stat().st_size, stated_size(container.format.name, file.read(HEAD))
 
 
 def _missing_of_avi(path: Path, read: Tally, frames: int) -> str:
