@@ -39,7 +39,7 @@ def index(path: Path, *, by_tables: bool, monkeypatch: pytest.MonkeyPatch) -> di
     with monkeypatch.context() as patch:
         patch.setattr(egotools.video, "index_packets" if by_tables else "index_tables", lambda *_: None)
         video = Video(path)
-    found = {field.name: getattr(video._index, field.name) for field in dataclasses.fields(video._index)}
+    found = {field.name: getattr(video.index.frames, field.name) for field in dataclasses.fields(video.index.frames)}
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
 
 
@@ -91,7 +91,7 @@ def test_key_frames_that_only_the_pictures_tell_are_read(tmp_path: Path, monkeyp
     path = write_video(tmp_path / "a.mp4", 40, **READ["h264.mp4"])
     path.write_bytes(with_number(path.read_bytes(), b"stss", 4, 1))
     assert not is_read_off(path)
-    assert len(Video(path)._index.keys) == 4
+    assert len(Video(path).index.frames.keys) == 4
 
 
 def test_a_cut_file_is_told_as_before(tmp_path: Path) -> None:
