@@ -63,7 +63,7 @@ class _Worker:
     current: Task | None = None
     mistake: str = ""  # the Python error that ends it
     owed: Task | None = None  # whose digest it has not sent yet
-    indexing: Path | None = None  # the file that it is indexing through
+    indexing: Path | None = None  # the file that it is indexing
 
     @property
     def is_busy(self) -> bool:
@@ -164,7 +164,7 @@ class Readers:
         return worker
 
     def _give_all(self) -> None:
-        """Gives jobs to idle workers; not those of a file that another is indexing through: it will tell of it."""
+        """Gives jobs to idle workers; not those of a file that another is indexing: it will tell of it."""
         for worker in self._workers:
             if worker.is_busy:
                 continue
