@@ -90,7 +90,7 @@ class Extractors(Group):
 @options.resources
 @options.engine
 @click.option("--digest/--no-digest", default=True, show_default=True, help="Keep digests of the source files.")
-@click.option("--strict", is_flag=True, help="Clips fail whose file had to be repaired (times, sizes), or is odd.")
+@click.option("--strict", is_flag=True, help="Fail the clips of files that have remarks: repaired times, say.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N clips.")
 @click.option("--dry-run", is_flag=True, help="Say how much work it is, and do nothing.")
 @options.telling
@@ -270,9 +270,10 @@ def _show(result: Extraction) -> None:
             display.note(f"{cache}: {id}: {remark}")
         if len(remarks) > SHOWN:
             display.note(f"{cache}: {len(remarks)} clips have such remarks, the first five above; --json has all")
-    for path, said in list(result.file_remarks.items())[:SHOWN]:
+    for number, (path, said) in enumerate(result.file_remarks.items()):
+        tell = display.note if number < SHOWN else output().keep
         for remark in said:
-            display.note(f"{path}: {remark}")
+            tell(f"{path}: {remark}")
     if len(result.file_remarks) > SHOWN:
         display.note(f"{len(result.file_remarks)} files have such remarks, the first five above; --json has all")
     for cache, changed in result.changed.items():
