@@ -88,7 +88,9 @@ class FrameIndex:
         if self.pts is None or first <= self.pts[0]:
             return self
         there = self.pts >= first
-        return replace(self, pts=self.pts[there], times=self.times[there])
+        lost, begin = int((~there).sum()), float(self.times[there][0])
+        said = f"its first {'frame does' if lost == 1 else f'{lost} frames do'} not decode; it begins at {begin:.3f} s"
+        return replace(self, pts=self.pts[there], times=self.times[there], remarks=(*self.remarks, said))
 
 
 def index_packets(container: InputContainer, stream: VideoStream, path: Path) -> FrameIndex | None:

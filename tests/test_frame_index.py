@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def test_frames_listed_before_the_first_that_decodes_are_left_out(tmp_path: Path
     found = numbers(video, range(len(video.info)))
     assert found == list(range(found[0], 60))
     assert found[0] >= 16
+    begin = rf"its first (frame does|\d frames do) not decode; it begins at {video.info.times[0]:.3f} s"
+    assert re.fullmatch(begin, *video.remarks)
     with av.open(str(path)) as container:
         assert len(found) == sum(1 for _ in container.decode(video=0))
 

@@ -29,6 +29,7 @@ B_FRAMES: dict[str, dict[str, Any]] = {  # files in which something can be passe
     "interlaced.mpg": {"codec": "mpeg2video", "rate": 25, "options": {"bf": "2", "g": "15", "flags": "+ildct+ilme"}},
     "mpeg4.avi": {"codec": "mpeg4", "options": {"bf": "2", "g": "20"}},
     "mpeg4.mp4": {"codec": "mpeg4", "options": {"bf": "2", "g": "20", "flags": "+qpel+mv4"}},
+    "mjpeg.avi": {"codec": "mjpeg", "pixels": "yuvj420p"},  # whose pictures all stand alone
 }
 OTHERS: dict[str, dict[str, Any]] = {  # in which nothing can, or not safely
     "no-b.mp4": {"options": {"x264-params": f"{X264}:bframes=0"}},

@@ -71,6 +71,7 @@ class Skipping:
         """
         self.has_skipped = False
         decoder, may_skip, is_needed = stream.codec_context, is_exact(stream.codec_context), True
+        stands_alone = self.is_stamped and decoder.codec.intra_only
         # Where B frames are packed with others (DivX, Xvid) the second of two is lost if the first is passed over.
         is_mpeg4, keeps_data = decoder.name == "mpeg4", decoder.name in CARELESS
         is_skipping, decoder.skip_frame = False, "DEFAULT"
@@ -87,7 +88,10 @@ class Skipping:
                 packet.opaque = [label, bytes(packet)]
             if packet.is_corrupt and number not in self._whole:
                 continue
-            skipped = may_skip and not is_needed and not self._is_off
+            skipped = (may_skip or stands_alone) and not is_needed and not self._is_off
+            if skipped and stands_alone:
+                self.has_skipped = True
+                continue
             if skipped != is_skipping:
                 decoder.skip_frame = "NONREF" if skipped else "DEFAULT"
                 is_skipping = skipped
