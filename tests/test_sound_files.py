@@ -166,7 +166,7 @@ def test_an_mp3_covers_what_was_encoded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("late", [1000.0, 0.5, -0.7])
-@pytest.mark.parametrize("number", [0, 60, -1])
+@pytest.mark.parametrize("number", [0, 20, 60, -1])
 def test_one_packet_with_an_odd_stamp_shifts_nothing(number: int, late: float, tmp_path: Path) -> None:
     good = encoded(tmp_path / "good.mkv", "aac", rate=48000)
     with av.open(str(good)) as container:
@@ -187,7 +187,7 @@ def test_the_far_stamp_of_a_packet_is_told(tmp_path: Path) -> None:
     assert sound.info.end == pytest.approx(4.0, abs=0.02)
     assert sum(np.abs(heard(sound)) > 0.05) / 16000 == pytest.approx(0.27, abs=0.02)
     (remark,) = sound.remarks
-    assert "stamped out of order once, at 1.25" in remark
+    assert remark.startswith("the audio packet at 1.25")
     assert "1001.2" in remark
 
 
@@ -207,7 +207,7 @@ def test_a_clock_that_begins_anew_goes_on(tmp_path: Path) -> None:
     good = encoded(tmp_path / "good.mkv", "aac", rate=48000)
     sound = open_sound(restamped(good, tmp_path / "a.mkv", lambda n, pts, s: pts - 3 * s * (n > 140)))
     np.testing.assert_allclose(beginnings(heard(sound)), BURSTS, atol=2e-3)
-    assert "begins anew at 2.9" in sound.remarks[0]
+    assert "2.9" in sound.remarks[0]
 
 
 JOINED = {
@@ -216,6 +216,7 @@ JOINED = {
     "mp3": ("libmp3lame", "mp3", 44100, 1), "mp3-22": ("libmp3lame", "mp3", 22050, 2),
     "wav": ("pcm_s16le", "wav", 44100, 1), "wav16": ("pcm_s16le", "wav", 16000, 2),
     "aiff": ("pcm_s16be", "aiff", 44100, 1), "m4a": ("aac", "ipod", 44100, 1),
+    "mka": ("libopus", "matroska", 48000, 1), "open-wav": ("pcm_s16le", "wav", 44100, 1),
     "raw-flac": ("flac", "flac", 44100, 1), "raw-flac22": ("flac", "flac", 22050, 1),
 }  # fmt: skip
 
@@ -224,7 +225,8 @@ JOINED = {
     "names",
     [("opus", "opus"), ("opus", "opus", "opus"), ("opus", "opus2"), ("opus2", "opus"), ("vorbis", "vorbis"),
      ("vorbis", "vorbis22"), ("flac", "flac22", "flac"), ("opus", "flac22"), ("mp3", "mp3"), ("mp3", "mp3-22", "mp3"),
-     ("wav", "wav16"), ("aiff", "aiff"), ("m4a", "m4a", "m4a"), ("raw-flac", "raw-flac22")],
+     ("wav", "wav16"), ("aiff", "aiff"), ("m4a", "m4a", "m4a"), ("raw-flac", "raw-flac22"),
+     ("mka", "mka"), ("open-wav", "open-wav")],
     ids="+".join,
 )  # fmt: skip
 def test_joined_files_are_read_in_turn(names: tuple[str, ...], tmp_path: Path) -> None:
@@ -232,10 +234,14 @@ def test_joined_files_are_read_in_turn(names: tuple[str, ...], tmp_path: Path) -
         encoded(tmp_path / name, codec, format=format, rate=rate, channels=channels)
         for name, (codec, format, rate, channels) in ((name, JOINED[name]) for name in names)
     ]
+    if "open-wav" in names:  # by a recorder that writes to a pipe, and does not know how long it will be
+        data = sources[0].read_bytes()
+        at = data.index(b"data") + 4
+        sources[0].write_bytes(b"RIFF" + 4 * b"\xff" + data[8:at] + 4 * b"\xff" + data[at + 4 :])
     sound = open_sound(joined(tmp_path / "joined", *sources))
     expected = np.concatenate([BURSTS + 4 * part for part in range(len(names))])
     assert sound.info.end == pytest.approx(4 * len(names), abs=0.005)
-    assert f"{len(names)} files are joined in it, the second begins at 4.00" in sound.remarks[0]
+    assert f"{len(names)} files are joined in it; the second begins at 4.00" in sound.remarks[0]
     samples = heard(sound)
     np.testing.assert_allclose(beginnings(samples), expected, atol=5e-3)
     again = np.concatenate(list(open_sound(sound.path).windows(np.array([2.5, 5.5]), 16000, 16000)))
@@ -331,7 +337,7 @@ def test_the_stream_marked_as_default_is_read(tmp_path: Path) -> None:
 def test_of_streams_that_none_is_marked_of_the_first_is_read_and_named(tmp_path: Path) -> None:
     sound = open_sound(write_tracks(tmp_path / "three.avi", 0.5, 0.0, 0.0, default=None))
     assert heard(sound).any()
-    assert "3 streams of sound" in sound.remarks[0]
+    assert "3 audio streams, none of them marked as default: number 0 " in sound.remarks[0]
     assert open_sound(sound.path, 2).remarks == []
 
 

@@ -19,7 +19,7 @@ from egotools.types import AudioInfo, Clip, SampleWindows
 Array = np.ndarray[Any, Any]
 
 STREAM = (
-    "Which of a file's streams of sound, counted from 0 as in FFmpeg's 0:a:N; by default the one marked as default, "
+    "Which of a file's audio streams, counted from 0 as in FFmpeg's 0:a:N; by default the one marked as default, "
     "else the first."
 )
 
@@ -64,7 +64,7 @@ class LogMelSpectrogram:
     place: ClassVar[Literal["device", "worker"]] = "device"
     version: ClassVar[int] = 1
 
-    rate: int = option(16000, "Samples a second that the sound is brought to.")
+    rate: int = option(16000, "Samples a second to which the sound is resampled.")
     length: float = option(1.0, "Seconds of a row.")
     hop: float | None = option(None, "Seconds from one row to the next; by default they follow without a gap.")
     window: float = option(0.032, "Seconds of a spectrum.")

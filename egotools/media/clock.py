@@ -31,6 +31,7 @@ APART = 10.0  # seconds that streams are apart at most where a clock begins
 NEAR = 50  # packets beside a seam that are looked at
 MOST_SAID = 3  # seams
 UNREAD_BYTES, UNREAD_SHARE = 1000, 0.01  # that may follow the last packet: tables, or what a muxer appends
+ODD_PACKETS = 8  # at the beginning of a file
 BROKEN = 4  # packets from a seam that FFmpeg may take for broken because of it
 
 
@@ -212,6 +213,8 @@ def _seams(tracks: Mapping[int, _Track], second: float, *, jumps: bool) -> list[
         before = seams[-1] if seams else dict.fromkeys(tracks, 0)
         if at <= before[index] or (at in tracks[index].ahead and not jumps):
             continue
+        if at <= ODD_PACKETS and not any(tracks[other].begun for other in tracks if other != index):
+            continue  # a few packets of one stream that are stamped wrongly are no recording of their own
         last, first = tracks[index].clean[at - 1], tracks[index].clean[at]
         seam = {other: _cut(track, place, before[other], last, first, second) for other, track in tracks.items()}
         cuts = {other: cut for other, cut in seam.items() if cut is not None}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from egotools.files import open_file
+from egotools.media.ogg_pages import page_size
 
 OGG_FIRST_PAGE = 0x02  # a flag of a page: a stream begins
 # A LAME or Xing header stands in the first frame of an MP3, whose other bytes up to there are zero: after its four
@@ -18,6 +19,11 @@ MP3_FIRST_FRAME = re.compile(
     re.DOTALL,
 )
 FLAC_BEGINS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # and a block of 34 bytes, which is the first
+RIFF_BEGINS = re.compile(rb"RIFF.{4}WAVE(?:fmt |LIST|JUNK|bext|ds64)|FORM.{4}AIF[FC](?:COMM|FVER|COMT)", re.DOTALL)
+AMR_BEGINS = (b"#!AMR\n", b"#!AMR-WB\n")
+FLV_BEGINS = re.compile(rb"FLV\x01[\x01\x04\x05]\x00{3}\x09\x00{4}")
+# An EBML header, whose one element of text is the type of document.
+MATROSKA_BEGINS = re.compile(rb"\x1a\x45\xdf\xa3.{1,60}?\x42\x82.{1,8}?(?:matroska|webm)", re.DOTALL)
 ASF_BEGINS = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
 NEAR = 4096  # bytes of padding that may stand between a tag and the first frame
 
@@ -36,7 +42,7 @@ def parts_of(path: Path, format: str) -> list[tuple[int, int]]:
     if begins_of is None:
         return [(0, path.stat().st_size)]
     with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        own = _after_tag(data) + NEAR if format in ("mp3", "flac") else 0  # what begins up to here is the first file
+        own = after_tag(data) + NEAR if format in ("mp3", "flac") else 0  # what begins up to here is the first file
         return list(itertools.pairwise([0, *(begin for begin in begins_of(data) if begin > own), len(data)]))
 
 
@@ -48,8 +54,9 @@ def _ogg_links(data: mmap.mmap) -> Iterator[int]:
         if is_first and not was_first:
             yield at
         was_first = is_first
-        segments = data[at + 26]
-        at += 27 + segments + sum(data[at + 27 : at + 27 + segments])
+        size = page_size(data, at)
+        is_whole = at + size >= len(data) or data[at + size : at + size + 4] == b"OggS"
+        at += size if is_whole else 4  # a page that was cut leads into the next file
 
 
 def _mp3_files(data: mmap.mmap) -> Iterator[int]:
@@ -64,21 +71,27 @@ def _mp3_files(data: mmap.mmap) -> Iterator[int]:
         before = begin
 
 
-def _flac_files(data: mmap.mmap) -> Iterator[int]:
-    yield from sorted(at for mark in FLAC_BEGINS for at in _found(data, mark))
+def _marked(*marks: bytes) -> Callable[[mmap.mmap], Iterator[int]]:
+    """Finds files that begin with any of some bytes."""
+    return _matching(re.compile(b"|".join(map(re.escape, marks))))
 
 
-def _asf_files(data: mmap.mmap) -> Iterator[int]:
-    yield from _found(data, ASF_BEGINS)
+def _matching(mark: re.Pattern[bytes]) -> Callable[[mmap.mmap], Iterator[int]]:
+    """Finds files whose beginnings match."""
+    return lambda data: (match.start() for match in mark.finditer(data))
 
 
 def _riff_files(data: mmap.mmap) -> Iterator[int]:
-    """WAV and AIFF say how long they are."""
-    at = 0
+    """WAV and AIFF say how long they are; where that leads nowhere, since it was left open, they are searched for."""
+    at, begins = 0, []
     while (name := data[at : at + 4]) in (b"RIFF", b"FORM"):
-        yield at
+        begins.append(at)
         size = int.from_bytes(data[at + 4 : at + 8], "little" if name == b"RIFF" else "big")
         at += 8 + size + size % 2
+    if at in (len(data), len(data) + 1):
+        yield from begins
+    else:
+        yield from _matching(RIFF_BEGINS)(data)
 
 
 def _mp4_files(data: mmap.mmap) -> Iterator[int]:
@@ -98,21 +111,18 @@ def _mp4_files(data: mmap.mmap) -> Iterator[int]:
 BEGINS: dict[str, Callable[[mmap.mmap], Iterator[int]]] = {
     "ogg": _ogg_links,
     "mp3": _mp3_files,
-    "flac": _flac_files,
-    "asf": _asf_files,
+    "flac": _marked(*FLAC_BEGINS),
+    "asf": _marked(ASF_BEGINS),
+    "amr": _marked(*AMR_BEGINS),
+    "flv": _matching(FLV_BEGINS),
+    "matroska,webm": _matching(MATROSKA_BEGINS),
     "wav": _riff_files,
     "aiff": _riff_files,
     "mov,mp4,m4a,3gp,3g2,mj2": _mp4_files,
 }
 
 
-def _found(data: mmap.mmap, mark: bytes) -> Iterator[int]:
-    at = -1
-    while (at := data.find(mark, at + 1)) >= 0:
-        yield at
-
-
-def _after_tag(data: mmap.mmap) -> int:
+def after_tag(data: bytes | mmap.mmap) -> int:
     return 10 + _tag_size(data[6:10]) if data[:3] == b"ID3" else 0
 
 

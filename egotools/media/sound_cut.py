@@ -5,42 +5,82 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 from av.audio.stream import AudioStream
+from av.container import InputContainer
 
 from egotools.containers import exact
 from egotools.files import open_file
+from egotools.media.joined_sound import MP3_FIRST_FRAME, after_tag
+from egotools.media.sound_index import SoundIndex
+from egotools.media.tracks import has_picture
 
 # Containers whose headers tell the length of the sound, and seconds by which they may be off: MP4 and Matroska round,
 # and their streams may end apart. FFmpeg knows that of others only from what there is, or guesses it.
-EXACT_LENGTHS = {"wav", "aiff", "au", "flac", "tta", "wv"}
+EXACT_LENGTHS = {"wav", "aiff", "au", "flac", "caf", "tta", "wv"}
 TOLERANCE = Fraction(1, 100)  # some writers count bytes of the header, too
 ROUGH = Fraction(1, 2)
+FEW_FRAMES = Fraction(1, 5)  # of MP3, that encoders count or not
 OPEN = 0x7FFF0000  # bytes or samples from which on a length was left open; so are none
 
 
-def cut_short(path: Path, stream: AudioStream, span: Fraction) -> str:
+def cut_short(path: Path, stream: AudioStream, index: SoundIndex, place: tuple[int, int] | None) -> str:
     """What is missing at the end, in words; "" if nothing is, or the file promises nothing.
 
     Args:
-        path: a file of one part.
+        path: a file.
         stream: its sound.
-        span: seconds that can be read.
+        index: its packets.
+        place: the bytes of the part that is read; None: all.
     """
     format = stream.container.format.name
-    said = stream.duration * exact(stream.time_base or 1) if stream.duration else Fraction(0)
+    ticks = exact(stream.time_base or 1)
+    span = (index.end - index.first) * ticks
+    said = stream.duration * ticks if stream.duration else Fraction(0)
+    tolerance = TOLERANCE
     if format == "wav":
-        said = max(said, _wav_seconds(path, stream))
-    elif not format.startswith("mov") and format not in EXACT_LENGTHS:
+        said = max(said, _wav_seconds(path, stream, place))
+    elif format == "mp3":
+        said, tolerance = _mp3_seconds(path, stream, place), FEW_FRAMES
+    elif format == "matroska,webm":
+        said, span, tolerance = _matroska_seconds(stream), index.said_end * ticks, ROUGH
+    elif format.startswith("mov"):
+        tolerance = ROUGH
+    elif format not in EXACT_LENGTHS:
         return ""
-    tolerance = ROUGH if format.startswith("mov") else TOLERANCE
     if said - span <= tolerance or said * (stream.codec_context.sample_rate or 1) >= OPEN:
         return ""
     return f"truncated: {float(span):.2f} s of {float(said):.2f} s of sound can be read"
 
 
-def _wav_seconds(path: Path, stream: AudioStream) -> Fraction:
+def _matroska_seconds(stream: AudioStream) -> Fraction:
+    """The length of all that a Matroska file holds, if that is one stream of sound."""
+    container = stream.container
+    assert isinstance(container, InputContainer)
+    is_alone = len(container.streams.audio) == 1 and not has_picture(container)
+    return Fraction(container.duration, av.time_base) if is_alone and container.duration else Fraction(0)
+
+
+def _mp3_seconds(path: Path, stream: AudioStream, place: tuple[int, int] | None) -> Fraction:
+    """The length that the Xing header of an MP3 tells, with the encoder's padding; 0 if there is none."""
+    with open_file(path) as file:
+        file.seek(place[0] if place else 0)
+        head = file.read(10)
+        file.seek(after_tag(head) + (place[0] if place else 0))
+        match = MP3_FIRST_FRAME.search(file.read(1 << 14))
+        if match is None:
+            return Fraction(0)
+        fields = match.string[match.end() : match.end() + 8]
+    if not fields[3:4] or not fields[3] & 1:
+        return Fraction(0)
+    rate = stream.codec_context.sample_rate or 1
+    return Fraction(int.from_bytes(fields[4:], "big") * (1152 if rate >= 32000 else 576), rate)
+
+
+def _wav_seconds(path: Path, stream: AudioStream, place: tuple[int, int] | None) -> Fraction:
     """The length that a WAV's header tells, 0 if it is of a kind that does not, or left it open."""
     with open_file(path) as file:
+        file.seek(place[0] if place else 0)
         head = file.read(1 << 16)
     rate = at = 0
     while len(head) >= at + 8:

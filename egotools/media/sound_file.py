@@ -22,6 +22,7 @@ from egotools.errors import ClipError, NoSound
 from egotools.media.joined_sound import parts_of
 from egotools.media.sound_cut import cut_short
 from egotools.media.sound_index import SoundIndex, index_sound, is_unstamped, sound_packets
+from egotools.media.tracks import has_picture
 
 # Containers whose time stamps after a jump are exact to the sample. Elsewhere (Matroska rounds to milliseconds, MP3
 # has no time stamps) sound is decoded from its beginning: some hundred times faster than it plays.
@@ -119,6 +120,8 @@ class SoundFile:
 
     def _packets(self, index: SoundIndex | None) -> Iterator[Packet[Stream]]:
         for number, packet in enumerate(sound_packets(self._container, self._stream)):
+            if index is not None and number and number == index.lost:
+                raise ClipError(f"{self.path}: {self.damage}")
             if index is not None and index.stamps is not None:
                 packet.pts = packet.dts = int(index.stamps[number])
             yield packet
@@ -160,13 +163,10 @@ class SoundFile:
         self.start, self.end = first.start, last.end
         self.seams = [part.start for part in self._parts[1:]]
         self.gaps = [gap for part in self._parts for gap in part.gaps]
-        if len(places) == 1:
-            self.damage = cut_short(self.path, self._stream, self.end - self.start)
         self.can_jump = len(places) == 1 and first.index.is_steady and self._container.format.name in EXACT_CONTAINERS
         if self.seams:
             self.remarks.append(
-                f"{len(self._parts)} files are joined in it, the second begins at {float(self.seams[0]):.3f} s; "
-                "they are read in turn"
+                f"{len(self._parts)} files are joined in it; the second begins at {float(self.seams[0]):.3f} s"
             )
 
     def _end_early(self, place: tuple[int, int], error: ClipError) -> None:
@@ -175,11 +175,11 @@ class SoundFile:
             return
         why = str(error).removeprefix(f"{self.path}: ")
         end = float(self._parts[-1].end)
-        self.damage = f"damaged: what is joined to it at {end:.3f} s cannot be read: {why}"
+        self._damaged(f"damaged: what is joined to it at {end:.3f} s cannot be read: {why}")
 
     def _add(self, place: tuple[int, int] | None) -> None:
         """Looks at what is open as the next part."""
-        index = index_sound(self._container, self._stream, self.path)
+        index = index_sound(self._container, self._stream, self.path, place)
         self._open_anew(place)
         frame = next(self._decoded(index), None)
         if frame is None:
@@ -197,6 +197,18 @@ class SoundFile:
         gaps = [(float(one * ticks + shift), float(other * ticks + shift)) for one, other in index.gaps.tolist()]
         self._parts.append(_Part(place, index, shift, begin + shift, end + shift, gaps))
         self.remarks += index.remarks
+        self._damaged(self._missing(index, shift, place))
+
+    def _missing(self, index: SoundIndex, shift: Fraction, place: tuple[int, int] | None) -> str:
+        """What a part lacks, in words; "" if it is whole."""
+        if index.lost:
+            moment = float(index.lost_at * exact(self._stream.time_base or 1) + shift)
+            return f"damaged: a part of the file is broken or missing; the sound is lost from {moment:.3f} s on"
+        return index.damage or cut_short(self.path, self._stream, index, place)
+
+    def _damaged(self, what: str) -> None:
+        """Says what is missing; of several, the first."""
+        self.damage = self.damage or what
 
     def _first_shift(self, index: SoundIndex, packet: Fraction, frame: Fraction) -> Fraction:
         """What brings the first frame to where it is heard; `packet` and `frame` are the seconds of the first ones.
@@ -210,11 +222,6 @@ class SoundFile:
         if is_late and 0 <= packet < frame and not has_picture(self._container):
             return packet - frame
         return Fraction(0)
-
-
-def has_picture(container: InputContainer) -> bool:
-    """Whether there is a video stream that is more than the picture of a cover."""
-    return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
 
 
 def _chosen(container: InputContainer, number: int | None, path: Path) -> AudioStream:
@@ -231,19 +238,20 @@ def _chosen(container: InputContainer, number: int | None, path: Path) -> AudioS
     else:
         chosen = streams[number]
     if chosen.codec_context is None:
-        raise ClipError(f"{path}: its sound is of a kind that cannot be decoded")
+        raise ClipError(f"{path}: there is no decoder for its audio")
     return chosen
 
 
 def _which(container: InputContainer, chosen: AudioStream) -> str:
-    """Which of several streams is read, where none of them, or not one alone, is marked as default."""
+    """Which of several streams is read, where none of them, or more than one, is marked as default."""
     streams = container.streams.audio
-    if len(streams) < 2 or sum(bool(stream.disposition & Disposition.default) for stream in streams) == 1:
+    marked = sum(bool(stream.disposition & Disposition.default) for stream in streams)
+    if len(streams) < 2 or marked == 1:
         return ""
     number = [stream.index for stream in streams].index(chosen.index)
     return (
-        f"it has {len(streams)} streams of sound, and not one alone is marked as default: "
-        f"number {number}, counted from 0, is read (--stream chooses)"
+        f"{len(streams)} audio streams, {marked or 'none'} of them marked as default: "
+        f"number {number} (counted from 0) is read; --stream chooses another"
     )
 
 

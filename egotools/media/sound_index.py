@@ -21,6 +21,7 @@ from av.stream import Stream
 from egotools.containers import exact, packets_of
 from egotools.limits import check_times
 from egotools.media.clock import CLOCKED, Clock, Read, all_packets, clock_of
+from egotools.media.sound_lost import FLAC_HEAD, first_lost_flac, first_lost_ogg
 from egotools.media.sound_stamps import JITTER_SECONDS, heard, unbroken
 from egotools.types import IntArray
 
@@ -49,6 +50,10 @@ class SoundIndex:
         is_steady: whether a jump leads to where the stamps say.
         gaps: [G, 2] ticks, silence that is too long to be believed.
         remarks: what was repaired, in sentences.
+        lost: the packet before which sound is missing, P for the end; None if none is.
+        lost_at: when it is missing from, in ticks.
+        said_end: when the last one ends as the packets say, in ticks.
+        damage: what cannot be read, in words; "" if nothing.
     """
 
     stamps: IntArray | None
@@ -59,6 +64,10 @@ class SoundIndex:
     is_steady: bool
     gaps: IntArray
     remarks: list[str]
+    lost: int | None = None
+    lost_at: int = 0
+    said_end: int = 0
+    damage: str = ""
 
 
 def is_unstamped(container: InputContainer) -> bool:
@@ -79,8 +88,16 @@ def sound_packets(
             yield packet
 
 
-def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> SoundIndex:
+def index_sound(
+    container: InputContainer, stream: AudioStream, path: Path, place: tuple[int, int] | None = None
+) -> SoundIndex:
     """When the packets are heard, as their stamps say where those can be trusted. Moves the container.
+
+    Args:
+        container: of the file, or of a part of it.
+        stream: of the container.
+        path: the file.
+        place: the bytes of the part; None: all.
 
     Raises:
         ClipError: times that cannot be.
@@ -90,6 +107,8 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
     said: list[int | None] = []
     durations: list[int] = []
     numbers: list[int] = []
+    positions: list[int | None] = []
+    heads: list[bytes] = []  # of FLAC
     skips, padding, read, is_clocked = False, 0, Read(), container.format.name in CLOCKED
     every = read.note(all_packets(container) if is_clocked else packets_of(container, stream), of=stream)
     for packet in sound_packets(container, stream, every):
@@ -99,6 +118,9 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
             seconds = _raw_seconds(packet.size, stream)
         durations.append(packet.duration or 0 if seconds is None else round(seconds / ticks))
         said.append(packet.pts)
+        positions.append(packet.pos)
+        if container.format.name == "flac":
+            heads.append(bytes(memoryview(packet)[:FLAC_HEAD]))
         skipped, padding = _no_sound(packet)  # that of the last packet counts
         skips = skips or (bool(skipped) and not said[1:])
     if not said:
@@ -106,7 +128,15 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
     clock = clock_of(container, read) if is_clocked else Clock()
     added = clock.added(stream, np.array(numbers, np.int64)).tolist()
     said = [None if stamp is None else stamp + more for stamp, more in zip(said, added, strict=True)]
+    lost = None
+    if container.format.name == "flac":
+        rate_of = stream.codec_context.sample_rate or 1
+        lost = first_lost_flac(heads, [round(duration * ticks * rate_of) for duration in durations])
+    elif container.format.name == "ogg":
+        lost = first_lost_ogg(path, place, stream.index, positions)
     stamps, lengths = unbroken(said, durations, float(ticks))
+    lost_at = int(stamps[lost - 1] + lengths[lost - 1]) if lost else 0
+    said_end = int((stamps + lengths).max())
     rate = stream.codec_context.sample_rate or 48000
     if padding:  # some containers have it off the last packet's duration already
         lengths[-1] = max(0, min(lengths[-1], int(lengths.max()) - round(Fraction(padding, rate) / ticks)))
@@ -117,11 +147,13 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
             end=int(stamps[0] + lengths.sum()),
             last=int(lengths[-1]),
             skips=skips,
-            is_steady=_is_even(stamps, lengths, float(ticks)),
+            is_steady=lost is None and _is_even(stamps, lengths, float(ticks)),
             gaps=np.empty((0, 2), np.int64),
             remarks=[],
+            lost=lost,
+            lost_at=lost_at,
+            said_end=said_end,
         )
-    missed = [missing] if (missing := read.missed(container, path, "a part")) else []
     found = heard(stamps, lengths, float(ticks))
     is_same = np.array_equal(found.stamps, stamps) and not any(added)
     first, end = int(found.stamps[0]), int((found.stamps + lengths).max())
@@ -136,7 +168,11 @@ def index_sound(container: InputContainer, stream: AudioStream, path: Path) -> S
         skips=skips,
         is_steady=is_same,
         gaps=found.gaps,
-        remarks=[*clock.remarks, *found.remarks, *missed],
+        remarks=[*clock.remarks, *found.remarks],
+        lost=lost,
+        lost_at=lost_at,
+        said_end=said_end,
+        damage="" if place else read.missed(container, path, f"{float((end - first) * ticks):.2f} s of sound"),
     )
 
 

@@ -68,13 +68,16 @@ def heard(stamps: IntArray, lengths: IntArray, ticks: float) -> Heard:
     odd: list[int] = []
     anew: list[int] = []
     gaps: list[int] = []
-    for first, last in runs:
+    short = [lengths[first:last].sum() * ticks <= min(ODD_SECONDS, total / ODD_SHARE) for first, last in runs]
+    for number, (first, last) in enumerate(runs):
         offset = int(offsets[first]) + shift
-        following = int(offsets[last]) + shift if last < len(stamps) else None
-        is_short = lengths[first:last].sum() * ticks <= min(ODD_SECONDS, total / ODD_SHARE)
-        if is_short and _is_odd(offset, level, following, ticks, total):
+        later = number + 1 + np.flatnonzero(~np.array(short[number + 1 :], np.bool_))[:1]  # the next that is not short
+        following = [
+            int(offsets[runs[at][0]]) + shift for at in [*later.tolist(), number + 1][: len(runs) - number - 1]
+        ]
+        if short[number] and _is_odd(offset, level, following, ticks, total):
             odd.append(first)
-            level = following if level is None else level
+            level = following[0] if level is None else level
             result[first:last] = (level or 0) + before[first:last]
             continue
         step = 0.0 if level is None else (offset - level) * ticks
@@ -94,15 +97,16 @@ def is_believed(gap: float, rest: float) -> bool:
     return gap <= LONG and (gap <= LONGER_THAN_THE_REST or gap <= rest)
 
 
-def _is_odd(offset: int, before: int | None, after: int | None, ticks: float, total: float) -> bool:
-    """Whether stamps lie apart from those before and after; at an end of the file, too far from the others."""
-    if before is not None and after is not None:
-        above, below = offset - max(before, after), min(before, after) - offset
+def _is_odd(offset: int, before: int | None, after: Sequence[int], ticks: float, total: float) -> bool:
+    """Whether stamps lie apart from those before and after; at an end of the file, too far from the others.
+
+    `after` are the offsets of the next long run and of the next one; empty at the end.
+    """
+    if before is not None and after:
+        above, below = offset - max(before, after[0]), min(before, after[0]) - offset
         return max(above, below) * ticks > JITTER_SECONDS
-    step = 0 if after is None else after - offset
-    if before is not None:
-        step = offset - before
-    return step * ticks < -ANEW_SECONDS or not is_believed(step * ticks, total)
+    steps = [other - offset for other in after] if before is None else [offset - before]
+    return all(step * ticks < -JITTER_SECONDS or not is_believed(step * ticks, total) for step in steps)
 
 
 def _sentences(
@@ -112,15 +116,18 @@ def _sentences(
     remarks = []
     if told:
         said, right = stamps[told[0]] * ticks, result[told[0]] * ticks
-        remarks.append(
-            f"sound is stamped out of order {_times(len(told))} at {right:.3f} s, as {said:.3f} s; "
-            "it is heard after what comes before it"
+        which = (
+            "the audio packet" if len(told) == 1 else f"{len(told)} audio packets are stamped out of order; the first,"
         )
+        where = f"at {right:.3f} s{',' if told[1:] else ''}"
+        remarks.append(f"{which} {where} has the time stamp {said:.3f} s; it is played right after the one before it")
     if anew:
-        remarks.append(f"the clock of the sound begins anew {_times(len(anew))} at {result[anew[0]] * ticks:.3f} s")
+        remarks.append(f"the audio time stamps start over {_times(len(anew))} at {result[anew[0]] * ticks:.3f} s")
     if len(silent):
         begin, end = (silent[0] * ticks).tolist()
-        remarks.append(f"there is no sound {_times(len(silent))} from {begin:.3f} to {end:.3f} s, and no rows are made")
+        remarks.append(
+            f"there is no sound {_times(len(silent))} from {begin:.3f} to {end:.3f} s; no rows are made there"
+        )
     return remarks
 
 

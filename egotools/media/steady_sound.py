@@ -166,7 +166,7 @@ def _change(file: SoundFile, frame: AudioFrame, at: int) -> str:
     moment = float(file.start) + at / file.rate
     return (
         f"at {moment:.3f} s the sound changes from {file.rate} Hz, {file.layout.name}, to {frame.sample_rate} Hz, "
-        f"{frame.layout.name}: it is brought to what it was first"
+        f"{frame.layout.name}; from there on it is converted to the former"
     )
 
 

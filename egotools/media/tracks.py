@@ -10,6 +10,9 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
+from av.container import InputContainer
+from av.stream import Disposition
+
 from egotools.files import open_file
 
 HEAD = 1 << 16  # bytes in which other containers than MP4 say what they hold
@@ -26,6 +29,11 @@ VIDEO = {b"vide", b"vids", b"\x01", ASF_VIDEO}
 TS_SYNC = 0x47
 TS_VIDEO = {0x01, 0x02, 0x10, 0x1B, 0x20, 0x24, 0x33, 0xD1, 0xEA}  # types of streams in a program's table
 TS_SOUND = {0x03, 0x04, 0x0F, 0x11, 0x81, 0x87}
+
+
+def has_picture(container: InputContainer) -> bool:
+    """Whether there is a video stream that is more than the picture of a cover."""
+    return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
 
 
 def is_sound_alone(path: Path) -> bool:
