@@ -38,6 +38,8 @@ STRICT = {
     "flac": "crccheck+explode",
     "ac3": "crccheck+explode",
     "eac3": "crccheck+explode",
+    "tta": "crccheck+explode",
+    "wavpack": "crccheck+explode",
 }
 
 NO_INDEX = "cannot be opened: its index (moov) is missing or damaged; the file is probably cut short"
@@ -86,7 +88,8 @@ def open_container(path: Path, part: tuple[int, int] | None = None) -> InputCont
                 address = f"subfile,,start,{part[0]},end,{part[1]},,:{address}"
                 options["protocol_whitelist"] = "file,subfile"
             container = _opened(address, options)
-        except (av.error.InvalidDataError, av.error.ArgumentError) as error:  # the latter: not in FORMATS
+        except (av.error.InvalidDataError, av.error.ArgumentError, av.error.PermissionError) as error:
+            # ArgumentError: not in FORMATS. PermissionError: FFmpeg's "-1", since the file could be opened above.
             raise ClipError(f"{path}: {_why_not(head)}") from error
         if not len(container.streams):
             container.close()
@@ -219,6 +222,8 @@ def _opened(address: str, options: dict[str, str]) -> InputContainer:
 
 
 def _why_not(head: bytes) -> str:
+    if head[:4] in (b"RF64", b"FORM", b".snd"):
+        return "its header is damaged, or leaves the length open in a way that FFmpeg does not read: write it anew"
     return NO_INDEX if head[4:8] == b"ftyp" else "not a video or sound file, or damaged from its first bytes on"
 
 

@@ -116,11 +116,11 @@ def _sentences(
     remarks = []
     if told:
         said, right = stamps[told[0]] * ticks, result[told[0]] * ticks
-        which = (
-            "the audio packet" if len(told) == 1 else f"{len(told)} audio packets are stamped out of order; the first,"
+        others = f"; so are {len(told) - 1} more groups of packets" if told[1:] else ""
+        remarks.append(
+            f"the audio packet at {right:.3f} s is stamped {said:.3f} s, out of order; "
+            f"it is played right after the one before it{others}"
         )
-        where = f"at {right:.3f} s{',' if told[1:] else ''}"
-        remarks.append(f"{which} {where} has the time stamp {said:.3f} s; it is played right after the one before it")
     if anew:
         remarks.append(f"the audio time stamps start over {_times(len(anew))} at {result[anew[0]] * ticks:.3f} s")
     if len(silent):
