@@ -85,6 +85,8 @@ def missing(container: InputContainer, path: Path, read: Tally, frames: int) -> 
     said = _stated(container)
     size, stated = _sizes(container, path)
     is_cut = stated is not None and size < stated
+    if is_cut and not said:  # FFmpeg does not believe the duration of such an ASF
+        return f"truncated: {frames} frames can be read, to {read.end:.2f} s"
     if said - read.end > (ROUNDED if is_cut else MISSING_SECONDS) and not _is_whole(container, path, read):
         return f"truncated: {frames} frames can be read, to {read.end:.2f} s of {said:.2f} s"
     return ""
