@@ -234,12 +234,13 @@ def index_by_decoding(
     else:
         pts = np.array([np.nan if stamp is None else stamp for stamp in found], np.float64)
         if format in DECODING_TIMES:  # shown when it is decoded, but in the order of display
-            pts = np.sort(pts) - read.delay
+            # FFmpeg assumes a delay of one packet, which is that of MPEG-4.
+            is_h26x = known and stream.codec_context.name in ("h264", "hevc")
+            pts = _delayed(read.dts_of(stream)[numbers], stream) if is_h26x else np.sort(pts) - read.delay
         pts = clock.shown(stream, pts, numbers if known else np.arange(len(found)))
         duration = duration if format in DURATIONS and _is_odd(duration, pts) else 0
         timed = stamped(pts, duration + _ticks(stays(container, path, tally), stream), stream, path)
     damage = damage or missing(container, path, tally, len(found))
-    damage = damage or read.missed(container, path, f"{len(found)} frames")
     if broken and not damage:
         packets = "1 packet is" if broken == 1 else f"{broken} packets are"
         damage = f"damaged: {packets} broken; {len(found)} frames can be read"
@@ -281,6 +282,13 @@ def _are_ordered(stamps: IntArray, is_key: npt.NDArray[np.bool_], depth: int) ->
         else:
             heapq.heapreplace(largest, stamp)
     return True
+
+
+def _delayed(dts: Stamps, stream: VideoStream) -> Stamps:
+    """When frames are shown [F], as when decoded [F]; the decoder gives each only when some later ones are decoded."""
+    dts = np.sort(dts)
+    depth = min(stream.codec_context.reorder_depth, len(dts) - 1)
+    return np.append(dts[depth:] - (dts[depth] - dts[0]), np.full(depth, np.nan))
 
 
 def _ticks(seconds: float, stream: VideoStream) -> int:

@@ -137,6 +137,14 @@ def test_what_follows_in_a_joined_flv_is_missed(tmp_path: Path) -> None:
     assert Video(path).damage.startswith("truncated: 20 frames can be read; the ")
 
 
+@pytest.mark.parametrize("later", [0.0, 100.0])
+def test_the_third_of_joined_matroska_files_is_missed(later: float, tmp_path: Path) -> None:
+    parts = [(20 * number, 20, later * number) for number in range(3)]
+    video = Video(joined(tmp_path / "abc.mkv", *parts, format="matroska"))  # FFmpeg 8 reads two
+    assert numbers(video, range(len(video.info))) == list(range(len(video.info)))
+    assert video.damage.startswith("truncated: 40 frames can be read; the ") or len(video.info) == 60
+
+
 def test_a_clock_that_wraps_counts_on(tmp_path: Path) -> None:
     first = 2**33 - 2 * TICKS
     ticks = range(first, first + 120 * 3000, 3000)

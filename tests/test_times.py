@@ -109,6 +109,14 @@ def test_formats_without_showing_times_begin_at_0(
     assert numbers(video, range(40)) == list(range(40))
 
 
+@pytest.mark.parametrize(("codec", "bf"), [("mjpeg", "0"), ("mpeg4", "2"), ("libx264", "0"), ("libx264", "2")])
+def test_dropped_frames_of_an_avi_hold_the_one_before(codec: str, bf: str, tmp_path: Path) -> None:
+    ticks = [tick for tick in range(40) if tick not in (10, 11, 12, 38)]
+    pixels, options = ("yuvj420p", {}) if codec == "mjpeg" else ("yuv420p", {"bf": bf})
+    path = write_video(tmp_path / "a.avi", 36, codec=codec, pixels=pixels, options=options, ticks=ticks)
+    np.testing.assert_allclose(Video(path).info.times, np.array(ticks) / 30, atol=0.034)
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec", "format", "pixels"),
     [

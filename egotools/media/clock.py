@@ -20,6 +20,7 @@ from av.stream import Discard, Stream
 
 from egotools.containers import exact, packets_of
 from egotools.media.stamps import STEPS, Stamps, repaired
+from egotools.media.stated_size import unread
 from egotools.types import IntArray
 
 Number = TypeVar("Number", int, Stamps)
@@ -30,7 +31,6 @@ JUMP = 10.0  # seconds that the clock of a broadcast goes ahead at most; more is
 APART = 10.0  # seconds that streams are apart at most where a clock begins
 NEAR = 50  # packets beside a seam that are looked at
 MOST_SAID = 3  # seams
-UNREAD_BYTES, UNREAD_SHARE = 1000, 0.01  # that may follow the last packet: tables, or what a muxer appends
 ODD_PACKETS = 8  # at the beginning of a file
 BROKEN = 4  # packets from a seam that FFmpeg may take for broken because of it
 
@@ -59,6 +59,11 @@ class Read:
                 self.given += 1
                 yield packet
 
+    def dts_of(self, stream: Stream) -> Stamps:
+        """When each packet of one stream is to be decoded, ticks; NaN where that is not said."""
+        result: Stamps = np.array(self.dts)[np.array(self.stream) == stream.index]
+        return result
+
     @property
     def delay(self) -> int:
         """Ticks from when the first packet is decoded until the first frame is shown."""
@@ -66,11 +71,8 @@ class Read:
         return 0 if np.isnan(pts).all() else int(np.nanmin(pts) - np.nanmin(dts))
 
     def missed(self, container: InputContainer, path: Path, what: str) -> str:
-        """What is missing, in words: an FLV of which FFmpeg loses its way, as where another one follows, just ends."""
-        rest = path.stat().st_size - self.stop
-        if container.format.name != "flv" or rest <= max(UNREAD_BYTES, UNREAD_SHARE * self.stop):
-            return ""
-        return f"truncated: {what} can be read; the {rest} bytes after cannot, perhaps of files that were joined"
+        """What is missing, in words, where FFmpeg does not read a file to its end."""
+        return unread(container.format.name, path, self.stop, what)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from egotools.errors import ClipError
 from egotools.files import open_file
-from egotools.media.stated_size import HEAD, stated_size
+from egotools.media.stated_size import HEAD, stated_size, unread
 
 MISSING_SECONDS = 0.5  # durations that containers state are rounded, and hold the longest stream's last packet
 ROUNDED = 0.01  # seconds that they differ by in a file that is shorter than it says
@@ -89,7 +89,7 @@ def missing(container: InputContainer, path: Path, read: Tally, frames: int) -> 
         return f"truncated: {frames} frames can be read, to {read.end:.2f} s"
     if said - read.end > (ROUNDED if is_cut else MISSING_SECONDS) and not _is_whole(container, path, read):
         return f"truncated: {frames} frames can be read, to {read.end:.2f} s of {said:.2f} s"
-    return ""
+    return unread(container.format.name, path, read.stop, f"{frames} frames")
 
 
 def stays(container: InputContainer, path: Path, read: Tally) -> float:

@@ -1,13 +1,18 @@
-"""How many bytes a media file says that it has, which tells one that was cut from one whose last frame stays."""
+"""How many bytes a media file says that it has, and whether FFmpeg read them all."""
 
 from __future__ import annotations
 
 import struct
+from pathlib import Path
+
+from egotools.files import open_file
 
 HEAD = 4096  # bytes in which it is said
 
 MATROSKA_SEGMENT = b"\x18\x53\x80\x67"  # the element that holds all but the first few bytes
 ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # the object with the properties of the file
+MATROSKA = b"\x1a\x45\xdf\xa3"  # what a file begins with
+UNREAD_BYTES, UNREAD_SHARE = 1000, 0.01  # of an FLV that may follow its last packet: what a muxer appends
 FLV_SIZE = b"filesize\0"  # a name in its metadata, and the type of a number
 
 
@@ -28,3 +33,39 @@ def stated_size(format: str, head: bytes) -> int | None:
     if format == "asf" and (at := head.find(ASF_FILE) + 40) >= 40:
         return int.from_bytes(head[at : at + 8], "little") or None
     return None
+
+
+def unread(format: str, path: Path, stop: int, what: str) -> str:
+    """What is missing, in words, where FFmpeg does not read a file to its end, as when others are joined to it.
+
+    Args:
+        format: FFmpeg's name of the container.
+        path: the file.
+        stop: where the last packet ends, bytes.
+        what: what can be read.
+    """
+    size, begin = path.stat().st_size, stop
+    if format == "flv" and size - stop <= max(UNREAD_BYTES, UNREAD_SHARE * stop):
+        return ""
+    if format == "matroska,webm":
+        begin = _next_file(path, stop)
+    elif format != "flv":
+        return ""
+    rest = size - begin
+    words = f"truncated: {what} can be read; the {rest} bytes after cannot, perhaps of files that were joined"
+    return words if rest else ""
+
+
+def _next_file(path: Path, stop: int) -> int:
+    """Where the first Matroska file begins of those joined that lie after `stop`; the end if there is none."""
+    begin = 0
+    with open_file(path) as file:
+        while (head := file.read(HEAD)).startswith(MATROSKA):
+            if begin >= stop:
+                return begin
+            length = stated_size("matroska,webm", head)
+            if length is None:
+                break
+            begin += length
+            file.seek(begin)
+    return path.stat().st_size
