@@ -1,4 +1,4 @@
-"""Sound by time, at a wanted rate, from sound files and the sound streams of videos.
+"""Sound by time, at a wanted rate, from sound files and the audio streams of videos.
 
 Axes: C channels, N samples.
 """
@@ -33,19 +33,19 @@ MOST_CHANNELS = 8  # that FFmpeg's resampler is given at once
 
 
 class Sound:
-    """One sound stream of a file. It keeps its place: later windows go on decoding from there.
+    """One audio stream of a file. It keeps its place: later windows go on decoding from there.
 
     Time 0 of a file of sound alone is the first sample that players play: what encoders put before it is off. Files
     that were joined end to end are read one after the other. The rate and the layout are those of the first frame;
-    what comes in others is brought to them.
+    sound that comes in others is resampled and mixed to them.
 
     Args:
         path: a file.
-        stream: its number among the streams of sound, from 0; None: the one marked as default, else the first.
+        stream: its number among the audio streams, from 0; None: the default stream, else the first.
 
     Raises:
-        NoSound: there is nothing wrong with the file, but it has no sound stream.
-        ClipError: the file is missing, empty, has no sound stream of that number, or not a sample of it decodes.
+        NoSound: there is nothing wrong with the file, but it has no audio stream.
+        ClipError: the file is missing, empty, has no audio stream of that number, or not a sample of it decodes.
     """
 
     def __init__(self, path: Path, stream: int | None = None) -> None:
@@ -222,7 +222,7 @@ class _Held:
 
 
 def open_sound(path: Path, stream: int | None = None) -> Sound:
-    """Opens a sound stream of a sound file or a video: that of a number among them, or the default one.
+    """Opens an audio stream of a sound file or a video: the one with a number, or the default one.
 
     Raises:
         NoSound: a video without sound, an image, or a folder or stack of frames: nothing is wrong with it.

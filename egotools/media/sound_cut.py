@@ -13,7 +13,7 @@ from egotools.containers import exact
 from egotools.files import open_file
 from egotools.media.joined_sound import MP3_FIRST_FRAME, after_tag
 from egotools.media.sound_index import SoundIndex
-from egotools.media.tracks import has_picture
+from egotools.media.tracks import has_cover
 
 # Containers whose headers tell the length of the sound, and seconds by which they may be off: MP4 and Matroska round,
 # and their streams may end apart. FFmpeg knows that of others only from what there is, or guesses it.
@@ -57,7 +57,7 @@ def _matroska_seconds(stream: AudioStream) -> Fraction:
     """The length of all that a Matroska file holds, if that is one stream of sound."""
     container = stream.container
     assert isinstance(container, InputContainer)
-    is_alone = len(container.streams.audio) == 1 and not has_picture(container)
+    is_alone = len(container.streams) == 1 or (len(container.streams) == 2 and has_cover(container))
     return Fraction(container.duration, av.time_base) if is_alone and container.duration else Fraction(0)
 
 

@@ -1,4 +1,4 @@
-"""One sound stream of a file, from packets to decoded frames, over all files that were joined in it."""
+"""One audio stream of a file, from packets to decoded frames, over all files that were joined in it."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class _Part:
 
 
 class SoundFile:
-    """The frames of one sound stream, from its beginning or from a moment on.
+    """The frames of one audio stream, from its beginning or from a moment on.
 
     Attributes:
         rate, layout: of the first frame.
         start, end: the seconds of the file that it covers.
         seams: the seconds at which files begin that were joined to the first.
-        gaps: seconds of silence in it that is too long to be believed.
-        can_jump: whether frames from amid the file come without those before.
+        gaps: silences in it that are too long to be plausible, in seconds.
+        can_jump: whether frames can be read from the middle of the file, without those before.
         remarks: what is odd, in sentences.
         damage: what is missing, in words; "" if nothing is.
     """
@@ -225,7 +225,7 @@ class SoundFile:
 
 
 def _chosen(container: InputContainer, number: int | None, path: Path) -> AudioStream:
-    """The stream of that number among those of sound; None: the one marked as default, else the first."""
+    """The audio stream of that number; None: the default stream, else the first."""
     streams = container.streams.audio
     if not streams:
         raise NoSound(f"{path}: no audio stream in this file")
@@ -234,7 +234,8 @@ def _chosen(container: InputContainer, number: int | None, path: Path) -> AudioS
         marked = [stream for stream in decodable if stream.disposition & Disposition.default]
         chosen = (marked or decodable)[0]
     elif number >= len(streams):
-        raise ClipError(f"{path}: no audio stream {number}, there are {len(streams)} in this file")
+        count = f"{len(streams)} audio stream{'s' if len(streams) > 1 else ''}"
+        raise ClipError(f"{path}: no audio stream {number}: this file has {count}, counted from 0")
     else:
         chosen = streams[number]
     if chosen.codec_context is None:

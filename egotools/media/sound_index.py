@@ -1,4 +1,4 @@
-"""What the packets of a sound stream tell before any is decoded: when each is heard, and when the last one ends.
+"""What the packets of an audio stream tell before any is decoded: when each is heard, and when the last one ends.
 
 Time stamps are in ticks of the stream; P packets.
 """
@@ -39,16 +39,16 @@ MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 1200
 
 @dataclass(frozen=True, eq=False)
 class SoundIndex:
-    """The packets of one sound stream.
+    """The packets of one audio stream.
 
     Attributes:
         stamps: [P] when each packet is heard, where that is not what the packets say; None: as they say.
         first: when the first one is heard, in ticks.
         end: when the last one ends, in ticks, without what an encoder padded.
         last: how long the last one is, in ticks.
-        skips: whether the container says that the first packet begins with what is no sound.
+        skips: whether the container says that the first packet begins with encoder delay.
         is_steady: whether a jump leads to where the stamps say.
-        gaps: [G, 2] ticks, silence that is too long to be believed.
+        gaps: [G, 2] ticks, silence that is too long to be plausible.
         remarks: what was repaired, in sentences.
         lost: the packet before which sound is missing, P for the end; None if none is.
         lost_at: when it is missing from, in ticks.
@@ -190,7 +190,7 @@ def _stated_end(container: InputContainer, stream: AudioStream, end: int, last: 
 
 
 def _no_sound(packet: Packet[Stream]) -> tuple[int, int]:
-    """Samples at a packet's beginning, and at its end, that are no sound."""
+    """Samples of encoder delay at a packet's beginning, and of padding at its end."""
     for data in packet.iter_sidedata():
         if data.data_type == "skip_samples":
             first, last = struct.unpack_from("<II", memoryview(data))

@@ -1,4 +1,4 @@
-"""When packets of sound are heard whose time stamps are wrong here and there.
+"""When audio packets are heard whose time stamps are wrong here and there.
 
 Sound has a clock of its own: a packet is heard when the one before it ends. Where the stamps say otherwise, they tell
 of a gap, of a clock that begins anew, or they are wrong. P packets; stamps and lengths are in ticks.
@@ -42,7 +42,7 @@ def unbroken(said: Sequence[int | None], durations: Sequence[int], ticks: float)
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """When packets are heard: `stamps` [P]; `gaps` [G, 2] too long to be believed; what was repaired, in sentences."""
+    """When packets are heard: `stamps` [P]; `gaps` [G, 2] too long to be plausible; what was repaired, in sentences."""
 
     stamps: IntArray
     gaps: IntArray

@@ -36,6 +36,11 @@ def has_picture(container: InputContainer) -> bool:
     return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
 
 
+def has_cover(container: InputContainer) -> bool:
+    """Whether there is the picture of a cover and no other video stream."""
+    return bool(container.streams.video) and not has_picture(container)
+
+
 def is_sound_alone(path: Path) -> bool:
     """Whether there is sound and no video; False where that does not show."""
     try:
