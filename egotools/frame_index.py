@@ -51,7 +51,7 @@ DECODING_TIMES = {"avi", "asf"}
 DURATIONS = {*TRUSTED_CONTAINERS, "gif", "apng"}
 
 FEW_REPEATED = 0.05  # of the frames; more may be fields with a packet each, of which two make a frame
-ODD = 3  # places that a frame is shown later than decoded; where only a few of all are, their stamps may be wrong
+ODD = 3  # places that a frame is shown later or earlier than decoded; where only few are, their stamps may be wrong
 SELDOM = 0.001  # of all
 
 
@@ -269,10 +269,11 @@ def _are_ordered(stamps: IntArray, is_key: npt.NDArray[np.bool_], depth: int) ->
     later = np.empty(len(stamps), np.int64)  # so many places later than it is decoded each frame is shown
     later[np.argsort(stamps, kind="stable")] = np.arange(len(stamps))
     later -= np.arange(len(stamps))
-    longest = int(later.max())
-    is_one_odd = longest >= ODD and int((later > longest / 2).sum()) <= 1 + len(stamps) * SELDOM
-    if longest > REORDERED or is_one_odd:
-        return False
+    for places in (later, -later):
+        most = int(places.max())
+        few_are_odd = most >= ODD and int((places > most / 2).sum()) <= 1 + len(stamps) * SELDOM
+        if most > REORDERED or few_are_odd:
+            return False
     largest: list[int] = []  # of those before, one more than are held back; the least of them has been shown
     for stamp in stamps.tolist():
         if len(largest) <= depth:
