@@ -353,6 +353,13 @@ def test_a_late_window_of_sound_in_mp4_is_the_same_after_a_jump(
     np.testing.assert_array_equal(late, whole[72000:88000])
 
 
+def test_a_late_window_of_adpcm_is_not_jumped_to(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 30 * 8000))
+    path = write_sound(tmp_path / "a.wav", noise, 8000, codec="adpcm_ms")
+    (late,) = open_sound(path).windows(np.array([28.0]), 8000, 8000)
+    np.testing.assert_array_equal(late, list(open_sound(path).windows(np.arange(29.0), 8000, 8000))[28])
+
+
 @pytest.mark.parametrize(("name", "codec"), [("a.wav", "pcm_s16le"), ("a.aiff", "pcm_s16be"), ("a.au", "pcm_s16be"),
                                              ("a.flac", "flac"), ("a.mov", "pcm_s16le")])  # fmt: skip
 def test_a_sound_cut_short_is_told(name: str, codec: str, tmp_path: Path) -> None:

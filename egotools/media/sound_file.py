@@ -26,7 +26,8 @@ from egotools.media.tracks import has_picture
 
 # Containers whose time stamps after a jump are exact to the sample. Elsewhere (Matroska rounds to milliseconds, MP3
 # has no time stamps) sound is decoded from its beginning: some hundred times faster than it plays.
-EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "wav", "w64", "flac", "aiff", "caf"}
+EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "flac", "caf"}
+EXACT_FOR_PCM = {"wav", "w64", "aiff"}  # in blocks of ADPCM, and in MP3, FFmpeg lands some samples away
 SETTLE_SECONDS = 1.0  # decoded before the wanted sound after a jump: codecs refer to what came before
 
 # Their decoders drop what the encoder put before the sound, but leave the stamps of what remains as they are.
@@ -163,11 +164,15 @@ class SoundFile:
         self.start, self.end = first.start, last.end
         self.seams = [part.start for part in self._parts[1:]]
         self.gaps = [gap for part in self._parts for gap in part.gaps]
-        self.can_jump = len(places) == 1 and first.index.is_steady and self._container.format.name in EXACT_CONTAINERS
+        self.can_jump = len(places) == 1 and first.index.is_steady and self._has_exact_jumps()
         if self.seams:
             self.remarks.append(
                 f"{len(self._parts)} files are joined in it; the second begins at {float(self.seams[0]):.3f} s"
             )
+
+    def _has_exact_jumps(self) -> bool:
+        format, codec = self._container.format.name, self._stream.codec_context.name
+        return format in EXACT_CONTAINERS or (format in EXACT_FOR_PCM and codec.startswith("pcm_"))
 
     def _end_early(self, place: tuple[int, int], error: ClipError) -> None:
         """Says that what follows the parts so far cannot be read; what a recorder had only just begun is nothing."""
