@@ -206,3 +206,14 @@ def test_a_file_that_lacks_its_last_frame_only_says_that_it_is_cut(suffix: str, 
     if suffix != ".flv":  # which has nothing after the last frame
         path.write_bytes(data[:-20])  # of the table of key frames
         assert Video(path).damage == ""
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "libx264"), (".webm", "libvpx")])
+@pytest.mark.parametrize("filling", [b"", bytes(300)])
+def test_what_is_lost_amid_a_matroska_file_is_told(suffix: str, codec: str, filling: bytes, tmp_path: Path) -> None:
+    path = write_video(tmp_path / f"a{suffix}", noisy(60), codec=codec, options={"g": "15"})
+    data = path.read_bytes()
+    with av.open(str(path)) as container:
+        at = [packet.pos or 0 for packet in container.demux(video=0) if packet.size][35] - 100
+    path.write_bytes(data[:at] + filling + data[at + 300 :])
+    assert Video(path).damage.startswith("damaged: ")

@@ -15,10 +15,12 @@ from av.video.stream import VideoStream
 
 from egotools.errors import ClipError
 from egotools.files import open_file
+from egotools.media.matroska import lost_at
 from egotools.media.stated_size import HEAD, stated_size, unread
 
 MISSING_SECONDS = 0.5  # durations that containers state are rounded, and hold the longest stream's last packet
 ROUNDED = 0.01  # seconds that they differ by in a file that is shorter than it says
+HOLE = 100  # bytes; what is between two packets is mostly much less
 LEFT_OPEN = 1 << 30  # frames of an AVI, as FFmpeg writes to a pipe; no real one has as many
 MISCOUNTED = 2  # frames that the header of a whole AVI may be off by
 
@@ -39,6 +41,7 @@ class Tally:
         chunks: the same with the empty ones of an AVI, by its count of time.
         end: when the last packet of any stream ends, seconds.
         stop: where in the file the last packet of all ends, bytes.
+        hole: of a Matroska file, whether there is more between two packets than is usual.
     """
 
     def __init__(self, stream: VideoStream) -> None:
@@ -47,12 +50,18 @@ class Tally:
         self.chunks = 0
         self.end = 0.0
         self.stop = 0
+        self.hole, self._pos = False, 0
+        self._is_matroska = stream.container.format.name == "matroska,webm"
 
     def counted(self, packets: Iterator[Packet[Stream]]) -> Iterator[Packet[Stream]]:
         """The packets of all streams as they come; broken ones are not counted."""
         for packet in packets:
             if not packet.is_corrupt:
-                self.stop = max(self.stop, (packet.pos or 0) + packet.size)
+                pos = packet.pos or 0
+                if self._is_matroska and 0 < self.stop < pos - HOLE:
+                    self.hole = True
+                begin = self.stop if pos == self._pos else pos  # several of sound may lie in one block
+                self.stop, self._pos = max(self.stop, begin + packet.size), pos
                 if packet.pts is not None:
                     self.end = max(self.end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if packet.stream_index == self.stream.index:
@@ -89,6 +98,8 @@ def missing(container: InputContainer, path: Path, read: Tally, frames: int) -> 
         return f"truncated: {frames} frames can be read, to {read.end:.2f} s"
     if said - read.end > (ROUNDED if is_cut else MISSING_SECONDS) and not _is_whole(container, path, read):
         return f"truncated: {frames} frames can be read, to {read.end:.2f} s of {said:.2f} s"
+    if read.hole and (at := lost_at(path)) is not None:
+        return f"damaged: {frames} frames can be read; some of what is around byte {at} cannot"
     return unread(container.format.name, path, read.stop, f"{frames} frames")
 
 

@@ -1,0 +1,34 @@
+"""Whether the elements of a Matroska file follow one another, or something between them is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from egotools.files import open_file
+
+ENTERED = {0x1A45DFA3: False, 0x18538067: True, 0x1F43B675: True}  # a file's header is passed over; segments, clusters
+# What else segments and clusters hold: tables, tags, attachments, chapters; times, blocks and groups of them, filling.
+PASSED = {
+    *(0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1254C367, 0x1941A469, 0x1043A770),
+    *(0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xAF, 0x5854, 0xEC, 0xBF),
+}
+
+
+def lost_at(path: Path) -> int | None:
+    """The first byte at which a Matroska file does not go on with an element; None if it always does."""
+    size, at = path.stat().st_size, 0
+    with open_file(path) as file:
+        while at < size:
+            file.seek(at)
+            head = file.read(12)
+            if len(head) < 12 or not head[0]:
+                return at if len(head) == 12 else None
+            wide = 9 - head[0].bit_length()
+            number = int.from_bytes(head[:wide], "big")
+            if (number not in ENTERED and number not in PASSED) or not head[wide]:
+                return at
+            width = 9 - head[wide].bit_length()
+            at += wide + width
+            if not ENTERED.get(number):
+                at += int.from_bytes(head[wide : wide + width], "big") & ((1 << 7 * width) - 1)
+    return None
