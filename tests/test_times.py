@@ -144,6 +144,22 @@ def test_a_raw_stream_takes_the_rate_of_its_header(
     assert [number_of(frame) for frame in frames.frames([0, 29])] == [0, 29]
 
 
+@pytest.mark.parametrize("bf", ["0", "2"])
+@pytest.mark.parametrize("rate", [Fraction(25, 2), Fraction(30000, 1001), Fraction(15)])
+def test_a_raw_mpeg4_stream_takes_the_rate_of_its_pictures(rate: Fraction, bf: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.m4v"
+    with av.open(str(path), "w", format="m4v") as container:
+        stream = container.add_stream("mpeg4", rate=rate, options={"bf": bf, "g": "12"})
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        stream.codec_context.time_base = 1 / rate
+        for number in range(40):
+            frame = av.VideoFrame.from_ndarray(numbered(number), format="rgb24")
+            frame.pts, frame.time_base = number, 1 / rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    np.testing.assert_allclose(Video(path).info.times, np.arange(40) / float(rate), atol=1e-6)
+
+
 def test_a_raw_stream_without_a_rate_takes_the_one_that_is_given(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mjpeg", 30, codec="mjpeg", format="mjpeg", pixels="yuvj420p", rate=10)
     assert open_frames(path, 10.0).info.end == pytest.approx(3.0)

@@ -15,12 +15,14 @@ from egotools.containers import exact
 from egotools.files import open_file
 from egotools.limits import check_times
 from egotools.media import stamps
+from egotools.media.mpeg4_rate import picture_rate
 
 Seconds = npt.NDArray[np.float64]
 
 ASSUMED_RATE = Fraction(25)
 RATES = (0.1, 1000.0)  # that a header may say; others are clock rates, or nonsense
 
+BEGINNING = 1 << 22  # bytes of a stream that are looked at for its rate
 MOST_SAID = 3  # gaps
 
 
@@ -83,6 +85,9 @@ def at_a_rate(count: int, stream: VideoStream, fps: float | None, path: Path) ->
 
 
 def _stated_rate(stream: VideoStream, path: Path) -> Fraction | None:
+    if stream.container.format.name == "m4v" and stream.codec_context.framerate:
+        with open_file(path) as file:
+            return picture_rate(file.read(BEGINNING), stream.codec_context.framerate.numerator)
     if stream.container.format.name != "yuv4mpegpipe":
         return exact(stream.codec_context.framerate) if stream.codec_context.framerate else None
     with open_file(path) as file:  # FFmpeg does not tell the rate of the header from the one that it assumes
