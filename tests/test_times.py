@@ -176,7 +176,7 @@ def test_an_hevc_stream_without_a_rate_in_its_header_says_what_is_assumed(tmp_pa
     (clip,) = clips_of(list_folder(tmp_path).found, fps=10)
     assert open_frames(path, clip.fps).info.end == pytest.approx(2.0)
     (problem,) = check_clips([Clip("a", path)])
-    assert problem.detail == "its header says no frame rate: 25 frames a second are assumed, without a column fps"
+    assert problem.detail == "its header gives no frame rate and there is no column fps; 25 frames a second are assumed"
 
 
 def test_a_y4m_without_a_rate_takes_the_one_that_is_given(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def at_a_rate(count: int, stream: VideoStream, fps: float | None, path: Path) ->
         remarks.append(f"its header says {float(stated):g} frames a second, not {fps:g}; the header is taken")
     elif not stated and not given:
         remarks.append(
-            f"its header says no frame rate: {float(rate):g} frames a second are assumed, without a column fps"
+            f"its header gives no frame rate and there is no column fps; {float(rate):g} frames a second are assumed"
         )
     check_times(path, float(count / rate), float(1 / rate), count, "frame")
     return Timing(np.arange(count) / float(rate), float(count / rate), np.zeros((0, 2)), tuple(remarks))
