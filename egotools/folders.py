@@ -24,7 +24,7 @@ from egotools.limits import reading
 from egotools.manifests import RESERVED
 from egotools.media.animation import is_animated
 from egotools.media.numbering import are_frames, may_be_frames
-from egotools.media.tracks import is_sound_alone
+from egotools.media.sound_only import is_sound_alone
 from egotools.stills import IMAGE_SUFFIXES, mapped_array
 from egotools.texts import AT_ENDS, composed, shortened, split_name, tidy
 from egotools.types import LONGEST_ID, Clip

@@ -17,8 +17,8 @@ from av.video.stream import VideoStream
 from egotools.containers import decoded, packets_of
 from egotools.errors import ClipError
 from egotools.media.clock import CLOCKED, Clock, Read, all_packets, clock_of
+from egotools.media.missing_frames import STATED, Tally, missing, stays
 from egotools.media.mp4_tables import packets_by_tables
-from egotools.media.promised import STATED, Tally, missing, stays
 from egotools.media.stamps import REORDERED, Stamps
 from egotools.media.timing import Seconds, at_a_rate, stamped
 from egotools.types import IntArray

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from egotools.errors import ClipError
 from egotools.files import open_file
 from egotools.limits import MOST_FRAMES, check_size, check_times, reading
-from egotools.media.chunks import bare_png
+from egotools.media.animation_chunks import bare_png
 from egotools.media.numbering import positions
 from egotools.media.stamps import gaps
 from egotools.types import Frame, IntArray, VideoInfo

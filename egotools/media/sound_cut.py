@@ -13,7 +13,7 @@ from egotools.containers import exact
 from egotools.files import open_file
 from egotools.media.joined_sound import MP3_FIRST_FRAME, after_tag
 from egotools.media.sound_index import SoundIndex
-from egotools.media.tracks import has_cover
+from egotools.media.sound_only import has_cover
 
 # Containers whose headers tell the length of the sound, and seconds by which they may be off: MP4 and Matroska round,
 # and their streams may end apart. FFmpeg knows that of others only from what there is, or guesses it.

@@ -22,7 +22,7 @@ from egotools.errors import ClipError, NoSound
 from egotools.media.joined_sound import parts_of
 from egotools.media.sound_cut import cut_short
 from egotools.media.sound_index import SoundIndex, index_sound, is_unstamped, sound_packets
-from egotools.media.tracks import has_picture
+from egotools.media.sound_only import has_picture
 
 # Containers whose time stamps after a jump are exact to the sample. Elsewhere (Matroska rounds to milliseconds, MP3
 # has no time stamps) sound is decoded from its beginning: some hundred times faster than it plays.
