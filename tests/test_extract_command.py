@@ -206,7 +206,8 @@ def test_manifests_that_cannot_be_used_are_one_clear_line(tmp_path, text, says):
 
 
 def test_a_second_extraction_into_the_same_cache_at_once_is_refused(manifest):
-    line = ["extract", "--manifest", manifest, "--out", manifest.parent / "caches", f"{ODD}:Slow", "--name", "slow"]
+    line = ["extract", "--manifest", manifest, "--out", manifest.parent / "caches", "--batch-size", 1]
+    line += [f"{ODD}:Slow", "--name", "slow"]  # the first is still at it when the second has started
     first = subprocess.Popen([str(EGOTOOLS), *map(str, line)], stderr=subprocess.DEVNULL)
     try:
         while not (manifest.parent / "caches/slow.lmdb").exists():

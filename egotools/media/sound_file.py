@@ -239,12 +239,11 @@ def _chosen(container: InputContainer, number: int | None, path: Path) -> AudioS
         marked = [stream for stream in decodable if stream.disposition & Disposition.default]
         chosen = (marked or decodable)[0]
     elif number >= len(streams):
-        count = f"{len(streams)} audio stream{'s' if len(streams) > 1 else ''}"
-        raise ClipError(f"{path}: no audio stream {number}: this file has {count}, counted from 0")
+        raise ClipError(f"{path}: no audio stream {number}, there are {len(streams)} in this file, counted from 0")
     else:
         chosen = streams[number]
     if chosen.codec_context is None:
-        raise ClipError(f"{path}: there is no decoder for its audio")
+        raise ClipError(f"{path}: its sound is of a kind that cannot be decoded")
     return chosen
 
 
