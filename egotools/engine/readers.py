@@ -83,6 +83,7 @@ class Readers:
         self._setup = (list(sources), self._extractors, piece_rows)
         self._count = count
         self._jobs: deque[list[Task]] = deque()
+        self._awaited: Counter[Path] = Counter()  # how many jobs there are of a file that no worker has
         self._crashes: Counter[int] = Counter()  # by task number
         self._workers: list[_Worker] = []
         self._indexes: dict[Path, VideoIndex | None] = {}  # of files of which there are jobs still; None: no video
@@ -93,7 +94,8 @@ class Readers:
         Raises:
             EgotoolsError: this process can start none.
         """
-        self._jobs.extend(_jobs(tasks, self._count))
+        for job in _jobs(tasks, self._count):
+            self._add(job)
         while len(self._workers) < min(self._count, len(self._jobs)):
             self._workers.append(self._start())
 
@@ -128,7 +130,7 @@ class Readers:
                     self._give_all()
                 elif isinstance(message, FileIndex):
                     worker.indexing = None
-                    if self._is_awaited(message.path):
+                    if self._awaited[message.path]:
                         self._indexes[message.path] = message.index
                     self._give_all()
                 else:
@@ -175,16 +177,20 @@ class Readers:
             worker.tasks = self._jobs[place]
             del self._jobs[place]
             path = worker.tasks[0].clip.path
-            if self._is_awaited(path) and path not in self._indexes and self._has_frames(worker.tasks[0]):
+            self._awaited[path] -= 1
+            is_awaited = self._awaited[path] > 0
+            if is_awaited and path not in self._indexes and self._has_frames(worker.tasks[0]):
                 worker.indexing = path
             index = self._indexes.get(path) or worker.tasks[0].index
-            if not self._is_awaited(path):
+            if not is_awaited:
+                del self._awaited[path]
                 self._indexes.pop(path, None)
             _send(worker, [replace(worker.tasks[0], index=index), *worker.tasks[1:]])
 
-    def _is_awaited(self, path: Path) -> bool:
-        """Whether there are jobs of a file that no worker has."""
-        return any(job[0].clip.path == path for job in self._jobs)
+    def _add(self, job: list[Task], *, first: bool = False) -> None:
+        """Adds a job, the last of all or the `first`."""
+        (self._jobs.appendleft if first else self._jobs.append)(job)
+        self._awaited[job[0].clip.path] += 1
 
     def _has_frames(self, task: Task) -> bool:
         """Whether a task is read frame by frame."""
@@ -198,10 +204,11 @@ class Readers:
         self._workers.remove(worker)
         task, status = worker.current, worker.process.exitcode
         if worker.owed is not None and worker.owed is not task:
-            self._jobs.append([replace(worker.owed, wanted=(), attempt=worker.owed.attempt + 1)])
+            self._add([replace(worker.owed, wanted=(), attempt=worker.owed.attempt + 1)])
         if status == -signal.SIGTERM:  # from outside, and to us, too; no fault of the clip, and read again if we go on
             again = [replace(task, attempt=task.attempt + 1)] if task else []
-            self._jobs.extendleft([job for job in ([*again, *worker.tasks],) if job])
+            if left := [*again, *worker.tasks]:
+                self._add(left, first=True)
             self._start_another()
             return
         if task is None:
@@ -209,10 +216,10 @@ class Readers:
         if status == 1:  # a Python error, not a crash
             raise ExtractorError(f"an extractor failed on clip {task.clip.id!r} ({worker.mistake}); {TRACEBACK}")
         if worker.tasks:
-            self._jobs.appendleft(worker.tasks)
+            self._add(worker.tasks, first=True)
         self._crashes[task.number] += 1
         if self._crashes[task.number] < ATTEMPTS:
-            self._jobs.append([replace(task, attempt=task.attempt + 1)])
+            self._add([replace(task, attempt=task.attempt + 1)])
         else:
             reason = f"{task.clip.path}: the decoder crashed twice (exit code {status})"
             yield from (Failure(task.number, task.attempt, position, reason) for position in task.wanted)
