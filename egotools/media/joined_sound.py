@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from egotools.files import open_file
+from egotools.media.ogg_pages import BEGINS as OGG_BEGINS
 from egotools.media.ogg_pages import page_size
 
-OGG_FIRST_PAGE = 0x02  # a flag of a page: a stream begins
 # A LAME or Xing header stands in the first frame of an MP3, whose other bytes up to there are zero: after its four
 # bytes, 32 of side information (MPEG 1, stereo), 17 (MPEG 1 mono, MPEG 2 stereo) or 9 (MPEG 2 mono).
 MP3_FIRST_FRAME = re.compile(
@@ -50,7 +50,7 @@ def _ogg_links(data: mmap.mmap) -> Iterator[int]:
     """Where a group of first pages begins: the streams of one link begin together, before any goes on."""
     at, was_first = 0, False
     while (at := data.find(b"OggS", at)) >= 0 and at + 27 <= len(data):
-        is_first = bool(data[at + 5] & OGG_FIRST_PAGE)
+        is_first = bool(data[at + 5] & OGG_BEGINS)
         if is_first and not was_first:
             yield at
         was_first = is_first
