@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Stream
+from av.stream import Discard, Disposition, Stream
 from av.video.frame import VideoFrame
 
 from egotools.errors import ClipError
@@ -45,6 +45,7 @@ STRICT = {
 NO_INDEX = "cannot be opened: its index (moov) is missing or damaged; the file is probably cut short"
 
 F = TypeVar("F")
+S = TypeVar("S", bound=Stream)
 
 
 class Decoder(Protocol[F]):
@@ -124,6 +125,11 @@ class Ratio(Protocol):
 def exact(ratio: Ratio) -> Fraction:
     """The same number, with exact arithmetic."""
     return Fraction(ratio.numerator, ratio.denominator)
+
+
+def default_stream(streams: Sequence[S]) -> S:
+    """The one of several streams that players take: the first that is marked as default, else the first."""
+    return next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
 
 
 def only(stream: Stream) -> None:

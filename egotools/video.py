@@ -14,7 +14,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from egotools.containers import decoded, only, open_container, packets_of
+from egotools.containers import decoded, default_stream, only, open_container, packets_of
 from egotools.errors import ClipError, NoPicture
 from egotools.frame_index import FrameIndex, has_tables, index_by_decoding, index_packets, index_tables
 from egotools.limits import check_size, reading
@@ -293,4 +293,4 @@ def main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
         if not moving:
             raise NoPicture(f"{path}: no video stream in this file")
         raise ClipError(f"{path}: no video stream that can be decoded in this file")
-    return next((stream for stream in decodable if stream.disposition & Disposition.default), decodable[0])
+    return default_stream(decodable)

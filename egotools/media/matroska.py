@@ -14,6 +14,20 @@ PASSED = {
 }
 
 
+def coded_number(data: bytes, at: int) -> tuple[int, int]:
+    """The number that tells the length of an element, all ones where it is not known, and its width in bytes.
+
+    Source: RFC 8794, 4. The first byte is not zero.
+    """
+    width = 9 - data[at].bit_length()
+    return int.from_bytes(data[at : at + width], "big") & not_known(width), width
+
+
+def not_known(width: int) -> int:
+    """What a number of so many bytes is where the length is not known."""
+    return (1 << 7 * width) - 1
+
+
 def lost_at(path: Path) -> int | None:
     """The first byte at which a Matroska file does not go on with an element; None if it always does."""
     size, at = path.stat().st_size, 0
@@ -27,8 +41,8 @@ def lost_at(path: Path) -> int | None:
             number = int.from_bytes(head[:wide], "big")
             if (number not in ENTERED and number not in PASSED) or not head[wide]:
                 return at
-            width = 9 - head[wide].bit_length()
+            length, width = coded_number(head, wide)
             at += wide + width
             if not ENTERED.get(number):
-                at += int.from_bytes(head[wide : wide + width], "big") & ((1 << 7 * width) - 1)
+                at += length
     return None

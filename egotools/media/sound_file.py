@@ -17,7 +17,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
-from egotools.containers import decoded, exact, only, open_container
+from egotools.containers import decoded, default_stream, exact, only, open_container
 from egotools.errors import ClipError, NoSound
 from egotools.media.joined_sound import parts_of
 from egotools.media.sound_cut import cut_short
@@ -236,8 +236,7 @@ def _chosen(container: InputContainer, number: int | None, path: Path) -> AudioS
         raise NoSound(f"{path}: no audio stream in this file")
     if number is None:
         decodable = [stream for stream in streams if stream.codec_context is not None] or list(streams)
-        marked = [stream for stream in decodable if stream.disposition & Disposition.default]
-        chosen = (marked or decodable)[0]
+        chosen = default_stream(decodable)
     elif number >= len(streams):
         raise ClipError(f"{path}: no audio stream {number}, there are {len(streams)} in this file, counted from 0")
     else:

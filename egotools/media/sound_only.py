@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from egotools.files import open_file
+from egotools.media.matroska import coded_number
 
 HEAD = 1 << 16  # bytes in which other containers than MP4 say what they hold
 LARGEST_TABLES = 1 << 26  # bytes; those of MP4 hold 16 a frame or so
@@ -84,8 +85,7 @@ def _matroska_tracks(head: bytes) -> bytes:
     at = head.find(MATROSKA_TRACKS) + len(MATROSKA_TRACKS)
     if at < len(MATROSKA_TRACKS) or at >= len(head) or not head[at]:
         return b""
-    width = 9 - head[at].bit_length()  # of the number that tells the size
-    size = int.from_bytes(head[at : at + width], "big") - (1 << 7 * width)
+    size, width = coded_number(head, at)
     return head[at + width : at + width + size]
 
 

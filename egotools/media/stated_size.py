@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 from egotools.files import open_file
+from egotools.media.matroska import coded_number, not_known
 
 HEAD = 4096  # bytes in which it is said
 
@@ -24,10 +25,8 @@ def stated_size(format: str, head: bytes) -> int | None:
         head: the first `HEAD` bytes.
     """
     if format == "matroska,webm" and (at := head.find(MATROSKA_SEGMENT) + 4) >= 4 and head[at : at + 1] > b"\0":
-        width = 9 - head[at].bit_length()  # of the number that tells the length
-        most = (1 << 7 * width) - 1  # stands for "not known"
-        length = int.from_bytes(head[at : at + width], "big") & most
-        return None if length == most else at + width + length
+        length, width = coded_number(head, at)
+        return None if length == not_known(width) else at + width + length
     if format == "flv" and (at := head.find(FLV_SIZE) + len(FLV_SIZE)) >= len(FLV_SIZE):
         return int(struct.unpack(">d", head[at : at + 8])[0]) or None if at + 8 <= len(head) else None
     if format == "asf" and (at := head.find(ASF_FILE) + 40) >= 40:
