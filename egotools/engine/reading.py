@@ -150,10 +150,8 @@ class Reader:
             before = time.process_time()
             self._heard, self._heard_of = open_sound(clip.path, stream), wanted
             self.seconds["decoding"] += time.process_time() - before
-        sound = self._heard
-        if sound.damage and (clip.end is None or clip.end > sound.info.end):
-            raise ClipError(f"{clip.path}: {sound.damage}")
-        return sound
+        _check_whole(self._heard.damage, self._heard.info.end, clip)
+        return self._heard
 
     def _close_sound(self) -> None:
         if self._heard is not None:
@@ -181,8 +179,7 @@ class Reader:
             video = self._open(clip)
             if not was_open:
                 self._tell(FileIndex(clip.path, video.index if isinstance(video, Video) else None))
-            if video.damage and (clip.end is None or clip.end > video.info.end):
-                raise ClipError(f"{clip.path}: {video.damage}")
+            _check_whole(video.damage, video.info.end, clip)
             for position in wanted:
                 try:
                     under_way.append(self._windows(position, video.info, clip, number, attempt))
@@ -257,6 +254,12 @@ class Reader:
         remark = extractor.remark(windows) if hasattr(extractor, "remark") else ""
         self.seconds["preparing"] += time.process_time() - before
         return replace(piece, units=values, windows=None, is_computed=True, remark=remark)
+
+
+def _check_whole(damage: str, end: float, clip: Clip) -> None:
+    """Refuses a clip that goes on after what can be read of a damaged file, which ends at `end` seconds."""
+    if damage and (clip.end is None or clip.end > end):
+        raise ClipError(f"{clip.path}: {damage}")
 
 
 class SoundWindows:
