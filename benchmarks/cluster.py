@@ -84,7 +84,7 @@ class Runs:
     """Extractions into ever new caches, here or on Ray."""
 
     def __init__(self, folder: Path, name: str, options: dict[str, Any]) -> None:
-        from egotools.extractors import find_extractor
+        from egotools.extractors.lookup import find_extractor
 
         self.folder, self.found = folder, find_extractor(name)
         self.built = self.found.kind(**self.found.fixed, **options)
@@ -92,11 +92,11 @@ class Runs:
 
     def run(self, clips: Sequence[Any], engine: Any) -> None:
         """One extraction."""
-        from egotools.engine.request import Wanted
-        from egotools.extract import extract
+        from egotools.extract.engine import extract
+        from egotools.extract.request import CacheRequest
 
         out = self.folder / str(next(self._numbers))
-        extract(clips, [Wanted(out / "a.lmdb", self.built, self.found)], engine=engine)
+        extract(clips, [CacheRequest(out / "a.lmdb", self.built, self.found)], engine=engine)
         shutil.rmtree(out)
 
     def slope(self, short: Sequence[Any], long: Sequence[Any], engine: Any) -> Cost:
@@ -107,8 +107,8 @@ class Runs:
 
 def against_local(case: str, video: Path, folder: Path, rounds: int, quick: bool) -> list[dict[str, Cost]]:
     """Costs of the local engine and of 1, 2 and 4 Ray workers, round by round."""
-    from egotools.engine.cluster import Cluster
-    from egotools.engine.pipeline import Pipeline
+    from egotools.extract.cluster.driver import Cluster
+    from egotools.extract.pipeline import Pipeline
 
     name, options, few, many = (QUICK if quick else CASES)[case]
     runs = Runs(folder, name, options)
@@ -130,7 +130,7 @@ class Ready:
 
     def pieces(self, numbers: Sequence[int], total: int) -> Iterator[Any]:
         """All pieces of the clips of those numbers."""
-        from egotools.engine.messages import Piece
+        from egotools.extract.messages import Piece
 
         for number in numbers:
             for first in range(0, total, ROWS):
@@ -140,7 +140,7 @@ class Ready:
 
     def batches(self, numbers: Sequence[int], total: int) -> Iterator[Any]:
         """The same in batches, as a worker of a cluster gives them."""
-        from egotools.engine.worker import BATCH_BYTES, Batch
+        from egotools.extract.cluster.worker import BATCH_BYTES, Batch
 
         size = max(1, BATCH_BYTES // (ROWS * WIDTH * 4))
         pieces = self.pieces(numbers, total)
@@ -179,21 +179,21 @@ def through_ray(shares: Sequence[Sequence[int]], total: int) -> Iterator[Any]:
 
 def written(pieces: Iterator[Any], clips: Sequence[Any], folder: Path) -> None:
     """Collects and writes pieces as the engine does."""
-    from egotools.engine.collecting import Collector
-    from egotools.engine.readers import Task
-    from egotools.engine.recipes import recipe_of
-    from egotools.engine.request import Extraction, Wanted
-    from egotools.engine.writing import Writing
-    from egotools.extractors import find_extractor
-    from egotools.memory import keep_freed_memory
+    from egotools.extract.collecting import Collector
+    from egotools.extract.messages import ReadingTask
+    from egotools.extract.recipes import recipe_of
+    from egotools.extract.request import CacheRequest, Extraction
+    from egotools.extract.writing import Writing
+    from egotools.extractors.lookup import find_extractor
+    from egotools.machine import keep_freed_memory
 
     found = find_extractor("color")
-    wanted = Wanted(folder / "a.lmdb", found.kind(), found)
+    wanted = CacheRequest(folder / "a.lmdb", found.kind(), found)
     result = Extraction(failed={wanted.cache: []}, done={wanted.cache: 0})
     keep_freed_memory()  # as extract does
     with Writing({wanted.cache: recipe_of(wanted)}) as writing:
         collector = Collector(clips, [wanted], writing, result, lambda *_: None)
-        collector.expect([Task(number, clip, (0,)) for number, clip in enumerate(clips)])
+        collector.expect([ReadingTask(number, clip, (0,)) for number, clip in enumerate(clips)])
         for piece in pieces:
             collector.take(piece)
         writing.seal()
@@ -227,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     import ray
 
-    from egotools.engine.connection import connect
+    from egotools.extract.cluster.connection import connect
 
     videos = {
         "decode": (options.video or real_clip("videos/one_by_one_person.mp4")).resolve(),

@@ -59,7 +59,7 @@ class Pipeline:
     """Extractions of the same clips into ever new caches."""
 
     def __init__(self, folder: Path, extractors: Sequence[tuple[str, dict[str, Any]]], precision: str) -> None:
-        from egotools.extractors import find_extractor
+        from egotools.extractors.lookup import find_extractor
 
         self.folder, self.precision = folder, precision
         self._numbers = itertools.count()
@@ -70,12 +70,12 @@ class Pipeline:
 
     def run(self, clips: Sequence[Any]) -> int:
         """One pass into new caches; gives the rows."""
-        from egotools.engine.request import Resources, Wanted
-        from egotools.extract import extract
+        from egotools.extract.engine import extract
+        from egotools.extract.request import CacheRequest, Resources
 
         out = Path(tempfile.mkdtemp(dir=self.folder))
         wanted = [
-            Wanted(out / f"{number}.lmdb", built, found, self.precision)  # type: ignore[arg-type]
+            CacheRequest(out / f"{number}.lmdb", built, found, self.precision)  # type: ignore[arg-type]
             for number, (built, found) in enumerate(zip(self.built, self.found, strict=True))
         ]
         resources = Resources(device="cpu", batch_size=BATCH)
@@ -87,8 +87,8 @@ class Pipeline:
 
 def clips_of(files: Sequence[Path], seconds: float, count: int) -> list[Any]:
     """`count` clips of that length, spread over the files from their beginnings on."""
+    from egotools.media.video import open_frames
     from egotools.types import Clip
-    from egotools.video import open_frames
 
     clips: list[Clip] = []
     for file in files:
@@ -113,7 +113,7 @@ def copies(video: Path, folder: Path, count: int) -> list[Path]:
 
 def decode(extractor: Any, clips: Sequence[Any]) -> int:
     """Reads the frames of all windows and drops them; gives the rows."""
-    from egotools.video import open_frames
+    from egotools.media.video import open_frames
 
     rows, path, video = 0, None, None
     for clip in clips:
@@ -131,8 +131,8 @@ def stages(pipeline: Pipeline, clips: Sequence[Any], batches: int) -> dict[str, 
     import numpy as np
     import torch
 
-    from egotools.forward import runnable
-    from egotools.video import open_frames
+    from egotools.extract.forward import runnable
+    from egotools.media.video import open_frames
 
     extractor = pipeline.built[0]
     video = open_frames(clips[0].path)
@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     import torch
 
-    from egotools.forward import has_fast_bf16
+    from egotools.machine import has_fast_bf16
 
     video = options.video or real_clip("videos/v_ZNVhz7ctTq0.mp4")
     precisions = ["float32", "bf16"] if has_fast_bf16(torch.device("cpu")) and not options.quick else ["float32"]

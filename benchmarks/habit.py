@@ -57,7 +57,7 @@ def habit(name: str, resize: int | None) -> Callable[[Sequence[Reading]], int]:
 
 def reading(extractor: Any, clip: Any) -> Reading:
     """The file of a clip, and the frames that the extractor wants of it."""
-    from egotools.video import open_frames
+    from egotools.media.video import open_frames
 
     video = open_frames(clip.path)
     indices = set(extractor.windows(video.info, clip).frames.ravel().tolist())

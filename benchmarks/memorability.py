@@ -29,7 +29,7 @@ WITHOUT_DEVIATION = ("meanOF", "size_orig")
 
 def make_data(folder: Path, clips: int, in_files: int) -> list[str]:
     """A manifest and five caches of drawn features; of the first clips also the reference's files. Gives the ids."""
-    from egotools.manifests import write_manifest
+    from egotools.manifests.table import write_manifest
     from egotools.stores import Recipe, Source, open_writer
     from egotools.types import Clip, Rows
 

@@ -25,7 +25,7 @@ def long_video(source: Path, folder: Path, seconds: float) -> Path:
     """The video, or, if it is too short, one of many copies of it, one after the other."""
     import av
 
-    from egotools.video import open_frames
+    from egotools.media.video import open_frames
 
     video = open_frames(source)
     length = video.info.end

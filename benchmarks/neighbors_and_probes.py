@@ -26,7 +26,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from egotools.evaluate.knn import nearest
-from egotools.evaluate.softmax import Fit, fit_path, objective
+from egotools.linear.softmax import Fit, fit_path, objective
 
 ROWS, QUERIES, WIDTH, CLASSES, K = 20_000, 2_000, 2048, 100, 20
 C = 0.01  # the most accurate of GRID on this data, or next to it

@@ -40,9 +40,9 @@ def real_windows(extractor: Any, video: Path, count: int) -> Any:
     import numpy as np
     import torch
 
+    from egotools.media.video import open_frames
     from egotools.sampling import evenly
     from egotools.types import Clip
-    from egotools.video import open_frames
 
     source = open_frames(video)
     windows = extractor.windows(source.info, Clip(id="clip", path=video)).frames
@@ -108,9 +108,10 @@ def measure(name: str, video: Path, rounds: int, *, resize: str | None) -> tuple
     import numpy as np
     import torch
 
-    from egotools.extractors import find_extractor
-    from egotools.forward import Agreement, runnable
-    from egotools.memory import keep_freed_memory
+    from egotools.extract.forward import runnable
+    from egotools.extract.request import Agreement
+    from egotools.extractors.lookup import find_extractor
+    from egotools.machine import keep_freed_memory
 
     found = find_extractor(name)
     options = {**OPTIONS.get(name, {"fps": 8.0}), **({"resize": resize} if resize else {})}

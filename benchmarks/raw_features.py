@@ -78,12 +78,12 @@ def ours(name: str) -> Callable[[Any], tuple[Any, Cost]]:
     """The same by egotools, in a process as the engine sets it up."""
     import torch
 
-    from egotools.extractors.opencv import fastest_enlarging, mean_flow
-    from egotools.memory import keep_freed_memory
-    from egotools.rawfeatures.blurriness import blurriness
-    from egotools.rawfeatures.brightness import brightness
-    from egotools.rawfeatures.contrast import contrast
-    from egotools.rawfeatures.hog import hog
+    from egotools.extractors.optical_flow import fastest_enlarging, mean_flow
+    from egotools.lowlevel.blurriness import blurriness
+    from egotools.lowlevel.brightness import brightness
+    from egotools.lowlevel.contrast import contrast
+    from egotools.lowlevel.hog import hog
+    from egotools.machine import keep_freed_memory
 
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -109,7 +109,7 @@ def frames_of(video: Path, count: int) -> Any:
     import numpy as np
 
     from egotools.extractors.hog import squashed
-    from egotools.video import open_frames
+    from egotools.media.video import open_frames
 
     opened = open_frames(video)
     chosen = np.unique(np.linspace(0, min(len(opened.info), 90) - 1, count).astype(int))

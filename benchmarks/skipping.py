@@ -19,10 +19,9 @@ import numpy as np
 from av.video.frame import PictureType
 from measuring import SHARED, Cost, Ratio, cost_of, in_turns, median_costs, real_clip, report
 
-from egotools.containers import open_container
 from egotools.media import skipping
-from egotools.media.video_index import VideoIndex
-from egotools.video import Video
+from egotools.media.containers import open_container
+from egotools.media.video import Video, VideoIndex
 
 RATES = (1.0, 2.0, 4.0)
 SECONDS = 0.1  # processor time of a measurement at least

@@ -51,7 +51,7 @@ def resident() -> int:
 
 def work(task: str, folder: Path) -> Callable[[], object]:
     """A task, its libraries loaded."""
-    from egotools.tables import read_table
+    from egotools.tables.table import read_table
 
     manifest, caches = folder / "m.csv", [folder / "f.lmdb"]
     if task == "read_table":
@@ -64,9 +64,9 @@ def work(task: str, folder: Path) -> Callable[[], object]:
         return lambda: knn(read_table(manifest, caches), "label", KNN(k=(20,)))
     import torch  # noqa: F401 - counts as what was there before
 
-    from egotools.evaluate.probe import Probe
-    from egotools.evaluate.probe_run import train_probe
     from egotools.evaluate.splits import Partition
+    from egotools.methods.probe.probe import Probe
+    from egotools.methods.probe.run import train_probe
 
     config = Probe(c=(0.01,), seeds=1)
     return lambda: train_probe(folder / "run", manifest, caches, config, Partition(), label="label", device="cpu")

@@ -49,15 +49,15 @@ def ls(caches: tuple[Path, ...], state: bool, as_json: bool) -> None:
     \b
     egotools cache ls caches
     """
-    from egotools.rebuild.glance import Glance
+    from egotools.rebuild.quick_status import QuickStatus
     from egotools.stores.summary import find_caches, sealed, summarize
     from egotools.stores.writer_lock import writer_of
 
     found, errors = _each(summarize, find_caches(caches, remark=display.note))
     begun = {path: writer for path in errors if (writer := writer_of(path))}  # nothing is committed yet
     errors = {path: error for path, error in errors.items() if path not in begun}
-    glance = Glance() if state else None
-    states = [glance(sealed(item.path)) if glance else None for item in found]
+    quick_status = QuickStatus() if state else None
+    states = [quick_status(sealed(item.path)) if quick_status else None for item in found]
     if as_json:
         others = [{"path": path, "clips": 0, "writer": writer} for path, writer in begun.items()]
         others += [{"path": path, "error": error} for path, error in errors.items()]
@@ -157,7 +157,7 @@ def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None,
     egotools cache convert caches/mine/csn.lmdb csn.h5
     egotools cache convert caches/mine/csn.lmdb half.lmdb --dtype float16
     """
-    from egotools.stores.convert import convert as convert_cache
+    from egotools.stores.merge import convert as convert_cache
 
     with Progress() as progress:
         count = convert_cache(cache, out, dtype=dtype, overwrite=overwrite, progress=partial(progress, "converting"))
@@ -220,7 +220,7 @@ def import_(
     egotools cache import trecvid2020_train.npz --id video_id --values c3d_resnet18_512 --out caches/t/c3d.lmdb
     egotools cache import features/ --out caches/t/mine.lmdb
     """
-    from egotools.engine.recipes import command_line, surroundings
+    from egotools.provenance import command_line, surroundings
     from egotools.stores.importing import Keys, import_arrays
 
     origin = {"command": command_line(), **surroundings()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from egotools.derive import BUILT_IN, find_derivation
+from egotools.derive.lookup import BUILT_IN, find_derivation
 from egotools.errors import EgotoolsError
 
 from . import display, options
@@ -108,7 +108,7 @@ def _derive(
 def _make_each(wanted: Sequence[Derived]) -> tuple[list[Made], dict[Path, str]]:
     """The caches that are there in the end, and why the others are not."""
     from egotools.derive.deriving import derive as make
-    from egotools.engine.recipes import command_line
+    from egotools.provenance import command_line
 
     made, errors = [], {}
     with Progress() as shown:

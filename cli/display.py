@@ -20,7 +20,7 @@ from .log import output
 from .text import exact_json, visible
 
 if TYPE_CHECKING:
-    from egotools.folders import Listing
+    from egotools.manifests.folders import Listing
 
 
 def note(text: str) -> None:
@@ -45,7 +45,7 @@ def name_some(what: str, names: Sequence[str], most: int = 5, tell: Callable[[st
 
 def say_left_out(listing: Listing, most: int = 20) -> None:
     """What of a folder was left out, a line each, and files whose ids are not their names."""
-    from egotools.folders import is_long
+    from egotools.manifests.folders import is_long
 
     name_some("refused, links that lead out of the folder", listing.refused, tell=failure)
     for line in listing.left_out[:most]:

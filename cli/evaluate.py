@@ -9,11 +9,10 @@ from typing import Any
 import click
 
 from egotools.config import options_of
-from egotools.evaluate.judging import Judging
 from egotools.evaluate.knn import KNN
-from egotools.evaluate.probe import Probe
 from egotools.evaluate.splits import Partition
-from egotools.methods.memorability.options import Normalizing
+from egotools.methods.memorability.options import Judging, Normalizing
+from egotools.methods.probe.probe import Probe
 
 from . import display, memorability, options
 from .groups import Group
@@ -72,7 +71,7 @@ def knn_command(
     """
     from egotools.evaluate.knn import knn
     from egotools.evaluate.report import report, save
-    from egotools.tables import read_table
+    from egotools.tables.table import read_table
 
     _keep_for_us(out)
     with Progress(stage="reading and judging"):
@@ -121,8 +120,8 @@ def probe_command(
     egotools eval probe --run runs/p --features caches/other/csn.lmdb --manifest other.csv
     """
     from egotools.evaluate.classification import Result
-    from egotools.evaluate.probe_run import apply_run, fit_probe
     from egotools.evaluate.report import save
+    from egotools.methods.probe.run import apply_run, fit_probe
 
     result: Result
     if run is None and asked["label"] is None:
@@ -175,7 +174,7 @@ def memorability_command(
     egotools eval memorability --weights m3s_memento10k.tar --features caches/m/m3s.lmdb \\
             --features caches/m/hrnet.lmdb --features caches/m/csn.lmdb --manifest m.csv --zero-similarity
     """
-    from egotools.evaluate.memorability_run import evaluate_memorability, save
+    from egotools.methods.memorability.evaluation import evaluate_memorability, save
 
     _keep_for_us(out)
     with Progress("trainings", "reading") as progress:
@@ -189,7 +188,7 @@ def memorability_command(
 
 def _keep_for_us(out: Path | None) -> None:
     """Keeps others from writing into the folder of a result until the command ends."""
-    from egotools.runs import results_in
+    from egotools.training.runs import results_in
 
     click.get_current_context().with_resource(results_in(out))
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from egotools.engine.failures import failures_path
 from egotools.errors import OutputError
-from egotools.manifests import read_manifest
+from egotools.extract.failures import failures_path
+from egotools.manifests.table import read_manifest
 
 from . import display, options
 from .groups import Group, Link, completions
@@ -21,8 +21,8 @@ from .log import output
 from .progress import Progress
 
 if TYPE_CHECKING:
-    from egotools.engine.request import Extraction, Wanted
-    from egotools.extract import Engine
+    from egotools.extract.engine import Engine
+    from egotools.extract.request import CacheRequest, Extraction
     from egotools.types import Clip
 
 SHOWN = 5  # failures, and clips of a remark, that the screen shows; the log has all failures
@@ -33,19 +33,19 @@ class Extractors(Group):
     """A chain of extractors, looked up by name; each becomes a command whose flags are the fields of its class."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        from egotools.extractors import BUILT_IN
+        from egotools.extractors.names import BUILT_IN
 
         return list(BUILT_IN)
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
-        from egotools.extractors import BUILT_IN, SHORT_NAMES
+        from egotools.extractors.names import BUILT_IN, SHORT_NAMES
 
         summaries = {name: text for name, (_, text) in BUILT_IN.items()}
         return completions(self, context, incomplete, {**summaries, **SHORT_NAMES})
 
     def get_command(self, context: click.Context, name: str) -> click.Command:
         from egotools.errors import ExtractorError
-        from egotools.extractors import find_extractor
+        from egotools.extractors.lookup import find_extractor
 
         try:
             found = find_extractor(name)
@@ -64,7 +64,7 @@ class Extractors(Group):
         return Link(name, params=[*flags, cache_name], callback=make, help=text, context_settings=defaults)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        from egotools.extractors import BUILT_IN, SHORT_NAMES
+        from egotools.extractors.names import BUILT_IN, SHORT_NAMES
 
         rows = [(name, text) for name, (_, text) in BUILT_IN.items()]
         rows += [
@@ -109,14 +109,14 @@ def extract(**common: Any) -> None:
 @extract.result_callback()
 def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
     """What happens once all extractors of the line are parsed."""
-    from egotools.engine.request import Wanted
+    from egotools.extract.request import CacheRequest
 
     for name in ("manifest", "out"):
         if common[name] is None:
             raise click.UsageError(f"missing option '--{name}'")
     suffix = ".h5" if common["store"] == "hdf5" else ".lmdb"
     wanted = [
-        Wanted(common["out"] / f"{name}{suffix}", built, found, common["precision"], common["dtype"])
+        CacheRequest(common["out"] / f"{name}{suffix}", built, found, common["precision"], common["dtype"])
         for name, found, built in chosen
     ]
     _check_names(wanted)
@@ -133,13 +133,13 @@ def _clips(common: dict[str, Any]) -> list[Clip]:
     """The clips of the manifest that is given, or that is made of the folder that is."""
     place, is_folder = common["manifest"], os.path.isdir(common["manifest"])
     if is_folder and common["dry_run"]:
-        from egotools.folders import clips_of, list_folder
+        from egotools.manifests.folders import clips_of, list_folder
 
         listing = list_folder(place)
         display.say_left_out(listing)
         return clips_of(listing.found)
     if is_folder:
-        from egotools.folder_manifest import folder_manifest
+        from egotools.manifests.folder_manifest import folder_manifest
 
         common["manifest"], is_new, listing = folder_manifest(place, common["out"])
         display.say_left_out(listing)
@@ -148,7 +148,7 @@ def _clips(common: dict[str, Any]) -> list[Clip]:
     return read_manifest(common["manifest"])
 
 
-def _check_names(wanted: Sequence[Wanted]) -> None:
+def _check_names(wanted: Sequence[CacheRequest]) -> None:
     seen = set()
     for each in wanted:
         if (length := len(os.fsencode(each.cache.name))) > LONGEST_NAME:
@@ -165,8 +165,8 @@ def _check_names(wanted: Sequence[Wanted]) -> None:
         seen.add(each.cache)
 
 
-def _dry_run(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, common: dict[str, Any]) -> None:
-    from egotools.engine.estimate import estimate
+def _dry_run(clips: Sequence[Any], wanted: Sequence[CacheRequest], resources: Any, common: dict[str, Any]) -> None:
+    from egotools.extract.estimate import estimate
 
     found = estimate(clips, wanted, resources=resources)
     if common["as_json"]:
@@ -182,10 +182,10 @@ def _dry_run(clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, com
 
 
 def _extract(
-    clips: Sequence[Any], wanted: Sequence[Wanted], resources: Any, engine: Engine, common: dict[str, Any]
+    clips: Sequence[Any], wanted: Sequence[CacheRequest], resources: Any, engine: Engine, common: dict[str, Any]
 ) -> None:
-    from egotools.engine.recipes import manifest_origin
-    from egotools.extract import extract as run_engine
+    from egotools.extract.engine import extract as run_engine
+    from egotools.provenance import manifest_origin
 
     _remark(wanted, common["out"])
     with Progress(stage="starting") as progress:
@@ -211,9 +211,9 @@ def _extract(
         click.get_current_context().exit(1)
 
 
-def _remark(wanted: Sequence[Wanted], out: Path) -> None:
+def _remark(wanted: Sequence[CacheRequest], out: Path) -> None:
     from egotools.stores.filesystems import network_filesystem
-    from egotools.weights import random_seed
+    from egotools.weights.tensors import random_seed
 
     for each in wanted:
         weights = getattr(each.extractor, "weights", "")

@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from egotools import __version__
 from egotools.errors import EgotoolsError
-from egotools.memory import keep_freed_memory
+from egotools.machine import keep_freed_memory
 
 from .groups import Group, completions
 from .log import Output

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from egotools.errors import ClipError
-from egotools.manifests import column_of, read_manifest, read_rows, write_manifest
-from egotools.partition import check_fractions, split_clips, windows
+from egotools.manifests.partition import check_fractions, split_clips, windows
+from egotools.manifests.table import column_of, read_manifest, read_rows, write_manifest
 from egotools.texts import alike, tidy
 from egotools.types import Clip
 
@@ -21,9 +21,9 @@ from .groups import Group
 from .progress import Progress
 
 if TYPE_CHECKING:
-    from egotools.check import Problem
     from egotools.datasets import Found
-    from egotools.folders import Joined, Listing, Pictures
+    from egotools.manifests.check import Problem
+    from egotools.manifests.folders import Joined, Listing, Pictures
 
 SHOWN = 50  # problems that the table of `check` shows; --json has all
 
@@ -104,7 +104,7 @@ def folder(
     egotools manifest folder videos/ --out m.csv
     egotools manifest folder videos/ --labels labels.csv --split train=0.8,test=0.2 --out m.csv
     """
-    from egotools.folders import FPS, clips_of, join_labels, list_places
+    from egotools.manifests.folders import FPS, clips_of, join_labels, list_places
 
     kind = cast("Pictures", pictures or "auto")  # the flags allow no other
     listing = list_places(places, pictures=kind, follow_links=follow_links)
@@ -139,7 +139,7 @@ def check(context: click.Context, manifest_file: Path, decode: bool, as_json: bo
     egotools manifest check m.csv
     egotools manifest check m.csv --decode --json
     """
-    from egotools.check import Problem, check_clips, files_of
+    from egotools.manifests.check import Problem, check_clips, files_of
 
     rows = [row for _, row in read_rows(manifest_file)]
     clips = [row for row in rows if isinstance(row, Clip)]
@@ -174,7 +174,7 @@ def cut(
     egotools manifest windows m.csv --length 2 --out m.csv
     egotools manifest windows m.csv --length 4 --hop 1 --out overlapping.csv
     """
-    from egotools.check import files_of, measure_files
+    from egotools.manifests.check import files_of, measure_files
 
     if min_length is not None and min_length > length:
         raise click.UsageError(f"--min-length {min_length:g} is more than --length {length:g}")

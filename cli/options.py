@@ -14,7 +14,7 @@ import click
 from .log import Log, output
 
 if TYPE_CHECKING:
-    from egotools.extract import Engine
+    from egotools.extract.engine import Engine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -102,10 +102,10 @@ def engine_of(values: dict[str, Any]) -> Engine:
     if values["engine"] == "local":
         if given:
             raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} is for --engine ray")
-        from egotools.engine.pipeline import Pipeline
+        from egotools.extract.pipeline import Pipeline
 
         return Pipeline
-    from egotools.engine.cluster import Cluster
+    from egotools.extract.cluster.driver import Cluster
 
     try:
         return Cluster(**given)
@@ -115,7 +115,7 @@ def engine_of(values: dict[str, Any]) -> Engine:
 
 def resources_of(values: dict[str, Any]) -> Any:
     """The `Resources` that the parsed options say."""
-    from egotools.engine.request import Resources
+    from egotools.extract.request import Resources
 
     return Resources(values["device"], values["batch_size"], values["workers"])
 

@@ -13,7 +13,7 @@ from .progress import Progress
 
 if TYPE_CHECKING:
     from egotools.rebuild.assessment import Assessment
-    from egotools.rebuild.making import Outcome
+    from egotools.rebuild.rebuilding import Outcome
 
 
 class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
@@ -81,8 +81,8 @@ def _assess(caches: Sequence[Path], order: Any) -> Sequence[Assessment]:
 
 
 def _make(caches: Sequence[Path], order: Any, given: dict[str, Any]) -> Sequence[Outcome]:
-    from egotools.rebuild.making import Way
-    from egotools.rebuild.making import rebuild as make
+    from egotools.rebuild.rebuilding import Way
+    from egotools.rebuild.rebuilding import rebuild as make
 
     engine = options.engine_of(given)
     way = Way(options.resources_of(given), engine, given["keep_old"], given["drop_failed"])

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from egotools.evaluate.pca_run import Components
-from egotools.evaluate.probe import Probe
 from egotools.evaluate.splits import Partition
 from egotools.methods.memorability.options import Data, Normalizing, Training
+from egotools.methods.pca import Components
+from egotools.methods.probe.probe import Probe
 
 from . import display, memorability, options
 from .evaluate import REDUCE, device, reduce, show
@@ -54,7 +54,7 @@ def probe_command(
     egotools train probe --features caches/mine/csn.lmdb --manifest m.csv --label action --out runs/p
     egotools eval probe --run runs/p --features caches/other/csn.lmdb --manifest other.csv
     """
-    from egotools.evaluate.probe_run import train_probe
+    from egotools.methods.probe.run import train_probe
 
     asked["reduce"] = REDUCE[asked["reduce"]]
     with Progress(stage="reading and fitting"):
@@ -88,7 +88,7 @@ def pca_command(
     egotools train pca --features caches/fit/hog.lmdb --manifest m.csv --split train --whiten --out runs/hog
     egotools extract --manifest m.csv --out caches/m m3s --pca run:runs/hog
     """
-    from egotools.evaluate.pca_run import train_pca
+    from egotools.methods.pca import train_pca
 
     with Progress(stage="reading and fitting"):
         content, is_new = train_pca(out, manifest, features, config, split=split, seed=seed)

@@ -6,11 +6,14 @@ import dataclasses
 import hashlib
 import json
 import math
+import types
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from egotools.files import open_file
+from egotools.files.disk import open_file
 
 
 def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None, later: bool = False) -> Any:
@@ -100,3 +103,73 @@ def file_digest(path: Path) -> str:
         while chunk := file.read(1 << 20):
             sha.update(chunk)
     return sha.hexdigest()[:16]
+
+
+def field_values(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON values of a dataclass's options as what its fields hold; those that it computes itself are left out.
+
+    Raises:
+        ValueError: a value of another kind than its field's; names the option.
+    """
+    hints = get_type_hints(kind)
+    values = {}
+    for field in fields(kind):
+        if field.name not in options or not field.init:
+            continue
+        value, choices = options[field.name], field.metadata.get("choices")
+        try:
+            values[field.name] = _value(hints[field.name], value)
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"the option {field.name!r} cannot be {value!r}") from error
+        if choices and isinstance(value, str) and value not in choices:
+            raise ValueError(f"the option {field.name!r} is {value!r}, not one of {', '.join(choices)}")
+    return values
+
+
+def _value(hint: Any, value: Any) -> Any:  # Any: types as values, and JSON values
+    """A JSON value as a type has it; a TypeError where it cannot be.
+
+    >>> _value(tuple[int, ...] | None, [1, 5, 20])
+    (1, 5, 20)
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _any_of(parts, value)
+    if origin is Literal:
+        fitting = [each for each in parts if each == value and type(each) is type(value)]
+    elif origin is tuple or hint is tuple:
+        fitting = [_tuple(parts, value)] if isinstance(value, list) else []
+    elif is_dataclass(hint) and isinstance(hint, type):
+        fitting = [hint(**field_values(hint, value))] if isinstance(value, Mapping) else []
+    elif hint is float:
+        fitting = [value] if type(value) in (int, float) and float(value) == value else []
+    elif hint is Path:
+        fitting = [Path(value)] if isinstance(value, str) else []
+    elif hint in (bool, int, str, type(None)):
+        fitting = [value] if type(value) is hint else []
+    elif isinstance(hint, type) and issubclass(hint, Enum):
+        fitting = [hint(value)]
+    else:  # a type of the user's own; options must not be mutable
+        fitting = [_tuple((), value) if isinstance(value, list) and origin is not list and hint is not list else value]
+    if not fitting:
+        raise TypeError(f"{value!r} is no {hint}")
+    return fitting[0]
+
+
+def _any_of(parts: tuple[Any, ...], value: Any) -> Any:
+    for part in parts:
+        try:
+            return _value(part, value)
+        except TypeError:
+            continue
+    raise TypeError(f"{value!r} is none of {parts}")
+
+
+def _tuple(parts: tuple[Any, ...], value: list[Any]) -> tuple[Any, ...]:
+    if not parts:
+        return tuple(_tuple((), each) if isinstance(each, list) else each for each in value)
+    if parts[-1] is Ellipsis:
+        return tuple(_value(parts[0], each) for each in value)
+    if len(parts) != len(value):
+        raise TypeError(f"{value!r} has not {len(parts)} entries")
+    return tuple(_value(part, each) for part, each in zip(parts, value, strict=True))

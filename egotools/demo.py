@@ -14,27 +14,27 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from egotools.check import check_clips, measure_files
-from egotools.engine.recipes import manifest_origin
-from egotools.engine.request import Extraction, Wanted
 from egotools.errors import ClipError, ManifestError, MissingExtra
-from egotools.evaluate.both_sides import lonely
 from egotools.evaluate.knn import KNN, knn, nearest, normalized
-from egotools.evaluate.probe import Probe
-from egotools.evaluate.probe_run import fit_probe
+from egotools.evaluate.leakage import lonely
 from egotools.evaluate.report import report, save
 from egotools.evaluate.splits import Partition, groups
-from egotools.extract import extract
-from egotools.extractors import find_extractor
-from egotools.files import write_whole
-from egotools.folders import clips_of, list_folder
-from egotools.manifests import write_manifest
-from egotools.partition import windows
+from egotools.extract.engine import extract
+from egotools.extract.request import CacheRequest, Extraction
+from egotools.extractors.lookup import find_extractor
+from egotools.files.disk import write_whole
+from egotools.manifests.check import check_clips, measure_files
+from egotools.manifests.folders import clips_of, list_folder
+from egotools.manifests.partition import windows
+from egotools.manifests.table import write_manifest
+from egotools.media.video import middle_frame
+from egotools.methods.probe.probe import Probe
+from egotools.methods.probe.run import fit_probe
 from egotools.plots import Shot, contact_sheet, similarity_picture
-from egotools.runs import one_writer
-from egotools.tables import Table, Texts, read_table
+from egotools.provenance import manifest_origin
+from egotools.tables.table import Table, Texts, read_table
+from egotools.training.runs import one_writer
 from egotools.types import Clip, IntArray
-from egotools.video import middle_frame
 
 # name -> options; the first is the one that the pictures show
 EXTRACTORS: Mapping[str, Mapping[str, Any]] = {
@@ -182,7 +182,7 @@ def _extract(
     wanted = []
     for name, options in extractors.items():
         found = find_extractor(name)
-        wanted.append(Wanted(folder / f"{found.cache_name}.lmdb", found.kind(**options, **found.fixed), found))
+        wanted.append(CacheRequest(folder / f"{found.cache_name}.lmdb", found.kind(**options, **found.fixed), found))
     flags = (f"{name} {_flags(options)}".strip() for name, options in extractors.items())
     command = f"egotools extract --manifest {story.manifest} --out {folder} {' '.join(flags)}"
     tell.step(f"One decoding pass, {len(wanted)} extractors", command)
@@ -203,7 +203,7 @@ def _extract(
     return [each.cache for each in wanted], [f"{id}: {reason}" for id, reason in reasons.items()]
 
 
-def _pass(story: _Story, clips: Sequence[Clip], wanted: Sequence[Wanted]) -> Extraction:
+def _pass(story: _Story, clips: Sequence[Clip], wanted: Sequence[CacheRequest]) -> Extraction:
     with story.audience.bar(len(clips)) as progress:
         return extract(clips, wanted, origin=manifest_origin(story.manifest), progress=progress)
 

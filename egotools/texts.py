@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 import unicodedata
@@ -81,3 +82,15 @@ def alike(texts: Iterable[str], what: str) -> list[str]:
 def _folded(text: str) -> str:
     """What is left of a text once case, spaces and what nobody sees do not count."""
     return re.sub(rf"[\s{AT_ENDS}]+", "", unicodedata.normalize("NFKC", text).casefold())
+
+
+def similar_names(name: str, names: Iterable[str], *, most: int = 3) -> list[str]:
+    """Names that contain `name` whatever its case and signs, the shortest first; else those that are spelled alike."""
+    names = list(names)
+    bare = _bare(name)
+    containing = sorted((each for each in names if bare and bare in _bare(each)), key=lambda each: (len(each), each))
+    return containing[:most] or difflib.get_close_matches(name, names, most)
+
+
+def _bare(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -13,7 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from faults import Starter
-    from remade import Contents
+    from rebuilt import Contents
     from whole import Whole
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -46,17 +46,17 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def decoded_count(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list of one number: how many frames videos have decoded since."""
-    import egotools.video
+    import egotools.media.video
 
     count = [0]
-    real = egotools.video.decoded
+    real = egotools.media.video.decoded
 
     def counting(*arguments: Any, **options: Any) -> Iterator[Any]:
         for frame in real(*arguments, **options):
             count[0] += 1
             yield frame
 
-    monkeypatch.setattr(egotools.video, "decoded", counting)
+    monkeypatch.setattr(egotools.media.video, "decoded", counting)
     return count
 
 
@@ -142,7 +142,7 @@ def color(manifest: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def truth(videos: Path) -> Contents:
     """What an extraction of `color` gives."""
-    from remade import truth_of
+    from rebuilt import truth_of
 
     return truth_of(videos)
 
@@ -150,6 +150,6 @@ def truth(videos: Path) -> Contents:
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
     """Of every extraction of a rebuild: how many clips it computed for each cache."""
-    from remade import watch
+    from rebuilt import watch
 
     return watch(monkeypatch)

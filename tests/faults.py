@@ -37,15 +37,15 @@ PAUSE = 0.004  # after each step on the disk that others can see, of commands he
 DISK_BYTES = 96 << 20
 NEW_USER, NEW_MOUNTS = 0x10000000, 0x00020000  # of unshare(2)
 IMPORTED = (
-    "egotools.audio",
+    "egotools.media.audio",
     "egotools.cli.cache",
     "egotools.cli.extract",
     "egotools.cli.rebuild",
-    "egotools.engine.estimate",
-    "egotools.extract",
-    "egotools.extractors.lowlevel",
+    "egotools.extract.estimate",
+    "egotools.extract.engine",
+    "egotools.extractors.color",
     "egotools.extractors.torchvision_models",
-    "egotools.rebuild.making",
+    "egotools.rebuild.rebuilding",
     "egotools.stores.hdf5_writer",
     "faiss",
 )
@@ -227,13 +227,13 @@ def command(words: Sequence[str]) -> None:
     """What the installed `egotools` does; ends by SystemExit."""
     from egotools.cli.main import main
 
-    from egotools.engine import writing
-    from egotools.rebuild import exchange
+    from egotools.extract import writing
+    from egotools.rebuild import swap
 
     util.spawnv_passfds = _fork_interpreter
     forkserver.ensure_running()  # now, while this process has no thread and no file that a fork would inherit
     writing.COMMIT_SECONDS = COMMIT_SECONDS
-    exchange.CLIPS_PER_COMMIT = 2
+    swap.CLIPS_PER_COMMIT = 2
     for name in ("link", "replace", "unlink"):
         setattr(os, name, _with_a_pause(getattr(os, name)))
     sys.argv = ["egotools", *words]

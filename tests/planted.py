@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from conftest import write_video
 
-from egotools.engine.failures import write_failures
-from egotools.engine.recipes import manifest_origin, recipe_of
-from egotools.engine.request import Wanted
-from egotools.extractors import find_extractor
-from egotools.manifests import read_manifest, write_manifest
+from egotools.extract.failures import write_failures
+from egotools.extract.recipes import recipe_of
+from egotools.extract.request import CacheRequest
+from egotools.extractors.lookup import find_extractor
+from egotools.manifests.table import read_manifest, write_manifest
+from egotools.provenance import manifest_origin
 from egotools.rebuild.assessment import Assessment
 from egotools.rebuild.planning import Order, Planner
 from egotools.stores import Recipe, Source, open_store, open_writer
@@ -33,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 from egotools.config import option
-from egotools.extractors.lowlevel import Color
+from egotools.extractors.color import Color
 
 Path({marker!r}).touch()
 
@@ -74,10 +75,10 @@ def write_own(folder: Path, factor: float = 2.0) -> Path:
     return path
 
 
-def want(cache: Path, name: str, *, dtype: str = "float32", **options: Any) -> Wanted:
+def want(cache: Path, name: str, *, dtype: str = "float32", **options: Any) -> CacheRequest:
     """An extractor by name, as the command line has it."""
     found = find_extractor(name)
-    return Wanted(cache, found.built(**options), found, dtype=dtype)
+    return CacheRequest(cache, found.built(**options), found, dtype=dtype)
 
 
 def drawn(id: str, width: int, dtype: str = "float32") -> Rows:
@@ -87,7 +88,7 @@ def drawn(id: str, width: int, dtype: str = "float32") -> Rows:
 
 
 def plant(
-    wanted: Wanted,
+    wanted: CacheRequest,
     manifest: Path,
     *ids: str,
     limit: int | None = None,

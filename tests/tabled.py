@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from egotools.manifests import write_manifest
+from egotools.manifests.table import write_manifest
 from egotools.stores import Recipe, Source, open_writer
 from egotools.types import Clip, Rows
 

@@ -12,7 +12,7 @@ from conftest import write_video
 from faults import Starter
 
 from egotools.errors import StoreError
-from egotools.manifests import read_manifest, write_manifest
+from egotools.manifests.table import read_manifest, write_manifest
 from egotools.stores import Source, Store, open_store
 from egotools.stores.lmdb_store import LMDBStore
 from egotools.stores.verify import verify

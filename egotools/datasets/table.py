@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from egotools.csv_files import read_csv
 from egotools.datasets import Found, check_differ
 from egotools.errors import ManifestError
-from egotools.manifests import RESERVED
+from egotools.files.csv_files import read_csv
+from egotools.manifests.table import RESERVED
 from egotools.stores.arrays import ids_of, open_arrays, texts_of
 from egotools.types import Clip
 

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from egotools.csv_files import read_csv
 from egotools.datasets import Found, check_differ, checked_score, present, read_json
 from egotools.errors import ManifestError
-from egotools.restricted_pickle import read_pickle
+from egotools.files.csv_files import read_csv
 from egotools.types import Clip
+from egotools.weights.pickles import read_pickle
 
 SCORES = "ground-truth_dev-set.csv"
 SPLIT = "train_test_split_videomem.pkl"

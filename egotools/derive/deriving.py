@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from egotools.config import options_of
-from egotools.derive.dependencies import digests_of_files, files_of
-from egotools.derive.learned import Learned, exchange, keep, what_is_lost
-from egotools.engine.recipes import surroundings
+from egotools.derive.fitted import Learned, exchange, keep, what_is_lost
 from egotools.errors import RecipeError, StoreError
-from egotools.files import real
+from egotools.files.disk import real
+from egotools.provenance import surroundings
 from egotools.stores.aside import aside
 from egotools.stores.copying import Progress, silent
 from egotools.stores.digest import content_of
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import CLIPS_PER_COMMIT
-from egotools.stores.source import Source
+from egotools.stores.source import Source, content_digest
 from egotools.stores.store import SUFFIXES, Recipe, Store, check_dtype, differences, part_of
 from egotools.stores.verify import verify
 from egotools.types import Rows
@@ -225,3 +224,26 @@ def _aside(path: Path) -> Iterator[Path]:
                 f"{part} waits to be sealed: end the pass that makes it, or choose another --out or --name"
             )
         yield folder
+
+
+def files_of(derivation: Any) -> Iterator[tuple[str, Path]]:  # Any: a dataclass of options
+    """Each option that is a path, with its path."""
+    for field in fields(derivation):
+        value = getattr(derivation, field.name)
+        if isinstance(value, Path):
+            yield field.name, value
+
+
+def digests_of_files(derivation: Any) -> dict[str, str]:
+    """Each option that is a path, with the digest of what lies there.
+
+    Raises:
+        StoreError: nothing does, or it cannot be read.
+    """
+    digests = {}
+    for name, path in files_of(derivation):
+        try:
+            digests[name] = content_digest(path)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({error.strerror}); it is the option {name!r}") from error
+    return digests

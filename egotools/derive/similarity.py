@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.config import option
-from egotools.derive.grouping import PERPLEXITY, columns_of, group, network, perplexity_of, tsne
-from egotools.derive.learned import Arrays, Learned, read_arrays, read_learned
+from egotools.derive.clusters import PERPLEXITY, columns_of, group, network, perplexity_of, tsne
+from egotools.derive.fitted import Arrays, Learned, read_arrays, read_learned
+from egotools.derive.measures import MEASURES, Floats, Network, Training
 from egotools.derive.pool import mean, span
-from egotools.derive.scoring import MEASURES, Training
 from egotools.errors import ManifestError, StoreError
-from egotools.manifests import column_of, read_manifest
-from egotools.similarity import Floats, Network
+from egotools.manifests.table import column_of, read_manifest
 from egotools.stores.copying import intact
 from egotools.stores.store import Store
 from egotools.texts import alike, composed, split_name, tidy
@@ -113,7 +112,7 @@ class Similarity:
 
     def _projection(self, train: Floats, store: Store, remarks: list[str]) -> dict[str, npt.NDArray[Any]]:
         """The principal components of the training clips; none where there are no more features than components."""
-        from egotools.pca import fit_pca  # here, for SciPy takes its time to import
+        from egotools.linear.pca import fit_pca  # here, for SciPy takes its time to import
 
         count, width = train.shape
         if width <= self.components:

@@ -12,7 +12,7 @@ import numpy as np
 
 from egotools.errors import TableError
 from egotools.metrics import classification as metrics
-from egotools.tables import Table, Texts, numbers_of
+from egotools.tables.table import Table, Texts, numbers_of
 from egotools.types import FloatArray, IntArray
 
 NAMED = 5  # classes that a remark names

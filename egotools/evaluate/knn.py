@@ -12,11 +12,11 @@ import numpy as np
 from egotools.config import option
 from egotools.errors import TableError
 from egotools.evaluate import exact
-from egotools.evaluate.both_sides import voting_remarks
 from egotools.evaluate.classification import Predictions, Result, class_remark, figures, numbered
+from egotools.evaluate.leakage import voting_remarks
 from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, alike_groups, groups, sides, unused
 from egotools.processes import compute_alone_if_forked
-from egotools.tables import Table
+from egotools.tables.table import Table
 from egotools.types import FloatArray, IntArray
 
 DEEPEST = 2048  # neighbors that FAISS finds at once (its limit on GPUs); beyond, similarities are masked by group

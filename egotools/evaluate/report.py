@@ -10,11 +10,11 @@ import numpy as np
 
 from egotools.config import finite, to_json
 from egotools.evaluate.classification import Predictions, Result
-from egotools.files import write_whole
+from egotools.files.disk import write_whole
 from egotools.metrics.classification import confusion
 from egotools.plots import confusion_picture
-from egotools.runs import versions
-from egotools.tables import input_digests
+from egotools.provenance import versions
+from egotools.tables.table import input_digests
 from egotools.types import IntArray
 
 SHOWN = 400  # classes of a picture

@@ -9,8 +9,8 @@ import numpy as np
 
 from egotools.config import option
 from egotools.errors import TableError
-from egotools.evaluate.both_sides import KEEP_APART, KIN, shared, shared_remarks
-from egotools.tables import Mask, Table, Texts, numbers_of
+from egotools.evaluate.leakage import GROUP_COLUMNS, KEEP_APART, shared, shared_remarks
+from egotools.tables.table import Mask, Table, Texts, numbers_of
 from egotools.texts import alike, split_name
 from egotools.types import IntArray
 
@@ -29,7 +29,7 @@ class Partition:
 
     def columns(self, label: str) -> tuple[str, ...]:
         """The manifest columns that judging a label takes."""
-        return (label, *KIN, *([] if self.group is None else [self.group]))
+        return (label, *GROUP_COLUMNS, *([] if self.group is None else [self.group]))
 
 
 AS_IN_MANIFEST = Partition()

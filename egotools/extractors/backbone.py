@@ -14,12 +14,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from egotools.config import to_json
+from egotools.config import field_values, to_json
 from egotools.errors import ExtractorError
-from egotools.extractors import BUILT_IN, SHORT_NAMES, Found, find_extractor
-from egotools.extractors.remaking import field_values
-from egotools.files import read_json, write_whole
-from egotools.weights import BACKBONE
+from egotools.extractors.names import BUILT_IN, SHORT_NAMES, FoundExtractor, find_known
+from egotools.files.disk import write_whole
+from egotools.files.json_files import read_json
+from egotools.weights.tensors import BACKBONE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ DESCRIPTION = "backbone.json"
 OF_A_LIBRARY = re.compile(r"(torchvision|timm):[\w.-]+")  # one colon: what has two may be a file of code
 
 
-def read_backbone(run: Path) -> Found:
+def read_backbone(run: Path) -> FoundExtractor:
     """The extractor that a run's backbone is, under the name `run:<absolute path>`; the tensors are not read yet.
 
     Raises:
@@ -52,7 +52,7 @@ def read_backbone(run: Path) -> Found:
         raise ExtractorError(f"{path}: must be an object with the entries 'extractor' and 'options', and no others")
     network, options = _checked(content["extractor"], content["options"], str(path))
     name = f"run:{run}"
-    return Found(name, network.kind, {**network.fixed, "weights": name}, defaults=options)
+    return FoundExtractor(name, network.kind, {**network.fixed, "weights": name}, defaults=options)
 
 
 def write_backbone(run: Path, extractor: str, options: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -76,15 +76,16 @@ def write_backbone(run: Path, extractor: str, options: Mapping[str, Any], tensor
     write_whole(run / DESCRIPTION, to_json({"extractor": extractor, "options": options}) + "\n")
 
 
-def _checked(extractor: Any, options: Any, where: str) -> tuple[Found, dict[str, Any]]:  # Any: JSON values
+def _checked(extractor: Any, options: Any, where: str) -> tuple[FoundExtractor, dict[str, Any]]:  # Any: JSON values
     """The network that a description names, and its options as fields."""
     known = (*BUILT_IN, *SHORT_NAMES)
-    if not isinstance(extractor, str) or not (extractor in known or OF_A_LIBRARY.fullmatch(extractor)):
-        raise ExtractorError(f"{where}: 'extractor' is {extractor!r}, not the name of a published network")
+    is_known = isinstance(extractor, str) and (extractor in known or OF_A_LIBRARY.fullmatch(extractor))
     try:
-        found = find_extractor(extractor)
+        found = find_known(extractor) if is_known else None
     except ExtractorError as error:
         raise ExtractorError(f"{where}: 'extractor': {error}") from error
+    if found is None:
+        raise ExtractorError(f"{where}: 'extractor' is {extractor!r}, not the name of a published network")
     names = {field.name for field in fields(found.kind)}
     if "weights" not in names:
         raise ExtractorError(f"{where}: 'extractor' is {extractor!r}, which has no weights to be learned")

@@ -16,7 +16,7 @@ from egotools.extractors.image import check_sampling
 from egotools.extractors.published import Published, downloaded
 from egotools.extractors.published_model import PublishedModel
 from egotools.nn.csn import CSN, HEAD, Architecture
-from egotools.pixels import Preprocessing
+from egotools.pixels.preprocessing import Preprocessing
 from egotools.sampling import spread_frames
 from egotools.types import Clip, FrameWindows, VideoInfo
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from egotools.config import option
 from egotools.extractors.image import check_sampling
-from egotools.rawfeatures.hog import hog
+from egotools.lowlevel.hog import hog
 from egotools.sampling import evenly, single_frames, spread_frames
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
 

@@ -14,7 +14,7 @@ from egotools.errors import WeightsError
 from egotools.extractors.published import Published, downloaded
 from egotools.extractors.published_model import PublishedModel
 from egotools.nn.hrnet import HRNet
-from egotools.pixels import Normalize, Preprocessing
+from egotools.pixels.preprocessing import Normalize, Preprocessing
 from egotools.sampling import spread_frames
 from egotools.types import Clip, FrameWindows, VideoInfo
 

@@ -13,17 +13,17 @@ from egotools.config import file_digest, option
 from egotools.errors import ClipError, WeightsError
 from egotools.extractors.hog import SIDE, squashed
 from egotools.extractors.image import check_sampling
-from egotools.extractors.opencv import check_opencv, fastest_enlarging, mean_flow
-from egotools.pca import PCA
-from egotools.pca_files import pca_path, read_pca
-from egotools.rawfeatures import brightness as bright
-from egotools.rawfeatures import contrast as contrasts
-from egotools.rawfeatures.blurriness import blurriness, is_blank
-from egotools.rawfeatures.hog import hog, hog_width
-from egotools.rawfeatures.rows import FEATURES, HOG_COMPONENTS, clip_row, ordered
+from egotools.extractors.optical_flow import check_opencv, fastest_enlarging, mean_flow
+from egotools.linear.pca import PCA
+from egotools.lowlevel import brightness as bright
+from egotools.lowlevel import contrast as contrasts
+from egotools.lowlevel.blurriness import blurriness, is_blank
+from egotools.lowlevel.hog import hog, hog_width
+from egotools.lowlevel.m3s_row import FEATURES, HOG_COMPONENTS, clip_row, ordered
+from egotools.media.track_size import has_track, track_bytes
 from egotools.sampling import frames_inside, spread_frames
-from egotools.track_size import has_track, track_bytes
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
+from egotools.weights.pca import pca_path, read_pca
 
 Array = np.ndarray[Any, Any]
 

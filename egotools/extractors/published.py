@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from egotools.errors import WeightsError
-from egotools.pixels import Preprocessing
-from egotools.weights import load_into, random_seed, read_tensors, weights_digest, weights_file
+from egotools.pixels.preprocessing import Preprocessing
+from egotools.weights.tensors import load_into, random_seed, read_tensors, weights_digest, weights_file
 
 REACH_SECONDS = 5.0
 

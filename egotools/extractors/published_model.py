@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from egotools.config import option
 from egotools.errors import ExtractorError
 from egotools.extractors.published import Published
-from egotools.pixels import Normalize, Preprocessing, parse_size
+from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
 from egotools.types import Frame
 
 

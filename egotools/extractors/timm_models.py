@@ -13,9 +13,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from egotools.errors import ExtractorError, MissingExtra, WeightsError
-from egotools.extractors import like
 from egotools.extractors.published import Published, check_reachable
-from egotools.pixels import Preprocessing
+from egotools.pixels.preprocessing import Preprocessing
+from egotools.texts import similar_names
 
 LITE0 = "efficientnet-lite0"
 
@@ -43,7 +43,7 @@ def find(name: str) -> Published:
         raise MissingExtra("timm", "demo" if name == LITE0 else "timm") from error
     architecture = "tf_efficientnet_lite0" if name == LITE0 else name
     if not timm.is_model(architecture.partition(".")[0]):
-        near = like(architecture.partition(".")[0], names())
+        near = similar_names(architecture.partition(".")[0], names())
         hint = f"; near: {', '.join(near)}" if near else ""
         raise ExtractorError(f"timm has no network {name!r}{hint}")
     try:

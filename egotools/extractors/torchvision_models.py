@@ -11,9 +11,9 @@ from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from egotools.errors import ExtractorError, WeightsError
-from egotools.extractors import like
 from egotools.extractors.published import Published, downloaded
-from egotools.pixels import Preprocessing
+from egotools.pixels.preprocessing import Preprocessing
+from egotools.texts import similar_names
 
 # Length and rate of the windows that the weights were trained and judged with (torchvision's model pages).
 WINDOWS = {
@@ -43,7 +43,7 @@ def find(name: str) -> Published:
     """
     videos = models.list_models(module=models.video)
     if name not in names():
-        near = like(name, names())
+        near = similar_names(name, names())
         hint = f"; near: {', '.join(near)}" if near else ""
         raise ExtractorError(f"torchvision has no network {name!r}{hint}")
     frames, fps = WINDOWS.get(name, (16, None)) if name in videos else (1, None)

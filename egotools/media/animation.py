@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from egotools.errors import ClipError
-from egotools.files import open_file
-from egotools.limits import check_times
+from egotools.files.disk import open_file
 from egotools.media.animation_chunks import PNG, bare_png, frame_seconds, whole_part
 from egotools.media.apng import png_frames
-from egotools.stills import NO_METADATA, ascending, decoding_image, opened_image, rgb, upright_turn
+from egotools.media.limits import check_times
+from egotools.media.stills import NO_METADATA, ascending, decoding_image, opened_image, rgb, upright_turn
 from egotools.types import Frame, IntArray, VideoInfo
 
 UNTIMED = 0.1  # seconds that a frame of no duration shows, as in browsers

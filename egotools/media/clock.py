@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
 
-from egotools.containers import exact, packets_of
+from egotools.media.containers import exact, packets_of
 from egotools.media.stamps import STEPS, Stamps, repaired
 from egotools.media.stated_size import unread
 from egotools.types import IntArray

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import simplejpeg
 
-from egotools.limits import MOST_PIXELS
+from egotools.media.limits import MOST_PIXELS
 
 # Of the two fields of an interlaced picture each is an image of its own, one after the other.
 NEXT_IMAGE = re.compile(rb"\xff\xd9[\0\xff]*(?=\xff\xd8)")

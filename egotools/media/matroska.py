@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from egotools.files import open_file
+from egotools.files.disk import open_file
 
 ENTERED = {0x1A45DFA3: False, 0x18538067: True, 0x1F43B675: True}  # a file's header is passed over; segments, clusters
 # What else segments and clusters hold: tables, tags, attachments, chapters; times, blocks and groups of them, filling.

@@ -14,7 +14,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from egotools.errors import ClipError
-from egotools.files import open_file
+from egotools.files.disk import open_file
 from egotools.media.matroska import lost_at
 from egotools.media.stated_size import HEAD, stated_size, unread
 

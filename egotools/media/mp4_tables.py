@@ -14,8 +14,8 @@ import numpy.typing as npt
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from egotools.containers import only
-from egotools.files import open_file
+from egotools.files.disk import open_file
+from egotools.media.containers import only
 from egotools.types import IntArray
 
 LARGEST = 1 << 28  # bytes of tables that are looked at; and of ticks, beyond which FFmpeg takes no offset for one

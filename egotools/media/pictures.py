@@ -11,10 +11,10 @@ from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from egotools.containers import reason
 from egotools.errors import ClipError
-from egotools.limits import check_size
+from egotools.media.containers import reason
 from egotools.media.jpeg_damage import jpeg_damage
+from egotools.media.limits import check_size
 from egotools.media.skipping import data_of
 from egotools.types import Frame
 

@@ -12,7 +12,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from egotools.frame_index import FrameIndex
+from egotools.media.frame_index import FrameIndex
 from egotools.types import IntArray
 
 # Decoders that look at `skip_frame` before each picture, in formats where a picture says that no other refers to it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from egotools.files import open_file
+from egotools.files.disk import open_file
 from egotools.media.matroska import coded_number, not_known
 
 HEAD = 4096  # bytes in which it is said

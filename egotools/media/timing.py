@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from av.video.stream import VideoStream
 
-from egotools.containers import exact
-from egotools.files import open_file
-from egotools.limits import check_times
+from egotools.files.disk import open_file
 from egotools.media import stamps
+from egotools.media.containers import exact
+from egotools.media.limits import check_times
 from egotools.media.mpeg4_rate import picture_rate
 
 Seconds = npt.NDArray[np.float64]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from egotools.engine.failures import read_failures
 from egotools.errors import EgotoolsError, ManifestError, StoreError
-from egotools.manifests import read_manifest
+from egotools.extract.failures import read_failures
+from egotools.manifests.table import read_manifest
+from egotools.stores.importing import imported_digest
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences, part_of
 from egotools.stores.summary import open_any
@@ -227,3 +228,28 @@ def _staleness(clip: Clip, store: Store, reasons: Sequence[str], damaged: Mappin
         return damaged.get(clip.id, "") or files.change(store.source(clip.id), clip)
     except (StoreError, ValueError) as error:
         return str(error)
+
+
+def assess_imported(
+    cache: Path,
+    store: Store,
+    *,
+    damaged: Mapping[str, str] | None = None,
+    digest: Callable[[Path], str] = imported_digest,
+) -> Assessment:
+    """What of an imported cache holds: all of it, or nothing; it is never made again.
+
+    Where the file that it came from is gone, its rows stand; where it cannot be read, nothing can be said.
+    """
+    source, ids = Path(str(store.recipe.origin.get("source", ""))), tuple(store)
+    again = f"import it again: egotools cache import {source} ... --out {cache} --overwrite"
+    reasons = [f"clip {id!r}: {problem}; {again}" for id, problem in (damaged or {}).items()][:1]
+    try:
+        if digest(source) != store.recipe.identity.get("content"):
+            reasons.insert(0, f"{source}, which it was imported from, has changed; {again}")
+        gone: tuple[str, ...] = ()
+    except (FileNotFoundError, NotADirectoryError):
+        gone = ids
+    except OSError as error:  # a device, a pipe, a folder that may not be looked into
+        return Assessment(cache, problem=f"{source}, which it was imported from, cannot be read: {error.strerror}")
+    return all_or_nothing(cache, ids, reasons, gone)

@@ -7,10 +7,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from egotools.config import plain
-from egotools.derive.learned import what_is_lost
-from egotools.derive.remaking import is_derived, remade
+from egotools.derive.fitted import what_is_lost
+from egotools.derive.reproduction import is_derived, remade
 from egotools.errors import StoreError
-from egotools.files import real
+from egotools.files.disk import real
 from egotools.rebuild.assessment import Assessment, State, all_or_nothing, stores_of
 from egotools.stores.store import Store, differences
 

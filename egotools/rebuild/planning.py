@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from egotools.config import file_digest, plain, to_json
-from egotools.derive.remaking import is_derived
-from egotools.engine.recipes import command_line, recipe_of
-from egotools.engine.request import Wanted
+from egotools.derive.reproduction import is_derived
 from egotools.errors import EgotoolsError, ExtractorError, StoreError
-from egotools.extractors import code_of
-from egotools.extractors.remaking import name_in, numbers_in, remade
-from egotools.files import real
-from egotools.rebuild.assessment import Assessment, Manifests, State, assess, by_id, stores_of, unknown
+from egotools.extract.recipes import recipe_of
+from egotools.extract.request import CacheRequest
+from egotools.extractors.own_code import code_of
+from egotools.extractors.reproduction import name_in, numbers_in, remade
+from egotools.files.disk import real
+from egotools.provenance import command_line
+from egotools.rebuild.assessment import Assessment, Manifests, State, assess, assess_imported, by_id, stores_of, unknown
 from egotools.rebuild.derived import assess_derived, in_order, inputs_of
-from egotools.rebuild.imported import assess_imported
-from egotools.rebuild.provenance import changed_files
+from egotools.rebuild.named_files import changed_files
 from egotools.stores.importing import is_imported
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences
@@ -53,7 +53,7 @@ class Plan:
 
     assessment: Assessment
     clips: Sequence[Clip]
-    wanted: Wanted
+    wanted: CacheRequest
     origin: Mapping[str, Any]  # what its recipe is to say beside what makes the rows
     recipe: Recipe  # as it would be made now
 
@@ -173,14 +173,14 @@ class Planner:
         return found
 
 
-def _wanted(cache: Path, recipe: Recipe, weights: str | None, trusted: frozenset[str]) -> Wanted:
+def _wanted(cache: Path, recipe: Recipe, weights: str | None, trusted: frozenset[str]) -> CacheRequest:
     """How a cache would be made now.
 
     Raises:
         EgotoolsError: it cannot be made: its extractor is gone, or imported rows have none.
     """
     found, extractor = remade(recipe, weights=weights, trusted=trusted)
-    return Wanted(cache, extractor, found, *numbers_in(recipe))
+    return CacheRequest(cache, extractor, found, *numbers_in(recipe))
 
 
 def _origin(recipe: Recipe, manifests: Sequence[str]) -> dict[str, Any]:

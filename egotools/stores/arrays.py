@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import StoreError
-from egotools.numpy_files import Npz, open_npz, read_npy
+from egotools.files.numpy_files import Npz, open_npz, read_npy
 
 Array = npt.NDArray[Any]
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".mat")

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from egotools.errors import StoreError
-from egotools.files import remove
+from egotools.files.disk import remove
 from egotools.stores.writer_lock import lock_cache
 
 

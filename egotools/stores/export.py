@@ -14,10 +14,10 @@ from urllib.parse import quote
 import numpy as np
 
 from egotools.config import plain, to_json
-from egotools.csv_files import read_csv
 from egotools.errors import ManifestError, StoreError
-from egotools.files import read_json
-from egotools.numpy_files import open_npz
+from egotools.files.csv_files import read_csv
+from egotools.files.json_files import read_json
+from egotools.files.numpy_files import open_npz
 from egotools.stores.aside import aside, explained
 from egotools.stores.copying import Progress, check_space, intact, silent
 from egotools.stores.opening import open_store

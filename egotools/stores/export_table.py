@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from egotools.config import to_json
 from egotools.errors import MissingExtra, StoreError
-from egotools.files import read_json, write_whole
+from egotools.files.disk import write_whole
+from egotools.files.json_files import read_json
 from egotools.stores.aside import aside
 from egotools.stores.copying import Progress, copied_pieces, silent
 from egotools.stores.export import recipe_of

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import StoreError
-from egotools.files import open_file
+from egotools.files.disk import open_file
 from egotools.stores.hdf5_checks import DAMAGES, check_dataset, datasets
 from egotools.stores.matlab import HIDDEN, OLDER, class_of, matlab_array, whole_numbers
 

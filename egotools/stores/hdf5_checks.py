@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from mmap import mmap
 from typing import Any
 
-from egotools.numpy_files import MOST_TIMES, MOST_UNFOLDED, check_fits
+from egotools.files.numpy_files import MOST_TIMES, MOST_UNFOLDED, check_fits
 
 _REFERENCE = struct.Struct("<IQI")  # to a text: bytes, global heap, number in it
 _HEAP = struct.Struct("<8xQ")  # the beginning of a global heap: its bytes

@@ -15,7 +15,7 @@ import numpy as np
 
 from egotools.config import to_json
 from egotools.errors import StoreError
-from egotools.files import remove
+from egotools.files.disk import remove
 from egotools.stores.copying import Progress, check_space, copied_pieces, silent, sync_folder
 from egotools.stores.hdf5_store import HDF5Store
 from egotools.stores.header import Header

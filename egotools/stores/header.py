@@ -10,8 +10,7 @@ import numpy as np
 
 from egotools.config import plain
 from egotools.errors import StoreError
-from egotools.files import parse_json
-from egotools.shapes import check_shape
+from egotools.files.json_files import check_shape, parse_json
 from egotools.stores.recipe_shape import RecipeShape
 from egotools.stores.store import Recipe
 

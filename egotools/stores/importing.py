@@ -18,7 +18,7 @@ import numpy as np
 
 from egotools.config import file_digest, plain
 from egotools.errors import StoreError
-from egotools.files import walk
+from egotools.files.disk import walk
 from egotools.stores.arrays import Array, array_of, ids_of, open_arrays, read_array
 from egotools.stores.aside import aside
 from egotools.stores.copying import Progress, silent

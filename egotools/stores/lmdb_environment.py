@@ -17,7 +17,7 @@ from pathlib import Path
 import lmdb
 
 from egotools.errors import StoreError
-from egotools.files import create_file
+from egotools.files.disk import create_file
 
 LARGEST_MAP = 1 << 42  # bytes of address space, not of disk: growing later, beside readers, crashes them
 SMALLEST_MAP = 1 << 24

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from egotools.errors import RecipeError, StoreError
 from egotools.stores.copying import Progress, silent
 from egotools.stores.opening import open_store
 from egotools.stores.publish import publish
-from egotools.stores.store import Recipe, Store, differences, key_of
+from egotools.stores.store import Recipe, Store, check_dtype, differences, key_of
 
 
 def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress: Progress = silent) -> int:
@@ -75,3 +75,31 @@ def _same(one: Store, other: Store, id: str) -> bool:
     return (a.values.dtype, a.values.shape) == (b.values.dtype, b.values.shape) and all(
         np.array_equal(x.view(np.uint8), y.view(np.uint8)) for x, y in ((a.values, b.values), (a.times, b.times))
     )
+
+
+def convert(
+    path: Path,
+    out: Path,
+    *,
+    dtype: Literal["float16", "float32"] | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> int:
+    """Writes the cache at `path` as `out`, in the format that `out` ends in.
+
+    Returns:
+        The number of clips.
+
+    Raises:
+        StoreError: `out` exists, a clip is damaged, or a value is too large for float16.
+    """
+    store = open_store(path)
+    wanted = store.dtype if dtype is None else np.dtype(dtype).newbyteorder("<")
+    check_dtype(store.recipe, wanted, path)
+    identity = dict(store.recipe.identity)
+    if wanted != store.dtype:
+        identity["dtype"] = wanted.name
+    recipe = Recipe(identity, {**store.recipe.origin, "converted": str(path)})
+    clips = [(name, store) for name in store]
+    publish(out, recipe, clips, dtype=wanted, overwrite=overwrite, progress=progress)
+    return len(clips)

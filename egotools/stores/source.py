@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from egotools.config import file_digest
-from egotools.files import parse_json
+from egotools.files.json_files import parse_json
 from egotools.types import Clip
 
 GRAINS = (2.0, 1.0, 0.01)  # seconds that copies are rounded to: zip and FAT; tar, scp, ext3, HFS+; exFAT

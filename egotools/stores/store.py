@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from egotools.config import to_json
 from egotools.errors import RecipeError, StoreError
-from egotools.files import open_file
+from egotools.files.disk import open_file
 from egotools.stores.source import Source
 from egotools.types import LONGEST_ID, FloatArray, IntArray, Rows
 

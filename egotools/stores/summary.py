@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from egotools.errors import StoreError
-from egotools.files import real
+from egotools.files.disk import real
 from egotools.stores.opening import open_store
 from egotools.stores.store import SUFFIXES, Recipe, Store
 from egotools.stores.writer_lock import writer_of

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import TableError
-from egotools.methods.memorability.features import RAW, SIMILARITY, Features, Group
 from egotools.methods.memorability.options import Normalizing
 from egotools.methods.memorability.published import (
     Floats,
@@ -21,7 +20,8 @@ from egotools.methods.memorability.published import (
     raw_layout,
     reference_constants,
 )
-from egotools.rawfeatures.normalization import DataSet
+from egotools.methods.memorability.reference import DataSet
+from egotools.tables.groups import RAW, SIMILARITY, Features, Group
 from egotools.types import IntArray
 
 FLOOR = 1e-12  # below, a deviation is none

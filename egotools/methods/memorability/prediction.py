@@ -10,23 +10,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from egotools.config import digest
-from egotools.derive import find_derivation
+from egotools.config import digest, field_values
 from egotools.derive.deriving import Derived, derive
+from egotools.derive.lookup import find_derivation
 from egotools.derive.similarity import assign
-from egotools.engine.recipes import recipe_of
-from egotools.engine.request import Resources, Wanted
 from egotools.errors import ExtractorError, RunError
-from egotools.extract import extract
-from egotools.extractors.remaking import field_values, numbers_in, remade
-from egotools.methods.memorability.features import SIMILARITY, Group, one_hot
-from egotools.methods.memorability.kept import Record
+from egotools.extract.engine import extract
+from egotools.extract.recipes import recipe_of
+from egotools.extract.request import CacheRequest, Resources
+from egotools.extractors.reproduction import numbers_in, remade
 from egotools.methods.memorability.normalizing import doubts
 from egotools.methods.memorability.run import TrainedRun, open_run
 from egotools.methods.memorability.task import Member
+from egotools.methods.new_videos import Record
 from egotools.stores.copying import intact
 from egotools.stores.opening import open_store
 from egotools.stores.store import Recipe, Store, differences
+from egotools.tables.groups import SIMILARITY, Group, one_hot
 from egotools.types import Clip
 
 Floats = npt.NDArray[np.float32]
@@ -99,7 +99,7 @@ class Made:
     remarks: tuple[str, ...]
 
 
-def extracted(videos: Sequence[Path], wanted: Sequence[Wanted], resources: Resources, progress: Progress) -> Made:
+def extracted(videos: Sequence[Path], wanted: Sequence[CacheRequest], resources: Resources, progress: Progress) -> Made:
     """Fills caches with the features of videos, decoding each once."""
     clips = [Clip(f"{number:06d}", path.absolute()) for number, path in enumerate(videos)]
     result = extract(clips, wanted, resources=resources, digest=False, progress=progress)
@@ -134,7 +134,7 @@ class _Making:
     trained: TrainedRun
     folder: Path
     trusted: frozenset[str]
-    wanted: dict[Path, Wanted] = field(default_factory=dict)
+    wanted: dict[Path, CacheRequest] = field(default_factory=dict)
 
     def plan(self, name: str, record: Record) -> None:
         """Notes the extractors that a group follows from.
@@ -183,7 +183,7 @@ class _Making:
             derive(Derived(path, str(identity["derivation"]), options, inputs, str(identity.get("dtype", "float32"))))
         return path
 
-    def _wanted(self, name: str, record: Record, recipe: Recipe, cache: Path) -> Wanted:
+    def _wanted(self, name: str, record: Record, recipe: Recipe, cache: Path) -> CacheRequest:
         """The extractor as it was, with the files that the run has kept."""
         file = record["file"]
         weights = None if file is None else str(self.trained.run.path / file)
@@ -193,7 +193,7 @@ class _Making:
         except ExtractorError as error:
             raise RunError(f"{self._whose(name)}: {error}") from error
         identity = recipe.identity
-        wanted = Wanted(cache, extractor, found, *numbers)
+        wanted = CacheRequest(cache, extractor, found, *numbers)
         for what, was, now in differences(identity, recipe_of(wanted).identity):
             raise RunError(f"{self._whose(name)} were made with {what}={was!r}; here it is {now!r}")
         return wanted

@@ -19,11 +19,11 @@ import numpy.typing as npt
 import torch
 
 from egotools.errors import TableError
-from egotools.methods.memorability.features import RAW, Group
+from egotools.lowlevel.m3s_row import FEATURES, HOG_COMPONENTS, Part, layout
 from egotools.methods.memorability.options import order_of
+from egotools.methods.memorability.reference import DataSet, reference_normalization
 from egotools.nn.mlp import FIRST, ScoreMLP, score_mlp_of
-from egotools.rawfeatures.normalization import DataSet, reference_normalization
-from egotools.rawfeatures.rows import FEATURES, HOG_COMPONENTS, Part, layout
+from egotools.tables.groups import RAW, Group
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from egotools.errors import WeightsError
-from egotools.methods.memorability.features import RAW, SIMILARITY, Group, kind_of
 from egotools.methods.memorability.options import Normalizing
 from egotools.methods.memorability.published import Layout, in_our_order, made_with, published_layout, raw_features
 from egotools.methods.memorability.task import layout_of, read_network
 from egotools.nn.mlp import FIRST, ScoreMLP, score_mlp_of
-from egotools.pca_files import PICKLES
 from egotools.stores.opening import open_store
+from egotools.tables.groups import RAW, SIMILARITY, Group, kind_of
+from egotools.weights.pca import PICKLES
 
 USUAL: dict[str, dict[str, object]] = {  # options of the features that the weights were trained on
     RAW: {"frames": 45},

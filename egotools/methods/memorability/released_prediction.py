@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from egotools.engine.request import Resources, Wanted
 from egotools.errors import EgotoolsError, WeightsError
-from egotools.extractors import find_extractor
-from egotools.methods.memorability.features import RAW, Group
+from egotools.extract.request import CacheRequest, Resources
+from egotools.extractors.lookup import find_extractor
+from egotools.lowlevel.m3s_row import HOG_COMPONENTS
 from egotools.methods.memorability.normalizing import published_normalization
 from egotools.methods.memorability.options import Normalizing, Sources
 from egotools.methods.memorability.prediction import Prediction, Progress, extracted, means_of, scored, unseen
 from egotools.methods.memorability.published import WIDTHS, Layout, published_layout
 from egotools.methods.memorability.released import fit_released
 from egotools.methods.memorability.task import Member, read_network
-from egotools.pca_files import pca_path, read_pca
-from egotools.rawfeatures.rows import HOG_COMPONENTS
 from egotools.stores.opening import open_store
-from egotools.weights import random_seed
+from egotools.tables.groups import RAW, Group
+from egotools.weights.pca import pca_path, read_pca
+from egotools.weights.tensors import random_seed
 
 CODE = "https://github.com/theodumont/modular-memorability"
 
@@ -74,7 +74,7 @@ def predict_released(
     return Prediction(scored(made, columns, [member], resources), made.failed, 1, remarks)
 
 
-def wanted_of(layout: Layout, sources: Sources, folder: Path, *, crop: bool) -> list[Wanted]:
+def wanted_of(layout: Layout, sources: Sources, folder: Path, *, crop: bool) -> list[CacheRequest]:
     """The extractors of a layout's groups, in their order; of VideoMem the networks see the centre of a frame."""
     resize = {"resize": "256"} if crop else {}
     options: dict[str, dict[str, Any]] = {  # Any: values of fields
@@ -83,10 +83,10 @@ def wanted_of(layout: Layout, sources: Sources, folder: Path, *, crop: bool) -> 
         "csn": {"weights": sources.csn_weights, **resize},
     }
     found = {name: find_extractor(name) for name in layout.groups}
-    return [Wanted(folder / f"{name}.lmdb", each.built(**options[name]), each) for name, each in found.items()]
+    return [CacheRequest(folder / f"{name}.lmdb", each.built(**options[name]), each) for name, each in found.items()]
 
 
-def check_there(place: str, layout: Layout, sources: Sources, wanted: Sequence[Wanted]) -> None:
+def check_there(place: str, layout: Layout, sources: Sources, wanted: Sequence[CacheRequest]) -> None:
     """Refuses to begin without all that is needed.
 
     Raises:
@@ -110,7 +110,7 @@ def check_there(place: str, layout: Layout, sources: Sources, wanted: Sequence[W
         raise WeightsError(f"{place} cannot score videos yet, it needs {'; '.join(missing)}")
 
 
-def _groups(wanted: Sequence[Wanted]) -> tuple[Group, ...]:
+def _groups(wanted: Sequence[CacheRequest]) -> tuple[Group, ...]:
     groups, start = [], 0
     for each in wanted:
         store = open_store(each.cache)

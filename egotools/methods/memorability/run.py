@@ -14,16 +14,10 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
-from egotools import learned_from
-from egotools.config import digest, file_digest, finite, options_of, to_json
+from egotools.config import digest, field_values, file_digest, finite, options_of, to_json
 from egotools.errors import RunError
-from egotools.extractors.remaking import field_values
-from egotools.files import open_file
-from egotools.forward import choose_device
-from egotools.learned_from import LearnedFrom
-from egotools.matching import Feature
-from egotools.methods.memorability.features import Group
-from egotools.methods.memorability.kept import FILES, Record, keep_files
+from egotools.files.disk import open_file
+from egotools.machine import choose_device
 from egotools.methods.memorability.normalizing import Normalization
 from egotools.methods.memorability.options import Data, Normalizing, Training
 from egotools.methods.memorability.published import published_layout
@@ -44,12 +38,18 @@ from egotools.methods.memorability.task import (
     train_members,
     unheard,
 )
+from egotools.methods.new_videos import FILES, Record, keep_files
+from egotools.provenance import versions
 from egotools.rebuild.derived import check_no_circle
-from egotools.runs import METRICS, Run, once, versions
 from egotools.stores.store import LEARNED, Recipe
-from egotools.tables import input_digests, manifest_digest
+from egotools.tables.groups import Group
+from egotools.tables.matching import Feature
+from egotools.tables.table import input_digests, manifest_digest
 from egotools.texts import composed
-from egotools.weights import anchored
+from egotools.training import learned_from
+from egotools.training.learned_from import LearnedFrom
+from egotools.training.runs import METRICS, Run, once
+from egotools.weights.tensors import anchored
 
 METHOD = "memorability"
 NORMALIZATION = "normalization.safetensors"
@@ -75,7 +75,7 @@ class TrainedRun:
 
 
 def features_of(trained: TrainedRun) -> list[Feature]:
-    """What a run learned from, as `egotools.matching` finds it among caches."""
+    """What a run learned from, as `egotools.tables.matching` finds it among caches."""
     return [Feature(group.name, group.identity, _essence(trained.records[group.name])) for group in trained.groups]
 
 

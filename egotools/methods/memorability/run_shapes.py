@@ -1,4 +1,4 @@
-"""What the JSON files of a run of M3-S must be (`egotools.shapes`). Any: JSON values."""
+"""What the JSON files of a run of M3-S must be (`egotools.files.json_files`). Any: JSON values."""
 
 from __future__ import annotations
 

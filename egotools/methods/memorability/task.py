@@ -15,16 +15,17 @@ import numpy.typing as npt
 import torch
 
 from egotools.errors import TableError, WeightsError
-from egotools.evaluate.both_sides import KIN, shared_remarks
-from egotools.methods.memorability.features import Features, Group, read_features
+from egotools.evaluate.leakage import GROUP_COLUMNS, shared_remarks
 from egotools.methods.memorability.normalizing import Normalization, normalization
 from egotools.methods.memorability.options import RANKING, Normalizing, Training
 from egotools.methods.memorability.published import in_our_order
-from egotools.methods.memorability.scores import Fold, FoldFile, Scores, by_folds, by_split, read_scores
+from egotools.methods.memorability.scores import read_scores
 from egotools.methods.memorability.training import Examples, Figures, new_network, train_network
 from egotools.nn.mlp import ScoreMLP, score_mlp_of
-from egotools.runs import Run
-from egotools.weights import RUN, read_tensors
+from egotools.tables.groups import Features, Group, read_features
+from egotools.training.folds import Fold, FoldFile, Scores, by_folds, by_split
+from egotools.training.runs import Run
+from egotools.weights.tensors import RUN, read_tensors
 
 NETWORK = "model.safetensors"  # of a run: the weights, by the names of the published checkpoints
 Progress = Callable[[str, float, int], None]  # what is done, how much of it, of how much
@@ -78,7 +79,7 @@ def read_task(
     Raises:
         TableError: features or scores that cannot be used, splits or folds that leave nothing to learn or judge.
     """
-    features = read_features(manifest, caches, labels=[target, *KIN], groups_of_run=groups_of_run)
+    features = read_features(manifest, caches, labels=[target, *GROUP_COLUMNS], groups_of_run=groups_of_run)
     table = features.table
     scores = read_scores(table, target)
     if folds is None:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from egotools.fit import fit
 from egotools.losses.regression import l1, mse, mse_tails
 from egotools.losses.spearman import mse_to_spearman, spearman
 from egotools.methods.memorability.options import Training
@@ -27,7 +26,8 @@ from egotools.metrics.regression import (
     squared_error,
 )
 from egotools.nn.mlp import ScoreMLP
-from egotools.runs import Run
+from egotools.training.fit import fit
+from egotools.training.runs import Run
 from egotools.types import FloatArray
 
 METRICS = {

@@ -1,0 +1,123 @@
+"""Clusters of training rows, and the cluster of any other row: t-SNE, DBSCAN and a classifier, as M3-S has them.
+
+Axes: N training rows, M others, C coordinates.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from egotools.derive.measures import Floats, Integers, Network
+from egotools.processes import compute_alone_if_forked
+
+Noise = Literal["last", "zero", "own"]
+Embed = Callable[[Floats], Floats]  # [N, C] to [N, 3]
+Classify = Callable[[Floats], Integers]  # [M, C] to labels [M]
+Learn = Callable[[Floats, Integers], Classify]  # from rows and their labels
+
+NOISE = -1  # the label of what is in no cluster
+NONE = -1  # the index of what has no column: a one-hot vector of zeros
+FEWEST = 5  # neighbours that make a row the core of a cluster, itself among them
+PERPLEXITY = 30.0
+EPOCHS = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """The cluster of each row as the index of a column: `width` columns, -1 for none of them."""
+
+    labels: Integers  # [N] of the training rows as DBSCAN has them
+    index: Integers  # [N + M]
+    width: int
+    classify: Classify
+
+
+def group(train: Floats, others: Floats, *, embed: Embed, learn: Learn, eps: float, noise: Noise) -> Grouping:
+    """Clusters of training rows, which a classifier then finds in other rows.
+
+    Args:
+        train: [N, C].
+        others: [M, C].
+        embed: gives the points [N, 3] that are clustered.
+        learn: gives the classifier; what is in no cluster is a class of its own to it.
+        eps: how far neighbours may be from each other.
+        noise: what is in no cluster shares the column of the last cluster, has none, or has one of its own.
+
+    Source:
+        theodumont/modular-memorability, gen_features.py; there, noise is `last` (the index -1 of an array).
+    """
+    compute_alone_if_forked()
+    from sklearn.cluster import DBSCAN  # here, for it takes a second to import
+
+    labels = DBSCAN(eps=eps, min_samples=FEWEST).fit_predict(embed(train)).astype(np.int64)
+    classify = learn(train, labels)
+    everything = np.concatenate([labels, classify(others)])
+    index, width = columns_of(everything, int(labels.max()) + 1, noise)
+    return Grouping(labels, index, width, classify)
+
+
+def columns_of(labels: Integers, clusters: int, noise: Noise) -> tuple[Integers, int]:
+    """The column of each label, and how many there are; at least one, which nothing has if there is no cluster."""
+    if not clusters:
+        return np.full(len(labels), NONE), 1
+    column = {"last": clusters - 1, "zero": NONE, "own": clusters}[noise]
+    return np.where(labels == NOISE, column, labels), clusters + (noise == "own")
+
+
+def tsne(seed: int) -> Embed:
+    """t-SNE to three dimensions with the defaults that scikit-learn 0.24 had."""
+
+    def embed(train: Floats) -> Floats:
+        from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits  # scikit-learn brings it
+
+        steps = "max_iter" if "max_iter" in inspect.signature(TSNE).parameters else "n_iter"  # renamed in 1.5
+        model = TSNE(
+            3,
+            perplexity=perplexity_of(len(train)),
+            early_exaggeration=12.0,
+            learning_rate=200.0,
+            n_iter_without_progress=300,
+            min_grad_norm=1e-7,
+            metric="euclidean",
+            init="random",
+            method="barnes_hut",
+            angle=0.5,
+            random_state=seed,
+            **{steps: 1000},
+        )
+        with threadpool_limits(1, "openmp"):  # sums of several threads differ from run to run, and so do then clusters
+            return np.asarray(model.fit_transform(train), np.float64)
+
+    return embed
+
+
+def perplexity_of(rows: int) -> float:
+    """30, less for so few rows that t-SNE would refuse it."""
+    return min(PERPLEXITY, (rows - 1) / 3)
+
+
+def network(seed: int, remarks: list[str]) -> Learn:
+    """scikit-learn's MLPClassifier with 500 epochs at most; adds to `remarks` if those were not enough."""
+
+    def learn(train: Floats, labels: Integers) -> Network:
+        classes = np.unique(labels)
+        if len(classes) == 1:
+            return Network((), (), classes)
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.neural_network import MLPClassifier
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            model = MLPClassifier(max_iter=EPOCHS, random_state=seed).fit(train, labels)
+        if any(issubclass(each.category, ConvergenceWarning) for each in caught):
+            remarks.append(f"the classifier of clusters was still learning after {EPOCHS} epochs, as in the reference")
+        return Network(tuple(model.coefs_), tuple(model.intercepts_), classes)
+
+    return learn

@@ -1,0 +1,33 @@
+"""Caches made from caches. Derivations by name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+from egotools.errors import StoreError
+
+# name -> ("module:Class", what `egotools derive --help` says of it)
+BUILT_IN = {
+    "pool": ("egotools.derive.pool:Pool", "One row a clip: mean, deviation, largest or smallest of its rows."),
+    "similarity": (
+        "egotools.derive.similarity:Similarity",
+        "How similar each clip is to the training clips: clusters, densities, distances (M3-S).",
+    ),
+}
+
+
+def find_derivation(name: str) -> type[Any]:
+    """The class of a derivation. Any: one that fulfils `egotools.derive.deriving.Derivation`.
+
+    Raises:
+        StoreError: unknown; near names are suggested.
+    """
+    if name not in BUILT_IN:
+        near = difflib.get_close_matches(name, BUILT_IN, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BUILT_IN)}"
+        raise StoreError(f"unknown derivation {name!r}; {hint}")
+    module, _, attribute = BUILT_IN[name][0].partition(":")
+    kind: type[Any] = getattr(importlib.import_module(module), attribute)
+    return kind

@@ -1,0 +1,135 @@
+"""Keeping what is judged apart from what is learned from: whole videos on one side, runs judged on other clips.
+
+Axes: N rows, K classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from egotools.errors import TableError
+from egotools.tables.table import Mask, Table, Texts, numbers_of
+from egotools.training.learned_from import LearnedFrom
+from egotools.types import IntArray
+
+KEEP_APART = "; --group {} keeps them apart"
+GROUP_COLUMNS = ("recording", "video")  # columns of clips that look alike, the wider first
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How many groups of a column are judged, and how many of these are learned from, too."""
+
+    column: str
+    both: int
+    judged: int
+
+    def __str__(self) -> str:
+        what = f"{self.column}s" if self.column in GROUP_COLUMNS else f"values of {self.column!r}"
+        return f"{self.both} of {self.judged} judged {what} are on both sides"
+
+
+def shared(table: Table, column: str, train: Mask, test: Mask) -> Shared:
+    """Of a column's values those on both sides; rows where it says nothing are of no group."""
+    values = table.column(column)
+    learned, judged = (set(values[rows].tolist()) - {""} for rows in (train, test))
+    return Shared(column, len(learned & judged), len(judged))
+
+
+def shared_remarks(table: Table, label: str, train: Mask, test: Mask, *, hint: str = "") -> list[str]:
+    """A remark where clips of one video (or recording) are on both sides, which flatters every feature.
+
+    None where the video is the label, which clips are to be known by. `hint` is what to do, `{}` being the column.
+    """
+    columns = [column for column in GROUP_COLUMNS if column in table.labels]
+    if label in columns:
+        return []
+    found = (shared(table, column, train, test) for column in columns)
+    both = [each for each in found if each.both]
+    return [f"{each}, which flatters features" + hint.format(each.column) for each in both[:1]]
+
+
+def voting_remarks(table: Table, label: str) -> list[str]:
+    """A remark where clips of one video vote on each other and a class is in several videos."""
+    columns = [column for column in GROUP_COLUMNS if column in table.labels]
+    if label in columns:
+        return []
+    numbers = numbers_of(table.column(label))[1]
+    for column in columns:
+        clips = Counter(value for value, _ in {*zip(table.column(column).tolist(), table.ids.tolist(), strict=True)})
+        if (
+            any(count > 1 for value, count in clips.items() if value)
+            and not lonely(numbers, table.column(column)).all()
+        ):
+            return [f"clips of one {column} vote on each other, which flatters features{KEEP_APART.format(column)}"]
+    return []
+
+
+def default_group(table: Table, labels: IntArray) -> str | None:
+    """The column whose groups are held out whole: `recording`, else `video`, if a class is in several of them.
+
+    Windows of one video look alike: on both sides of a hold-out they would flatter every feature. A class that is in
+    one video only cannot be judged so, and is no reason to divide the videos of the others.
+    """
+    for column in GROUP_COLUMNS:
+        if column in table.labels and not lonely(labels, table.column(column)).all():
+            return column
+    return None
+
+
+def lonely(labels: IntArray, values: Texts) -> Mask:
+    """Which classes [K] are in one group only, by the groups' names [N]; a row without a group is one of its own."""
+    numbers = numbers_of(values)[1]
+    own = len(values) + np.arange(len(values))
+    return lonely_classes(labels, np.where(np.asarray(values == "", bool), own, numbers))
+
+
+def lonely_classes(labels: IntArray, groups: IntArray) -> Mask:
+    """Which classes [K] are in one group only, of rows' classes and groups [N]."""
+    pairs = np.unique(np.stack([labels, groups]), axis=1)
+    alone: Mask = np.bincount(pairs[0], minlength=int(labels.max()) + 1) < 2
+    return alone
+
+
+def unlearned(
+    table: Table,
+    learned: LearnedFrom | None,
+    rows: Mask,
+    *,
+    group: str | None = None,
+    all_rows: bool = False,
+) -> tuple[Mask, list[str]]:
+    """Of the rows [N] to be judged those that a run did not learn from, and a remark on the others.
+
+    Args:
+        table: what the rows are of.
+        learned: what the run learned from; None: it does not say.
+        rows: which are to be judged.
+        group: a column whose groups are left out whole if the run learned from a row of them.
+        all_rows: whether all are judged nevertheless.
+
+    Raises:
+        TableError: it learned from all of them.
+    """
+    if learned is None:
+        return rows, [
+            "the run does not say which clips it learned from, as earlier ones do not: they may be among these"
+        ]
+    known = learned.has(table)
+    if group is not None:
+        values = table.column(group)
+        groups = set(values[known].tolist()) - {""}
+        known = known | np.fromiter((value in groups for value in values.tolist()), bool, len(table))
+    count, whose = int((known & rows).sum()), "the run learned from them"
+    if column := group or learned.group:
+        whose += f", or from others of their {column}"
+    if not count:
+        return rows, []
+    if all_rows:
+        return rows, [f"{count} of {int(rows.sum())} judged rows are no test: {whose}"]
+    if count == rows.sum():
+        raise TableError(f"none of {count} rows can be judged: {whose}; --all-rows judges them nevertheless")
+    return rows & ~known, [f"{count} of {int(rows.sum())} rows left out: {whose} (--all-rows judges them, too)"]

@@ -1,0 +1,99 @@
+"""Windows of many clips to full batches, and the rows that come of them back to their clips."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from egotools.errors import ExtractorError
+from egotools.extract.forward import Network
+from egotools.extract.messages import Piece, windows_of
+
+Part = tuple[Piece, int, int]  # windows first..last of a piece
+
+
+class Batcher:
+    """Runs one network on batches of exactly `size` windows, except the last; what it gives are computed pieces.
+
+    Windows of another length (an image among videos) begin a new batch. A result is copied to the host one batch later,
+    when the next one is under way, so that a GPU never waits for it. With `most_frames`, long windows make a batch
+    smaller.
+    """
+
+    def __init__(self, name: str, run: Network, size: int, *, most_frames: int | None = None) -> None:
+        self.name, self.run, self.size = name, run, size
+        self._most_frames = most_frames
+        self._waiting: deque[Part] = deque()
+        self._count = 0
+        self._length: int | None = None  # frames of the windows that wait
+        self._running: deque[tuple[list[Part], Tensor]] = deque()
+
+    def add(self, piece: Piece) -> Iterator[Piece]:
+        """Takes the windows of a piece; gives the rows that are ready."""
+        length = None if piece.windows is None else piece.windows.shape[1]
+        if self._count and length != self._length:
+            self._launch(self._count)
+            yield from self._finished(1)
+        self._length = length
+        self._waiting.append((piece, 0, len(piece.rows)))
+        self._count += len(piece.rows)
+        size = self.size
+        if self._most_frames is not None and length is not None:
+            size = max(1, min(size, self._most_frames // length))
+        while self._count >= size:
+            self._launch(size)
+            yield from self._finished(1)
+
+    def flush(self) -> Iterator[Piece]:
+        """Runs what is left, and gives all rows."""
+        if self._count:
+            self._launch(self._count)
+        yield from self._finished(0)
+
+    def _launch(self, count: int) -> None:
+        parts: list[Part] = []
+        self._count -= count
+        while count:
+            piece, first, last = self._waiting.popleft()
+            taken = min(last - first, count)
+            parts.append((piece, first, first + taken))
+            count -= taken
+            if first + taken < last:
+                self._waiting.appendleft((piece, first + taken, last))
+        windows = [windows_of(*part) for part in parts]
+        batch = torch.from_numpy(windows[0] if len(windows) == 1 else np.concatenate(windows))
+        try:
+            self._running.append((parts, self.run(batch)))
+        except AssertionError as error:  # how torchvision's transformers refuse a size
+            raise ExtractorError(f"{self.name}: its network refuses windows {tuple(batch.shape)}: {error}") from error
+        except torch.OutOfMemoryError as error:
+            raise ExtractorError(
+                f"{self.name}: {len(batch)} windows at a time need more memory; lower --batch-size"
+            ) from error
+
+    def _finished(self, most_running: int) -> Iterator[Piece]:
+        while len(self._running) > most_running:
+            parts, result = self._running.popleft()
+            values = result.cpu().numpy()
+            expected = sum(last - first for _, first, last in parts)
+            if values.ndim != 2 or len(values) != expected:
+                raise ExtractorError(
+                    f"{self.name}: its network gives {values.shape} for {expected} windows, not [B, D]"
+                )
+            at = 0
+            for piece, first, last in parts:
+                rows = values[at : at + last - first]
+                at += last - first
+                yield replace(
+                    piece,
+                    rows=piece.rows[first:last],
+                    times=piece.times[first:last],
+                    units=rows,
+                    windows=None,
+                    is_computed=True,
+                )

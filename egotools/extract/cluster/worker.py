@@ -1,0 +1,150 @@
+"""What a node of a cluster runs: a pipeline that is given one shard after another, and asked for what it has computed.
+
+Imports no torch before `Worker` is made: how torch's threads wait is decided when it is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from egotools.errors import EgotoolsError, RecipeError
+from egotools.extract.messages import Message, Piece, ReadingTask
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+    from egotools.extract.pipeline import Pipeline
+    from egotools.extract.request import Agreement, CacheRequest, Resources
+
+BATCH_BYTES = 8 << 20
+BATCH_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What every worker is told first."""
+
+    folder: Path  # that relative paths among the options refer to
+    sources: Mapping[Path, str]  # users' own files by digest
+    resources: Resources
+    threads: int  # of torch
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A worker that is ready: the name of its node, and its process."""
+
+    node: str
+    process: int
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A shard that a worker has taken, and those of its files that the worker's node does not have."""
+
+    shard: int
+    missing: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A part of what came of a shard; `seconds` and `agreement` are the worker's, of its whole life."""
+
+    shard: int
+    messages: Sequence[Message]
+    is_over: bool
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    agreement: Mapping[Path, Agreement] = field(default_factory=dict)
+
+
+class Worker:
+    """An actor; its methods are called one after another, in the order of the calls."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
+        self._pipeline: Pipeline | None = None
+        self._pieces: Generator[Message, None, None] | None = None
+        self._shard = -1
+
+    def prepare(
+        self, order: Order, wanted: Sequence[ObjectRef[Any]], identities: Sequence[Mapping[str, Any]]
+    ) -> Prepared:
+        """Makes the pipeline.
+
+        `wanted` holds one reference, to a list of `Wanted`: Ray fetches nested references only when asked to, so that
+        the sources, which define classes of extractors, are imported before.
+
+        Raises:
+            EgotoolsError: this node has another source, other weights or another version; names it.
+        """
+        import ray
+        import torch
+
+        from egotools.extract.pipeline import Pipeline
+        from egotools.machine import keep_freed_memory
+
+        node = platform.node()
+        with suppress(FileNotFoundError):  # absolute paths need no such folder
+            os.chdir(order.folder)
+        torch.set_num_threads(order.threads)
+        keep_freed_memory()
+        try:
+            _load(order.sources)
+            fetched: list[CacheRequest] = ray.get(wanted[0])
+            for each, identity in zip(fetched, identities, strict=True):
+                _check(each, identity)
+        except EgotoolsError as error:
+            raise EgotoolsError(f"node {node}: {error}") from error
+        self._pipeline = Pipeline(fetched, order.resources)
+        return Prepared(node, os.getpid())
+
+    def begin(self, shard: int, tasks: Sequence[ReadingTask]) -> Begun:
+        """Takes the tasks of the shard of that number; `more` computes them."""
+        assert self._pipeline is not None, "prepare is called first"
+        self._shard, self._pieces = shard, self._pipeline.pieces(tasks, lambda _: True)
+        paths = dict.fromkeys(task.clip.path for task in tasks)
+        return Begun(shard, [path for path in paths if not os.path.exists(path)])
+
+    def more(self, shard: int) -> Batch:
+        """What is computed next of a shard: about 8 MiB, or what a second brings."""
+        assert self._pipeline is not None, "prepare is called first"
+        messages: list[Message] = []
+        is_over, size, began = True, 0, time.monotonic()
+        for message in self._pieces if self._pieces is not None and shard == self._shard else ():
+            messages.append(message)
+            size += message.units.nbytes if isinstance(message, Piece) else 0
+            if size >= BATCH_BYTES or time.monotonic() - began >= BATCH_SECONDS:
+                is_over = False
+                break
+        return Batch(shard, messages, is_over, dict(self._pipeline.seconds), dict(self._pipeline.agreement))
+
+
+def _load(sources: Mapping[Path, str]) -> None:
+    from egotools.extractors.own_code import load_source, source_digest
+
+    for source, digest in sources.items():
+        load_source(source)
+        if source_digest(source) != digest:
+            raise RecipeError(f"{source} differs from the file on the machine that asks for it")
+
+
+def _check(wanted: CacheRequest, identity: Mapping[str, Any]) -> None:
+    """Refuses rows that another recipe would make here."""
+    import json
+
+    from egotools.config import to_json
+    from egotools.extract.recipes import recipe_of
+    from egotools.stores.store import differences
+
+    here = json.loads(to_json(recipe_of(wanted).identity, exact=True))
+    for name, found, asked in differences(here, identity):
+        raise RecipeError(
+            f"{wanted.found.name} has {name}={found!r} here, not {asked!r} as on the machine that asks for it"
+        )

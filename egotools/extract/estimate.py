@@ -1,0 +1,180 @@
+"""How much work an extraction would be, from opening clips and a few timed batches: `--dry-run`."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from egotools.errors import ClipError, NoSound
+from egotools.extract.forward import runnable
+from egotools.extract.messages import Piece
+from egotools.extract.precision import sample_windows, spread, without_bf16
+from egotools.extract.reading import Reader
+from egotools.extract.recipes import recipe_of
+from egotools.extract.request import CacheRequest, Resources
+from egotools.machine import usable_cores
+from egotools.manifests.check import measure
+from egotools.media.audio import open_sound
+from egotools.media.video import Video, VideoIndex, open_frames
+from egotools.stores import check_same_recipe, open_store
+from egotools.types import AudioExtractor, Clip, ClipExtractor
+
+MOST_OPENED = 200  # clips; more are judged by these
+TIMED_CLIPS = 4
+TIMED_SECONDS = 10.0  # of each
+
+
+@dataclass(frozen=True)
+class CacheWork:
+    """What one cache needs: clips to do and there already, rows, their width and bytes, seconds of computing a row."""
+
+    clips: int
+    there: int
+    rows: int
+    width: int
+    bytes: int
+    seconds_a_row: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an extraction needs, by cache, and seconds in all; `unreadable` clips of those that were opened."""
+
+    caches: dict[Path, CacheWork]
+    seconds: float
+    unreadable: int
+    opened: int
+
+    @property
+    def remark(self) -> str:
+        """What the figures leave out."""
+        return f"; {self.unreadable} of {self.opened} opened clips cannot be read" if self.unreadable else ""
+
+
+def estimate(clips: Sequence[Clip], wanted: Sequence[CacheRequest], *, resources: Resources) -> Work:
+    """Opens up to 200 clips, reads four and runs a few batches, and computes the rest from that. Writes nothing.
+
+    Raises:
+        RecipeError: a cache was made in another way.
+        WeightsError: weights cannot be had or do not fit.
+    """
+    device, batch_size, workers = resources.chosen()
+    works: dict[Path, CacheWork] = {}
+    to_read: dict[str, Clip] = {}
+    unreadable: set[str] = set()
+    opened: set[str] = set()
+    indexes: dict[Path, VideoIndex] = {}
+    computing = 0.0
+    for each in wanted:
+        missing = _missing(each, clips)
+        to_read.update((clip.id, clip) for clip in missing)
+        chosen = [missing[at] for at in spread(len(missing), MOST_OPENED)] if missing else []
+        counts = {clip.id: _rows(each, clip, indexes) for clip in chosen}
+        unreadable |= {id for id, count in counts.items() if count is None}
+        opened |= counts.keys()
+        rows = round(sum(count or 0 for count in counts.values()) * len(missing) / max(len(chosen), 1))
+        width, seconds = _timed(each, missing, device, batch_size)
+        computing += rows * seconds
+        size = rows * (width * np.dtype(each.dtype).itemsize + 16)
+        works[each.cache] = CacheWork(len(missing), len(clips) - len(missing), rows, width, size, seconds)
+    reading = _reading_seconds(list(to_read.values()), wanted, batch_size)
+    share_cores = device.type == "cpu"
+    seconds = computing + reading / usable_cores() if share_cores else max(computing, reading / workers)
+    return Work(works, seconds, len(unreadable), len(opened))
+
+
+def _missing(each: CacheRequest, clips: Sequence[Clip]) -> list[Clip]:
+    if not each.cache.exists():
+        return list(clips)
+    store = open_store(each.cache)
+    check_same_recipe(each.cache, store.recipe, recipe_of(each))
+    return [clip for clip in clips if clip.id not in store]
+
+
+def _rows(each: CacheRequest, clip: Clip, indexes: dict[Path, VideoIndex]) -> int | None:
+    """Rows of a clip, None where it cannot be read; `indexes` keeps what is known of videos."""
+    extractor = each.extractor
+    try:
+        if isinstance(extractor, AudioExtractor):
+            sound = open_sound(clip.path, getattr(extractor, "stream", None))
+            try:
+                return len(extractor.sound_windows(sound.info, clip).starts)
+            finally:
+                sound.close()
+        if isinstance(extractor, ClipExtractor):
+            return len(extractor.rows(clip).values)
+        video = open_frames(clip.path, clip.fps, indexes.get(clip.path))
+        if isinstance(video, Video):
+            indexes[clip.path] = video.index
+        try:
+            return len(extractor.windows(video.info, clip).frames)
+        finally:
+            video.close()
+    except NoSound:
+        return 0
+    except ClipError:
+        return None
+
+
+def _timed(each: CacheRequest, clips: Sequence[Clip], device: torch.device, batch_size: int) -> tuple[int, float]:
+    """Width of a row, and seconds of computing it."""
+    if not clips or isinstance(each.extractor, ClipExtractor):
+        return 0, 0.0
+    windows = sample_windows(each, clips, most=TIMED_CLIPS, each=batch_size)
+    if windows is None:
+        return 0, 0.0
+    windows = windows[:batch_size]
+    if each.extractor.place == "worker":
+        return np.asarray(each.extractor.network()(windows)).shape[1], 0.0  # its time is part of reading
+    run = runnable(each.extractor.network(), device, each.precision)
+    batch = torch.from_numpy(windows)
+    try:
+        width = run(batch).cpu().shape[1]
+    except RuntimeError as error:
+        if each.precision == "float32":
+            raise
+        raise without_bf16(each.found.name, error) from error
+    best = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        run(batch).cpu()
+        best = min(best, time.perf_counter() - began)
+    return width, best / len(windows)
+
+
+def _reading_seconds(clips: Sequence[Clip], wanted: Sequence[CacheRequest], batch_size: int) -> float:
+    """Processor seconds of reading all clips once for all extractors, from the first seconds of a few."""
+    if not clips:
+        return 0.0
+    reader = Reader([each.extractor for each in wanted], batch_size)
+    spent = 0.0
+    covered = 0.0
+    chosen = [clips[at] for at in spread(len(clips), TIMED_CLIPS)]
+    for clip in chosen:
+        end = clip.start + TIMED_SECONDS if clip.end is None else min(clip.end, clip.start + TIMED_SECONDS)
+        began = time.process_time()
+        pieces = list(reader.read(dataclasses.replace(clip, end=end), range(len(wanted)), 0, 0))
+        if not any(isinstance(piece, Piece) for piece in pieces):
+            pieces = list(reader.read(clip, range(len(wanted)), 0, 0))  # shorter than that
+        spent += time.process_time() - began
+        covered += _seconds_of(clip, end)
+    reader.close()
+    lengths = [_seconds_of(clip, None) for clip in (clips[at] for at in spread(len(clips), MOST_OPENED))]
+    return spent / max(covered, 1e-9) * float(np.mean(lengths)) * len(clips)
+
+
+def _seconds_of(clip: Clip, most: float | None) -> float:
+    """Seconds of a clip, up to `most` of the file; 0 where its file cannot be opened."""
+    end = clip.end
+    if end is None:
+        try:
+            end = measure(clip.path, clip.fps).end
+        except ClipError:
+            return 0.0
+    return max(min(end, most if most is not None else end) - clip.start, 0.0)

@@ -1,0 +1,144 @@
+"""Reading and computing on one machine: tasks go in, computed pieces come out.
+
+Readers (processes) -> queue -> Batcher per network -> pieces
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+from egotools.extract.batching import Batcher
+from egotools.extract.forward import Network, runnable
+from egotools.extract.messages import Message, Piece, ReadingTask
+from egotools.extract.precision import judge
+from egotools.extract.readers import Readers
+from egotools.extract.request import Agreement, CacheRequest, Resources
+from egotools.types import Clip, ClipExtractor
+
+# Frames of a batch, unless the user says how large a batch is. Windows of videos are long: on a CPU, five of 45 frames
+# of 256x256 through ip-CSN-152 take 2.4 times the memory of two, and a row 1.3 times the processor time.
+MOST_FRAMES, MOST_FRAMES_ON_CPU = 256, 128
+
+
+class Pipeline:
+    """The reading processes and the networks of this machine. A context manager; leaving it ends the processes.
+
+    `seconds` sums up by stage; `agreement` says how far bf16 rows are from float32 ones, by cache.
+    """
+
+    def __init__(self, wanted: Sequence[CacheRequest], resources: Resources) -> None:
+        self.wanted = wanted
+        self.device, self.batch_size, workers = resources.chosen()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.seconds["computing"] = 0.0
+        self.agreement: dict[Path, Agreement] = {}
+        most = MOST_FRAMES_ON_CPU if self.device.type == "cpu" else MOST_FRAMES
+        self._most_frames = None if resources.batch_size else most
+        self._batchers: dict[int, Batcher] = {}
+        self._readers = Readers(
+            [each.extractor for each in wanted],
+            count=workers,
+            piece_rows=self.batch_size,
+            sources=[each.source for each in wanted if each.source is not None],
+        )
+
+    def pieces(
+        self, tasks: Sequence[ReadingTask], is_wanted: Callable[[Piece], bool]
+    ) -> Generator[Message, None, None]:
+        """The computed rows of all tasks, what failed, digests of files. May be called again when it is done.
+
+        Raises:
+            ExtractorError: an extractor is at fault.
+            WeightsError: weights cannot be had or do not fit.
+            EgotoolsError: bf16 rows differ too much from float32 ones.
+        """
+        began = time.perf_counter()
+        self._readers.give(tasks)  # the processes are starting while the networks are built
+        self._build(tasks)
+        self.seconds["starting"] += time.perf_counter() - began
+        with closing(_prefetched(self._readers, self.seconds)) as messages:
+            for message in messages:
+                if not isinstance(message, Piece) or message.is_computed:
+                    yield message
+                elif is_wanted(message):
+                    yield from self._computed(self._batchers[message.extractor].add(message))
+        for batcher in self._batchers.values():
+            yield from self._computed(batcher.flush())
+        self.seconds.update(self._readers.seconds)
+
+    def _computed(self, pieces: Iterator[Piece]) -> list[Piece]:
+        before = time.perf_counter()
+        found = list(pieces)
+        self.seconds["computing"] += time.perf_counter() - before
+        return found
+
+    def _build(self, tasks: Sequence[ReadingTask]) -> None:
+        """The networks that these tasks need and that are not there yet."""
+        for position in sorted({position for task in tasks for position in task.wanted}.difference(self._batchers)):
+            each, extractor = self.wanted[position], self.wanted[position].extractor
+            if isinstance(extractor, ClipExtractor) or extractor.place != "device":
+                continue
+            run = runnable(extractor.network(), self.device, each.precision)
+            if each.precision != "float32":
+                self._judge(each, run, [task.clip for task in tasks if position in task.wanted])
+            self._batchers[position] = Batcher(each.found.name, run, self.batch_size, most_frames=self._most_frames)
+
+    def _judge(self, each: CacheRequest, run: Network, clips: Sequence[Clip]) -> None:
+        assert not isinstance(each.extractor, ClipExtractor), "it has no network"
+        exact = runnable(each.extractor.network(), self.device, "float32")
+        if found := judge(each, clips, exact, run):
+            self.agreement[each.cache] = found
+
+    def close(self) -> None:
+        """Ends the reading processes."""
+        self._readers.close()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _prefetched(readers: Readers, seconds: dict[str, float]) -> Generator[Message, None, None]:
+    """The readers' messages, received by a thread so that the pipes are emptied while a network runs."""
+    received: queue.Queue[Message | None] = queue.Queue(maxsize=8)
+    is_over = threading.Event()
+
+    def offer(message: Message | None) -> None:
+        while not is_over.is_set():
+            try:
+                return received.put(message, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def receive() -> None:
+        try:
+            for message in readers.messages():
+                offer(message)
+                if is_over.is_set():
+                    return
+        finally:
+            offer(None)  # an end for whatever reason, so that nobody waits for more
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="receiving") as thread:
+        receiving = thread.submit(receive)
+        try:
+            while True:
+                before = time.perf_counter()
+                message = received.get()
+                seconds["waiting"] += time.perf_counter() - before
+                if message is None:
+                    return receiving.result()
+                yield message
+        finally:
+            is_over.set()
+            if not receiving.done():
+                readers.stop()

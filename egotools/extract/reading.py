@@ -1,0 +1,374 @@
+"""One clip to the pieces of work it makes: decoded once, prepared once for each extractor, cut into windows.
+
+Runs in the reading workers; knows no device, no cache and no other clip, but keeps the last video open, since clips
+come sorted by file and start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from egotools.errors import ClipError, NoSound
+from egotools.extract.messages import Failure, FileIndex, FileRemarks, Piece, windows_of
+from egotools.media.audio import Sound, Stretches, open_sound
+from egotools.media.video import Frames, Video, VideoIndex, open_frames
+from egotools.sampling import check_rows
+from egotools.types import (
+    AudioExtractor,
+    AudioInfo,
+    Clip,
+    ClipExtractor,
+    Extractor,
+    Frame,
+    FrameExtractor,
+    FrameWindows,
+    SampleWindows,
+    VideoInfo,
+)
+
+Array = np.ndarray[Any, Any]
+
+PIECE_BYTES = 4 << 20
+
+
+class Reader:
+    """Reads clips for a fixed list of extractors; `seconds` sums up processor time by stage.
+
+    `tell` is called with what is known of a file as soon as it is open.
+    """
+
+    def __init__(
+        self,
+        extractors: Sequence[Extractor],
+        piece_rows: int,
+        tell: Callable[[FileIndex], object] = lambda _: None,
+    ) -> None:
+        self.extractors = extractors
+        self.piece_rows = piece_rows
+        self._tell = tell
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._is_strict = False
+        self._video: Frames | None = None
+        self._opened: tuple[object, float | None] | None = None
+        self._index: tuple[Path, VideoIndex] | None = None  # of a video that may be opened again
+        self._heard: Sound | None = None
+        self._heard_of: tuple[object, int | None] | None = None
+        self._networks: dict[int, Callable[[Array], Array]] = {}
+
+    def read(
+        self,
+        clip: Clip,
+        wanted: Sequence[int],
+        number: int,
+        attempt: int,
+        *,
+        strict: bool = False,
+        index: VideoIndex | None = None,
+    ) -> Iterator[Piece | Failure | FileRemarks]:
+        """Everything that the extractors at the positions `wanted` need of a clip; a failure ends only its own part.
+
+        With `strict` a clip fails whose file has remarks. `index` is what is known of its file already.
+        """
+        self._is_strict = strict
+        if index is not None:
+            self._index = (clip.path, index)
+        frame_extractors: list[int] = []
+        sound_extractors: defaultdict[int | None, list[int]] = defaultdict(list)  # by the stream that they ask for
+        for position in wanted:
+            extractor = self.extractors[position]
+            if isinstance(extractor, ClipExtractor):
+                yield from self._whole(clip, extractor, (number, attempt, position))
+            elif isinstance(extractor, AudioExtractor):
+                sound_extractors[getattr(extractor, "stream", None)].append(position)
+            else:
+                frame_extractors.append(position)
+        if frame_extractors:  # first: others may wait for what is known of the file
+            yield from self._frames(clip, frame_extractors, number, attempt)
+        for stream, positions in sound_extractors.items():
+            yield from self._sound(clip, stream, positions, number, attempt)
+
+    def close(self) -> None:
+        """Lets the open video and sound go."""
+        self._close_sound()
+        if self._video is not None:
+            self._video.close()
+        self._video = self._opened = None
+
+    def _whole(
+        self, clip: Clip, extractor: ClipExtractor, place: tuple[int, int, int]
+    ) -> Iterator[Piece | Failure | FileRemarks]:
+        try:
+            rows = extractor.rows(clip)
+        except ClipError as error:
+            yield Failure(*place, str(error))
+            return
+        count = len(rows.values)
+        values = np.asarray(rows.values, np.float32)
+        yield Piece(*place, count, np.arange(count), rows.times, values, is_computed=True)
+
+    def _sound(
+        self, clip: Clip, stream: int | None, wanted: Sequence[int], number: int, attempt: int
+    ) -> Iterator[Piece | Failure | FileRemarks]:
+        under_way: list[SoundWindows] = []
+        refused: set[int] = set()
+        try:
+            sound = self._open_sound(clip, stream)
+            for position in wanted:
+                try:
+                    under_way.append(self._sound_windows(position, sound.info, clip, number, attempt))
+                except ClipError as error:  # an extractor that cannot use this clip; the others may
+                    refused.add(position)
+                    yield Failure(number, attempt, position, str(error))
+            yield from (windows.nothing() for windows in under_way if not windows.total)
+            before = time.process_time()
+            for asker, samples in sound.together([windows.asked for windows in under_way]):
+                self.seconds["decoding"] += time.process_time() - before
+                self._heed(sound.remarks, clip)
+                yield from (self._computed(piece, clip) for piece in under_way[asker].take(samples))
+                before = time.process_time()
+            if sound.remarks:
+                yield FileRemarks(number, tuple(sound.remarks))
+        except NoSound:  # nothing to do, which is no failure
+            yield from (Piece(number, attempt, position, **nothing()) for position in wanted)
+        except ClipError as error:
+            self._close_sound()
+            done = refused | {windows.position for windows in under_way if windows.is_done}
+            yield from (Failure(number, attempt, position, str(error)) for position in wanted if position not in done)
+
+    def _open_sound(self, clip: Clip, stream: int | None) -> Sound:
+        wanted = (clip.path, stream)
+        if self._heard is None or self._heard_of != wanted:
+            self._close_sound()
+            before = time.process_time()
+            self._heard, self._heard_of = open_sound(clip.path, stream), wanted
+            self.seconds["decoding"] += time.process_time() - before
+        _check_whole(self._heard.damage, self._heard.info.end, clip)
+        return self._heard
+
+    def _close_sound(self) -> None:
+        if self._heard is not None:
+            self._heard.close()
+        self._heard = self._heard_of = None
+
+    def _sound_windows(self, position: int, sound: AudioInfo, clip: Clip, number: int, attempt: int) -> SoundWindows:
+        extractor = self.extractors[position]
+        assert isinstance(extractor, AudioExtractor), "the other two kinds are read elsewhere"
+        windows = extractor.sound_windows(sound, clip)
+        check_rows(len(windows.starts))
+        return SoundWindows(windows, self._rows_of(4 * windows.length), (number, attempt, position))
+
+    def _heed(self, remarks: Sequence[str], clip: Clip) -> None:
+        if remarks and self._is_strict:
+            raise ClipError(f"{clip.path}: {remarks[0]}; refused, as --strict asks")
+
+    def _frames(
+        self, clip: Clip, wanted: Sequence[int], number: int, attempt: int
+    ) -> Iterator[Piece | Failure | FileRemarks]:
+        under_way: list[_Windows] = []
+        refused: set[int] = set()
+        try:
+            was_open = self._opened == (clip.path, clip.fps)
+            video = self._open(clip)
+            if not was_open:
+                self._tell(FileIndex(clip.path, video.index if isinstance(video, Video) else None))
+            _check_whole(video.damage, video.info.end, clip)
+            for position in wanted:
+                try:
+                    under_way.append(self._windows(position, video.info, clip, number, attempt))
+                except ClipError as error:  # an extractor that cannot use this clip; the others may
+                    refused.add(position)
+                    yield Failure(number, attempt, position, str(error))
+            union = np.unique(np.concatenate([np.empty(0, np.int64), *(windows.needed for windows in under_way)]))
+            frames = video.frames(union)
+            for index in union.tolist():
+                before = time.process_time()
+                frame = next(frames)
+                self._heed(video.remarks, clip)
+                decoded = time.process_time()
+                for windows in under_way:
+                    windows.take(index, frame)
+                self.seconds["decoding"] += decoded - before
+                self.seconds["preparing"] += time.process_time() - decoded
+                for windows in under_way:
+                    yield from (self._computed(piece, clip) for piece in windows.pieces(index))
+            for windows in under_way:
+                yield from (self._computed(piece, clip) for piece in windows.pieces(None))
+            if video.remarks:
+                yield FileRemarks(number, tuple(video.remarks))
+        except ClipError as error:
+            self.close()
+            done = refused | {windows.position for windows in under_way if windows.is_done}
+            yield from (Failure(number, attempt, position, str(error)) for position in wanted if position not in done)
+
+    def _open(self, clip: Clip) -> Frames:
+        wanted = (clip.path, clip.fps)
+        if self._video is None or self._opened != wanted:
+            self.close()
+            before = time.process_time()
+            known = self._index[1] if self._index is not None and self._index[0] == clip.path else None
+            self._video, self._opened = open_frames(clip.path, clip.fps, known), wanted
+            if isinstance(self._video, Video):
+                self._index = (clip.path, self._video.index)
+            self.seconds["decoding"] += time.process_time() - before
+        return self._video
+
+    def _windows(self, position: int, video: VideoInfo, clip: Clip, number: int, attempt: int) -> _Windows:
+        extractor = self.extractors[position]
+        assert isinstance(extractor, FrameExtractor), "the other two kinds are read elsewhere"
+        windows = extractor.windows(video, clip)
+        check_rows(len(windows.frames))
+        if windows.frames.size and not 0 <= windows.frames.min() <= windows.frames.max() < len(video):
+            raise ClipError(
+                f"{clip.path}: the extractor asks for frames {windows.frames.min()} to {windows.frames.max()}, "
+                f"there are {len(video)}"
+            )
+        return _Windows(extractor, windows, self._rows_of, (number, attempt, position))
+
+    def _rows_of(self, window_bytes: int) -> int:
+        """How many windows of that size go into one piece."""
+        return max(1, min(self.piece_rows, PIECE_BYTES // max(window_bytes, 1)))
+
+    def _computed(self, piece: Piece, clip: Clip) -> Piece:
+        """The piece with its rows, if its extractor's network runs here.
+
+        `complete` adds what only the file tells, `remark` says what a person should know of the windows.
+        """
+        extractor = self.extractors[piece.extractor]
+        if piece.is_computed or isinstance(extractor, ClipExtractor) or extractor.place != "worker":
+            return piece
+        if piece.extractor not in self._networks:
+            self._networks[piece.extractor] = extractor.network()
+        before = time.process_time()
+        windows = windows_of(piece)
+        values = self._networks[piece.extractor](windows)
+        if hasattr(extractor, "complete"):
+            values = extractor.complete(values, clip)
+        remark = extractor.remark(windows) if hasattr(extractor, "remark") else ""
+        self.seconds["preparing"] += time.process_time() - before
+        return replace(piece, units=values, windows=None, is_computed=True, remark=remark)
+
+
+def _check_whole(damage: str, end: float, clip: Clip) -> None:
+    """Refuses a clip that goes on after what can be read of a damaged file, which ends at `end` seconds."""
+    if damage and (clip.end is None or clip.end > end):
+        raise ClipError(f"{clip.path}: {damage}")
+
+
+class SoundWindows:
+    """The windows of one extractor over the sound of one clip, while they come in order."""
+
+    def __init__(self, windows: SampleWindows, piece_rows: int, place: tuple[int, int, int]) -> None:
+        self.asked = Stretches(windows.starts, windows.length, windows.rate)
+        self.total = len(windows.starts)
+        self.position = place[2]
+        self._times, self._piece_rows, self._place = windows.times, piece_rows, place
+        self._first = 0  # row of those held
+        self._held: list[Array] = []
+
+    @property
+    def is_done(self) -> bool:
+        return self._first == self.total
+
+    def nothing(self) -> Piece:
+        """A clip without rows."""
+        return Piece(*self._place, **nothing())
+
+    def take(self, samples: Array) -> Iterator[Piece]:
+        """A piece, if these samples complete one."""
+        self._held.append(samples)
+        if len(self._held) < min(self._piece_rows, self.total - self._first):
+            return
+        rows = np.arange(self._first, self._first + len(self._held))
+        self._first, units, self._held = self._first + len(rows), np.stack(self._held), []
+        yield Piece(*self._place, self.total, rows, self._times[rows], units)
+
+
+def nothing() -> dict[str, Any]:
+    """A clip without rows, which is a valid one."""
+    return {
+        "total": 0,
+        "rows": np.arange(0),
+        "times": np.empty((0, 2)),
+        "units": np.empty((0, 0), np.float32),
+        "is_computed": True,
+    }
+
+
+class _Windows:
+    """The windows of one extractor over one clip while its frames come by; holds only frames that are still needed."""
+
+    def __init__(
+        self,
+        extractor: FrameExtractor,
+        windows: FrameWindows,
+        rows_of: Callable[[int], int],
+        place: tuple[int, int, int],
+    ) -> None:
+        self.extractor = extractor
+        self.place = place
+        self.position = place[2]
+        self.rows_of = rows_of
+        self.needed = np.unique(windows.frames)
+        self._is_needed = frozenset(self.needed.tolist())
+        last = windows.frames.max(axis=1, initial=-1)
+        self._order = np.argsort(last, kind="stable")  # windows are emitted when their last frame is there
+        self._frames, self._times = windows.frames[self._order], windows.times[self._order]
+        self._last = last[self._order]
+        # The first frame that windows from here on still need: frames before it are let go.
+        first = windows.frames.min(axis=1, initial=np.iinfo(np.int64).max)[self._order]
+        self._keep_from = np.minimum.accumulate(first[::-1])[::-1]
+        self._emitted = 0
+        self._nothing_said = len(windows.frames) > 0
+        self._prepared: dict[int, Frame] = {}
+        self._shape: tuple[int, ...] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self._nothing_said and self._emitted == len(self._order)
+
+    def take(self, index: int, frame: Frame) -> None:
+        if index not in self._is_needed:
+            return
+        prepared = self.extractor.prepare(frame)
+        if self._shape is None:
+            self._shape = prepared.shape
+        elif prepared.shape != self._shape:
+            raise ClipError(f"prepared frames differ in shape: {prepared.shape} after {self._shape}")
+        self._prepared[index] = prepared
+
+    def pieces(self, index: int | None) -> Iterator[Piece]:
+        """Pieces of the windows that end at frame `index` or before; whole ones only, until `index` is None."""
+        if not self._nothing_said:
+            if index is None:
+                yield Piece(*self.place, **nothing())
+            return
+        ready = len(self._last) if index is None else int(np.searchsorted(self._last, index, side="right"))
+        while ready > self._emitted:
+            window_bytes = self._frames.shape[1] * self._prepared[int(self._frames[self._emitted, 0])].nbytes
+            most = self.rows_of(window_bytes)
+            if ready - self._emitted < most and index is not None:
+                return
+            yield self._piece(min(most, ready - self._emitted))
+
+    def _piece(self, count: int) -> Piece:
+        chosen = slice(self._emitted, self._emitted + count)
+        used, windows = np.unique(self._frames[chosen], return_inverse=True)
+        piece = Piece(
+            *self.place,
+            total=len(self._order),
+            rows=self._order[chosen],
+            times=self._times[chosen],
+            units=np.stack([self._prepared[frame] for frame in used.tolist()]),
+            windows=windows.reshape(count, -1),
+        )
+        self._emitted += count
+        keep_from = self._keep_from[self._emitted] if self._emitted < len(self._order) else np.iinfo(np.int64).max
+        self._prepared = {frame: value for frame, value in self._prepared.items() if frame >= keep_from}
+        return piece

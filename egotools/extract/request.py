@@ -1,0 +1,95 @@
+"""What is asked of an extraction, and what it says in the end: values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from egotools.extractors.names import FoundExtractor
+from egotools.machine import choose_device, usable_cores
+from egotools.types import Clip, Extractor
+
+Precision = Literal["float32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How alike the rows of two precisions are, mean over rows: plain cosine, and with the mean row removed."""
+
+    plain: float
+    centred: float
+    rows: int
+
+    @classmethod
+    def between(cls, exact: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> Agreement:
+        """Of two arrays [N, D] of the same windows."""
+
+        def cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+            norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+            return float(np.mean(np.sum(a * b, axis=1) / np.maximum(norms, 1e-30)))
+
+        exact, other = exact.astype(np.float64), other.astype(np.float64)
+        return cls(cosine(exact, other), cosine(exact - exact.mean(0), other - other.mean(0)), len(exact))
+
+
+@dataclass(frozen=True)
+class CacheRequest:
+    """An extractor with its options, and the cache that its rows go to."""
+
+    cache: Path
+    extractor: Extractor
+    found: FoundExtractor
+    precision: Precision = "float32"  # of the network
+    dtype: str = "float32"  # of the rows on disk; or float16
+    only: frozenset[str] | None = None  # ids of the clips that it is to get; None: all
+
+    @property
+    def source(self) -> Path | None:
+        """The user's own file that the extractor comes from; it must be imported where the extractor is unpickled."""
+        return self.found.source if ".py:" in self.found.name else None
+
+
+@dataclass
+class Extraction:
+    """What an extraction did: clips by cache, failures by cache, rows, and seconds by stage.
+
+    A clip that has nothing for an extractor, such as one without sound, is done, and has no rows.
+    """
+
+    done: dict[Path, int] = field(default_factory=dict)
+    skipped: dict[Path, int] = field(default_factory=dict)
+    empty: dict[Path, list[str]] = field(default_factory=dict)  # ids of clips without rows, done now or before
+    failed: dict[Path, list[tuple[Clip, str]]] = field(default_factory=dict)
+    rows: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    agreement: dict[Path, Agreement] = field(default_factory=dict)
+    remarks: dict[Path, dict[str, str]] = field(default_factory=dict)  # by cache and id, what is odd about a clip
+    file_remarks: dict[Path, list[str]] = field(default_factory=dict)  # what was repaired in a file, or is odd
+    changed: dict[Path, list[str]] = field(default_factory=dict)  # ids whose rows came from other times or another file
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every clip of the manifest is in every cache, as the manifest says."""
+        return not any(self.failed.values()) and not any(self.changed.values())
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a machine gives to an extraction. None: what suits the device."""
+
+    device: str = "auto"
+    batch_size: int | None = None
+    workers: int | None = None
+
+    def chosen(self) -> tuple[torch.device, int, int]:
+        """Device, windows of a batch, reading processes."""
+        device = choose_device(self.device)
+        cores = usable_cores()
+        # On a CPU larger batches gain nothing more, once freed memory is kept (`memory.keep_freed_memory`).
+        batch_size = self.batch_size or (16 if device.type == "cpu" else 64)
+        workers = self.workers or (min(cores, 4) if device.type == "cpu" else max(2, min(cores - 1, 32)))
+        return device, batch_size, workers

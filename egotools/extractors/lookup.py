@@ -1,0 +1,55 @@
+"""Extractors by name: what is built in, torchvision's and timm's networks, runs' backbones, and the user's own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Collection
+from pathlib import Path
+
+from egotools.errors import ExtractorError
+from egotools.extractors.names import BUILT_IN, SHORT_NAMES, VIDEO_NETWORKS, FoundExtractor, find_known
+from egotools.extractors.own_code import check_trusted, checked, code_of, from_package, load_source
+from egotools.texts import similar_names
+
+
+def find_extractor(name: str, *, trusted: Collection[str] | None = None) -> FoundExtractor:
+    """The extractor that a name means.
+
+    Args:
+        name: as on the command line.
+        trusted: the code (as `code_of` has it) that may be imported. None: the user has typed the name, so any;
+            a name from a cache or a run takes what the user has trusted.
+
+    Raises:
+        ExtractorError: unknown; near names are suggested. Or code that is not trusted.
+        MissingExtra: its library is not installed.
+    """
+    if trusted is not None:
+        check_trusted(name, trusted)
+    if name.startswith("run:"):
+        from egotools.extractors.backbone import read_backbone
+
+        return read_backbone(Path(name.removeprefix("run:")))
+    known = find_known(name)
+    if known is not None:
+        return known
+    prefix, _, rest = name.rpartition(":")
+    code = code_of(name)
+    if prefix.endswith(".py"):
+        return FoundExtractor(name, checked(getattr(load_source(Path(code)), rest, None), name), {}, Path(code))
+    if code:
+        return FoundExtractor(name, *from_package(name, code, rest))
+    raise ExtractorError(f"unknown extractor {name!r}; {_hint(name)} ('egotools extract --help' lists them)")
+
+
+def _hint(name: str) -> str:
+    """What there is instead of an extractor that is unknown; asks torchvision and timm, whose import takes seconds."""
+    near = difflib.get_close_matches(name.lower(), [*BUILT_IN, *SHORT_NAMES], 3, cutoff=0.6)
+    for library in () if near else ("torchvision", "timm"):
+        known = importlib.import_module(f"egotools.extractors.{library}_models").names()
+        near += [f"{library}:{network}" for network in similar_names(name, known)]
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    videos = ", ".join(VIDEO_NETWORKS)
+    return f"there are {videos} for videos, and torchvision:NAME and timm:NAME for images"

@@ -1,0 +1,95 @@
+"""Names of extractors: what is built in, and the class that a name means."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from egotools.types import Extractor
+
+# name -> ("module:Class", what `egotools extract --help` says of it)
+BUILT_IN = {
+    "efficientnet-lite0": (
+        "egotools.extractors.image:ImageModel",
+        "EfficientNet-Lite0, ImageNet, 1280-d (extra: demo).",
+    ),
+    "hrnet": ("egotools.extractors.hrnet:HRNetModel", "HRNetV2-W48, ADE20K, mean over 1, 5 or 9 frames, 720-d."),
+    "csn": ("egotools.extractors.csn:CSNModel", "ip-CSN-152 or ir-CSN-152, IG-65M and Kinetics-400, 2048-d."),
+    "hog": ("egotools.extractors.hog:HOG", "Histograms of oriented gradients of a frame, 34,596-d."),
+    "m3s": ("egotools.extractors.m3s:M3S", "Raw features of M3-S: HOG, flow, size, ...; a row a clip (extra: flow)."),
+    "color": ("egotools.extractors.color:Color", "Mean, deviation and histogram of each color."),
+    "waveform": ("egotools.extractors.audio:Waveform", "Sound, as samples."),
+    "log-mel": ("egotools.extractors.audio:LogMelSpectrogram", "Sound, as log-mel spectra."),
+}
+
+
+SHORT_NAMES = {
+    name: f"torchvision:{name}"
+    for name in ("resnet18", "resnet50", "convnext_tiny", "vit_b_16", "r2plus1d_18", "r3d_18", "mvit_v2_s", "swin3d_t")
+}
+
+
+VIDEO_NETWORKS = ("csn", "r2plus1d_18", "r3d_18", "mvit_v2_s", "swin3d_t", "torchvision:s3d")
+
+
+@dataclass(frozen=True)
+class FoundExtractor:
+    """An extractor's class, the options that its name fixes, and, for the user's own, the file it was read from.
+
+    `defaults` are the options that the backbone of a run was trained with, which a user may override; None: no run.
+    """
+
+    name: str
+    kind: type[Any]  # Any: a class that fulfils one of the protocols in egotools.types
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    source: Path | None = None
+    defaults: Mapping[str, Any] | None = None  # Any: values of fields
+
+    @property
+    def cache_name(self) -> str:
+        """What follows the last `:` or `/` of the name, in lower case."""
+        return self.name.rpartition(":")[2].rpartition("/")[2].lower()
+
+    def built(self, **options: Any) -> Extractor:
+        """The extractor with these options (Any: values of fields); what is not given takes its default.
+
+        Raises:
+            ValueError: options that mean nothing.
+        """
+        extractor: Extractor = self.kind(**{**(self.defaults or {}), **options, **self.fixed})
+        return extractor
+
+
+def weights_option(kind: type[Any]) -> str:
+    """The option of an extractor's class that says what it was trained to: `weights`, unless the class says another."""
+    return str(getattr(kind, "weights_option", "weights"))
+
+
+def _class_at(reference: str) -> type[Any]:
+    module, _, attribute = reference.partition(":")
+    kind: type[Any] = getattr(importlib.import_module(module), attribute)
+    return kind
+
+
+def find_known(name: str) -> FoundExtractor | None:
+    """What is built in, or a network of torchvision or timm; None for any other name.
+
+    Raises:
+        ExtractorError: the library has no such network; near names are suggested.
+        MissingExtra: the library is not installed.
+    """
+    full = SHORT_NAMES.get(name, name)
+    if full in BUILT_IN:
+        kind = _class_at(BUILT_IN[full][0])
+        has_model = any(each.name == "model" for each in fields(kind))
+        return FoundExtractor(name, kind, {"model": full} if has_model else {})
+    if full.rpartition(":")[0] not in ("torchvision", "timm"):
+        return None
+    from egotools.extractors.published_model import published  # here, for it loads torch
+
+    is_video = published(full).kind == "video"
+    kind = _class_at(f"egotools.extractors.{'video:VideoModel' if is_video else 'image:ImageModel'}")
+    return FoundExtractor(name, kind, {"model": full})

@@ -1,0 +1,98 @@
+"""Extractors of the user's own: a class in a file or a package, which runs only if the user names it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Collection
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from egotools.errors import ExtractorError
+
+
+def code_of(name: str) -> str:
+    """The user's own code that an extractor's name imports: a file by its whole path, or a package; else empty."""
+    prefix = name.rpartition(":")[0]
+    if name.startswith("run:"):  # data: its description can name built-in networks only
+        return ""
+    if prefix.endswith(".py"):
+        return prefix if "\0" in prefix else os.path.realpath(prefix)
+    return prefix if "." in prefix and all(part.isidentifier() for part in prefix.split(".")) else ""
+
+
+def check_trusted(name: str, trusted: Collection[str]) -> None:
+    """Refuses an extractor of the user's own code that nobody has named but a cache or a run.
+
+    Raises:
+        ExtractorError: says how to name it.
+    """
+    code = code_of(name)
+    if code and code not in trusted:
+        raise ExtractorError(f"made by code of your own, which runs only if you name it: --trust {code}")
+
+
+def load_source(path: Path) -> ModuleType:
+    """The module that a user's own file is, imported once; its name carries the digest of its text.
+
+    Raises:
+        ExtractorError: no such file, or it cannot be imported.
+    """
+    if not path.is_file():
+        raise ExtractorError(f"{path}: no such file")
+    name = f"egotools_extractor_{source_digest(path)}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ExtractorError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]  # half a module; a second try must fail too
+        if isinstance(error, (ImportError, SyntaxError)):
+            raise ExtractorError(f"{path}: cannot be imported ({error})") from error
+        raise
+    return module
+
+
+def source_digest(path: Path) -> str:
+    """The first 16 hex digits of the SHA-256 of a source file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def from_package(name: str, module: str, attribute: str) -> tuple[type[Any], dict[str, str], Path | None]:
+    try:
+        loaded = importlib.import_module(module)
+    except ImportError as error:
+        raise ExtractorError(f"{name!r}: the module {module!r} cannot be imported ({error})") from error
+    source = Path(loaded.__file__) if loaded.__file__ else None
+    return checked(getattr(loaded, attribute, None), name), {}, source
+
+
+def checked(kind: Any, name: str) -> type[Any]:
+    """A class that has the members of an extractor."""
+    if not isinstance(kind, type):
+        raise ExtractorError(f"{name!r}: there is no such class")
+    members = (("windows", "prepare", "network", "place"), ("sound_windows", "network", "place"), ("rows",))
+    if not any(all(hasattr(kind, member) for member in wanted) for wanted in members):
+        raise ExtractorError(
+            f"{name!r} is no extractor: it needs place, windows, prepare and network (frames), "
+            "place, sound_windows and network (sound), or rows (whole files); see docs/extractors.md"
+        )
+    if not is_dataclass(kind) or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise ExtractorError(f"{name!r} is no extractor: it must be a frozen dataclass, whose fields are its options")
+    bare = [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
+    if bare:
+        raise ExtractorError(f"{name!r}: its field {bare[0]!r} needs a default; declare it as option(default, help)")
+    place = getattr(kind, "place", "device")
+    if place not in ("device", "worker"):
+        raise ExtractorError(f"{name!r}: its place is {place!r}, not 'device' or 'worker'")
+    return kind

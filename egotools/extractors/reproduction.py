@@ -1,0 +1,115 @@
+"""The extractor of a cache once more, from the cache's recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any, Literal
+
+from egotools.config import field_values, plain
+from egotools.errors import ExtractorError
+from egotools.extractors.lookup import find_extractor
+from egotools.extractors.names import FoundExtractor, weights_option
+from egotools.stores.store import Recipe
+from egotools.types import Extractor
+
+Precision = Literal["float32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
+DTYPES = ("float32", "float16")
+
+
+def name_in(recipe: Recipe, *, weights: str | None = None) -> str:
+    """The name of the extractor by which a cache is made again: the one value that is checked and then looked up.
+
+    Args:
+        recipe: of the cache.
+        weights: instead of the recipe's own: what `--weights` takes.
+
+    Raises:
+        ExtractorError: the recipe names none: rows that were imported, for instance.
+    """
+    name = recipe.origin.get("extractor")
+    if isinstance(name, str) and weights is not None and name.startswith("run:"):
+        # another run, or the same network with weights of its own
+        name = weights if weights.startswith("run:") else recipe.identity.get("extractor")
+    if not isinstance(name, str):
+        raise ExtractorError("cannot be made again: its recipe does not say by which extractor")
+    return name
+
+
+def numbers_in(recipe: Recipe) -> tuple[Precision, str]:
+    """The precision of what made a cache, and the dtype of its rows; float32 where its recipe does not say.
+
+    Raises:
+        ExtractorError: ones that this egotools does not have.
+    """
+    precision, dtype = (recipe.identity.get(name, "float32") for name in ("precision", "dtype"))
+    known = next((each for each in PRECISIONS if each == precision), None)
+    if known is None:
+        raise ExtractorError(f"cannot be made again: its precision is {precision!r}, not {' or '.join(PRECISIONS)}")
+    if dtype not in DTYPES:
+        raise ExtractorError(f"cannot be made again: its dtype is {dtype!r}, not {' or '.join(DTYPES)}")
+    return known, str(dtype)
+
+
+def remade(
+    recipe: Recipe, *, weights: str | None = None, trusted: Collection[str] = frozenset()
+) -> tuple[FoundExtractor, Extractor]:
+    """The extractor that a recipe describes, as this code and the files of today have it.
+
+    Options that the recipe lacks take their default. What a run's backbone is trained with today takes the place of
+    what it was trained with then; options that the user had given otherwise stay.
+
+    Args:
+        recipe: of a cache, as it was written or as it was read.
+        weights: instead of the recipe's own: what `--weights` takes.
+        trusted: the user's own files and packages that may be imported; a recipe only names them.
+
+    Raises:
+        ExtractorError: the recipe names no extractor, or one that is gone, not trusted, or without an option that was
+            given, or weights are given to one that has none.
+        MissingExtra: its library is not installed.
+    """
+    name, options = name_in(recipe, weights=weights), recipe.identity.get("options")
+    if not isinstance(options, Mapping):
+        raise ExtractorError("cannot be made again: its recipe says no options")
+    found = find_extractor(name, trusted=trusted)
+    if found.defaults is not None:
+        options = _given(found.kind, options, recipe.origin.get("defaults"))
+    _check_known(found, options)
+    try:
+        values = field_values(found.kind, options)
+        extractor = found.built(**{**values, **_weights(found, recipe, weights)})
+    except ValueError as error:
+        raise ExtractorError(f"cannot be made again: {found.name}: {error}") from error
+    return found, extractor
+
+
+def _given(kind: type[Any], options: Mapping[str, Any], defaults: Any) -> dict[str, Any]:  # Any: JSON values
+    """The options that a user had given otherwise than the run's defaults of then."""
+    usual = {field.name: plain(_default(field)) for field in fields(kind)}
+    then = {**usual, **(defaults if isinstance(defaults, Mapping) else {})}
+    return {name: value for name, value in options.items() if name not in then or then[name] != value}
+
+
+def _default(field: Field[Any]) -> Any:  # Any: of the field's own type
+    return field.default_factory() if field.default_factory is not MISSING else field.default
+
+
+def _check_known(found: FoundExtractor, options: Mapping[str, Any]) -> None:
+    names = {field.name for field in fields(found.kind)} - set(found.fixed)
+    for name, value in options.items():
+        if name not in names:
+            raise ExtractorError(
+                f"cannot be made again: {found.name} no longer has the option {name!r} (it was {value!r});"
+                " extract it anew under another name"
+            )
+
+
+def _weights(found: FoundExtractor, recipe: Recipe, weights: str | None) -> dict[str, Any]:
+    name = weights_option(found.kind)
+    has_weights = any(field.name == name for field in fields(found.kind))
+    if weights is not None and not has_weights:
+        raise ExtractorError(f"{found.name} has no weights that {weights!r} could replace")
+    chosen = recipe.origin.get("weights") if weights is None else weights
+    return field_values(found.kind, {name: chosen}) if has_weights and chosen is not None else {}

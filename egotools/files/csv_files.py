@@ -1,0 +1,115 @@
+"""Tables as people save them: separated by commas, semicolons, tabs or bars, in UTF-8 or as Excel writes Unicode."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from egotools.errors import ManifestError
+from egotools.files.disk import open_file
+
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+# Columns that our own tables have; the delimiter that gives one of them is the right one.
+KNOWN = {"id", "path", "start", "end", "split", "fps", "root", "label", "file", "filename", "video"}
+ANNOUNCED = re.compile(r"sep=(.)\r?\n?")  # a first line by which Excel says what separates the others
+
+Row = tuple[int, dict[str, str]]  # its number (the first line is row 1), and its cells by column
+
+
+def read_csv(path: Path, *, known: Sequence[str] | None = None) -> tuple[list[str], list[Row]]:
+    """The columns of a table, and its rows with their numbers (the header is row 1; blank lines are left out).
+
+    Args:
+        path: the file.
+        known: of a table that another program wrote, columns that it may have: they tell what separates its cells.
+            None: commas do.
+
+    Raises:
+        ManifestError: the file is missing, empty, no text, or its rows do not fit its first line.
+    """
+    columns, rows = open_csv(path, known=known)
+    return columns, list(rows)
+
+
+def open_csv(path: Path, *, known: Sequence[str] | None = None) -> tuple[list[str], Iterator[Row]]:
+    """As `read_csv`, the rows one after the other; it raises when they are looked at."""
+    text = _text(path)
+    delimiter, skipped = (",", 0) if known is None else _delimiter(text, {*KNOWN, *known})
+    whole = io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline="")  # StringIO takes four bytes a letter
+    lines = _lines(path, csv.reader(whole, strict=True, delimiter=delimiter), skipped)
+    _, cells = next(lines, (0, []))
+    if not cells:
+        raise ManifestError(f"{path}: the file is empty")
+    columns = _columns(path, cells)
+    return columns, _rows(path, columns, lines, DELIMITERS.get(delimiter, delimiter))
+
+
+def _lines(path: Path, reader: Iterator[list[str]], skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """The lines that hold anything, with their numbers."""
+    number = 0
+    try:
+        for number, cells in enumerate(reader, 1):
+            if cells and number > skipped:
+                yield number, cells
+    except csv.Error as error:
+        raise ManifestError(f"{path}, row {number + 1}: not CSV: {error}; is a quote left open?") from error
+
+
+def _rows(path: Path, columns: Sequence[str], lines: Iterator[tuple[int, list[str]]], delimiter: str) -> Iterator[Row]:
+    for number, cells in lines:
+        if len(cells) != len(columns):
+            raise ManifestError(
+                f"{path}, row {number}: {len(cells)} cells where the first line has {len(columns)} columns; "
+                f"quote cells that hold a {delimiter}"
+            )
+        yield number, dict(zip(columns, cells, strict=True))
+
+
+def another_delimiter(columns: Sequence[str]) -> str:
+    """Words on what seems to separate cells, where commas do not; empty where they do."""
+    there = [each for each in DELIMITERS if len(columns) == 1 and each in columns[0]]
+    return f"; no comma in it, it looks separated by {there[0]!r}: save it with commas" if there else ""
+
+
+def _delimiter(text: str, known: set[str]) -> tuple[str, int]:
+    """What separates cells, by the first line that is not blank; and how many lines come before the header."""
+    if announced := ANNOUNCED.match(text):
+        return announced[1], 1
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    there = [each for each in DELIMITERS if each in first] or [","]
+    names = {each: {cell.strip().strip('"').strip().lower() for cell in first.split(each)} for each in there}
+    return next((each for each in there if names[each] & known), there[0]), 0
+
+
+def _text(path: Path) -> str:
+    try:
+        with open_file(path) as file:
+            raw = file.read()
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from error
+    is_wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Excel's "Unicode text"
+    try:
+        text = raw.decode("utf-16" if is_wide else "utf-8-sig")  # spreadsheets put a byte order mark in front
+    except UnicodeDecodeError as error:
+        raise ManifestError(
+            f"{path}: not a text file in UTF-8 (byte {error.start}); save the table as CSV in UTF-8"
+            " (Excel: 'CSV UTF-8')"
+        ) from error
+    if "\0" in text:
+        row = text[: text.index("\0")].count("\n") + 1
+        raise ManifestError(f"{path}, row {row}: not a text file: it holds a NUL byte; save the table as CSV")
+    return text
+
+
+def _columns(path: Path, cells: Sequence[str]) -> list[str]:
+    columns = [cell.strip() for cell in cells]
+    for index, column in enumerate(columns, 1):
+        if not column:
+            raise ManifestError(f"{path}: column {index} has no name (pandas writes one so unless index=False)")
+        if columns.index(column) != index - 1:
+            raise ManifestError(f"{path}: two columns are named {column!r}")
+    return columns

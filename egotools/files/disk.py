@@ -1,0 +1,159 @@
+"""Files on disk: written beside and renamed, opened only if they are regular files.
+
+Nothing here follows a symbolic link when it writes: a link beside a result may lead to any file of the user's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from egotools.errors import OutputError
+
+NOT_REGULAR = "not a regular file"
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file aside and renames it: a reader never sees half. Folders are made as needed.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.part")  # of one name, so that what a killed process left is taken over
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with create_file(aside) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # the folder itself may be what cannot be made
+            aside.unlink()
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def create_file(path: Path) -> BinaryIO:
+    """A new file of our own, open for writing; what had the name, a link included, is removed first.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "w+b")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to a text file, which is made if it is not there.
+
+    Raises:
+        OutputError: it cannot be written, or is a link.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, flags, 0o666), "ab") as file:
+            _check_regular(os.fstat(file.fileno()), path)
+            file.write(line.encode() + b"\n")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A regular file, open for reading. Devices, pipes and sockets are refused before they are opened.
+
+    Raises:
+        OSError: no such file, a folder, or no regular file (its `strerror` says which).
+    """
+    _check_regular(os.stat(path), path)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe that takes its place does not block
+    try:
+        _check_regular(os.fstat(file), path)
+        return os.fdopen(file, "rb")
+    except OSError:
+        os.close(file)
+        raise
+
+
+def walk(
+    top: Path, left_out: list[str], *, follow_links: bool = False, unlisted: list[str] | None = None
+) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder at and below `top`, with the names of what lies in it and is no folder; hidden ones are passed over.
+
+    A link to a file inside of `top` counts as that file; one to a folder there adds nothing, for the folder is walked.
+    With `follow_links` every folder is walked once, those that links lead to last, so that loops end.
+
+    Args:
+        top: a folder.
+        left_out: takes the names, relative to `top`, of links that lead out of it and are not followed.
+        follow_links: whether they are.
+        unlisted: takes folders below `top` that cannot be listed, with the reason: "a/b: permission denied".
+
+    Raises:
+        OSError: a folder cannot be listed, unless `unlisted` takes it.
+    """
+    real_top = os.path.realpath(top)
+    seen: set[str] = set()
+    links: list[Path] = []
+    waiting = [top]
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.pop(0)
+        if (real := os.path.realpath(folder)) in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = os.listdir(folder)
+        except OSError as error:
+            if unlisted is None or folder == top:
+                raise
+            unlisted.append(f"{folder.relative_to(top).as_posix()}: {(error.strerror or str(error)).lower()}")
+            continue
+        names, folders = [], []
+        for name in sorted(name for name in entries if not name.startswith(".")):
+            path = folder / name
+            is_link, is_folder = path.is_symlink(), os.path.isdir(path)
+            if is_link and not follow_links and not is_below(os.path.realpath(path), real_top):
+                left_out.append(path.relative_to(top).as_posix())
+            elif not is_folder:
+                names.append(name)
+            elif not is_link:
+                folders.append(path)
+            elif follow_links:
+                links.append(path)
+        waiting.extend(reversed(folders))
+        yield folder, names
+
+
+def real(path: str | Path) -> Path:
+    """Where a path leads, links followed; one in a loop (an error of `Path.resolve` before Python 3.13) stays."""
+    return Path(os.path.realpath(path))
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether an absolute, normal path is a folder or lies in it."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def remove(path: Path) -> None:
+    """Removes what has a name: a folder and all in it, a file, or a link but not what it leads to.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, NOT_REGULAR, str(path))

@@ -1,0 +1,149 @@
+"""JSON files as data: of bounded depth, and of the shape that a type says, compared before a value is used."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from egotools.files.disk import open_file
+
+WORDS = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    dict: "an object",
+    list: "a list",
+}
+LARGEST = 1 << 63  # whole numbers are counts, seeds and sizes; arrays hold none that is larger
+SHOWN = 40  # characters of a value that a message shows
+
+
+def check_shape(value: Any, shape: Any, entry: str = "") -> None:
+    """Compares a value of JSON with a type. Any: JSON values, and types as values.
+
+    >>> check_shape({"a": [1, "x"]}, dict[str, list[int]])
+    Traceback (most recent call last):
+    ValueError: 'a.1' is 'x', not a whole number
+
+    Args:
+        value: as `json.loads` gives it.
+        shape: `str`, `bool`, `int`, `float` (which takes whole numbers, too), `None`, `Any`, a union, a `Literal`,
+            `list[...]`, `dict[str, ...]`, or a `TypedDict`, whose further entries may be anything.
+        entry: the dotted name of the value, for messages.
+
+    Raises:
+        ValueError: it is something else; the entry is named.
+    """
+    if shape is Any:
+        return
+    origin, parts = get_origin(shape) or shape, get_args(shape)
+    if origin in (Union, types.UnionType):
+        _check_any(value, parts, entry)
+        return
+    if not _is(value, origin, parts):
+        shown = repr(value)
+        shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}..."
+        raise ValueError(
+            f"{entry!r} is {shown}, not {_words(shape)}" if entry else f"it is {shown}, not {_words(shape)}"
+        )
+    if is_typeddict(origin):
+        _check_entries(value, origin, entry)
+    elif parts and origin in (list, dict):
+        for name, item in _items(value):
+            check_shape(item, parts[-1], _joined(entry, name))
+
+
+def _check_any(value: Any, parts: tuple[Any, ...], entry: str) -> None:
+    """Of a union's parts the first of the value's own kind says what is wrong inside it."""
+    for part in parts:
+        if _is(value, get_origin(part) or part, get_args(part)):
+            check_shape(value, part, entry)
+            return
+    check_shape(value, next(part for part in parts if part is not type(None)), entry)
+
+
+def _check_entries(value: dict[str, Any], shape: Any, entry: str) -> None:
+    for name, hint in _hints(shape).items():
+        if name in value:
+            check_shape(value[name], hint, _joined(entry, name))
+        elif name in shape.__required_keys__:
+            raise ValueError(f"the entry {_joined(entry, name)!r} is missing")
+
+
+@cache
+def _hints(shape: Any) -> dict[str, Any]:
+    return get_type_hints(shape)
+
+
+def _is(value: Any, kind: Any, parts: tuple[Any, ...]) -> bool:
+    """Whether a value is of a kind, whatever is inside it."""
+    if kind is Any:
+        return True
+    if kind is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if kind is str:
+        return isinstance(value, str) and "\0" not in value  # which no path may hold
+    if kind is float:
+        return type(value) in (int, float)
+    if kind is int:
+        return type(value) is int and abs(value) < LARGEST
+    return isinstance(value, dict) if is_typeddict(kind) else type(value) is (type(None) if kind is None else kind)
+
+
+def _items(value: list[Any] | dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    return iter(value.items()) if isinstance(value, dict) else ((str(at), item) for at, item in enumerate(value))
+
+
+def _joined(entry: str, name: str) -> str:
+    return f"{entry}.{name}" if entry else name
+
+
+def _words(shape: Any) -> str:
+    origin = get_origin(shape) or shape
+    if origin is Literal:
+        return " or ".join(map(repr, get_args(shape)))
+    return "an object" if is_typeddict(origin) else WORDS.get(origin, str(origin))
+
+
+DEEPEST = 64  # levels of nesting in a JSON file; ours have fewer than ten
+
+
+def parse_json(text: str | bytes) -> Any:  # Any: JSON values
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: not JSON, or nested deeper than anything of ours.
+    """
+    too_deep = f"nested deeper than {DEEPEST} levels"
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(too_deep) from error
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [item for each in level if isinstance(each, (dict, list)) for item in _values(each)]
+        if not level:
+            return value
+    raise ValueError(too_deep)
+
+
+def read_json(path: Path, shape: Any = Any) -> Any:  # Any: JSON values, and a type as a value
+    """The value of a JSON file, of the shape that is told (`egotools.files.json_files`).
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: as `parse_json`; or it has another shape: the entry is named.
+    """
+    with open_file(path) as file:
+        value = parse_json(file.read())
+    check_shape(value, shape)
+    return value
+
+
+def _values(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value

@@ -1,0 +1,234 @@
+"""What is wrong with the files of a manifest, found by opening each once."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from egotools.errors import ClipError, NoPicture, NoSound
+from egotools.machine import usable_cores
+from egotools.media.audio import SOUND_SUFFIXES, open_sound
+from egotools.media.video import open_frames
+from egotools.processes import Crash, apart
+from egotools.types import Clip, IntArray
+
+Decode = Literal["nothing", "sample", "everything"]
+
+REMARK = "remark"
+SLACK = 0.1  # seconds that a clip may end after its file, beside one frame: annotations are rounded
+
+
+@dataclass(frozen=True)
+class Span:
+    """What a file holds: the seconds it covers, its frames (None: sound only), what is damaged, and what is odd."""
+
+    start: float
+    end: float
+    frames: int | None = None
+    damage: str = ""
+    remarks: Sequence[str] = field(default=())
+    gaps: Sequence[tuple[float, float]] = ()  # seconds in which no frame is near
+
+    @property
+    def frame(self) -> float:
+        """Mean seconds a frame is shown, outside gaps; 0 for sound."""
+        shown = self.end - self.start - sum(end - begin for begin, end in self.gaps)
+        return shown / self.frames if self.frames else 0.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with one clip; `problem` is a word to sort by, `detail` says it for people.
+
+    A remark is no problem: something was repaired in the file, or is odd; on the first of its clips only.
+    """
+
+    id: str
+    path: str
+    problem: str
+    detail: str
+
+    @property
+    def is_remark(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.problem == REMARK
+
+
+def measure(path: Path, fps: float | None = None, *, decode: Decode = "nothing") -> Span:
+    """Opens a file (a frame folder, an image, a sound file) and says what it holds.
+
+    Args:
+        path: a file or a frame folder.
+        fps: the frame rate of a frame folder or stack.
+        decode: what of it is decoded, to see whether it can be: nothing, a "sample" from its beginning, middle and
+            end, or "everything".
+
+    Raises:
+        ClipError: it cannot be opened.
+    """
+    if is_sound(path):
+        return _sound(path, decode)
+    try:
+        span = _frames(path, fps, decode)
+    except NoPicture as error:  # sound in a video container, perhaps
+        try:
+            return _sound(path, decode)
+        except NoSound:
+            raise error from None
+    return span if decode == "nothing" else replace(span, remarks=[*span.remarks, *_of_its_sound(path, decode, span)])
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a file is sound by its name; a video with sound is a video."""
+    return path.suffix.lower() in SOUND_SUFFIXES and not os.path.isdir(path)
+
+
+def _sound(path: Path, decode: Decode) -> Span:
+    sound = open_sound(path)
+    try:
+        info, damage = sound.info, sound.damage
+        seconds = _tried(math.ceil(info.end - info.start), decode)
+        try:
+            for _ in sound.windows(info.start + seconds, info.rate, info.rate):
+                pass
+        except ClipError as error:
+            damage = damage or _damage(error, path)
+        return Span(info.start, info.end, None, damage, tuple(sound.remarks), info.gaps)
+    finally:
+        sound.close()
+
+
+def _frames(path: Path, fps: float | None, decode: Decode) -> Span:
+    frames = open_frames(path, fps)
+    try:
+        info, damage = frames.info, frames.damage
+        try:
+            for _ in frames.frames(_tried(len(info), decode)):
+                pass
+        except ClipError as error:
+            damage = damage or _damage(error, path)
+        start = float(info.times[0]) if len(info) else 0.0
+        gaps = [(begin, stop) for begin, stop in info.gaps.tolist()]
+        return Span(start, info.end, len(info), damage, tuple(frames.remarks), gaps)
+    finally:
+        frames.close()
+
+
+def _of_its_sound(path: Path, decode: Decode, frames: Span) -> list[str]:
+    """What is odd about the sound of a video, which nobody may want; its frames are what counts."""
+    try:  # decoding amid the sound may mean decoding all of it
+        sound = _sound(path, decode if decode == "everything" else "nothing")
+    except NoSound:
+        return []
+    except ClipError as error:
+        return [f"its sound cannot be read: {str(error).removeprefix(f'{path}: ')}"]
+    damage = [f"its sound is {sound.damage}"] if sound.damage and not frames.damage else []
+    return [*damage, *(remark for remark in sound.remarks if remark not in frames.remarks)]
+
+
+def _tried(count: int, decode: Decode) -> IntArray:
+    """Indices of the frames, or seconds of sound, that are decoded."""
+    if decode == "everything":
+        return np.arange(count)
+    sample = {0, count // 2, count - 1} if decode == "sample" and count else set()
+    return np.array(sorted(sample), np.int64)
+
+
+def _damage(error: ClipError, path: Path) -> str:
+    return "damaged: " + str(error).removeprefix(f"{path}: ")
+
+
+def measure_files(
+    clips: Iterable[Clip], advance: Callable[[], object] = lambda: None, *, decode: Decode = "nothing"
+) -> dict[tuple[Path, float | None], Span | ClipError]:
+    """What each file of the clips holds, or why it cannot be read, by path and fps; each is opened once.
+
+    Decoders run in processes of their own: one that crashes is the failure of its file.
+
+    Args:
+        clips: rows without a file are passed over.
+        advance: called after each file.
+        decode: as in `measure`.
+
+    Raises:
+        EgotoolsError: no process can be started.
+    """
+    files = files_of(clips)
+    spans: dict[tuple[Path, float | None], Span | ClipError] = {}
+    for file, found in apart(partial(_measured, decode=decode), files, count=min(len(files), usable_cores())):
+        how = f"exit code {found.status}" if isinstance(found, Crash) else ""
+        spans[file] = ClipError(f"{file[0]}: the decoder crashed ({how})") if isinstance(found, Crash) else found
+        advance()
+    return {file: spans[file] for file in files}
+
+
+def _measured(file: tuple[Path, float | None], *, decode: Decode) -> Span | ClipError:
+    try:
+        return measure(*file, decode=decode)
+    except ClipError as error:
+        return error
+
+
+def files_of(clips: Iterable[Clip]) -> list[tuple[Path, float | None]]:
+    """The files that clips lie in, each once, with the frame rate that the manifest gives it."""
+    return list(dict.fromkeys((clip.path, clip.fps) for clip in clips if clip.path != Path()))
+
+
+def check_clips(
+    clips: Sequence[Clip], advance: Callable[[], object] = lambda: None, *, decode: Decode = "sample"
+) -> list[Problem]:
+    """Everything wrong with clips, in their order; the arguments are those of `measure_files`."""
+    spans = measure_files(clips, advance, decode=decode)
+    first: dict[tuple[Path, float, float | None], str] = {}
+    remarked: set[Path] = set()
+    problems = []
+    for clip in clips:
+        if clip.path == Path():
+            continue
+        for problem, detail in _problems(clip, spans[clip.path, clip.fps]):
+            problems.append(Problem(clip.id, str(clip.path), problem, detail))
+        span = spans[clip.path, clip.fps]
+        if isinstance(span, Span) and clip.path not in remarked:
+            remarked.add(clip.path)
+            problems += [Problem(clip.id, str(clip.path), REMARK, remark) for remark in span.remarks]
+        same = first.setdefault((clip.path, clip.start, clip.end), clip.id)
+        if same != clip.id:
+            problems.append(Problem(clip.id, str(clip.path), "duplicate", f"the same stretch as clip {same!r}"))
+    return problems
+
+
+def _problems(clip: Clip, span: Span | ClipError) -> list[tuple[str, str]]:
+    if isinstance(span, ClipError):
+        if _is_missing(clip.path):
+            return [("missing", "no such file")]
+        if os.path.isfile(clip.path) and os.path.getsize(clip.path) == 0:
+            return [("empty", "the file has no bytes")]
+        return [("unreadable", str(span).removeprefix(f"{clip.path}: "))]
+    if span.frames == 0 or span.end <= span.start:
+        return [("empty", "the file has no frames" if span.frames is not None else "the file has no sound")]
+    problems = []
+    if span.damage:
+        kind, _, detail = span.damage.partition(": ")  # "truncated: ..." or "damaged: ..."
+        problems.append((kind, detail))
+    if clip.start >= span.end:
+        problems.append(("late", f"starts at {clip.start:g} s, the file ends at {span.end:.3f} s"))
+    elif clip.end is not None and clip.end > span.end + span.frame + SLACK:
+        problems.append(("short", f"should end at {clip.end:g} s, the file ends at {span.end:.3f} s"))
+    return problems
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):  # too long, in a folder closed to us, or beyond the locale's file name encoding
+        return False
+    return False

@@ -1,0 +1,53 @@
+"""The manifest that `extract` makes itself of a folder: written once, kept up to date until somebody edits it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from egotools.config import file_digest, to_json
+from egotools.errors import ManifestError
+from egotools.files.disk import write_whole
+from egotools.files.json_files import read_json
+from egotools.manifests.folders import Listing, clips_of, list_folder
+from egotools.manifests.table import read_manifest, write_manifest
+
+NAME = "manifest.csv"
+MADE = ".manifest.csv.made"  # beside it: of which folder it was made, and the digest that it then had
+
+
+def folder_manifest(folder: Path, out: Path) -> tuple[Path, bool, Listing]:
+    """The manifest of all that lies in a folder, in the folder `out`, whether it was written now, and what was found.
+
+    One that is there is used as it is while it names the same files, whoever edited it. Otherwise it is written again
+    if nobody did.
+
+    Raises:
+        ManifestError: the folder cannot be listed; or the manifest there was edited, or is of another folder, and names
+            other files.
+    """
+    path, place = out / NAME, os.path.abspath(folder)
+    listing = list_folder(folder)
+    clips = clips_of(listing.found)
+    if os.path.lexists(path):
+        there = {str(clip.path) for clip in read_manifest(path)}
+        listed = {str(clip.path) for clip in clips}
+        if there == listed:
+            return path, False, listing
+        if _made(out / MADE) != (place, file_digest(path)):
+            raise ManifestError(
+                f"{path} was edited, or is of another folder: {len(listed - there)} files of {folder} are not in it,"
+                f" {len(there - listed)} others are; give --manifest {path}, or remove it"
+            )
+    write_manifest(path, clips)
+    write_whole(out / MADE, to_json({"folder": place, "digest": file_digest(path)}) + "\n")
+    return path, True, listing
+
+
+def _made(path: Path) -> tuple[object, object]:
+    """The folder and the digest of the manifest that was written last; of None where nothing says so."""
+    try:
+        said = read_json(path)
+    except (OSError, ValueError):
+        return None, None
+    return (said.get("folder"), said.get("digest")) if isinstance(said, dict) else (None, None)

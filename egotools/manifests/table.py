@@ -1,0 +1,239 @@
+"""Manifests: the table of clips as CSV, read and written."""
+
+from __future__ import annotations
+
+import math
+import os
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from egotools.errors import ManifestError
+from egotools.files.csv_files import another_delimiter, open_csv
+from egotools.files.disk import create_file, is_below
+from egotools.types import Clip
+
+NO_FILE = Path()  # of a clip that has features only
+RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label
+
+
+def read_manifest(path: Path, *, labels: Collection[str] | None = None) -> list[Clip]:
+    """The clips of a manifest, in its order, with absolute paths (`Path()` for rows that have features only).
+
+    Args:
+        path: the CSV file.
+        labels: the label columns to keep; None: all.
+
+    Raises:
+        ManifestError: the file is missing, empty or no such table, or a row cannot be used; names file and row.
+    """
+    clips = []
+    for _, clip in read_rows(path, labels=labels):
+        if isinstance(clip, ManifestError):
+            raise clip
+        clips.append(clip)
+    return clips
+
+
+def read_rows(path: Path, *, labels: Collection[str] | None = None) -> Iterator[tuple[int, Clip | ManifestError]]:
+    """Each row's number (the header is row 1) with its clip, or with what is wrong with it.
+
+    Args:
+        path: the CSV file.
+        labels: the label columns to keep; None: all.
+
+    Raises:
+        ManifestError: the file as a whole is no manifest.
+    """
+    columns, rows = open_csv(path)
+    if "id" not in columns:
+        raise ManifestError(
+            f"{path}: no column 'id'; the first line says {','.join(columns)[:80]!r}{another_delimiter(columns)}"
+        )
+    unwanted = [] if labels is None else [name for name in columns if name not in (*RESERVED, *labels)]
+    folder = Path(os.path.abspath(path)).parent
+    real = lru_cache(maxsize=None)(os.path.realpath)  # folders are shared by many rows
+    first_row: dict[str, int] = {}
+    number = 0
+    for number, values in rows:
+        for name in unwanted:
+            del values[name]
+        try:
+            clip = _clip(values, _path(values.get("path", ""), values.get("root", ""), folder, real))
+            if clip.id in first_row:
+                raise ManifestError(f"the id {clip.id!r} is also that of row {first_row[clip.id]}; ids must differ")
+            first_row[clip.id] = number
+            yield number, clip
+        except ManifestError as error:
+            yield number, ManifestError(f"{path}, row {number}: {error}")
+    if not number:
+        raise ManifestError(f"{path}: no clips, only the first line")
+
+
+def label_columns(path: Path) -> list[str]:
+    """The names of a manifest's label columns.
+
+    Raises:
+        ManifestError: the file is no such table.
+    """
+    return [name for name in open_csv(path)[0] if name not in RESERVED]
+
+
+def _clip(values: Mapping[str, str], path: Path) -> Clip:
+    return Clip(
+        id=values["id"],
+        path=path,
+        start=_number(values, "start") or 0.0,
+        end=_number(values, "end"),
+        split=values.get("split", ""),
+        labels={name: value for name, value in values.items() if name not in RESERVED},
+        fps=_fps(values),
+    )
+
+
+def _number(values: Mapping[str, str], column: str) -> float | None:
+    text = values.get(column, "").strip()
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ManifestError(f"{column} {text!r} is not a number") from None
+
+
+def _fps(values: Mapping[str, str]) -> float | None:
+    fps = _number(values, "fps")
+    if fps is not None and not 0 < fps < math.inf:
+        raise ManifestError(f"fps {values['fps']!r} is not a number of frames per second")
+    return fps
+
+
+def _path(path: str, root: str, folder: Path, real: Callable[[str], str]) -> Path:
+    """The absolute path that a row means. `root` may lie anywhere; a relative `path` stays below it."""
+    if not path:
+        return NO_FILE
+    if os.path.isabs(path):
+        return Path(on_disk(os.path.normpath(path)))
+    top = os.path.normpath(folder / root)
+    whole = on_disk(os.path.normpath(os.path.join(top, path)))
+    if not is_below(whole, top):
+        raise ManifestError(f"path {path!r} leaves the root {top}; set the column 'root', or write an absolute path")
+    if not is_below(_behind_links(whole, real), real(top)):
+        raise ManifestError(f"path {path!r} leaves the root {top} through a link; write an absolute path")
+    return Path(whole)
+
+
+def on_disk(path: str) -> str:
+    """A path as its file is called: where none is there, one whose name is the same text in another form of Unicode.
+
+    macOS writes names in the form NFD; tables that are typed, or made on another system, have NFC.
+    """
+    if path.isascii() or os.path.lexists(path):
+        return path
+    folder, name = os.path.split(path)
+    if folder in ("", path):
+        return path
+    folder = on_disk(folder)
+    forms = (os.path.join(folder, unicodedata.normalize(form, name)) for form in ("NFC", "NFD"))
+    return next((each for each in forms if os.path.lexists(each)), path)
+
+
+def _behind_links(path: str, real: Callable[[str], str]) -> str:
+    """`os.path.realpath`, where `real` is the same for folders and remembers: a manifest names many files of one."""
+    return (
+        os.path.realpath(path)
+        if os.path.islink(path)
+        else os.path.join(real(os.path.dirname(path)), os.path.basename(path))
+    )
+
+
+def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
+    """Writes clips so that `read_manifest` gives them back; aside first, then renamed.
+
+    Paths below the manifest's folder are written relative to it, the others relative to a `root` column. Label
+    columns keep the order in which they first appear; a clip without one has it empty.
+
+    Raises:
+        ManifestError: a label is named like a column of its own, a text cannot be stored, the file cannot be written.
+    """
+    labels = list(dict.fromkeys(name for clip in clips for name in clip.labels))
+    for name in labels:
+        if name in RESERVED or name != name.strip() or not name:
+            raise ManifestError(f"{path}: a label column cannot be named {name!r}")
+    folder = os.path.dirname(os.path.abspath(path))
+    root = _common_root(clips, folder)
+    real = lru_cache(maxsize=None)(os.path.realpath)
+    table = []
+    for clip in clips:
+        place, cell = _place(clip.path, folder, root, real)
+        fixed = {"id": clip.id, "path": cell, "start": _decimal(clip.start), "end": _decimal(clip.end)}
+        own = {"split": clip.split, "fps": _decimal(clip.fps), "root": place}
+        table.append({**fixed, **own, **clip.labels})
+    optional = [name for name in ("fps", "root") if any(row[name] for row in table)]
+    columns = ["id", "path", "start", "end", "split", *optional, *labels]
+    lines = [columns, *([row.get(column, "") for column in columns] for row in table)]
+    _write(path, "".join(",".join(map(_quoted, line)) + "\n" for line in lines))
+
+
+def _common_root(clips: Sequence[Clip], folder: str) -> str:
+    """The deepest folder that holds all files outside the manifest's own folder; empty where there are none."""
+    outside = {str(clip.path.parent) for clip in clips if clip.path.is_absolute()}
+    outside = {parent for parent in outside if not is_below(parent, folder)}
+    return os.path.commonpath(outside) if outside else ""
+
+
+def _place(path: Path, folder: str, root: str, real: Callable[[str], str]) -> tuple[str, str]:
+    """The cells `root` and `path` of a file; an absolute path where a link leads out of every root."""
+    if path == Path():
+        return "", ""
+    whole = os.path.abspath(path)
+    top = folder if is_below(whole, folder) else root
+    if not (is_below(whole, top) and is_below(_behind_links(whole, real), real(top))):
+        return "", whole
+    return ("" if top == folder else top), os.path.relpath(whole, top)
+
+
+def _decimal(value: float | None) -> str:
+    return "" if value is None else repr(float(value)).removesuffix(".0")
+
+
+def _quoted(cell: str) -> str:
+    # By hand: before Python 3.13 csv.writer leaves a lone carriage return bare, and reading then breaks the row.
+    if any(character in cell for character in ',"\r\n'):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
+
+
+def _write(path: Path, text: str) -> None:
+    if "\0" in text:
+        raise ManifestError(f"{path}: a manifest cannot hold a NUL character")
+    aside = path.with_name(f".{path.name}.part")  # of one name, so that what a killed process left is taken over
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with create_file(aside) as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except UnicodeEncodeError as error:
+        raise ManifestError(f"{path}: {text[error.start]!r} is no character of UTF-8; rename the file") from error
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def column_of(clips: Sequence[Clip], column: str) -> list[str]:
+    """One text a clip: its `id`, `path`, `split`, or a label.
+
+    Raises:
+        ManifestError: no such column.
+    """
+    if column in ("id", "path", "split"):
+        return [str(getattr(clip, column)) for clip in clips]
+    if not any(column in clip.labels for clip in clips):
+        there = ", ".join(["id", "path", "split", *dict.fromkeys(name for clip in clips for name in clip.labels)])
+        raise ManifestError(f"no column {column!r} in the manifest; there are {there}")
+    return [clip.labels.get(column, "") for clip in clips]

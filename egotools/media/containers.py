@@ -1,0 +1,246 @@
+"""Opening a media file: a local file only, of a known container format, every failure one clear line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Sequence
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition, Stream
+from av.video.frame import VideoFrame
+
+from egotools.errors import ClipError
+from egotools.files.disk import open_file
+from egotools.media.limits import MOST_PIXELS, reading
+
+# Demuxers that read one file and nothing else. FFmpeg also knows playlists (hls, concat), devices and text art (tty),
+# by which a file could name other files or addresses, or a text file pass for a video.
+FORMATS = (
+    "mov mp4 m4a 3gp 3g2 mj2 matroska webm avi mpegts mpeg mpegvideo flv asf ogg ivf gif nut mxf dv rm h264 hevc m4v "
+    "mjpeg yuv4mpegpipe obu wtv wav w64 flac mp3 aac ac3 eac3 aiff au caf amr ape tta wv mp2"
+)
+
+# Options of every decoder. Frames beyond them are refused by FFmpeg itself, before it has memory for them.
+LIMITS = {"max_pixels": str(MOST_PIXELS), "max_samples": str(1 << 22)}
+
+# By decoder, what it is to take for an error rather than make something up, where that refuses no good file: damaged
+# codes of Motion JPEG, and the checksums of formats that have any. H.264, MPEG-1, 2 and 4 and their kin mark a picture
+# that they had to mend, without being told; "explode" stops them at frames that are refreshed bit by bit.
+STRICT = {
+    "mjpeg": "explode",
+    "hevc": "crccheck+explode",
+    "flac": "crccheck+explode",
+    "ac3": "crccheck+explode",
+    "eac3": "crccheck+explode",
+    "tta": "crccheck+explode",
+    "wavpack": "crccheck+explode",
+}
+
+NO_INDEX = "cannot be opened: its index (moov) is missing or damaged; the file is probably cut short"
+
+F = TypeVar("F")
+S = TypeVar("S", bound=Stream)
+
+
+class Decoder(Protocol[F]):
+    """A video or audio stream: what turns packets into frames."""
+
+    def decode(self, packet: Packet[Stream] | None = None) -> list[F]:
+        """The frames that a packet completes; those still held back for None."""
+
+
+def open_container(path: Path, part: tuple[int, int] | None = None) -> InputContainer:
+    """A media file, open for reading; of its frames none is decoded that is larger than the limits.
+
+    Args:
+        path: a file.
+        part: the first of its bytes and the last + 1 that are read, where several files were joined.
+
+    Raises:
+        ClipError: no such file, no regular one, an empty one, or nothing that FFmpeg takes for a video or sound file.
+    """
+    if os.path.isdir(path):
+        raise ClipError(f"{path}: a folder, not a video or sound file")
+    with reading(path, "cannot be opened"):
+        with open_file(path) as file:
+            head = file.read(12)
+        if not head:
+            raise ClipError(f"{path}: the file is empty")
+        # Clocks that wrap are unrolled by egotools.media.clock: FFmpeg would make the stamps before negative.
+        options = {
+            "protocol_whitelist": "file",
+            "format_whitelist": FORMATS.replace(" ", ","),
+            "correct_ts_overflow": "0",
+        }
+        if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+            # As from a pipe: from chunk to chunk, whatever the index says, which a crashed recorder leaves undone. It
+            # is of no use here, since frames are counted from the first one on.
+            options["seekable"] = "0"
+        try:
+            # "file:" keeps FFmpeg from reading a protocol into a name such as "concat:a|b".
+            address = f"file:{os.path.abspath(path)}"
+            if part is not None:
+                address = f"subfile,,start,{part[0]},end,{part[1]},,:{address}"
+                options["protocol_whitelist"] = "file,subfile"
+            container = _opened(address, options)
+        except (av.error.InvalidDataError, av.error.ArgumentError, av.error.PermissionError) as error:
+            # ArgumentError: not in FORMATS. PermissionError: FFmpeg's "-1", since the file could be opened above.
+            raise ClipError(f"{path}: {_why_not(head)}") from error
+        if not len(container.streams):
+            container.close()
+            raise ClipError(f"{path}: {NO_INDEX}")
+        for stream in container.streams:
+            if stream.codec_context is not None:
+                errors = STRICT.get(stream.codec_context.name)
+                stream.codec_context.options = LIMITS | ({"err_detect": errors} if errors else {})
+                stream.codec_context.thread_count = 1
+    return container
+
+
+def stated_seconds(path: Path) -> float | None:
+    """The length that a media file's header states or lets guess; None where it says nothing. Decodes nothing.
+
+    Raises:
+        ClipError: it cannot be opened.
+    """
+    with open_container(path) as container:
+        return None if container.duration is None else container.duration / av.time_base
+
+
+class Ratio(Protocol):
+    """A fraction of the standard library, or PyAV 19's own, whose products are rounded to 32 bits."""
+
+    @property
+    def numerator(self) -> int: ...
+    @property
+    def denominator(self) -> int: ...
+
+
+def exact(ratio: Ratio) -> Fraction:
+    """The same number, with exact arithmetic."""
+    return Fraction(ratio.numerator, ratio.denominator)
+
+
+def default_stream(streams: Sequence[S]) -> S:
+    """The one of several streams that players take: the first that is marked as default, else the first."""
+    return next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
+
+
+def only(stream: Stream) -> None:
+    """Makes its container read the packets of this stream alone, where the format can skip the others."""
+    for other in stream.container.streams:
+        other.discard = Discard.default if other.index == stream.index else Discard.all
+
+
+def decoded(
+    packets: Iterator[Packet[Stream]],
+    stream: Decoder[F],
+    path: Path,
+    *,
+    leading: int | None = None,
+    parts: bool = False,
+    alone: bool = False,
+) -> Generator[F, None, None]:
+    """The frames of one stream's packets, of video in display order, up to the last that the decoder holds back.
+
+    Args:
+        packets: of the stream, from the container's beginning or from a key frame on.
+        stream: what decodes them.
+        path: of the container, for messages.
+        leading: a time stamp: packets shown earlier may fail, as the pictures do that come after a key frame in the
+            file but before it on screen. None: whatever comes before the first frame may.
+        parts: whether packets are decoded of which a part is missing; it gives a picture in part.
+        alone: whether no picture refers to another: then those that do not decode are left out, and damaged ones are
+            among the frames.
+
+    Raises:
+        ClipError: a packet that does not decode, or a damaged picture, with its moment: what follows might refer to it
+            and be wrong. Or none that does.
+    """
+    begun, lost, why, time_base = False, False, "", Fraction(0)
+    packets = (packet for packet in packets if parts or not packet.is_corrupt)
+    for packet in chain(packets, [None]):  # None: the frames that the decoder still holds
+        if packet is not None:
+            time_base = exact(packet.time_base)
+        try:
+            frames = stream.decode(packet)
+        except av.FFmpegError as error:
+            early = not begun if leading is None else packet is not None and (packet.pts or 0) < leading
+            why = _why(error)
+            if early or alone:
+                continue
+            raise ClipError(f"{path}: decoding fails {_moment(packet, time_base)}: {why}") from error
+        for frame in frames:
+            if isinstance(frame, VideoFrame) and not alone:
+                if frame.is_corrupt:
+                    early = not begun if leading is None else (frame.pts or 0) < leading
+                    if not early:
+                        raise ClipError(f"{path}: the frame {_moment(frame, time_base)} is damaged")
+                    lost = leading is None
+                    continue
+                if lost and not frame.key_frame:  # it may refer to the damaged one
+                    continue
+            begun, lost = True, False
+            yield frame
+    if why and not begun and leading is None:
+        raise ClipError(f"{path}: nothing of it can be decoded: {why}")
+
+
+def packets_of(container: InputContainer, *streams: Stream) -> Iterator[Packet[Stream]]:
+    """The packets in the file's order, up to its end or to where it is cut; of all streams if none is given.
+
+    Streams that begin amid the file, as captions of FLV do, are passed over.
+    """
+    before, count = -1, 0
+    while count > before:
+        before = count
+        try:
+            for packet in container.demux(*streams):
+                if packet.size:  # PyAV ends with an empty one a stream
+                    count += 1
+                    yield packet
+            return
+        except IndexError:  # at such a stream, of which PyAV knows nothing; the packets after it are still there
+            continue
+        except av.FFmpegError:
+            return  # what is missing then shows against the container's own index
+
+
+def reason(error: Exception) -> str:
+    """FFmpeg's own words, without its numbers."""
+    return str(getattr(error, "strerror", None) or error).rstrip(".").lower()
+
+
+def _opened(address: str, options: dict[str, str]) -> InputContainer:
+    """Open for reading, whatever the file's metadata is: titles need not be UTF-8, and are not looked at."""
+    lenient: dict[str, Any] = {"metadata_errors": "replace"}  # Any: an argument that PyAV has up to version 18 only
+    try:
+        container: InputContainer = av.open(address, options=LIMITS, container_options=options, **lenient)
+        return container
+    except TypeError:  # PyAV 19 has no strict way, and no such argument
+        return av.open(address, options=LIMITS, container_options=options)
+
+
+def _why_not(head: bytes) -> str:
+    if head[:4] in (b"RF64", b"FORM", b".snd"):
+        return "its header is damaged, or leaves the length open in a way that FFmpeg does not read: write it anew"
+    return NO_INDEX if head[4:8] == b"ftyp" else "not a video or sound file, or damaged from its first bytes on"
+
+
+def _why(error: av.FFmpegError) -> str:
+    """FFmpeg refuses frames beyond its limits as it refuses other nonsense."""
+    too_large = f", or a frame of more than {MOST_PIXELS / 1e6:.0f} million pixels"
+    return reason(error) + (too_large if isinstance(error, av.error.ArgumentError) else "")
+
+
+def _moment(part: Packet[Stream] | VideoFrame | None, time_base: Fraction) -> str:
+    if part is None:
+        return "at the end of the file"
+    stamp = part.dts if part.pts is None else part.pts
+    return "at an unknown moment" if stamp is None else f"at {float(stamp * time_base):.3f} s"

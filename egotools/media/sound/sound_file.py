@@ -1,0 +1,263 @@
+"""One audio stream of a file, from packets to decoded frames, over all files that were joined in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+
+from egotools.errors import ClipError, NoSound
+from egotools.media.containers import decoded, default_stream, exact, only, open_container
+from egotools.media.sound.cut_short import cut_short
+from egotools.media.sound.joined_sound import parts_of
+from egotools.media.sound.sound_index import SoundIndex, index_sound, is_unstamped, sound_packets
+from egotools.media.sound.sound_only import has_picture
+
+# Containers whose time stamps after a jump are exact to the sample. Elsewhere (Matroska rounds to milliseconds, MP3
+# has no time stamps) sound is decoded from its beginning: some hundred times faster than it plays.
+EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "flac", "caf"}
+EXACT_FOR_PCM = {"wav", "w64", "aiff"}  # in blocks of ADPCM, and in MP3, FFmpeg lands some samples away
+SETTLE_SECONDS = 1.0  # decoded before the wanted sound after a jump: codecs refer to what came before
+
+# Their decoders drop what the encoder put before the sound, but leave the stamps of what remains as they are.
+TRIMMED_LATE = {"wmav1", "wmav2"}
+
+JUST_BEGUN = 1 << 14  # bytes of a file that holds headers and no sound yet: a recorder was stopped then
+
+# When a frame is heard, in seconds of the file; None: when the one before it ends.
+Heard = tuple[Fraction | None, AudioFrame]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One of the files that were joined: its bytes (None: the whole file), its packets, and when it is heard.
+
+    `shift` seconds are added to its stamps; the others are seconds of the file.
+    """
+
+    place: tuple[int, int] | None
+    index: SoundIndex
+    shift: Fraction
+    start: Fraction
+    end: Fraction
+    gaps: list[tuple[float, float]]
+
+
+class SoundFile:
+    """The frames of one audio stream, from its beginning or from a moment on.
+
+    Attributes:
+        rate, layout: of the first frame.
+        start, end: the seconds of the file that it covers.
+        seams: the seconds at which files begin that were joined to the first.
+        gaps: silences in it that are too long to be plausible, in seconds.
+        can_jump: whether frames can be read from the middle of the file, without those before.
+        remarks: what is odd, in sentences.
+        damage: what is missing, in words; "" if nothing is.
+    """
+
+    def __init__(self, path: Path, stream: int | None) -> None:
+        self.path = path
+        self.remarks: list[str] = []
+        self.damage = ""
+        self._number = stream
+        with ExitStack() as stack:
+            self._open(None)
+            stack.callback(self.close)
+            self._look()
+            stack.pop_all()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._container.close()
+
+    def frames(self) -> Iterator[Heard]:
+        """All frames, from the beginning."""
+        for part in self._parts:
+            yield from self._frames_of(part)
+
+    def frames_from(self, moment: Fraction) -> Iterator[Heard] | None:
+        """The frames from some one before a moment on, or None if the container cannot jump there."""
+        part = self._parts[0]
+        settled = moment - Fraction(SETTLE_SECONDS)
+        try:
+            stamp = math.floor((settled - part.shift) / exact(self._stream.time_base or 1))
+            self._container.seek(stamp, stream=self._stream)
+            frames = self._heard(part, self._decoded(None))
+            first = next(frames, None)
+        except (av.FFmpegError, ClipError):
+            return None
+        if first is None or first[0] is None or first[0] > settled + Fraction(SETTLE_SECONDS) / 2:
+            return None
+        return chain([first], frames)
+
+    def _open(self, place: tuple[int, int] | None) -> None:
+        self._container = open_container(self.path, part=place)
+        try:
+            self._stream = _chosen(self._container, self._number, self.path)
+        except ClipError:
+            self._container.close()
+            raise
+        only(self._stream)
+
+    def _open_anew(self, place: tuple[int, int] | None) -> None:
+        self.close()
+        self._open(place)
+
+    def _decoded(self, index: SoundIndex | None) -> Iterator[AudioFrame]:
+        # `sound_packets` has left out those that are to be
+        return decoded(self._packets(index), self._stream, self.path, parts=True)
+
+    def _packets(self, index: SoundIndex | None) -> Iterator[Packet[Stream]]:
+        for number, packet in enumerate(sound_packets(self._container, self._stream)):
+            if index is not None and number and number == index.lost:
+                raise ClipError(f"{self.path}: {self.damage}")
+            if index is not None and index.stamps is not None:
+                packet.pts = packet.dts = int(index.stamps[number])
+            yield packet
+
+    def _frames_of(self, part: _Part) -> Iterator[Heard]:
+        self._open_anew(part.place)
+        yield from self._heard(part, self._decoded(part.index))
+
+    def _heard(self, part: _Part, frames: Iterator[AudioFrame]) -> Iterator[Heard]:
+        is_counted = is_unstamped(self._container)
+        for frame in frames:
+            if frame.pts is None:
+                yield None, frame
+            else:
+                yield _seconds(frame) + part.shift, frame
+            if is_counted:
+                break
+        yield from ((None, frame) for frame in frames)
+
+    def _look(self) -> None:
+        format = self._container.format.name
+        # Where there is a picture, too, the same is to be read of both.
+        places = parts_of(self.path, "" if format != "ogg" and has_picture(self._container) else format)
+        if self._number is None and (remark := _which(self._container, self._stream)):
+            self.remarks.append(remark)
+        self._parts: list[_Part] = []
+        if len(places) == 1:
+            self._add(None)
+        for place in places if len(places) > 1 else []:
+            try:
+                self._open_anew(place)
+                self._add(place)
+            except ClipError as error:
+                if not self._parts:
+                    raise
+                self._end_early(place, error)
+                break
+        first, last = self._parts[0], self._parts[-1]
+        self.start, self.end = first.start, last.end
+        self.seams = [part.start for part in self._parts[1:]]
+        self.gaps = [gap for part in self._parts for gap in part.gaps]
+        self.can_jump = len(places) == 1 and first.index.is_steady and self._has_exact_jumps()
+        if self.seams:
+            self.remarks.append(
+                f"{len(self._parts)} files are joined in it; the second begins at {float(self.seams[0]):.3f} s"
+            )
+
+    def _has_exact_jumps(self) -> bool:
+        format, codec = self._container.format.name, self._stream.codec_context.name
+        return format in EXACT_CONTAINERS or (format in EXACT_FOR_PCM and codec.startswith("pcm_"))
+
+    def _end_early(self, place: tuple[int, int], error: ClipError) -> None:
+        """Says that what follows the parts so far cannot be read; what a recorder had only just begun is nothing."""
+        if place[1] - place[0] < JUST_BEGUN:
+            return
+        why = str(error).removeprefix(f"{self.path}: ")
+        end = float(self._parts[-1].end)
+        self._damaged(f"damaged: what is joined to it at {end:.3f} s cannot be read: {why}")
+
+    def _add(self, place: tuple[int, int] | None) -> None:
+        """Looks at what is open as the next part."""
+        index = index_sound(self._container, self._stream, self.path, place)
+        self._open_anew(place)
+        frame = next(self._decoded(index), None)
+        if frame is None:
+            raise ClipError(f"{self.path}: no sound of it can be decoded")
+        ticks = exact(self._stream.time_base or 1)
+        begin, end = _seconds(frame), index.end * ticks
+        if self._parts:
+            shift = self._parts[-1].end - begin
+        else:
+            self.rate, self.layout = frame.sample_rate, frame.layout
+            shift = self._first_shift(index, index.first * ticks, begin)
+        if self._stream.codec_context.name in TRIMMED_LATE and not has_picture(self._container):
+            end += index.last * ticks  # the decoder holds a frame back
+        end = max(end, begin + Fraction(frame.samples, frame.sample_rate))
+        gaps = [(float(one * ticks + shift), float(other * ticks + shift)) for one, other in index.gaps.tolist()]
+        self._parts.append(_Part(place, index, shift, begin + shift, end + shift, gaps))
+        self.remarks += index.remarks
+        self._damaged(self._missing(index, shift, place))
+
+    def _missing(self, index: SoundIndex, shift: Fraction, place: tuple[int, int] | None) -> str:
+        """What a part lacks, in words; "" if it is whole."""
+        if index.lost:
+            moment = float(index.lost_at * exact(self._stream.time_base or 1) + shift)
+            return f"damaged: a part of the file is broken or missing; the sound is lost from {moment:.3f} s on"
+        return index.damage or cut_short(self.path, self._stream, index, place)
+
+    def _damaged(self, what: str) -> None:
+        """Says what is missing; of several, the first."""
+        self.damage = self.damage or what
+
+    def _first_shift(self, index: SoundIndex, packet: Fraction, frame: Fraction) -> Fraction:
+        """What brings the first frame to where it is heard; `packet` and `frame` are the seconds of the first ones.
+
+        Where the encoder's delay is dropped and the stamps do not allow for it, the sound begins with its first packet:
+        in a file of sound alone. Beside a picture the stamps are what keeps both together.
+        """
+        if is_unstamped(self._container):
+            return -frame
+        is_late = index.skips or self._stream.codec_context.name in TRIMMED_LATE
+        if is_late and 0 <= packet < frame and not has_picture(self._container):
+            return packet - frame
+        return Fraction(0)
+
+
+def _chosen(container: InputContainer, number: int | None, path: Path) -> AudioStream:
+    """The audio stream of that number; None: the default stream, else the first."""
+    streams = container.streams.audio
+    if not streams:
+        raise NoSound(f"{path}: no audio stream in this file")
+    if number is None:
+        decodable = [stream for stream in streams if stream.codec_context is not None] or list(streams)
+        chosen = default_stream(decodable)
+    elif number >= len(streams):
+        raise ClipError(f"{path}: no audio stream {number}, there are {len(streams)} in this file, counted from 0")
+    else:
+        chosen = streams[number]
+    if chosen.codec_context is None:
+        raise ClipError(f"{path}: its sound is of a kind that cannot be decoded")
+    return chosen
+
+
+def _which(container: InputContainer, chosen: AudioStream) -> str:
+    """Which of several streams is read, where none of them, or more than one, is marked as default."""
+    streams = container.streams.audio
+    marked = sum(bool(stream.disposition & Disposition.default) for stream in streams)
+    if len(streams) < 2 or marked == 1:
+        return ""
+    number = [stream.index for stream in streams].index(chosen.index)
+    return (
+        f"{len(streams)} audio streams, {marked or 'none'} of them marked as default: "
+        f"number {number} (counted from 0) is read; --stream chooses another"
+    )
+
+
+def _seconds(frame: AudioFrame) -> Fraction:
+    return Fraction(0) if frame.pts is None or frame.time_base is None else frame.pts * exact(frame.time_base)

@@ -1,0 +1,116 @@
+"""Whether a video container holds sound alone, by a look at its first bytes or its tables: FFmpeg takes up to 100 ms.
+
+A folder may hold a hundred thousand files, and all that depends on it is what they are counted as.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+from av.container import InputContainer
+from av.stream import Disposition
+
+from egotools.files.disk import open_file
+from egotools.media.matroska import coded_number
+
+HEAD = 1 << 16  # bytes in which other containers than MP4 say what they hold
+LARGEST_TABLES = 1 << 26  # bytes; those of MP4 hold 16 a frame or so
+
+MP4_TRACK = re.compile(rb"hdlr.{8}(vide|soun)", re.DOTALL)
+AVI_TRACK = re.compile(rb"strh.{4}(vids|auds)", re.DOTALL)
+ASF = b"\x30\x26\xb2\x75"
+ASF_VIDEO, ASF_SOUND = b"\xc0\xef\x19\xbc\x4d\x5b\xcf\x11", b"\x40\x9e\x69\xf8\x4d\x5b\xcf\x11"
+MATROSKA_TRACKS = b"\x16\x54\xae\x6b"
+MATROSKA_TRACK = re.compile(rb"\x83\x81(\x01|\x02)")  # the type of a track
+VIDEO = {b"vide", b"vids", b"\x01", ASF_VIDEO}
+
+TS_SYNC = 0x47
+TS_VIDEO = {0x01, 0x02, 0x10, 0x1B, 0x20, 0x24, 0x33, 0xD1, 0xEA}  # types of streams in a program's table
+TS_SOUND = {0x03, 0x04, 0x0F, 0x11, 0x81, 0x87}
+
+
+def has_picture(container: InputContainer) -> bool:
+    """Whether there is a video stream that is more than the picture of a cover."""
+    return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
+
+
+def has_cover(container: InputContainer) -> bool:
+    """Whether there is the picture of a cover and no other video stream."""
+    return bool(container.streams.video) and not has_picture(container)
+
+
+def is_sound_alone(path: Path) -> bool:
+    """Whether there is sound and no video; False where that does not show."""
+    try:
+        with open_file(path) as file:
+            head = file.read(HEAD)
+            if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
+                found = set(MP4_TRACK.findall(_mp4_tables(file)))
+            elif head[:4] == b"\x1a\x45\xdf\xa3":
+                found = set(MATROSKA_TRACK.findall(_matroska_tracks(head)))
+            elif head[:4] == b"RIFF":
+                found = set(AVI_TRACK.findall(head))
+            elif head[:4] == ASF:
+                found = {guid for guid in (ASF_VIDEO, ASF_SOUND) if guid in head}
+            else:
+                return _is_sound_of_ts(head)
+    except OSError:
+        return False
+    return bool(found) and not found & VIDEO
+
+
+def _mp4_tables(file: BinaryIO) -> bytes:
+    """The `moov` box, wherever it lies; empty if there is none that can be read."""
+    at, end = 0, file.seek(0, os.SEEK_END)
+    while at + 8 <= end:
+        file.seek(at)
+        head = file.read(16)
+        size, name = int.from_bytes(head[:4], "big"), head[4:8]
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        if name == b"moov":
+            file.seek(at)
+            return file.read(min(size or end, LARGEST_TABLES))
+        if size < 8:
+            break
+        at += size
+    return b""
+
+
+def _matroska_tracks(head: bytes) -> bytes:
+    """The element that describes the tracks."""
+    at = head.find(MATROSKA_TRACKS) + len(MATROSKA_TRACKS)
+    if at < len(MATROSKA_TRACKS) or at >= len(head) or not head[at]:
+        return b""
+    size, width = coded_number(head, at)
+    return head[at + width : at + width + size]
+
+
+def _is_sound_of_ts(head: bytes) -> bool:
+    """The same of a transport stream, of packets of 188 bytes, or of 192 in those of cameras."""
+    for first, step in ((0, 188), (4, 192)):
+        packets = [head[at : at + 188] for at in range(first, len(head) - 188, step)]
+        if len(packets) > 2 and all(packet[0] == TS_SYNC for packet in packets):
+            kinds = {kind for packet in packets for kind in _ts_streams(packet)}
+            return bool(kinds & TS_SOUND) and not kinds & TS_VIDEO
+    return False
+
+
+def _ts_streams(packet: bytes) -> set[int]:
+    """The types of streams that a packet lists, if it holds a program's table."""
+    if not packet[1] & 0x40 or not packet[3] & 0x10:
+        return set()
+    at = 4 + (1 + packet[4] if packet[3] & 0x20 else 0)
+    at += 1 + packet[at] if at < 188 else 0  # a pointer to where the table begins
+    if at + 12 > 188 or packet[at] != 0x02:
+        return set()
+    end = min(at + 3 + (int.from_bytes(packet[at + 1 : at + 3], "big") & 0xFFF) - 4, 188)
+    at += 12 + (int.from_bytes(packet[at + 10 : at + 12], "big") & 0xFFF)
+    kinds = set()
+    while at + 5 <= end:
+        kinds.add(packet[at])
+        at += 5 + (int.from_bytes(packet[at + 3 : at + 5], "big") & 0xFFF)
+    return kinds

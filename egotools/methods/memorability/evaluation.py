@@ -1,0 +1,311 @@
+"""Memorability judged from files: a run, published weights, or a baseline.
+
+Axes: N clips, S seeds, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from egotools.config import finite, options_of, to_json
+from egotools.errors import TableError
+from egotools.evaluate.leakage import GROUP_COLUMNS, shared_remarks, unlearned
+from egotools.files.disk import write_whole
+from egotools.machine import choose_device
+from egotools.methods.memorability.normalizing import doubts, normalization
+from egotools.methods.memorability.options import Data, Judging, Normalizing
+from egotools.methods.memorability.released import fit_released, without_similarity
+from egotools.methods.memorability.results import Judged, extremes_picture, judged_figures, undefined_figures
+from egotools.methods.memorability.run import TrainedRun, features_of, open_run
+from egotools.methods.memorability.scores import of_zeros, read_scores
+from egotools.methods.memorability.task import (
+    Member,
+    Progress,
+    Task,
+    plan_training,
+    read_task,
+    summarized,
+    train_members,
+    unheard,
+)
+from egotools.plots import scatter_picture
+from egotools.provenance import versions
+from egotools.tables.groups import Features, only, read_features
+from egotools.tables.matching import matched
+from egotools.tables.table import Mask, Table, input_digests
+from egotools.texts import split_name
+from egotools.training.folds import Scores
+from egotools.types import IntArray
+
+Content = dict[str, Any]  # a report; Any: JSON values
+
+
+def evaluate_memorability(
+    manifest: Path,
+    caches: Sequence[Path],
+    judging: Judging,
+    normalizing: Normalizing,
+    *,
+    device: str = "auto",
+    progress: Progress = unheard,
+) -> tuple[Content, Judged]:
+    """Judges scores of a manifest's clips; the report, and each clip's scores.
+
+    Args:
+        manifest: which clips, with their scores.
+        caches: their features; of a run, those it was trained on unless others of the same names are given.
+        judging: what is judged.
+        normalizing: of published weights; a run has its own, a baseline standardizes all.
+        device: where networks run.
+        progress: of trainings.
+
+    Raises:
+        RunError, WeightsError: no such run or weights, or a damaged one.
+        TableError: features or scores that cannot be used.
+    """
+    chosen = choose_device(device)
+    trained = None if judging.run is None else open_run(judging.run)
+    data = _data(judging, trained)
+    caches, unused = _caches(caches, trained)
+    groups = None if trained is None else trained.groups
+    if judging.baseline is not None:
+        task = read_task(manifest, caches, **_asked(data, judging), groups_of_run=groups)
+        judged, remarks, protocol = _of_baseline(task, judging.baseline)
+        normalizing = Normalizing(standardize=tuple(group.name for group in task.features.groups))
+    elif trained is not None:
+        features = read_features(manifest, caches, labels=[data.target, *GROUP_COLUMNS], groups_of_run=groups)
+        judged, remarks, protocol = _of_run(trained, features, data, judging, chosen)
+        normalizing = trained.normalizing
+        remarks += doubts(trained.groups, normalizing)
+    else:
+        judged, remarks, protocol, normalizing = _of_weights(manifest, caches, judging, normalizing, data, chosen)
+    content = {
+        "command": "eval memorability",
+        "protocol": protocol,
+        **finite(judged_figures(judged, draws=judging.draws)),
+        "remarks": [*judged.table.remarks, *unused, *remarks, *of_zeros(judged.target), *undefined_figures(judged)],
+        "arguments": {**options_of(judging), **options_of(data), **normalizing.as_done()},
+        "inputs": input_digests(manifest, caches),
+        "versions": versions(),
+    }
+    if judging.ablation and trained is not None:
+        task = read_task(manifest, caches, **_asked(data, judging), groups_of_run=groups)
+        content["ablation"] = finite(ablation(task, trained, chosen, progress))
+    return content, judged
+
+
+def save(folder: Path, content: Content, judged: Judged, manifest: Path) -> list[str]:
+    """Writes predictions, pictures and the report, each whole or not at all; what could not be shown, in words."""
+    title = f"{content['arguments']['target']}: {content['protocol']}"
+    write_whole(folder / "predictions.csv", judged.to_csv())
+    write_whole(folder / "scatter.png", scatter_picture(judged.target, judged.mean, title=title))
+    picture, remarks = extremes_picture(judged, manifest)
+    if picture is not None:
+        write_whole(folder / "extremes.png", picture)
+    write_whole(folder / "report.json", to_json(content))
+    return remarks
+
+
+def ablation(task: Task, trained: TrainedRun, device: torch.device, progress: Progress = unheard) -> list[Content]:
+    """What each subset of the feature groups is worth, trained as the run was; the similarities are one group."""
+    tiers: dict[str, list[str]] = {}
+    for group in task.features.groups:
+        tiers.setdefault(group.tier, []).append(group.name)
+    subsets = [chosen for size in range(1, len(tiers) + 1) for chosen in combinations(tiers, size)]
+    config = replace(trained.training, init=None, raw_order=None)
+    found = []
+    for number, chosen in enumerate(subsets):
+        progress("ablation", number, len(subsets))
+        features = only(task.features, [name for tier in chosen for name in tiers[tier]])
+        names = tuple(group.name for group in features.groups)
+        kept = tuple(name for name in trained.normalizing.standardize if name in names)
+        normalizing = replace(trained.normalizing, standardize=kept)
+        plan = plan_training(replace(task, features=features), config, normalizing)
+        members = train_members(plan, seed=trained.seed, device=device)
+        figures = summarized([(m.fold, m.seed, getattr(m, config.keep)) for m in members])
+        found.append({"features": list(chosen), "columns": features.groups[-1].stop, **figures})
+    return found
+
+
+def _data(judging: Judging, trained: TrainedRun | None) -> Data:
+    """The scores and folds that are asked for, else those of the run."""
+    usual = Data() if trained is None else trained.data
+    return Data(judging.target or usual.target, judging.folds or usual.folds)
+
+
+def _asked(data: Data, judging: Judging) -> dict[str, Any]:
+    return {"target": data.target, "folds": data.fold_file, "test_split": judging.split or "val"}
+
+
+def _caches(given: Sequence[Path], trained: TrainedRun | None) -> tuple[list[Path], list[str]]:
+    """The caches to read; of a run those that it needs, in its order; and remarks on others."""
+    if trained is None:
+        if not given:
+            raise TableError("--features says which caches to judge by")
+        return list(given), []
+    return matched(features_of(trained), given or [group.cache for group in trained.groups], run=trained.run.path)
+
+
+def _of_run(
+    trained: TrainedRun, features: Features, data: Data, judging: Judging, device: torch.device
+) -> tuple[Judged, list[str], str]:
+    table = features.table
+    scores = read_scores(table, data.target)
+    own = {} if judging.all_rows else _own_folds(trained, table, scores, judging.split)
+    if own:
+        parts = {fold: (rows, [m for m in trained.members if m.fold == fold]) for fold, rows in own.items()}
+        remarks = _of_no_fold(own, table, scores, judging.split)
+        protocol = f"clips of {len(own)} folds, each judged by what did not learn from it"
+    else:
+        rows, name = _judged_rows(table, scores, judging.split, data.target, all_rows=judging.all_rows)
+        there = np.isin(np.arange(len(table)), rows)
+        there, remarks = unlearned(table, trained.learned, there, all_rows=judging.all_rows)
+        if not judging.all_rows and trained.learned is not None:
+            remarks += shared_remarks(table, data.target, trained.learned.has(table), there)
+        parts = {"": (np.flatnonzero(there), list(trained.members))}
+        protocol = f"{int(there.sum())} {name} clips judged by a trained run"
+        if there.sum() < 2:
+            raise TableError(f"one clip cannot be judged; {remarks[0]}")
+    return _judged(parts, features, scores, device), remarks, protocol
+
+
+def _own_folds(trained: TrainedRun, table: Table, scores: Scores, split: str | None) -> dict[str, IntArray]:
+    """Of a run with folds: the numbers of the scored clips (of a split) that each fold did not learn from."""
+    if "" in trained.judged:
+        return {}
+    chosen = _chosen(table, scores, split)
+    rows = {fold: np.flatnonzero(np.isin(table.ids, ids) & chosen) for fold, ids in trained.judged.items()}
+    return {fold: found for fold, found in rows.items() if len(found) > 1}
+
+
+def _of_no_fold(own: Mapping[str, IntArray], table: Table, scores: Scores, split: str | None) -> list[str]:
+    """A remark on scored clips that are in none of the run's folds."""
+    count = int(_chosen(table, scores, split).sum()) - sum(map(len, own.values()))
+    return [f"{count} scored clips are of no fold of the run: left out (--all-rows judges all)"] if count else []
+
+
+def _chosen(table: Table, scores: Scores, split: str | None) -> Mask:
+    """The scored clips [N], of a split if one is asked for."""
+    scored: Mask = ~np.isnan(scores)
+    return scored if split is None else scored & np.asarray(table.split == split_name(split), bool)
+
+
+def _judged_rows(
+    table: Table, scores: Scores, split: str | None, target: str, *, all_rows: bool = False
+) -> tuple[IntArray, str]:
+    """The clips to judge, and what their split is called; all scored clips of a manifest without splits."""
+    scored: Mask = ~np.isnan(scores)
+    there = set(table.split[scored].tolist())
+    usual = () if all_rows else ("test", "val")
+    name = split_name(split) if split else next((each for each in usual if each in there), "")
+    everything = split is None and (all_rows or there <= {""})
+    chosen = np.flatnonzero(scored & (everything | np.asarray(table.split == name, bool)))
+    if len(chosen) < 2:
+        has = ", ".join(sorted(there - {""})) or "none"
+        raise TableError(
+            f"{len(chosen)} clips with a {target} in the split {name or 'test or val'!r}; there are: {has}"
+        )
+    return chosen, name or "scored"
+
+
+def _judged(
+    parts: dict[str, tuple[IntArray, list[Member]]], features: Features, scores: Scores, device: torch.device
+) -> Judged:
+    """The scores of each part's clips by each of its networks."""
+    values = features.table.values
+    predicted = [np.array([m.scores(values[rows], device) for m in members]) for rows, members in parts.values()]
+    return _joined(parts, predicted, features.table, scores)
+
+
+def _joined(parts: dict[str, Any], predicted: Sequence[Any], table: Table, scores: Scores) -> Judged:
+    rows = [part[0] for part in parts.values()]
+    order = np.concatenate(rows)
+    fold = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
+    mask = np.zeros(len(table), bool)
+    mask[order] = True
+    place = np.argsort(order, kind="stable")  # in the order of the manifest
+    return Judged(
+        table.only(mask),
+        scores[order][place].astype(np.float64),
+        np.concatenate(predicted, axis=1)[:, place],
+        fold[place].astype(np.int64),
+        tuple(parts),
+    )
+
+
+def _of_baseline(task: Task, kind: Literal["ridge", "svr"]) -> tuple[Judged, list[str], str]:
+    table, names = task.features.table, tuple(group.name for group in task.features.groups)
+    parts, predicted, remarks = {}, [], dict[str, None]()
+    for fold in task.folds:
+        fitted, said = normalization(task.features, fold.train, Normalizing(standardize=names))
+        train, test = fitted(table.values[fold.train]), fitted(table.values[fold.test])
+        parts[fold.name] = (fold.test,)
+        remarks.update(dict.fromkeys(said))
+        predicted.append(predict_baseline(kind, train, task.scores[fold.train], test)[np.newaxis])
+    protocol = f"{kind} on {'+'.join(names)}, standardized, {len(task.folds)} fold{'s' * (len(task.folds) > 1)}"
+    own = [remark for remark in task.remarks if remark not in table.remarks]
+    return _joined(parts, predicted, table, task.scores), [*own, *remarks], protocol
+
+
+def _of_weights(
+    manifest: Path,
+    caches: Sequence[Path],
+    judging: Judging,
+    normalizing: Normalizing,
+    data: Data,
+    device: torch.device,
+) -> tuple[Judged, list[str], str, Normalizing]:
+    unused: list[str] = []
+    if judging.zero_similarity:
+        caches, unused = without_similarity(caches)
+    remarks = [f"{', '.join(unused)}: left out, since all similarity columns are 0"] if unused else []
+    if not caches:
+        raise TableError("--features has similarities only, which --zero-similarity leaves out")
+    features = read_features(manifest, caches, labels=[data.target])
+    released = fit_released(
+        str(judging.weights),
+        features.groups,
+        normalizing,
+        zero_similarity=judging.zero_similarity,
+        raw_order=judging.raw_order,
+    )
+    table = features.table
+    scores = read_scores(table, data.target)
+    rows, name = _judged_rows(table, scores, judging.split, data.target)
+    train = np.flatnonzero(table.split == "train") if (table.split == "train").any() else np.arange(len(table))
+    fitted, said = normalization(features, train, released.normalizing)
+    member = Member("", 0, released.network, fitted, {}, {})
+    judged = _judged({"": (rows, [member])}, features, scores, device)
+    remarks += [*released.remarks, *said]
+    return judged, remarks, f"{len(rows)} {name} clips judged by {judging.weights}", released.normalizing
+
+
+Baseline = Literal["ridge", "svr"]
+Floats = npt.NDArray[np.floating[Any]]
+
+STRENGTHS = np.logspace(0, 5, 11)  # of ridge; the one of the smallest leave-one-out error is taken
+
+
+def predict_baseline(kind: Baseline, values: Floats, target: Floats, judged: Floats) -> npt.NDArray[np.float64]:
+    """Fits standardized features [N, D] to targets [N]; what it predicts of others [M, D], [M].
+
+    Ridge chooses its strength on the training clips, one left out at a time; the support vector machine has an RBF
+    kernel and scikit-learn's defaults.
+    """
+    if kind == "ridge":
+        from sklearn.linear_model import RidgeCV
+
+        model = RidgeCV(alphas=STRENGTHS)
+    else:
+        from sklearn.svm import SVR
+
+        model = SVR()
+    return np.asarray(model.fit(values, target).predict(judged), np.float64)

@@ -1,0 +1,145 @@
+"""A fitted linear classifier as a value that can be saved. Axes: N rows, D features, K classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from egotools.errors import RunError, TableError
+from egotools.files.disk import open_file
+from egotools.files.json_files import check_shape, parse_json
+from egotools.processes import compute_alone_if_forked
+from egotools.tables.table import Mask
+from egotools.types import FloatArray, IntArray
+
+LOGITS = 1 << 24  # of rows by features, or by classes, at a time
+ROUNDING = 4 * torch.finfo(torch.float32).eps  # the relative range of a constant column: means of windows are rounded
+
+
+@dataclass(frozen=True, eq=False)
+class Standardization:
+    """Features to mean zero and deviation one, by the statistics of the rows that were learned from.
+
+    One that was constant there is 0 for all rows: nothing was learned of any other value.
+    """
+
+    mean: Tensor  # [D]
+    deviation: Tensor  # [D]; infinite where a feature is constant (1 in older runs)
+
+    @classmethod
+    def of(cls, values: Tensor) -> Standardization:
+        deviation, mean = torch.std_mean(values, dim=0, correction=0)
+        low, high = torch.aminmax(values, dim=0)
+        constant = high - low <= ROUNDING * torch.maximum(low.abs(), high.abs())
+        return cls(mean, deviation.masked_fill(constant, torch.inf))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return (values - self.mean).div_(self.deviation)
+
+    def in_place(self, values: Tensor) -> Tensor:
+        """The same, written over the values."""
+        return values.sub_(self.mean).div_(self.deviation)
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Softmax of weight @ standardized features + bias."""
+
+    classes: tuple[str, ...]  # K
+    weight: Tensor  # [K, D]
+    bias: Tensor  # [K]
+    standardization: Standardization
+
+    def predict(self, values: FloatArray, among: Mask | None = None) -> tuple[IntArray, FloatArray]:
+        """Features [N, D] to the numbers [N] of the most probable classes and their probabilities [N].
+
+        Args:
+            values: of as many rows at a time as memory allows.
+            among: the rows that are wanted, in their order; None: all.
+
+        Raises:
+            TableError: features of another width.
+        """
+        self.check_width(values.shape[1])
+        compute_alone_if_forked()
+        rows = np.arange(len(values)) if among is None else np.flatnonzero(among)
+        step = max(1, LOGITS // max(self.weight.shape))
+        found = [self._predict(values[rows[at : at + step]]) for at in range(0, len(rows), step)]
+        if not found:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        return np.concatenate([numbers for numbers, _ in found]), np.concatenate([scores for _, scores in found])
+
+    def _predict(self, values: FloatArray) -> tuple[IntArray, FloatArray]:
+        standard = self.standardization(torch.from_numpy(values).to(self.weight.device))
+        scores, numbers = torch.softmax(standard @ self.weight.T + self.bias, dim=1).max(dim=1)
+        return numbers.cpu().numpy(), scores.cpu().numpy()
+
+    def check_width(self, width: int) -> None:
+        """Refuses rows of another width than those that it was fitted on.
+
+        Raises:
+            TableError: says so.
+        """
+        if width != self.weight.shape[1]:
+            raise TableError(
+                f"the probe was fitted on {self.weight.shape[1]} features a row, these have {width}; "
+                "give it caches of the same extractors"
+            )
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file, the classes in its metadata."""
+        from safetensors.torch import save
+
+        tensors = {
+            "weight": self.weight,
+            "bias": self.bias,
+            "mean": self.standardization.mean,
+            "deviation": self.standardization.deviation,
+        }
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        return save(tensors, metadata={"classes": json.dumps(self.classes)})
+
+    @classmethod
+    def load(cls, path: Path) -> Classifier:
+        """From a file that holds `to_bytes`.
+
+        Raises:
+            RunError: no such file, or another one.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            open_file(path).close()  # a pipe or a device would be waited for
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in ("weight", "bias", "mean", "deviation")}
+                classes = parse_json((file.metadata() or {})["classes"])
+            check_shape(classes, list[str], "classes")
+            _check_tensors(tensors, len(classes))
+        except KeyError as error:
+            raise RunError(f"{path} holds no fitted probe: it has no {error}") from error
+        except (OSError, SafetensorError, ValueError) as error:
+            raise RunError(f"{path} holds no fitted probe: {error}") from error
+        statistics = Standardization(tensors["mean"], tensors["deviation"])
+        return cls(tuple(classes), tensors["weight"], tensors["bias"], statistics)
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], classes: int) -> None:
+    """Compares the tensors of a file with each other.
+
+    Raises:
+        ValueError: one is not of the shape or type that the others need; it is named.
+    """
+    weight = tensors["weight"]
+    shapes = {"weight": (classes, *weight.shape[1:2]), "bias": (classes,)}
+    shapes |= dict.fromkeys(("mean", "deviation"), tuple(weight.shape[1:2]))
+    for name, shape in shapes.items():
+        tensor = tensors[name]
+        if tuple(tensor.shape) != shape or len(weight.shape) != 2 or tensor.dtype != torch.float32:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ValueError(f"{name!r} is {kind} {list(tensor.shape)}, not float32 {list(shape)}")

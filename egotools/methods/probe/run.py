@@ -1,0 +1,191 @@
+"""Probes from files to files: fitted, kept as a run, applied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from egotools.config import options_of, to_json
+from egotools.errors import RunError
+from egotools.evaluate.classification import Result
+from egotools.evaluate.report import Shown, report, save
+from egotools.evaluate.splits import Partition
+from egotools.machine import choose_device
+from egotools.methods.probe.classifier import Classifier
+from egotools.methods.probe.probe import Probe, ProbeResult, apply, probe
+from egotools.provenance import versions
+from egotools.stores.opening import open_store
+from egotools.stores.store import Recipe
+from egotools.tables.matching import Feature, essence_of, matched
+from egotools.tables.table import Reduce, manifest_digest, read_table
+from egotools.training import learned_from
+from egotools.training.runs import Run, once
+
+WEIGHTS = "probe.safetensors"
+Content = dict[str, Any]  # a report; Any: JSON values
+
+
+class _IdentityShape(TypedDict):
+    label: str
+    reduce: Literal["mean", "mean+std"] | None
+    features: dict[str, dict[str, Any]]
+
+
+class _OriginShape(TypedDict):
+    features: list[str]
+
+
+class _MoreOrigin(_OriginShape, total=False):
+    essences: list[dict[str, Any]]  # not in runs of earlier versions
+
+
+class ConfigShape(TypedDict):
+    """`config.json`. Any: JSON values of recipes."""
+
+    identity: _IdentityShape
+    origin: _MoreOrigin
+
+
+def fit_probe(
+    command: str,
+    manifest: Path,
+    features: Sequence[Path],
+    config: Probe,
+    partition: Partition,
+    *,
+    label: str,
+    reduce: Reduce | None = "mean",
+    seed: int = 0,
+    device: str = "auto",
+) -> tuple[Content, ProbeResult]:
+    """Fits and judges a probe on caches; its report and result."""
+    chosen = choose_device(device)
+    table = read_table(manifest, features, reduce=reduce, labels=partition.columns(label))
+    result = probe(table, label, config, partition=partition, seed=seed, device=chosen)
+    arguments = _arguments(config, partition, label=label, reduce=reduce, seed=seed)
+    return report(command, arguments, result, manifest=manifest, features=features), result
+
+
+def train_probe(
+    folder: Path,
+    manifest: Path,
+    features: Sequence[Path],
+    config: Probe,
+    partition: Partition,
+    *,
+    label: str,
+    reduce: Reduce | None = "mean",
+    seed: int = 0,
+    device: str = "auto",
+) -> tuple[Content, bool]:
+    """As `fit_probe`, kept as a run in `folder`.
+
+    Returns:
+        The report, and whether it is new: a run that is done with the same options is left as it is.
+
+    Raises:
+        RunError: the folder holds a run with other options, or other files.
+    """
+    arguments = _arguments(config, partition, label=label, reduce=reduce, seed=seed)
+    recipe = Recipe(
+        {"method": "probe", **arguments, "manifest": manifest_digest(manifest), "features": _inputs(features)},
+        {
+            "manifest": str(manifest),
+            "features": [str(path) for path in features],
+            "essences": [essence_of(open_store(path).recipe) for path in features],
+            "versions": versions(),
+        },
+    )
+
+    def make() -> Content:
+        content, result = fit_probe(
+            "train probe", manifest, features, config, partition, label=label, reduce=reduce, seed=seed, device=device
+        )
+        run = Run.begin(folder, recipe)
+        run.write("metrics.jsonl", "".join(to_json(entry, indent=None) + "\n" for entry in content["by_seed"]))
+        run.write(WEIGHTS, result.classifier.to_bytes())
+        learned_from.keep(run, {"": result.learned})
+        save(folder, content, result)
+        return content
+
+    return once(folder, recipe, make, Shown)
+
+
+def apply_run(
+    folder: Path,
+    manifest: Path,
+    features: Sequence[Path],
+    partition: Partition,
+    *,
+    label: str | None = None,
+    all_rows: bool = False,
+    device: str = "auto",
+) -> tuple[Content, Result]:
+    """What the probe of a run predicts for clips that it did not learn from, reduced as those that it was fitted on.
+
+    Args:
+        folder: the run.
+        manifest: which clips.
+        features: caches made as those that it learned from, in any order.
+        partition: which split is judged, and whose other clips are left out, too.
+        label: the column; None: that of the run.
+        all_rows: judge also what it learned from.
+        device: unused by a linear classifier's few products; checked.
+
+    Raises:
+        RunError: no run of a probe, or a damaged one.
+        TableError: features of another recipe, or nothing to judge.
+    """
+    choose_device(device)
+    if Run.open(folder).recipe.identity.get("method") != "probe":
+        raise RunError(f"{folder} is no run of `train probe`")
+    run = Run.open(folder, ConfigShape)
+    label, reduce = label or run.recipe.identity["label"], run.recipe.identity["reduce"]
+    classifier, learned = Classifier.load(folder / WEIGHTS), learned_from.read(run)
+    wanted, known = _features_of(run), None if learned is None else learned[""]
+    if len(wanted) == len(features):
+        classifier.check_width(sum(open_store(path).width for path in features) * (2 if reduce == "mean+std" else 1))
+    caches, remarks = matched(wanted, features, run=folder)
+    group = [] if known is None or known.group is None else [known.group]
+    table = read_table(manifest, caches, reduce=reduce, labels=[*partition.columns(label), *group])
+    table = replace(table, remarks=(*table.remarks, *remarks))
+    result = apply(classifier, table, label, partition=partition, learned=known, all_rows=all_rows)
+    arguments = {"run": str(folder), "label": label, "reduce": reduce, "all_rows": all_rows}
+    arguments |= {"group": partition.group, "test_split": partition.test_split}
+    return report("eval probe", arguments, result, manifest=manifest, features=caches), result
+
+
+def _features_of(run: Run) -> list[Feature]:
+    """What a run was fitted on, in its order.
+
+    Raises:
+        RunError: its `config.json` contradicts itself.
+    """
+    inputs, origin = run.recipe.identity["features"], run.recipe.origin
+    paths = origin["features"]
+    essences = origin.get("essences") or [None] * len(paths)
+    if (
+        len(inputs) != len(paths)
+        or len(essences) != len(paths)
+        or list(inputs) != [*map(str, range(1, len(inputs) + 1))]
+    ):
+        raise RunError(
+            f"{run.path / 'config.json'} cannot be read: it has {len(inputs)} features, and the names of {len(paths)}"
+        )
+    found = []
+    for path, entries, essence in zip(paths, inputs.values(), essences, strict=True):
+        identity = {name: value for name, value in entries.items() if name != "clips"}
+        found.append(Feature(Path(path).stem, identity, essence))
+    return found
+
+
+def _arguments(config: Probe, partition: Partition, **others: object) -> dict[str, Any]:
+    return {**others, **options_of(config), **options_of(partition)}
+
+
+def _inputs(features: Sequence[Path]) -> dict[str, Any]:
+    """What each cache holds, by its place in the line: more clips or another recipe make another run."""
+    stores = {str(number): open_store(path) for number, path in enumerate(features, 1)}
+    return {number: {"clips": len(store), **store.recipe.identity} for number, store in stores.items()}

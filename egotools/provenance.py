@@ -1,0 +1,49 @@
+"""What an artefact says of how it was made: versions, command, manifest."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from egotools.config import file_digest
+
+LIBRARIES = ("egotools", "torch", "torchvision", "timm", "av", "numpy")
+
+
+def surroundings() -> dict[str, Any]:
+    """Versions of what the numbers depend on."""
+    versions = {}
+    for library in LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return {"python": platform.python_version(), "platform": platform.platform(), "libraries": versions}
+
+
+def command_line() -> str:
+    """The command that is running, for people to repeat."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def manifest_origin(manifest: Path, limit: int | None = None) -> dict[str, Any]:
+    """What an artefact says of the manifest, of how many of its first clips were meant (None: all), and the command."""
+    origin = {"manifest": str(manifest.absolute()), "manifest_digest": file_digest(manifest), "command": command_line()}
+    return origin if limit is None else {**origin, "limit": limit}
+
+
+RESULT_LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
+
+
+def versions() -> Mapping[str, str]:
+    """Of Python and of the installed libraries that a result may depend on."""
+    found = {"python": platform.python_version()}
+    for name in RESULT_LIBRARIES:
+        with suppress(PackageNotFoundError):  # faiss-cpu or faiss-gpu, not both
+            found[name] = version(name)
+    return found

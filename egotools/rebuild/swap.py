@@ -1,0 +1,162 @@
+"""The new cache beside the old one, `.NAME.rebuild/`, until it takes its place.
+
+Clips are computed into an LMDB there, whatever the cache's own format; what an interrupted rebuild left is taken up.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from glob import escape
+from pathlib import Path
+
+from egotools.config import plain
+from egotools.derive import fitted
+from egotools.errors import StoreError
+from egotools.files.disk import remove
+from egotools.stores.copying import Progress, check_space, copy_clip
+from egotools.stores.opening import open_store, open_writer
+from egotools.stores.publish import publish
+from egotools.stores.source import SourceFiles
+from egotools.stores.store import Recipe, Store, differences, key_of, make_folder_of, part_of
+from egotools.stores.verify import verify
+from egotools.types import Clip
+
+CLIPS_PER_COMMIT = 1000
+
+
+def folder_of(cache: Path) -> Path:
+    """Where a cache is made anew."""
+    return cache.with_name(f".{cache.name}.rebuild")
+
+
+def workplace(cache: Path) -> Path:
+    """The LMDB that its computed clips go to."""
+    return folder_of(cache) / f"{cache.stem}.lmdb"
+
+
+def take_up(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: SourceFiles) -> None:
+    """Keeps of an interrupted rebuild what still holds.
+
+    Raises:
+        StoreError: the disk is full, or another process is at work there.
+    """
+    path = workplace(cache)
+    if folder_of(cache).is_symlink() or path.is_symlink():  # not ours, wherever they lead
+        clear(cache)
+    try:
+        store, damaged = open_store(path), verify(path).bad
+    except StoreError:  # none, or nothing committed
+        clear(cache)
+        return
+    if any(differences(store.recipe.identity, plain(recipe.identity))):
+        del store
+        clear(cache)
+        return
+    held = [id for id in store if id in clips and id not in damaged and not files.change(store.source(id), clips[id])]
+    if len(held) < len(store):
+        publish(path, recipe, [(id, store) for id in held], overwrite=True)
+
+
+def complete(cache: Path, recipe: Recipe, carried: Mapping[str, Store], *, progress: Progress) -> Path:
+    """Adds the clips of the old cache that still hold to the computed ones: a whole new cache, in its format, beside.
+
+    Raises:
+        StoreError: a clip is damaged, or the disk is full.
+    """
+    path = workplace(cache)
+    if cache.suffix == ".h5":
+        from egotools.stores.hdf5_writer import publish_hdf5  # here, for h5py takes its time to import
+
+        make_folder_of(path)
+        computed = open_store(path) if path.exists() else None
+        stores = {**carried, **({} if computed is None else dict.fromkeys(computed, computed))}
+        ordered = sorted(stores.items(), key=lambda item: key_of(item[0]))
+        publish_hdf5(path.with_suffix(".h5"), recipe, ordered, progress=progress)
+        return path.with_suffix(".h5")
+    with open_writer(path, recipe) as writer:
+        missing = [id for id in sorted(carried, key=key_of) if id not in writer]
+        check_space(path.parent, sum(map(_bytes_a_clip, (carried[id] for id in missing))))
+        for done, name in enumerate(missing, 1):
+            copy_clip(carried[name], name, writer)
+            if done % CLIPS_PER_COMMIT == 0:
+                writer.commit()
+            progress(done, len(missing))
+        writer.seal()
+    return path
+
+
+def _bytes_a_clip(store: Store) -> int:
+    return store.rows * store.width * store.dtype.itemsize // max(len(store), 1)
+
+
+def check(new: Path, recipe: Recipe, expected: frozenset[str], *, progress: Progress) -> None:
+    """Reads a new cache from end to end.
+
+    Raises:
+        StoreError: it does not hold exactly the expected clips, whole.
+    """
+    found = verify(new, progress=progress)
+    store = open_store(new)
+    wrong = found.faults
+    unlike = differences(store.recipe.identity, plain(recipe.identity))
+    wrong += [f"{name} is {was!r}, not {now!r}" for name, was, now in unlike]
+    if different := expected.symmetric_difference(store):
+        wrong.append(f"{len(different)} clips too many or too few, such as {min(different)!r}")
+    if wrong:
+        raise StoreError(f"{new}: the new cache is not as it should be ({wrong[0]}); run the same line again")
+
+
+def swap(new: Path, cache: Path, *, keep_old: bool) -> Path | None:
+    """Puts a new cache in the place of the old one, at once, with what it learned; gives where the old one is kept.
+
+    Raises:
+        StoreError: the old one cannot be kept or replaced.
+    """
+    try:
+        kept = _keep(cache) if keep_old and cache.exists() else None
+        fitted.exchange(new, cache)
+        if cache.suffix == ".h5":
+            for part in (part_of(cache), Path(f"{part_of(cache)}-lock")):
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"{cache} cannot be replaced: {error}; what was computed waits beside it") from error
+    return kept
+
+
+def _keep(cache: Path) -> Path:
+    """A second name for a cache, in a folder `.old`, which nothing looks into unasked."""
+    folder = cache.parent / ".old"
+    if folder.is_symlink():
+        raise NotADirectoryError(errno.ENOTDIR, "a link, not a folder; remove it", str(folder))
+    for kept in folder.glob(f"{escape(cache.stem)}.*{cache.suffix}"):
+        if kept.samefile(cache):  # a rebuild was killed between this and its swap
+            return kept
+    moment = datetime.now().strftime("%Y%m%d-%H%M%S-%f")  # to the microsecond: none replaces another
+    kept = folder / f"{cache.stem}.{moment}{cache.suffix}"
+    folder.mkdir(exist_ok=True)
+    arrays = fitted.file_of(cache, open_store(cache).recipe)
+    if arrays is not None and arrays.exists():
+        _link(arrays, kept.with_name(arrays.name))
+    _link(cache, kept)
+    return kept
+
+
+def _link(file: Path, kept: Path) -> None:
+    if kept.is_file() and not kept.is_symlink():  # arrays that an older cache kept, too: their name has their digest
+        return
+    remove(kept)
+    try:
+        os.link(file, kept)
+    except OSError:  # a file system without hard links
+        shutil.copy2(file, kept)
+
+
+def clear(cache: Path) -> None:
+    """Removes what was made beside a cache; of a link, the link."""
+    with suppress(OSError):
+        remove(folder_of(cache))

@@ -1,0 +1,119 @@
+"""Features that a run learned from, found again among caches: by recipe and by name, in the run's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from egotools.config import plain
+from egotools.errors import StoreError, TableError
+from egotools.files.disk import real
+from egotools.stores.opening import open_store
+from egotools.stores.store import LEARNED, Recipe, Store, differences
+
+MADE = frozenset({"extractor", "derivation"})  # an identity with neither is of rows that were imported
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One cache's features among those that a run learned from. Any: JSON values.
+
+    `essence` is the recipe with those of its inputs in the place of their contents, so that features that were derived
+    from other clips in the same way are the same.
+    """
+
+    name: str  # the stem of the cache's file name
+    identity: Mapping[str, Any]
+    essence: Mapping[str, Any] | None = None
+
+    @property
+    def is_imported(self) -> bool:
+        return MADE.isdisjoint(self.identity)
+
+
+def essence_of(recipe: Recipe) -> dict[str, Any]:  # Any: JSON values
+    """A recipe's identity, with those of its inputs in the place of their contents where nothing was learned of them.
+
+    An input that is gone leaves the digest of its content.
+    """
+    return _essence(recipe, frozenset())
+
+
+def matched(features: Sequence[Feature], caches: Sequence[Path], *, run: Path) -> tuple[list[Path], list[str]]:
+    """The cache of each of a run's features, in their order, whatever that of `caches`; remarks on caches of no use.
+
+    A cache is that of a feature if it was made in the same way; its name decides between several. Rows that were
+    imported are known by their name alone.
+
+    Raises:
+        TableError: a feature has no cache, several, or one that was made in another way: the entry is named.
+    """
+    left = [open_store(path) for path in caches]
+    found: dict[str, Path] = {}
+    for by_name in (True, False):
+        for feature in features:
+            if feature.name in found:
+                continue
+            fitting = [store for store in left if _is_same(store, feature, by_name=by_name)]
+            if len({real(store.path) for store in fitting}) > 1:
+                paths = " and ".join(str(store.path) for store in fitting)
+                raise TableError(f"{paths} both fit the features {feature.name!r} of {run}; give one of them")
+            if fitting:
+                found[feature.name] = fitting[0].path
+                left = [store for store in left if store not in fitting]
+    for feature in features:
+        if feature.name not in found:
+            raise TableError(_why_not(feature, left, is_alone=len(features) == 1, run=run))
+    names = ", ".join(feature.name for feature in features)
+    remarks = [f"{store.path} is not used: {run} learned from {names}" for store in left]
+    return [found[feature.name] for feature in features], remarks
+
+
+def _is_same(store: Store, feature: Feature, *, by_name: bool) -> bool:
+    if by_name and store.path.stem != feature.name:
+        return False
+    if by_name and feature.is_imported and MADE.isdisjoint(store.recipe.identity):
+        return True
+    return not _unlike(store, feature)
+
+
+def _unlike(store: Store, feature: Feature) -> list[tuple[str, Any, Any]]:
+    """In what a cache was made otherwise: entries with what they were for the run and what they are."""
+    now, was = plain(store.recipe.identity), plain(feature.identity)
+    unlike = list(differences(was, now))
+    if feature.essence is not None and any(name.startswith("inputs.") for name, _, _ in unlike):
+        return list(differences(plain(feature.essence), plain(essence_of(store.recipe))))
+    return unlike
+
+
+def _why_not(feature: Feature, left: Sequence[Store], *, is_alone: bool, run: Path) -> str:
+    named = [store for store in left if store.path.stem == feature.name]
+    close = named or [store for store in left if is_alone or _differs_little(store, feature)]
+    if not close:
+        return f"{run} was trained on the features {feature.name!r}, too: give --features .../{feature.name}.lmdb"
+    name, was, now = _unlike(close[0], feature)[0]
+    return f"{close[0].path} was made with {name}={now!r}; {run} was trained on features of {name}={was!r}"
+
+
+def _differs_little(store: Store, feature: Feature) -> bool:
+    """Whether a cache is of the same extractor, or derived in the same way."""
+    return not feature.is_imported and all(
+        store.recipe.identity.get(name) == feature.identity.get(name) for name in MADE
+    )
+
+
+def _essence(recipe: Recipe, above: frozenset[Path]) -> dict[str, Any]:
+    identity, inputs = plain(recipe.identity), recipe.origin.get("inputs")
+    if "derivation" not in identity or LEARNED in recipe.origin or not isinstance(inputs, Mapping):
+        return dict(identity)
+    found = dict(identity.get("inputs", {}))
+    for name, place in inputs.items():
+        path = real(str(place))
+        if path not in above:
+            try:
+                found[name] = _essence(open_store(path).recipe, above | {path})
+            except StoreError:  # it is gone
+                continue
+    return {**identity, "inputs": found}

@@ -1,0 +1,353 @@
+"""Features and labels in memory, row by row, joined by id.
+
+Axes: N rows, D features, T rows of one clip in its cache, C clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from egotools.config import digest, file_digest
+from egotools.errors import TableError
+from egotools.manifests.table import label_columns, read_manifest
+from egotools.stores.opening import open_store
+from egotools.stores.store import Store, StoredClip
+from egotools.texts import alike, split_name, tidy
+from egotools.types import Clip, IntArray
+
+Reduce = Literal["mean", "mean+std"]
+Texts = npt.NDArray[np.object_]  # of str: a text that many rows share is in memory once
+Mask = npt.NDArray[np.bool_]
+
+SAME_TIME = 1e-3  # seconds; containers round time stamps to their own ticks
+NAMED = 3  # clips that a remark names
+RELEASED = 1 << 26  # bytes of a cache that are in memory at a time while it is read
+CHECKED = 1 << 24  # values that are looked at at a time
+
+
+class Columns(Mapping[str, Texts]):
+    """Label columns [N] that are kept once a clip, [C], and written out when they are asked for."""
+
+    def __init__(self, columns: Mapping[str, Texts], rows: IntArray) -> None:
+        """Of each row [N] the number of its place in `columns`."""
+        self._columns: Mapping[str, Texts] = columns
+        self._rows = rows
+        if isinstance(columns, Columns):  # of a table whose rows are chosen among
+            self._columns, self._rows = columns._columns, columns._rows[rows]
+
+    def __getitem__(self, name: str) -> Texts:
+        return self._columns[name][self._rows]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of features with what the manifest says of their clips.
+
+    Labels and splits are tidy (`egotools.texts`): what white space alone tells apart is one.
+    """
+
+    ids: Texts  # [N]; several rows of one id where clips were not reduced
+    values: npt.NDArray[np.float32]  # [N, D]
+    times: npt.NDArray[np.float64]  # [N, 2] seconds of the file
+    labels: Mapping[str, Texts]  # by manifest column, each [N]; empty text where a clip has none
+    split: Texts  # [N]
+    remarks: tuple[str, ...] = ()  # what was left out, counted and named
+    parts: tuple[tuple[str, int], ...] = ()  # the caches that the columns are from, and how many each has
+    columns: tuple[str, ...] = ()  # all label columns of the manifest, those that were not read, too
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def groups(self) -> Texts:
+        """The clip of each row: rows of one clip are never on both sides of a comparison."""
+        return self.ids
+
+    def column(self, name: str) -> Texts:
+        """A label column.
+
+        Raises:
+            TableError: the manifest has no such column.
+        """
+        if name not in self.labels:
+            columns = ", ".join(self.columns or self.labels) or "none"
+            raise TableError(f"the manifest has no column {name!r}; its label columns are: {columns}")
+        return self.labels[name]
+
+    def labeled(self, name: str) -> Table:
+        """The rows whose label in a column is not empty.
+
+        The others are counted among the remarks; labels that differ by case only are named there.
+        """
+        column = self.column(name)
+        has = np.asarray(column != "", bool)
+        if not has.any():
+            raise TableError(f"no clip with features has a label in the column {name!r}")
+        remarks = alike(set(column.tolist()), "labels")
+        if has.all():
+            return replace(self, remarks=(*self.remarks, *remarks)) if remarks else self
+        left = _named(sorted(set(self.ids[~has].tolist())), f"with an empty {name!r} left out")
+        return replace(self.only(has), remarks=(*self.remarks, left, *remarks))
+
+    def only(self, rows: Mask) -> Table:
+        """The rows of a mask [N]."""
+        return replace(
+            self,
+            ids=self.ids[rows],
+            values=self.values[rows],
+            times=self.times[rows],
+            labels=Columns(self.labels, np.flatnonzero(rows)),
+            split=self.split[rows],
+        )
+
+    def without_values(self) -> Table:
+        """The rows without their features, [N, 0]."""
+        return replace(self, values=np.empty((len(self), 0), np.float32), parts=())
+
+
+def read_table(
+    manifest: Path | str,
+    caches: Sequence[Path | str],
+    *,
+    reduce: Reduce | None = "mean",
+    split: str | None = None,
+    labels: Sequence[str] | None = None,
+) -> Table:
+    """The features of a manifest's clips, from one or several caches joined by id and concatenated.
+
+    Args:
+        manifest: which clips, in which order.
+        caches: their features are concatenated along D in this order.
+        reduce: one row a clip, "mean" [D] or "mean+std" [2 D] over its windows; None: one row a window.
+        split: only the clips of this split are read; None: all.
+        labels: the label columns that are wanted, as far as the manifest has them; None: all.
+
+    Raises:
+        TableError: no clip is in every cache, features that are not finite, times that differ.
+    """
+    if not caches:
+        raise ValueError("a table needs at least one cache")
+    manifest, stores = Path(manifest), [open_store(path) for path in caches]
+    clips, remarks = _clips(manifest, stores, split, labels)
+    counts = _counts(clips, stores, reduce)
+    columns = {name: _texts(tidy(clip.labels.get(name, "")) for clip in clips) for name in _names(clips)}
+    ids, splits = _texts(clip.id for clip in clips), _texts(clip.split for clip in clips)
+    del clips
+    numbers = np.repeat(np.arange(len(ids)), counts)  # of the clip of each row
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name below
+        values, times = _read(stores, ids, counts, reduce)
+    parts = tuple((str(store.path), _width(store, reduce)) for store in stores)
+    by_row = Columns(columns, numbers)
+    there = tuple(columns) if labels is None else tuple(label_columns(manifest))
+    table = Table(ids[numbers], values, times, by_row, splits[numbers], remarks, parts, there)
+    _check_finite(table, [store.path for store in stores])
+    return table
+
+
+def numbers_of(texts: Texts | Sequence[str]) -> tuple[list[str], IntArray]:
+    """The different texts, sorted, and the number [N] of each; memory grows with the text there is."""
+    names = sorted({str(text) for text in texts})
+    number = {name: at for at, name in enumerate(names)}
+    return names, np.fromiter((number[text] for text in texts), np.int64, len(texts))
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """The rows of several tables of the same columns, one after the other."""
+    first = tables[0]
+    columns = {name: np.concatenate([table.labels[name] for table in tables]) for name in first.labels}
+    return replace(
+        first,
+        ids=np.concatenate([table.ids for table in tables]),
+        values=np.concatenate([table.values for table in tables]),
+        times=np.concatenate([table.times for table in tables]),
+        labels=columns,
+        split=np.concatenate([table.split for table in tables]),
+    )
+
+
+def manifest_digest(manifest: Path) -> str:
+    """The digest of a manifest's content.
+
+    Raises:
+        TableError: there is none, or it cannot be read.
+    """
+    try:
+        return file_digest(manifest)
+    except OSError as error:
+        raise TableError(f"{manifest}: cannot be read as a manifest: {error.strerror}") from error
+
+
+def input_digests(manifest: Path, caches: Sequence[Path]) -> dict[str, Any]:
+    """What a result was computed from, JSON-ready (hence Any): digests of the manifest and of the caches' recipes."""
+    return {
+        "manifest": {"path": str(manifest), "digest": manifest_digest(manifest)},
+        "features": [{"path": str(path), "recipe": digest(open_store(path).recipe.identity)} for path in caches],
+    }
+
+
+def _clips(
+    manifest: Path, stores: Sequence[Store], split: str | None, labels: Sequence[str] | None
+) -> tuple[list[Clip], tuple[str, ...]]:
+    """The clips that every store has rows of, their splits by the names that count; and remarks on the others."""
+    clips = read_manifest(manifest, labels=labels)
+    for number, clip in enumerate(clips):
+        if clip.split != split_name(clip.split):
+            clips[number] = replace(clip, split=split_name(clip.split))
+    remarks = alike({clip.split for clip in clips}, "splits")
+    if split is not None:
+        clips = [clip for clip in clips if clip.split == split_name(split)]
+    if not clips:
+        raise TableError(f"{manifest}: " + ("no clips" if split is None else f"no clip is in the split {split!r}"))
+    kept, missing = _present(clips, stores, manifest)
+    return kept, (*remarks, *missing)
+
+
+def _present(clips: Sequence[Clip], stores: Sequence[Store], manifest: Path) -> tuple[list[Clip], tuple[str, ...]]:
+    """The clips that every store has rows of, and remarks on the others."""
+    remarks = []
+    for store in stores:
+        missing = [clip.id for clip in clips if clip.id not in store]
+        if len(missing) == len(clips):
+            example = next(iter(store), None)
+            has = f"its ids are like {example!r}" if example else "it is empty"
+            raise TableError(
+                f"{store.path} has none of the {len(clips)} clips of {manifest}: {has}; "
+                "were they made from the same manifest?"
+            )
+        if missing:
+            remarks.append(_named(missing, f"missing in {store.path} left out"))
+    kept = [clip for clip in clips if all(clip.id in store for store in stores)]
+    if not kept:
+        raise TableError(f"no clip of {manifest} is in every one of {_paths([store.path for store in stores])}")
+    empty = {clip.id for clip in kept if any(len(store.stored(clip.id)) == 0 for store in stores)}
+    if len(empty) == len(kept):
+        caches = _paths([store.path for store in stores])
+        raise TableError(f"{manifest}: all {len(empty)} clips in {caches} have no rows")
+    if empty:
+        kept = [clip for clip in kept if clip.id not in empty]
+        remarks.append(_named(sorted(empty), "without any row left out"))
+    return kept, tuple(remarks)
+
+
+def _counts(clips: Sequence[Clip], stores: Sequence[Store], reduce: Reduce | None) -> IntArray:
+    """How many rows each clip becomes [C].
+
+    Raises:
+        TableError: clips that are not reduced have different numbers of rows in two stores.
+    """
+    if reduce is not None:
+        return np.ones(len(clips), np.int64)
+    first, *others = ([len(store.stored(clip.id)) for clip in clips] for store in stores)
+    for store, counts in zip(stores[1:], others, strict=True):
+        for clip, count, other in zip(clips, first, counts, strict=True):
+            if count != other:
+                raise _not_joined(clip.id, (stores[0], count), (store, other))
+    return np.array(first, np.int64)
+
+
+def _not_joined(id: str, one: tuple[Store, int], other: tuple[Store, int]) -> TableError:
+    return TableError(
+        f"clip {id!r} has {one[1]} rows in {one[0].path} and {other[1]} rows in {other[0].path}, of other times: "
+        "only reduced clips (--reduce mean) can be joined"
+    )
+
+
+def _read(
+    stores: Sequence[Store], ids: Texts, counts: IntArray, reduce: Reduce | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Values [N, D] and the times [N, 2] of the first store; no more than one clip is in memory beside them.
+
+    Raises:
+        TableError: rows that are not reduced have other times in another store.
+    """
+    rows, widths = int(counts.sum()), [_width(store, reduce) for store in stores]
+    values, times = np.empty((rows, sum(widths)), np.float32), np.empty((rows, 2))
+    for number, (store, stop) in enumerate(zip(stores, np.cumsum(widths).tolist(), strict=True)):
+        columns, at, read = slice(stop - widths[number], stop), 0, 0
+        for id, count in zip(ids.tolist(), counts.tolist(), strict=True):
+            clip, span = store.stored(id), slice(at, at + count)
+            at, read = at + count, read + sum(view.nbytes for view in clip.views)
+            if reduce is not None:
+                values[span, columns] = _reduced(clip, reduce)
+            else:
+                np.concatenate(clip.views, out=values[span, columns], casting="same_kind")
+            if number == 0:
+                times[span] = clip.times if reduce is None else (clip.times[:, 0].min(), clip.times[:, 1].max())
+            elif reduce is None and (np.abs(clip.times - times[span]) > SAME_TIME).any():
+                raise _not_joined(id, (stores[0], count), (store, count))
+            if read > RELEASED:  # what is mapped would stay beside the table
+                store.release()
+                read = 0
+        store.release()
+    return values, times
+
+
+def _width(store: Store, reduce: Reduce | None) -> int:
+    return store.width * (2 if reduce == "mean+std" else 1)
+
+
+def _reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[Any]:  # Any: a row as it lies there, or float64
+    """The mean of a clip's rows [D], or mean and deviation [2 D]; summed in float64."""
+    if reduce == "mean" and len(clip) == 1:
+        row: npt.NDArray[Any] = clip.views[0][0]  # the mean of one row is that row
+        return row
+    sums = [view.sum(axis=0, dtype=np.float64) for view in clip.views]
+    mean: npt.NDArray[np.float64] = np.asarray(sum(sums) / len(clip))
+    if reduce == "mean":
+        return mean
+    squares = sum(np.square(piece.values - mean).sum(axis=0) for piece in clip.pieces())
+    return np.concatenate([mean, np.sqrt(squares / len(clip))])
+
+
+def _check_finite(table: Table, caches: Sequence[Path]) -> None:
+    """Refuses features that are not finite.
+
+    Raises:
+        TableError: counts and names the clips.
+    """
+    step = max(1, CHECKED // max(table.values.shape[1], 1))  # rows
+    blocks = (table.values[at : at + step] for at in range(0, len(table), step))
+    finite = np.concatenate([np.isfinite(block).all(axis=1) for block in blocks])
+    if not finite.all():
+        broken = list(dict.fromkeys(table.ids[~finite].tolist()))
+        raise TableError(
+            f"{_paths(caches)}: {_named(broken, 'with NaN or infinite features')}; "
+            "extract these again, or take them out of the manifest"
+        )
+
+
+def _names(clips: Sequence[Clip]) -> list[str]:
+    """The label columns of the clips, each once, in the order of the first clip that has it."""
+    return list(dict.fromkeys(name for clip in clips for name in clip.labels))
+
+
+def _texts(texts: Iterable[str]) -> Texts:
+    """Texts as an array; equal ones are one object."""
+    known: dict[str, str] = {}
+    return np.array([known.setdefault(text, text) for text in texts], dtype=object)
+
+
+def _named(ids: Sequence[str], what: str) -> str:
+    """A count and the first few clips: "2 clips missing in x.lmdb left out: 'a', 'b'"."""
+    shown = ", ".join(map(repr, ids[:NAMED]))
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return f"{len(ids)} {'clip' if len(ids) == 1 else 'clips'} {what}: {shown}{more}"
+
+
+def _paths(paths: Sequence[Path]) -> str:
+    return ", ".join(str(path) for path in paths)

@@ -1,0 +1,249 @@
+"""The directory of one training: `config.json`, `metrics.jsonl`, `report.json` and what was learned."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Protocol, TypedDict
+
+from egotools.config import finite, to_json
+from egotools.errors import OutputError, RunError
+from egotools.files.disk import append_line, open_file, write_whole
+from egotools.files.json_files import check_shape, parse_json, read_json
+from egotools.stores.store import Recipe, differences
+from egotools.stores.writer_lock import WriterLock
+
+CHECKPOINT = "checkpoint.pt"
+METRICS = "metrics.jsonl"
+LOCK = ".writer"  # in the folder, while something is writing into it
+
+
+class Config(TypedDict):
+    """`config.json`. Any: JSON values."""
+
+    identity: dict[str, Any]
+    origin: dict[str, Any]
+
+
+class Line(TypedDict):
+    """A line of `metrics.jsonl`; its other entries are figures."""
+
+    step: int
+
+
+class Stateful(Protocol):
+    """What is saved and restored with the model: samplers, memories, the best so far."""
+
+    def state_dict(self) -> dict[str, Any]: ...  # Any: what torch.load(weights_only=True) reads
+    def load_state_dict(self, state_dict: dict[str, Any]) -> object: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training's directory. Its recipe's `identity` decides whether the same training is meant.
+
+    Every file appears whole or not at all, `report.json` last: a run that has one is done.
+    """
+
+    path: Path
+    recipe: Recipe
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Whether a run was begun at `path`."""
+        return (path / "config.json").exists()
+
+    @classmethod
+    def begin(cls, path: Path, recipe: Recipe) -> Run:
+        """The run at `path`, new or the one that has the same identity.
+
+        Raises:
+            RunError: the directory holds a run with other options (the first is named), or other files.
+        """
+        if cls.exists(path):
+            there = cls.open(path)
+            for name, was, now in differences(finite(there.recipe.identity), finite(recipe.identity)):
+                raise RunError(
+                    f"{path} holds a run with {name}={was!r}, not {now!r}; choose another --out, or delete it"
+                )
+            return there
+        if path.exists() and (not path.is_dir() or any(each.name != LOCK for each in path.iterdir())):
+            raise RunError(f"{path} exists and holds no run; choose another --out")
+        write_whole(path / "config.json", to_json(recipe))
+        return cls(path, recipe)
+
+    @classmethod
+    def open(cls, path: Path, shape: Any = Config) -> Run:  # Any: a type as a value
+        """The run at `path`, whose `config.json` has the shape that is told (`egotools.files.json_files`).
+
+        Raises:
+            RunError: there is none, or its `config.json` is something else; the entry is named.
+        """
+        content = cls(path, Recipe({})).read("config.json", shape, missing=f"{path} is no run: it has no config.json")
+        return cls(path, Recipe(content["identity"], content["origin"]))
+
+    def read(self, name: str, shape: Any = dict[str, Any], *, missing: str = "") -> Any:  # Any: JSON values
+        """A JSON file of the run, of the shape that is told.
+
+        Raises:
+            RunError: it cannot be read, or has another shape; the entry is named. Or it is missing, in these words.
+        """
+        path = self.path / name
+        try:
+            return read_json(path, shape)
+        except FileNotFoundError as error:
+            raise RunError(missing or f"{self.path} cannot be used: it has no {name}") from error
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise RunError(f"{path} cannot be read: {error}") from error
+
+    @property
+    def is_done(self) -> bool:
+        return (self.path / "report.json").exists()
+
+    def report(self, shape: Any = dict[str, Any]) -> dict[str, Any]:
+        """The report of a run that is done, None for what is not finite. Any: JSON values, and a type as a value.
+
+        Raises:
+            RunError: it is not done, or its report has another shape; the entry is named.
+        """
+        undone = f"{self.path} is not done: it has no report.json; run its line again"
+        content: dict[str, Any] = finite(self.read("report.json", shape, missing=undone))  # older ones hold NaN
+        return content
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """A file of the run, whole or not at all."""
+        write_whole(self.path / name, content)
+
+    def log(self, figures: Mapping[str, Any]) -> None:
+        """One more line of `metrics.jsonl`; `step` says after how many steps. Any: JSON values."""
+        append_line(self.path / METRICS, to_json(figures, indent=None))
+
+    def save(self, step: int, **parts: Stateful) -> None:
+        """The checkpoint after so many steps: the state of every part, and torch's random state."""
+        import torch
+
+        buffer = io.BytesIO()
+        random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+        states = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({"step": step, "random": random, "parts": states}, buffer)
+        self.write(CHECKPOINT, buffer.getvalue())
+
+    def restore(self, **parts: Stateful) -> int:
+        """Puts the checkpoint into the parts; the number of steps that were done, 0 without one.
+
+        Lines of `metrics.jsonl` that were written after it are dropped.
+
+        Raises:
+            RunError: it cannot be read, or is of another training.
+        """
+        import torch
+
+        step, path = 0, self.path / CHECKPOINT
+        if path.exists():
+            try:
+                found = torch.load(path, map_location="cpu", weights_only=True)
+                for name, part in parts.items():
+                    part.load_state_dict(found["parts"][name])
+                torch.set_rng_state(found["random"]["cpu"])
+                if torch.cuda.is_available():
+                    torch.cuda.set_rng_state_all(found["random"]["cuda"])
+                step = int(found["step"])
+            except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, UnpicklingError) as error:
+                reason = (str(error).splitlines() or ["empty"])[0]
+                raise RunError(f"{path} cannot be gone on from ({reason}); delete it to begin anew") from error
+        if (self.path / METRICS).exists():
+            kept = [figures for figures in self.metrics() if figures["step"] <= step]
+            self.write(METRICS, "".join(to_json(figures, indent=None) + "\n" for figures in kept))
+        return step
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`, without one that a kill cut off. Any: JSON values.
+
+        Raises:
+            RunError: a line is none of figures; it is named.
+        """
+        try:
+            with open_file(self.path / METRICS) as file:
+                lines = file.read().splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RunError(f"{self.path / METRICS} cannot be read: {error.strerror}") from error
+        return [self._figures(number, line) for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
+
+    def _figures(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            figures: dict[str, Any] = parse_json(line)
+            check_shape(figures, Line)
+        except ValueError as error:
+            raise RunError(f"{self.path / METRICS} cannot be read: line {number}: {error}") from error
+        return figures
+
+
+def once(
+    path: Path, recipe: Recipe, make: Callable[[], dict[str, Any]], shape: Any = dict[str, Any]
+) -> tuple[dict[str, Any], bool]:
+    """The report of a run that is done, of the shape that is told, or what `make` gives, which writes the run.
+
+    Any: JSON values, and a type as a value.
+
+    Returns:
+        The report, and whether it is new: a run that is done with the same identity is left as it is.
+
+    Raises:
+        RunError: the folder holds a run with other options.
+        StoreError: another process is writing there; it is named.
+    """
+    if Run.exists(path) and (run := Run.begin(path, recipe)).is_done:
+        return run.report(shape), False
+    with one_writer(path):
+        if Run.exists(path) and (run := Run.begin(path, recipe)).is_done:  # another process has just ended it
+            return run.report(shape), False
+        return make(), True
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Keeps all others from writing results into a folder; it is made, and goes again if nothing was written.
+
+    Raises:
+        StoreError: another process is writing there; it is named.
+        OutputError: the folder cannot be made.
+    """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+    try:
+        lock = WriterLock(folder, folder / LOCK)
+        try:
+            yield
+        finally:
+            lock.release()
+    finally:
+        with suppress(OSError):  # there is something in it
+            for each in made:
+                each.rmdir()
+
+
+@contextmanager
+def results_in(folder: Path | None) -> Iterator[None]:
+    """As `one_writer`, for the files of an evaluation; None: nothing is written.
+
+    Raises:
+        RunError: the folder holds a run, whose report would be replaced.
+    """
+    if folder is None:
+        yield
+        return
+    if Run.exists(folder):
+        raise RunError(f"{folder} holds a run, whose report this would replace; choose another --out")
+    with one_writer(folder):
+        yield

@@ -1,0 +1,105 @@
+"""Pickles of other programs, read as data: nothing that a file names is ever imported or called.
+
+A pickle is a program that calls what it names. Here a name gives a stand-in that only remembers what it was to be
+called with, and only the names that the caller lists give even that; every other one ends the reading.
+
+This is the one file of egotools that may use `pickle.Unpickler`; tests/test_imports.py holds that, and
+tests/test_restricted_pickle.py what it refuses.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import pickletools
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from egotools.errors import WeightsError
+from egotools.files.disk import open_file
+
+MOST_BYTES = 1 << 30
+MOST_STEPS = 1 << 20  # of the program that a pickle is; a PCA takes a hundred, ten thousand names thirty thousand
+# What the C code raises at bytes that are no pickle, or one that handles stand-ins as what they are not.
+DAMAGES = (
+    pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, ImportError, LookupError, MemoryError,
+    RecursionError, TypeError, ValueError,
+)  # fmt: skip
+
+
+class Remembered:
+    """What a pickle wanted to make: by which name, from which arguments, with which state. Any: data of the pickle."""
+
+    name = ""
+    arguments: tuple[Any, ...]
+    state: Any
+
+    def __new__(cls, *arguments: Any) -> Remembered:
+        """Remembers the arguments."""
+        made = super().__new__(cls)
+        made.arguments, made.state = arguments, None
+        return made
+
+    def __init__(self, *arguments: Any) -> None:
+        """`__new__` has done it."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Remembers the state, instead of taking it as attributes."""
+        self.state = state
+
+
+class _Restricted(pickle.Unpickler):
+    def __init__(self, data: bytes, names: Collection[str]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._stand_ins = {name: type("Remembered", (Remembered,), {"name": name}) for name in names}
+
+    def find_class(self, module_name: str, global_name: str) -> type[Remembered]:
+        """The stand-in of a listed name; that is all that a pickle can get hold of."""
+        name = f"{module_name}.{global_name}"
+        if name not in self._stand_ins:
+            raise pickle.UnpicklingError(f"it names {name}, which has no business there")
+        return self._stand_ins[name]
+
+
+def read_pickle(path: Path, names: Collection[str] = ()) -> Any:  # Any: what a pickle holds
+    """What a pickle holds: numbers, texts, bytes, lists, tuples, dicts, sets, and `Remembered` for listed names.
+
+    Args:
+        path: the file.
+        names: such as `numpy.ndarray`; with none, only plain data is read.
+
+    Raises:
+        WeightsError: no such file, no pickle, or one that names anything else.
+    """
+    try:
+        with open_file(path) as file:
+            if (size := os.fstat(file.fileno()).st_size) > MOST_BYTES:
+                raise WeightsError(f"{path}: {size} bytes are too many for a pickle of this kind")
+            data = file.read(size)
+        _check_steps(data)
+        return _Restricted(data, names).load()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except DAMAGES as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path}: not a pickle that can be read safely ({reason})") from error
+
+
+def _check_steps(data: bytes) -> None:
+    """Refuses a pickle that would take more memory or time than its size says; nothing of it is carried out.
+
+    The C code makes room for a memo of any number that a step names, and for as many bytes as a step declares.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of texts with odd escapes
+        for number, (step, argument, position) in enumerate(pickletools.genops(data), 1):
+            declared = argument if isinstance(argument, int) else 0
+            if number > MOST_STEPS:
+                raise ValueError(f"it has more than {MOST_STEPS} steps")
+            if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= declared <= number:
+                raise ValueError(f"step {number} counts what it remembers as number {declared}")
+            if step.name == "FRAME" and declared > len(data) - (position or 0):
+                raise ValueError(f"cut short: step {number} declares {declared} bytes")

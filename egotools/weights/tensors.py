@@ -1,0 +1,143 @@
+"""Trained weights from files: reading without unpickling, fitting into a network, digests."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from torch import Tensor, nn
+
+from egotools.config import file_digest
+from egotools.errors import WeightsError
+from egotools.files.numpy_files import check_archive, open_npz
+
+FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".pickle", ".pkl")
+RUN = "run:"  # of a weights option: the backbone of the run in that folder
+BACKBONE = "backbone.safetensors"
+RANDOM = re.compile(r"random:(\d{1,18})")  # torch takes seeds of 64 bits
+# What torch, NumPy and safetensors raise at bytes that they cannot make sense of.
+DAMAGES = (
+    OSError, EOFError, RuntimeError, ValueError, TypeError, AssertionError, AttributeError, LookupError,
+    ArithmeticError, MemoryError, BadZipFile, struct.error,
+)  # fmt: skip
+
+
+def random_seed(weights: str) -> int | None:
+    """The seed of `random:<seed>`, None for any other weights."""
+    match = RANDOM.fullmatch(weights)
+    return int(match[1]) if match else None
+
+
+def weights_file(weights: str, fetch: Callable[[str], Path]) -> Path:
+    """The file that an option `--weights` means: a path, `run:<dir>`, or a published name that `fetch` gets.
+
+    Raises:
+        WeightsError: no such file, no such run, or a run without a backbone.
+    """
+    if weights.startswith(RUN):
+        return _backbone_file(Path(weights.removeprefix(RUN)))
+    if not weights.lower().endswith(FILE_SUFFIXES):
+        return fetch(weights)
+    path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    return path
+
+
+def _backbone_file(run: Path) -> Path:
+    if not run.is_dir():
+        raise WeightsError(f"{run}: no such run")
+    if not (run / BACKBONE).is_file():
+        raise WeightsError(
+            f"{run}: there is no {BACKBONE} in it; it must be a run that is done, of a method that trains a backbone"
+        )
+    return run / BACKBONE
+
+
+def anchored(weights: str) -> str:
+    """The same weights as any working directory understands them: files and runs by their absolute path."""
+    if weights.startswith(RUN):
+        return f"{RUN}{Path(weights.removeprefix(RUN)).absolute()}"
+    return str(Path(weights).absolute()) if weights.lower().endswith(FILE_SUFFIXES) else weights
+
+
+def weights_digest(weights: str, fetch: Callable[[str], Path]) -> str:
+    """What stands for the weights in a recipe: the digest of their file, or `random:<seed>`."""
+    return weights if random_seed(weights) is not None else file_digest(weights_file(weights, fetch))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a `.safetensors`, `.npz` or torch checkpoint; nothing in the file is executed.
+
+    A training checkpoint's `state_dict` or `model` is taken out, and the `module.` of data-parallel training.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds something else than tensors.
+    """
+    try:
+        found = _read(path)
+    except UnpicklingError as error:
+        raise WeightsError(f"{path}: holds other things than tensors, or is damaged; save a state_dict()") from error
+    except DAMAGES as error:
+        reason = (str(error).splitlines() or ["empty"])[0]
+        raise WeightsError(f"{path}: not readable as weights ({reason})") from error
+    for name in ("state_dict", "model_state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise WeightsError(f"{path}: holds no table of named tensors (a state_dict)")
+    return {str(key).removeprefix("module."): value for key, value in found.items()}
+
+
+def _read(path: Path) -> Any:  # Any: what a checkpoint holds is not known before it is read
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error
+    if suffix == ".npz":
+        with open_npz(path) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.names()}
+    check_archive(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple[str, ...], source: str) -> None:
+    """Puts named tensors into a network; those of its classifiers, by prefix, may be missing or of another task.
+
+    Raises:
+        WeightsError: a parameter is missing, unknown, or of another shape; the first is named.
+    """
+    own = network.state_dict()
+
+    def matters(name: str) -> bool:
+        return not name.startswith(heads) and not name.endswith("num_batches_tracked")
+
+    missing = [name for name in own if matters(name) and name not in tensors]
+    unknown = [name for name in tensors if matters(name) and name not in own]
+    if missing or unknown:
+        raise WeightsError(
+            f"{source}: does not fit the network: "
+            + "; ".join(
+                f"{len(names)} {what} such as {names[0]!r}"
+                for names, what in ((missing, "missing"), (unknown, "unknown"))
+                if names
+            )
+        )
+    for name, tensor in tensors.items():
+        if matters(name) and tensor.shape != own[name].shape:
+            raise WeightsError(
+                f"{source}: does not fit the network: {name!r} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+            )
+    fitting = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
+    network.load_state_dict(fitting, strict=False)

@@ -1,0 +1,425 @@
+"""Caches made from caches: their numbers, their recipes, and that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from cache_rows import make_rows
+from derived_caches import CLIPS, SOURCE, damage, make_cache
+
+from egotools import derive as derivations
+from egotools.config import option
+from egotools.derive.deriving import Derived, Made, derive
+from egotools.derive.pool import STATISTICS, Pool
+from egotools.derive.reproduction import is_derived, remade
+from egotools.errors import RecipeError, StoreError
+from egotools.stores import Recipe, Store, open_store, open_writer
+from egotools.stores import store as store_module
+from egotools.stores.merge import convert
+from egotools.stores.store import differences
+from egotools.stores.writer_lock import WriterLock
+from egotools.types import Rows
+
+
+@pytest.fixture
+def input(tmp_path):
+    return make_cache(tmp_path / "a" / "color.lmdb")
+
+
+def pooled(out: Path, input: Path, *statistics: str) -> Derived:
+    return Derived(out, "pool", Pool(statistics or ("mean",)), {input.stem: input})
+
+
+def one_row(tmp_path: Path, rows: Rows, *statistics: str) -> Rows:
+    """What pooling makes of one clip with these rows."""
+    shutil.rmtree(tmp_path / "one", ignore_errors=True)
+    derive(pooled(tmp_path / "one/out.lmdb", make_cache(tmp_path / "one/in.lmdb", {"a": rows}), *statistics))
+    return open_store(tmp_path / "one/out.lmdb")["a"]
+
+
+def by_hand(column: list[float]) -> dict[str, float]:
+    mean = math.fsum(column) / len(column)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in column) / len(column))
+    return {"mean": mean, "std": deviation, "max": max(column), "min": min(column)}
+
+
+def make_derivation(monkeypatch: pytest.MonkeyPatch, kind: type) -> str:
+    monkeypatch.setitem(derivations.BUILT_IN, "mine", (f"{kind.__module__}:{kind.__name__}", "For tests."))
+    return "mine"
+
+
+# What pooling makes of rows
+
+
+@pytest.mark.parametrize("piece", [1 << 22, 48], ids=["in one piece", "two rows a piece"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_statistics_equal_their_definitions(tmp_path, monkeypatch, piece, dtype):
+    monkeypatch.setattr(store_module, "PIECE", piece)
+    rows = make_rows(7, 3, dtype=dtype)
+    found = one_row(tmp_path, rows, *STATISTICS).values
+    assert found.dtype == np.float32
+    for feature in range(6):
+        expected = by_hand(rows.values[:, feature].tolist())
+        parts = dict(zip(STATISTICS, found[0, feature::6].tolist(), strict=True))
+        assert parts == pytest.approx(expected, rel=1e-6)  # float64 sums, rounded to float32
+
+
+def test_statistics_come_in_the_order_that_was_asked_for(tmp_path):
+    rows = make_rows(4, 3)
+    values = one_row(tmp_path, rows, "min", "mean").values[0]
+    assert values[:6].tolist() == rows.values.min(0).tolist()
+    assert values[6:] == pytest.approx(rows.values.mean(0), rel=1e-6)
+
+
+def test_equal_rows_have_their_value_as_the_mean_and_no_deviation(tmp_path):
+    rows = Rows(np.full((1001, 2), 0.1, np.float32), make_rows(1001).times)
+    assert one_row(tmp_path, rows, "mean", "std").values.tolist() == [[np.float32(0.1)] * 2 + [0.0] * 2]
+
+
+def test_a_row_s_times_span_those_of_the_rows_it_was_made_from(tmp_path):
+    times = np.array([[2.0, 3.0], [2.5, 6.0], [1.5, 2.0]])
+    assert one_row(tmp_path, Rows(make_rows(3).values, times)).times.tolist() == [[1.5, 6.0]]
+
+
+def test_values_that_are_not_finite_stay_visible(tmp_path):
+    rows = Rows(np.array([[1, np.nan, np.inf], [2, 0, 0]], np.float32), make_rows(2).times)
+    values = one_row(tmp_path, rows, *STATISTICS).values.reshape(4, 3)
+    assert values[:, 0].tolist() == [1.5, 0.5, 2, 1]
+    assert np.isnan(values[:, 1]).all()
+    assert values[[0, 2, 3], 2].tolist() == [np.inf, np.inf, 0]
+
+
+@pytest.mark.parametrize("suffix", [".lmdb", ".h5"])
+def test_a_clip_without_rows_stays_one(tmp_path, suffix):
+    for name, clips in {"some": CLIPS, "none": {"b": make_rows(0)}}.items():
+        made = derive(pooled(tmp_path / f"out/{name}{suffix}", make_cache(tmp_path / f"{name}{suffix}", clips), "std"))
+        store = open_store(made.cache)
+        assert list(store) == list(clips)
+        assert [len(store[id].values) for id in store] == [min(len(rows.values), 1) for rows in clips.values()]
+
+
+@pytest.mark.parametrize("statistics", [(), ("median",), ("mean", "mean"), ("",)])
+def test_unusable_statistics_are_refused(statistics):
+    with pytest.raises(ValueError, match="--statistics"):
+        Pool(statistics)
+
+
+# What deriving makes of caches
+
+
+@pytest.mark.parametrize("there", ["color.lmdb", "color.h5"])
+@pytest.mark.parametrize("out", ["pooled.lmdb", "pooled.h5"])
+def test_clips_come_over_whole_and_with_their_sources(tmp_path, there, out):
+    source = make_cache(tmp_path / there)
+    seen = []
+    made = derive(pooled(tmp_path / "p" / out, source), progress=lambda *done: seen.append(done))
+    assert made == Made(tmp_path / "p" / out, 3, 2, 6, True)
+    store = open_store(made.cache)
+    assert list(store) == list(CLIPS)
+    assert all(store.source(id) == SOURCE for id in store)
+    assert store["ü/c"].values.tolist() == CLIPS["ü/c"].values.tolist()
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert sorted(path.name for path in made.cache.parent.iterdir() if path.name[0] == ".") == []
+
+
+def test_the_recipe_says_what_it_was_made_from(tmp_path, input):
+    derive(pooled(tmp_path / "p.lmdb", input, "mean", "std"), origin={"command": "x"})
+    recipe = open_store(tmp_path / "p.lmdb").recipe
+    (digest,) = recipe.identity["inputs"].values()
+    assert recipe.identity == {
+        "derivation": "pool",
+        "version": 1,
+        "options": {"statistics": ["mean", "std"]},
+        "inputs": {"color": digest},
+        "dtype": "float32",
+    }
+    assert recipe.origin["inputs"] == {"color": str(input.absolute())}
+    assert recipe.origin["command"] == "x"
+    assert is_derived(recipe)
+    assert not is_derived(open_store(input).recipe)
+
+
+def test_what_is_there_is_not_made_again(tmp_path, input):
+    wanted = pooled(tmp_path / "p.lmdb", input)
+    derive(wanted)
+    before = wanted.cache.stat()
+    assert derive(wanted) == Made(wanted.cache, 3, 2, 6, False)
+    assert (wanted.cache.stat().st_ino, wanted.cache.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_other_options_are_refused_and_named(tmp_path, input):
+    derive(pooled(tmp_path / "p.lmdb", input))
+    before = (tmp_path / "p.lmdb").read_bytes()
+    with pytest.raises(RecipeError, match=r"options\.statistics=\['mean'\], not \['max'\]; choose another --out"):
+        derive(pooled(tmp_path / "p.lmdb", input, "max"))
+    assert (tmp_path / "p.lmdb").read_bytes() == before
+
+
+def test_an_input_that_changed_is_refused_and_rebuild_is_named(tmp_path, input):
+    derive(pooled(tmp_path / "p.lmdb", input))
+    input.unlink()
+    make_cache(input, {**CLIPS, "d": make_rows(1)})
+    with pytest.raises(RecipeError, match=r"was made from color as it was then.* run 'egotools rebuild .*p\.lmdb'"):
+        derive(pooled(tmp_path / "p.lmdb", input))
+
+
+def test_another_input_is_no_matter_for_rebuild(tmp_path, input):
+    derive(pooled(tmp_path / "p.lmdb", input))
+    with pytest.raises(RecipeError, match=r"inputs\.color=.*choose another --out or --name"):
+        derive(pooled(tmp_path / "p.lmdb", make_cache(tmp_path / "csn.lmdb")))
+
+
+def test_a_cache_of_an_extractor_is_not_replaced(tmp_path, input):
+    other = make_cache(tmp_path / "other.lmdb")
+    with pytest.raises(RecipeError, match="extractor='color', not None"):
+        derive(pooled(other, input))
+    with pytest.raises(StoreError, match="is what it would be made from"):
+        derive(pooled(input, input))
+    assert list(open_store(input)) == list(open_store(other)) == list(CLIPS)
+
+
+def test_out_is_where_it_is_made_instead(tmp_path, input):
+    made = derive(pooled(tmp_path / "p.lmdb", input), out=tmp_path / ".p/p.lmdb")
+    assert made.cache == tmp_path / ".p/p.lmdb"
+    assert len(open_store(made.cache)) == 3
+    assert not (tmp_path / "p.lmdb").exists()
+
+
+def test_a_derived_cache_is_an_input_like_any(tmp_path, input):
+    first = derive(pooled(tmp_path / "first.lmdb", input, "mean", "max")).cache
+    second = derive(pooled(tmp_path / "second.h5", first)).cache
+    assert open_store(second)["a"].values.tolist() == open_store(first)["a"].values.tolist()
+    assert list(open_store(second).recipe.identity["inputs"]) == ["first"]
+
+
+@pytest.mark.parametrize("suffix", [".lmdb", ".h5"])
+def test_a_damaged_clip_is_named_and_nothing_is_made(tmp_path, suffix):
+    source = make_cache(tmp_path / f"color{suffix}")
+    damage(source, CLIPS["a"])
+    with pytest.raises(StoreError, match=rf"color{suffix}: damaged: clip 'a'"):
+        derive(pooled(tmp_path / f"p/p{suffix}", source))
+    assert not list((tmp_path / "p").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("gone.lmdb", "no such cache"), ("folder.lmdb", "a folder"), ("text.txt", "ends in .lmdb or")]
+)
+def test_an_input_that_is_no_cache_is_named(tmp_path, name, problem):
+    (tmp_path / "folder.lmdb").mkdir()
+    with pytest.raises(StoreError, match=rf"{name}: .*{problem}"):
+        derive(pooled(tmp_path / "p.lmdb", tmp_path / name))
+    assert not (tmp_path / "p.lmdb").exists()
+
+
+@pytest.mark.parametrize("name", ["p.txt", "folder.lmdb"])
+def test_a_place_that_cannot_be_a_cache_is_refused(tmp_path, input, name):
+    (tmp_path / "folder.lmdb").mkdir()
+    with pytest.raises(StoreError, match=r"ends in \.lmdb or \.h5"):
+        derive(pooled(tmp_path / name, input))
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, input):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"p\.lmdb cannot be written: Not a directory"):
+        derive(pooled(tmp_path / "file/below/p.lmdb", input))
+
+
+@pytest.mark.parametrize("name", ["p.lmdb", "p.h5"])
+def test_one_at_a_time_makes_a_cache(tmp_path, input, name):
+    lock = WriterLock(tmp_path / {"p.lmdb": "p.lmdb", "p.h5": "p.h5.part"}[name])
+    with pytest.raises(StoreError, match="is being written by another process"):
+        derive(pooled(tmp_path / name, input))
+    lock.release()
+    assert derive(pooled(tmp_path / name, input)).is_new
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path, input):
+    left = tmp_path / ".p.lmdb.derive"
+    left.mkdir()
+    make_cache(left / "p.lmdb", {"old": make_rows(2)})
+    derive(pooled(tmp_path / "p.lmdb", input))
+    assert list(open_store(tmp_path / "p.lmdb")) == list(CLIPS)
+    assert not left.exists()
+
+
+def test_clips_that_wait_to_be_sealed_are_not_passed_over(tmp_path, input):
+    writer = open_writer(tmp_path / "p.h5", Recipe({"extractor": "hog"}))
+    writer.append("a", make_rows(2))
+    writer.finish("a", SOURCE)
+    writer.commit()
+    writer.close()
+    with pytest.raises(StoreError, match=r"p\.h5\.part waits to be sealed"):
+        derive(pooled(tmp_path / "p.h5", input))
+    with open_writer(tmp_path / "p.h5", Recipe({"extractor": "hog"})) as goes_on:
+        assert "a" in goes_on
+
+
+# Derivations other than pooling
+
+
+@dataclass(frozen=True)
+class Centered:
+    """Learns the mean of the clips that a file names, in all inputs, then joins them: for tests."""
+
+    version: ClassVar[int] = 1
+    naming: ClassVar[str] = "centered-{input}"
+
+    training: Path = option(Path("training.txt"), "Ids of the clips to learn from.")
+    scale: float = option(1.0, "Factor.")
+
+    def rows(self, inputs: Mapping[str, Store]) -> Iterator[tuple[str, Rows]]:
+        ids = self.training.read_text().split()
+        first, *_ = inputs.values()
+        means = {name: np.concatenate([store[id].values for id in ids]).mean(0) for name, store in inputs.items()}
+        for id in first:
+            parts = [(store[id].values - means[name]) * self.scale for name, store in inputs.items()]
+            yield id, Rows(np.concatenate(parts, 1), first[id].times)
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Ends in the middle, or writes nonsense: for tests."""
+
+    version: ClassVar[int] = 1
+    naming: ClassVar[str] = "{input}"
+
+    how: str = option("", "Which.")
+
+    def rows(self, inputs: Mapping[str, Store]) -> Iterator[tuple[str, Rows]]:
+        (store,) = inputs.values()
+        for done, id in enumerate(store):
+            if done and self.how == "interrupted":
+                raise KeyboardInterrupt
+            rows = store[id]
+            yield id, Rows(rows.values * 1e30, rows.times[:, ::-1].copy() if self.how == "times" else rows.times)
+
+
+@pytest.fixture
+def centered(tmp_path, input, monkeypatch):
+    name = make_derivation(monkeypatch, Centered)
+    (tmp_path / "ids.txt").write_text("a\nü/c")
+    other = make_cache(tmp_path / "csn.lmdb")
+    monkeypatch.chdir(tmp_path)
+    return Derived(tmp_path / "m/centered.h5", name, Centered(Path("ids.txt")), {"color": input, "csn": other})
+
+
+def test_a_derivation_may_learn_from_several_inputs_first(centered):
+    made = derive(centered)
+    learned = np.concatenate([CLIPS["a"].values, CLIPS["ü/c"].values]).mean(0)
+    expected = np.concatenate([CLIPS["a"].values - learned] * 2, 1)
+    np.testing.assert_allclose(open_store(made.cache)["a"].values, expected, rtol=1e-6)
+    assert list(open_store(made.cache).recipe.identity["inputs"]) == ["color", "csn"]
+
+
+def test_a_file_among_the_options_is_known_by_its_content(tmp_path, centered):
+    recipe = open_store(derive(centered).cache).recipe
+    again = remade(centered.cache, recipe)
+    assert again.derivation == Centered(tmp_path / "ids.txt")
+    assert not list(differences(recipe.identity, again.recipe().identity))
+    (tmp_path / "ids.txt").write_text("a")
+    ((name, _, _),) = differences(recipe.identity, again.recipe().identity)
+    assert name == "options.training"
+    (tmp_path / "ids.txt").unlink()
+    with pytest.raises(StoreError, match=r"its training .*ids\.txt is gone"):
+        remade(centered.cache, recipe)
+    with pytest.raises(StoreError, match=r"ids\.txt: cannot be read .*'training'"):
+        derive(centered)
+
+
+def test_an_interrupted_derivation_leaves_nothing(tmp_path, input):
+    with pytest.raises(KeyboardInterrupt):
+        derive(Derived(tmp_path / "p/p.lmdb", "mine", Failing("interrupted"), {"color": input}))
+    assert not list((tmp_path / "p").iterdir())
+
+
+def test_rows_that_make_no_sense_are_not_published(tmp_path, input):
+    with pytest.raises(StoreError, match=r"p\.lmdb: what was written is not as it should be .*'a': times are"):
+        derive(Derived(tmp_path / "p/p.lmdb", "mine", Failing("times"), {"color": input}))
+    assert not list((tmp_path / "p").iterdir())
+
+
+def test_values_too_large_for_float16_are_refused(tmp_path, input):
+    with pytest.raises(StoreError, match="clip 'a' has values that are too large for float16"):
+        derive(Derived(tmp_path / "p.lmdb", "mine", Failing(), {"color": input}, "float16"))
+
+
+# Making again
+
+
+def test_a_recipe_says_all_that_it_takes_to_make_the_cache_again(tmp_path, input, monkeypatch):
+    wanted = pooled(tmp_path / "p.lmdb", input, "min", "std")
+    monkeypatch.chdir(tmp_path)
+    relative = Derived(Path("p.lmdb"), "pool", wanted.derivation, {"color": Path("a/color.lmdb")})
+    recipe = open_store(derive(relative).cache).recipe
+    again = remade(wanted.cache, recipe)
+    assert again == wanted
+    assert not list(differences(recipe.identity, again.recipe().identity))
+
+
+def test_an_input_written_again_with_the_same_rows_is_no_difference(tmp_path, input):
+    wanted = pooled(tmp_path / "p.lmdb", input)
+    before = open_store(derive(wanted).cache).recipe.identity
+    input.unlink()
+    make_cache(input, dict(reversed(CLIPS.items())))
+    assert wanted.recipe().identity == before
+    input.unlink()
+    make_cache(input, {**CLIPS, "a": make_rows(5, 9)})
+    assert [name for name, _, _ in differences(before, wanted.recipe().identity)] == ["inputs.color"]
+
+
+def test_a_cache_that_was_converted_stays_in_its_numbers(tmp_path, input):
+    derive(pooled(tmp_path / "p.lmdb", input))
+    convert(tmp_path / "p.lmdb", tmp_path / "half.lmdb", dtype="float16")
+    recipe = open_store(tmp_path / "half.lmdb").recipe
+    again = remade(tmp_path / "half.lmdb", recipe)
+    assert not list(differences(recipe.identity, again.recipe().identity))
+    made = derive(again, out=tmp_path / "new.lmdb")
+    assert open_store(made.cache).dtype == np.float16
+    assert open_store(made.cache)["a"].values.tolist() == open_store(tmp_path / "half.lmdb")["a"].values.tolist()
+
+
+def test_a_later_version_of_the_code_is_a_difference(tmp_path, input, monkeypatch):
+    wanted = pooled(tmp_path / "p.lmdb", input)
+    recipe = wanted.recipe()
+    monkeypatch.setattr(Pool, "version", 2)
+    assert list(differences(recipe.identity, remade(wanted.cache, recipe).recipe().identity)) == [("version", 1, 2)]
+
+
+def test_an_option_that_a_recipe_lacks_takes_its_default(tmp_path, input):
+    recipe = pooled(tmp_path / "p.lmdb", input).recipe()
+    bare = Recipe({**recipe.identity, "options": {}}, recipe.origin)
+    assert remade(tmp_path / "p.lmdb", bare).derivation == Pool()
+
+
+@pytest.mark.parametrize(
+    ("identity", "problem"),
+    [
+        ({"derivation": "pol"}, r"unknown derivation 'pol'; did you mean 'pool'\?"),
+        ({"derivation": "xyz"}, "unknown derivation 'xyz'; there are pool"),
+        ({"version": 2}, "was made by version 2 of 'pool', this egotools has 1; update egotools"),
+        ({"options": {"window": 3}}, r"there is no option 'window' any longer \(it was 3\)"),
+        ({"options": {"statistics": 3}}, "the option 'statistics' cannot be 3"),
+        ({"options": {"statistics": ["median"]}}, "cannot be made again: pool: --statistics takes"),
+        ({"options": None}, "its recipe says no options"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_says_why(tmp_path, input, identity, problem):
+    recipe = pooled(tmp_path / "p.lmdb", input).recipe()
+    with pytest.raises(StoreError, match=problem):
+        remade(tmp_path / "p.lmdb", Recipe({**recipe.identity, **identity}, recipe.origin))
+
+
+def test_an_input_that_is_gone_is_named(tmp_path, input):
+    recipe = pooled(tmp_path / "p.lmdb", input).recipe()
+    input.unlink()
+    with pytest.raises(StoreError, match=rf"p\.lmdb: its input {input} is gone; bring it back"):
+        remade(tmp_path / "p.lmdb", recipe)
+    with pytest.raises(StoreError, match="does not say from which caches"):
+        remade(tmp_path / "p.lmdb", Recipe(recipe.identity, {}))

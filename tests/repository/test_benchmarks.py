@@ -1,0 +1,116 @@
+"""The benchmarks run, on small networks and a made video, and print their ratios; the figures themselves need time."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import write_video
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight seconds of 48x64 pixels."""
+    return write_video(tmp_path_factory.mktemp("video") / "video.mp4", 80)
+
+
+def benchmark(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A script of benchmarks/, with the folder on the path as when it is run."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # so that importing it leaves nothing behind
+    return importlib.import_module(name)
+
+
+def ratios(
+    name: str, video: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> dict[str, float]:
+    """What a quick run gives, by name; all of it is printed too."""
+    path = folder / "figures.json"
+    benchmark(name, monkeypatch).main(["--quick", "--video", str(video), "--json", str(path)])
+    written = json.loads(path.read_text())
+    printed = capsys.readouterr().out
+    assert all(row["name"] in printed and math.isfinite(row["value"]) for row in written["ratios"])
+    assert written["machine"]["processor"] in printed
+    return {row["name"]: row["value"] for row in written["ratios"]}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_extraction_is_compared_with_its_limit_and_one_pass_with_three(video, tmp_path, monkeypatch, capsys):
+    found = ratios("extraction", video, tmp_path, monkeypatch, capsys)
+    assert "(a) resnet18 float32, of its limit" in found
+    assert found["(b) three passes / one pass, CPU seconds"] > 1
+
+
+def test_bf16_is_compared_with_float32(video, tmp_path, monkeypatch, capsys):
+    if benchmark("measuring", monkeypatch).machine()["bf16"] == "none":
+        pytest.skip("this processor computes no bf16")
+    found = ratios("precision", video, tmp_path, monkeypatch, capsys)
+    assert len(found) == 3
+    assert min(found.values()) > 0
+
+
+def test_extraction_is_compared_with_the_habit(video, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("cv2")
+    found = ratios("habit", video, tmp_path, monkeypatch, capsys)
+    assert any("float32, CPU seconds" in name for name in found)
+
+
+def test_raw_features_are_compared_with_the_reference_and_are_the_same(video, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("cv2")
+    pytest.importorskip("skimage")
+    found = ratios("raw_features", video, tmp_path, monkeypatch, capsys)
+    assert found["(i) hog, reference / egotools"] > 1
+
+
+def test_training_off_a_cache_is_compared_with_files_and_reads_the_same(video, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "figures.json"
+    benchmark("memorability", monkeypatch).main(["--quick", "--json", str(path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert found["(j) reading for 20 epochs, reference / egotools"] > 1
+    assert all(name in capsys.readouterr().out for name in list(found)[:1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory of children is read from /proc")
+def test_peak_memory_is_compared_between_lengths(video, tmp_path, monkeypatch, capsys):
+    found = ratios("memory", video, tmp_path, monkeypatch, capsys)
+    assert found["(g) peak memory, 2 s / 2 s"] == 1
+    assert 0.5 < found["(g) peak memory, 6 s / 2 s"] < 2
+
+
+def test_processor_time_of_children_is_counted(monkeypatch):
+    import subprocess
+
+    measuring = benchmark("measuring", monkeypatch)
+    spin = "import time\nwhile time.process_time() < 0.5: pass"
+    found = measuring.cost_of(lambda: subprocess.run([sys.executable, "-c", spin], check=True))
+    assert 0.4 < found.cpu < 1.5
+
+
+def test_a_missed_target_is_called_missed(monkeypatch, capsys):
+    measuring = benchmark("measuring", monkeypatch)
+    lines = [measuring.Ratio("slow", 0.5, 0.9), measuring.Ratio("large", 1.0, 1.1, is_limit=True)]
+    measuring.report("title", lines, None)
+    printed = capsys.readouterr().out.splitlines()
+    assert "MISSED" in printed[2]
+    assert "met" in printed[3]
+    assert "<= 1.1" in printed[3]
+
+
+def test_the_memory_of_tables_is_compared_with_the_table(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "figures.json"
+    benchmark("table_memory", monkeypatch).main(["--quick", "--json", str(path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert set(found) == {"peak memory of read_table / table", "peak memory of train probe / table"}
+    assert min(found.values()) > 0.5
+    assert "of read_table" in capsys.readouterr().out
+
+
+def test_decoding_with_skipping_is_compared_with_decoding_everything(video, tmp_path, monkeypatch, capsys):
+    found = ratios("skipping", video, tmp_path, monkeypatch, capsys)
+    assert {f"video.mp4, {rate} Hz" for rate in (1, 2, 4)} < set(found)
+    assert "(l) without / with skipping, 1 Hz" in found
