@@ -140,12 +140,12 @@ class Ready:
 
     def batches(self, numbers: Sequence[int], total: int) -> Iterator[Any]:
         """The same in batches, as a worker of a cluster gives them."""
-        from egotools.extract.cluster.worker import BATCH_BYTES, Batch
+        from egotools.extract.cluster.worker import BATCH_BYTES, ShardMessages
 
         size = max(1, BATCH_BYTES // (ROWS * WIDTH * 4))
         pieces = self.pieces(numbers, total)
         while messages := list(itertools.islice(pieces, size)):
-            yield Batch(0, messages, False)
+            yield ShardMessages(0, messages, False)
 
 
 class Sender(Ready):

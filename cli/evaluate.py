@@ -11,7 +11,7 @@ import click
 from egotools.config import options_of
 from egotools.evaluate.knn import KNN
 from egotools.evaluate.splits import Partition
-from egotools.methods.memorability.options import Judging, Normalizing
+from egotools.methods.memorability.options import EvaluationOptions, Normalizing
 from egotools.methods.probe.probe import Probe
 
 from . import display, memorability, options
@@ -149,14 +149,14 @@ def probe_command(
     type=click.Path(path_type=Path),
     help="A cache, repeatable; of --run by default its own.",
 )
-@options.from_fields(Judging, "judging")
+@options.from_fields(EvaluationOptions, "judging")
 @options.from_fields(Normalizing, "normalizing")
 @device
 @out
 @options.telling
 @options.as_json
 def memorability_command(
-    judging: Judging,
+    judging: EvaluationOptions,
     normalizing: Normalizing,
     manifest: Path,
     features: tuple[Path, ...],

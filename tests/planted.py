@@ -20,7 +20,7 @@ from egotools.extractors.lookup import find_extractor
 from egotools.manifests.table import read_manifest, write_manifest
 from egotools.provenance import manifest_origin
 from egotools.rebuild.assessment import Assessment
-from egotools.rebuild.planning import Order, Planner
+from egotools.rebuild.planning import Planner, RebuildOptions
 from egotools.stores import Recipe, Source, open_store, open_writer
 from egotools.stores.source import content_digest
 from egotools.types import Clip, Rows
@@ -166,8 +166,8 @@ def add(manifest: Path, *clips: Clip) -> None:
 
 
 def assess(cache: Path, **order: Any) -> Assessment:
-    """What `egotools rebuild --dry-run` says of a cache; `order` are the fields of an `Order`."""
-    return Planner(Order(**order)).assess(cache)
+    """What `egotools rebuild --dry-run` says of a cache; `order` are the fields of an `RebuildOptions`."""
+    return Planner(RebuildOptions(**order)).assess(cache)
 
 
 def assert_all_stale(found: Assessment, reason: str) -> None:

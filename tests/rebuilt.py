@@ -14,8 +14,8 @@ from egotools.extract.messages import Piece
 from egotools.extract.pipeline import Pipeline
 from egotools.extract.request import CacheRequest, Extraction, Resources
 from egotools.rebuild import rebuilding
-from egotools.rebuild.planning import Order, Planner, unseen
-from egotools.rebuild.rebuilding import Outcome, Way, rebuild
+from egotools.rebuild.planning import Planner, RebuildOptions, unseen
+from egotools.rebuild.rebuilding import HowToRebuild, RebuildResult, rebuild
 from egotools.stores.verify import verify
 from egotools.types import Clip
 
@@ -43,13 +43,15 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
     return seen
 
 
-def remake(*caches: Path, engine: Any = Pipeline, keep_old: bool = False, drop: bool = False, **order: Any) -> Outcome:
+def remake(
+    *caches: Path, engine: Any = Pipeline, keep_old: bool = False, drop: bool = False, **order: Any
+) -> RebuildResult:
     """Makes caches again; the outcome of the first."""
     return remake_all(*caches, engine=engine, keep_old=keep_old, drop=drop, **order)[0]
 
 
 def remake_all(*caches: Path, engine: Any = Pipeline, keep_old: bool = False, drop: bool = False, **order: Any) -> Any:
-    return rebuild(caches, Order(**order), Way(ONE, engine, keep_old, drop), progress=unseen)
+    return rebuild(caches, RebuildOptions(**order), HowToRebuild(ONE, engine, keep_old, drop), progress=unseen)
 
 
 def kept(*ids: str, dtype: str = "float32") -> Contents:
@@ -64,7 +66,7 @@ def only(found: Contents, *ids: str) -> Contents:
 
 def assert_settled(cache: Path) -> None:
     """Fresh, whole, and nothing of the making is left."""
-    assert Planner(Order()).assess(cache).state == "fresh"
+    assert Planner(RebuildOptions()).assess(cache).state == "fresh"
     assert verify(cache).is_sound
     left = {path.name for path in cache.parent.iterdir() if path.name.startswith(f".{cache.name}")}
     left |= {path.name for path in cache.parent.glob("*.writer")}

@@ -13,7 +13,7 @@ from egotools.types import Clip
 
 
 @dataclass(frozen=True)
-class Found:
+class DatasetClips:
     """The clips of a dataset, the files that its annotations name and that are not there, and what else to know."""
 
     clips: list[Clip]
@@ -21,7 +21,7 @@ class Found:
     remarks: list[str] = field(default_factory=list)
 
 
-def present(clips: Sequence[Clip], root: Path, remarks: Sequence[str] = ()) -> Found:
+def present(clips: Sequence[Clip], root: Path, remarks: Sequence[str] = ()) -> DatasetClips:
     """The clips whose files are there.
 
     Raises:
@@ -34,7 +34,7 @@ def present(clips: Sequence[Clip], root: Path, remarks: Sequence[str] = ()) -> F
             f"{root}: none of the {len(clips)} files that its annotations name is there, such as {missing[0]};"
             " for features without videos use 'egotools manifest table'"
         )
-    return Found(there, missing, list(remarks))
+    return DatasetClips(there, missing, list(remarks))
 
 
 def checked_score(score: Any, where: str) -> float:

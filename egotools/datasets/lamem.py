@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from egotools.datasets import Found, check_differ, checked_score, present
+from egotools.datasets import DatasetClips, check_differ, checked_score, present
 from egotools.errors import ManifestError
 from egotools.types import Clip
 
 SPLITS = ("train", "val", "test")
 
 
-def lamem(root: Path, *, number: int = 1) -> Found:
+def lamem(root: Path, *, number: int = 1) -> DatasetClips:
     """The images of LaMem as clips of one frame; the score is the label `memorability`.
 
     Args:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from egotools.datasets import Found, check_differ, checked_score, present, read_json
+from egotools.datasets import DatasetClips, check_differ, checked_score, present, read_json
 from egotools.errors import ManifestError
 from egotools.types import Clip
 
@@ -23,7 +23,7 @@ Videos = Literal["auto", "mp4", "npy"]
 
 def memento10k(
     root: Path, *, videos: Videos = "auto", fps: float = FPS, score_at: float | None = None, lag: float = 80.0
-) -> Found:
+) -> DatasetClips:
     """The clips of Memento10k with the labels `memorability` (none in test), `alpha` and `action_labels`.
 
     Args:

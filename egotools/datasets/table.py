@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from egotools.datasets import Found, check_differ
+from egotools.datasets import DatasetClips, check_differ
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
 from egotools.manifests.table import RESERVED
@@ -21,7 +21,7 @@ class _Columns:
     left: list[str]  # names of what is no column
 
 
-def clips_of_table(path: Path, *, id: str, split: str | None = None) -> Found:
+def clips_of_table(path: Path, *, id: str, split: str | None = None) -> DatasetClips:
     """One clip without a file a row; every column becomes a label, those of a `.npz` that have one number a row.
 
     Args:
@@ -48,7 +48,7 @@ def clips_of_table(path: Path, *, id: str, split: str | None = None) -> Found:
     if not clips:
         raise ManifestError(f"{path}: it has no rows")
     check_differ(clips, path)
-    return Found(clips, remarks=[f"no label: {', '.join(left)}"] if left else [])
+    return DatasetClips(clips, remarks=[f"no label: {', '.join(left)}"] if left else [])
 
 
 def _of_npz(path: Path, id: str) -> _Columns:

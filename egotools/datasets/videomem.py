@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from egotools.datasets import Found, check_differ, checked_score, present, read_json
+from egotools.datasets import DatasetClips, check_differ, checked_score, present, read_json
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
 from egotools.types import Clip
@@ -23,7 +23,7 @@ SPLIT = "train_test_split_videomem.pkl"
 VAL_SHARE = 1 / 8  # of 8000 labelled videos 1000
 
 
-def videomem(root: Path, *, split: Path | None = None, seed: int = 0) -> Found:
+def videomem(root: Path, *, split: Path | None = None, seed: int = 0) -> DatasetClips:
     """The clips of VideoMem; the short-term score is the label `memorability`, every further column one of its name.
 
     Args:

@@ -20,7 +20,7 @@ def is_derived(recipe: Recipe) -> bool:
     return "derivation" in recipe.identity
 
 
-def remade(cache: Path, recipe: Recipe) -> Derived:
+def reproduced(cache: Path, recipe: Recipe) -> Derived:
     """What the recipe of a derived cache describes, as this code has it; options that it lacks take their default.
 
     Raises:

@@ -52,7 +52,7 @@ def numbers_in(recipe: Recipe) -> tuple[Precision, str]:
     return known, str(dtype)
 
 
-def remade(
+def reproduced(
     recipe: Recipe, *, weights: str | None = None, trusted: Collection[str] = frozenset()
 ) -> tuple[FoundExtractor, Extractor]:
     """The extractor that a recipe describes, as this code and the files of today have it.

@@ -42,7 +42,7 @@ KINDS: dict[Kind, Sequence[str]] = {"video": VIDEO_SUFFIXES, "sound": SOUND_SUFF
 
 
 @dataclass(frozen=True)
-class Found:
+class FolderItem:
     """One thing that can become a clip: a file, or a folder of frames. `name` is relative to the root, with "/"."""
 
     kind: Kind
@@ -64,7 +64,7 @@ class Listing:
     """
 
     root: Path
-    found: list[Found] = field(default_factory=list)
+    found: list[FolderItem] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -131,7 +131,7 @@ def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_l
     return listing
 
 
-def _is_heard(item: Found) -> bool:
+def _is_heard(item: FolderItem) -> bool:
     """Whether a video is sound alone: browsers record sound as .webm, and much of it is sent as .mp4."""
     return item.kind == "video" and is_sound_alone(item.path)
 
@@ -165,11 +165,11 @@ def _list_file(path: Path) -> Listing:
     kind = _kind(path)
     if kind is None:
         return Listing(path.parent, ignored=[path.name])
-    return Listing(path.parent, [Found(kind, path, path.name)])
+    return Listing(path.parent, [FolderItem(kind, path, path.name)])
 
 
 def _list_files(folder: Path, names: Iterable[str], root: Path, pictures: Pictures, listing: Listing) -> None:
-    images: list[Found] = []
+    images: list[FolderItem] = []
     moving = False
     for name in names:
         path = folder / name
@@ -182,10 +182,10 @@ def _list_files(folder: Path, names: Iterable[str], root: Path, pictures: Pictur
         if kind is None:
             listing.ignored.append(relative)
         else:
-            (images if kind == "image" else listing.found).append(Found(kind, path, relative))
+            (images if kind == "image" else listing.found).append(FolderItem(kind, path, relative))
     image_names = [item.path.name for item in images]
     if images and (pictures == "frames" or (pictures == "auto" and not moving and are_frames(image_names))):
-        listing.found.append(Found("frames", folder, folder.relative_to(root).as_posix()))
+        listing.found.append(FolderItem("frames", folder, folder.relative_to(root).as_posix()))
         return
     listing.found.extend(images)
     if pictures == "auto" and may_be_frames(image_names):
@@ -246,7 +246,7 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
     return (*((int(part), "") if part.isdecimal() else (-1, part) for part in parts), (-2, name))
 
 
-def clips_of(found: Sequence[Found], *, fps: float | None = None) -> list[Clip]:
+def clips_of(found: Sequence[FolderItem], *, fps: float | None = None) -> list[Clip]:
     """A clip for each thing found, whole: `label` is the folder it lies in, `video` its name without suffix.
 
     Where files in different folders have one name, `video` is the path without suffix, lest they pass for one video.
@@ -286,7 +286,7 @@ def is_long(clip_id: str) -> bool:
     return len(composed(clip_id).encode()) > LONGEST_ID
 
 
-def _ids(found: Sequence[Found]) -> dict[str, str]:
+def _ids(found: Sequence[FolderItem]) -> dict[str, str]:
     """The id of each name: without suffix, but with it where two things would share an id."""
     names = {item.name for item in found}
     stems = Counter(item.stem for item in found)

@@ -26,14 +26,14 @@ HEVC_VPS, HEVC_SPS = 32, 33  # types of the parameter sets that say how many lay
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NeededFrames:
     """Labels of the frames that a caller will ask for, in ascending order."""
 
     labels: frozenset[int] = frozenset()
     last: float = float("-inf")
 
     @classmethod
-    def of(cls, labels: IntArray) -> Wanted:
+    def of(cls, labels: IntArray) -> NeededFrames:
         """Those labels; of none, every frame is decoded."""
         return cls(frozenset(labels.tolist()), int(labels[-1])) if len(labels) else cls()
 
@@ -52,7 +52,7 @@ class Skipping:
     """
 
     def __init__(self, index: FrameIndex) -> None:
-        self.wanted = Wanted()
+        self.wanted = NeededFrames()
         self.has_skipped = False  # since the decoder began, at the file's beginning or at a key frame
         self._is_off = False
         self.is_stamped = index.pts is not None

@@ -22,7 +22,7 @@ from egotools.media.containers import decoded, default_stream, only, open_contai
 from egotools.media.frame_index import FrameIndex, has_tables, index_by_decoding, index_packets, index_tables
 from egotools.media.limits import check_size, reading
 from egotools.media.pictures import Pictures, Shape
-from egotools.media.skipping import Skipping, Wanted, keep_labels
+from egotools.media.skipping import NeededFrames, Skipping, keep_labels
 from egotools.media.stamps import REORDERED
 from egotools.media.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
 from egotools.types import Clip, Frame, IntArray, VideoInfo
@@ -140,7 +140,7 @@ class Video:
             ValueError: indices that do not ascend.
         """
         chosen = ascending(indices, len(self.info), self.path)
-        wanted = Wanted.of(chosen if self._frames.pts is None else self._frames.pts[chosen])
+        wanted = NeededFrames.of(chosen if self._frames.pts is None else self._frames.pts[chosen])
         with reading(self.path):
             for index in chosen.tolist():
                 self._skipping.wanted = wanted  # calls may take turns

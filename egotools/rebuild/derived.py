@@ -8,7 +8,7 @@ from pathlib import Path
 
 from egotools.config import plain
 from egotools.derive.fitted import what_is_lost
-from egotools.derive.reproduction import is_derived, remade
+from egotools.derive.reproduction import is_derived, reproduced
 from egotools.errors import StoreError
 from egotools.files.disk import real
 from egotools.rebuild.assessment import Assessment, State, all_or_nothing, stores_of
@@ -76,7 +76,7 @@ def assess_derived(
         StoreError: it cannot be made again: an input is gone, or this egotools is older than what made it.
     """
     check_no_circle(cache)
-    now = remade(cache, store.recipe).recipe().identity
+    now = reproduced(cache, store.recipe).recipe().identity
     reasons = [_reason(name, was, is_) for name, was, is_ in differences(store.recipe.identity, plain(now))]
     reasons += [f"its input {path} is {state_of(path)}" for path in not_fresh(cache, state_of)]
     reasons += [lost] if (lost := what_is_lost(cache, store.recipe)) else []

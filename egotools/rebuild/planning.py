@@ -14,7 +14,7 @@ from egotools.errors import EgotoolsError, ExtractorError, StoreError
 from egotools.extract.recipes import recipe_of
 from egotools.extract.request import CacheRequest
 from egotools.extractors.own_code import code_of
-from egotools.extractors.reproduction import name_in, numbers_in, remade
+from egotools.extractors.reproduction import name_in, numbers_in, reproduced
 from egotools.files.disk import real
 from egotools.provenance import command_line
 from egotools.rebuild.assessment import Assessment, Manifests, State, assess, assess_imported, by_id, stores_of, unknown
@@ -36,7 +36,7 @@ def unseen(stage: str, done: float, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Order:
+class RebuildOptions:
     """What a rebuild is asked for."""
 
     weights: Mapping[str, str] = field(default_factory=dict)  # instead of its own, by the name of a cache
@@ -48,7 +48,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RebuildPlan:
     """A cache that may be made again: what of it holds, from which clips and by which extractor it is made."""
 
     assessment: Assessment
@@ -86,7 +86,7 @@ def targets(paths: Sequence[Path], *, remark: Callable[[str], None] = unsaid) ->
     return in_order(list({path.absolute(): path for path in found}.values()))
 
 
-def check_names(caches: Sequence[Path], order: Order) -> None:
+def check_names(caches: Sequence[Path], order: RebuildOptions) -> None:
     """Refuses weights for a cache that is not there, or that was derived and so has none.
 
     Raises:
@@ -101,7 +101,7 @@ def check_names(caches: Sequence[Path], order: Order) -> None:
 class Planner:
     """Plans caches one after another; manifests and source files are looked at once for all of them."""
 
-    def __init__(self, order: Order, progress: Progress = unseen) -> None:
+    def __init__(self, order: RebuildOptions, progress: Progress = unseen) -> None:
         self._order, self._progress = order, progress
         self._manifests = Manifests(order.manifest)
         self._files = SourceFiles(digest=order.digest)
@@ -112,7 +112,7 @@ class Planner:
         """The source files as they were when they were looked at."""
         return self._files
 
-    def plan(self, cache: Path) -> Plan | Assessment:
+    def plan(self, cache: Path) -> RebuildPlan | Assessment:
         """What of a cache holds and how to make it again; or, where nothing can be said, why."""
         try:
             stores = stores_of(cache)
@@ -134,7 +134,7 @@ class Planner:
             assessment = self._assessed(cache, stores, clips, _reasons(recipe, renewed))
         except EgotoolsError as error:
             return unknown(cache, error)
-        return Plan(assessment, clips, wanted, origin, renewed)
+        return RebuildPlan(assessment, clips, wanted, origin, renewed)
 
     def assess(self, cache: Path) -> Assessment:
         """What of a cache holds."""
@@ -179,7 +179,7 @@ def _wanted(cache: Path, recipe: Recipe, weights: str | None, trusted: frozenset
     Raises:
         EgotoolsError: it cannot be made: its extractor is gone, or imported rows have none.
     """
-    found, extractor = remade(recipe, weights=weights, trusted=trusted)
+    found, extractor = reproduced(recipe, weights=weights, trusted=trusted)
     return CacheRequest(cache, extractor, found, *numbers_in(recipe))
 
 

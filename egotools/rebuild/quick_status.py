@@ -60,6 +60,6 @@ def _may_have_changed(recipe: Recipe) -> bool:
 
 
 def _whole(cache: Path) -> Assessment:
-    from egotools.rebuild.planning import Order, Planner  # here, for it loads the networks' library
+    from egotools.rebuild.planning import Planner, RebuildOptions  # here, for it loads the networks' library
 
-    return Planner(Order(checksums=False)).assess(cache)
+    return Planner(RebuildOptions(checksums=False)).assess(cache)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from egotools.derive.deriving import derive
-from egotools.derive.reproduction import remade
+from egotools.derive.reproduction import reproduced
 from egotools.errors import ClusterError, EgotoolsError, StoreError
 from egotools.extract.engine import Engine, extract
 from egotools.extract.failures import failures_path, write_failures
@@ -24,7 +24,7 @@ from egotools.provenance import command_line
 from egotools.rebuild import swap
 from egotools.rebuild.assessment import Assessment, State, unknown
 from egotools.rebuild.derived import inputs_of, not_fresh
-from egotools.rebuild.planning import Order, Plan, Planner, Progress
+from egotools.rebuild.planning import Planner, Progress, RebuildOptions, RebuildPlan
 from egotools.stores.opening import open_store
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe
@@ -36,7 +36,7 @@ Failures = list[tuple[Clip, str]]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RebuildResult:
     """What became of one cache: its clips by what was done for them, and what it is now."""
 
     before: Assessment
@@ -62,7 +62,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Way:
+class HowToRebuild:
     """How caches are made again."""
 
     resources: Resources = Resources()  # noqa: RUF009 - frozen
@@ -71,7 +71,9 @@ class Way:
     drop_failed: bool = False  # swap though clips of the old cache cannot be made again
 
 
-def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progress) -> list[Outcome]:
+def rebuild(
+    caches: Sequence[Path], order: RebuildOptions, way: HowToRebuild, *, progress: Progress
+) -> list[RebuildResult]:
     """Makes again what is not fresh; the old caches are readable all the time. Gives an outcome for each, in order.
 
     A cache that cannot be made again stays as it is, and the others go on. Interrupted, it goes on where it was.
@@ -81,10 +83,10 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
         KeyboardInterrupt: after everything finished was committed, beside the old caches.
     """
     planner = Planner(order, progress)
-    outcomes: dict[Path, Outcome] = {}
+    outcomes: dict[Path, RebuildResult] = {}
     derived = [cache for cache in caches if inputs_of(cache)]
     with ExitStack() as locks:
-        groups: defaultdict[str, list[Plan]] = defaultdict(list)
+        groups: defaultdict[str, list[RebuildPlan]] = defaultdict(list)
         for cache in (cache for cache in caches if cache not in derived):
             try:
                 lock = lock_cache(cache)
@@ -95,7 +97,7 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
             plan = planner.plan(cache)
             found = plan if isinstance(plan, Assessment) else plan.assessment
             if found.state == "fresh":
-                outcomes[cache] = Outcome(found, "fresh", carried=len(found.fresh))
+                outcomes[cache] = RebuildResult(found, "fresh", carried=len(found.fresh))
                 swap.clear(cache)  # what a rebuild that was killed after its swap may have left
             elif isinstance(plan, Assessment):
                 outcomes[cache] = _left(found)
@@ -119,24 +121,26 @@ def rebuild(caches: Sequence[Path], order: Order, way: Way, *, progress: Progres
     return [outcomes[cache] for cache in caches]
 
 
-def _derive(found: Assessment, state_of: Callable[[Path], State], way: Way, progress: Progress) -> Outcome:
+def _derive(
+    found: Assessment, state_of: Callable[[Path], State], way: HowToRebuild, progress: Progress
+) -> RebuildResult:
     """Makes a derived cache again, as a whole: no video is read."""
     cache = found.cache
     swap.clear(cache)
     if found.state == "fresh":
-        return Outcome(found, "fresh", carried=len(found.fresh))
+        return RebuildResult(found, "fresh", carried=len(found.fresh))
     if found.state == "unknown" or not_fresh(cache, state_of):
         return _left(found)
     new = swap.folder_of(cache) / cache.name
-    again = remade(cache, open_store(cache).recipe)
+    again = reproduced(cache, open_store(cache).recipe)
     deriving = partial(progress, f"deriving {cache.name}")
     made = derive(again, out=new, origin={"command": command_line()}, progress=deriving)  # verified, too
     kept = swap.swap(new, cache, keep_old=way.keep_old)
     swap.clear(cache)
-    return Outcome(found, "fresh", computed=made.clips, kept=kept)
+    return RebuildResult(found, "fresh", computed=made.clips, kept=kept)
 
 
-def _make(group: Sequence[Plan], making: _Making) -> dict[Path, Outcome]:
+def _make(group: Sequence[RebuildPlan], making: _Making) -> dict[Path, RebuildResult]:
     """Makes caches that share a manifest in one pass; where that fails, each by itself, so that one stops no other."""
     try:
         failed = making.compute(group)
@@ -155,18 +159,18 @@ def _make(group: Sequence[Plan], making: _Making) -> dict[Path, Outcome]:
     return outcomes
 
 
-def _left(assessment: Assessment, error: EgotoolsError | None = None) -> Outcome:
+def _left(assessment: Assessment, error: EgotoolsError | None = None) -> RebuildResult:
     why = str(error) if error else "; ".join(assessment.remarks)
-    return Outcome(assessment, assessment.state, f"left as it was: {why}")
+    return RebuildResult(assessment, assessment.state, f"left as it was: {why}")
 
 
 @dataclass(frozen=True)
 class _Making:
-    way: Way
+    way: HowToRebuild
     files: SourceFiles
     progress: Progress
 
-    def compute(self, group: Sequence[Plan]) -> dict[Path, Failures]:
+    def compute(self, group: Sequence[RebuildPlan]) -> dict[Path, Failures]:
         """Computes beside each cache the clips that it needs; gives those that failed, by cache."""
         clips = group[0].clips
         wanted = {}
@@ -188,14 +192,14 @@ class _Making:
         )
         return {plan.cache: result.failed.get(swap.workplace(plan.cache), []) for plan in group}
 
-    def finish(self, plan: Plan, failed: Failures) -> Outcome:
+    def finish(self, plan: RebuildPlan, failed: Failures) -> RebuildResult:
         """Puts the new cache together, verifies it and swaps it in."""
         cache, before, held = plan.cache, plan.assessment, plan.held()
         reasons = {clip.id: why for clip, why in failed}
         # Rows of another recipe were right when they were made; those of another file, or damaged ones, are not.
         lost = [id for id in reasons if id in held] if before.reasons else []
         if lost and not self.way.drop_failed:
-            return Outcome(before, before.state, _refusal(lost, reasons), failed=reasons)
+            return RebuildResult(before, before.state, _refusal(lost, reasons), failed=reasons)
         made = open_store(swap.workplace(cache)) if swap.workplace(cache).exists() else None
         computed = frozenset(made or ()).difference(before.fresh)
         expected = frozenset(clip.id for clip in plan.clips).difference(reasons, before.failed)
@@ -210,9 +214,9 @@ class _Making:
         kept = None if new is None else swap.swap(new, cache, keep_old=self.way.keep_old)
         swap.clear(cache)
         state: State = "incomplete" if failed else "fresh"
-        return Outcome(before, state, "", len(computed), len(before.fresh), reasons, kept)
+        return RebuildResult(before, state, "", len(computed), len(before.fresh), reasons, kept)
 
-    def _record_failures(self, plan: Plan, failed: Failures) -> None:
+    def _record_failures(self, plan: RebuildPlan, failed: Failures) -> None:
         path = failures_path(plan.cache)
         earlier = read_manifest(path) if path.is_file() else []
         tried = [clip for clip in [*plan.clips, *earlier] if clip.id not in plan.assessment.failed]

@@ -25,8 +25,8 @@ FORMAT = "egotools table"  # what the file beside a table says that it describes
 BATCH = 16 << 20  # bytes of features that are turned into rows at a time
 
 # Ids, times [t, 2] and values [t, D] of some rows; t is bounded by `BATCH`, or by one piece of a clip.
-Batch = tuple[list[str], npt.NDArray[np.float64], npt.NDArray[np.floating[Any]]]
-Write = Callable[[Batch], None]
+RowsOfClips = tuple[list[str], npt.NDArray[np.float64], npt.NDArray[np.floating[Any]]]
+Write = Callable[[RowsOfClips], None]
 
 
 def export_table(
@@ -89,7 +89,7 @@ def _is_ours(beside: Path) -> bool:
     return isinstance(said, dict) and said.get("format") == FORMAT
 
 
-def _batches(store: Store, progress: Progress) -> Iterator[Batch]:
+def _batches(store: Store, progress: Progress) -> Iterator[RowsOfClips]:
     ids: list[str] = []
     times, values = [], []
     waiting = 0
@@ -115,7 +115,7 @@ def _csv(path: Path, columns: list[str]) -> tuple[Write, Callable[[], None]]:
     file = path.open("x", encoding="utf-8", newline="")
     file.write(",".join(columns) + "\n")
 
-    def write(batch: Batch) -> None:
+    def write(batch: RowsOfClips) -> None:
         ids, times, values = batch
         frame = pd.DataFrame(np.concatenate([times, values.astype(np.float64)], axis=1))
         frame.insert(0, "id", ids)
@@ -136,7 +136,7 @@ def _parquet(path: Path, columns: list[str], store: Store) -> tuple[Write, Calla
     schema = pa.schema(list(zip(columns, kinds, strict=True)), {"egotools": to_json(recipe_of(store), indent=None)})
     writer = parquet.ParquetWriter(path, schema)
 
-    def write(batch: Batch) -> None:
+    def write(batch: RowsOfClips) -> None:
         ids, times, values = batch
         numbers = [np.ascontiguousarray(column) for column in (*times.T, *values.T)]
         arrays = [pa.array(column, kind) for column, kind in zip([ids, *numbers], kinds, strict=True)]

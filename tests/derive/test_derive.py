@@ -18,7 +18,7 @@ from egotools import derive as derivations
 from egotools.config import option
 from egotools.derive.deriving import Derived, Made, derive
 from egotools.derive.pool import STATISTICS, Pool
-from egotools.derive.reproduction import is_derived, remade
+from egotools.derive.reproduction import is_derived, reproduced
 from egotools.errors import RecipeError, StoreError
 from egotools.stores import Recipe, Store, open_store, open_writer
 from egotools.stores import store as store_module
@@ -320,7 +320,7 @@ def test_a_derivation_may_learn_from_several_inputs_first(centered):
 
 def test_a_file_among_the_options_is_known_by_its_content(tmp_path, centered):
     recipe = open_store(derive(centered).cache).recipe
-    again = remade(centered.cache, recipe)
+    again = reproduced(centered.cache, recipe)
     assert again.derivation == Centered(tmp_path / "ids.txt")
     assert not list(differences(recipe.identity, again.recipe().identity))
     (tmp_path / "ids.txt").write_text("a")
@@ -328,7 +328,7 @@ def test_a_file_among_the_options_is_known_by_its_content(tmp_path, centered):
     assert name == "options.training"
     (tmp_path / "ids.txt").unlink()
     with pytest.raises(StoreError, match=r"its training .*ids\.txt is gone"):
-        remade(centered.cache, recipe)
+        reproduced(centered.cache, recipe)
     with pytest.raises(StoreError, match=r"ids\.txt: cannot be read .*'training'"):
         derive(centered)
 
@@ -358,7 +358,7 @@ def test_a_recipe_says_all_that_it_takes_to_make_the_cache_again(tmp_path, input
     monkeypatch.chdir(tmp_path)
     relative = Derived(Path("p.lmdb"), "pool", wanted.derivation, {"color": Path("a/color.lmdb")})
     recipe = open_store(derive(relative).cache).recipe
-    again = remade(wanted.cache, recipe)
+    again = reproduced(wanted.cache, recipe)
     assert again == wanted
     assert not list(differences(recipe.identity, again.recipe().identity))
 
@@ -378,7 +378,7 @@ def test_a_cache_that_was_converted_stays_in_its_numbers(tmp_path, input):
     derive(pooled(tmp_path / "p.lmdb", input))
     convert(tmp_path / "p.lmdb", tmp_path / "half.lmdb", dtype="float16")
     recipe = open_store(tmp_path / "half.lmdb").recipe
-    again = remade(tmp_path / "half.lmdb", recipe)
+    again = reproduced(tmp_path / "half.lmdb", recipe)
     assert not list(differences(recipe.identity, again.recipe().identity))
     made = derive(again, out=tmp_path / "new.lmdb")
     assert open_store(made.cache).dtype == np.float16
@@ -389,13 +389,13 @@ def test_a_later_version_of_the_code_is_a_difference(tmp_path, input, monkeypatc
     wanted = pooled(tmp_path / "p.lmdb", input)
     recipe = wanted.recipe()
     monkeypatch.setattr(Pool, "version", 2)
-    assert list(differences(recipe.identity, remade(wanted.cache, recipe).recipe().identity)) == [("version", 1, 2)]
+    assert list(differences(recipe.identity, reproduced(wanted.cache, recipe).recipe().identity)) == [("version", 1, 2)]
 
 
 def test_an_option_that_a_recipe_lacks_takes_its_default(tmp_path, input):
     recipe = pooled(tmp_path / "p.lmdb", input).recipe()
     bare = Recipe({**recipe.identity, "options": {}}, recipe.origin)
-    assert remade(tmp_path / "p.lmdb", bare).derivation == Pool()
+    assert reproduced(tmp_path / "p.lmdb", bare).derivation == Pool()
 
 
 @pytest.mark.parametrize(
@@ -413,13 +413,13 @@ def test_an_option_that_a_recipe_lacks_takes_its_default(tmp_path, input):
 def test_a_recipe_that_cannot_be_followed_says_why(tmp_path, input, identity, problem):
     recipe = pooled(tmp_path / "p.lmdb", input).recipe()
     with pytest.raises(StoreError, match=problem):
-        remade(tmp_path / "p.lmdb", Recipe({**recipe.identity, **identity}, recipe.origin))
+        reproduced(tmp_path / "p.lmdb", Recipe({**recipe.identity, **identity}, recipe.origin))
 
 
 def test_an_input_that_is_gone_is_named(tmp_path, input):
     recipe = pooled(tmp_path / "p.lmdb", input).recipe()
     input.unlink()
     with pytest.raises(StoreError, match=rf"p\.lmdb: its input {input} is gone; bring it back"):
-        remade(tmp_path / "p.lmdb", recipe)
+        reproduced(tmp_path / "p.lmdb", recipe)
     with pytest.raises(StoreError, match="does not say from which caches"):
-        remade(tmp_path / "p.lmdb", Recipe(recipe.identity, {}))
+        reproduced(tmp_path / "p.lmdb", Recipe(recipe.identity, {}))

@@ -27,7 +27,7 @@ from egotools.errors import EgotoolsError, ExtractorError, MissingExtra
 from egotools.extract.cluster import connection, worker
 from egotools.extract.cluster import driver as cluster
 from egotools.extract.cluster.driver import Cluster, Workers
-from egotools.extract.cluster.worker import Batch, Begun, Order, Prepared, Worker
+from egotools.extract.cluster.worker import Begun, Prepared, ShardMessages, Worker, WorkerSetup
 from egotools.extract.engine import extract
 from egotools.extract.messages import Failure, Piece, ReadingTask
 from egotools.extract.request import Agreement, CacheRequest, Resources
@@ -133,7 +133,7 @@ def test_workers_give_batches_of_bounded_size_that_together_are_everything(addre
     monkeypatch.setattr(worker, "BATCH_BYTES", 200_000)
     wanted = want(tmp_path, "Heavy")  # rows of 64 KiB
     resources = Resources("cpu", 1, 1)
-    order = Order(Path.cwd(), {ODD: digest_of(ODD)}, resources, torch.get_num_threads())
+    order = WorkerSetup(Path.cwd(), {ODD: digest_of(ODD)}, resources, torch.get_num_threads())
     tasks = [ReadingTask(number, clip, (0,)) for number, clip in enumerate(clips)]
     own = Worker()
     own.prepare(order, [ray.put([wanted])], [identity_of(wanted)])
@@ -143,7 +143,7 @@ def test_workers_give_batches_of_bounded_size_that_together_are_everything(addre
         while not batches[-1].is_over:
             batches.append(own.more(7))
         assert own.more(7).messages == []
-        assert own.more(6) == Batch(6, [], True, batches[-1].seconds, {})
+        assert own.more(6) == ShardMessages(6, [], True, batches[-1].seconds, {})
     finally:
         own._pipeline.close()  # type: ignore[union-attr]
     sizes = [sum(message.units.nbytes for message in batch.messages) for batch in batches]
@@ -167,11 +167,11 @@ def identity_of(wanted: CacheRequest) -> dict[str, Any]:
 
 
 def test_a_node_with_another_source_or_other_weights_is_named(address, tmp_path):
-    order = Order(Path.cwd(), {ODD: "0" * 16}, Resources("cpu", 1, 1), torch.get_num_threads())
+    order = WorkerSetup(Path.cwd(), {ODD: "0" * 16}, Resources("cpu", 1, 1), torch.get_num_threads())
     wanted = want(tmp_path, "Brightness")
     with pytest.raises(EgotoolsError, match=r"^node \S+: .*odd_extractors.py differs from the file on the machine"):
         Worker().prepare(order, [ray.put([wanted])], [identity_of(wanted)])
-    order = Order(Path.cwd(), {ODD: digest_of(ODD)}, Resources("cpu", 1, 1), torch.get_num_threads())
+    order = WorkerSetup(Path.cwd(), {ODD: digest_of(ODD)}, Resources("cpu", 1, 1), torch.get_num_threads())
     with pytest.raises(EgotoolsError, match=r"^node \S+: .*Brightness has version=1 here, not 2 as on the machine"):
         Worker().prepare(order, [ray.put([wanted])], [{**identity_of(wanted), "version": 2}])
 
@@ -190,7 +190,7 @@ def test_the_worst_agreement_and_the_sum_of_seconds_are_kept(tmp_path):
     for number, centred in enumerate((0.99, 0.985, 0.999)):
         remote = cluster._Remote(None, Prepared("n", number), shard=number)
         workers._remotes.append(remote)
-        batch = Batch(number, [], True, {"decoding": 1.5}, {cache: Agreement(0.9999, centred, 8)})
+        batch = ShardMessages(number, [], True, {"decoding": 1.5}, {cache: Agreement(0.9999, centred, 8)})
         assert list(workers._heard(remote, batch)) == []
     assert workers.agreement[cache].centred == 0.985
     assert workers.seconds["decoding"] == 4.5

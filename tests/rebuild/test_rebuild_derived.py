@@ -13,7 +13,7 @@ from egotools.derive.deriving import Derived, derive
 from egotools.derive.pool import Pool
 from egotools.errors import StoreError
 from egotools.extractors.color import Color
-from egotools.rebuild.planning import Order, check_names, targets
+from egotools.rebuild.planning import RebuildOptions, check_names, targets
 from egotools.rebuild.quick_status import QuickStatus
 from egotools.stores import open_store
 from egotools.stores.store import part_of
@@ -170,6 +170,6 @@ def test_new_weights_are_for_what_has_weights(manifest: Path, color: Path, tmp_p
     pooled = pool(tmp_path / "pooled/mean.lmdb", color)
     namesake = pool(tmp_path / "pooled/color.lmdb", color)
     with pytest.raises(StoreError, match="no cache 'mean' for its --weights; there are color"):
-        check_names([color, pooled, namesake], Order({"mean": "random:1"}))
-    check_names([color, pooled, namesake], Order({"color": "random:1"}))
+        check_names([color, pooled, namesake], RebuildOptions({"mean": "random:1"}))
+    check_names([color, pooled, namesake], RebuildOptions({"color": "random:1"}))
     assert assess(namesake, weights={"color": "random:1"}).state != "unknown"

@@ -26,8 +26,8 @@ from egotools.extract.recipes import recipe_of
 from egotools.extractors.color import Color
 from egotools.manifests.table import read_manifest
 from egotools.rebuild import swap
-from egotools.rebuild.planning import Order, targets, unseen
-from egotools.rebuild.rebuilding import Way, rebuild
+from egotools.rebuild.planning import RebuildOptions, targets, unseen
+from egotools.rebuild.rebuilding import HowToRebuild, rebuild
 from egotools.stores import open_store
 from egotools.stores.store import part_of
 from egotools.stores.summary import find_caches
@@ -249,11 +249,11 @@ def test_while_a_cache_is_made_again_nobody_else_writes_it(manifest: Path, tmp_p
 
     def meanwhile(stage: str, done: float, total: int) -> None:
         if stage == "extracting" and not outcomes:
-            outcomes.extend(rebuild([wanted.cache], Order(), Way(ONE), progress=unseen))
+            outcomes.extend(rebuild([wanted.cache], RebuildOptions(), HowToRebuild(ONE), progress=unseen))
             with pytest.raises(StoreError, match="is being written by another process"):
                 extract(read_manifest(manifest), [wanted], resources=ONE)
 
-    made = rebuild([wanted.cache], Order(), Way(ONE), progress=meanwhile)
+    made = rebuild([wanted.cache], RebuildOptions(), HowToRebuild(ONE), progress=meanwhile)
     assert (made[0].state, outcomes[0].state) == ("fresh", "unknown")
     assert "is being written by another process" in outcomes[0].problem
     assert_settled(wanted.cache)

@@ -24,7 +24,7 @@ from rebuilt import Contents, assert_settled, forget, kept, only, remake, remake
 from egotools.extractors.color import Color
 from egotools.manifests.table import read_manifest
 from egotools.rebuild import rebuilding, swap
-from egotools.rebuild.planning import Order, Planner
+from egotools.rebuild.planning import Planner, RebuildOptions
 from egotools.stores import open_store
 from egotools.types import Clip
 
@@ -177,7 +177,7 @@ def test_a_pass_is_for_so_many_caches_only(
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_plans_of_many_caches_take_no_address_space(manifest: Path, tmp_path: Path, color: Path) -> None:
     caches = [plant(want(tmp_path / f"plan{number}.lmdb", "color"), manifest) for number in range(3)]
-    planner = Planner(Order())
+    planner = Planner(RebuildOptions())
     plans = [planner.plan(cache) for cache in caches]
     open_store(color)  # whoever opens a cache closes those that nobody looks into
     mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from egotools.cli.main import root
 
 from egotools.derive.fitted import read_arrays
-from egotools.rebuild.planning import Order, Planner, unseen
+from egotools.rebuild.planning import Planner, RebuildOptions, unseen
 from egotools.rebuild.quick_status import QuickStatus
-from egotools.rebuild.rebuilding import Way, rebuild
+from egotools.rebuild.rebuilding import HowToRebuild, rebuild
 from egotools.stores import open_store
 from egotools.stores.summary import summarize
 
@@ -54,7 +54,7 @@ def imported(npz: Path, tmp_path: Path) -> Path:
 
 def state(cache: Path) -> tuple[str, list[str]]:
     """What `cache ls` says of it; `rebuild --dry-run` says the same."""
-    seen, planned = QuickStatus()(cache), Planner(Order()).assess(cache)
+    seen, planned = QuickStatus()(cache), Planner(RebuildOptions()).assess(cache)
     assert (seen.state, seen.remarks) == (planned.state, planned.remarks)
     return seen.state, seen.remarks
 
@@ -166,7 +166,7 @@ def test_a_folder_to_which_a_file_is_added_makes_it_stale(tmp_path):
 def test_a_rebuild_leaves_it_and_says_how_it_is_made(npz, imported):
     np.savez(npz, video_id=IDS, values=VALUES + 1)
     before = imported.read_bytes()
-    (outcome,) = rebuild([imported], Order(), Way(), progress=unseen)
+    (outcome,) = rebuild([imported], RebuildOptions(), HowToRebuild(), progress=unseen)
     assert (outcome.state, outcome.computed) == ("stale", 0)
     assert outcome.problem.startswith("left as it was: ")
     assert "egotools cache import" in outcome.problem
@@ -178,7 +178,7 @@ def test_damaged_rows_are_found(imported):
     data[data.index(VALUES[0].astype(np.float32).tobytes())] ^= 1
     imported.unlink()
     imported.write_bytes(data)
-    found = Planner(Order()).assess(imported)
+    found = Planner(RebuildOptions()).assess(imported)
     assert found.state == "stale"
     assert "clip '7'" in found.reasons[0]
 

@@ -20,7 +20,7 @@ from egotools.config import to_json
 from egotools.errors import EgotoolsError, ExtractorError
 from egotools.extract.cluster.connection import connect, hosted, import_ray
 from egotools.extract.cluster.sharding import Open, durations, shards_of
-from egotools.extract.cluster.worker import Batch, Begun, Order, Prepared, Worker
+from egotools.extract.cluster.worker import Begun, Prepared, ShardMessages, Worker, WorkerSetup
 from egotools.extract.messages import Failure, Message, Piece, ReadingTask
 from egotools.extract.readers import ATTEMPTS, TRACEBACK
 from egotools.extract.recipes import recipe_of
@@ -140,7 +140,7 @@ class Workers:
     def _prepare(self, here: Path) -> None:
         ray = import_ray()
         sources = {each.source: source_digest(each.source) for each in self.wanted if each.source is not None}
-        self._order = Order(here, sources, self.resources, self.cluster.cpus_per_worker)
+        self._order = WorkerSetup(here, sources, self.resources, self.cluster.cpus_per_worker)
         self._wanted = ray.put(list(self.wanted))
         self._identities = [json.loads(to_json(recipe_of(each).identity, exact=True)) for each in self.wanted]
         size = {"num_cpus": self.cluster.cpus_per_worker, "num_gpus": self.cluster.gpus_per_worker}
@@ -182,7 +182,7 @@ class Workers:
         else:
             yield from self._heard(remote, answer)
 
-    def _heard(self, remote: _Remote, answer: Prepared | Begun | Batch) -> Iterator[Message]:
+    def _heard(self, remote: _Remote, answer: Prepared | Begun | ShardMessages) -> Iterator[Message]:
         if isinstance(answer, Prepared):
             remote.prepared = answer
         elif isinstance(answer, Begun):

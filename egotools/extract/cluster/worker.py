@@ -28,7 +28,7 @@ BATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkerSetup:
     """What every worker is told first."""
 
     folder: Path  # that relative paths among the options refer to
@@ -54,7 +54,7 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ShardMessages:
     """A part of what came of a shard; `seconds` and `agreement` are the worker's, of its whole life."""
 
     shard: int
@@ -74,7 +74,7 @@ class Worker:
         self._shard = -1
 
     def prepare(
-        self, order: Order, wanted: Sequence[ObjectRef[Any]], identities: Sequence[Mapping[str, Any]]
+        self, order: WorkerSetup, wanted: Sequence[ObjectRef[Any]], identities: Sequence[Mapping[str, Any]]
     ) -> Prepared:
         """Makes the pipeline.
 
@@ -112,7 +112,7 @@ class Worker:
         paths = dict.fromkeys(task.clip.path for task in tasks)
         return Begun(shard, [path for path in paths if not os.path.exists(path)])
 
-    def more(self, shard: int) -> Batch:
+    def more(self, shard: int) -> ShardMessages:
         """What is computed next of a shard: about 8 MiB, or what a second brings."""
         assert self._pipeline is not None, "prepare is called first"
         messages: list[Message] = []
@@ -123,7 +123,7 @@ class Worker:
             if size >= BATCH_BYTES or time.monotonic() - began >= BATCH_SECONDS:
                 is_over = False
                 break
-        return Batch(shard, messages, is_over, dict(self._pipeline.seconds), dict(self._pipeline.agreement))
+        return ShardMessages(shard, messages, is_over, dict(self._pipeline.seconds), dict(self._pipeline.agreement))
 
 
 def _load(sources: Mapping[Path, str]) -> None:

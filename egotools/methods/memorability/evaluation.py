@@ -21,7 +21,7 @@ from egotools.evaluate.leakage import GROUP_COLUMNS, shared_remarks, unlearned
 from egotools.files.disk import write_whole
 from egotools.machine import choose_device
 from egotools.methods.memorability.normalizing import doubts, normalization
-from egotools.methods.memorability.options import Data, Judging, Normalizing
+from egotools.methods.memorability.options import Data, EvaluationOptions, Normalizing
 from egotools.methods.memorability.released import fit_released, without_similarity
 from egotools.methods.memorability.results import Judged, extremes_picture, judged_figures, undefined_figures
 from egotools.methods.memorability.run import TrainedRun, features_of, open_run
@@ -29,7 +29,7 @@ from egotools.methods.memorability.scores import of_zeros, read_scores
 from egotools.methods.memorability.task import (
     Member,
     Progress,
-    Task,
+    ScoredClips,
     plan_training,
     read_task,
     summarized,
@@ -51,7 +51,7 @@ Content = dict[str, Any]  # a report; Any: JSON values
 def evaluate_memorability(
     manifest: Path,
     caches: Sequence[Path],
-    judging: Judging,
+    judging: EvaluationOptions,
     normalizing: Normalizing,
     *,
     device: str = "auto",
@@ -114,7 +114,9 @@ def save(folder: Path, content: Content, judged: Judged, manifest: Path) -> list
     return remarks
 
 
-def ablation(task: Task, trained: TrainedRun, device: torch.device, progress: Progress = unheard) -> list[Content]:
+def ablation(
+    task: ScoredClips, trained: TrainedRun, device: torch.device, progress: Progress = unheard
+) -> list[Content]:
     """What each subset of the feature groups is worth, trained as the run was; the similarities are one group."""
     tiers: dict[str, list[str]] = {}
     for group in task.features.groups:
@@ -135,13 +137,13 @@ def ablation(task: Task, trained: TrainedRun, device: torch.device, progress: Pr
     return found
 
 
-def _data(judging: Judging, trained: TrainedRun | None) -> Data:
+def _data(judging: EvaluationOptions, trained: TrainedRun | None) -> Data:
     """The scores and folds that are asked for, else those of the run."""
     usual = Data() if trained is None else trained.data
     return Data(judging.target or usual.target, judging.folds or usual.folds)
 
 
-def _asked(data: Data, judging: Judging) -> dict[str, Any]:
+def _asked(data: Data, judging: EvaluationOptions) -> dict[str, Any]:
     return {"target": data.target, "folds": data.fold_file, "test_split": judging.split or "val"}
 
 
@@ -155,7 +157,7 @@ def _caches(given: Sequence[Path], trained: TrainedRun | None) -> tuple[list[Pat
 
 
 def _of_run(
-    trained: TrainedRun, features: Features, data: Data, judging: Judging, device: torch.device
+    trained: TrainedRun, features: Features, data: Data, judging: EvaluationOptions, device: torch.device
 ) -> tuple[Judged, list[str], str]:
     table = features.table
     scores = read_scores(table, data.target)
@@ -241,7 +243,7 @@ def _joined(parts: dict[str, Any], predicted: Sequence[Any], table: Table, score
     )
 
 
-def _of_baseline(task: Task, kind: Literal["ridge", "svr"]) -> tuple[Judged, list[str], str]:
+def _of_baseline(task: ScoredClips, kind: Literal["ridge", "svr"]) -> tuple[Judged, list[str], str]:
     table, names = task.features.table, tuple(group.name for group in task.features.groups)
     parts, predicted, remarks = {}, [], dict[str, None]()
     for fold in task.folds:
@@ -258,7 +260,7 @@ def _of_baseline(task: Task, kind: Literal["ridge", "svr"]) -> tuple[Judged, lis
 def _of_weights(
     manifest: Path,
     caches: Sequence[Path],
-    judging: Judging,
+    judging: EvaluationOptions,
     normalizing: Normalizing,
     data: Data,
     device: torch.device,

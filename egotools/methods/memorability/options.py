@@ -159,7 +159,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Judging:
+class EvaluationOptions:
     """What is judged, and on which clips."""
 
     run: Path | None = option(None, "A run of 'egotools train memorability'.")  # noqa: RUF009 - frozen

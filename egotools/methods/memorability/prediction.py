@@ -18,7 +18,7 @@ from egotools.errors import ExtractorError, RunError
 from egotools.extract.engine import extract
 from egotools.extract.recipes import recipe_of
 from egotools.extract.request import CacheRequest, Resources
-from egotools.extractors.reproduction import numbers_in, remade
+from egotools.extractors.reproduction import numbers_in, reproduced
 from egotools.methods.memorability.normalizing import doubts
 from egotools.methods.memorability.run import TrainedRun, open_run
 from egotools.methods.memorability.task import Member
@@ -188,7 +188,7 @@ class _Making:
         file = record["file"]
         weights = None if file is None else str(self.trained.run.path / file)
         try:
-            found, extractor = remade(recipe, weights=weights, trusted=self.trusted)
+            found, extractor = reproduced(recipe, weights=weights, trusted=self.trusted)
             numbers = numbers_in(recipe)
         except ExtractorError as error:
             raise RunError(f"{self._whose(name)}: {error}") from error

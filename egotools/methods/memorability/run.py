@@ -26,9 +26,9 @@ from egotools.methods.memorability.scores import of_undefined, of_zeros
 from egotools.methods.memorability.task import (
     NETWORK,
     Member,
-    Plan,
     Progress,
-    Task,
+    ScoredClips,
+    TrainingPlan,
     member_run,
     network_path,
     plan_training,
@@ -250,7 +250,7 @@ def _normalization(path: Path, columns: int) -> Normalization:
     return Normalization(mean, deviation)
 
 
-def _report(plan: Plan, members: Sequence[Member]) -> Content:
+def _report(plan: TrainingPlan, members: Sequence[Member]) -> Content:
     """What was trained, and what it is worth."""
     judged = np.concatenate([fold.test for fold in plan.task.folds])
     scores_of = {fold.name: plan.task.scores[fold.test] for fold in plan.task.folds}
@@ -282,7 +282,7 @@ def _metrics(run: Run, members: Sequence[Member], config: Training) -> Iterator[
             yield to_json({"fold": member.fold or None, "seed": member.seed, **figures}, indent=None) + "\n"
 
 
-def _write_features(run: Run, task: Task, records: Mapping[str, Any], members: Sequence[Member]) -> None:
+def _write_features(run: Run, task: ScoredClips, records: Mapping[str, Any], members: Sequence[Member]) -> None:
     ids = task.features.table.ids
     content = {
         "groups": [options_of(group) for group in task.features.groups],
@@ -294,7 +294,7 @@ def _write_features(run: Run, task: Task, records: Mapping[str, Any], members: S
     learned_from.keep(run, {fold.name: LearnedFrom(tuple(ids[fold.train].tolist())) for fold in task.folds})
 
 
-def _recipe(arguments: Content, data: Data, config: Training, manifest: Path, task: Task) -> Recipe:
+def _recipe(arguments: Content, data: Data, config: Training, manifest: Path, task: ScoredClips) -> Recipe:
     """What the training is: its options, and the content of its inputs."""
     groups = task.features.groups
     inputs = {group.name: {"columns": group.width, **group.identity} for group in groups}
@@ -319,7 +319,7 @@ def _recipe(arguments: Content, data: Data, config: Training, manifest: Path, ta
     return Recipe(identity, origin)
 
 
-def _protocol(task: Task, config: Training) -> str:
+def _protocol(task: ScoredClips, config: Training) -> str:
     seeds = f"{config.seeds} seeds" if config.seeds > 1 else "one seed"
     if len(task.folds) > 1:
         clips = len(task.features.table)

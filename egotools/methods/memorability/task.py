@@ -32,7 +32,7 @@ Progress = Callable[[str, float, int], None]  # what is done, how much of it, of
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class ScoredClips:
     """Features and scores of a manifest's clips, and the folds of them."""
 
     features: Features
@@ -73,7 +73,7 @@ def read_task(
     folds: FoldFile | None = None,
     test_split: str = "val",
     groups_of_run: Sequence[Group] | None = None,
-) -> Task:
+) -> ScoredClips:
     """The clips of a manifest with their features, scores and folds.
 
     Raises:
@@ -89,21 +89,21 @@ def read_task(
     for fold in divided:
         sides = (np.isin(np.arange(len(table)), rows) for rows in (fold.train, fold.test))
         remarks += [said for said in shared_remarks(table, target, *sides) if said not in remarks]
-    return Task(features, target, scores, tuple(divided), (*table.remarks, *remarks))
+    return ScoredClips(features, target, scores, tuple(divided), (*table.remarks, *remarks))
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class TrainingPlan:
     """A training whose inputs were checked: it can begin."""
 
-    task: Task
+    task: ScoredClips
     config: Training
     normalizations: tuple[Normalization, ...]  # of each fold
     start: ScoreMLP | None  # the weights to begin with
     remarks: tuple[str, ...]
 
 
-def plan_training(task: Task, config: Training, normalizing: Normalizing) -> Plan:
+def plan_training(task: ScoredClips, config: Training, normalizing: Normalizing) -> TrainingPlan:
     """Checks all that may be wrong with a training before it begins.
 
     Raises:
@@ -126,11 +126,11 @@ def plan_training(task: Task, config: Training, normalizing: Normalizing) -> Pla
         fitted, said = normalization(task.features, fold.train, normalizing)
         normalizations.append(fitted)
         remarks.update(dict.fromkeys(said))
-    return Plan(task, config, tuple(normalizations), start, tuple(remarks))
+    return TrainingPlan(task, config, tuple(normalizations), start, tuple(remarks))
 
 
 def train_members(
-    plan: Plan, *, seed: int, device: torch.device, run: Run | None = None, progress: Progress = unheard
+    plan: TrainingPlan, *, seed: int, device: torch.device, run: Run | None = None, progress: Progress = unheard
 ) -> list[Member]:
     """A network for each fold and seed, in that order. With a run each goes on where it was interrupted."""
     task, config = plan.task, plan.config

@@ -128,7 +128,7 @@ class Trained:
 
 
 @dataclass(eq=False)
-class _Progress:
+class _BestEpoch:
     """What is known of the epochs so far; saved with the checkpoint."""
 
     epochs: int = 0
@@ -182,7 +182,7 @@ def train_network(
     center = float(examples.scores[examples.train].mean())
     model = Memorability(network, examples.values, examples.scores, config, center).to(device).train()
     steps = math.ceil(len(examples.train) / config.batch_size)
-    progress = _Progress()
+    progress = _BestEpoch()
 
     def after_step(done: int) -> Figures | None:
         if done % steps:

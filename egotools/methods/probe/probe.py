@@ -67,7 +67,7 @@ class ProbeResult(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class _Task:
+class _SplitRows:
     """What is the same for all seeds."""
 
     table: Table
@@ -87,7 +87,7 @@ class _Task:
 
 
 @dataclass(frozen=True, eq=False)
-class _Outcome:
+class _SeedResult:
     """What one seed gave."""
 
     fit: Fit
@@ -130,7 +130,7 @@ def probe(
     group = partition.group or default_group(table, labels)
     split = sides(table, partition, label=label)
     kin, is_asked = groups(table, group), partition.group is not None
-    task = _Task(table, classes, labels, kin, group, is_asked, split, config, device)
+    task = _SplitRows(table, classes, labels, kin, group, is_asked, split, config, device)
     outcomes = [_fit_once(task, [seed, number]) for number in range(config.seeds if _varies(task) else 1)]
     first, predictions = outcomes[0], _pooled([outcome.predictions for outcome in outcomes])
     report = {
@@ -190,7 +190,7 @@ def apply(
     return Result({"protocol": protocol, **report}, predictions, (*table.remarks, *remarks))
 
 
-def _summary(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
+def _summary(outcomes: Sequence[_SeedResult]) -> dict[str, Any]:
     """Means and deviations over the seeds, and each of them; JSON-ready, hence Any."""
     by_seed = [outcome.figures() for outcome in outcomes]
     return {
@@ -204,14 +204,14 @@ def _summary(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
     }
 
 
-def _varies(task: _Task) -> bool:
+def _varies(task: _SplitRows) -> bool:
     """Whether anything depends on the seed."""
     if task.split is None or task.config.solver == "sgd":
         return True
     return len(task.config.c) > 1 and not _validation(task, task.split).any()
 
 
-def _validation(task: _Task, split: Sides) -> Mask:
+def _validation(task: _SplitRows, split: Sides) -> Mask:
     """The rows of "val", if they are free to choose C on."""
     free: Mask = is_in(task.table, "val") & ~split.test & ~split.train & ~split.left_out
     if task.is_asked:
@@ -219,7 +219,7 @@ def _validation(task: _Task, split: Sides) -> Mask:
     return free
 
 
-def _fit_once(task: _Task, seed: Sequence[int]) -> _Outcome:
+def _fit_once(task: _SplitRows, seed: Sequence[int]) -> _SeedResult:
     """Divides, chooses C, fits and judges."""
     generator = np.random.default_rng(list(seed))
     if task.split is None:
@@ -236,10 +236,10 @@ def _fit_once(task: _Task, seed: Sequence[int]) -> _Outcome:
     details = {"seed": [str(seed[-1])] * int(test.sum())}
     rows = task.table.without_values().only(test)
     predictions = Predictions(task.classes, rows, task.labels[test], known[predicted], scores, details)
-    return _Outcome(fit, classifier, predictions, train, task.labels[train])
+    return _SeedResult(fit, classifier, predictions, train, task.labels[train])
 
 
-def _choose_c(task: _Task, train: Mask, choosing: Mask, generator: np.random.Generator) -> float:
+def _choose_c(task: _SplitRows, train: Mask, choosing: Mask, generator: np.random.Generator) -> float:
     """The C of the best accuracy on `choosing` (on a part of `train` where that is empty); of equal ones the lowest.
 
     Where each class has one group only, that part is whole clips instead; where it has one clip, the middle C is taken.
@@ -262,7 +262,9 @@ def _choose_c(task: _Task, train: Mask, choosing: Mask, generator: np.random.Gen
     return -max(scores)[1]
 
 
-def _fits(task: _Task, train: Mask, c: Sequence[float], generator: np.random.Generator) -> list[tuple[Fit, Classifier]]:
+def _fits(
+    task: _SplitRows, train: Mask, c: Sequence[float], generator: np.random.Generator
+) -> list[tuple[Fit, Classifier]]:
     """A fit and its classifier for each C, on the train rows [N]."""
     compute_alone_if_forked()
     import torch
@@ -283,7 +285,7 @@ def _fits(task: _Task, train: Mask, c: Sequence[float], generator: np.random.Gen
     return [(fit, Classifier(classes, fit.weight, fit.bias, standardization)) for fit in fits]
 
 
-def _held_out(task: _Task, generator: np.random.Generator) -> tuple[Mask, Mask]:
+def _held_out(task: _SplitRows, generator: np.random.Generator) -> tuple[Mask, Mask]:
     """Rows [N] to learn from and to judge, whole groups of clips."""
     rest, chosen = _drawn(task, np.ones(len(task.table), bool), task.kin, generator)
     if not chosen.any():
@@ -294,7 +296,7 @@ def _held_out(task: _Task, generator: np.random.Generator) -> tuple[Mask, Mask]:
     return rest, chosen
 
 
-def _drawn(task: _Task, among: Mask, kin: IntArray, generator: np.random.Generator) -> tuple[Mask, Mask]:
+def _drawn(task: _SplitRows, among: Mask, kin: IntArray, generator: np.random.Generator) -> tuple[Mask, Mask]:
     """Rows [N] of a mask that are kept and held out, those of one number in `kin` [N] together.
 
     Where every group has a class that is in no other, such classes are not asked: their rows are kept, but for those
@@ -325,7 +327,7 @@ def _pooled(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def _class_remarks(task: _Task, predictions: Predictions, known: Sequence[str]) -> list[str]:
+def _class_remarks(task: _SplitRows, predictions: Predictions, known: Sequence[str]) -> list[str]:
     """Classes that were judged but not learned, and classes that were never judged."""
     judged = np.bincount(predictions.labels, minlength=len(predictions.classes)) > 0
     alone = lonely_classes(task.labels, task.kin) & ~lonely_classes(task.labels, groups(task.table, None))
