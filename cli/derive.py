@@ -14,7 +14,7 @@ from egotools.derive.lookup import BUILT_IN, find_derivation
 from egotools.errors import EgotoolsError
 
 from . import display, options
-from .groups import Group
+from .groups import LazyGroup
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -43,11 +43,10 @@ common = options.together(
 )
 
 
-class Derivations(Group):
+class Derivations(LazyGroup):
     """Derivations, looked up by name; each becomes a command whose flags are the fields of its class."""
 
-    def list_commands(self, context: click.Context) -> list[str]:
-        return list(BUILT_IN)
+    title = "Derivations ('egotools derive NAME --help' shows the options of one)"
 
     def get_command(self, context: click.Context, name: str) -> click.Command:
         try:
@@ -61,12 +60,8 @@ class Derivations(Group):
         text = f"{cleandoc(kind.__doc__ or '')}\n\n\b\n{EXAMPLES.get(name, EXAMPLE).format(name=name)}"
         return click.command(name, help=text)(common(options.from_fields(kind)(run)))
 
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Derivations ('egotools derive NAME --help' shows the options of one)"):
-            formatter.write_dl([(name, text) for name, (_, text) in BUILT_IN.items()])
 
-
-@click.group(cls=Derivations)
+@click.group(cls=Derivations, table=BUILT_IN)
 def derive() -> None:
     """Make caches from caches, without reading a video.
 

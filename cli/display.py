@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,12 @@ def note(text: str) -> None:
     output().keep(text)
     if not output().quiet:
         write(visible(text, sys.stderr), err=True)
+
+
+def say_done(run: Path, is_new: bool) -> None:
+    """That a run was complete before, if it was."""
+    if not is_new:
+        note(f"{run} is done with these options: nothing to do")
 
 
 def failure(text: str) -> None:

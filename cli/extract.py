@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from egotools.errors import OutputError
 from egotools.extract.failures import failures_path
+from egotools.extractors.names import BUILT_IN, SHORT_NAMES
 from egotools.manifests.table import read_manifest
 
 from . import display, options
-from .groups import Group, Link, completions
+from .groups import LazyGroup, Link
 from .log import output
 from .progress import Progress
 
@@ -29,19 +29,11 @@ SHOWN = 5  # failures, and clips of a remark, that the screen shows; the log has
 LONGEST_NAME = 200  # bytes: file systems take 255, and the files beside a cache have longer names
 
 
-class Extractors(Group):
+class Extractors(LazyGroup):
     """A chain of extractors, looked up by name; each becomes a command whose flags are the fields of its class."""
 
-    def list_commands(self, context: click.Context) -> list[str]:
-        from egotools.extractors.names import BUILT_IN
-
-        return list(BUILT_IN)
-
-    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
-        from egotools.extractors.names import BUILT_IN, SHORT_NAMES
-
-        summaries = {name: text for name, (_, text) in BUILT_IN.items()}
-        return completions(self, context, incomplete, {**summaries, **SHORT_NAMES})
+    def summaries(self) -> dict[str, str]:
+        return {**super().summaries(), **SHORT_NAMES}
 
     def get_command(self, context: click.Context, name: str) -> click.Command:
         from egotools.errors import ExtractorError
@@ -64,20 +56,20 @@ class Extractors(Group):
         return Link(name, params=[*flags, cache_name], callback=make, help=text, context_settings=defaults)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        from egotools.extractors.names import BUILT_IN, SHORT_NAMES
-
         rows = [(name, text) for name, (_, text) in BUILT_IN.items()]
         rows += [
             ("torchvision:NAME", f"Any of torchvision's networks; also as {', '.join(SHORT_NAMES)}."),
             ("timm:NAME", "Any of timm's image networks (extra: timm)."),
-            ("run:DIR", "What a run has learned: its backbone, prepared for as it was trained."),
+            ("run:DIR", "What a run has learned: its backbone, with the preprocessing that it was trained with."),
             ("FILE.py:CLASS", "Your own; see docs/extractors.md."),
         ]
         with formatter.section("Extractors ('egotools extract NAME --help' shows the options of one)"):
             formatter.write_dl(rows)
 
 
-@click.group(cls=Extractors, chain=True, subcommand_metavar="EXTRACTOR [OPTIONS] [EXTRACTOR [OPTIONS]]...")
+@click.group(
+    cls=Extractors, table=BUILT_IN, chain=True, subcommand_metavar="EXTRACTOR [OPTIONS] [EXTRACTOR [OPTIONS]]..."
+)
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -20,7 +22,7 @@ class Group(click.Group):
         if self.get_command(context, args[0]) is None:
             names = self.list_commands(context)
             near = [name for name in names if name.startswith(args[0])] or difflib.get_close_matches(args[0], names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names)}"
             context.fail(f"no such command {args[0]!r}; {hint}")
         return super().resolve_command(context, args)
 
@@ -48,6 +50,43 @@ class Group(click.Group):
         return None if command is None else find_option(command, flag)
 
 
+class LazyGroup(Group):
+    """A group over a table `name -> ("module:attribute", one line)`: a command is imported when it is called.
+
+    Modules are relative to this package. Help, completion and near names need the table only.
+    """
+
+    title = "Commands"
+
+    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:  # Any: of click
+        super().__init__(*args, **kwargs)
+        self.table = table
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.table)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.table:
+            return None
+        module, _, attribute = self.table[name][0].partition(":")
+        command: click.Command = getattr(import_module(f".{module}", __package__), attribute)
+        return command
+
+    def summaries(self) -> dict[str, str]:
+        """What each command is, in one line."""
+        return {name: text for name, (_, text) in self.table.items()}
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Its options, and its commands by name, none of which is loaded for that."""
+        names = [CompletionItem(name, help=text) for name, text in self.summaries().items()]
+        own = [item for item in names if item.value.startswith(incomplete)]
+        return [*own, *click.Command.shell_complete(self, context, incomplete)]
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section(self.title):
+            formatter.write_dl(list(self.summaries().items()))
+
+
 class Link(click.Command):
     """A command of a chain, after which an option of the whole chain may stand by mistake."""
 
@@ -71,14 +110,6 @@ class Link(click.Command):
                 f"{error.option_name} belongs before the first extractor: "
                 f"{chain.command_path} {words} ... {context.info_name}"
             )
-
-
-def completions(
-    group: click.Group, context: click.Context, incomplete: str, summaries: Mapping[str, str]
-) -> list[CompletionItem]:
-    """What a shell offers after a group: its options, and its commands by name, none of which is loaded for that."""
-    names = [CompletionItem(name, help=text) for name, text in summaries.items() if name.startswith(incomplete)]
-    return [*names, *click.Command.shell_complete(group, context, incomplete)]
 
 
 def find_option(command: click.Command, flag: str) -> click.Option | None:

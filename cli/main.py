@@ -8,57 +8,38 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
 
 import click
-from click.shell_completion import CompletionItem
 
 from egotools import __version__
 from egotools.errors import EgotoolsError
 from egotools.machine import keep_freed_memory
 
-from .groups import Group, completions
+from .groups import LazyGroup
 from .log import Output
 from .text import visible
 
-# name -> (module of egotools.cli, attribute, what `egotools --help` says of it)
+# name -> ("module of egotools.cli:attribute", what `egotools --help` says of it)
 COMMANDS = {
-    "manifest": ("manifest", "manifest", "Which clips there are: make, check, cut and split manifests."),
-    "extract": ("extract", "extract", "Decode each clip once and cache the features of any number of extractors."),
-    "derive": ("derive", "derive", "Make caches from caches."),
-    "rebuild": ("rebuild", "rebuild", "What of caches is stale, and why; make it again."),
-    "cache": ("cache", "cache", "List, verify, merge, convert and export caches."),
-    "train": ("train", "train", "Train on cached features: probes, PCA, memorability."),
-    "eval": ("evaluate", "evaluate", "Judge features: kNN, probes, memorability."),
-    "predict": ("predict", "predict", "Apply a run to new videos."),
-    "demo": ("demo", "demo", "The whole story on a folder of videos, from manifest to pictures."),
+    "manifest": ("manifest:manifest", "Which clips there are: make, check, cut and split manifests."),
+    "extract": ("extract:extract", "Decode each clip once and cache the features of any number of extractors."),
+    "derive": ("derive:derive", "Make caches from caches."),
+    "rebuild": ("rebuild:rebuild", "Find out which caches are stale, and why; rebuild them."),
+    "cache": ("cache:cache", "List, verify, merge, convert and export caches."),
+    "train": ("methods:train", "Train on cached features: probes, PCA, memorability."),
+    "eval": ("methods:evaluate", "Evaluate features: kNN, probes, memorability."),
+    "predict": ("methods:predict", "Apply a run to new videos."),
+    "demo": ("demo:demo", "The whole story on a folder of videos, from manifest to pictures."),
 }
 
 
-class LazyGroup(Group):
-    """A group whose commands are imported when called, so that `egotools --help` starts at once."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        module, attribute, _ = COMMANDS[name]
-        command: click.Command = getattr(import_module(f"egotools.cli.{module}"), attribute)
-        return command
-
-    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
-        return completions(self, context, incomplete, {name: text for name, (_, _, text) in COMMANDS.items()})
-
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="egotools")
 def root() -> None:
     """Features, caches, light models and evaluation for egocentric video.

@@ -33,6 +33,20 @@ label = click.option("--label", required=True, help="Manifest column that is the
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 seed = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
 
+REDUCE = {"mean": "mean", "mean+std": "mean+std", "none": None}
+reduce = click.option(
+    "--reduce",
+    type=click.Choice(list(REDUCE)),
+    default="mean",
+    show_default=True,
+    help="What a clip's windows become: one row, or each stays a row.",
+)
+device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+out = click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for report and plots.")
+run_out = click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The run's directory."
+)
+
 trust = click.option(
     "--trust", multiple=True, help="Your own extractor, file or package, that may run; may be repeated."
 )
@@ -73,7 +87,7 @@ telling = together(
 )
 # What a machine gives to an extraction; `resources_of` makes the value of it.
 resources = together(
-    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
+    device,
     click.option("--batch-size", type=click.IntRange(1), help="Windows a batch; by default what suits the device."),
     click.option("--workers", type=click.IntRange(1), help="Reading processes; by default what suits the machine."),
 )
@@ -93,6 +107,13 @@ engine = together(
         "--gpus-per-worker", type=click.FloatRange(0), help="GPUs of a Ray worker; by default 0; 0.5 shares.  [ray]"
     ),
 )
+
+
+def keep_for_us(out: Path | None) -> None:
+    """Locks the folder of a result against other writers until the command ends."""
+    from egotools.training.runs import results_in
+
+    click.get_current_context().with_resource(results_in(out))
 
 
 def engine_of(values: dict[str, Any]) -> Engine:

@@ -47,7 +47,7 @@ def test_commands_extractors_and_options_are_completed(complete):
 def test_zsh_and_fish_are_told_what_a_name_is(complete):
     text = BUILT_IN["hog"][1]
     assert complete("extract", "hog", shell="zsh")[:3] == ["plain", "hog", text]
-    assert complete("ex", shell="fish") == [f"plain,extract\t{COMMANDS['extract'][2]}"]
+    assert complete("ex", shell="fish") == [f"plain,extract\t{COMMANDS['extract'][1]}"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

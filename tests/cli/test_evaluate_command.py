@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from egotools.cli.main import root
+from egotools.cli.methods import EVALUATE, PREDICT, TRAIN
 
 from egotools.errors import EgotoolsError
 from egotools.stores import Recipe, Source, open_writer
@@ -171,13 +172,9 @@ def test_wrong_usage_has_exit_status_two(place: Path, arguments: list[str]) -> N
     assert egotools(place, "eval", *arguments).exit_code == 2
 
 
-@pytest.mark.parametrize("group", ["eval", "train"])
-def test_help_shows_an_example_of_every_command(group: str) -> None:
-    from egotools.cli.evaluate import evaluate
-    from egotools.cli.train import train
-
-    commands: dict[str, Any] = {"eval": evaluate, "train": train}
-    for name in commands[group].commands:
+@pytest.mark.parametrize(("group", "names"), [("eval", EVALUATE), ("train", TRAIN), ("predict", PREDICT)])
+def test_help_shows_an_example_of_every_command(group: str, names: Mapping[str, object]) -> None:
+    for name in names:
         text = CliRunner().invoke(root, [group, name, "--help"]).output
         assert f"egotools {group} {name} --" in text
 

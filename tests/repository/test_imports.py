@@ -158,6 +158,7 @@ def test_manifests_stores_and_tables_import_no_torch(module):
     [
         *(["--help"], ["cache", "ls", "."], ["manifest", "--help"], ["manifest", "folder", "--help"]),
         *(["extract", "--help"], ["derive", "--help"], ["derive", "pool", "--help"]),
+        *(["train", "--help"], ["eval", "--help"], ["predict", "--help"], ["eval", "knn", "--help"]),
     ],
     ids=" ".join,
 )

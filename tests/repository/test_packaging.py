@@ -26,14 +26,16 @@ def lines(section: str, key: str) -> list[str]:
 
 def test_the_package_list_equals_the_folders():
     folders = {path.parent.relative_to(REPOSITORY) for path in (REPOSITORY / "egotools").rglob("*.py")}
-    expected = {".".join(folder.parts) for folder in folders} | {"egotools.cli", "egotools.metas"}
+    folders |= {Path("egotools") / path.parent.relative_to(REPOSITORY) for path in (REPOSITORY / "cli").rglob("*.py")}
+    expected = {".".join(folder.parts) for folder in folders} | {"egotools.metas"}
     assert sorted(lines("options", "packages")) == sorted(expected)
 
 
 def test_every_package_has_an_init_file():
     mapping = dict(line.split(" = ") for line in lines("options", "package_dir"))
     for package in lines("options", "packages"):
-        folder = mapping.get(package, package.replace(".", "/"))
+        parent = max((each for each in mapping if f"{package}.".startswith(f"{each}.")), key=len)
+        folder = mapping[parent] + package.removeprefix(parent).replace(".", "/")
         assert (REPOSITORY / folder / "__init__.py").is_file(), package
 
 

@@ -1,0 +1,48 @@
+"""`egotools train`, `eval` and `predict`: a file a method, loaded when one of its commands is called."""
+
+from __future__ import annotations
+
+import click
+
+from ..groups import LazyGroup
+
+TRAIN = {
+    "probe": ("methods.probe:train", "A linear classifier on frozen features, kept as a run."),
+    "pca": ("methods.pca:train", "Principal components of cached features, kept as a run."),
+    "memorability": ("methods.memorability:train", "M3-S: how well videos are remembered, kept as a run."),
+}
+EVALUATE = {
+    "knn": ("methods.knn:evaluate", "A cosine vote among the nearest clips."),
+    "probe": ("methods.probe:evaluate", "A linear classifier on frozen features: fitted here, or a run's."),
+    "memorability": ("methods.memorability:evaluate", "Memorability scores against the true ones."),
+}
+PREDICT = {
+    "memorability": ("methods.memorability:predict", "How well each video is remembered, from 0 to 1."),
+}
+
+
+@click.group(cls=LazyGroup, table=TRAIN)
+def train() -> None:
+    """Train on cached features.
+
+    \b
+    egotools train probe --features caches/mine/csn.lmdb --manifest m.csv --label action --out runs/p
+    """
+
+
+@click.group(cls=LazyGroup, table=EVALUATE)
+def evaluate() -> None:
+    """Evaluate cached features.
+
+    \b
+    egotools eval knn --features caches/mine/csn.lmdb --manifest m.csv --label action
+    """
+
+
+@click.group(cls=LazyGroup, table=PREDICT)
+def predict() -> None:
+    """Apply a run to new videos, straight from their files.
+
+    \b
+    egotools predict memorability --run runs/m new.mp4
+    """
