@@ -15,6 +15,15 @@ echo "wheel: building"
 # By way of the source archive, so that nothing left over in build/ gets in.
 "$python" -m build --outdir "$work/dist" "$repository" >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
 wheel=$(ls "$work"/dist/*.whl)
+archived=$(tar -tzf "$work"/dist/*.tar.gz)
+for file in CHANGELOG.md CITATION.cff docs/session.md docs/images/moments.png examples/motion.py tests/conftest.py; do
+    grep -q "^egotools-[^/]*/$file\$" <<<"$archived" || { echo "wheel: the source archive lacks $file"; exit 1; }
+done
+"$python" -m zipfile -e "$wheel" "$work/unpacked"
+if grep -E '\]\([^h]' "$work"/unpacked/*.dist-info/METADATA; then
+    echo "wheel: these lines of the description lead into a clone"
+    exit 1
+fi
 names=$("$python" -m zipfile -l "$wheel" | awk 'NR > 1 { split($1, part, "/"); print part[1] }' | sort -u)
 if [ "$(echo "$names" | grep -v '\.dist-info$')" != egotools ]; then
     echo "wheel: the top level holds more than egotools:" $names

@@ -16,11 +16,11 @@ from pathlib import Path
 from PIL import Image
 
 from egotools.evaluate.knn import normalized
-from egotools.manifests import read_manifest
+from egotools.manifests.table import read_manifest
+from egotools.media.video import middle_frame
 from egotools.plots import Shot, contact_sheet
-from egotools.tables import Table, read_table
+from egotools.tables.table import Table, read_table
 from egotools.types import Clip
-from egotools.video import middle_frame
 
 APART = 3.0  # seconds between two moments of one video
 MOMENTS = 4  # beside each query
