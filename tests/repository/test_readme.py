@@ -17,7 +17,7 @@ import egotools
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
-PAGES = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "benchmarks/README.md"]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "docs/session.md", REPOSITORY / "docs/images/README.md"]
 LINK = re.compile(r"\]\((?!https://)([^)#]*)(?:#([^)]*))?\)")
 
 
