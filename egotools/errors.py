@@ -55,6 +55,10 @@ class RunError(EgotoolsError):
     """A run directory that cannot be used."""
 
 
+class TrainingError(EgotoolsError):
+    """A training that cannot begin here, or that diverged."""
+
+
 class OutputError(EgotoolsError):
     """A result that cannot be written."""
 

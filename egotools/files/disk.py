@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,23 +19,36 @@ from egotools.errors import OutputError
 NOT_REGULAR = "not a regular file"
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its name when it is whole and on disk: a reader never sees half. Folders are made as needed.
+
+    Raises:
+        OSError: it cannot be written; what had the name is still there.
+    """
+    aside = path.with_name(f".{path.name}.part")  # of one name, so that what a killed process left is taken over
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with create_file(aside) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        with suppress(OSError):  # on a file system that has become read-only
+            aside.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file aside and renames it: a reader never sees half. Folders are made as needed.
+    """A file of this content, written as `new_file` does.
 
     Raises:
         OutputError: it cannot be written.
     """
-    aside = path.with_name(f".{path.name}.part")  # of one name, so that what a killed process left is taken over
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with create_file(aside) as file:
+        with new_file(path) as file:
             file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
     except OSError as error:
-        with suppress(OSError):  # the folder itself may be what cannot be made
-            aside.unlink()
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
 

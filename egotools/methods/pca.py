@@ -9,14 +9,12 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from egotools.config import finite, option, options_of, to_json
+from egotools.config import option, options_of
 from egotools.errors import TableError
 from egotools.linear.pca import PCA, fit_pca
-from egotools.provenance import versions
 from egotools.stores.opening import open_store
-from egotools.stores.store import Recipe
-from egotools.tables.table import Table, input_digests, manifest_digest, read_table
-from egotools.training.runs import Run, once
+from egotools.tables.table import Table, read_table
+from egotools.training.runs import Run, once, provenance_of, run_recipe
 from egotools.weights.pca import PCA_FILE, pca_bytes
 
 Content = dict[str, Any]  # a report; Any: JSON values
@@ -77,30 +75,22 @@ def train_pca(
     """
     inputs = {str(number): _input(path) for number, path in enumerate(features, 1)}
     arguments = {"split": split, "seed": seed, **options_of(config), "components": config.wanted}
-    recipe = Recipe(
-        {"method": "pca", **arguments, "manifest": manifest_digest(manifest), "features": inputs},
-        {"manifest": str(manifest), "features": [str(path) for path in features], "versions": versions()},
-    )
+    recipe = run_recipe("pca", arguments, manifest, features, inputs)
 
-    def make() -> Content:
+    def make(run: Run) -> Content:
         table = read_table(manifest, features, reduce=None, split=split, labels=())
         clips, rows = len(np.unique(table.ids)), len(table)
         pca, remarks = _fitted(table, features, config, seed)
         total = sum(float(row @ row) for row in table.values) / (rows - 1)  # which are centred now
-        content = {
+        run.write(PCA_FILE, pca_bytes(pca))
+        return {
             "command": "train pca",
-            **finite(_figures(pca, total)),
+            **_figures(pca, total),
             "rows": rows,
             "clips": clips,
             "remarks": [*table.remarks, *remarks],
-            "arguments": arguments,
-            "inputs": input_digests(manifest, features),
-            "versions": versions(),
+            **provenance_of(arguments, manifest, features),
         }
-        run = Run.begin(folder, recipe)
-        run.write(PCA_FILE, pca_bytes(pca))
-        run.write("report.json", to_json(content))
-        return content
 
     return once(folder, recipe, make, Shown)
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from egotools.errors import TrainingError
 from egotools.processes import compute_alone_if_forked
-from egotools.training.runs import Run, Stateful
+from egotools.training.checkpoint import Checkpoint, Stateful
+from egotools.training.how import LINE, How
+from egotools.training.runs import Run
+from egotools.training.world import ALONE, World
 
 Figures = Mapping[str, Any]  # by name; Any: numbers as JSON has them
+Rate = Callable[[int], float | Mapping[str, float]]
 
 
 def fit(
@@ -23,92 +30,143 @@ def fit(
     *,
     steps: int,
     state: Mapping[str, Stateful] | None = None,
-    rate: Callable[[int], float] | None = None,
-    max_norm: float | None = None,
+    rate: Rate | None = None,
     after_step: Callable[[int], Figures | None] | None = None,
     is_over: Callable[[], bool] | None = None,
-    log_every: int = 50,
-    save_every: float = 30.0,
+    how: How = How(),  # noqa: B008 - frozen
+    world: World = ALONE,
 ) -> int:
-    """Minimizes `model(batch)["loss"]`, going on from the run's checkpoint to the same bits.
+    """Minimizes `model(batch)["loss"]`, resuming from the run's checkpoint to the same bits.
 
     Args:
-        model: `forward(batch)` returns a dict of scalars with `loss`; the others are logged, too.
-        batches: `batches(k)` begins at step k; Any: what the model takes.
+        model: on its device; `forward(batch)` returns a dict of scalars with `loss`; the others are logged, too.
+        batches: `batches(k)` begins with batch k; a step takes `how.accumulate` of them. Any: what the model takes.
         optimizer: of the model's parameters.
         run: gets `metrics.jsonl` and `checkpoint.pt`; None: nothing is kept.
         steps: in all, those of an interrupted training included.
         state: what else is saved and restored.
-        rate: multiplies each parameter group's initial rate in a step; steps count from 0.
-        max_norm: gradients longer than that, of all parameters together, are shortened to it.
-        after_step: is told the number of steps done; may return figures, which are logged whatever `log_every` is.
-        is_over: asked after each step whether to stop early.
-        log_every: steps whose mean losses make one line; reading a loss waits for the device, so not every step.
-        save_every: seconds after which the next line goes with a checkpoint.
+        rate: multiplies each parameter group's initial learning rate in a step; steps count from 0. Or gives factors
+            for several options of the groups: `{"lr": 0.5, "momentum": 0.9}`.
+        after_step: is told the number of steps done; may return figures, which are always logged.
+        is_over: asked before each step whether to stop early.
+        how: precision, gradients, and how often to log and save.
+        world: the processes that train together; each has its share of the batches, as many as the others, and
+            what it calls here must say the same in all. Gradients and logged losses are means over them.
 
     Returns:
         How many steps were done in all.
+
+    Raises:
+        TrainingError: the loss is not finite; the last checkpoint from before that stays. Or the device does not have
+            the precision.
+        RunError: the checkpoint cannot be resumed from.
     """
     compute_alone_if_forked()
+    device = next(model.parameters()).device
+    scaler = _scaler(how, device)
     parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, **(state or {})}
-    for group in optimizer.param_groups:
-        group.setdefault("initial_lr", group["lr"])
-    done = run.restore(**parts) if run else 0
-    sums = _Sums()
-    saved = time.monotonic()
-    for batch in _until(batches(done), is_over):
-        if done >= steps:
-            break
+    parts |= {"scaler": scaler} if scaler.is_enabled() else {}
+    checkpoint = Checkpoint(run, parts, device, how.save_every, world)
+    done = checkpoint.restore()
+    network, losses, line = world.wrapped(model, device.index), _Losses(world), how.log_every or LINE
+    iterator = iter(batches(done * how.accumulate))
+    while done < steps and not (is_over is not None and is_over()):
         if rate is not None:
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * rate(done)
-        losses = model(batch)
+            _set_rate(optimizer, rate(done))
         optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        if max_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), max_norm)
-        optimizer.step()
-        sums.add(losses)
+        if not _backward(network, iterator, scaler, losses, how, device):
+            break
+        if how.max_norm is not None:
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), how.max_norm)
+        scaler.step(optimizer)
+        scaler.update()
         done += 1
         found = after_step(done) if after_step is not None else None
-        if run is None:
-            continue
-        is_due = done % log_every == 0 or done == steps
-        means = {"learning_rate": optimizer.param_groups[0]["lr"], **sums.means()} if is_due else {}
-        if is_due or found:
+        is_due = done % line == 0 or done == steps
+        means = {"learning_rate": optimizer.param_groups[0]["lr"], **losses.means(run, done)} if is_due else {}
+        if run is not None and world.is_first and (is_due or found):
             run.log({"step": done, **means, **(found or {})})
-        if is_due and time.monotonic() - saved > save_every:
-            run.save(done, **parts)
-            saved = time.monotonic()
-    if run is not None:
-        run.save(done, **parts)
+        if is_due and done < steps:
+            checkpoint.save_if_due(done)
+    losses.means(run, done)  # those of no line: the last checkpoint is of finite ones, too
+    checkpoint.save(done)
     return done
 
 
-def _until(batches: Iterable[Any], is_over: Callable[[], bool] | None) -> Iterator[Any]:
-    """Batches for as long as it is not over."""
-    iterator = iter(batches)
-    while not (is_over is not None and is_over()):
+def _backward(
+    network: nn.Module,
+    batches: Iterator[Any],
+    scaler: torch.amp.GradScaler,
+    losses: _Losses,
+    how: How,
+    device: torch.device,
+) -> bool:
+    """Adds the gradients of one step; False if the batches end before that."""
+    for number in range(how.accumulate):
         try:
-            yield next(iterator)
+            batch = next(batches)
         except StopIteration:
-            return
+            return False
+        is_last = number + 1 == how.accumulate
+        with network.no_sync() if isinstance(network, DistributedDataParallel) and not is_last else nullcontext():
+            with _autocast(how, device):
+                found = network(batch)
+            scaler.scale(found["loss"] / how.accumulate).backward()
+        losses.add(found)
+    return True
 
 
-class _Sums:
+def _scaler(how: How, device: torch.device) -> torch.amp.GradScaler:
+    """Keeps small gradients of fp16 from vanishing; of other precisions it passes everything on.
+
+    Raises:
+        TrainingError: fp16 anywhere but on a GPU.
+    """
+    if how.precision == "fp16" and device.type != "cuda":
+        raise TrainingError(f"--precision fp16 needs a GPU (CUDA), not {device.type}; choose bf16 or float32")
+    return torch.amp.GradScaler(device.type, enabled=how.precision == "fp16")
+
+
+def _autocast(how: How, device: torch.device) -> torch.autocast:
+    dtype = torch.float16 if how.precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=how.precision != "float32")
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float | Mapping[str, float]) -> None:
+    """Multiplies what the options of each parameter group were before the first step."""
+    factors = rate if isinstance(rate, Mapping) else {"lr": rate}
+    for group in optimizer.param_groups:
+        for name, factor in factors.items():
+            group[name] = group.setdefault(f"initial_{name}", group[name]) * factor
+
+
+class _Losses:
     """Losses added up on the device since they were last read."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: World) -> None:
+        self._world = world
         self._sums: dict[str, Tensor] = {}
-        self._steps = 0
+        self._batches = 0
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
         for name, value in losses.items():
-            value = value.detach()
+            value = value.detach() if value.dtype.itemsize >= 4 else value.detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._steps += 1
+        self._batches += 1
 
-    def means(self) -> dict[str, float]:
-        found = {name: value.item() / self._steps for name, value in self._sums.items()}
-        self._sums, self._steps = {}, 0
+    def means(self, run: Run | None, step: int) -> dict[str, float]:
+        """The means, over the processes, too.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        found = {name: self._world.mean(value).item() / self._batches for name, value in self._sums.items()}
+        self._sums, self._batches = {}, 0
+        if not math.isfinite(found.get("loss", 0.0)):
+            kept = "" if run is None else f"{run.path}: the last checkpoint before that is kept; "
+            raise TrainingError(
+                f"the loss is {found['loss']} at step {step}, so training ended; {kept}lower --learning-rate, set"
+                " --max-norm, or train in float32"
+            )
         return found

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
 from egotools.config import finite, to_json
 from egotools.errors import OutputError, RunError
 from egotools.files.disk import append_line, open_file, write_whole
 from egotools.files.json_files import check_shape, parse_json, read_json
+from egotools.provenance import versions
 from egotools.stores.store import Recipe, differences
 from egotools.stores.writer_lock import WriterLock
+from egotools.tables.table import input_digests, manifest_digest
 
-CHECKPOINT = "checkpoint.pt"
+CONFIG = "config.json"
 METRICS = "metrics.jsonl"
+REPORT = "report.json"
 LOCK = ".writer"  # in the folder, while something is writing into it
+
+
+Content = dict[str, Any]  # a report; Any: JSON values
 
 
 class Config(TypedDict):
@@ -35,13 +39,6 @@ class Line(TypedDict):
     step: int
 
 
-class Stateful(Protocol):
-    """What is saved and restored with the model: samplers, memories, the best so far."""
-
-    def state_dict(self) -> dict[str, Any]: ...  # Any: what torch.load(weights_only=True) reads
-    def load_state_dict(self, state_dict: dict[str, Any]) -> object: ...
-
-
 @dataclass(frozen=True)
 class Run:
     """One training's directory. Its recipe's `identity` decides whether the same training is meant.
@@ -55,7 +52,7 @@ class Run:
     @staticmethod
     def exists(path: Path) -> bool:
         """Whether a run was begun at `path`."""
-        return (path / "config.json").exists()
+        return (path / CONFIG).exists()
 
     @classmethod
     def begin(cls, path: Path, recipe: Recipe) -> Run:
@@ -83,7 +80,7 @@ class Run:
         Raises:
             RunError: there is none, or its `config.json` is something else; the entry is named.
         """
-        content = cls(path, Recipe({})).read("config.json", shape, missing=f"{path} is no run: it has no config.json")
+        content = cls(path, Recipe({})).read(CONFIG, shape, missing=f"{path} is no run: it has no config.json")
         return cls(path, Recipe(content["identity"], content["origin"]))
 
     def read(self, name: str, shape: Any = dict[str, Any], *, missing: str = "") -> Any:  # Any: JSON values
@@ -104,7 +101,7 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        return (self.path / "report.json").exists()
+        return (self.path / REPORT).exists()
 
     def report(self, shape: Any = dict[str, Any]) -> dict[str, Any]:
         """The report of a run that is done, None for what is not finite. Any: JSON values, and a type as a value.
@@ -112,55 +109,28 @@ class Run:
         Raises:
             RunError: it is not done, or its report has another shape; the entry is named.
         """
-        undone = f"{self.path} is not done: it has no report.json; run its line again"
-        content: dict[str, Any] = finite(self.read("report.json", shape, missing=undone))  # older ones hold NaN
+        undone = f"{self.path} is not done: it has no {REPORT}; rerun its command to resume"
+        content: dict[str, Any] = finite(self.read(REPORT, shape, missing=undone))  # older ones hold NaN
         return content
 
     def write(self, name: str, content: str | bytes) -> None:
         """A file of the run, whole or not at all."""
         write_whole(self.path / name, content)
 
+    def forget_if_empty(self) -> None:
+        """Removes a run that has been begun and holds nothing yet."""
+        if {each.name for each in self.path.iterdir()} <= {CONFIG, LOCK}:
+            (self.path / CONFIG).unlink(missing_ok=True)
+
     def log(self, figures: Mapping[str, Any]) -> None:
         """One more line of `metrics.jsonl`; `step` says after how many steps. Any: JSON values."""
         append_line(self.path / METRICS, to_json(figures, indent=None))
 
-    def save(self, step: int, **parts: Stateful) -> None:
-        """The checkpoint after so many steps: the state of every part, and torch's random state."""
-        import torch
-
-        buffer = io.BytesIO()
-        random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
-        states = {name: part.state_dict() for name, part in parts.items()}
-        torch.save({"step": step, "random": random, "parts": states}, buffer)
-        self.write(CHECKPOINT, buffer.getvalue())
-
-    def restore(self, **parts: Stateful) -> int:
-        """Puts the checkpoint into the parts; the number of steps that were done, 0 without one.
-
-        Lines of `metrics.jsonl` that were written after it are dropped.
-
-        Raises:
-            RunError: it cannot be read, or is of another training.
-        """
-        import torch
-
-        step, path = 0, self.path / CHECKPOINT
-        if path.exists():
-            try:
-                found = torch.load(path, map_location="cpu", weights_only=True)
-                for name, part in parts.items():
-                    part.load_state_dict(found["parts"][name])
-                torch.set_rng_state(found["random"]["cpu"])
-                if torch.cuda.is_available():
-                    torch.cuda.set_rng_state_all(found["random"]["cuda"])
-                step = int(found["step"])
-            except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, UnpicklingError) as error:
-                reason = (str(error).splitlines() or ["empty"])[0]
-                raise RunError(f"{path} cannot be gone on from ({reason}); delete it to begin anew") from error
+    def drop_metrics_after(self, step: int) -> None:
+        """Drops the lines of `metrics.jsonl` that were written after so many steps, and one that a kill cut off."""
         if (self.path / METRICS).exists():
             kept = [figures for figures in self.metrics() if figures["step"] <= step]
             self.write(METRICS, "".join(to_json(figures, indent=None) + "\n" for figures in kept))
-        return step
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`, without one that a kill cut off. Any: JSON values.
@@ -186,26 +156,63 @@ class Run:
         return figures
 
 
-def once(
-    path: Path, recipe: Recipe, make: Callable[[], dict[str, Any]], shape: Any = dict[str, Any]
-) -> tuple[dict[str, Any], bool]:
-    """The report of a run that is done, of the shape that is told, or what `make` gives, which writes the run.
+def once(folder: Path, recipe: Recipe, make: Callable[[Run], Content], shape: Any = Content) -> tuple[Content, bool]:
+    """The report of the run in a folder, which is made unless it is done: every `train` command.
 
-    Any: JSON values, and a type as a value.
+    Args:
+        folder: of the run.
+        recipe: what it is; its identity decides whether a run that is there is the same.
+        make: writes what was learned into the run, and returns the report, which is written last. If it raises, a
+            folder in which it has written nothing is removed again.
+        shape: of a report that is there (`egotools.files.json_files`). Any: a type as a value.
 
     Returns:
-        The report, and whether it is new: a run that is done with the same identity is left as it is.
+        The report, and whether it is new.
 
     Raises:
-        RunError: the folder holds a run with other options.
+        RunError: the folder holds a run with other options, or other files.
         StoreError: another process is writing there; it is named.
     """
-    if Run.exists(path) and (run := Run.begin(path, recipe)).is_done:
+    if Run.exists(folder) and (run := Run.begin(folder, recipe)).is_done:
         return run.report(shape), False
-    with one_writer(path):
-        if Run.exists(path) and (run := Run.begin(path, recipe)).is_done:  # another process has just ended it
+    with one_writer(folder):
+        run = Run.begin(folder, recipe)
+        if run.is_done:  # by another process, just now
             return run.report(shape), False
-        return make(), True
+        try:
+            content: Content = finite(make(run))
+            run.write(REPORT, to_json(content))
+        finally:
+            run.forget_if_empty()
+    return content, True
+
+
+def run_recipe(
+    method: str,
+    arguments: Content,
+    manifest: Path,
+    caches: Sequence[Path],
+    inputs: Mapping[str, Any],
+    **origin: Any,
+) -> Recipe:
+    """What a training on caches is: its options and the content of its inputs. Any: JSON values.
+
+    Args:
+        method: its name.
+        arguments: options, JSON-ready.
+        manifest: which clips; its digest counts, not its place.
+        caches: in the order in which they are joined; reported only.
+        inputs: what each cache holds, by a name.
+        origin: what else is reported only.
+    """
+    identity = {"method": method, **arguments, "manifest": manifest_digest(manifest), "features": inputs}
+    places = {"manifest": str(manifest.absolute()), "features": [str(path.absolute()) for path in caches]}
+    return Recipe(identity, {**places, **origin, "versions": versions()})
+
+
+def provenance_of(arguments: Content, manifest: Path, caches: Sequence[Path]) -> Content:
+    """The end of every report on caches: options, digests of the inputs, versions."""
+    return {"arguments": arguments, "inputs": input_digests(manifest, caches), "versions": versions()}
 
 
 @contextmanager

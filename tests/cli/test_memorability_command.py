@@ -170,7 +170,7 @@ def test_seeds_give_mean_and_deviation_and_equal_seeds_equal_networks(data):
 
 
 def test_an_interrupted_training_ends_in_the_same_bits(data, monkeypatch):
-    from egotools.training import fit
+    from egotools.training.checkpoint import Checkpoint
     from egotools.training.runs import Run
 
     options = ["--dropout", "0.3", "--seeds", "2"]
@@ -186,7 +186,7 @@ def test_an_interrupted_training_ends_in_the_same_bits(data, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Run, "log", interrupted)
-    monkeypatch.setitem(fit.fit.__kwdefaults__, "save_every", 0.0)
+    monkeypatch.setattr(Checkpoint, "save_if_due", Checkpoint.save)
     CliRunner().invoke(root, [str(each) for each in train(data, *options)])
     assert not (data / "run/report.json").exists()
     monkeypatch.undo()

@@ -14,7 +14,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
-from egotools.config import digest, field_values, file_digest, finite, options_of, to_json
+from egotools.config import digest, field_values, file_digest, options_of, to_json
 from egotools.errors import RunError
 from egotools.files.disk import open_file
 from egotools.machine import choose_device
@@ -39,16 +39,14 @@ from egotools.methods.memorability.task import (
     unheard,
 )
 from egotools.methods.new_videos import FILES, Record, keep_files
-from egotools.provenance import versions
 from egotools.rebuild.derived import check_no_circle
 from egotools.stores.store import LEARNED, Recipe
 from egotools.tables.groups import Group
 from egotools.tables.matching import Feature
-from egotools.tables.table import input_digests, manifest_digest
 from egotools.texts import composed
 from egotools.training import learned_from
 from egotools.training.learned_from import LearnedFrom
-from egotools.training.runs import METRICS, Run, once
+from egotools.training.runs import METRICS, Run, once, provenance_of, run_recipe
 from egotools.weights.tensors import anchored
 
 METHOD = "memorability"
@@ -119,23 +117,14 @@ def train_memorability(
     plan = plan_training(task, config, normalizing)
     for group in task.features.groups:
         check_no_circle(group.cache)
-    recipe = _recipe(arguments, data, config, manifest, task)
-    recipe = Recipe(recipe.identity, {**recipe.origin, "normalization": normalizing.as_done()})
+    recipe = _recipe(arguments, data, config, normalizing, manifest, task)
 
-    def make() -> Content:
-        run = Run.begin(folder, recipe)
+    def make(run: Run) -> Content:
         records = keep_files(run, task.features.groups)
         members = train_members(plan, seed=seed, device=chosen, run=run, progress=progress)
         _write_networks(run, members, config)
         _write_features(run, task, records, members)
-        content = {
-            **finite(_report(plan, members)),
-            "arguments": {**arguments, **normalizing.as_done()},
-            "inputs": input_digests(manifest, caches),
-            "versions": versions(),
-        }
-        run.write("report.json", to_json(content))
-        return content
+        return {**_report(plan, members), **provenance_of({**arguments, **normalizing.as_done()}, manifest, caches)}
 
     return once(folder, recipe, make, ReportShape)
 
@@ -294,29 +283,27 @@ def _write_features(run: Run, task: ScoredClips, records: Mapping[str, Any], mem
     learned_from.keep(run, {fold.name: LearnedFrom(tuple(ids[fold.train].tolist())) for fold in task.folds})
 
 
-def _recipe(arguments: Content, data: Data, config: Training, manifest: Path, task: ScoredClips) -> Recipe:
+def _recipe(
+    arguments: Content, data: Data, config: Training, normalizing: Normalizing, manifest: Path, task: ScoredClips
+) -> Recipe:
     """What the training is: its options, and the content of its inputs."""
-    groups = task.features.groups
-    inputs = {group.name: {"columns": group.width, **group.identity} for group in groups}
-    folds = data.fold_file
+    groups, folds, start = task.features.groups, data.fold_file, config.init
     identity = {
-        "method": METHOD,
         **arguments,
         "folds": None if folds is None else {"digest": file_digest(folds.path), "key": folds.key},
-        "manifest": manifest_digest(manifest),
         "clips": len(task.features.table),
-        "features": inputs,
+        "init": None if start is None else file_digest(network_path(start)),
     }
-    if config.init is not None:
-        identity["init"] = file_digest(network_path(config.init))
-    origin = {
-        "manifest": str(manifest.absolute()),
-        "folds": None if folds is None else f"{folds.path.absolute()}:{folds.key}",
-        "init": None if config.init is None else anchored(config.init),
-        "features": [str(group.cache.absolute()) for group in groups],
-        "versions": versions(),
-    }
-    return Recipe(identity, origin)
+    return run_recipe(
+        METHOD,
+        identity,
+        manifest,
+        [group.cache for group in groups],
+        {group.name: {"columns": group.width, **group.identity} for group in groups},
+        folds=None if folds is None else f"{folds.path.absolute()}:{folds.key}",
+        init=None if start is None else anchored(start),
+        normalization=normalizing.as_done(),
+    )
 
 
 def _protocol(task: ScoredClips, config: Training) -> str:

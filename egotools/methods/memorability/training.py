@@ -27,6 +27,7 @@ from egotools.metrics.regression import (
 )
 from egotools.nn.mlp import ScoreMLP
 from egotools.training.fit import fit
+from egotools.training.how import How
 from egotools.training.runs import Run
 from egotools.types import FloatArray
 
@@ -202,7 +203,7 @@ def train_network(
             rate=lambda step: rate(step // steps, config),
             after_step=after_step,
             is_over=lambda: progress.is_over(config.patience),
-            log_every=log_every or steps,
+            how=How(log_every=log_every or steps),
         )
     if config.keep == "best":
         network.load_state_dict(progress.weights)

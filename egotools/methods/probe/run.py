@@ -15,13 +15,11 @@ from egotools.evaluate.splits import Partition
 from egotools.machine import choose_device
 from egotools.methods.probe.classifier import Classifier
 from egotools.methods.probe.probe import Probe, ProbeResult, apply, probe
-from egotools.provenance import versions
 from egotools.stores.opening import open_store
-from egotools.stores.store import Recipe
 from egotools.tables.matching import Feature, essence_of, matched
-from egotools.tables.table import Reduce, manifest_digest, read_table
+from egotools.tables.table import Reduce, read_table
 from egotools.training import learned_from
-from egotools.training.runs import Run, once
+from egotools.training.runs import Run, once, run_recipe
 
 WEIGHTS = "probe.safetensors"
 Content = dict[str, Any]  # a report; Any: JSON values
@@ -89,21 +87,19 @@ def train_probe(
         RunError: the folder holds a run with other options, or other files.
     """
     arguments = _arguments(config, partition, label=label, reduce=reduce, seed=seed)
-    recipe = Recipe(
-        {"method": "probe", **arguments, "manifest": manifest_digest(manifest), "features": _inputs(features)},
-        {
-            "manifest": str(manifest),
-            "features": [str(path) for path in features],
-            "essences": [essence_of(open_store(path).recipe) for path in features],
-            "versions": versions(),
-        },
+    recipe = run_recipe(
+        "probe",
+        arguments,
+        manifest,
+        features,
+        _inputs(features),
+        essences=[essence_of(open_store(path).recipe) for path in features],
     )
 
-    def make() -> Content:
+    def make(run: Run) -> Content:
         content, result = fit_probe(
             "train probe", manifest, features, config, partition, label=label, reduce=reduce, seed=seed, device=device
         )
-        run = Run.begin(folder, recipe)
         run.write("metrics.jsonl", "".join(to_json(entry, indent=None) + "\n" for entry in content["by_seed"]))
         run.write(WEIGHTS, result.classifier.to_bytes())
         learned_from.keep(run, {"": result.learned})
