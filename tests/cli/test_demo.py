@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from conftest import write_video
 from egotools.cli.main import root
 from PIL import Image
+from shown_files import shown_files
 
 from egotools import demo as story
 from egotools.errors import ManifestError, MissingExtra
@@ -229,8 +230,10 @@ def parse_chain(group: click.Group, words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def where_the_pages_are_read(tmp_path_factory) -> Path:
-    """A folder with the example extractor, and with a run that has a backbone."""
+    """A folder with the extractors that the pages show, and with a run that has a backbone."""
     folder = tmp_path_factory.mktemp("reader")
+    for name, code in shown_files(REPOSITORY / "docs/add-an-extractor.md").items():
+        (folder / name).write_text(code)
     (folder / "examples").symlink_to(REPOSITORY / "examples")
     write_backbone(folder / "runs/memdpc", "torchvision:resnet18", {}, {"conv1.weight": torch.zeros(1)})
     return folder
