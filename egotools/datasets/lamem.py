@@ -6,32 +6,45 @@ Source:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from egotools.datasets import DatasetClips, check_differ, checked_score, present
+from egotools.config import option
+from egotools.datasets.clips import DatasetClips, check_differ, checked_score, present
 from egotools.errors import ManifestError
 from egotools.types import Clip
 
 SPLITS = ("train", "val", "test")
 
 
-def lamem(root: Path, *, number: int = 1) -> DatasetClips:
-    """The images of LaMem as clips of one frame; the score is the label `memorability`.
+@dataclass(frozen=True)
+class LaMem:
+    """LaMem: images as clips of one frame; scores become the label memorability.
 
-    Args:
-        root: the dataset's folder.
-        number: which of the splits, from 1.
-
-    Raises:
-        ManifestError: no such split, unusable scores, or not a single image.
+    \b
+    egotools manifest lamem ROOT --split-number 1 --out m.csv
     """
-    paths = {split: root / "splits" / f"{split}_{number}.txt" for split in SPLITS}
-    if not any(path.is_file() for path in paths.values()):
-        raise ManifestError(f"{root}: no splits/train_{number}.txt, nor of val or test; is this the dataset's folder?")
-    remarks = [f"{path.name} is not there" for path in paths.values() if not path.is_file()]
-    clips = [clip for split, path in paths.items() if path.is_file() for clip in _clips(root, split, path)]
-    check_differ(clips, root / "splits")
-    return present(clips, root, remarks)
+
+    split_number: int = option(1, "Which of the five splits.")
+
+    def __post_init__(self) -> None:
+        if self.split_number < 1:
+            raise ValueError(f"--split-number must be 1 or more, not {self.split_number}")
+
+    def clips(self, root: Path) -> DatasetClips:
+        """The images of LaMem as clips of one frame; the score is the label `memorability`.
+
+        Raises:
+            ManifestError: no such split, unusable scores, or not a single image.
+        """
+        paths = {split: root / "splits" / f"{split}_{self.split_number}.txt" for split in SPLITS}
+        if not any(path.is_file() for path in paths.values()):
+            name = f"splits/train_{self.split_number}.txt"
+            raise ManifestError(f"{root}: no {name}, nor of val or test; is this the dataset's folder?")
+        remarks = [f"{path.name} does not exist" for path in paths.values() if not path.is_file()]
+        clips = [clip for split, path in paths.items() if path.is_file() for clip in _clips(root, split, path)]
+        check_differ(clips, root / "splits")
+        return present(clips, root, remarks)
 
 
 def _clips(root: Path, split: str, path: Path) -> list[Clip]:

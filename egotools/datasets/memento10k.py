@@ -7,51 +7,64 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from egotools.datasets import DatasetClips, check_differ, checked_score, present, read_json
+from egotools.config import option
+from egotools.datasets.clips import DatasetClips, check_differ, checked_score, present, read_json
 from egotools.errors import ManifestError
 from egotools.types import Clip
 
 SPLITS = ("train", "val", "test")
 SEPARATOR = ";"  # between the action labels of a clip
-FPS = 15.0  # of stacks: 45 frames of about 3 seconds
-
-Videos = Literal["auto", "mp4", "npy"]
 
 
-def memento10k(
-    root: Path, *, videos: Videos = "auto", fps: float = FPS, score_at: float | None = None, lag: float = 80.0
-) -> DatasetClips:
-    """The clips of Memento10k with the labels `memorability` (none in test), `alpha` and `action_labels`.
+@dataclass(frozen=True)
+class Memento10k:
+    """Memento10k: memento_{train,val,test}_data.json and its videos; scores become the label memorability.
 
-    Args:
-        root: the dataset's folder.
-        videos: `videos/NAME.mp4`, `videos_npy/NAME.npy`, or of each clip the first of these that is there.
-        fps: frames a second of a `.npy` stack.
-        score_at: the lag (number of videos in between) that scores are to be at; None: as they are.
-        lag: that the released scores are at.
-
-    Raises:
-        ManifestError: no annotations, unusable ones, or not a single video.
+    \b
+    egotools manifest memento10k ROOT --out m.csv
+    egotools manifest memento10k ROOT --videos npy --score-at 100 --out m.csv
     """
-    paths = {split: root / f"memento_{split}_data.json" for split in SPLITS}
-    if not any(path.is_file() for path in paths.values()):
-        raise ManifestError(f"{root}: no memento_train_data.json, nor of val or test; is this the dataset's folder?")
-    remarks = [f"{path.name} is not there" for path in paths.values() if not path.is_file()]
-    clips, beyond = [], 0
-    for split, path in paths.items():
-        for entry, where in _entries(path) if path.is_file() else []:
-            score, adjusted = _score(entry, split, where, score_at, lag)
-            beyond += score != adjusted
-            labels = {"memorability": "" if adjusted is None else repr(adjusted), **_labels(entry, where)}
-            file = _file(root, Path(entry["filename"]), videos)
-            clips.append(Clip(file.stem, file, split=split, labels=labels, fps=fps if file.suffix == ".npy" else None))
-    check_differ(clips, root)
-    if beyond:
-        remarks.append(f"{beyond} scores would lie outside 0 to 1 at a lag of {score_at:g}; they are 0 or 1")
-    return present(clips, root, remarks)
+
+    videos: Literal["auto", "mp4", "npy"] = option(
+        "auto", "videos/*.mp4, videos_npy/*.npy, or for each clip the first of these that exists."
+    )
+    fps: float = option(15.0, "Frame rate of .npy files.")  # 45 frames of about 3 seconds
+    score_at: float | None = option(None, "Move scores to this lag, by each video's alpha; by default as they are.")
+    lag: float = option(80.0, "Lag that the scores of the files are at.")
+
+    def __post_init__(self) -> None:
+        if not self.fps > 0:
+            raise ValueError(f"--fps must be above 0, not {self.fps}")
+
+    def clips(self, root: Path) -> DatasetClips:
+        """The clips with the labels `memorability` (none in test), `alpha` and `action_labels`.
+
+        Raises:
+            ManifestError: no annotations, unusable ones, or not a single video.
+        """
+        paths = {split: root / f"memento_{split}_data.json" for split in SPLITS}
+        if not any(path.is_file() for path in paths.values()):
+            raise ManifestError(
+                f"{root}: no memento_train_data.json, nor of val or test; is this the dataset's folder?"
+            )
+        remarks = [f"{path.name} does not exist" for path in paths.values() if not path.is_file()]
+        clips, beyond = [], 0
+        for split, path in paths.items():
+            for entry, where in _entries(path) if path.is_file() else []:
+                score, adjusted = _score(entry, split, where, self.score_at, self.lag)
+                beyond += score != adjusted
+                labels = {"memorability": "" if adjusted is None else repr(adjusted), **_labels(entry, where)}
+                file = _file(root, Path(entry["filename"]), self.videos)
+                fps = self.fps if file.suffix == ".npy" else None
+                clips.append(Clip(file.stem, file, split=split, labels=labels, fps=fps))
+        check_differ(clips, root)
+        if beyond:
+            remarks.append(f"{beyond} scores would lie outside 0 to 1 at a lag of {self.score_at:g}; they are 0 or 1")
+        return present(clips, root, remarks)
 
 
 def score_at_lag(score: float, alpha: float, *, lag: float, of: float) -> float:
@@ -99,7 +112,7 @@ def _labels(entry: Mapping[str, Any], where: str) -> dict[str, str]:
     return {"alpha": "" if alpha is None else repr(alpha), "action_labels": SEPARATOR.join(actions)}
 
 
-def _file(root: Path, name: Path, videos: Videos) -> Path:
+def _file(root: Path, name: Path, videos: str) -> Path:
     video, stack = root / "videos" / name.name, root / "videos_npy" / f"{name.stem}.npy"
     if videos == "auto":
         return stack if stack.is_file() and not video.is_file() else video

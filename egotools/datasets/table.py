@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from egotools.datasets import DatasetClips, check_differ
+from egotools.datasets.clips import DatasetClips, check_differ
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
 from egotools.manifests.table import RESERVED

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from egotools.datasets import DatasetClips, check_differ, checked_score, present, read_json
+from egotools.config import option
+from egotools.datasets.clips import DatasetClips, check_differ, checked_score, present, read_json
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
 from egotools.types import Clip
@@ -23,25 +24,39 @@ SPLIT = "train_test_split_videomem.pkl"
 VAL_SHARE = 1 / 8  # of 8000 labelled videos 1000
 
 
-def videomem(root: Path, *, split: Path | None = None, seed: int = 0) -> DatasetClips:
-    """The clips of VideoMem; the short-term score is the label `memorability`, every further column one of its name.
+@dataclass(frozen=True)
+class VideoMem:
+    """VideoMem: ground-truth_dev-set.csv and resized_mp4; short-term scores become the label memorability.
 
-    Args:
-        root: the dataset's folder.
-        split: a pickle of two lists of names (train, val), or a JSON `{"train": [...], "val": [...]}`; None: the
-            pickle in the folder, or where there is none, one clip of eight drawn for val.
-        seed: of that draw.
+    Without a split file (train_test_split_videomem.pkl) one clip of eight is drawn for val.
 
-    Raises:
-        ManifestError: scores or splits that cannot be used, or not a single video.
-        WeightsError: a pickle that holds anything but lists of names.
+    \b
+    egotools manifest videomem ROOT --out m.csv
+    egotools manifest videomem ROOT --split mine.json --out m.csv
     """
-    clips = _clips(root)
-    split = root / SPLIT if split is None and (root / SPLIT).is_file() else split
-    if split is None:
-        drawn = set(random.Random(seed).sample(range(len(clips)), round(len(clips) * VAL_SHARE)))
+
+    split: Path | None = option(None, "Pickle or JSON of train and val names.")  # noqa: RUF009 - frozen
+    seed: int = option(0, "Seed of everything random.")
+
+    def clips(self, root: Path) -> DatasetClips:
+        """The clips; the short-term score is the label `memorability`, every further column one of its name.
+
+        A split file is a pickle of two lists of names (train, val), or a JSON `{"train": [...], "val": [...]}`.
+
+        Raises:
+            ManifestError: scores or splits that cannot be used, or not a single video.
+            WeightsError: a pickle that holds anything but lists of names.
+        """
+        clips = _clips(root)
+        split = root / SPLIT if self.split is None and (root / SPLIT).is_file() else self.split
+        if split is not None:
+            return _split(clips, root, split)
+        drawn = set(random.Random(self.seed).sample(range(len(clips)), round(len(clips) * VAL_SHARE)))
         clips = [replace(clip, split="val" if at in drawn else "train") for at, clip in enumerate(clips)]
-        return present(clips, root, [f"no {SPLIT}: {len(drawn)} clips were drawn for val, seed {seed}"])
+        return present(clips, root, [f"no {SPLIT}: {len(drawn)} clips were drawn for val, seed {self.seed}"])
+
+
+def _split(clips: Sequence[Clip], root: Path, split: Path) -> DatasetClips:
     names = {part: {Path(name).stem for name in own} for part, own in _names(split).items()}
     if both := sorted(names["train"] & names["val"]):
         raise ManifestError(f"{split}: {len(both)} videos are in train and in val, such as {both[0]}")

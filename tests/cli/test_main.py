@@ -27,7 +27,7 @@ def status_of_main(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> o
             click.echo("what is finished is committed")
 
     monkeypatch.setattr(sys, "argv", LINE)
-    monkeypatch.setattr("egotools.cli.manifest.folder.callback", work)
+    monkeypatch.setattr("egotools.cli.manifest.folder.folder.callback", work)
     with pytest.raises(SystemExit) as ended:
         main()
     return ended.value.code

@@ -14,7 +14,7 @@ from egotools.cli.main import root as egotools
 from PIL import Image
 
 from egotools.datasets.memento10k import score_at_lag
-from egotools.datasets.videomem import videomem
+from egotools.datasets.videomem import VideoMem
 from egotools.manifests.table import read_manifest
 from egotools.stores import open_store
 from egotools.types import Clip
@@ -74,7 +74,7 @@ def test_scores_splits_and_files_of_memento10k(memento, tmp_path):
 
 def test_stacks_can_be_chosen_and_what_is_missing_is_named_and_counted(memento, tmp_path):
     done = run("memento10k", memento, "--videos", "npy", "--fps", 10, "--out", tmp_path / "m.csv", status=1)
-    assert "files that are not there, their clips are left out: 2" in done.stderr
+    assert "files that do not exist, their clips are left out: 2" in done.stderr
     assert str(memento / "videos_npy/b.npy") in done.stderr
     assert {id: clip.fps for id, clip in clips(tmp_path / "m.csv").items()} == {"a": 10.0, "stack": 10.0}
 
@@ -116,7 +116,7 @@ def test_stacks_and_videos_are_read_in_one_pass(memento, tmp_path):
         ([entry("a.mp4"), entry("a.mp4")], "'a' comes twice"),
         ([entry("a.mp4", action_labels=["a;b"])], "'action_labels' is no list of texts without ';'"),
         ({"a": 1}, "holds no list"),
-        ([entry("gone.mp4")], "none of the 1 files that its annotations name is there, such as"),
+        ([entry("gone.mp4")], "none of the 1 files that its annotations name exists, such as"),
     ],
 )
 def test_unusable_annotations_of_memento10k_are_refused_by_name(tmp_path, entries, problem):
@@ -181,7 +181,7 @@ def test_a_json_split_names_what_it_leaves_out(mem, tmp_path):
 
 
 def test_without_a_split_one_clip_of_eight_is_drawn_the_same_every_time(mem):
-    first, again, other = videomem(mem), videomem(mem), videomem(mem, seed=1)
+    first, again, other = VideoMem().clips(mem), VideoMem().clips(mem), VideoMem(seed=1).clips(mem)
     assert [clip.split for clip in first.clips].count("val") == 2
     assert first == again
     assert first.clips != other.clips

@@ -109,10 +109,10 @@ def test_the_column_of_names_is_found_whatever_its_case(videos):
 
 
 def test_scores_of_a_dataset_may_be_separated_by_semicolons(tmp_path):
-    from egotools.datasets.videomem import videomem
+    from egotools.datasets.videomem import VideoMem
 
     (tmp_path / "resized_mp4").mkdir()
     (tmp_path / "resized_mp4" / "v1.mp4").touch()
     (tmp_path / "ground-truth_dev-set.csv").write_text("video;short-term_memorability\nv1.webm;0.75\n")
-    (clip,) = videomem(tmp_path).clips
+    (clip,) = VideoMem().clips(tmp_path).clips
     assert np.isclose(float(clip.labels["memorability"]), 0.75)

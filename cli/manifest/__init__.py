@@ -1,0 +1,47 @@
+"""`egotools manifest`: which clips there are."""
+
+from __future__ import annotations
+
+import click
+
+from egotools.datasets.names import BUILT_IN
+
+from ..groups import LazyGroup
+
+COMMANDS = {
+    "folder": ("manifest.folder:folder", "Find videos, frame folders, images, sound files and stacks of frames."),
+    "check": ("manifest.check:check", "Open every file once and report what is wrong."),
+    "windows": ("manifest.partition:cut", "Cut clips into pieces of equal length."),
+    "split": ("manifest.partition:split", "Draw new splits at random; what shares a value stays together."),
+    "table": ("manifest.datasets:table", "List rows that have features only, from a .npz or a CSV."),
+}
+
+
+class Manifests(LazyGroup):
+    """Its own commands, and one for each dataset, whose flags are the fields of the dataset's class."""
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in BUILT_IN and ".py:" not in name:
+            return super().get_command(context, name)
+        from .datasets import dataset_command
+
+        return dataset_command(name)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_commands(context, formatter)
+        with formatter.section("Your own dataset"):
+            formatter.write_dl([("FILE.py:CLASS", "A frozen dataclass with clips(root); see docs/manifests.md.")])
+
+
+@click.group(cls=Manifests, table=COMMANDS | BUILT_IN)
+def manifest() -> None:
+    """Which clips there are: make, check, cut and split manifests.
+
+    A manifest is a CSV with columns id, path, start, end, split, optional fps and root; every other column is a label.
+
+    \b
+    egotools manifest folder videos/ --out m.csv
+    egotools manifest check m.csv
+    egotools manifest windows m.csv --length 2 --out m.csv
+    egotools manifest split m.csv --by video --fractions train=0.8,test=0.2 --out m.csv
+    """

@@ -1,0 +1,79 @@
+"""The clips of a dataset, and what reading annotations takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from egotools.errors import ManifestError
+from egotools.types import Clip
+
+
+@dataclass(frozen=True)
+class DatasetClips:
+    """The clips of a dataset, the files that its annotations name and that do not exist, and remarks."""
+
+    clips: list[Clip]
+    missing: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def present(clips: Sequence[Clip], root: Path, remarks: Sequence[str] = ()) -> DatasetClips:
+    """The clips whose files exist.
+
+    Raises:
+        ManifestError: not one of them is.
+    """
+    found = [clip for clip in clips if clip.path.is_file()]
+    missing = [str(clip.path) for clip in clips if not clip.path.is_file()]
+    if not found:
+        raise ManifestError(
+            f"{root}: none of the {len(clips)} files that its annotations name exists, such as {missing[0]};"
+            " for features without videos use 'egotools manifest table'"
+        )
+    return DatasetClips(found, missing, list(remarks))
+
+
+def checked_score(score: Any, where: str) -> float:
+    """A score as a number from 0 to 1. Any: a JSON value, or text.
+
+    Raises:
+        ManifestError: it is none.
+    """
+    try:
+        value = float(score)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not 0 <= value <= 1 or isinstance(score, bool):
+        raise ManifestError(f"{where}: the score {score!r} is not a number from 0 to 1")
+    return value
+
+
+def check_differ(clips: Sequence[Clip], where: Path) -> None:
+    """Refuses clips that share an id.
+
+    Raises:
+        ManifestError: names the first of them.
+    """
+    seen: set[str] = set()
+    for clip in clips:
+        if clip.id in seen:
+            raise ManifestError(f"{where}: {clip.id!r} comes twice")
+        seen.add(clip.id)
+
+
+def read_json(path: Path) -> Any:  # Any: what JSON can hold
+    """What a JSON file holds.
+
+    Raises:
+        ManifestError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ManifestError(f"{path}: not JSON: {error}") from error

@@ -1,0 +1,48 @@
+"""Datasets by name: what is built in, and the user's own.
+
+A dataset is a frozen dataclass: its fields are its options, `clips` lists what a folder has of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Protocol
+
+from egotools.datasets.clips import DatasetClips
+from egotools.errors import ManifestError
+from egotools.extractors.own_code import load_source
+
+# name -> ("module:Class", what `egotools manifest --help` says of it)
+BUILT_IN = {
+    "memento10k": ("egotools.datasets.memento10k:Memento10k", "Memento10k: videos with memorability scores."),
+    "videomem": ("egotools.datasets.videomem:VideoMem", "VideoMem: videos with short-term memorability scores."),
+    "lamem": ("egotools.datasets.lamem:LaMem", "LaMem: images with memorability scores."),
+}
+
+
+class Dataset(Protocol):
+    """What a dataset's class has beside its options."""
+
+    def clips(self, root: Path) -> DatasetClips:
+        """The clips below the dataset's folder, with splits and labels."""
+
+
+def find_dataset(name: str) -> type[Dataset]:
+    """The class of a dataset: of a built-in name, or of the user's own `file.py:Class`.
+
+    Raises:
+        ManifestError: unknown, or no frozen dataclass with `clips` and a default for each field.
+        ExtractorError: the user's file does not exist or cannot be imported.
+    """
+    place, _, attribute = BUILT_IN.get(name, (name, ""))[0].rpartition(":")
+    if name not in BUILT_IN and not place.endswith(".py"):
+        raise ManifestError(f"unknown dataset {name!r}; choose from {', '.join(BUILT_IN)}, or FILE.py:CLASS")
+    module = load_source(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    kind: type[Dataset] = getattr(module, attribute, Dataset)
+    if not is_dataclass(kind) or not hasattr(kind, "clips"):
+        raise ManifestError(f"{name}: not a dataset; it must be a frozen dataclass with clips(root)")
+    if bare := [each.name for each in fields(kind) if each.default is MISSING]:
+        raise ManifestError(f"{name}: the field {bare[0]!r} needs a default; declare it as option(default, help)")
+    return kind
