@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from egotools.datasets.clips import DatasetClips
 from egotools.errors import ManifestError
@@ -40,9 +40,10 @@ def find_dataset(name: str) -> type[Dataset]:
     if name not in BUILT_IN and not place.endswith(".py"):
         raise ManifestError(f"unknown dataset {name!r}; choose from {', '.join(BUILT_IN)}, or FILE.py:CLASS")
     module = load_source(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    kind: type[Dataset] = getattr(module, attribute, Dataset)
-    if not is_dataclass(kind) or not hasattr(kind, "clips"):
+    kind: Any = getattr(module, attribute, None)  # Any: whatever a module holds
+    if not all((is_dataclass(kind), hasattr(kind, "clips"))):
         raise ManifestError(f"{name}: not a dataset; it must be a frozen dataclass with clips(root)")
     if bare := [each.name for each in fields(kind) if each.default is MISSING]:
         raise ManifestError(f"{name}: the field {bare[0]!r} needs a default; declare it as option(default, help)")
-    return kind
+    found: type[Dataset] = kind
+    return found
