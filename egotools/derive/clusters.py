@@ -5,7 +5,6 @@ Axes: N training rows, M others, C coordinates.
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,7 +76,6 @@ def tsne(seed: int) -> Embed:
         from sklearn.manifold import TSNE
         from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
-        steps = "max_iter" if "max_iter" in inspect.signature(TSNE).parameters else "n_iter"  # renamed in 1.5
         model = TSNE(
             3,
             perplexity=perplexity_of(len(train)),
@@ -90,7 +88,7 @@ def tsne(seed: int) -> Embed:
             method="barnes_hut",
             angle=0.5,
             random_state=seed,
-            **{steps: 1000},
+            max_iter=1000,
         )
         with threadpool_limits(1, "openmp"):  # sums of several threads differ from run to run, and so do then clusters
             return np.asarray(model.fit_transform(train), np.float64)

@@ -10,25 +10,23 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
 
 Floats = npt.NDArray[np.floating[Any]]  # any float width
 Doubles = npt.NDArray[np.float64]
 Solver = Literal["auto", "exact", "randomized"]
 
-MOST_EXACT = 2000  # rows or columns: the exact way takes seconds up to here, and minutes not far beyond
+MOST_EXACT = 2000  # rows or columns: the exact solver takes seconds up to here, and minutes not far beyond
 POWER_ITERATIONS = 7
 SPARE = 10  # random directions beyond the components asked for
-BLOCK = 512  # columns or rows that are copied at a time
 
 
 @dataclass(frozen=True, eq=False)
 class PCA:
     """A fitted projection. With `whiten` every component is divided by its deviation."""
 
-    mean: npt.NDArray[np.float64]  # [D]
-    components: npt.NDArray[np.float64]  # [C, D] orthonormal
-    explained_variance: npt.NDArray[np.float64]  # [C] of the rows that it was fitted on, divided by N - 1
+    mean: Doubles  # [D]
+    components: Doubles  # [C, D] orthonormal
+    explained_variance: Doubles  # [C] of the rows that it was fitted on, divided by N - 1
     whiten: bool = True
 
     def __post_init__(self) -> None:
@@ -43,19 +41,19 @@ class PCA:
         if self.whiten and not (self.explained_variance > 0).all():
             raise ValueError("a component without variance cannot be whitened; ask for fewer components")
 
-    def project(self, rows: Floats) -> npt.NDArray[np.float32]:
-        """[N, D] to [N, C] float32.
+    def project(self, rows: Floats, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
+        """[N, D] to [N, C], computed and returned in `dtype`, float32 or float64.
 
         Raises:
             ValueError: rows of another width.
         """
         if rows.ndim != 2 or rows.shape[1] != len(self.mean):
             raise ValueError(f"the PCA was fitted on rows of {len(self.mean)} values, these are {rows.shape}")
-        centred = rows.astype(np.float32, copy=False) - self.mean.astype(np.float32)
-        found = centred @ self.components.T.astype(np.float32)
+        centred = rows.astype(dtype, copy=False) - self.mean.astype(dtype)
+        projected: npt.NDArray[Any] = centred @ self.components.T.astype(dtype)
         if self.whiten:
-            found /= np.sqrt(self.explained_variance).astype(np.float32)
-        return found
+            projected /= np.sqrt(self.explained_variance).astype(dtype)
+        return projected
 
 
 def fit_pca(
@@ -68,14 +66,14 @@ def fit_pca(
     overwrite: bool = False,
     fewer: bool = False,
 ) -> PCA:
-    """The directions of largest variance; of each, the entry of largest magnitude is positive.
+    """The directions of largest variance, by scikit-learn; of each, the entry of largest magnitude is positive.
 
     Args:
         rows: [N, D], N at least 2.
         components: at most N - 1 and D.
         whiten: whether projected components are to have variance 1.
-        solver: `exact` needs the smaller of N and D squared in memory; `randomized` refines random directions in
-            seven passes and is as good where variances fall off; `auto` is exact up to 2000.
+        solver: `exact` needs the rows in float64 and the smaller of N and D squared in memory; `randomized` refines
+            random directions in seven passes and is as good where variances fall off; `auto` is exact up to 2000.
         seed: of the random directions.
         overwrite: whether `rows` may be centred in place, which saves a copy of it.
         fewer: whether fewer components will do where the rows vary in fewer directions; one at least.
@@ -94,66 +92,52 @@ def fit_pca(
     centred = rows if overwrite else rows.copy()
     centred -= mean.astype(centred.dtype)
     if solver == "exact" or (solver == "auto" and min(count, width) <= MOST_EXACT):
-        found, variances, least = _exact(centred, components)
+        directions, squares, least = _exact(centred.astype(np.float64, copy=False), components)
     else:
-        found, variances, least = _randomized(centred, components, np.random.default_rng(seed))
-    enough = _directions(variances, least, fewer=fewer)
-    found, variances = found[:enough], variances[:enough]
-    largest = np.abs(found).argmax(axis=1)
-    found *= np.sign(found[np.arange(enough), largest])[:, None]
-    return PCA(mean, found, variances / (count - 1), whiten)
+        directions, squares, least = _randomized(centred, components, seed)
+    enough = _enough(squares, least, fewer=fewer)
+    directions, squares = directions[:enough], squares[:enough]
+    largest = np.abs(directions).argmax(axis=1)
+    directions *= np.sign(directions[np.arange(enough), largest])[:, None]
+    return PCA(mean, directions, squares / (count - 1), whiten)
 
 
-def _exact(centred: Floats, components: int) -> tuple[Doubles, Doubles, float]:
-    """Components [C, D], their squared singular values [C], from the products of rows or of columns; the least of them.
+def _exact(centred: Doubles, components: int) -> tuple[Doubles, Doubles, float]:
+    """Components [C, D], their squared singular values [C], and the value below which these are rounding."""
+    from sklearn import decomposition  # here, for it takes its time to import
 
-    What is below the least is rounding.
-    """
-    tall = len(centred) > centred.shape[1]
-    products = _products(centred.T if tall else centred)
-    size = len(products)
-    squares, vectors = linalg.eigh(products, subset_by_index=(size - components, size - 1))
-    squares, vectors = squares[::-1], vectors[:, ::-1]
-    least = 1e-12 * float(products.trace())
-    if tall:
-        return np.ascontiguousarray(vectors.T), squares, least
-    return _times(vectors.T, centred) / np.sqrt(np.maximum(squares, 1e-300))[:, None], squares, least
-
-
-def _randomized(centred: Floats, components: int, generator: np.random.Generator) -> tuple[Doubles, Doubles, float]:
-    """The same from random directions, refined by passing through the rows and back."""
-    size = min(components + SPARE, *centred.shape)
-    directions = generator.standard_normal((centred.shape[1], size), dtype=np.float32)
-    for _ in range(POWER_ITERATIONS):
-        directions = _orthonormal(centred.T @ _orthonormal(centred @ directions))
-    basis = _orthonormal(centred @ directions)
-    _, values, vectors = linalg.svd((basis.T @ centred).astype(np.float64), full_matrices=False)
-    squares = values[:components] ** 2
-    return vectors[:components], squares, 1e-10 * float((values**2).sum())
+    least = 1e-12 * float(np.vdot(centred, centred))
+    if len(centred) > centred.shape[1]:
+        with np.errstate(invalid="ignore"):  # shares of no variance at all
+            fit = decomposition.PCA(components, svd_solver="covariance_eigh").fit(centred)
+        return fit.components_, fit.explained_variance_ * (len(centred) - 1), least
+    # Of fewer rows than columns the products of rows have the same directions, at a fraction of the cost.
+    dual = decomposition.KernelPCA(components, kernel="precomputed", eigen_solver="dense").fit(centred @ centred.T)
+    squares = dual.eigenvalues_
+    return dual.eigenvectors_.T @ centred / np.sqrt(np.maximum(squares, 1e-300))[:, None], squares, least
 
 
-def _orthonormal(columns: Floats) -> npt.NDArray[np.float32]:
-    basis, _ = linalg.qr(columns.astype(np.float64), mode="economic")
-    return basis.astype(np.float32)  # type: ignore[no-any-return]
+def _randomized(centred: Floats, components: int, seed: int) -> tuple[Doubles, Doubles, float]:
+    """The same from random directions, refined by passing through the rows and back; overwrites these."""
+    from sklearn import decomposition
+
+    generator = np.random.RandomState(np.random.MT19937(seed))  # an integer would have to be below 2^32
+    fit = decomposition.PCA(
+        components,
+        copy=False,
+        svd_solver="randomized",
+        iterated_power=POWER_ITERATIONS,
+        n_oversamples=SPARE,
+        power_iteration_normalizer="QR",
+        random_state=generator,
+    )
+    with np.errstate(invalid="ignore"):
+        fit.fit(centred)
+    squares = np.square(fit.singular_values_, dtype=np.float64)
+    return fit.components_.astype(np.float64), squares, 1e-10 * float(squares.sum())
 
 
-def _products(rows: Floats) -> npt.NDArray[np.float64]:
-    """Of each row with each other, summed in float64."""
-    total = np.zeros((len(rows), len(rows)))
-    for at in range(0, rows.shape[1], BLOCK):
-        part = rows[:, at : at + BLOCK].astype(np.float64)
-        total += part @ part.T
-    return total
-
-
-def _times(left: npt.NDArray[np.float64], rows: Floats) -> npt.NDArray[np.float64]:
-    found = np.empty((len(left), rows.shape[1]))
-    for at in range(0, rows.shape[1], BLOCK):
-        found[:, at : at + BLOCK] = left @ rows[:, at : at + BLOCK].astype(np.float64)
-    return found
-
-
-def _directions(squares: Doubles, least: float, *, fewer: bool) -> int:
+def _enough(squares: Doubles, least: float, *, fewer: bool) -> int:
     """How many of the components with these squared singular values are more than rounding."""
     enough = int((squares > max(least, 1e-300)).sum())
     if enough < len(squares) and not (fewer and enough):
