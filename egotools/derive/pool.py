@@ -4,41 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from egotools.config import option
 from egotools.stores.copying import intact
+from egotools.stores.pooling import deviation, largest, mean, smallest, span
 from egotools.stores.store import Store, StoredClip
-from egotools.types import FloatArray, Rows
-
-Sums = npt.NDArray[np.float64]
-
-
-def mean(clip: StoredClip) -> Sums:
-    """[D]; summed in float64, so that the mean of equal rows is that row to the bit, however many they are."""
-    return np.asarray(sum(piece.values.sum(0, dtype=np.float64) for piece in clip.pieces())) / len(clip)
-
-
-def deviation(clip: StoredClip) -> Sums:
-    """[D]; of the population (divided by the number of rows): 0 for a single row."""
-    center = mean(clip)
-    squares = sum(np.square(piece.values - center).sum(0) for piece in clip.pieces())
-    return np.sqrt(np.asarray(squares) / len(clip))
-
-
-def largest(clip: StoredClip) -> FloatArray:
-    """[D]; NaN where a row has one."""
-    return reduce(np.maximum, (piece.values.max(0) for piece in clip.pieces()))
-
-
-def smallest(clip: StoredClip) -> FloatArray:
-    """[D]; NaN where a row has one."""
-    return reduce(np.minimum, (piece.values.min(0) for piece in clip.pieces()))
-
+from egotools.types import Rows
 
 STATISTICS = {"mean": mean, "std": deviation, "max": largest, "min": smallest}
 
@@ -76,8 +51,3 @@ class Pool:
         with np.errstate(all="ignore"):  # rows may hold NaN and infinite values, and so does what is made of them
             parts = [STATISTICS[name](clip) for name in self.statistics]
         return np.concatenate(parts, dtype=np.float32, casting="same_kind")[np.newaxis]
-
-
-def span(times: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """[T, 2] seconds to [1, 2]: from the first start to the last end."""
-    return np.array([[times[:, 0].min(), times[:, 1].max()]])

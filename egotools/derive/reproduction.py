@@ -15,11 +15,6 @@ from egotools.extractors.reproduction import numbers_in
 from egotools.stores.store import Recipe
 
 
-def is_derived(recipe: Recipe) -> bool:
-    """Whether a cache was made from caches."""
-    return "derivation" in recipe.identity
-
-
 def reproduced(cache: Path, recipe: Recipe) -> Derived:
     """What the recipe of a derived cache describes, as this code has it; options that it lacks take their default.
 

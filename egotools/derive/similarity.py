@@ -14,10 +14,11 @@ from egotools.config import option
 from egotools.derive.clusters import PERPLEXITY, columns_of, group, network, perplexity_of, tsne
 from egotools.derive.fitted import Arrays, Learned, read_arrays, read_learned
 from egotools.derive.measures import MEASURES, Floats, Network, Training
-from egotools.derive.pool import mean, span
 from egotools.errors import ManifestError, StoreError
+from egotools.linear.pca import PCA, fit_pca
 from egotools.manifests.table import column_of, read_manifest
 from egotools.stores.copying import intact
+from egotools.stores.pooling import mean, span
 from egotools.stores.store import Store
 from egotools.texts import alike, composed, split_name, tidy
 from egotools.types import Clip, FloatArray, Rows
@@ -112,8 +113,6 @@ class Similarity:
 
     def _projection(self, train: Floats, store: Store, remarks: list[str]) -> dict[str, npt.NDArray[Any]]:
         """The principal components of the training clips; none where there are no more features than components."""
-        from egotools.linear.pca import fit_pca  # here, for SciPy takes its time to import
-
         count, width = train.shape
         if width <= self.components:
             return {}
@@ -205,10 +204,8 @@ def _project(features: Floats, learned: Arrays) -> Floats:
     """[N, D] to coordinates [N, C]; as they are where nothing was projected."""
     if "pca_mean" not in learned:
         return features
-    if features.shape[1:] != learned["pca_mean"].shape:
-        raise ValueError(f"features [N, {len(learned['pca_mean'])}] are needed, not {list(features.shape)}")
-    deviation = np.sqrt(learned["pca_variance"])
-    return np.asarray((features - learned["pca_mean"]) @ learned["pca_components"].T / deviation)
+    pca = PCA(learned["pca_mean"], learned["pca_components"], learned["pca_variance"])
+    return pca.project(features, np.float64)
 
 
 def _features(store: Store, ids: Sequence[str]) -> tuple[Floats, list[str]]:

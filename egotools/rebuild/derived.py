@@ -8,43 +8,11 @@ from pathlib import Path
 
 from egotools.config import plain
 from egotools.derive.fitted import what_is_lost
-from egotools.derive.reproduction import is_derived, reproduced
-from egotools.errors import StoreError
+from egotools.derive.reproduction import reproduced
 from egotools.files.disk import real
-from egotools.rebuild.assessment import Assessment, State, all_or_nothing, stores_of
+from egotools.rebuild.assessment import Assessment, State, all_or_nothing
+from egotools.stores.lineage import check_no_cycle, inputs_of
 from egotools.stores.store import Store, differences
-
-
-def inputs_of(cache: Path) -> list[Path]:
-    """The caches that one was made from, as resolved paths; none where it was extracted, or cannot be read."""
-    try:
-        recipe = stores_of(cache)[0].recipe
-    except StoreError:  # its own assessment says so
-        return []
-    inputs = recipe.origin.get("inputs")
-    if not (is_derived(recipe) and isinstance(inputs, Mapping)):
-        return []
-    return [real(path) for path in inputs.values()]
-
-
-def check_no_circle(cache: Path) -> None:
-    """Refuses a cache whose inputs lead back to itself, or to another that does.
-
-    Raises:
-        StoreError: names those between.
-    """
-    found: dict[Path, list[Path]] = {}
-    waiting = [real(cache)]
-    while waiting:
-        place = waiting.pop()
-        if place not in found:
-            found[place] = inputs_of(place)
-            waiting += found[place]
-    try:
-        TopologicalSorter(found).prepare()
-    except CycleError as error:
-        circle = " <- ".join(map(str, error.args[1]))
-        raise StoreError(f"{cache}: what it was derived from leads back to itself: {circle}; derive it anew") from error
 
 
 def in_order(caches: Sequence[Path]) -> list[Path]:
@@ -75,7 +43,7 @@ def assess_derived(
     Raises:
         StoreError: it cannot be made again: an input is gone, or this egotools is older than what made it.
     """
-    check_no_circle(cache)
+    check_no_cycle(cache)
     now = reproduced(cache, store.recipe).recipe().identity
     reasons = [_reason(name, was, is_) for name, was, is_ in differences(store.recipe.identity, plain(now))]
     reasons += [f"its input {path} is {state_of(path)}" for path in not_fresh(cache, state_of)]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from egotools.config import file_digest, plain, to_json
-from egotools.derive.reproduction import is_derived
 from egotools.errors import EgotoolsError, ExtractorError, StoreError
 from egotools.extract.recipes import recipe_of
 from egotools.extract.request import CacheRequest
@@ -18,9 +17,10 @@ from egotools.extractors.reproduction import name_in, numbers_in, reproduced
 from egotools.files.disk import real
 from egotools.provenance import command_line
 from egotools.rebuild.assessment import Assessment, Manifests, State, assess, assess_imported, by_id, stores_of, unknown
-from egotools.rebuild.derived import assess_derived, in_order, inputs_of
+from egotools.rebuild.derived import assess_derived, in_order
 from egotools.rebuild.named_files import changed_files
 from egotools.stores.importing import is_imported
+from egotools.stores.lineage import inputs_of, is_derived
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences
 from egotools.stores.summary import find_caches, sealed, unsaid
@@ -146,7 +146,6 @@ class Planner:
     def state(self, place: Path) -> State:
         """What a cache is, by its resolved path; looked at if it was not yet."""
         if place not in self.states:
-            self.states[place] = "unknown"  # lest recipes that name each other are asked for ever
             self.assess(place)
         return self.states[place]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from egotools import __version__
 from egotools.config import file_digest
-from egotools.derive.reproduction import is_derived
 from egotools.errors import EgotoolsError
 from egotools.extractors.own_code import code_of
 from egotools.extractors.reproduction import name_in
@@ -15,6 +14,7 @@ from egotools.rebuild.assessment import Assessment, Manifests, State, assess, as
 from egotools.rebuild.derived import assess_derived
 from egotools.rebuild.named_files import changed_files
 from egotools.stores.importing import imported_digest, is_imported
+from egotools.stores.lineage import is_derived
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe
 
@@ -48,7 +48,6 @@ class QuickStatus:
 
     def _state(self, place: Path) -> State:
         if place not in self._states:
-            self._states[place] = "unknown"  # lest recipes that name each other are asked for ever
             self._states[place] = self(place).state
         return self._states[place]
 

@@ -23,8 +23,9 @@ from egotools.manifests.table import read_manifest
 from egotools.provenance import command_line
 from egotools.rebuild import swap
 from egotools.rebuild.assessment import Assessment, State, unknown
-from egotools.rebuild.derived import inputs_of, not_fresh
+from egotools.rebuild.derived import not_fresh
 from egotools.rebuild.planning import Planner, Progress, RebuildOptions, RebuildPlan
+from egotools.stores.lineage import inputs_of
 from egotools.stores.opening import open_store
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe

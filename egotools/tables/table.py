@@ -17,6 +17,7 @@ from egotools.config import digest, file_digest
 from egotools.errors import TableError
 from egotools.manifests.table import label_columns, read_manifest
 from egotools.stores.opening import open_store
+from egotools.stores.pooling import deviation, mean
 from egotools.stores.store import Store, StoredClip
 from egotools.texts import alike, split_name, tidy
 from egotools.types import Clip, IntArray
@@ -306,12 +307,8 @@ def _reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[Any]:  # Any: a ro
     if reduce == "mean" and len(clip) == 1:
         row: npt.NDArray[Any] = clip.views[0][0]  # the mean of one row is that row
         return row
-    sums = [view.sum(axis=0, dtype=np.float64) for view in clip.views]
-    mean: npt.NDArray[np.float64] = np.asarray(sum(sums) / len(clip))
-    if reduce == "mean":
-        return mean
-    squares = sum(np.square(piece.values - mean).sum(axis=0) for piece in clip.pieces())
-    return np.concatenate([mean, np.sqrt(squares / len(clip))])
+    center = mean(clip)
+    return center if reduce == "mean" else np.concatenate([center, deviation(clip, center)])
 
 
 def _check_finite(table: Table, caches: Sequence[Path]) -> None:

@@ -14,14 +14,15 @@ import pytest
 from cache_rows import make_rows
 from derived_caches import CLIPS, SOURCE, damage, make_cache
 
-from egotools import derive as derivations
 from egotools.config import option
+from egotools.derive import lookup as derivations
 from egotools.derive.deriving import Derived, Made, derive
 from egotools.derive.pool import STATISTICS, Pool
-from egotools.derive.reproduction import is_derived, reproduced
+from egotools.derive.reproduction import reproduced
 from egotools.errors import RecipeError, StoreError
 from egotools.stores import Recipe, Store, open_store, open_writer
 from egotools.stores import store as store_module
+from egotools.stores.lineage import is_derived
 from egotools.stores.merge import convert
 from egotools.stores.store import differences
 from egotools.stores.writer_lock import WriterLock

@@ -15,8 +15,9 @@ from safetensors.numpy import load_file
 from tabled import write_cache, write_table
 
 from egotools.errors import TableError
+from egotools.linear.standardize import Standardization
 from egotools.lowlevel.m3s_row import FEATURES
-from egotools.methods.memorability.normalizing import Normalization, doubts, normalization
+from egotools.methods.memorability.normalizing import doubts, normalization
 from egotools.methods.memorability.options import Normalizing, order_of
 from egotools.methods.memorability.published import published_layout, raw_columns, reference_constants
 from egotools.methods.memorability.reference import reference_normalization
@@ -382,7 +383,7 @@ def test_constant_columns_become_0_whatever_the_group_and_the_value(rng):
     values[4:, 3] = 9.0
     features = Features(table_of(values), (group("own", 4, kind="kde"),))
     fitted, remarks = normalization(features, np.arange(4), Normalizing(standardize=("own",)))
-    found = fitted(values.astype(np.float32))
+    found = fitted(torch.from_numpy(values.astype(np.float32))).numpy()
     assert not found[:, [1, 3]].any()
     assert np.isfinite(found).all()
     assert "2 of 4 columns of own" in remarks[0]
@@ -423,8 +424,8 @@ def test_columns_that_are_constant_are_nothing_to_baselines_and_named(data, rng,
 
 
 def test_a_normalization_of_before_gives_what_it_gave():
-    kept = Normalization(np.array([7.0, 0.0]), np.array([1.0, 1.0]))
-    assert kept(np.array([[9.0, 2.0]], np.float32)).tolist() == [[2.0, 2.0]]
+    kept = Standardization(torch.tensor([7.0, 0.0]).double(), torch.tensor([1.0, 1.0]).double())
+    assert kept(torch.tensor([[9.0, 2.0]])).tolist() == [[2.0, 2.0]]
 
 
 def test_divergences_of_scores_of_0_are_their_limits():

@@ -15,8 +15,9 @@ from egotools.evaluate.classification import Predictions, figures
 from egotools.evaluate.knn import KNN, knn, vote
 from egotools.evaluate.report import shown_confusions
 from egotools.linear import softmax
+from egotools.linear.standardize import fit_standardization
 from egotools.methods.probe import classifier as applying
-from egotools.methods.probe.classifier import Classifier, Standardization
+from egotools.methods.probe.classifier import Classifier
 from egotools.metrics.classification import Hits, confusion, precision_scores, recall_scores
 from egotools.tables.table import Columns, Table, read_table
 
@@ -100,7 +101,7 @@ def test_a_softmax_in_pieces_is_the_softmax(rng: np.random.Generator, monkeypatc
 def test_a_classifier_predicts_in_pieces(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     values = rng.normal(size=(50, 4)).astype(np.float32)
     weight = torch.from_numpy(rng.normal(size=(3, 4))).float()
-    fitted = Classifier(("a", "b", "c"), weight, torch.zeros(3), Standardization.of(torch.from_numpy(values)))
+    fitted = Classifier(("a", "b", "c"), weight, torch.zeros(3), fit_standardization(torch.from_numpy(values)))
     numbers, scores = fitted.predict(values)
     monkeypatch.setattr(applying, "LOGITS", 4 * 7)
     some = np.arange(50) % 3 == 0

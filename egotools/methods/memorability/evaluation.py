@@ -248,7 +248,7 @@ def _of_baseline(task: ScoredClips, kind: Literal["ridge", "svr"]) -> tuple[Judg
     parts, predicted, remarks = {}, [], dict[str, None]()
     for fold in task.folds:
         fitted, said = normalization(task.features, fold.train, Normalizing(standardize=names))
-        train, test = fitted(table.values[fold.train]), fitted(table.values[fold.test])
+        train, test = (fitted(torch.from_numpy(table.values[rows])).numpy() for rows in (fold.train, fold.test))
         parts[fold.name] = (fold.test,)
         remarks.update(dict.fromkeys(said))
         predicted.append(predict_baseline(kind, train, task.scores[fold.train], test)[np.newaxis])

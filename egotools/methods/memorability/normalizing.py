@@ -6,15 +6,13 @@ Axes: N clips, D columns of all groups together, or of one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
+import torch
 
 from egotools.errors import TableError
+from egotools.linear.standardize import Standardization, fit_standardization
 from egotools.methods.memorability.options import Normalizing
 from egotools.methods.memorability.published import (
-    Floats,
     has_constants,
     other_definitions,
     raw_layout,
@@ -24,31 +22,10 @@ from egotools.methods.memorability.reference import DataSet
 from egotools.tables.groups import RAW, SIMILARITY, Features, Group
 from egotools.types import IntArray
 
-FLOOR = 1e-12  # below, a deviation is none
-ROUNDING = 1e-6  # of the mean: what float32 leaves of the deviation of equal numbers
 NAMED = 5  # columns that a remark names
 
 
-@dataclass(frozen=True, eq=False)
-class Normalization:
-    """(x - mean) / deviation of each column, both [D].
-
-    What was constant over the training clips has an infinite deviation, so that it is 0 for all clips: the network has
-    not learned what to make of any other value.
-    """
-
-    mean: Floats
-    deviation: Floats
-
-    def __call__(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """[N, D] to the same."""
-        columns = (self.mean != 0) | (self.deviation != 1)
-        normalized = values.copy()
-        normalized[:, columns] = (values[:, columns] - self.mean[columns]) / self.deviation[columns]
-        return normalized
-
-
-def normalization(features: Features, train: IntArray, config: Normalizing) -> tuple[Normalization, list[str]]:
+def normalization(features: Features, train: IntArray, config: Normalizing) -> tuple[Standardization, list[str]]:
     """The normalization that is asked for, by the training clips (their numbers), and remarks on empty columns.
 
     Raises:
@@ -59,12 +36,12 @@ def normalization(features: Features, train: IntArray, config: Normalizing) -> t
     if unknown := [name for name in config.standardize if name not in names]:
         raise TableError(f"--standardize {unknown[0]}: no such features; there are {', '.join(names)}")
     columns = features.groups[-1].stop
-    mean, deviation = np.zeros(columns), np.ones(columns)
+    mean, deviation = torch.zeros(columns, dtype=torch.float64), torch.ones(columns, dtype=torch.float64)
     remarks = []
     for group in features.groups:
         span = slice(group.start, group.stop)
-        fitted = _fitted(features.table.values[train, span])
-        constant = np.flatnonzero(np.isinf(fitted[1]))
+        fitted = fit_standardization(torch.from_numpy(features.table.values[train, span]), torch.float64)
+        constant = fitted.deviation.isinf().nonzero().flatten().tolist()
         if len(constant) == group.width and group.classes is None:
             raise TableError(
                 f"{group.cache}: all {group.width} columns are the same for all {len(train)} training clips:"
@@ -74,24 +51,25 @@ def normalization(features: Features, train: IntArray, config: Normalizing) -> t
         if len(constant) and group.classes is None:
             remarks.append(_constant(group, constant, are_zeros=source == "fit"))
         if source == "fit":
-            mean[span], deviation[span] = fitted
+            mean[span], deviation[span] = fitted.mean, fitted.deviation
         elif source == "reference":
-            mean[span], deviation[span] = reference_constants(group, config.data_set)
-    return Normalization(mean, deviation), remarks
+            mean[span], deviation[span] = map(torch.from_numpy, reference_constants(group, config.data_set))
+    return Standardization(mean, deviation), remarks
 
 
-def published_normalization(groups: Sequence[Group], data_set: DataSet) -> Normalization:
+def published_normalization(groups: Sequence[Group], data_set: DataSet) -> Standardization:
     """The published constants of features, of which there are no training clips here.
 
     Raises:
         TableError: there are none for what a group holds.
     """
-    mean, deviation = np.zeros(groups[-1].stop), np.ones(groups[-1].stop)
+    columns = groups[-1].stop
+    mean, deviation = torch.zeros(columns, dtype=torch.float64), torch.ones(columns, dtype=torch.float64)
     for group in groups:
         if _source(group, Normalizing("reference")) == "reference":
             span = slice(group.start, group.stop)
-            mean[span], deviation[span] = reference_constants(group, data_set)
-    return Normalization(mean, deviation)
+            mean[span], deviation[span] = map(torch.from_numpy, reference_constants(group, data_set))
+    return Standardization(mean, deviation)
 
 
 def doubts(groups: tuple[Group, ...], config: Normalizing) -> list[str]:
@@ -116,15 +94,8 @@ def _source(group: Group, config: Normalizing) -> str:
     return "fit" if config.norm == "reference" and not has_constants(group) else config.norm or "fit"
 
 
-def _fitted(values: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Mean and (population's) deviation [D] of rows [N, D]; the deviation of a constant column is infinite."""
-    mean = values.mean(axis=0, dtype=np.float64)
-    deviation = values.std(axis=0, dtype=np.float64)
-    return mean, np.where(deviation <= np.maximum(FLOOR, ROUNDING * np.abs(mean)), np.inf, deviation)
-
-
-def _constant(group: Group, columns: npt.NDArray[np.intp], *, are_zeros: bool) -> str:
-    names = [_name(group, int(column)) for column in columns[:NAMED]]
+def _constant(group: Group, columns: Sequence[int], *, are_zeros: bool) -> str:
+    names = [_name(group, column) for column in columns[:NAMED]]
     more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
     fate = "; they are taken as 0 for all clips" if are_zeros else ""
     return (

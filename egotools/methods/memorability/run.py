@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from egotools.config import digest, field_values, file_digest, options_of, to_json
 from egotools.errors import RunError
 from egotools.files.disk import open_file
+from egotools.linear.standardize import Standardization
 from egotools.machine import choose_device
-from egotools.methods.memorability.normalizing import Normalization
 from egotools.methods.memorability.options import Data, Normalizing, Training
 from egotools.methods.memorability.published import published_layout
 from egotools.methods.memorability.run_shapes import ConfigShape, FeaturesShape, ReportShape
@@ -39,7 +38,7 @@ from egotools.methods.memorability.task import (
     unheard,
 )
 from egotools.methods.new_videos import FILES, Record, keep_files
-from egotools.rebuild.derived import check_no_circle
+from egotools.stores.lineage import check_no_cycle
 from egotools.stores.store import LEARNED, Recipe
 from egotools.tables.groups import Group
 from egotools.tables.matching import Feature
@@ -116,7 +115,7 @@ def train_memorability(
     arguments = {**options_of(data), **options_of(config), **options_of(normalizing), "seed": seed}
     plan = plan_training(task, config, normalizing)
     for group in task.features.groups:
-        check_no_circle(group.cache)
+        check_no_cycle(group.cache)
     recipe = _recipe(arguments, data, config, normalizing, manifest, task)
 
     def make(run: Run) -> Content:
@@ -224,19 +223,19 @@ def _members(run: Run, entries: Sequence[Mapping[str, Any]], config: Training, c
         yield Member(entry["fold"], entry["seed"], network, fitted, entry["last"], entry["best"])
 
 
-def _normalization(path: Path, columns: int) -> Normalization:
+def _normalization(path: Path, columns: int) -> Standardization:
     try:
         with open_file(path) as file:
-            arrays = load_arrays(file.read())
-        mean, deviation = (arrays[name].astype(np.float64) for name in ("mean", "deviation"))
+            tensors = load_tensors(file.read())
+        mean, deviation = (tensors[name].double() for name in ("mean", "deviation"))
     except KeyError as error:
         raise RunError(f"{path} is missing or damaged: it has no {error}") from error
     except (OSError, ValueError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RunError(f"{path} is missing or damaged: {reason}") from error
     if mean.shape != (columns,) or deviation.shape != (columns,):
-        raise RunError(f"{path} has {mean.size} means and {deviation.size} deviations, not {columns}")
-    return Normalization(mean, deviation)
+        raise RunError(f"{path} has {mean.numel()} means and {deviation.numel()} deviations, not {columns}")
+    return Standardization(mean, deviation)
 
 
 def _report(plan: TrainingPlan, members: Sequence[Member]) -> Content:
@@ -259,7 +258,7 @@ def _write_networks(run: Run, members: Sequence[Member], config: Training) -> No
     for member in members:
         place = member_run(run, member.fold, member.seed, config)
         place.write(NETWORK, save_tensors(member.network.state_dict()))
-        place.write(NORMALIZATION, save_arrays(vars(member.normalization)))
+        place.write(NORMALIZATION, save_tensors(vars(member.normalization)))
     if len(members) > 1:
         run.write(METRICS, "".join(_metrics(run, members, config)))
 

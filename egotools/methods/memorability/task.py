@@ -16,7 +16,8 @@ import torch
 
 from egotools.errors import TableError, WeightsError
 from egotools.evaluate.leakage import GROUP_COLUMNS, shared_remarks
-from egotools.methods.memorability.normalizing import Normalization, normalization
+from egotools.linear.standardize import Standardization
+from egotools.methods.memorability.normalizing import normalization
 from egotools.methods.memorability.options import RANKING, Normalizing, Training
 from egotools.methods.memorability.published import in_our_order
 from egotools.methods.memorability.scores import read_scores
@@ -49,14 +50,14 @@ class Member:
     fold: str
     seed: int
     network: ScoreMLP
-    normalization: Normalization
+    normalization: Standardization
     last: Figures
     best: Figures
 
     @torch.no_grad()
     def scores(self, values: npt.NDArray[np.float32], device: torch.device) -> npt.NDArray[np.float64]:
         """Features [N, D], not normalized, to scores [N]."""
-        x = torch.from_numpy(self.normalization(values)).to(device)
+        x = self.normalization(torch.from_numpy(values)).to(device)
         scores: npt.NDArray[np.float64] = self.network.to(device).eval()(x).squeeze(1).double().cpu().numpy()
         return scores
 
@@ -98,7 +99,7 @@ class TrainingPlan:
 
     task: ScoredClips
     config: Training
-    normalizations: tuple[Normalization, ...]  # of each fold
+    normalizations: tuple[Standardization, ...]  # of each fold
     start: ScoreMLP | None  # the weights to begin with
     remarks: tuple[str, ...]
 
@@ -137,7 +138,7 @@ def train_members(
     members: list[Member] = []
     scores = torch.from_numpy(np.nan_to_num(task.scores)).to(device)  # clips without a score are in no fold
     for fold, fitted in zip(task.folds, plan.normalizations, strict=True):
-        values = torch.from_numpy(fitted(task.features.table.values)).to(device)
+        values = fitted(torch.from_numpy(task.features.table.values)).to(device)
         examples = Examples(values, scores, *(torch.from_numpy(rows).to(device) for rows in (fold.train, fold.test)))
         for number in range(seed, seed + config.seeds):
             mean = float(task.scores[fold.train].mean()) if config.start_at_mean else 0.5

@@ -14,37 +14,12 @@ from torch import Tensor
 from egotools.errors import RunError, TableError
 from egotools.files.disk import open_file
 from egotools.files.json_files import check_shape, parse_json
+from egotools.linear.standardize import Standardization
 from egotools.processes import compute_alone_if_forked
 from egotools.tables.table import Mask
 from egotools.types import FloatArray, IntArray
 
 LOGITS = 1 << 24  # of rows by features, or by classes, at a time
-ROUNDING = 4 * torch.finfo(torch.float32).eps  # the relative range of a constant column: means of windows are rounded
-
-
-@dataclass(frozen=True, eq=False)
-class Standardization:
-    """Features to mean zero and deviation one, by the statistics of the rows that were learned from.
-
-    One that was constant there is 0 for all rows: nothing was learned of any other value.
-    """
-
-    mean: Tensor  # [D]
-    deviation: Tensor  # [D]; infinite where a feature is constant (1 in older runs)
-
-    @classmethod
-    def of(cls, values: Tensor) -> Standardization:
-        deviation, mean = torch.std_mean(values, dim=0, correction=0)
-        low, high = torch.aminmax(values, dim=0)
-        constant = high - low <= ROUNDING * torch.maximum(low.abs(), high.abs())
-        return cls(mean, deviation.masked_fill(constant, torch.inf))
-
-    def __call__(self, values: Tensor) -> Tensor:
-        return (values - self.mean).div_(self.deviation)
-
-    def in_place(self, values: Tensor) -> Tensor:
-        """The same, written over the values."""
-        return values.sub_(self.mean).div_(self.deviation)
 
 
 @dataclass(frozen=True, eq=False)

@@ -270,12 +270,13 @@ def _fits(
     import torch
 
     from egotools.linear.softmax import fit_path, fit_sgd
-    from egotools.methods.probe.classifier import Classifier, Standardization
+    from egotools.linear.standardize import fit_standardization
+    from egotools.methods.probe.classifier import Classifier
 
     known, labels = np.unique(task.labels[train], return_inverse=True)  # of classes it never saw it can say nothing
     values = torch.from_numpy(task.table.values[train]).to(task.device)
-    standardization = Standardization.of(values)
-    x, y = standardization.in_place(values), torch.from_numpy(labels).to(task.device)
+    standardization = fit_standardization(values)
+    x, y = standardization(values, in_place=True), torch.from_numpy(labels).to(task.device)
     if task.config.solver == "lbfgs":
         fits = fit_path(x, y, len(known), c=c)
     else:

@@ -1,0 +1,60 @@
+"""Which caches a cache was made from, and that none follows from itself."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TypeVar
+
+from egotools.errors import StoreError
+from egotools.files.disk import real
+from egotools.stores.store import Recipe
+from egotools.stores.summary import open_any
+
+Node = TypeVar("Node", bound=Hashable)
+
+
+def is_derived(recipe: Recipe) -> bool:
+    """Whether a cache was made from caches."""
+    return "derivation" in recipe.identity
+
+
+def inputs_of(cache: Path) -> list[Path]:
+    """The caches that one was made from, as resolved paths; none where it was extracted, or cannot be read."""
+    try:
+        recipe = open_any(cache).recipe
+    except StoreError:  # its own assessment says so
+        return []
+    inputs = recipe.origin.get("inputs")
+    if not (is_derived(recipe) and isinstance(inputs, Mapping)):
+        return []
+    return [real(str(path)) for path in inputs.values()]
+
+
+def check_no_cycle(cache: Path) -> None:
+    """Refuses a cache whose inputs lead back to itself, or to another that does.
+
+    Raises:
+        StoreError: names those between.
+    """
+    found: dict[Path, list[Path]] = {}
+    waiting = [real(cache)]
+    while waiting:
+        place = waiting.pop()
+        if place not in found:
+            found[place] = inputs_of(place)
+            waiting += found[place]
+    if cycle := cycle_in(found):
+        names = " <- ".join(map(str, cycle))
+        raise StoreError(f"{cache}: what it was derived from leads back to itself: {names}; derive it anew")
+
+
+def cycle_in(graph: Mapping[Node, Iterable[Node]]) -> list[Node]:
+    """Nodes of which each is among the inputs of the next, the first again at the end; none where nothing cycles."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        cycle: list[Node] = error.args[1]
+        return cycle
+    return []
