@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
+import click
 import pytest
-from egotools.cli.main import main
+from egotools.cli.main import main, root
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -15,3 +17,32 @@ def typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
         main()
     assert isinstance(ended.value.code, int)
     return ended.value.code
+
+
+def parse(line: str) -> None:
+    """Follows a line through the commands; every option must exist."""
+    words = shlex.split(line)[1:]
+    command, context = root, click.Context(root, info_name="egotools")
+    while words:
+        if words[0] in ("--help", "--version"):
+            return
+        if command.name == "extract":
+            return parse_chain(command, words)
+        if not isinstance(command, click.Group):
+            break
+        name, command, words = command.resolve_command(context, words)
+        context = click.Context(command, parent=context, info_name=name)
+    command.make_parser(context).parse_args(list(words))
+
+
+def parse_chain(group: click.Group, words: list[str]) -> None:
+    """The common options, then extractors with theirs."""
+    context = click.Context(group, info_name="extract")
+    _, words, _ = group.make_parser(context).parse_args(list(words))
+    while words:
+        command = group.get_command(context, words[0])
+        if "--help" in words[1:2]:
+            return
+        parser = command.make_parser(click.Context(command, info_name=words[0]))
+        parser.allow_interspersed_args = False
+        _, words, _ = parser.parse_args(words[1:])

@@ -1,32 +1,23 @@
-"""The demo tells its story on any folder, and what the README and the docs show can be typed."""
+"""The demo tells its story on any folder, and its commands can be typed."""
 
 from __future__ import annotations
 
 import io
-import re
-import shlex
 from contextlib import contextmanager
-from importlib import import_module
-from pathlib import Path
 
-import click
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from conftest import write_video
 from egotools.cli.main import root
 from PIL import Image
-from shown_files import shown_files
+from typing_commands import parse
 
 from egotools import demo as story
 from egotools.errors import ManifestError, MissingExtra
-from egotools.extractors.backbone import write_backbone
 from egotools.plots import Shot, contact_sheet, similarity_picture
 from egotools.stores import open_store
 
-REPOSITORY = Path(__file__).parents[2]
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 SMALL = {"color": {"fps": 2.0, "bins": 4}}
 
 
@@ -178,99 +169,3 @@ def test_queries_of_the_contact_sheet_have_something_to_find():
 def test_similarities_of_many_videos_are_drawn_without_names():
     names = [f"v{index}" for index in range(70)]
     assert similarity_picture(np.eye(70), names, title="t").startswith(b"\x89PNG")
-
-
-def commands(group: click.Group, path: tuple[str, ...] = ()):
-    """Every command, with the words that call it; extractors are commands of `extract`."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        yield (*path, name), command
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-
-
-def lines(page: Path):
-    """The `egotools ...` lines of a page's code blocks; a backslash goes on in the next line."""
-    for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
-        for line in block.replace("\\\n", " ").splitlines():
-            for part in line.removeprefix("$ ").split(" && "):
-                if part.startswith("egotools "):
-                    yield part.split("  #")[0]
-
-
-def parse(line: str) -> None:
-    """Follows a line through the commands; every option must exist."""
-    words = shlex.split(line)[1:]
-    command, context = root, click.Context(root, info_name="egotools")
-    while words:
-        if words[0] in ("--help", "--version"):
-            return
-        if command.name == "extract":
-            return parse_chain(command, words)
-        if not isinstance(command, click.Group):
-            break
-        name, command, words = command.resolve_command(context, words)
-        context = click.Context(command, parent=context, info_name=name)
-    command.make_parser(context).parse_args(list(words))
-
-
-def parse_chain(group: click.Group, words: list[str]) -> None:
-    """The common options, then extractors with theirs."""
-    context = click.Context(group, info_name="extract")
-    _, words, _ = group.make_parser(context).parse_args(list(words))
-    while words:
-        command = group.get_command(context, words[0])
-        if "--help" in words[1:2]:
-            return
-        parser = command.make_parser(click.Context(command, info_name=words[0]))
-        parser.allow_interspersed_args = False
-        _, words, _ = parser.parse_args(words[1:])
-
-
-@pytest.fixture(scope="module")
-def where_the_pages_are_read(tmp_path_factory) -> Path:
-    """A folder with the extractors that the pages show, and with a run that has a backbone."""
-    folder = tmp_path_factory.mktemp("reader")
-    for name, code in shown_files(REPOSITORY / "docs/add-an-extractor.md").items():
-        (folder / name).write_text(code)
-    (folder / "examples").symlink_to(REPOSITORY / "examples")
-    write_backbone(folder / "runs/memdpc", "torchvision:resnet18", {}, {"conv1.weight": torch.zeros(1)})
-    return folder
-
-
-@pytest.mark.parametrize(("page", "line"), [(page, line) for page in PAGES for line in lines(page)], ids=str)
-def test_lines_of_the_pages_can_be_typed(page, line, monkeypatch, where_the_pages_are_read):
-    monkeypatch.chdir(where_the_pages_are_read)
-    parse(line)
-
-
-def test_every_command_is_in_the_pages_and_has_help_with_an_example():
-    text = "\n".join(page.read_text() for page in PAGES)
-    for path, command in commands(root):
-        if path[0] == "extract" and len(path) > 1:
-            assert path[1] in text, f"extractor {path[1]}"
-        else:
-            assert "egotools " + " ".join(path) in text, path
-        assert command.help, path
-        if not isinstance(command, click.Group) or path[0] in ("manifest", "extract", "cache"):
-            assert "egotools " in command.help, f"{path}: no example"
-
-
-def test_links_of_the_pages_lead_to_files():
-    for page in PAGES:
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
-
-
-def test_the_example_extractor_measures_motion(tmp_path):
-    motion = import_module("egotools.extractors").find_extractor(f"{REPOSITORY}/examples/motion.py:Motion").kind()
-    still = np.full((1, 8, 64, 64), 100, np.uint8)
-    moving = still.copy()
-    moving[0, 1::2, :16, :16] = 200  # one cell flickers
-    assert motion.network()(still).tolist() == [[0.0] * 16]
-    row = motion.network()(moving)[0]
-    assert row[0] == pytest.approx(100 / 255)
-    assert not row[1:].any()
-    frame = np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
-    assert motion.prepare(frame).shape == (64, 64)

@@ -1,0 +1,97 @@
+"""What the README and the docs show can be typed, and their links lead to files and headings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import torch
+from egotools.cli.main import root
+from shown_files import shown_files
+from typing_commands import parse
+
+from egotools.extractors.backbone import write_backbone
+from egotools.extractors.lookup import find_extractor
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+WITH_LINKS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "benchmarks/README.md"]
+LINK = r"\]\((?!https://)([^)#]*)(?:#([^)]*))?\)"
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()):
+    """Every command, with the words that call it; extractors are commands of `extract`."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+def lines(page: Path):
+    """The `egotools ...` lines of a page's code blocks; a backslash goes on in the next line."""
+    for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in line.removeprefix("$ ").split(" && "):
+                if part.startswith("egotools "):
+                    yield part.split("  #")[0]
+
+
+@pytest.fixture(scope="module")
+def where_the_pages_are_read(tmp_path_factory) -> Path:
+    """A folder with the extractors that the pages show, and with a run that has a backbone."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name, code in shown_files(REPOSITORY / "docs/add-an-extractor.md").items():
+        (folder / name).write_text(code)
+    (folder / "examples").symlink_to(REPOSITORY / "examples")
+    write_backbone(folder / "runs/memdpc", "torchvision:resnet18", {}, {"conv1.weight": torch.zeros(1)})
+    return folder
+
+
+@pytest.mark.parametrize(("page", "line"), [(page, line) for page in PAGES for line in lines(page)], ids=str)
+def test_lines_of_the_pages_can_be_typed(page, line, monkeypatch, where_the_pages_are_read):
+    monkeypatch.chdir(where_the_pages_are_read)
+    parse(line)
+
+
+def test_every_command_is_in_the_pages_and_has_help_with_an_example():
+    text = "\n".join(page.read_text() for page in PAGES)
+    for path, command in commands(root):
+        if path[0] == "extract" and len(path) > 1:
+            assert path[1] in text, f"extractor {path[1]}"
+        else:
+            assert "egotools " + " ".join(path) in text, path
+        assert command.help, path
+        if not isinstance(command, click.Group) or path[0] in ("manifest", "extract", "cache"):
+            assert "egotools " in command.help, f"{path}: no example"
+
+
+def test_the_example_extractor_measures_motion(tmp_path):
+    motion = find_extractor(f"{REPOSITORY}/examples/motion.py:Motion").kind()
+    still = np.full((1, 8, 64, 64), 100, np.uint8)
+    moving = still.copy()
+    moving[0, 1::2, :16, :16] = 200  # one cell flickers
+    assert motion.network()(still).tolist() == [[0.0] * 16]
+    row = motion.network()(moving)[0]
+    assert row[0] == pytest.approx(100 / 255)
+    assert not row[1:].any()
+    frame = np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+    assert motion.prepare(frame).shape == (64, 64)
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", WITH_LINKS, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_to_files_and_headings(page):
+    for path, anchor in re.findall(LINK, page.read_text()):
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
