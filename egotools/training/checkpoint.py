@@ -58,6 +58,7 @@ class Checkpoint:
         if self._world.is_first:
             parts = {name: part.state_dict() for name, part in self._parts.items()}
             _write(self._run.path / CHECKPOINT, {"step": step, "random": states, "parts": parts})
+        self._world.of_first(None)  # nobody goes on, and may read it, before it is there
         ended = time.monotonic()
         self._next = ended + max(self._every, SHARE * (ended - began))
 
