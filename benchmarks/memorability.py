@@ -140,10 +140,9 @@ def our_task(folder: Path) -> Any:
 
 def our_batches(examples: Any, epochs: int) -> None:
     """Every batch of some epochs, gathered."""
-    from egotools.methods.memorability.options import Training
-    from egotools.methods.memorability.training import batches
+    from egotools.training.epochs import batches
 
-    for batch in batches(examples.train, Training(epochs=epochs, batch_size=BATCH), 0, 0):
+    for batch in batches(0, rows=examples.train, batch_size=BATCH, epochs=epochs, seed=0):
         examples.values[batch.rows]
 
 

@@ -14,6 +14,7 @@ from egotools.methods.memorability.options import Training
 from egotools.methods.memorability.training import Examples, train_network
 from egotools.nn.mlp import score_mlp_of
 from egotools.stores.store import Recipe
+from egotools.training.how import How
 from egotools.training.runs import Run
 
 SHORT = Training(hidden=(8,), epochs=6, batch_size=8, learning_rate=0.01)
@@ -60,9 +61,8 @@ def test_steps_rates_and_scores_of_a_training_are_the_references(case, tmp_path)
     values, scores = (torch.cat(both) for both in zip(*parts, strict=True))
     network = score_mlp_of(fill.state_dict(shapes(width)), source="filled")
     run = Run(tmp_path, Recipe({}))
-    train_network(
-        Examples(values, scores, torch.arange(72), torch.arange(72, 96)), network, config, seed=0, run=run, log_every=1
-    )
+    clips = Examples(values, scores, torch.arange(72), torch.arange(72, 96))
+    train_network(clips, network, config, seed=0, run=run, how=How(log_every=1))
     found = lines(run)
     np.testing.assert_allclose([line["loss"] for line in found], recorded["step_loss"], rtol=2e-3)  # as recorded
     epochs = [line for line in found if "val_spearman" in line]

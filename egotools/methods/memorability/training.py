@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from egotools.errors import TableError
 from egotools.losses.regression import l1, mse, mse_tails
 from egotools.losses.spearman import mse_to_spearman, spearman
 from egotools.methods.memorability.options import Training
@@ -26,8 +25,12 @@ from egotools.metrics.regression import (
     squared_error,
 )
 from egotools.nn.mlp import ScoreMLP
+from egotools.training import schedules
+from egotools.training.best import BestEpoch, Figures
+from egotools.training.epochs import Batch, batch_count, batches, progress_at
 from egotools.training.fit import fit
 from egotools.training.how import How
+from egotools.training.optimizers import optimizer_of
 from egotools.training.runs import Run
 from egotools.types import FloatArray
 
@@ -41,27 +44,6 @@ METRICS = {
     "kl": kl_divergence,
     "js": js_divergence,
 }
-OPTIMIZERS = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-    "rmsprop": torch.optim.RMSprop,
-    "adagrad": torch.optim.Adagrad,
-    "adadelta": torch.optim.Adadelta,
-    "adamax": torch.optim.Adamax,
-    "nadam": torch.optim.NAdam,
-    "radam": torch.optim.RAdam,
-}
-FUSED = ("adam", "adamw")  # one pass over the parameters instead of ten
-
-Figures = dict[str, Any]  # Any: numbers, JSON-ready
-
-
-class Batch(NamedTuple):
-    """Numbers [B] of the clips, and the share of the training that is behind them, 0 in the first epoch to 1."""
-
-    rows: Tensor
-    progress: float
 
 
 class Memorability(nn.Module):
@@ -111,7 +93,7 @@ class Memorability(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """All clips on the device, normalized, and the numbers of those that are learned from and judged."""
+    """All clips on the device, normalized, and the numbers of those to train and to test on."""
 
     values: Tensor  # [N, D] float32
     scores: Tensor  # [N] float32
@@ -121,40 +103,11 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained network, and what it was worth in its last epoch and in its best."""
+    """A trained network, and its figures after the last epoch and after the best."""
 
     network: ScoreMLP  # of the epoch that was to be kept
     last: Figures
     best: Figures
-
-
-@dataclass(eq=False)
-class _BestEpoch:
-    """What is known of the epochs so far; saved with the checkpoint."""
-
-    epochs: int = 0
-    last: Figures = field(default_factory=dict)
-    best: Figures = field(default_factory=dict)
-    weights: dict[str, Tensor] = field(default_factory=dict)  # of the best epoch
-
-    def state_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        vars(self).update(state_dict)
-
-    def take(self, figures: Figures, network: ScoreMLP) -> Figures:
-        """One more epoch is over; what is to be logged of it."""
-        self.epochs += 1
-        self.last = {"epoch": self.epochs, **figures}
-        best = self.best.get("spearman", math.nan)
-        if not self.best or figures["spearman"] > best or (math.isnan(best) and not math.isnan(figures["spearman"])):
-            self.best = self.last
-            self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        return {"epoch": self.epochs, **{f"val_{name}": value for name, value in figures.items()}}
-
-    def is_over(self, patience: int | None) -> bool:
-        return bool(patience and self.epochs - self.best.get("epoch", 0) >= patience)
 
 
 def train_network(
@@ -164,50 +117,72 @@ def train_network(
     *,
     seed: int,
     run: Run | None = None,
-    log_every: int | None = None,
+    how: How = How(),  # noqa: B008 - frozen
 ) -> Trained:
-    """Trains a network, changed in place, and judges it after every epoch.
+    """Trains a network, changed in place, and evaluates it after every epoch.
 
     Args:
         examples: on the device where it is trained.
         network: with the weights to begin with.
-        config: how.
+        config: what is minimized, and with which optimizer.
         seed: of the order of the clips and of dropout.
-        run: keeps metrics and checkpoint, from which the same call goes on; None: nothing is kept.
-        log_every: steps a line of the run's metrics; by default an epoch's.
+        run: keeps metrics and checkpoint, from which the same call resumes; None: nothing is kept.
+        how: precision, gradients, logging; a line of the metrics is an epoch unless it says otherwise.
 
     Raises:
         ValueError: a loss that ranks, and one clip alone in the last batch of an epoch.
+        TrainingError: as `fit`.
     """
     device = examples.values.device
     center = float(examples.scores[examples.train].mean())
     model = Memorability(network, examples.values, examples.scores, config, center).to(device).train()
-    steps = math.ceil(len(examples.train) / config.batch_size)
-    progress = _BestEpoch()
+    steps = steps_of(len(examples.train), config, how)
+    best, schedule = BestEpoch("spearman"), _schedule(config)
 
     def after_step(done: int) -> Figures | None:
         if done % steps:
             return None
-        found = judge(model, examples, share=_share(done // steps - 1, config.epochs))
-        return progress.take(found, network)
+        return best.take(evaluate(model, examples, progress=progress_at(done // steps - 1, config.epochs)), network)
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         fit(
             model,
-            partial(batches, examples.train, config, seed),
-            _optimizer(model, config),
+            partial(
+                batches,
+                rows=examples.train,
+                batch_size=config.batch_size,
+                epochs=config.epochs,
+                seed=seed,
+                shuffle=config.shuffle,
+            ),
+            optimizer_of(model, config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay),
             run,
             steps=steps * config.epochs,
-            state={"progress": progress},
-            rate=lambda step: rate(step // steps, config),
+            state={"progress": best},
+            rate=schedule and (lambda step: schedule(step // steps)),
             after_step=after_step,
-            is_over=lambda: progress.is_over(config.patience),
-            how=How(log_every=log_every or steps),
+            is_over=lambda: best.is_over(config.patience),
+            how=replace(how, log_every=how.log_every or steps),
         )
     if config.keep == "best":
-        network.load_state_dict(progress.weights)
-    return Trained(network.eval(), progress.last, progress.best)
+        network.load_state_dict(best.weights)
+    return Trained(network.eval(), best.last, best.best)
+
+
+def steps_of(clips: int, config: Training, how: How) -> int:
+    """Steps of an epoch.
+
+    Raises:
+        TableError: its batches cannot be divided into steps.
+    """
+    count = batch_count(clips, config.batch_size)
+    if count % how.accumulate:
+        raise TableError(
+            f"{clips} training clips make {count} batches an epoch, which --accumulate {how.accumulate} does not"
+            " divide; choose another, or another --batch-size"
+        )
+    return count // how.accumulate
 
 
 def new_network(width: int, config: Training, *, seed: int, mean: float = 0.5) -> ScoreMLP:
@@ -220,10 +195,10 @@ def new_network(width: int, config: Training, *, seed: int, mean: float = 0.5) -
     return network
 
 
-def judge(model: Memorability, examples: Examples, *, share: float) -> Figures:
-    """What the predictions of the judged clips are worth, and their loss."""
+def evaluate(model: Memorability, examples: Examples, *, progress: float) -> Figures:
+    """Metrics of the predictions of the test clips, and their loss."""
     predicted, target = model.predict(examples.test), examples.scores[examples.test]
-    loss = model.loss(predicted, target, share).item()
+    loss = model.loss(predicted, target, progress).item()
     return {**metrics(target.cpu().numpy(), predicted.cpu().numpy()), "loss": loss}
 
 
@@ -233,39 +208,10 @@ def metrics(target: FloatArray, predicted: FloatArray) -> Figures:
     return {name: metric(one, other) for name, metric in METRICS.items()}
 
 
-def rate(epoch: int, config: Training) -> float:
-    """What multiplies the learning rate in an epoch, counted from 0."""
+def _schedule(config: Training) -> Callable[[int], float] | None:
+    """What multiplies the learning rate in an epoch, counted from 0; None: nothing."""
     if config.scheduler == "step":
-        return config.scheduler_gamma ** (epoch // config.scheduler_step)
+        return partial(schedules.step, every=config.scheduler_step, factor=config.scheduler_gamma)
     if config.scheduler == "exponential":
-        return config.scheduler_gamma**epoch
-    if config.scheduler == "cosine":
-        return (1 + math.cos(math.pi * epoch / config.epochs)) / 2
-    return 1.0
-
-
-def _share(epoch: int, epochs: int) -> float:
-    """How far the training is in an epoch, counted from 0: 0 in the first, 1 in the last."""
-    return epoch / (epochs - 1) if epochs > 1 else 0.0
-
-
-def _optimizer(model: nn.Module, config: Training) -> torch.optim.Optimizer:
-    options: dict[str, Any] = {"fused": True} if config.optimizer in FUSED else {}
-    kind: Any = OPTIMIZERS[config.optimizer]  # Any: their further options differ
-    optimizer: torch.optim.Optimizer = kind(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, **options
-    )
-    return optimizer
-
-
-def batches(train: Tensor, config: Training, seed: int, first: int) -> Iterator[Batch]:
-    """The batches from step `first` on; the order of an epoch depends on the seed and the epoch only."""
-    count = math.ceil(len(train) / config.batch_size)
-    for epoch in range(first // count, config.epochs):
-        order = (
-            np.random.default_rng([seed, epoch]).permutation(len(train)) if config.shuffle else np.arange(len(train))
-        )
-        rows = torch.split(train[torch.from_numpy(order).to(train.device)], config.batch_size)
-        begin = first % count if epoch == first // count else 0
-        for batch in rows[begin:]:
-            yield Batch(batch, _share(epoch, config.epochs))
+        return partial(schedules.exponential, factor=config.scheduler_gamma)
+    return partial(schedules.cosine, total=config.epochs) if config.scheduler == "cosine" else None

@@ -1,0 +1,42 @@
+"""The best epoch of a training so far, saved with its checkpoint."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+Figures = dict[str, Any]  # Any: numbers, JSON-ready
+
+
+@dataclass(eq=False)
+class BestEpoch:
+    """What an epoch was worth: the last one, and the one with the highest figure of the name `by`."""
+
+    by: str
+    epochs: int = 0
+    last: Figures = field(default_factory=dict)
+    best: Figures = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)  # of the best epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "by"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        vars(self).update(state_dict)
+
+    def take(self, figures: Figures, network: nn.Module) -> Figures:
+        """Counts one more epoch; what is to be logged of it."""
+        self.epochs += 1
+        self.last = {"epoch": self.epochs, **figures}
+        best, now = self.best.get(self.by, math.nan), figures[self.by]
+        if not self.best or now > best or (math.isnan(best) and not math.isnan(now)):
+            self.best = self.last
+            self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        return {"epoch": self.epochs, **{f"val_{name}": value for name, value in figures.items()}}
+
+    def is_over(self, patience: int | None) -> bool:
+        """Whether so many epochs have passed without a better one; None: never."""
+        return patience is not None and self.epochs - self.best.get("epoch", 0) >= patience
