@@ -32,7 +32,6 @@ from egotools.methods.memorability.task import (
     ScoredClips,
     plan_training,
     read_task,
-    summarized,
     train_members,
     unheard,
 )
@@ -43,6 +42,7 @@ from egotools.tables.matching import matched
 from egotools.tables.table import Mask, Table, input_digests
 from egotools.texts import split_name
 from egotools.training.folds import Scores
+from egotools.training.members import summarized
 from egotools.types import IntArray
 
 Content = dict[str, Any]  # a report; Any: JSON values
@@ -130,9 +130,9 @@ def ablation(
         names = tuple(group.name for group in features.groups)
         kept = tuple(name for name in trained.normalizing.standardize if name in names)
         normalizing = replace(trained.normalizing, standardize=kept)
-        plan = plan_training(replace(task, features=features), config, normalizing)
+        plan = plan_training(replace(task, features=features), config, normalizing, trained.how)
         members = train_members(plan, seed=trained.seed, device=device)
-        figures = summarized([(m.fold, m.seed, getattr(m, config.keep)) for m in members])
+        figures = summarized([(m.fold, m.seed, getattr(m, config.keep)) for m in members], "spearman")
         found.append({"features": list(chosen), "columns": features.groups[-1].stop, **figures})
     return found
 

@@ -16,12 +16,12 @@ from egotools.errors import EgotoolsError
 from egotools.manifests.table import read_manifest
 from egotools.media.video import middle_frame
 from egotools.methods.memorability.scores import of_undefined
-from egotools.methods.memorability.task import summarized
 from egotools.methods.memorability.training import metrics
 from egotools.metrics.bootstrap import bootstrap_interval
 from egotools.metrics.regression import pearson_score, r2_score, spearman_score, squared_error
 from egotools.plots import Shot, contact_sheet
 from egotools.tables.table import Table
+from egotools.training.members import summarized
 from egotools.types import IntArray
 
 Floats = npt.NDArray[np.float64]
@@ -73,7 +73,7 @@ def judged_figures(judged: Judged, *, draws: int, seed: int = 0) -> dict[str, An
         "clips": len(judged.target),
         "folds": len(judged.folds),
         "seeds": len(judged.predicted),
-        **summarized(entries),
+        **summarized(entries, "spearman"),
         "averaged": _averaged(judged, draws, seed),
         "by_network": [{"fold": fold or None, "seed": number, **values} for fold, number, values in entries],
     }

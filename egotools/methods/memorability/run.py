@@ -28,7 +28,6 @@ from egotools.methods.memorability.task import (
     Progress,
     ScoredClips,
     TrainingPlan,
-    member_run,
     network_path,
     plan_training,
     read_network,
@@ -44,7 +43,9 @@ from egotools.tables.groups import Group
 from egotools.tables.matching import Feature
 from egotools.texts import composed
 from egotools.training import learned_from
+from egotools.training.how import How
 from egotools.training.learned_from import LearnedFrom
+from egotools.training.members import joined_metrics, member_run
 from egotools.training.runs import METRICS, Run, once, provenance_of, run_recipe
 from egotools.weights.tensors import anchored
 
@@ -68,6 +69,7 @@ class TrainedRun:
     data: Data
     training: Training
     normalizing: Normalizing
+    how: How
     seed: int
 
 
@@ -93,6 +95,7 @@ def train_memorability(
     config: Training,
     normalizing: Normalizing,
     *,
+    how: How = How(),  # noqa: B008 - frozen
     seed: int = 0,
     device: str = "auto",
     progress: Progress = unheard,
@@ -112,8 +115,8 @@ def train_memorability(
     told = published_layout(task.features.groups[-1].stop) if config.init is not None else None
     data_set = normalizing.reference or (told.data_set if told else None)  # published weights tell by their width
     normalizing = replace(normalizing, reference=data_set or normalizing.data_set)
-    arguments = {**options_of(data), **options_of(config), **options_of(normalizing), "seed": seed}
-    plan = plan_training(task, config, normalizing)
+    arguments = {**options_of(data), **options_of(config), **options_of(normalizing), **how.identity, "seed": seed}
+    plan = plan_training(task, config, normalizing, how)
     for group in task.features.groups:
         check_no_cycle(group.cache)
     recipe = _recipe(arguments, data, config, normalizing, manifest, task)
@@ -143,6 +146,7 @@ def open_run(folder: Path) -> TrainedRun:
         config = Training(**field_values(Training, {**identity, "init": origin.get("init")}))
         data = Data(identity["target"], origin.get("folds"))
         normalizing = Normalizing(**field_values(Normalizing, identity))
+        how = How(**field_values(How, identity))
     except ValueError as error:
         raise RunError(f"{folder / 'config.json'} cannot be read: {error}") from error
     groups = tuple(Group(**{**each, "cache": Path(each["cache"])}) for each in content["groups"])
@@ -153,7 +157,7 @@ def open_run(folder: Path) -> TrainedRun:
     members = tuple(_members(run, content["members"], config, groups[-1].stop))
     judged = {fold: tuple(map(composed, ids)) for fold, ids in content["judged"].items()}
     seed, learned = identity["seed"], _learned(run, judged)
-    return TrainedRun(run, groups, content["records"], members, judged, learned, data, config, normalizing, seed)
+    return TrainedRun(run, groups, content["records"], members, judged, learned, data, config, normalizing, how, seed)
 
 
 def _learned(run: Run, judged: Mapping[str, tuple[str, ...]]) -> LearnedFrom | None:
@@ -211,7 +215,7 @@ def _members(run: Run, entries: Sequence[Mapping[str, Any]], config: Training, c
         RunError: a file of one is missing, damaged, or of another number of columns; it is named.
     """
     for entry in entries:
-        path = member_run(run, entry["fold"], entry["seed"], config).path
+        path = member_run(run, entry["fold"], entry["seed"], config.seeds).path
         if not (path / NETWORK).is_file():
             raise RunError(f"{run.path} cannot be used: it has no {(path / NETWORK).relative_to(run.path)}")
         network = read_network(str(path / NETWORK))
@@ -256,18 +260,11 @@ def _report(plan: TrainingPlan, members: Sequence[Member]) -> Content:
 
 def _write_networks(run: Run, members: Sequence[Member], config: Training) -> None:
     for member in members:
-        place = member_run(run, member.fold, member.seed, config)
+        place = member_run(run, member.fold, member.seed, config.seeds)
         place.write(NETWORK, save_tensors(member.network.state_dict()))
         place.write(NORMALIZATION, save_tensors(vars(member.normalization)))
     if len(members) > 1:
-        run.write(METRICS, "".join(_metrics(run, members, config)))
-
-
-def _metrics(run: Run, members: Sequence[Member], config: Training) -> Iterator[str]:
-    """The lines of all trainings, each with its fold and seed."""
-    for member in members:
-        for figures in member_run(run, member.fold, member.seed, config).metrics():
-            yield to_json({"fold": member.fold or None, "seed": member.seed, **figures}, indent=None) + "\n"
+        run.write(METRICS, "".join(joined_metrics(run, [(m.fold, m.seed) for m in members], config.seeds)))
 
 
 def _write_features(run: Run, task: ScoredClips, records: Mapping[str, Any], members: Sequence[Member]) -> None:

@@ -6,9 +6,8 @@ Axes: N clips, D features.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +20,13 @@ from egotools.methods.memorability.normalizing import normalization
 from egotools.methods.memorability.options import RANKING, Normalizing, Training
 from egotools.methods.memorability.published import in_our_order
 from egotools.methods.memorability.scores import read_scores
-from egotools.methods.memorability.training import Examples, Figures, new_network, train_network
+from egotools.methods.memorability.training import Examples, new_network, steps_of, train_network
 from egotools.nn.mlp import ScoreMLP, score_mlp_of
 from egotools.tables.groups import Features, Group, read_features
+from egotools.training.best import Figures
 from egotools.training.folds import Fold, FoldFile, Scores, by_folds, by_split
+from egotools.training.how import How
+from egotools.training.members import member_run, summarized
 from egotools.training.runs import Run
 from egotools.weights.tensors import RUN, read_tensors
 
@@ -101,14 +103,21 @@ class TrainingPlan:
     config: Training
     normalizations: tuple[Standardization, ...]  # of each fold
     start: ScoreMLP | None  # the weights to begin with
+    how: How
     remarks: tuple[str, ...]
 
 
-def plan_training(task: ScoredClips, config: Training, normalizing: Normalizing) -> TrainingPlan:
+def plan_training(
+    task: ScoredClips,
+    config: Training,
+    normalizing: Normalizing,
+    how: How = How(),  # noqa: B008 - frozen
+) -> TrainingPlan:
     """Checks all that may be wrong with a training before it begins.
 
     Raises:
-        TableError: columns that say nothing, or a clip alone in a batch that is to be ranked.
+        TableError: columns that say nothing, a clip alone in a batch that is to be ranked, or batches of an epoch
+            that --accumulate does not divide.
         WeightsError: --init does not fit.
     """
     columns = task.features.groups[-1].stop
@@ -119,6 +128,7 @@ def plan_training(task: ScoredClips, config: Training, normalizing: Normalizing)
         start = in_our_order(start, task.features.groups, config.raw_order, source=str(config.init))
     normalizations, remarks = [], dict[str, None]()
     for fold in task.folds:
+        steps_of(len(fold.train), config, how)
         if config.loss in RANKING and len(fold.train) % config.batch_size == 1:
             raise TableError(
                 f"{len(fold.train)} training clips in batches of {config.batch_size} leave one clip alone in the last,"
@@ -127,13 +137,13 @@ def plan_training(task: ScoredClips, config: Training, normalizing: Normalizing)
         fitted, said = normalization(task.features, fold.train, normalizing)
         normalizations.append(fitted)
         remarks.update(dict.fromkeys(said))
-    return TrainingPlan(task, config, tuple(normalizations), start, tuple(remarks))
+    return TrainingPlan(task, config, tuple(normalizations), start, how, tuple(remarks))
 
 
 def train_members(
     plan: TrainingPlan, *, seed: int, device: torch.device, run: Run | None = None, progress: Progress = unheard
 ) -> list[Member]:
-    """A network for each fold and seed, in that order. With a run each goes on where it was interrupted."""
+    """A network for each fold and seed, in that order. With a run each resumes where it was interrupted."""
     task, config = plan.task, plan.config
     members: list[Member] = []
     scores = torch.from_numpy(np.nan_to_num(task.scores)).to(device)  # clips without a score are in no fold
@@ -145,8 +155,8 @@ def train_members(
             network = new_network(values.shape[1], config, seed=number, mean=mean)
             if plan.start is not None:
                 network.load_state_dict(plan.start.state_dict())
-            place = None if run is None else member_run(run, fold.name, number, config)
-            trained = train_network(examples, network.to(device), config, seed=number, run=place)
+            place = None if run is None else member_run(run, fold.name, number, config.seeds)
+            trained = train_network(examples, network.to(device), config, seed=number, run=place, how=plan.how)
             members.append(Member(fold.name, number, trained.network.cpu(), fitted, trained.last, trained.best))
             progress("training", len(members), len(task.folds) * config.seeds)
     return members
@@ -184,12 +194,6 @@ def network_path(place: str) -> Path:
     return path
 
 
-def member_run(run: Run, fold: str, seed: int, config: Training) -> Run:
-    """Where one network is trained: the run's folder itself if it is the only one."""
-    path = run.path / fold if fold else run.path
-    return replace(run, path=path / f"seed-{seed}" if config.seeds > 1 else path)
-
-
 def layout_of(groups: Sequence[Group]) -> str:
     """The columns in words: "the features have 735: m3s 15, hrnet 720"."""
     widths = ", ".join(f"{group.name} {group.width}" for group in groups)
@@ -198,19 +202,6 @@ def layout_of(groups: Sequence[Group]) -> str:
 
 def summary(members: Sequence[Member]) -> Figures:
     """Mean of each figure of the last and of the best epochs, and Spearman's deviation over seeds and over folds."""
-    return {kind: summarized([(m.fold, m.seed, getattr(m, kind)) for m in members]) for kind in ("last", "best")}
-
-
-def summarized(entries: Sequence[tuple[str, int, Figures]]) -> Figures:
-    """Figures of every fold and seed as means over both, and how much Spearman varies over either alone."""
-    folds = list(dict.fromkeys(fold for fold, _, _ in entries))
-    seeds = list(dict.fromkeys(seed for _, seed, _ in entries))
-    found: dict[str, Any] = {}
-    for name in entries[0][2]:
-        values = {(fold, seed): figures[name] for fold, seed, figures in entries}
-        found[name] = float(np.mean(list(values.values())))
-        if name == "spearman":
-            grid = np.array([[values[fold, seed] for seed in seeds] for fold in folds])
-            found["spearman_deviation_over_seeds"] = float(grid.mean(axis=0).std())
-            found["spearman_deviation_over_folds"] = float(grid.mean(axis=1).std())
-    return found
+    return {
+        kind: summarized([(m.fold, m.seed, getattr(m, kind)) for m in members], "spearman") for kind in ("last", "best")
+    }
