@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -110,7 +109,7 @@ def verify(caches: tuple[Path, ...], as_json: bool) -> None:
 
     def check(path: Path) -> Verification:
         with Progress() as progress:
-            return verify_one(path, progress=partial(progress, f"verifying {path.name}"))
+            return verify_one(path, progress=progress)
 
     found, errors = _each(check, find_caches(caches, remark=display.note))
     if as_json:
@@ -140,7 +139,7 @@ def merge(caches: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     from egotools.stores.merge import merge as merge_caches
 
     with Progress() as progress:
-        count = merge_caches(caches, out, overwrite=overwrite, progress=partial(progress, "merging"))
+        count = merge_caches(caches, out, overwrite=overwrite, progress=progress)
     display.note(f"{out}: {count} clips of {len(caches)} caches")
 
 
@@ -160,7 +159,7 @@ def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None,
     from egotools.stores.merge import convert as convert_cache
 
     with Progress() as progress:
-        count = convert_cache(cache, out, dtype=dtype, overwrite=overwrite, progress=partial(progress, "converting"))
+        count = convert_cache(cache, out, dtype=dtype, overwrite=overwrite, progress=progress)
     display.note(f"{out}: {count} clips of {cache}")
 
 
@@ -191,11 +190,10 @@ def export(cache: Path, kind: Literal["npz", "csv", "parquet"], out: Path, overw
 
     empty = 0
     with Progress() as progress:
-        exporting = partial(progress, f"exporting {kind}")
         if kind == "npz":
-            count = export_npz(cache, out, overwrite=overwrite, progress=exporting)
+            count = export_npz(cache, out, overwrite=overwrite, progress=progress)
         else:
-            count, empty = export_table(cache, out, kind, overwrite=overwrite, progress=exporting)
+            count, empty = export_table(cache, out, kind, overwrite=overwrite, progress=progress)
     left = f", {empty} of which have no rows and are not in it" if empty else ""
     display.note(f"{out}: {count} clips of {cache}{left}")
 
@@ -225,8 +223,8 @@ def import_(
 
     origin = {"command": command_line(), **surroundings()}
     with Progress() as progress:
-        keys, importing = Keys(id_key, values, times), partial(progress, f"importing {source.name}")
-        made = import_arrays(source, out, keys, origin=origin, overwrite=overwrite, progress=importing)
+        keys = Keys(id_key, values, times)
+        made = import_arrays(source, out, keys, origin=origin, overwrite=overwrite, progress=progress)
     what = f"{made.clips} clips, {made.rows} rows of {made.width} features"
     display.note(f"{out}: {what}" + ("" if made.is_new else ", there already: nothing to do"))
     display.name_some("passed over, as they are no .npy files", made.passed_over)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,6 +71,6 @@ class Screen:
         display.show_table(columns, rows)
 
     @contextmanager
-    def bar(self, clips: int) -> Iterator[Callable[[float, int], None]]:
+    def bar(self) -> Iterator[Progress]:
         with Progress() as progress:
-            yield lambda done, rows: progress("extracting", done, clips, rows)
+            yield progress

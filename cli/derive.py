@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,9 +105,8 @@ def _make_each(wanted: Sequence[Derived]) -> tuple[list[Made], dict[Path, str]]:
     from egotools.provenance import command_line
 
     made, errors = [], {}
-    with Progress() as shown:
+    with Progress() as progress:
         for each in wanted:
-            progress = partial(shown, f"{each.name} {each.cache.name}")
             try:
                 made.append(make(each, origin={"command": command_line()}, progress=progress))
             except EgotoolsError as error:

@@ -16,6 +16,7 @@ import click
 
 from egotools.config import to_json
 from egotools.errors import OutputError
+from egotools.texts import named
 
 from .log import output
 from .text import exact_json, visible
@@ -46,8 +47,7 @@ def failure(text: str) -> None:
 def name_some(what: str, names: Sequence[str], most: int = 5, tell: Callable[[str], None] = note) -> None:
     """A remark, or with `tell` a failure, that counts and names things, if there are any."""
     if names:
-        rest = f" and {len(names) - most} more" if len(names) > most else ""
-        tell(f"  {what}: {len(names)} ({', '.join(names[:most])}{rest})")
+        tell(f"  {what}: {len(names)} ({named(names, most)})")
 
 
 def say_left_out(listing: Listing, most: int = 20) -> None:

@@ -14,6 +14,7 @@ from egotools.errors import OutputError
 from egotools.extract.failures import failures_path
 from egotools.extractors.names import BUILT_IN, SHORT_NAMES
 from egotools.manifests.table import read_manifest
+from egotools.texts import named
 
 from . import display, options
 from .groups import LazyGroup, Link
@@ -190,7 +191,7 @@ def _extract(
                 digest=common["digest"],
                 strict=common["strict"],
                 origin=manifest_origin(common["manifest"], common["limit"]),
-                progress=lambda done, rows: progress("extracting", done, len(clips), rows),
+                progress=progress,
             )
         except KeyboardInterrupt:
             display.note("finished clips are kept, and the same line goes on from there")
@@ -247,8 +248,8 @@ def _show(result: Extraction) -> None:
     display.show_table(["cache", *columns], rows)
     for cache, empty in result.empty.items():
         if empty:
-            clips = "1 clip" if len(empty) == 1 else f"{len(empty)} clips"
-            display.note(f"{cache}: nothing to do for {clips} without sound, or without a window: {_few(empty)}")
+            clips = f"{'1 clip' if len(empty) == 1 else f'{len(empty)} clips'} without sound, or without a window"
+            display.note(f"{cache}: nothing to do for {clips}: {named([*map(repr, empty)], 3)}")
     for cache, agreement in result.agreement.items():
         display.note(
             f"{cache}: bf16 against float32 on {agreement.rows} windows: cosine {agreement.plain:.5f}, "
@@ -291,8 +292,3 @@ def _show_failures(result: Extraction) -> None:
 
 def _count(part: int | Sequence[object]) -> int:
     return part if isinstance(part, int) else len(part)
-
-
-def _few(ids: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(ids) - most} more" if len(ids) > most else ""
-    return ", ".join(map(repr, ids[:most])) + more

@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,17 +81,6 @@ class Progress:
         else:
             self._close_stage()
             self._standing = Standing(stage, self._unit, now, now, done, total, rows, done, rows or 0)
-
-    def steps(self, stage: str, total: int) -> Callable[[], None]:
-        """What is to be called after each of `total` steps."""
-        done = 0
-
-        def advance() -> None:
-            nonlocal done
-            done += 1
-            self(stage, done, total)
-
-        return advance
 
     def __enter__(self) -> Progress:
         if self._bar is not None or self._output.log is not None or not self._output.quiet:

@@ -5,7 +5,7 @@ Every step is told with the line of the command line that does the same. Axes: N
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -31,6 +31,7 @@ from egotools.media.video import middle_frame
 from egotools.methods.probe.probe import Probe
 from egotools.methods.probe.run import fit_probe
 from egotools.plots import Shot, contact_sheet, similarity_picture
+from egotools.progress import Progress
 from egotools.provenance import manifest_origin
 from egotools.tables.table import Table, Texts, read_table
 from egotools.training.runs import one_writer
@@ -60,8 +61,8 @@ class Audience(Protocol):
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Figures."""
 
-    def bar(self, clips: int) -> AbstractContextManager[Callable[[float, int], None]]:
-        """A progress bar over so many clips."""
+    def bar(self) -> AbstractContextManager[Progress]:
+        """A progress bar."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def _extract(
 
 
 def _pass(story: _Story, clips: Sequence[Clip], wanted: Sequence[CacheRequest]) -> Extraction:
-    with story.audience.bar(len(clips)) as progress:
+    with story.audience.bar() as progress:
         return extract(clips, wanted, origin=manifest_origin(story.manifest), progress=progress)
 
 

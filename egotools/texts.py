@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 SPLITS = ("train", "val", "test")  # splits that have a meaning here, however they are capitalized
 INVISIBLE = "\u200b\u2060\ufeff\u00ad"  # zero-width space, word joiner, byte order mark, soft hyphen
@@ -58,6 +58,16 @@ def split_name(text: str) -> str:
     return name.lower() if name.lower() in SPLITS else name
 
 
+def named(names: Sequence[str], most: int, *, between: str = ", ") -> str:
+    """The first names, and how many more there are.
+
+    >>> named(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
+
+
 def alike(texts: Iterable[str], what: str) -> list[str]:
     """A remark on different texts that only case, spaces or Unicode form tell apart: "2 labels differ by ...".
 
@@ -73,10 +83,9 @@ def alike(texts: Iterable[str], what: str) -> list[str]:
         return []
     count = sum(map(len, sets.values()))
     is_case = all(len({text.casefold() for text in found}) == 1 for found in sets.values())
-    shown = "; ".join(", ".join(map(repr, found)) for found in list(sets.values())[:NAMED])
-    more = f" and {len(sets) - NAMED} more" if len(sets) > NAMED else ""
+    shown = named([", ".join(map(repr, found)) for found in sets.values()], NAMED, between="; ")
     differ = "case only" if is_case else "case, spaces or Unicode form only"
-    return [f"{count} {what} differ by {differ}: {shown}{more}"]
+    return [f"{count} {what} differ by {differ}: {shown}"]
 
 
 def _folded(text: str) -> str:

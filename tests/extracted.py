@@ -12,7 +12,7 @@ from egotools.extract.request import CacheRequest
 from egotools.extractors.lookup import find_extractor
 from egotools.stores import open_store
 
-ODD = Path(__file__).parents[1] / "odd_extractors.py"
+ODD = Path(__file__).parent / "odd_extractors.py"
 
 
 def want(folder: Path, name: str, *, cache: str = "", suffix: str = ".lmdb", **options: Any) -> CacheRequest:

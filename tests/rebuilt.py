@@ -13,8 +13,9 @@ from egotools.extract.engine import extract
 from egotools.extract.messages import Piece
 from egotools.extract.pipeline import Pipeline
 from egotools.extract.request import CacheRequest, Extraction, Resources
+from egotools.progress import no_progress
 from egotools.rebuild import rebuilding
-from egotools.rebuild.planning import Planner, RebuildOptions, unseen
+from egotools.rebuild.planning import Planner, RebuildOptions
 from egotools.rebuild.rebuilding import HowToRebuild, RebuildResult, rebuild
 from egotools.stores.verify import verify
 from egotools.types import Clip
@@ -51,7 +52,7 @@ def remake(
 
 
 def remake_all(*caches: Path, engine: Any = Pipeline, keep_old: bool = False, drop: bool = False, **order: Any) -> Any:
-    return rebuild(caches, RebuildOptions(**order), HowToRebuild(ONE, engine, keep_old, drop), progress=unseen)
+    return rebuild(caches, RebuildOptions(**order), HowToRebuild(ONE, engine, keep_old, drop), progress=no_progress)
 
 
 def kept(*ids: str, dtype: str = "float32") -> Contents:

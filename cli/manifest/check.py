@@ -48,8 +48,7 @@ def check(context: click.Context, manifest_file: Path, decode: bool, as_json: bo
     problems = [Problem("", str(manifest_file), "row", str(row)) for row in rows if not isinstance(row, Clip)]
     files = len(files_of(clips))
     with Progress("files") as progress:
-        advance = progress.steps("checking", files)
-        problems += check_clips(clips, advance, decode="everything" if decode else "sample")
+        problems += check_clips(clips, progress, decode="everything" if decode else "sample")
     _show_problems(problems, len(rows), files, as_json)
     context.exit(1 if any(not item.is_remark for item in problems) else 0)
 

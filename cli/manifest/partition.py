@@ -40,13 +40,13 @@ def cut(
     egotools manifest windows m.csv --length 2 --out m.csv
     egotools manifest windows m.csv --length 4 --hop 1 --out overlapping.csv
     """
-    from egotools.manifests.check import files_of, measure_files
+    from egotools.manifests.check import measure_files
 
     if min_length is not None and min_length > length:
         raise click.UsageError(f"--min-length {min_length:g} is more than --length {length:g}")
     clips = read_manifest(manifest_file)
     with Progress("files") as progress:
-        measured = measure_files(clips, progress.steps("measuring", len(files_of(clips))))
+        measured = measure_files(clips, progress)
     spans, gaps = {}, {}
     for clip in clips:
         span = measured.get((clip.path, clip.fps))

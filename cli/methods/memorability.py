@@ -138,14 +138,10 @@ def predict(
         raise click.UsageError("--pca, --hrnet-weights, --csn-weights, --reference and --raw-order are for --weights")
     trusted, resources = options.trusted(given), options.resources_of(given)
     with Progress("videos") as progress:
-
-        def predicting(done: float, rows: int) -> None:
-            progress("predicting", done, len(videos), rows)
-
         if weights is not None:
-            found = predict_released(weights, videos, sources, resources=resources, progress=predicting)
+            found = predict_released(weights, videos, sources, resources=resources, progress=progress)
         elif run is not None:
-            found = predict_memorability(run, videos, trusted=trusted, resources=resources, progress=predicting)
+            found = predict_memorability(run, videos, trusted=trusted, resources=resources, progress=progress)
     for remark in found.remarks:
         display.note(f"note: {remark}")
     if as_json:

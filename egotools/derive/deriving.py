@@ -14,9 +14,9 @@ from egotools.config import options_of
 from egotools.derive.fitted import Learned, exchange, keep, what_is_lost
 from egotools.errors import RecipeError, StoreError
 from egotools.files.disk import real
+from egotools.progress import Progress, no_progress
 from egotools.provenance import surroundings
 from egotools.stores.aside import aside
-from egotools.stores.copying import Progress, silent
 from egotools.stores.digest import content_of
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import CLIPS_PER_COMMIT
@@ -108,7 +108,7 @@ def derive(
     *,
     out: Path | None = None,
     origin: Mapping[str, Any] | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Made:
     """Makes a cache from caches, aside, and gives it its name when it is whole and verified.
 
@@ -192,7 +192,7 @@ def _write(
             writer.finish(id, _source(inputs, id))
             if done % CLIPS_PER_COMMIT == 0:
                 writer.commit()
-            progress(done, total)
+            progress(f"deriving {wanted.cache.name}", done, total)
         writer.seal()
     if new != gathered:
         from egotools.stores.hdf5_writer import publish_hdf5  # here, for h5py takes its time to import

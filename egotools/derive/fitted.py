@@ -6,6 +6,7 @@ once: the new file is there before the new cache takes its name, and the old one
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from egotools.config import file_digest
 from egotools.errors import StoreError
-from egotools.files.disk import create_file
+from egotools.files.disk import new_file
 from egotools.files.numpy_files import open_npz
 from egotools.stores.copying import sync_folder
 from egotools.stores.opening import open_store
@@ -48,14 +49,10 @@ def keep(learned: Learned, cache: Path, recipe: Recipe) -> Recipe:
     """
     buffer = io.BytesIO()
     np.savez(buffer, **learned.arrays)  # type: ignore[arg-type]  # the stubs take every keyword for allow_pickle
-    aside = cache.with_name(f"{cache.name}{INFIX}part.npz")
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:16]  # as `file_digest` has it
     try:
-        with create_file(aside) as file:
+        with new_file(cache.with_name(f"{cache.name}{INFIX}{digest}.npz")) as file:
             file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        digest = file_digest(aside)
-        aside.replace(cache.with_name(f"{cache.name}{INFIX}{digest}.npz"))
     except OSError as error:
         raise StoreError(f"{cache}: what it learned cannot be written: {error.strerror}") from error
     said = {

@@ -13,6 +13,7 @@ import numpy as np
 from egotools.errors import TableError
 from egotools.metrics import classification as metrics
 from egotools.tables.table import Table, Texts, numbers_of
+from egotools.texts import named
 from egotools.types import FloatArray, IntArray
 
 NAMED = 5  # classes that a remark names
@@ -105,6 +106,4 @@ def by_class(predictions: Predictions, train_labels: IntArray) -> list[dict[str,
 
 def class_remark(names: Sequence[str], what: str) -> str:
     """A count and the first few classes: "2 classes have one clip only: 'a', 'b'"."""
-    shown = ", ".join(repr(name) for name in names[:NAMED])
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{len(names)} {'class' if len(names) == 1 else 'classes'} {what}: {shown}{more}"
+    return f"{len(names)} {'class' if len(names) == 1 else 'classes'} {what}: {named([*map(repr, names)], NAMED)}"

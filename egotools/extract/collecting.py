@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from egotools.extract.messages import Failure, FileDigest, FileRemarks, Piece, ReadingTask
 from egotools.extract.request import CacheRequest, Extraction
 from egotools.extract.writing import Writing
+from egotools.progress import Progress
 from egotools.stores import Source
 from egotools.types import Clip, Rows
 
@@ -38,7 +39,7 @@ class Collector:
         wanted: Sequence[CacheRequest],
         writing: Writing,
         result: Extraction,
-        progress: Callable[[float, int], None],
+        progress: Progress,
     ) -> None:
         self.clips, self.wanted, self.writing, self.result = clips, wanted, writing, result
         self.progress = progress
@@ -153,7 +154,7 @@ class Collector:
     def _advance(self, place: tuple[int, int], part: _Part, fraction: float) -> None:
         self._clips_done += self._share[place[0]] * max(fraction - part.fraction, 0.0)
         part.fraction = max(fraction, part.fraction)
-        self.progress(self._clips_done, self.result.rows)
+        self.progress("extracting", self._clips_done, len(self.clips), self.result.rows)
 
 
 def _stored(values: Array, dtype: str) -> Array:

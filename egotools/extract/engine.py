@@ -19,11 +19,10 @@ from egotools.extract.recipes import recipe_of
 from egotools.extract.request import Agreement, CacheRequest, Extraction, Resources
 from egotools.extract.writing import Writing
 from egotools.machine import keep_freed_memory
+from egotools.progress import Progress, no_progress
 from egotools.stores import open_store
 from egotools.stores.source import SourceFiles
 from egotools.types import Clip
-
-Progress = Callable[[float, int], None]  # clips done, those under way as fractions, and rows done
 
 
 class Computing(Protocol):
@@ -53,10 +52,6 @@ class Computing(Protocol):
 Engine = Callable[[Sequence[CacheRequest], Resources], Computing]
 
 
-def _unseen(clips: float, rows: int) -> None:
-    """Progress that nobody looks at."""
-
-
 def extract(
     clips: Sequence[Clip],
     wanted: Sequence[CacheRequest],
@@ -66,7 +61,7 @@ def extract(
     digest: bool = True,
     strict: bool = False,
     origin: Mapping[str, Any] | None = None,
-    progress: Progress = _unseen,
+    progress: Progress = no_progress,
 ) -> Extraction:
     """Fills the caches of `wanted` with the rows of all clips that are not there yet.
 
@@ -81,7 +76,7 @@ def extract(
         strict: whether clips fail whose files have remarks: whose times were repaired, for one.
         digest: whether the digest of each source file is kept, too, for a later `rebuild --digest`.
         origin: what the recipes say beside what makes the rows.
-        progress: called with clips and rows done.
+        progress: told of clips and rows.
 
     Raises:
         RecipeError: a cache was made in another way.

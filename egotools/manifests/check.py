@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from egotools.machine import usable_cores
 from egotools.media.audio import SOUND_SUFFIXES, open_sound
 from egotools.media.video import open_frames
 from egotools.processes import Crash, apart
+from egotools.progress import Progress, no_progress
 from egotools.types import Clip, IntArray
 
 Decode = Literal["nothing", "sample", "everything"]
@@ -146,7 +147,7 @@ def _damage(error: ClipError, path: Path) -> str:
 
 
 def measure_files(
-    clips: Iterable[Clip], advance: Callable[[], object] = lambda: None, *, decode: Decode = "nothing"
+    clips: Iterable[Clip], progress: Progress = no_progress, *, decode: Decode = "nothing"
 ) -> dict[tuple[Path, float | None], Span | ClipError]:
     """What each file of the clips holds, or why it cannot be read, by path and fps; each is opened once.
 
@@ -154,7 +155,7 @@ def measure_files(
 
     Args:
         clips: rows without a file are passed over.
-        advance: called after each file.
+        progress: is told of files.
         decode: as in `measure`.
 
     Raises:
@@ -165,7 +166,7 @@ def measure_files(
     for file, found in apart(partial(_measured, decode=decode), files, count=min(len(files), usable_cores())):
         how = f"exit code {found.status}" if isinstance(found, Crash) else ""
         spans[file] = ClipError(f"{file[0]}: the decoder crashed ({how})") if isinstance(found, Crash) else found
-        advance()
+        progress("opening files", len(spans), len(files))
     return {file: spans[file] for file in files}
 
 
@@ -181,11 +182,9 @@ def files_of(clips: Iterable[Clip]) -> list[tuple[Path, float | None]]:
     return list(dict.fromkeys((clip.path, clip.fps) for clip in clips if clip.path != Path()))
 
 
-def check_clips(
-    clips: Sequence[Clip], advance: Callable[[], object] = lambda: None, *, decode: Decode = "sample"
-) -> list[Problem]:
+def check_clips(clips: Sequence[Clip], progress: Progress = no_progress, *, decode: Decode = "sample") -> list[Problem]:
     """Everything wrong with clips, in their order; the arguments are those of `measure_files`."""
-    spans = measure_files(clips, advance, decode=decode)
+    spans = measure_files(clips, progress, decode=decode)
     first: dict[tuple[Path, float, float | None], str] = {}
     remarked: set[Path] = set()
     problems = []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from egotools.errors import ManifestError
 from egotools.files.csv_files import another_delimiter, open_csv
-from egotools.files.disk import create_file, is_below
+from egotools.files.disk import is_below, new_file
 from egotools.types import Clip
 
 NO_FILE = Path()  # of a clip that has features only
@@ -208,17 +208,9 @@ def _quoted(cell: str) -> str:
 def _write(path: Path, text: str) -> None:
     if "\0" in text:
         raise ManifestError(f"{path}: a manifest cannot hold a NUL character")
-    aside = path.with_name(f".{path.name}.part")  # of one name, so that what a killed process left is taken over
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with create_file(aside) as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with new_file(path) as file:
+            file.write(text.encode())
     except UnicodeEncodeError as error:
         raise ManifestError(f"{path}: {text[error.start]!r} is no character of UTF-8; rename the file") from error
     except OSError as error:

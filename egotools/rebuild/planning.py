@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from egotools.extract.request import CacheRequest
 from egotools.extractors.own_code import code_of
 from egotools.extractors.reproduction import name_in, numbers_in, reproduced
 from egotools.files.disk import real
+from egotools.progress import Progress, no_progress
 from egotools.provenance import command_line
 from egotools.rebuild.assessment import Assessment, Manifests, State, assess, assess_imported, by_id, stores_of, unknown
 from egotools.rebuild.derived import assess_derived, in_order
@@ -27,12 +27,6 @@ from egotools.stores.summary import find_caches, sealed, unsaid
 from egotools.stores.verify import verify
 from egotools.texts import composed
 from egotools.types import Clip
-
-Progress = Callable[[str, float, int], None]  # what is done, how much of it, of how much
-
-
-def unseen(stage: str, done: float, total: int) -> None:
-    """Progress that nobody looks at."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +95,7 @@ def check_names(caches: Sequence[Path], order: RebuildOptions) -> None:
 class Planner:
     """Plans caches one after another; manifests and source files are looked at once for all of them."""
 
-    def __init__(self, order: RebuildOptions, progress: Progress = unseen) -> None:
+    def __init__(self, order: RebuildOptions, progress: Progress = no_progress) -> None:
         self._order, self._progress = order, progress
         self._manifests = Manifests(order.manifest)
         self._files = SourceFiles(digest=order.digest)
@@ -166,7 +160,7 @@ class Planner:
     def _damaged(self, stores: Sequence[Store]) -> dict[str, str]:
         found: dict[str, str] = {}
         for store in reversed(stores):
-            verified = verify(store.path, progress=partial(self._progress, f"reading {store.path.name}"))
+            verified = verify(store.path, progress=self._progress)
             bad = {composed(id): why for id, why in verified.bad.items()}
             found = {**{id: why for id, why in found.items() if id not in store}, **bad}
         return found

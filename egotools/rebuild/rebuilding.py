@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,12 @@ from egotools.extract.pipeline import Pipeline
 from egotools.extract.request import Resources
 from egotools.files.disk import real
 from egotools.manifests.table import read_manifest
+from egotools.progress import Progress
 from egotools.provenance import command_line
 from egotools.rebuild import swap
 from egotools.rebuild.assessment import Assessment, State, unknown
 from egotools.rebuild.derived import not_fresh
-from egotools.rebuild.planning import Planner, Progress, RebuildOptions, RebuildPlan
+from egotools.rebuild.planning import Planner, RebuildOptions, RebuildPlan
 from egotools.stores.lineage import inputs_of
 from egotools.stores.opening import open_store
 from egotools.stores.source import SourceFiles
@@ -134,8 +134,7 @@ def _derive(
         return _left(found)
     new = swap.folder_of(cache) / cache.name
     again = reproduced(cache, open_store(cache).recipe)
-    deriving = partial(progress, f"deriving {cache.name}")
-    made = derive(again, out=new, origin={"command": command_line()}, progress=deriving)  # verified, too
+    made = derive(again, out=new, origin={"command": command_line()}, progress=progress)  # verified, too
     kept = swap.swap(new, cache, keep_old=way.keep_old)
     swap.clear(cache)
     return RebuildResult(found, "fresh", computed=made.clips, kept=kept)
@@ -189,7 +188,7 @@ class _Making:
             resources=self.way.resources,
             engine=self.way.engine,
             origin=group[0].origin,
-            progress=lambda done, _: self.progress("extracting", done, len(clips)),
+            progress=self.progress,
         )
         return {plan.cache: result.failed.get(swap.workplace(plan.cache), []) for plan in group}
 
@@ -208,9 +207,8 @@ class _Making:
         if computed or before.stale or before.reasons or before.dropped or not before.is_sealed:
             recipe = plan.recipe if made is None else Recipe(plan.recipe.identity, made.recipe.origin)
             carried = {id: held[id] for id in before.fresh}
-            writing, verifying = (partial(self.progress, f"{stage} {cache.name}") for stage in ("writing", "verifying"))
-            new = swap.complete(cache, recipe, carried, progress=writing)
-            swap.check(new, recipe, expected, progress=verifying)
+            new = swap.complete(cache, recipe, carried, progress=self.progress)
+            swap.check(new, recipe, expected, progress=self.progress)
         self._record_failures(plan, failed)  # before the swap: once the cache is fresh, nobody would come back to them
         kept = None if new is None else swap.swap(new, cache, keep_old=self.way.keep_old)
         swap.clear(cache)

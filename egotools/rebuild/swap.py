@@ -18,7 +18,8 @@ from egotools.config import plain
 from egotools.derive import fitted
 from egotools.errors import StoreError
 from egotools.files.disk import remove
-from egotools.stores.copying import Progress, check_space, copy_clip
+from egotools.progress import Progress
+from egotools.stores.copying import check_space, copy_clip
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import publish
 from egotools.stores.source import SourceFiles
@@ -85,7 +86,7 @@ def complete(cache: Path, recipe: Recipe, carried: Mapping[str, Store], *, progr
             copy_clip(carried[name], name, writer)
             if done % CLIPS_PER_COMMIT == 0:
                 writer.commit()
-            progress(done, len(missing))
+            progress(f"writing {cache.name}", done, len(missing))
         writer.seal()
     return path
 

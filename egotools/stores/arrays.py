@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from egotools.errors import StoreError
 from egotools.files.numpy_files import Npz, open_npz, read_npy
+from egotools.texts import named
 
 Array = npt.NDArray[Any]
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".mat")
@@ -81,8 +82,7 @@ def _check_name(arrays: Arrays, name: str, path: Path) -> None:
         return
     if what := arrays.what_is(name):
         raise StoreError(f"{path}: {name!r} is no array: {what}")
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    raise StoreError(f"{path}: no array {name!r}; there are {', '.join(names[:NAMED]) or 'none'}{more}")
+    raise StoreError(f"{path}: no array {name!r}; there are {named(names, NAMED) or 'none'}")
 
 
 def read_array(path: Path) -> Array:

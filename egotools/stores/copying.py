@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,6 @@ import numpy as np
 from egotools.errors import StoreError
 from egotools.stores.store import Store, StoredClip, Writer
 from egotools.types import Rows
-
-Progress = Callable[[int, int], None]  # clips done, of how many
-
-
-def silent(done: int, total: int) -> None:
-    """The progress of which nobody wants to hear."""
 
 
 def intact(store: Store, id: str) -> StoredClip:

@@ -18,8 +18,9 @@ from egotools.errors import ManifestError, StoreError
 from egotools.files.csv_files import read_csv
 from egotools.files.json_files import read_json
 from egotools.files.numpy_files import open_npz
+from egotools.progress import Progress, no_progress
 from egotools.stores.aside import aside, explained
-from egotools.stores.copying import Progress, check_space, intact, silent
+from egotools.stores.copying import check_space, intact
 from egotools.stores.opening import open_store
 from egotools.stores.source import Source
 from egotools.stores.store import Recipe, Store, StoredClip
@@ -40,7 +41,7 @@ class Exported:
     clips: dict[str, tuple[str, int, Source]]
 
 
-def export_npz(path: Path, folder: Path, *, overwrite: bool = False, progress: Progress = silent) -> int:
+def export_npz(path: Path, folder: Path, *, overwrite: bool = False, progress: Progress = no_progress) -> int:
     """Writes one `.npz` a clip (`values` [T, D], `times` [T, 2]), `index.csv` and `recipe.json`.
 
     Args:
@@ -91,7 +92,7 @@ def _write_files(store: Store, folder: Path, progress: Progress) -> None:
             file = file_name(name) + ".npz"
             np.savez(folder / file, values=rows.values, times=rows.times)
             table.writerow([name, file, len(rows.values), checksum, store.source(name).to_json()])
-            progress(done, len(store))
+            progress(f"exporting {store.path.name}", done, len(store))
     recipe = {"format": FORMAT, **recipe_of(store)}
     (folder / RECIPE).write_text(to_json(recipe) + "\n", encoding="utf-8")
 

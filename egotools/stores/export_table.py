@@ -14,8 +14,9 @@ from egotools.config import to_json
 from egotools.errors import MissingExtra, StoreError
 from egotools.files.disk import write_whole
 from egotools.files.json_files import read_json
+from egotools.progress import Progress, no_progress
 from egotools.stores.aside import aside
-from egotools.stores.copying import Progress, copied_pieces, silent
+from egotools.stores.copying import copied_pieces
 from egotools.stores.export import recipe_of
 from egotools.stores.opening import open_store
 from egotools.stores.store import Store
@@ -30,7 +31,7 @@ Write = Callable[[RowsOfClips], None]
 
 
 def export_table(
-    path: Path, out: Path, kind: Kind, *, overwrite: bool = False, progress: Progress = silent
+    path: Path, out: Path, kind: Kind, *, overwrite: bool = False, progress: Progress = no_progress
 ) -> tuple[int, int]:
     """Writes the rows of a cache as a CSV or Parquet file, and `<out>.json` with its recipe beside it.
 
@@ -102,7 +103,7 @@ def _batches(store: Store, progress: Progress) -> Iterator[RowsOfClips]:
             if waiting >= BATCH:
                 yield ids, np.concatenate(times), np.concatenate(values)
                 ids, times, values, waiting = [], [], [], 0
-        progress(done, len(store))
+        progress(f"exporting {store.path.name}", done, len(store))
     if ids:
         yield ids, np.concatenate(times), np.concatenate(values)
 

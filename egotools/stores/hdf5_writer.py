@@ -16,7 +16,8 @@ import numpy as np
 from egotools.config import to_json
 from egotools.errors import StoreError
 from egotools.files.disk import remove
-from egotools.stores.copying import Progress, check_space, copied_pieces, silent, sync_folder
+from egotools.progress import Progress, no_progress
+from egotools.stores.copying import check_space, copied_pieces, sync_folder
 from egotools.stores.hdf5_store import HDF5Store
 from egotools.stores.header import Header
 from egotools.stores.lmdb_store import LMDBStore
@@ -112,7 +113,7 @@ def publish_hdf5(
     clips: Sequence[tuple[str, Store]],
     *,
     dtype: np.dtype[Any] | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> None:
     """Writes a sealed cache aside and renames it to `path`: there is never half of one.
 
@@ -136,7 +137,7 @@ def publish_hdf5(
             with h5py.File(written, "w", alignment_threshold=4096, alignment_interval=ALIGNMENT) as file:
                 file.attrs["recipe"] = to_json(header, indent=None, exact=True)
                 _write_clips(file, clips, counts, (dtype or np.dtype("<f4"), width), written.checked(progress))
-            written.checked(silent)(len(clips), len(clips))
+            written.checked(no_progress)("", len(clips), len(clips))
             os.fsync(written.fileno())
         os.replace(aside, path)
         sync_folder(path.parent)
@@ -174,10 +175,10 @@ class _PatientFile(io.FileIO):
     def checked(self, progress: Progress) -> Progress:
         """`progress` that raises the error, if there was one."""
 
-        def check(done: int, total: int) -> None:
+        def check(stage: str, done: float, total: int, rows: int | None = None) -> None:
             if self._error is not None:
                 raise self._error
-            progress(done, total)
+            progress(stage, done, total, rows)
 
         return check
 
@@ -202,7 +203,7 @@ def _write_clips(
         times.append(clip_times)
         offsets[position] = dataset.get_offset() or 0
         checksums[position] = zlib.crc32(clip_times.data, checksum)
-        progress(position + 1, len(clips))
+        progress(f"sealing {Path(file.filename).name}", position + 1, len(clips))
     file.create_dataset("times", data=np.concatenate(times), dtype="<f8")
     index = file.create_group("index")
     index.create_dataset("rows", data=counts)

@@ -19,9 +19,9 @@ import numpy as np
 from egotools.config import file_digest, plain
 from egotools.errors import StoreError
 from egotools.files.disk import walk
+from egotools.progress import Progress, no_progress
 from egotools.stores.arrays import Array, array_of, ids_of, open_arrays, read_array
 from egotools.stores.aside import aside
-from egotools.stores.copying import Progress, silent
 from egotools.stores.export import Exported, exported_rows, is_export, read_export
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import CLIPS_PER_COMMIT, check_free, place
@@ -68,7 +68,7 @@ def import_arrays(
     *,
     origin: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Imported:
     """Writes the arrays of a file, or a folder of `.npy` files, as a cache of float32 rows.
 

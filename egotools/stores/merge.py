@@ -9,13 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from egotools.errors import RecipeError, StoreError
-from egotools.stores.copying import Progress, silent
+from egotools.progress import Progress, no_progress
 from egotools.stores.opening import open_store
 from egotools.stores.publish import publish
 from egotools.stores.store import Recipe, Store, check_dtype, differences, key_of
 
 
-def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress: Progress = silent) -> int:
+def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress: Progress = no_progress) -> int:
     """Writes the clips of all caches to `out`; a clip that several hold must have the same rows in all of them.
 
     Returns:
@@ -83,7 +83,7 @@ def convert(
     *,
     dtype: Literal["float16", "float32"] | None = None,
     overwrite: bool = False,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> int:
     """Writes the cache at `path` as `out`, in the format that `out` ends in.
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from egotools.errors import StoreError
+from egotools.progress import Progress, no_progress
 from egotools.stores.aside import aside
-from egotools.stores.copying import Progress, check_space, copy_clip, silent, sync_folder
+from egotools.stores.copying import check_space, copy_clip, sync_folder
 from egotools.stores.store import SUFFIXES, Recipe, Store
 
 CLIPS_PER_COMMIT = 1000
@@ -24,7 +25,7 @@ def publish(
     *,
     dtype: np.dtype[Any] | None = None,
     overwrite: bool = False,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> None:
     """Writes a cache of the format that `path` ends in.
 
@@ -61,7 +62,7 @@ def place(
     clips: Sequence[tuple[str, Store]],
     *,
     dtype: np.dtype[Any] | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> None:
     """As `publish`, for the holder of the cache's lock, who has an empty `folder` beside it."""
     if path.suffix == ".h5":
@@ -85,7 +86,7 @@ def _write_lmdb(
             copy_clip(store, name, writer, dtype)
             if done % CLIPS_PER_COMMIT == 0:
                 writer.commit()
-            progress(done, len(clips))
+            progress(f"writing {path.name}", done, len(clips))
         writer.seal()
 
 

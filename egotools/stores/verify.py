@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from egotools.errors import StoreError
-from egotools.stores.copying import Progress, silent
+from egotools.progress import Progress, no_progress
 from egotools.stores.store import Store, StoredClip
 from egotools.stores.summary import open_any
 
@@ -43,7 +43,7 @@ class Verification:
         return not self.bad and not self.problems
 
 
-def verify(path: Path, *, progress: Progress = silent) -> Verification:
+def verify(path: Path, *, progress: Progress = no_progress) -> Verification:
     """Reads every byte of a cache: checksums, shapes, times, NaN and infinite values.
 
     Raises:
@@ -65,7 +65,7 @@ def verify(path: Path, *, progress: Progress = silent) -> Verification:
             found.bad[name] = problem
         else:
             _count_odd(clip, name, found)
-        progress(clips, len(store))
+        progress(f"verifying {path.name}", clips, len(store))
     if (clips, rows) != (len(store), store.rows) and found.is_sound:
         found.problems.append(f"holds {clips} clips and {rows} rows, but its header says {len(store)} and {store.rows}")
     orphans = getattr(store, "orphans", None)  # only LMDB has blocks

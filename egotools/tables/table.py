@@ -19,7 +19,7 @@ from egotools.manifests.table import label_columns, read_manifest
 from egotools.stores.opening import open_store
 from egotools.stores.pooling import deviation, mean
 from egotools.stores.store import Store, StoredClip
-from egotools.texts import alike, split_name, tidy
+from egotools.texts import alike, named, split_name, tidy
 from egotools.types import Clip, IntArray
 
 Reduce = Literal["mean", "mean+std"]
@@ -341,9 +341,7 @@ def _texts(texts: Iterable[str]) -> Texts:
 
 def _named(ids: Sequence[str], what: str) -> str:
     """A count and the first few clips: "2 clips missing in x.lmdb left out: 'a', 'b'"."""
-    shown = ", ".join(map(repr, ids[:NAMED]))
-    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-    return f"{len(ids)} {'clip' if len(ids) == 1 else 'clips'} {what}: {shown}{more}"
+    return f"{len(ids)} {'clip' if len(ids) == 1 else 'clips'} {what}: {named([*map(repr, ids)], NAMED)}"
 
 
 def _paths(paths: Sequence[Path]) -> str:

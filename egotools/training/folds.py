@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from egotools.errors import TableError
 from egotools.tables.table import Table
-from egotools.texts import composed, split_name
+from egotools.texts import composed, named, split_name
 from egotools.types import IntArray
 
 NAMED = 3  # clips that a message names
@@ -116,6 +116,4 @@ def _check_scored(table: Table, scores: Scores, rows: IntArray, column: str, whe
 
 
 def _named(ids: Sequence[Any]) -> str:
-    shown = ", ".join(map(repr, ids[:NAMED]))
-    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-    return f"{len(ids)} {'clip' if len(ids) == 1 else 'clips'} ({shown}{more})"
+    return f"{len(ids)} {'clip' if len(ids) == 1 else 'clips'} ({named([*map(repr, ids)], NAMED)})"

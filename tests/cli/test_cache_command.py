@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +100,7 @@ def test_ls_starts_without_torch_or_pandas(tmp_path: Path) -> None:
         f"root.main(['cache', 'ls', {str(tmp_path)!r}], standalone_mode=False); "
         "sys.exit(any(name in sys.modules for name in ('torch', 'pandas', 'sklearn', 'scipy')))"
     )
-    begun = time.monotonic()
     assert subprocess.run([sys.executable, "-c", script], check=False, stdout=subprocess.DEVNULL).returncode == 0
-    assert time.monotonic() - begun < 2  # 0.3 s on a machine of its own
 
 
 def test_info_shows_recipe_counts_and_first_ids(tmp_path: Path) -> None:

@@ -72,9 +72,8 @@ def test_without_a_terminal_lines_come_though_nothing_is_finished(hurried, capsy
 
 def test_short_work_tells_nothing(capsys):
     with Progress("files") as shown:
-        advance = shown.steps("checking", 2)
-        advance()
-        advance()
+        shown("checking", 1, 2)
+        shown("checking", 2, 2)
     assert capsys.readouterr().err == ""
 
 

@@ -18,7 +18,8 @@ from egotools.derive.fitted import file_of, read_learned
 from egotools.derive.similarity import Similarity, assign
 from egotools.errors import ManifestError, StoreError
 from egotools.manifests.table import write_manifest
-from egotools.rebuild.planning import RebuildOptions, unseen
+from egotools.progress import no_progress
+from egotools.rebuild.planning import RebuildOptions
 from egotools.rebuild.quick_status import QuickStatus
 from egotools.rebuild.rebuilding import HowToRebuild, rebuild
 from egotools.stores import Recipe, Source, open_store, open_writer
@@ -299,7 +300,7 @@ def test_a_rebuild_renews_both(place, suffix, keep_old):
     assert QuickStatus()(cache).state == "fresh"
     make_manifest(place / "m.csv", train=TRAIN - 5)
     assert QuickStatus()(cache).remarks == [f"options.manifest was {manifest_digest(cache)}"]
-    (outcome,) = rebuild([cache], RebuildOptions(), HowToRebuild(keep_old=keep_old), progress=unseen)
+    (outcome,) = rebuild([cache], RebuildOptions(), HowToRebuild(keep_old=keep_old), progress=no_progress)
     assert outcome.state == "fresh", outcome.remarks
     assert files(place) == [*([".old"] if keep_old else []), file_of(cache, open_store(cache).recipe).name]
     assert old[0] not in files(place)
@@ -327,10 +328,10 @@ def test_whatever_moment_a_rebuild_is_killed_at_the_cache_and_what_it_learned_ar
     with monkeypatch.context() as patched:
         patched.setattr(fitted, killed_at, dies_at_the_second(getattr(fitted, killed_at)))
         with pytest.raises(KeyboardInterrupt):
-            rebuild([cache], RebuildOptions(), HowToRebuild(), progress=unseen)
+            rebuild([cache], RebuildOptions(), HowToRebuild(), progress=no_progress)
     assert column(cache) == found
     assert assign(cache, stacked(features()))[:, 0].tolist() == list(found.values())
-    (outcome,) = rebuild([cache], RebuildOptions(), HowToRebuild(), progress=unseen)
+    (outcome,) = rebuild([cache], RebuildOptions(), HowToRebuild(), progress=no_progress)
     assert outcome.state == "fresh"
     assert files(place) == [file_of(cache, open_store(cache).recipe).name]
     assert assign(cache, stacked(features(7)))[:, 0].tolist() == list(column(cache).values())
@@ -361,7 +362,7 @@ def test_a_cache_without_what_it_learned_is_stale_and_made_again(place, loss):
     with pytest.raises(StoreError, match=f"{problem}; run 'egotools rebuild"):
         derive(wanted(place))
     assert QuickStatus()(cache).state == "stale"
-    (outcome,) = rebuild([cache], RebuildOptions(), HowToRebuild(), progress=unseen)
+    (outcome,) = rebuild([cache], RebuildOptions(), HowToRebuild(), progress=no_progress)
     assert outcome.state == "fresh"
     assert assign(cache, stacked(features())).shape == (60, 1)
 

@@ -279,7 +279,7 @@ def test_a_script_without_a_guarded_main_part_is_told_so(videos, tmp_path):
         "from pathlib import Path\n"
         "from egotools.extract.request import Resources, CacheRequest\n"
         "from egotools.extract.engine import extract\n"
-        "from egotools.extractors import find_extractor\n"
+        "from egotools.extractors.lookup import find_extractor\n"
         "from egotools.types import Clip\n"
         "found = find_extractor('color')\n"
         f"clip = Clip('a', Path({str(videos / 'a.mp4')!r}))\n"
@@ -291,13 +291,14 @@ def test_a_script_without_a_guarded_main_part_is_told_so(videos, tmp_path):
 
 
 def test_progress_ends_at_the_number_of_clips(videos, tmp_path):
-    seen: list[tuple[float, int]] = []
+    seen: list[tuple[object, ...]] = []
     wanted = [want(tmp_path, "Brightness"), want(tmp_path, "color")]
     (tmp_path / "text.mp4").write_text("no")
     clips = [*clips_of(videos), Clip("text", tmp_path / "text.mp4")]
-    extract(clips, wanted, resources=ONE, progress=lambda done, rows: seen.append((done, rows)))
-    assert seen[-1][0] == pytest.approx(4)
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    extract(clips, wanted, resources=ONE, progress=lambda *told: seen.append(told))
+    assert seen[-1][1:3] == (pytest.approx(4), 4)
+    done = [each[1] for each in seen]
+    assert done == sorted(done)
 
 
 def run_and_interrupt(manifest: Path, out: Path) -> int:

@@ -83,14 +83,14 @@ def test_whatever_computes_gives_its_figures_in_workers_that_were_forked_from_a_
 READING = """
 import concurrent.futures, multiprocessing, sys
 from pathlib import Path
-from egotools.extract.request import Resources, Wanted
+from egotools.extract.request import CacheRequest, Resources
 from egotools.extract.engine import extract
-from egotools.extractors import find_extractor
+from egotools.extractors.lookup import find_extractor
 from egotools.types import Clip
 
 def job(out):
     found = find_extractor("color")
-    wanted = [Wanted(Path(out), found.built(), found)]
+    wanted = [CacheRequest(Path(out), found.built(), found)]
     return extract([Clip("a", Path("a.mp4"))], wanted, resources=Resources("cpu", workers=1)).rows
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from egotools.extract.engine import extract
 from egotools.extract.recipes import recipe_of
 from egotools.extractors.color import Color
 from egotools.manifests.table import read_manifest
+from egotools.progress import no_progress
 from egotools.rebuild import swap
-from egotools.rebuild.planning import RebuildOptions, targets, unseen
+from egotools.rebuild.planning import RebuildOptions, targets
 from egotools.rebuild.rebuilding import HowToRebuild, rebuild
 from egotools.stores import open_store
 from egotools.stores.store import part_of
@@ -247,9 +248,9 @@ def test_while_a_cache_is_made_again_nobody_else_writes_it(manifest: Path, tmp_p
     forget(manifest, "a")
     outcomes = []
 
-    def meanwhile(stage: str, done: float, total: int) -> None:
+    def meanwhile(stage: str, done: float, total: int, rows: int | None = None) -> None:
         if stage == "extracting" and not outcomes:
-            outcomes.extend(rebuild([wanted.cache], RebuildOptions(), HowToRebuild(ONE), progress=unseen))
+            outcomes.extend(rebuild([wanted.cache], RebuildOptions(), HowToRebuild(ONE), progress=no_progress))
             with pytest.raises(StoreError, match="is being written by another process"):
                 extract(read_manifest(manifest), [wanted], resources=ONE)
 

@@ -24,7 +24,7 @@ ROOMS = [
     *("demo", "methods", "rebuild", "extract", "derive", "evaluate", "datasets", "extractors"),
     *("training", "weights", "linear", "tables", "manifests", "stores", "media", "provenance", "plots"),
     *("pixels", "metrics", "lowlevel", "losses", "nn"),
-    *("sampling", "config", "files", "machine", "processes", "types", "texts", "errors"),
+    *("progress", "sampling", "config", "files", "machine", "processes", "types", "texts", "errors"),
 ]
 MATHS = {"nn", "losses", "metrics", "linear", "lowlevel", "pixels"}
 PLAIN = {"types", "errors", "machine", "processes"}  # of ours, what maths may use beside itself

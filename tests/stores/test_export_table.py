@@ -113,7 +113,7 @@ def test_a_large_cache_passes_through_little_memory(tmp_path, monkeypatch):
             writer.finish(str(at), Source(""))
         writer.seal()
     store = open_store(tmp_path / "c.lmdb")
-    sizes = [values.nbytes for _, _, values in export_table._batches(store, export_table.silent)]
+    sizes = [values.nbytes for _, _, values in export_table._batches(store, export_table.no_progress)]
     assert sum(sizes) == 40 * 1000 * 128 * 4
     assert max(sizes) <= (1 << 20) + 1000 * 128 * 4  # a batch, and the piece that fills it
     tracemalloc.start()

@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from egotools.cli.main import root
 
 from egotools.derive.fitted import read_arrays
-from egotools.rebuild.planning import Planner, RebuildOptions, unseen
+from egotools.progress import no_progress
+from egotools.rebuild.planning import Planner, RebuildOptions
 from egotools.rebuild.quick_status import QuickStatus
 from egotools.rebuild.rebuilding import HowToRebuild, rebuild
 from egotools.stores import open_store
@@ -166,7 +167,7 @@ def test_a_folder_to_which_a_file_is_added_makes_it_stale(tmp_path):
 def test_a_rebuild_leaves_it_and_says_how_it_is_made(npz, imported):
     np.savez(npz, video_id=IDS, values=VALUES + 1)
     before = imported.read_bytes()
-    (outcome,) = rebuild([imported], RebuildOptions(), HowToRebuild(), progress=unseen)
+    (outcome,) = rebuild([imported], RebuildOptions(), HowToRebuild(), progress=no_progress)
     assert (outcome.state, outcome.computed) == ("stale", 0)
     assert outcome.problem.startswith("left as it was: ")
     assert "egotools cache import" in outcome.problem

@@ -28,14 +28,13 @@ from egotools.methods.memorability.run import TrainedRun, features_of, open_run
 from egotools.methods.memorability.scores import of_zeros, read_scores
 from egotools.methods.memorability.task import (
     Member,
-    Progress,
     ScoredClips,
     plan_training,
     read_task,
     train_members,
-    unheard,
 )
 from egotools.plots import scatter_picture
+from egotools.progress import Progress, no_progress
 from egotools.provenance import versions
 from egotools.tables.groups import Features, only, read_features
 from egotools.tables.matching import matched
@@ -55,7 +54,7 @@ def evaluate_memorability(
     normalizing: Normalizing,
     *,
     device: str = "auto",
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> tuple[Content, Judged]:
     """Judges scores of a manifest's clips; the report, and each clip's scores.
 
@@ -115,7 +114,7 @@ def save(folder: Path, content: Content, judged: Judged, manifest: Path) -> list
 
 
 def ablation(
-    task: ScoredClips, trained: TrainedRun, device: torch.device, progress: Progress = unheard
+    task: ScoredClips, trained: TrainedRun, device: torch.device, progress: Progress = no_progress
 ) -> list[Content]:
     """What each subset of the feature groups is worth, trained as the run was; the similarities are one group."""
     tiers: dict[str, list[str]] = {}

@@ -20,6 +20,7 @@ from egotools.methods.memorability.published import (
 )
 from egotools.methods.memorability.reference import DataSet
 from egotools.tables.groups import RAW, SIMILARITY, Features, Group
+from egotools.texts import named
 from egotools.types import IntArray
 
 NAMED = 5  # columns that a remark names
@@ -95,12 +96,10 @@ def _source(group: Group, config: Normalizing) -> str:
 
 
 def _constant(group: Group, columns: Sequence[int], *, are_zeros: bool) -> str:
-    names = [_name(group, column) for column in columns[:NAMED]]
-    more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
+    names = named([_name(group, column) for column in columns], NAMED)
     fate = "; they are taken as 0 for all clips" if are_zeros else ""
     return (
-        f"{len(columns)} of {group.width} columns of {group.name} are constant over the training clips"
-        f" ({', '.join(names)}{more}){fate}"
+        f"{len(columns)} of {group.width} columns of {group.name} are constant over the training clips ({names}){fate}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from egotools.methods.memorability.normalizing import doubts
 from egotools.methods.memorability.run import TrainedRun, open_run
 from egotools.methods.memorability.task import Member
 from egotools.methods.new_videos import Record
+from egotools.progress import Progress, no_progress
 from egotools.stores.copying import intact
 from egotools.stores.opening import open_store
 from egotools.stores.store import Recipe, Store, differences
@@ -30,7 +31,6 @@ from egotools.tables.groups import SIMILARITY, Group, one_hot
 from egotools.types import Clip
 
 Floats = npt.NDArray[np.float32]
-Progress = Callable[[float, int], None]
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,13 @@ class Prediction:
     remarks: tuple[str, ...] = ()
 
 
-def unseen(done: float, rows: int) -> None:
-    """Progress that nobody looks at."""
-
-
 def predict_memorability(
     folder: Path,
     videos: Sequence[Path],
     *,
     trusted: frozenset[str] = frozenset(),
     resources: Resources = Resources(),  # noqa: B008 - frozen
-    progress: Progress = unseen,
+    progress: Progress = no_progress,
 ) -> Prediction:
     """Computes the features that a run was trained on, in one decoding pass, and scores each video.
 
@@ -71,7 +67,7 @@ def predict_memorability(
         videos: files.
         trusted: the user's own extractors, files and packages, that may run: a run only names them.
         resources: what this machine gives.
-        progress: called with videos and rows done.
+        progress: told of videos and rows.
 
     Raises:
         RunError: no such run, or features that cannot be computed as the run's were; they are named.

@@ -13,10 +13,11 @@ from egotools.extractors.lookup import find_extractor
 from egotools.lowlevel.m3s_row import HOG_COMPONENTS
 from egotools.methods.memorability.normalizing import published_normalization
 from egotools.methods.memorability.options import Normalizing, Sources
-from egotools.methods.memorability.prediction import Prediction, Progress, extracted, means_of, scored, unseen
+from egotools.methods.memorability.prediction import Prediction, extracted, means_of, scored
 from egotools.methods.memorability.published import WIDTHS, Layout, published_layout
 from egotools.methods.memorability.released import fit_released
 from egotools.methods.memorability.task import Member, read_network
+from egotools.progress import Progress, no_progress
 from egotools.stores.opening import open_store
 from egotools.tables.groups import RAW, Group
 from egotools.weights.pca import pca_path, read_pca
@@ -31,7 +32,7 @@ def predict_released(
     sources: Sources = Sources(),  # noqa: B008 - frozen
     *,
     resources: Resources = Resources(),  # noqa: B008 - frozen
-    progress: Progress = unseen,
+    progress: Progress = no_progress,
 ) -> Prediction:
     """Computes the features that published weights take, in one decoding pass, and scores each video.
 

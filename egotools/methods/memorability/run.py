@@ -25,7 +25,6 @@ from egotools.methods.memorability.scores import of_undefined, of_zeros
 from egotools.methods.memorability.task import (
     NETWORK,
     Member,
-    Progress,
     ScoredClips,
     TrainingPlan,
     network_path,
@@ -34,9 +33,9 @@ from egotools.methods.memorability.task import (
     read_task,
     summary,
     train_members,
-    unheard,
 )
 from egotools.methods.new_videos import FILES, Record, keep_files
+from egotools.progress import Progress, no_progress
 from egotools.stores.lineage import check_no_cycle
 from egotools.stores.store import LEARNED, Recipe
 from egotools.tables.groups import Group
@@ -98,7 +97,7 @@ def train_memorability(
     how: How = How(),  # noqa: B008 - frozen
     seed: int = 0,
     device: str = "auto",
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> tuple[Content, bool]:
     """Trains a network for each fold and seed, kept as a run in `folder`.
 

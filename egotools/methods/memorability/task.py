@@ -5,7 +5,7 @@ Axes: N clips, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from egotools.methods.memorability.published import in_our_order
 from egotools.methods.memorability.scores import read_scores
 from egotools.methods.memorability.training import Examples, new_network, steps_of, train_network
 from egotools.nn.mlp import ScoreMLP, score_mlp_of
+from egotools.progress import Progress, no_progress
 from egotools.tables.groups import Features, Group, read_features
 from egotools.training.best import Figures
 from egotools.training.folds import Fold, FoldFile, Scores, by_folds, by_split
@@ -31,7 +32,6 @@ from egotools.training.runs import Run
 from egotools.weights.tensors import RUN, read_tensors
 
 NETWORK = "model.safetensors"  # of a run: the weights, by the names of the published checkpoints
-Progress = Callable[[str, float, int], None]  # what is done, how much of it, of how much
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +62,6 @@ class Member:
         x = self.normalization(torch.from_numpy(values)).to(device)
         scores: npt.NDArray[np.float64] = self.network.to(device).eval()(x).squeeze(1).double().cpu().numpy()
         return scores
-
-
-def unheard(stage: str, done: float, total: int) -> None:
-    """Progress that nobody looks at."""
 
 
 def read_task(
@@ -141,7 +137,7 @@ def plan_training(
 
 
 def train_members(
-    plan: TrainingPlan, *, seed: int, device: torch.device, run: Run | None = None, progress: Progress = unheard
+    plan: TrainingPlan, *, seed: int, device: torch.device, run: Run | None = None, progress: Progress = no_progress
 ) -> list[Member]:
     """A network for each fold and seed, in that order. With a run each resumes where it was interrupted."""
     task, config = plan.task, plan.config
