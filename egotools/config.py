@@ -8,7 +8,7 @@ import json
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -16,14 +16,15 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from egotools.files.disk import open_file
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None, later: bool = False) -> Any:
+def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None, absent: Any = MISSING) -> Any:
     """A dataclass field with a default and the help text that its flag shows.
 
     Any: the field takes the type of its annotation. A field named `learning_rate` becomes `--learning-rate`; a bool
-    becomes a pair `--name / --no-name`; a `tuple[int, ...]` is written with commas. One that came `later` than caches
-    were made is no part of a recipe at its default.
+    becomes a pair `--name / --no-name`; a `tuple[int, ...]` is written with commas. An option that is added when there
+    are caches already says what was computed without it: at the value `absent` it is left out of recipes, so that the
+    older ones stay equal, and a recipe that lacks it means that value, whatever the default.
     """
-    metadata = {"help": help, "choices": choices, "later": later}
+    metadata = {"help": help, "choices": choices} | ({} if absent is MISSING else {"absent": absent})
     if isinstance(default, (list, dict)):
         raise TypeError("an option's default must not be mutable")
     return dataclasses.field(default=default, metadata=metadata)
@@ -37,10 +38,14 @@ def options_of(value: object) -> dict[str, Any]:
 
 
 def recorded_options(value: Any) -> dict[str, Any]:
-    """The options of a dataclass instance that its recipe holds."""
-    unsaid = {field.name for field in dataclasses.fields(value) if field.metadata.get("later")}
-    unsaid &= {field.name for field in dataclasses.fields(value) if getattr(value, field.name) == field.default}
-    return {name: option for name, option in options_of(value).items() if name not in unsaid}
+    """The options of a dataclass instance that its recipe holds: all but those that are at their value `absent`."""
+    older = omitted_options(type(value))
+    return {name: each for name, each in options_of(value).items() if name not in older or each != older[name]}
+
+
+def omitted_options(kind: type[Any]) -> dict[str, Any]:
+    """What a recipe of this dataclass means by options that it lacks; JSON values."""
+    return {field.name: plain(field.metadata["absent"]) for field in fields(kind) if "absent" in field.metadata}
 
 
 def plain(value: Any) -> Any:

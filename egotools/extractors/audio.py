@@ -38,7 +38,7 @@ class Waveform:
     rate: int = option(16000, "Samples a second.")
     length: float = option(1.0, "Seconds of a row.")
     hop: float | None = option(None, "Seconds from one row to the next; by default they follow without a gap.")
-    stream: int | None = option(None, STREAM, later=True)
+    stream: int | None = option(None, STREAM, absent=None)
 
     def __post_init__(self) -> None:
         check_lengths(self.rate, self.length, self.hop)
@@ -73,7 +73,7 @@ class LogMelSpectrogram:
     pool: Literal["none", "mean", "mean+std"] = option(
         "none", "Over time: everything, the mean, or mean and deviation."
     )
-    stream: int | None = option(None, STREAM, later=True)
+    stream: int | None = option(None, STREAM, absent=None)
 
     def __post_init__(self) -> None:
         check_lengths(self.rate, self.length, self.hop)

@@ -1,83 +1,152 @@
-"""What a run has learned, as an extractor: `backbone.safetensors`, and `backbone.json` that says how to use it.
+"""What a run has learned, as extractors: `backbone.safetensors`, and `backbone.json` that says how to use it.
 
-    {"extractor": "torchvision:resnet18", "options": {"resize": "112x112"}}
+    {"views": {"default": {"extractor": "torchvision:resnet18", "options": {"resize": "112x112"}}}}
 
 `extractor` is the published network that the tensors belong to, `options` those of its options that it was trained
-with. Both files are data of unknown origin: they name no file and no code, and every value is checked.
+with. `run:DIR` is the view `default`, or the only one; `run:DIR#NAME` any. The views `audio` and `audio.NAME` are for
+sound and use the tensors of `backbone.audio.safetensors`. Release 0.1.0 wrote one view, without `views` around it.
+
+The files are data of unknown origin: they name no file and no code, and every value is checked.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egotools.config import field_values, to_json
-from egotools.errors import ExtractorError
+from egotools.errors import ExtractorError, WeightsError
 from egotools.extractors.names import BUILT_IN, SHORT_NAMES, FoundExtractor, find_known
 from egotools.files.disk import write_whole
 from egotools.files.json_files import read_json
-from egotools.weights.tensors import BACKBONE
+from egotools.weights.run_files import AUDIO_BACKBONE, BACKBONE, RUN, backbone_file, is_for_sound, run_and_view
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-DESCRIPTION = "backbone.json"
+DESCRIPTION, DEFAULT = "backbone.json", "default"
+VIEW = re.compile(r"[a-z][a-z0-9_-]{0,39}(\.[a-z0-9_-]{1,40})?")
 OF_A_LIBRARY = re.compile(r"(torchvision|timm):[\w.-]+")  # one colon: what has two may be a file of code
 
 
-def read_backbone(run: Path) -> FoundExtractor:
+@dataclass(frozen=True)
+class View:
+    """One use of a backbone: a published network, and options of its extractor (JSON values, hence Any)."""
+
+    extractor: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_backbone(name: str) -> FoundExtractor:
     """The extractor that a run's backbone is, under the name `run:<absolute path>`; the tensors are not read yet.
 
+    Args:
+        name: `run:<dir>`, or `run:<dir>#<view>`.
+
     Raises:
-        ExtractorError: no such run, no backbone in it, or a description that cannot be used; names file and entry.
+        ExtractorError: no such run or view, no backbone, or a description that cannot be used; names file and entry.
         MissingExtra: the library of its network is not installed.
     """
+    run, said = run_and_view(name)
     run = run.resolve() if ".." in run.parts else run.absolute()  # its last part names the cache
+    views = _views(run)
+    view = said or _only(views, run)
+    if view not in views:
+        raise ExtractorError(f"{run / DESCRIPTION}: no view {view!r}; choose from {', '.join(views)}")
+    try:
+        backbone_file(run, view)
+    except WeightsError as error:
+        raise ExtractorError(str(error)) from error
+    network, options = _checked(view, views[view], run / DESCRIPTION)
+    shown = view if said or is_for_sound(view) else ""
+    whole = f"{RUN}{run}#{shown}" if shown else f"{RUN}{run}"
+    return FoundExtractor(whole, network.kind, {**network.fixed, "weights": whole}, defaults=options, view=shown)
+
+
+def write_backbone(
+    run: Path, views: Mapping[str, View], tensors: Mapping[str, Tensor], audio: Mapping[str, Tensor] | None = None
+) -> None:
+    """Makes what a run has learned usable as `run:<dir>#<view>`, for extractors and as weights.
+
+    Args:
+        run: the run's folder.
+        views: by name, what its networks are; `audio` and `audio.<name>` are for sound.
+        tensors: by the names that the network's own `state_dict()` has; those of its classifier may be missing.
+        audio: the same of the network for sound, if there is one.
+
+    Raises:
+        ExtractorError: no view or a name that cannot be one, no published network, options that it does not have, or
+            a view for sound without tensors for it.
+        RunError: the files cannot be written.
+    """
+    path, described = (
+        run / DESCRIPTION,
+        {name: {"extractor": v.extractor, "options": v.options} for name, v in views.items()},
+    )
+    for name, view in _named(described, path).items():
+        _checked(name, view, path)
+        if is_for_sound(name) and audio is None:
+            raise ExtractorError(f"{path}: view {name!r} is for sound, which has no tensors")
+    write_whole(run / BACKBONE, _bytes(tensors))
+    if audio is not None:
+        write_whole(run / AUDIO_BACKBONE, _bytes(audio))
+    write_whole(path, to_json({"views": described}) + "\n")
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    from safetensors.torch import save
+
+    return save(
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    )  # none shares memory
+
+
+def _views(run: Path) -> Mapping[str, Any]:  # Any: JSON values
+    """The views of a run by name; what each says is not checked yet."""
+    path = run / DESCRIPTION
     if not run.is_dir():
         raise ExtractorError(f"{run}: no such run")
-    for name in (BACKBONE, DESCRIPTION):
-        if not (run / name).is_file():
-            raise ExtractorError(
-                f"{run}: there is no {name} in it; it must be a run that is done, of a method that trains a backbone"
-            )
-    path = run / DESCRIPTION
+    if not path.is_file():
+        raise ExtractorError(
+            f"{run}: there is no {DESCRIPTION} in it; it must be a run that is done, of a method that trains a backbone"
+        )
     try:
         content = read_json(path)
     except (OSError, ValueError) as error:
         raise ExtractorError(f"{path}: cannot be read as JSON ({error})") from error
+    if isinstance(content, dict) and set(content) == {"extractor", "options"}:
+        return {DEFAULT: content}  # as release 0.1.0 wrote it
+    if not isinstance(content, dict) or set(content) != {"views"}:
+        raise ExtractorError(f"{path}: must be an object with the entry 'views', and no others")
+    return _named(content["views"], path)
+
+
+def _named(views: Any, path: Path) -> Mapping[str, Any]:  # Any: JSON values
+    """Views whose names are ones."""
+    if not isinstance(views, Mapping) or not views:
+        raise ExtractorError(f"{path}: 'views' must be an object with a view at least")
+    for name in views:
+        if not VIEW.fullmatch(name):
+            raise ExtractorError(f"{path}: 'views': {name!r} cannot be a name; small letters and digits, such as clip")
+    return views
+
+
+def _only(views: Mapping[str, Any], run: Path) -> str:
+    """The view that is meant if none is said."""
+    if DEFAULT in views or len(views) == 1:
+        return DEFAULT if DEFAULT in views else next(iter(views))
+    raise ExtractorError(f"{run}: has several views; choose from {', '.join(f'{RUN}{run}#{name}' for name in views)}")
+
+
+def _checked(view: str, content: Any, path: Path) -> tuple[FoundExtractor, dict[str, Any]]:  # Any: JSON values
+    """The network that a view names, and its options as fields."""
+    where = f"{path}: view {view!r}"
     if not isinstance(content, dict) or set(content) != {"extractor", "options"}:
-        raise ExtractorError(f"{path}: must be an object with the entries 'extractor' and 'options', and no others")
-    network, options = _checked(content["extractor"], content["options"], str(path))
-    name = f"run:{run}"
-    return FoundExtractor(name, network.kind, {**network.fixed, "weights": name}, defaults=options)
-
-
-def write_backbone(run: Path, extractor: str, options: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Makes what a run has learned usable as `run:<dir>`, for extractors and as weights.
-
-    Args:
-        run: the run's folder.
-        extractor: the published network that the tensors belong to, such as `torchvision:resnet18`.
-        options: the options of that extractor, JSON values, that the network was trained with, such as its `resize`.
-        tensors: by the names that the network's own `state_dict()` has; those of its classifier may be missing.
-
-    Raises:
-        ExtractorError: no published network, or options that it does not have.
-        RunError: the files cannot be written.
-    """
-    from safetensors.torch import save
-
-    _checked(extractor, dict(options), str(run / DESCRIPTION))
-    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}  # none shares memory
-    write_whole(run / BACKBONE, save(own))
-    write_whole(run / DESCRIPTION, to_json({"extractor": extractor, "options": options}) + "\n")
-
-
-def _checked(extractor: Any, options: Any, where: str) -> tuple[FoundExtractor, dict[str, Any]]:  # Any: JSON values
-    """The network that a description names, and its options as fields."""
+        raise ExtractorError(f"{where}: must be an object with the entries 'extractor' and 'options', and no others")
+    extractor, options = content["extractor"], content["options"]
     known = (*BUILT_IN, *SHORT_NAMES)
     is_known = isinstance(extractor, str) and (extractor in known or OF_A_LIBRARY.fullmatch(extractor))
     try:
@@ -89,7 +158,10 @@ def _checked(extractor: Any, options: Any, where: str) -> tuple[FoundExtractor, 
     names = {field.name for field in fields(found.kind)}
     if "weights" not in names:
         raise ExtractorError(f"{where}: 'extractor' is {extractor!r}, which has no weights to be learned")
-    if not isinstance(options, dict):
+    if hasattr(found.kind, "sound_windows") != is_for_sound(view):
+        kind = "an extractor of sound" if is_for_sound(view) else "no extractor of sound; that is the view 'audio'"
+        raise ExtractorError(f"{where}: 'extractor' is {extractor!r}; it must be {kind}")
+    if not isinstance(options, Mapping):
         raise ExtractorError(f"{where}: 'options' must be an object, not {options!r}")
     for name in options:
         if name not in names - {"weights", *found.fixed}:

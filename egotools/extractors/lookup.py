@@ -30,7 +30,7 @@ def find_extractor(name: str, *, trusted: Collection[str] | None = None) -> Foun
     if name.startswith("run:"):
         from egotools.extractors.backbone import read_backbone
 
-        return read_backbone(Path(name.removeprefix("run:")))
+        return read_backbone(name)
     known = find_known(name)
     if known is not None:
         return known

@@ -40,6 +40,7 @@ class FoundExtractor:
     """An extractor's class, the options that its name fixes, and, for the user's own, the file it was read from.
 
     `defaults` are the options that the backbone of a run was trained with, which a user may override; None: no run.
+    `view` is the part of the name that says which view of the backbone it is.
     """
 
     name: str
@@ -47,11 +48,13 @@ class FoundExtractor:
     fixed: Mapping[str, str] = field(default_factory=dict)
     source: Path | None = None
     defaults: Mapping[str, Any] | None = None  # Any: values of fields
+    view: str = ""
 
     @property
     def cache_name(self) -> str:
-        """What follows the last `:` or `/` of the name, in lower case."""
-        return self.name.rpartition(":")[2].rpartition("/")[2].lower()
+        """What follows the last `:` or `/` of the name, in lower case; `run:runs/A#clip` gives `a-clip`."""
+        last = self.name.rpartition(":")[2].rpartition("/")[2].lower()
+        return f"{last.removesuffix(f'#{self.view}')}-{self.view}" if self.view else last
 
     def built(self, **options: Any) -> Extractor:
         """The extractor with these options (Any: values of fields); what is not given takes its default.

@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, Literal
 
-from egotools.config import field_values, plain
+from egotools.config import field_values, omitted_options, plain
 from egotools.errors import ExtractorError
 from egotools.extractors.lookup import find_extractor
 from egotools.extractors.names import FoundExtractor, weights_option
 from egotools.stores.store import Recipe
 from egotools.types import Extractor
+from egotools.weights.run_files import run_and_view
 
 Precision = Literal["float32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
@@ -31,10 +32,16 @@ def name_in(recipe: Recipe, *, weights: str | None = None) -> str:
     name = recipe.origin.get("extractor")
     if isinstance(name, str) and weights is not None and name.startswith("run:"):
         # another run, or the same network with weights of its own
-        name = weights if weights.startswith("run:") else recipe.identity.get("extractor")
+        name = _same_view(name, weights) if weights.startswith("run:") else recipe.identity.get("extractor")
     if not isinstance(name, str):
         raise ExtractorError("cannot be made again: its recipe does not say by which extractor")
     return name
+
+
+def _same_view(name: str, run: str) -> str:
+    """Another run under the view that `name` has, unless `run` says its own."""
+    view = run_and_view(name)[1]
+    return f"{run}#{view}" if view and not run_and_view(run)[1] else run
 
 
 def numbers_in(recipe: Recipe) -> tuple[Precision, str]:
@@ -57,8 +64,8 @@ def reproduced(
 ) -> tuple[FoundExtractor, Extractor]:
     """The extractor that a recipe describes, as this code and the files of today have it.
 
-    Options that the recipe lacks take their default. What a run's backbone is trained with today takes the place of
-    what it was trained with then; options that the user had given otherwise stay.
+    Options that the recipe lacks take what they declare as `absent`, else their default. What a run's backbone is
+    trained with today takes the place of what it was trained with then; options that the user had given otherwise stay.
 
     Args:
         recipe: of a cache, as it was written or as it was read.
@@ -74,6 +81,7 @@ def reproduced(
     if not isinstance(options, Mapping):
         raise ExtractorError("cannot be made again: its recipe says no options")
     found = find_extractor(name, trusted=trusted)
+    options = {**omitted_options(found.kind), **options}
     if found.defaults is not None:
         options = _given(found.kind, options, recipe.origin.get("defaults"))
     _check_known(found, options)

@@ -15,7 +15,8 @@ from egotools.linear.pca import PCA, fit_pca
 from egotools.stores.opening import open_store
 from egotools.tables.table import Table, read_table
 from egotools.training.runs import Run, once, provenance_of, run_recipe
-from egotools.weights.pca import PCA_FILE, pca_bytes
+from egotools.weights.pca import pca_bytes
+from egotools.weights.run_files import PCA_FILE
 
 Content = dict[str, Any]  # a report; Any: JSON values
 

@@ -9,11 +9,7 @@ from egotools.config import file_digest
 from egotools.errors import ExtractorError, WeightsError
 from egotools.extractors.own_code import source_digest
 from egotools.stores.store import Recipe
-
-KEPT = (
-    "backbone.safetensors",
-    "pca.npz",
-)  # by runs; as in egotools.weights.tensors and pca_files, which load torch and SciPy
+from egotools.weights.run_files import AUDIO_BACKBONE, BACKBONE, PCA_FILE, RUN, is_for_sound, run_and_view
 
 
 def changed_files(recipe: Recipe, code: str, digest: Callable[[Path], str] = file_digest) -> list[str]:
@@ -30,10 +26,8 @@ def changed_files(recipe: Recipe, code: str, digest: Callable[[Path], str] = fil
     """
     weights = recipe.origin.get("weights")
     reasons = []
-    file = Path(weights) if isinstance(weights, str) and "weights" in recipe.identity else Path()
-    if str(file).startswith("run:"):
-        run = Path(str(file).removeprefix("run:"))
-        file = next((run / name for name in KEPT if (run / name).is_file()), run / KEPT[0])
+    weights = weights if isinstance(weights, str) and "weights" in recipe.identity else ""
+    file = _file_of_run(weights) if weights.startswith(RUN) else Path(weights)
     if file.is_absolute():
         if not file.is_file():
             raise WeightsError(f"its weights {file} are gone")
@@ -45,3 +39,10 @@ def changed_files(recipe: Recipe, code: str, digest: Callable[[Path], str] = fil
         if source_digest(Path(code)) != recipe.identity.get("source"):
             reasons.append(f"its extractor {code} has changed")
     return reasons
+
+
+def _file_of_run(weights: str) -> Path:
+    """The file that a run keeps for an extractor: a backbone, or a PCA."""
+    run, view = run_and_view(weights)
+    backbone = run / (AUDIO_BACKBONE if is_for_sound(view) else BACKBONE)
+    return run / PCA_FILE if (run / PCA_FILE).is_file() and not backbone.is_file() else backbone

@@ -15,9 +15,8 @@ from egotools.errors import WeightsError
 from egotools.files.numpy_files import open_npz
 from egotools.linear.pca import PCA
 from egotools.weights.pickles import Remembered, read_pickle
+from egotools.weights.run_files import PCA_FILE, RUN
 
-PCA_FILE = "pca.npz"
-RUN = "run:"
 PICKLES = (".pickle", ".pkl")
 # The names that a pickled PCA of any scikit-learn and NumPy has.
 OF_ESTIMATORS = ("sklearn.decomposition._pca.PCA", "sklearn.decomposition.pca.PCA")

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from egotools.config import file_digest
 from egotools.errors import WeightsError
 from egotools.files.numpy_files import check_archive, open_npz
+from egotools.weights.run_files import RUN, backbone_file, run_and_view
 
 FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".pickle", ".pkl")
-RUN = "run:"  # of a weights option: the backbone of the run in that folder
-BACKBONE = "backbone.safetensors"
 RANDOM = re.compile(r"random:(\d{1,18})")  # torch takes seeds of 64 bits
 # What torch, NumPy and safetensors raise at bytes that they cannot make sense of.
 DAMAGES = (
@@ -35,29 +34,19 @@ def random_seed(weights: str) -> int | None:
 
 
 def weights_file(weights: str, fetch: Callable[[str], Path]) -> Path:
-    """The file that an option `--weights` means: a path, `run:<dir>`, or a published name that `fetch` gets.
+    """The file that an option `--weights` means: a path, `run:<dir>[#<view>]`, or a published name that `fetch` gets.
 
     Raises:
         WeightsError: no such file, no such run, or a run without a backbone.
     """
     if weights.startswith(RUN):
-        return _backbone_file(Path(weights.removeprefix(RUN)))
+        return backbone_file(*run_and_view(weights))
     if not weights.lower().endswith(FILE_SUFFIXES):
         return fetch(weights)
     path = Path(weights)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     return path
-
-
-def _backbone_file(run: Path) -> Path:
-    if not run.is_dir():
-        raise WeightsError(f"{run}: no such run")
-    if not (run / BACKBONE).is_file():
-        raise WeightsError(
-            f"{run}: there is no {BACKBONE} in it; it must be a run that is done, of a method that trains a backbone"
-        )
-    return run / BACKBONE
 
 
 def anchored(weights: str) -> str:

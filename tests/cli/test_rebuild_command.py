@@ -18,7 +18,7 @@ from planted import ODD, add, contents, edit, plant, touch, want, write_own
 from torchvision import models
 
 from egotools.errors import ClusterError
-from egotools.extractors.backbone import write_backbone
+from egotools.extractors.backbone import View, write_backbone
 from egotools.stores import open_store
 from egotools.stores.store import part_of
 from egotools.stores.verify import verify
@@ -99,7 +99,9 @@ def test_caches_follow_a_run_by_themselves(manifest: Path, tmp_path: Path) -> No
     def train(seed: int) -> None:
         torch.manual_seed(seed)
         tensors = models.squeezenet1_1(weights=None).state_dict()
-        write_backbone(tmp_path / "run", "torchvision:squeezenet1_1", {"resize": "32x32", "frames": 2}, tensors)
+        write_backbone(
+            tmp_path / "run", {"default": View("torchvision:squeezenet1_1", {"resize": "32x32", "frames": 2})}, tensors
+        )
 
     train(1)
     given = (f"run:{tmp_path / 'run'}", *NETWORK, "--weights", f"run:{tmp_path / 'run'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,20 @@ from egotools.cli.main import root
 from safetensors.torch import load_file
 from torchvision import models
 
-from egotools.config import file_digest, to_json
+from egotools.config import file_digest, option, to_json
 from egotools.errors import ExtractorError, OutputError, WeightsError
 from egotools.extract.recipes import recipe_of
 from egotools.extract.request import CacheRequest
-from egotools.extractors.backbone import read_backbone, write_backbone
+from egotools.extractors.audio import LogMelSpectrogram
+from egotools.extractors.backbone import View, read_backbone, write_backbone
 from egotools.extractors.lookup import find_extractor
 from egotools.extractors.names import BUILT_IN
 from egotools.extractors.reproduction import reproduced
 from egotools.manifests.table import write_manifest
+from egotools.rebuild.named_files import changed_files
 from egotools.stores import Recipe, open_store
 from egotools.types import Clip
+from egotools.weights.tensors import weights_digest
 
 TRAINED = {"resize": "40x40", "fps": 2.0}
 
@@ -43,7 +47,7 @@ def trained(tmp_path_factory) -> Path:
     """A run whose backbone is a ResNet-18 for frames of 40x40 pixels; tests only read it."""
     with torch.random.fork_rng():
         run = tmp_path_factory.mktemp("runs") / "MemDPC"
-        write_backbone(run, "torchvision:resnet18", TRAINED, tensors())
+        write_backbone(run, {"default": View("torchvision:resnet18", TRAINED)}, tensors())
     return run
 
 
@@ -113,24 +117,24 @@ def test_the_options_of_training_are_the_defaults_and_can_be_overridden(trained,
 )
 def test_the_cache_is_named_after_the_runs_folder(tmp_path, monkeypatch, written, name):
     monkeypatch.chdir(tmp_path)
-    write_backbone(Path(written), "resnet18", {}, {"x": torch.zeros(1)})
+    write_backbone(Path(written), {"default": View("resnet18", {})}, {"x": torch.zeros(1)})
     assert find_extractor(f"run:{written}").cache_name == name
     monkeypatch.chdir(written)
     assert find_extractor("run:.").cache_name == name
 
 
 def test_a_run_that_was_only_moved_is_the_same(tmp_path):
-    write_backbone(tmp_path / "here", "resnet18", TRAINED, {"x": torch.zeros(1)})
+    write_backbone(tmp_path / "here", {"default": View("resnet18", TRAINED)}, {"x": torch.zeros(1)})
     before = recipe_in_json(f"run:{tmp_path / 'here'}")
     (tmp_path / "here").rename(tmp_path / "there")
     assert recipe_in_json(f"run:{tmp_path / 'there'}").identity == before.identity
-    write_backbone(tmp_path / "there", "resnet18", TRAINED, {"x": torch.ones(1)})
+    write_backbone(tmp_path / "there", {"default": View("resnet18", TRAINED)}, {"x": torch.ones(1)})
     after = recipe_in_json(f"run:{tmp_path / 'there'}").identity
     assert after["weights"] != before.identity["weights"]
 
 
 def test_a_backbone_of_another_network_is_refused_when_it_is_loaded(tmp_path):
-    write_backbone(tmp_path, "torchvision:resnet34", {}, tensors())
+    write_backbone(tmp_path, {"default": View("torchvision:resnet34", {})}, tensors())
     with pytest.raises(WeightsError, match=r"backbone\.safetensors: does not fit the network: \d+ missing"):
         find_extractor(f"run:{tmp_path}").built().network()
 
@@ -138,11 +142,11 @@ def test_a_backbone_of_another_network_is_refused_when_it_is_loaded(tmp_path):
 def test_no_run_and_a_run_without_a_backbone_are_said_to_be_so(tmp_path):
     with pytest.raises(ExtractorError, match="nowhere: no such run"):
         find_extractor(f"run:{tmp_path / 'nowhere'}")
-    with pytest.raises(ExtractorError, match=r"there is no backbone\.safetensors in it; it must be a run that is done"):
+    with pytest.raises(ExtractorError, match=r"there is no backbone\.json in it; it must be a run that is done"):
         find_extractor(f"run:{tmp_path}")
-    write_backbone(tmp_path, "resnet18", {}, {"x": torch.zeros(1)})
-    (tmp_path / "backbone.json").unlink()
-    with pytest.raises(ExtractorError, match=r"there is no backbone\.json in it"):
+    write_backbone(tmp_path, {"default": View("resnet18", {})}, {"x": torch.zeros(1)})
+    (tmp_path / "backbone.safetensors").unlink()
+    with pytest.raises(ExtractorError, match=r"there is no backbone\.safetensors in it"):
         find_extractor(f"run:{tmp_path}")
 
 
@@ -151,9 +155,24 @@ UNUSABLE = [
     (b"", "cannot be read as JSON"),
     (b"\xff\xfe{", "cannot be read as JSON"),
     (b"[" * 100_000, "cannot be read as JSON"),
-    ([], "must be an object with the entries 'extractor' and 'options'"),
-    ({"extractor": NETWORK}, "must be an object with the entries"),
-    ({"extractor": NETWORK, "options": {}, "code": "x"}, "must be an object with the entries"),
+    ([], "must be an object with the entry 'views'"),
+    ({"extractor": NETWORK}, "must be an object with the entry 'views'"),
+    ({"extractor": NETWORK, "options": {}, "code": "x"}, "must be an object with the entry 'views'"),
+    ({"views": {}, "code": "x"}, "must be an object with the entry 'views', and no others"),
+    ({"views": {}}, "'views' must be an object with a view at least"),
+    ({"views": [["default", {}]]}, "'views' must be an object"),
+    ({"views": {"../x": {}}}, "'views': '../x' cannot be a name"),
+    ({"views": {"a/b": {}}}, "cannot be a name"),
+    ({"views": {"a#b": {}}}, "cannot be a name"),
+    ({"views": {"": {}}}, "cannot be a name"),
+    ({"views": {"a\n": {}}}, "cannot be a name"),
+    ({"views": {"x" * 41: {}}}, "cannot be a name"),
+    ({"views": {"default": []}}, "view 'default': must be an object with the entries 'extractor' and 'options'"),
+    ({"views": {"default": {"extractor": NETWORK}}}, "view 'default': must be an object with the entries"),
+    ({"views": {"default": {"extractor": NETWORK, "options": {}, "file": "x"}}}, "and no others"),
+    ({"views": {"clip": {"extractor": "trap.py:Trap", "options": {}}}}, "not the name of a published network"),
+    ({"views": {"clip": {"extractor": NETWORK, "options": {"weights": "/x"}}}}, "has no option 'weights'"),
+    ({"views": {"default": {"extractor": "log-mel", "options": {}}}}, "which has no weights"),
     ({"extractor": 3, "options": {}}, "'extractor' is 3, not the name of a published network"),
     ({"extractor": ["resnet18"], "options": {}}, "'extractor' is"),
     ({"extractor": "trap.py:Trap", "options": {}}, "not the name of a published network"),
@@ -197,27 +216,126 @@ def test_the_command_line_says_a_bad_run_as_wrong_usage(tmp_path, manifest):
     assert (result.exit_code, "nowhere: no such run" in result.stderr) == (2, True)
 
 
+# --- views
+
+
+def described(**views: str) -> dict[str, View]:
+    return {name: View("resnet18", {"resize": size}) for name, size in views.items()}
+
+
+def test_a_view_is_chosen_by_its_name_and_names_the_cache(tmp_path, manifest):
+    write_backbone(tmp_path / "Two", described(default="40x40", context="48x48"), tensors())
+    assert find_extractor(f"run:{tmp_path / 'Two'}").built().resize == "40x40"
+    assert extract(manifest, f"run:{tmp_path / 'Two'}", f"run:{tmp_path / 'Two'}#context").exit_code == 0
+    for name, size in (("two", "40x40"), ("two-context", "48x48")):
+        recipe = open_store(manifest.parent / f"caches/{name}.lmdb").recipe
+        assert recipe.identity["options"]["resize"] == size
+        assert identity_of(reproduced(recipe))["options"]["resize"] == size
+    assert recipe.origin["extractor"] == recipe.origin["weights"] == f"run:{tmp_path / 'Two'}#context"
+    with pytest.raises(ExtractorError, match=r"no view 'clip'; choose from default, context"):
+        find_extractor(f"run:{tmp_path / 'Two'}#clip")
+
+
+def test_the_only_view_needs_no_name_and_of_several_one_must_be_chosen(tmp_path):
+    write_backbone(tmp_path / "one", described(clip="40x40"), tensors())
+    found = find_extractor(f"run:{tmp_path / 'one'}")
+    assert (found.cache_name, found.built().resize) == ("one", "40x40")
+    write_backbone(tmp_path / "two", described(clip="40x40", context="48x48"), tensors())
+    with pytest.raises(ExtractorError, match=r"has several views; choose from run:.*two#clip, run:.*two#context"):
+        find_extractor(f"run:{tmp_path / 'two'}")
+
+
+def test_what_release_0_1_0_wrote_is_the_default_view(tmp_path):
+    write_backbone(tmp_path, described(default="40x40"), tensors())
+    wanted = recipe_in_json(f"run:{tmp_path}").identity
+    (tmp_path / "backbone.json").write_text('{"extractor": "resnet18", "options": {"resize": "40x40"}}\n')
+    assert recipe_in_json(f"run:{tmp_path}").identity == wanted
+    assert recipe_in_json(f"run:{tmp_path}#default").identity == wanted
+
+
+def test_a_folder_whose_name_holds_the_sign_of_a_view_is_that_folder(tmp_path):
+    write_backbone(tmp_path / "a#clip", described(default="40x40"), tensors())
+    found = find_extractor(f"run:{tmp_path / 'a#clip'}")
+    assert (found.cache_name, found.view) == ("a#clip", "")
+    write_backbone(tmp_path / "a", described(clip="48x48"), tensors())
+    assert find_extractor(f"run:{tmp_path / 'a#clip'}").built().resize == "40x40"
+    assert find_extractor(f"run:{tmp_path / 'a#clip'}#default").cache_name == "a#clip-default"
+
+
+def test_another_run_takes_the_place_of_one_under_the_same_view(tmp_path):
+    for name in ("old", "new"):
+        write_backbone(tmp_path / name, described(default="40x40", clip="48x48"), tensors())
+    recipe = recipe_in_json(f"run:{tmp_path / 'old'}#clip")
+    assert reproduced(recipe, weights=f"run:{tmp_path / 'new'}")[0].name == f"run:{tmp_path / 'new'}#clip"
+    assert reproduced(recipe, weights=f"run:{tmp_path / 'new'}#default")[0].view == "default"
+
+
+@dataclass(frozen=True)
+class Heard(LogMelSpectrogram):
+    """A network of sound with weights, which nothing built in has yet."""
+
+    weights: str = option("DEFAULT", "Those of a run.")
+
+    def weights_digest(self) -> str:
+        return weights_digest(self.weights, Path)
+
+
+@pytest.fixture
+def heard(monkeypatch) -> str:
+    monkeypatch.setitem(BUILT_IN, "heard", (f"{__name__}:Heard", "For this test."))
+    return "heard"
+
+
+def test_a_second_backbone_is_for_sound(tmp_path, heard):
+    views = {**described(default="40x40"), "audio": View(heard, {"mels": 8}), "audio.fine": View(heard, {"mels": 40})}
+    write_backbone(tmp_path, views, {"x": torch.zeros(1)}, {"x": torch.ones(1)})
+    digests = {name: file_digest(tmp_path / name) for name in ("backbone.safetensors", "backbone.audio.safetensors")}
+    recipe = recipe_in_json(f"run:{tmp_path}#audio")
+    assert recipe.identity["weights"] == digests["backbone.audio.safetensors"]
+    assert recipe.identity["options"]["mels"] == 8
+    assert recipe_in_json(f"run:{tmp_path}#audio.fine").identity["options"]["mels"] == 40
+    assert recipe_in_json(f"run:{tmp_path}").identity["weights"] == digests["backbone.safetensors"]
+    assert changed_files(recipe, "") == []
+    (tmp_path / "backbone.audio.safetensors").unlink()
+    with pytest.raises(ExtractorError, match=r"there is no backbone\.audio\.safetensors in it"):
+        find_extractor(f"run:{tmp_path}#audio")
+
+
+def test_sound_and_frames_do_not_change_places(tmp_path, heard):
+    for views, text in (
+        ({"audio": View("resnet18")}, "it must be an extractor of sound"),
+        ({"default": View(heard)}, "it must be no extractor of sound; that is the view 'audio'"),
+    ):
+        with pytest.raises(ExtractorError, match=text):
+            write_backbone(tmp_path / "run", views, {"x": torch.zeros(1)}, {"x": torch.zeros(1)})
+    with pytest.raises(ExtractorError, match="is for sound, which has no tensors"):
+        write_backbone(tmp_path / "run", {"audio": View(heard)}, {"x": torch.zeros(1)})
+    assert not (tmp_path / "run").exists()
+
+
 # --- writing
 
 
 def test_a_backbone_is_written_whole_over_an_older_one(tmp_path):
     shared = torch.arange(6.0).reshape(2, 3)
-    write_backbone(tmp_path, "resnet18", {}, {"x": torch.zeros(1)})
-    write_backbone(tmp_path, "r3d_18", {"frames": 8}, {"a": shared.T, "b": shared.T})  # neither contiguous nor apart
+    write_backbone(tmp_path, {"default": View("resnet18", {})}, {"x": torch.zeros(1)})
+    write_backbone(
+        tmp_path, {"default": View("r3d_18", {"frames": 8})}, {"a": shared.T, "b": shared.T}
+    )  # neither contiguous nor apart
     found = load_file(tmp_path / "backbone.safetensors")
     assert all(torch.equal(found[name], shared.T) for name in "ab")
-    assert read_backbone(tmp_path).built().window == (8, 15.0)
+    assert read_backbone(f"run:{tmp_path}").built().window == (8, 15.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backbone.json", "backbone.safetensors"]
 
 
 def test_nothing_is_written_that_could_not_be_read(tmp_path):
     for extractor, options in (("mine.py:Own", {}), ("color", {}), ("resnet18", {"bins": 3}), ("resnet18", {"fps": 0})):
         with pytest.raises(ExtractorError):
-            write_backbone(tmp_path / "run", extractor, options, {"x": torch.zeros(1)})
+            write_backbone(tmp_path / "run", {"default": View(extractor, options)}, {"x": torch.zeros(1)})
     assert not (tmp_path / "run").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
-        write_backbone(tmp_path / "file", "resnet18", {}, {"x": torch.zeros(1)})
+        write_backbone(tmp_path / "file", {"default": View("resnet18", {})}, {"x": torch.zeros(1)})
 
 
 # --- run:DIR as weights
@@ -406,9 +524,11 @@ def test_a_runs_backbone_is_made_again_as_it_was(trained):
 
 
 def test_a_cache_follows_what_its_run_is_trained_with_but_for_what_the_user_had_said(tmp_path):
-    write_backbone(tmp_path, "resnet18", {"resize": "40x40", "fps": 2.0}, {"x": torch.zeros(1)})
+    write_backbone(tmp_path, {"default": View("resnet18", {"resize": "40x40", "fps": 2.0})}, {"x": torch.zeros(1)})
     usual, said = recipe_in_json(f"run:{tmp_path}"), recipe_in_json(f"run:{tmp_path}", resize="64x64", frames=3)
-    write_backbone(tmp_path, "torchvision:resnet34", {"resize": "48x48", "crop": "32"}, {"x": torch.zeros(1)})
+    write_backbone(
+        tmp_path, {"default": View("torchvision:resnet34", {"resize": "48x48", "crop": "32"})}, {"x": torch.zeros(1)}
+    )
     extractor = reproduced(usual)[1]
     assert (extractor.model, extractor.resize, extractor.crop, extractor.fps) == (
         "torchvision:resnet34", "48x48", "32", 1.0,
@@ -418,7 +538,7 @@ def test_a_cache_follows_what_its_run_is_trained_with_but_for_what_the_user_had_
 
 
 def test_a_run_can_be_replaced_by_another_run_or_by_weights(tmp_path, trained):
-    write_backbone(tmp_path / "old", "resnet18", {"resize": "64x64"}, {"x": torch.zeros(1)})
+    write_backbone(tmp_path / "old", {"default": View("resnet18", {"resize": "64x64"})}, {"x": torch.zeros(1)})
     recipe = recipe_in_json(f"run:{tmp_path / 'old'}", frames=3)
     (tmp_path / "old/backbone.json").unlink()
     with pytest.raises(ExtractorError, match=r"there is no backbone\.json in it"):

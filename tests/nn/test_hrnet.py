@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from egotools.errors import WeightsError
 from egotools.extract.forward import fold_batch_norms, runnable
-from egotools.extractors.backbone import write_backbone
+from egotools.extractors.backbone import View, write_backbone
 from egotools.extractors.hrnet import HRNET, HRNetModel
 from egotools.extractors.lookup import find_extractor
 from egotools.machine import has_fast_bf16
@@ -201,7 +201,7 @@ def test_a_run_that_trained_it_is_an_extractor_of_its_own(tmp_path, small):
     wanted = small.network()
     tensors = {name: value + 0.01 for name, value in wanted.features.state_dict().items() if name.startswith("conv1")}
     wanted.features.load_state_dict(tensors, strict=False)
-    write_backbone(tmp_path, "hrnet", {"frames": 5, "resize": "64x64"}, wanted.features.state_dict())
+    write_backbone(tmp_path, {"default": View("hrnet", {"frames": 5, "resize": "64x64"})}, wanted.features.state_dict())
     found = find_extractor(f"run:{tmp_path}")
     extractor = found.built()
     assert (type(extractor), extractor.frames, found.fixed["model"]) == (HRNetModel, 5, "hrnet")

@@ -17,7 +17,7 @@ from planted import add, edit, plant, touch, want, write_own
 from egotools.derive.deriving import Derived, derive
 from egotools.derive.pool import Pool
 from egotools.extract.recipes import recipe_of
-from egotools.extractors.backbone import write_backbone
+from egotools.extractors.backbone import View, write_backbone
 from egotools.manifests.table import write_manifest
 from egotools.stores import Recipe
 from egotools.types import Clip
@@ -103,11 +103,11 @@ def test_ls_sees_weights_that_changed_or_went(manifest: Path, tmp_path: Path) ->
 def test_ls_sees_that_a_run_was_trained_again(manifest: Path, tmp_path: Path, as_extractor: bool) -> None:
     run_folder = tmp_path / "run"
     network = "torchvision:squeezenet1_1"
-    write_backbone(run_folder, network, {}, {"x": torch.zeros(1)})
+    write_backbone(run_folder, {"default": View(network, {})}, {"x": torch.zeros(1)})
     name, options = (f"run:{run_folder}", {}) if as_extractor else (network, {"weights": f"run:{run_folder}"})
     cache = plant(want(tmp_path / "net.lmdb", name, **options), manifest)
     assert state_of(cache)[0] == "fresh"
-    write_backbone(run_folder, network, {}, {"x": torch.ones(1)})
+    write_backbone(run_folder, {"default": View(network, {})}, {"x": torch.ones(1)})
     assert state_of(cache)[0] == "stale"
     assert "weights" in state_of(cache)[1]
     shutil.rmtree(run_folder)
@@ -139,7 +139,7 @@ def test_weights_of_a_users_own_that_have_no_digest_are_no_matter(manifest: Path
 
 def test_ls_of_what_this_egotools_extracted_loads_no_torch(manifest: Path, tmp_path: Path) -> None:
     (tmp_path / "w.npz").write_bytes(b"one")
-    write_backbone(tmp_path / "run", "torchvision:squeezenet1_1", {}, {"x": torch.zeros(1)})
+    write_backbone(tmp_path / "run", {"default": View("torchvision:squeezenet1_1", {})}, {"x": torch.zeros(1)})
     color = plant(want(tmp_path / "c/color.lmdb", "color"), manifest, failed={"b"})
     for name, weights in (("file", str(tmp_path / "w.npz")), ("run", f"run:{tmp_path / 'run'}"), ("none", "random:0")):
         plant(want(tmp_path / f"c/{name}.h5", "torchvision:squeezenet1_1", weights=weights), manifest)

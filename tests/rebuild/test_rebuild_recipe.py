@@ -19,7 +19,7 @@ from planted import (
 )
 
 from egotools.extract.recipes import recipe_of
-from egotools.extractors.backbone import write_backbone
+from egotools.extractors.backbone import View, write_backbone
 from egotools.extractors.color import Color
 from egotools.stores import Recipe
 
@@ -54,7 +54,7 @@ def test_other_weights_may_be_asked_for_and_a_copy_of_the_same_is_no_change(weig
 
 
 def test_a_network_may_get_the_backbone_of_a_run_or_none_that_is_trained(weighted: Path, tmp_path: Path) -> None:
-    write_backbone(tmp_path / "run", "torchvision:squeezenet1_1", {}, {"x": torch.zeros(1)})
+    write_backbone(tmp_path / "run", {"default": View("torchvision:squeezenet1_1", {})}, {"x": torch.zeros(1)})
     assert_all_stale(assess(weighted, weights={"net": f"run:{tmp_path / 'run'}"}), "the digest of its weights was")
     assert_all_stale(assess(weighted, weights={"net": "random:1"}), "is now 'random:1'")
 
@@ -66,16 +66,16 @@ def test_weights_for_an_extractor_without_any_are_refused(color: Path) -> None:
 @pytest.mark.parametrize("as_extractor", [True, False])
 def test_a_cache_follows_the_backbone_of_its_run(manifest: Path, tmp_path: Path, as_extractor: bool) -> None:
     run = tmp_path / "run"
-    write_backbone(run, "torchvision:squeezenet1_1", {"resize": "40x40"}, {"x": torch.zeros(1)})
+    write_backbone(run, {"default": View("torchvision:squeezenet1_1", {"resize": "40x40"})}, {"x": torch.zeros(1)})
     name, options = (f"run:{run}", {}) if as_extractor else ("torchvision:squeezenet1_1", {"weights": f"run:{run}"})
     cache = plant(want(tmp_path / "net.lmdb", name, **options), manifest)
     assert assess(cache).state == "fresh"
-    write_backbone(run, "torchvision:squeezenet1_1", {"resize": "48x48"}, {"x": torch.zeros(1)})
+    write_backbone(run, {"default": View("torchvision:squeezenet1_1", {"resize": "48x48"})}, {"x": torch.zeros(1)})
     if as_extractor:
         assert_all_stale(assess(cache), "options.resize was '40x40', is now '48x48'")
     else:
         assert assess(cache).state == "fresh"  # how frames are prepared is the cache's own matter
-    write_backbone(run, "torchvision:squeezenet1_1", {"resize": "40x40"}, {"x": torch.ones(1)})
+    write_backbone(run, {"default": View("torchvision:squeezenet1_1", {"resize": "40x40"})}, {"x": torch.ones(1)})
     assert_all_stale(assess(cache), "the digest of its weights was")
     shutil.rmtree(run)
     assert_unknown(assess(cache), "run: no such run")

@@ -29,7 +29,8 @@ from egotools.training.folds import Fold, FoldFile, Scores, by_folds, by_split
 from egotools.training.how import How
 from egotools.training.members import member_run, summarized
 from egotools.training.runs import Run
-from egotools.weights.tensors import RUN, read_tensors
+from egotools.weights.run_files import RUN
+from egotools.weights.tensors import read_tensors
 
 NETWORK = "model.safetensors"  # of a run: the weights, by the names of the published checkpoints
 
