@@ -13,7 +13,7 @@ from egotools.cli.main import root
 from shown_files import shown_files
 from typing_commands import parse
 
-from egotools.extractors.backbone import write_backbone
+from egotools.extractors.backbone import View, write_backbone
 from egotools.extractors.lookup import find_extractor
 
 REPOSITORY = Path(__file__).parents[2]
@@ -48,7 +48,8 @@ def where_the_pages_are_read(tmp_path_factory) -> Path:
     for name, code in shown_files(REPOSITORY / "docs/add-an-extractor.md").items():
         (folder / name).write_text(code)
     (folder / "examples").symlink_to(REPOSITORY / "examples")
-    write_backbone(folder / "runs/memdpc", "torchvision:resnet18", {}, {"conv1.weight": torch.zeros(1)})
+    views = {"default": View("torchvision:resnet18")}
+    write_backbone(folder / "runs/memdpc", views, {"conv1.weight": torch.zeros(1)})
     return folder
 
 
