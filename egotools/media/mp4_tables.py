@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +15,7 @@ from av.video.stream import VideoStream
 
 from egotools.files.disk import open_file
 from egotools.media.containers import only
+from egotools.media.mp4_boxes import boxes
 from egotools.types import IntArray
 
 LARGEST = 1 << 28  # bytes of tables that are looked at; and of ticks, beyond which FFmpeg takes no offset for one
@@ -178,28 +178,10 @@ def _boxes(box: memoryview) -> Boxes:
 def _moov(file: BinaryIO) -> bytes | None:
     """The box with all tables; None if there is none, or anything that adds to it."""
     found = None
-    for kind, begin, end in _top(file):
+    for kind, begin, end in boxes(file):
         if kind == b"moof" or (kind == b"moov" and (found is not None or end - begin > LARGEST)):
             return None
         if kind == b"moov":
             file.seek(begin)
             found = file.read(end - begin)
     return found
-
-
-def _top(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """The outermost boxes: their kind, and where their content begins and ends."""
-    end_of_file = file.seek(0, 2)
-    at = 0
-    while at + 8 <= end_of_file:
-        file.seek(at)
-        size, kind = struct.unpack(">I4s", file.read(8))
-        begin = at + 8
-        if size == 1:
-            (size,) = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))
-            begin += 8
-        end = at + size if size else end_of_file
-        if end < begin:
-            return
-        yield kind, begin, min(end, end_of_file)
-        at = end

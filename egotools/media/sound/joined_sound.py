@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from egotools.files.disk import open_file
+from egotools.media.mp4_boxes import boxes
 from egotools.media.sound.ogg_pages import BEGINS as OGG_BEGINS
 from egotools.media.sound.ogg_pages import page_size
 
@@ -95,17 +96,8 @@ def _riff_files(data: mmap.mmap) -> Iterator[int]:
 
 
 def _mp4_files(data: mmap.mmap) -> Iterator[int]:
-    """A box `ftyp` is the first of each file."""
-    at = 0
-    while at + 8 <= len(data):
-        size, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if name == b"ftyp":
-            yield at
-        if size == 1:
-            size = int.from_bytes(data[at + 8 : at + 16], "big")
-        if size < 8:
-            return
-        at += size
+    """A box `ftyp` is the first of each file; its header has eight bytes."""
+    return (begin - 8 for kind, begin, _ in boxes(data) if kind == b"ftyp")
 
 
 BEGINS: dict[str, Callable[[mmap.mmap], Iterator[int]]] = {

@@ -5,7 +5,6 @@ A folder may hold a hundred thousand files, and all that depends on it is what t
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +14,7 @@ from av.stream import Disposition
 
 from egotools.files.disk import open_file
 from egotools.media.matroska import coded_number
+from egotools.media.mp4_boxes import boxes
 
 HEAD = 1 << 16  # bytes in which other containers than MP4 say what they hold
 LARGEST_TABLES = 1 << 26  # bytes; those of MP4 hold 16 a frame or so
@@ -63,20 +63,11 @@ def is_sound_alone(path: Path) -> bool:
 
 
 def _mp4_tables(file: BinaryIO) -> bytes:
-    """The `moov` box, wherever it lies; empty if there is none that can be read."""
-    at, end = 0, file.seek(0, os.SEEK_END)
-    while at + 8 <= end:
-        file.seek(at)
-        head = file.read(16)
-        size, name = int.from_bytes(head[:4], "big"), head[4:8]
-        if size == 1:
-            size = int.from_bytes(head[8:16], "big")
-        if name == b"moov":
-            file.seek(at)
-            return file.read(min(size or end, LARGEST_TABLES))
-        if size < 8:
-            break
-        at += size
+    """The content of the `moov` box, wherever it lies; empty if there is none that can be read."""
+    for kind, begin, end in boxes(file):
+        if kind == b"moov":
+            file.seek(begin)
+            return file.read(min(end - begin, LARGEST_TABLES))
     return b""
 
 
