@@ -13,7 +13,7 @@ from egotools.derive.lookup import BUILT_IN, find_derivation
 from egotools.errors import EgotoolsError
 
 from . import display, options
-from .groups import LazyGroup
+from .groups import Command, LazyGroup
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Derivations(LazyGroup):
             _derive(name, config, **given)
 
         text = f"{cleandoc(kind.__doc__ or '')}\n\n\b\n{EXAMPLES.get(name, EXAMPLE).format(name=name)}"
-        return click.command(name, help=text)(common(options.from_fields(kind)(run)))
+        return click.command(name, cls=Command, help=text)(common(options.from_fields(kind)(run)))
 
 
 @click.group(cls=Derivations, table=BUILT_IN)

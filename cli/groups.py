@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -11,6 +12,22 @@ import click
 from click.shell_completion import CompletionItem
 
 from egotools.errors import EgotoolsError
+
+
+class Command(click.Command):
+    """A command whose flags differ.
+
+    Raises:
+        EgotoolsError: two options share a flag, such as the fields of two dataclasses; Click would take either.
+    """
+
+    def __init__(self, name: str | None, **kwargs: Any) -> None:  # Any: of click
+        super().__init__(name, **kwargs)
+        flags = [flag for each in self.params for flag in (*each.opts, *each.secondary_opts)]
+        names = [str(each.name) for each in self.params]
+        for among in (flags, names):
+            if twice := [each for each, count in Counter(among).items() if count > 1]:
+                raise EgotoolsError(f"{name}: two of its options are called {twice[0]}; rename the field of one")
 
 
 class Group(click.Group):
@@ -87,7 +104,7 @@ class LazyGroup(Group):
             formatter.write_dl(list(self.summaries().items()))
 
 
-class Link(click.Command):
+class Link(Command):
     """A command of a chain, after which an option of the whole chain may stand by mistake."""
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -155,10 +155,20 @@ def from_fields(config: type, name: str = "config") -> Callable[[Command], Comma
             return command(*args, **kwargs)
 
         call.__doc__, call.__name__ = command.__doc__, command.__name__
+        call.configs = (config, *getattr(command, "configs", ()))  # type: ignore[attr-defined]
         call.__click_params__ = [*getattr(command, "__click_params__", []), *reversed(parameters(config))]  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def presets_of(command: Callable[..., Any]) -> dict[str, dict[str, Any]]:
+    """By name, the options that the presets of a command's dataclasses set; Any: values of fields."""
+    found: dict[str, dict[str, Any]] = {}
+    for config in getattr(command, "configs", ()):
+        for name, values in getattr(config, "presets", {}).items():
+            found.setdefault(name, {}).update(values)
+    return found
 
 
 def parameters(config: type) -> list[click.Parameter]:

@@ -11,6 +11,7 @@ import click
 from egotools.datasets.names import find_dataset
 
 from .. import options
+from ..groups import Command
 from .writing import out, write_found
 
 root_folder = click.argument("root", type=click.Path(path_type=Path))
@@ -24,7 +25,7 @@ def dataset_command(name: str) -> click.Command:
         write_found(out, config.clips(root))
 
     text = f"List {cleandoc(kind.__doc__ or name)}"
-    return click.command(name, help=text)(root_folder(options.from_fields(kind)(out(run))))
+    return click.command(name, cls=Command, help=text)(root_folder(options.from_fields(kind)(out(run))))
 
 
 @click.command()

@@ -11,11 +11,12 @@ from egotools.evaluate.knn import KNN
 from egotools.evaluate.splits import Partition
 
 from .. import options
+from ..configuration import MethodCommand
 from ..progress import Progress
 from .probe import show
 
 
-@click.command("knn")
+@click.command("knn", cls=MethodCommand)
 @options.manifest
 @options.features
 @options.label

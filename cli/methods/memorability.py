@@ -9,19 +9,22 @@ from typing import Any
 import click
 
 from egotools.methods.memorability.options import Data, EvaluationOptions, Normalizing, Sources, Training
+from egotools.training.how import How
 
 from .. import display, options
+from ..configuration import MethodCommand
 from ..progress import Progress
 
 SHOWN = ("spearman", "pearson", "kendall", "mse", "mae", "r2")
 
 
-@click.command("memorability")
+@click.command("memorability", cls=MethodCommand)
 @options.manifest
 @options.features
 @options.from_fields(Data, "data")
 @options.from_fields(Training)
 @options.from_fields(Normalizing, "normalizing")
+@options.from_fields(How, "how")
 @options.seed
 @options.device
 @options.run_out
@@ -33,10 +36,9 @@ def train(
     normalizing: Normalizing,
     manifest: Path,
     features: tuple[Path, ...],
-    seed: int,
-    device: str,
     out: Path,
     as_json: bool,
+    **asked: Any,  # Any: what click parsed: how, seed, device, preset
 ) -> None:
     """M3-S: how well videos are remembered, a score from 0 to 1, kept as a run.
 
@@ -51,13 +53,13 @@ def train(
 
     with Progress("networks", "reading") as progress:
         content, is_new = train_memorability(
-            out, manifest, features, data, config, normalizing, seed=seed, device=device, progress=progress
+            out, manifest, features, data, config, normalizing, progress=progress, **asked
         )
     display.say_done(out, is_new)
     show(content, out, as_json=as_json)
 
 
-@click.command("memorability")
+@click.command("memorability", cls=MethodCommand)
 @options.manifest
 @click.option(
     "--features",
@@ -102,7 +104,7 @@ def evaluate(
     show_evaluated(content, out, as_json=as_json)
 
 
-@click.command("memorability")
+@click.command("memorability", cls=MethodCommand)
 @click.option("--run", type=click.Path(path_type=Path), help="A run of 'egotools train memorability'.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Instead: a published checkpoint of M3-S.")
 @options.from_fields(Sources, "sources")

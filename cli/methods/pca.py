@@ -9,10 +9,11 @@ import click
 from egotools.methods.pca import Components
 
 from .. import display, options
+from ..configuration import MethodCommand
 from ..progress import Progress
 
 
-@click.command("pca")
+@click.command("pca", cls=MethodCommand)
 @options.manifest
 @options.features
 @click.option("--split", help="Whose clips it is fitted on; by default all of the manifest.")

@@ -12,12 +12,13 @@ from egotools.evaluate.splits import Partition
 from egotools.methods.probe.probe import Probe
 
 from .. import display, options
+from ..configuration import MethodCommand
 from ..progress import Progress
 
 CLASSES_SHOWN = 40
 
 
-@click.command("probe")
+@click.command("probe", cls=MethodCommand)
 @options.manifest
 @options.features
 @options.label
@@ -53,7 +54,7 @@ def train(
     show(content, out, as_json=as_json)
 
 
-@click.command("probe")
+@click.command("probe", cls=MethodCommand)
 @options.manifest
 @options.features
 @click.option("--label", help="Manifest column that is the label; of --run, the label it was trained on.")

@@ -113,6 +113,29 @@ def test_a_training_learns_keeps_a_run_and_is_done_only_once(data):
     assert "nothing to do" in again.stderr
 
 
+def test_a_preset_and_a_file_are_defaults_that_flags_override_and_the_run_records(data):
+    (data / "c.yaml").write_text("hidden: 8\nepochs: 3\npreset: reference\n")
+    line = train(data, "--config", data / "c.yaml", "--epochs", "2", "--seed", "3", fast=())
+    report = shown(*line)
+    assert "nothing to do" in run(*line).stderr
+    config = json.loads((data / "run/config.json").read_text())
+    assert config["origin"]["preset"] == "reference"
+    identity = config["identity"]
+    assert (identity["epochs"], identity["hidden"], identity["mse_tails_center"]) == (2, [8], 0.80099205)
+    assert (identity["norm"], report["arguments"]["reference"]) == ("reference", "memento10k")
+    plain = train(data, "--hidden", "8", "--epochs", "2", "--norm", "reference", "--seed", "3", out="p", fast=())
+    assert shown(*plain, "--mse-tails-center", "0.80099205")["last"] == report["last"]  # the same, said by flags
+    assert "preset" not in json.loads((data / "p/config.json").read_text())["origin"]
+
+
+def test_how_to_run_is_part_of_a_run_where_it_changes_the_weights(data):
+    run(*train(data, "--max-norm", "0.1", "--accumulate", "3", "--save-every", "5"))
+    identity = json.loads((data / "run/config.json").read_text())["identity"]
+    assert (identity["max_norm"], identity["accumulate"]) == (0.1, 3)
+    assert not {"precision", "save_every", "log_every"} & set(identity)
+    assert "max_norm=0.1, not" in complaint(*train(data, "--accumulate", "3"))
+
+
 def test_another_option_of_the_same_run_is_named(data):
     run(*train(data))
     assert "learning_rate=0.01, not 0.02" in complaint(*train(data, "--learning-rate", "0.02"))

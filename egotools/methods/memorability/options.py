@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from egotools.config import option, options_of
 from egotools.lowlevel.m3s_row import FEATURES, ordered
@@ -96,6 +97,28 @@ class Sources:
             order_of(self.raw_order)
 
 
+# What `train.py` of modular-memorability does by default, and its constants (specs/memorability.md, section 7).
+REFERENCE = {
+    "hidden": (512, 64),
+    "dropout": 0.0,
+    "loss": "mse",
+    "mse_tails_power": 4.0,
+    "mse_tails_factor": 2.0,
+    "mse_tails_center": 0.80099205,
+    "spearman_strength": 1.0,
+    "epochs": 20,
+    "batch_size": 32,
+    "shuffle": True,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-5,
+    "scheduler": "step",
+    "scheduler_gamma": 0.2,
+    "scheduler_step": 5,
+    "norm": "reference",
+}
+
+
 @dataclass(frozen=True)
 class Training:
     """How the network is trained; the defaults are the reference's."""
@@ -134,6 +157,19 @@ class Training:
     )
     init: str | None = option(None, "Begin with these weights: a published checkpoint, or run:DIR.")
     raw_order: str | None = option(None, f"For --init. {RAW_ORDER}")
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {  # Any: values of this command's options
+        "reference": REFERENCE,
+        "reference-videomem": {
+            **REFERENCE,
+            "loss": "mse-to-spearman",
+            "learning_rate": 0.0004057400860408805,
+            "weight_decay": 1.1226272823355355e-05,
+            "scheduler_gamma": 0.2852061798531863,
+            "scheduler_step": 8,
+            "reference": "videomem",
+        },
+    }
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "seeds", "scheduler_step", "learning_rate", "spearman_strength")

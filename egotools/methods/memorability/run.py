@@ -97,9 +97,10 @@ def train_memorability(
     how: How = How(),  # noqa: B008 - frozen
     seed: int = 0,
     device: str = "auto",
+    preset: str | None = None,
     progress: Progress = no_progress,
 ) -> tuple[Content, bool]:
-    """Trains a network for each fold and seed, kept as a run in `folder`.
+    """Trains a network for each fold and seed, kept as a run in `folder`; its origin names the `preset` if any.
 
     Returns:
         The report, and whether it is new: a run that is done with the same options is left as it is, one that was
@@ -118,7 +119,7 @@ def train_memorability(
     plan = plan_training(task, config, normalizing, how)
     for group in task.features.groups:
         check_no_cycle(group.cache)
-    recipe = _recipe(arguments, data, config, normalizing, manifest, task)
+    recipe = _recipe(arguments, data, config, normalizing, manifest, task, preset)
 
     def make(run: Run) -> Content:
         records = keep_files(run, task.features.groups)
@@ -279,7 +280,13 @@ def _write_features(run: Run, task: ScoredClips, records: Mapping[str, Any], mem
 
 
 def _recipe(
-    arguments: Content, data: Data, config: Training, normalizing: Normalizing, manifest: Path, task: ScoredClips
+    arguments: Content,
+    data: Data,
+    config: Training,
+    normalizing: Normalizing,
+    manifest: Path,
+    task: ScoredClips,
+    preset: str | None,
 ) -> Recipe:
     """What the training is: its options, and the content of its inputs."""
     groups, folds, start = task.features.groups, data.fold_file, config.init
@@ -298,6 +305,7 @@ def _recipe(
         folds=None if folds is None else f"{folds.path.absolute()}:{folds.key}",
         init=None if start is None else anchored(start),
         normalization=normalizing.as_done(),
+        **({} if preset is None else {"preset": preset}),
     )
 
 
