@@ -12,7 +12,8 @@ import numpy as np
 from egotools.config import option, options_of
 from egotools.errors import TableError
 from egotools.linear.pca import PCA, fit_pca
-from egotools.stores.opening import open_store
+from egotools.methods.records import write_records
+from egotools.tables.matching import numbered_inputs
 from egotools.tables.table import Table, read_table
 from egotools.training.runs import Run, once, provenance_of, run_recipe
 from egotools.weights.pca import pca_bytes
@@ -74,15 +75,15 @@ def train_pca(
         RunError: the folder holds a run with other options, or other files.
         TableError: too few rows for the components that are asked for, or rows that do not vary.
     """
-    inputs = {str(number): _input(path) for number, path in enumerate(features, 1)}
     arguments = {"split": split, "seed": seed, **options_of(config), "components": config.wanted}
-    recipe = run_recipe("pca", arguments, manifest, features, inputs)
+    recipe = run_recipe("pca", arguments, manifest, features, numbered_inputs(features))
 
     def make(run: Run) -> Content:
         table = read_table(manifest, features, reduce=None, split=split, labels=())
         clips, rows = len(np.unique(table.ids)), len(table)
         pca, remarks = _fitted(table, features, config, seed)
         total = sum(float(row @ row) for row in table.values) / (rows - 1)  # which are centred now
+        write_records(run, features)
         run.write(PCA_FILE, pca_bytes(pca))
         return {
             "command": "train pca",
@@ -116,12 +117,6 @@ def _fitted(table: Table, features: Sequence[Path], config: Components, seed: in
     if found == config.wanted:
         return pca, []
     return pca, [f"{found} principal components instead of {config.wanted}: {count} rows vary in no more directions"]
-
-
-def _input(path: Path) -> Content:
-    """What a cache holds: more clips or another recipe make another run."""
-    store = open_store(path)
-    return {"clips": len(store), **store.recipe.identity}
 
 
 def _figures(pca: PCA, total: float) -> Content:

@@ -20,16 +20,21 @@ def is_derived(recipe: Recipe) -> bool:
     return "derivation" in recipe.identity
 
 
+def named_inputs(recipe: Recipe) -> dict[str, Path]:
+    """Where the caches lay that a cache was made from, by their names; none where it was extracted."""
+    inputs = recipe.origin.get("inputs")
+    if not (is_derived(recipe) and isinstance(inputs, Mapping)):
+        return {}
+    return {str(name): Path(str(path)) for name, path in inputs.items()}
+
+
 def inputs_of(cache: Path) -> list[Path]:
     """The caches that one was made from, as resolved paths; none where it was extracted, or cannot be read."""
     try:
         recipe = open_any(cache).recipe
     except StoreError:  # its own assessment says so
         return []
-    inputs = recipe.origin.get("inputs")
-    if not (is_derived(recipe) and isinstance(inputs, Mapping)):
-        return []
-    return [real(str(path)) for path in inputs.values()]
+    return [real(path) for path in named_inputs(recipe).values()]
 
 
 def check_no_cycle(cache: Path) -> None:

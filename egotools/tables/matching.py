@@ -1,19 +1,31 @@
-"""Features that a run learned from, found again among caches: by recipe and by name, in the run's order."""
+"""Features that a run learned from: recorded, and found again among caches by recipe and name, in the run's order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from egotools.config import plain
 from egotools.errors import StoreError, TableError
 from egotools.files.disk import real
+from egotools.stores.lineage import check_no_cycle, named_inputs
 from egotools.stores.opening import open_store
-from egotools.stores.store import LEARNED, Recipe, Store, differences
+from egotools.stores.recipe_shape import Identity, Origin
+from egotools.stores.store import LEARNED, Store, differences
 
 MADE = frozenset({"extractor", "derivation"})  # an identity with neither is of rows that were imported
+
+
+class Record(TypedDict):
+    """What a run knows of one cache's features, in JSON; `inputs` are such records of what it was derived from."""
+
+    identity: Identity
+    origin: Origin
+    cache: str
+    inputs: dict[str, Record]
+    file: str | None  # what the recipe needs, if the run has kept it: a path in the run
 
 
 @dataclass(frozen=True)
@@ -33,12 +45,37 @@ class Feature:
         return MADE.isdisjoint(self.identity)
 
 
-def essence_of(recipe: Recipe) -> dict[str, Any]:  # Any: JSON values
+def record_of(cache: Path) -> Record:
+    """The record of a cache as it is now, without the file that its recipe may need; inputs that are gone are left out.
+
+    Raises:
+        StoreError: it cannot be read, or follows from itself.
+    """
+    check_no_cycle(cache)
+    return _record(cache)
+
+
+def features_of(records: Mapping[str, Record]) -> list[Feature]:
+    """What a run learned from, in its order."""
+    return [Feature(Path(each["cache"]).stem, each["identity"], essence_of(each)) for each in records.values()]
+
+
+def essence_of(record: Record) -> dict[str, Any]:  # Any: JSON values
     """A recipe's identity, with those of its inputs in the place of their contents where nothing was learned of them.
 
     An input that is gone leaves the digest of its content.
     """
-    return _essence(recipe, frozenset())
+    identity: dict[str, Any] = {**record["identity"]}
+    if record["inputs"] and LEARNED not in record["origin"]:
+        inputs = {name: essence_of(each) for name, each in record["inputs"].items()}
+        identity["inputs"] = {**identity.get("inputs", {}), **inputs}
+    return identity
+
+
+def numbered_inputs(caches: Sequence[Path]) -> dict[str, dict[str, Any]]:  # Any: JSON values
+    """What each cache holds, by its place among them from 1: more clips or another recipe make another run."""
+    stores = {str(number): open_store(path) for number, path in enumerate(caches, 1)}
+    return {number: {"clips": len(store), **store.recipe.identity} for number, store in stores.items()}
 
 
 def matched(features: Sequence[Feature], caches: Sequence[Path], *, run: Path) -> tuple[list[Path], list[str]]:
@@ -51,24 +88,24 @@ def matched(features: Sequence[Feature], caches: Sequence[Path], *, run: Path) -
         TableError: a feature has no cache, several, or one that was made in another way: the entry is named.
     """
     left = [open_store(path) for path in caches]
-    found: dict[str, Path] = {}
+    found: dict[int, Path] = {}
     for by_name in (True, False):
-        for feature in features:
-            if feature.name in found:
+        for number, feature in enumerate(features):
+            if number in found:
                 continue
             fitting = [store for store in left if _is_same(store, feature, by_name=by_name)]
             if len({real(store.path) for store in fitting}) > 1:
                 paths = " and ".join(str(store.path) for store in fitting)
                 raise TableError(f"{paths} both fit the features {feature.name!r} of {run}; give one of them")
             if fitting:
-                found[feature.name] = fitting[0].path
+                found[number] = fitting[0].path
                 left = [store for store in left if store not in fitting]
-    for feature in features:
-        if feature.name not in found:
+    for number, feature in enumerate(features):
+        if number not in found:
             raise TableError(_why_not(feature, left, is_alone=len(features) == 1, run=run))
     names = ", ".join(feature.name for feature in features)
     remarks = [f"{store.path} is not used: {run} learned from {names}" for store in left]
-    return [found[feature.name] for feature in features], remarks
+    return [found[number] for number in range(len(features))], remarks
 
 
 def _is_same(store: Store, feature: Feature, *, by_name: bool) -> bool:
@@ -84,7 +121,7 @@ def _unlike(store: Store, feature: Feature) -> list[tuple[str, Any, Any]]:
     now, was = plain(store.recipe.identity), plain(feature.identity)
     unlike = list(differences(was, now))
     if feature.essence is not None and any(name.startswith("inputs.") for name, _, _ in unlike):
-        return list(differences(plain(feature.essence), plain(essence_of(store.recipe))))
+        return list(differences(plain(feature.essence), plain(essence_of(record_of(store.path)))))
     return unlike
 
 
@@ -104,16 +141,13 @@ def _differs_little(store: Store, feature: Feature) -> bool:
     )
 
 
-def _essence(recipe: Recipe, above: frozenset[Path]) -> dict[str, Any]:
-    identity, inputs = plain(recipe.identity), recipe.origin.get("inputs")
-    if "derivation" not in identity or LEARNED in recipe.origin or not isinstance(inputs, Mapping):
-        return dict(identity)
-    found = dict(identity.get("inputs", {}))
-    for name, place in inputs.items():
-        path = real(str(place))
-        if path not in above:
-            try:
-                found[name] = _essence(open_store(path).recipe, above | {path})
-            except StoreError:  # it is gone
-                continue
-    return {**identity, "inputs": found}
+def _record(cache: Path) -> Record:
+    recipe = open_store(cache).recipe
+    inputs = {}
+    for name, path in named_inputs(recipe).items():
+        try:
+            inputs[name] = _record(path)
+        except StoreError:  # it is gone
+            continue
+    identity, origin = plain(recipe.identity), plain(recipe.origin)
+    return {"identity": identity, "origin": origin, "cache": str(cache.absolute()), "inputs": inputs, "file": None}

@@ -160,6 +160,15 @@ def read_table(
     return table
 
 
+def reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[Any]:  # Any: a row as it lies there, or float64
+    """The mean of a clip's rows [D], or mean and deviation [2 D]; summed in float64."""
+    if reduce == "mean" and len(clip) == 1:
+        row: npt.NDArray[Any] = clip.views[0][0]  # the mean of one row is that row
+        return row
+    center = mean(clip)
+    return center if reduce == "mean" else np.concatenate([center, deviation(clip, center)])
+
+
 def numbers_of(texts: Texts | Sequence[str]) -> tuple[list[str], IntArray]:
     """The different texts, sorted, and the number [N] of each; memory grows with the text there is."""
     names = sorted({str(text) for text in texts})
@@ -284,7 +293,7 @@ def _read(
             clip, span = store.stored(id), slice(at, at + count)
             at, read = at + count, read + sum(view.nbytes for view in clip.views)
             if reduce is not None:
-                values[span, columns] = _reduced(clip, reduce)
+                values[span, columns] = reduced(clip, reduce)
             else:
                 np.concatenate(clip.views, out=values[span, columns], casting="same_kind")
             if number == 0:
@@ -300,15 +309,6 @@ def _read(
 
 def _width(store: Store, reduce: Reduce | None) -> int:
     return store.width * (2 if reduce == "mean+std" else 1)
-
-
-def _reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[Any]:  # Any: a row as it lies there, or float64
-    """The mean of a clip's rows [D], or mean and deviation [2 D]; summed in float64."""
-    if reduce == "mean" and len(clip) == 1:
-        row: npt.NDArray[Any] = clip.views[0][0]  # the mean of one row is that row
-        return row
-    center = mean(clip)
-    return center if reduce == "mean" else np.concatenate([center, deviation(clip, center)])
 
 
 def _check_finite(table: Table, caches: Sequence[Path]) -> None:

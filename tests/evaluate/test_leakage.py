@@ -20,7 +20,7 @@ from egotools.evaluate.knn import KNN, knn
 from egotools.evaluate.splits import Partition
 from egotools.methods.probe.probe import Probe, probe
 from egotools.stores import Recipe
-from egotools.tables.matching import Feature, essence_of, matched
+from egotools.tables.matching import Feature, features_of, matched, record_of
 from egotools.tables.table import Table
 
 VIDEOS, CLIPS = 24, 8  # clips of each
@@ -311,16 +311,14 @@ def test_what_was_derived_in_the_same_way_from_other_clips_is_the_same(tmp_path:
         identity = {"derivation": "pool", "options": {}, "inputs": {"color": f"content of {folder}"}}
         origin = {"inputs": {"color": str(tmp_path / folder / "color.lmdb")}}
         write_cache(tmp_path / folder / "pooled.lmdb", ids, np.ones((2, 3)), Recipe(identity, origin))
-    first = Recipe({"derivation": "pool", "options": {}, "inputs": {"color": "content of one"}}, {
-        "inputs": {"color": str(tmp_path / "one/color.lmdb")}
-    })  # fmt: skip
-    wanted = [Feature("pooled", first.identity, essence_of(first))]
+    first = record_of(tmp_path / "one/pooled.lmdb")
+    wanted = features_of({"pooled": first})
     two, three = tmp_path / "two/pooled.lmdb", tmp_path / "three/pooled.lmdb"
     assert matched(wanted, [two], run=tmp_path / "r") == ([two], [])
     with pytest.raises(TableError, match=r"made with inputs\.color\.weights='x'"):
         matched(wanted, [three], run=tmp_path / "r")
     with pytest.raises(TableError, match=r"made with inputs\.color='content of two'"):
-        matched([Feature("pooled", first.identity)], [two], run=tmp_path / "r")
+        matched([Feature("pooled", first["identity"])], [two], run=tmp_path / "r")
 
 
 def test_rows_that_name_no_group_are_counted(rng: np.random.Generator) -> None:

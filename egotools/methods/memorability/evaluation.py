@@ -24,7 +24,7 @@ from egotools.methods.memorability.normalizing import doubts, normalization
 from egotools.methods.memorability.options import Data, EvaluationOptions, Normalizing
 from egotools.methods.memorability.released import fit_released, without_similarity
 from egotools.methods.memorability.results import Judged, extremes_picture, judged_figures, undefined_figures
-from egotools.methods.memorability.run import TrainedRun, features_of, open_run
+from egotools.methods.memorability.run import TrainedRun, open_run
 from egotools.methods.memorability.scores import of_zeros, read_scores
 from egotools.methods.memorability.task import (
     Member,
@@ -37,7 +37,7 @@ from egotools.plots import scatter_picture
 from egotools.progress import Progress, no_progress
 from egotools.provenance import versions
 from egotools.tables.groups import Features, only, read_features
-from egotools.tables.matching import matched
+from egotools.tables.matching import features_of, matched
 from egotools.tables.table import Mask, Table, input_digests
 from egotools.texts import split_name
 from egotools.training.folds import Scores
@@ -152,7 +152,8 @@ def _caches(given: Sequence[Path], trained: TrainedRun | None) -> tuple[list[Pat
         if not given:
             raise TableError("--features says which caches to judge by")
         return list(given), []
-    return matched(features_of(trained), given or [group.cache for group in trained.groups], run=trained.run.path)
+    own = [group.cache for group in trained.groups]
+    return matched(features_of(trained.records), given or own, run=trained.run.path)
 
 
 def _of_run(

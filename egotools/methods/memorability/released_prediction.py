@@ -13,10 +13,11 @@ from egotools.extractors.lookup import find_extractor
 from egotools.lowlevel.m3s_row import HOG_COMPONENTS
 from egotools.methods.memorability.normalizing import published_normalization
 from egotools.methods.memorability.options import Normalizing, Sources
-from egotools.methods.memorability.prediction import Prediction, extracted, means_of, scored
+from egotools.methods.memorability.prediction import Prediction, scored
 from egotools.methods.memorability.published import WIDTHS, Layout, published_layout
 from egotools.methods.memorability.released import fit_released
 from egotools.methods.memorability.task import Member, read_network
+from egotools.methods.new_videos import extracted, stored_rows
 from egotools.progress import Progress, no_progress
 from egotools.stores.opening import open_store
 from egotools.tables.groups import RAW, Group
@@ -44,7 +45,7 @@ def predict_released(
         videos: files.
         sources: where the weights of the feature networks are.
         resources: what this machine gives.
-        progress: called with videos and rows done.
+        progress: is told of videos and rows.
 
     Raises:
         WeightsError: no such weights, of other columns than the reference's, or something that they need is missing:
@@ -62,17 +63,18 @@ def predict_released(
     with tempfile.TemporaryDirectory(prefix="egotools-") as temporary:
         wanted = wanted_of(layout, sources, Path(temporary), crop=data_set == "videomem")
         check_there(place, layout, sources, wanted)
-        made = extracted(videos, wanted, resources, progress)
-        groups = _groups(wanted) if made.kept else ()
-        columns = [means_of(open_store(each.cache), made.kept) for each in wanted] if made.kept else []
-    if not groups:
-        return Prediction((), made.failed, 1, made.remarks)
+        found = extracted(
+            videos, wanted, lambda clips: [stored_rows(each.cache, clips) for each in wanted], resources, progress
+        )
+        if not found.videos:
+            return Prediction((), found.failed, 1, found.remarks)
+        groups = _groups(wanted)
     asked = Normalizing(reference=sources.reference)
     released = fit_released(place, groups, asked, zero_similarity=True, raw_order=sources.raw_order)
     normalization = published_normalization(groups, released.normalizing.data_set)
     member = Member("", 0, released.network, normalization, {}, {})
-    remarks = (*_untrained(sources, layout), *released.remarks, *made.remarks)
-    return Prediction(scored(made, columns, [member], resources), made.failed, 1, remarks)
+    remarks = (*_untrained(sources, layout), *released.remarks, *found.remarks)
+    return Prediction(scored(found, found.columns, [member], resources), found.failed, 1, remarks)
 
 
 def wanted_of(layout: Layout, sources: Sources, folder: Path, *, crop: bool) -> list[CacheRequest]:

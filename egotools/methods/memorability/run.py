@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from egotools.config import digest, field_values, file_digest, options_of, to_json
+from egotools.config import field_values, file_digest, options_of, to_json
 from egotools.errors import RunError
 from egotools.files.disk import open_file
 from egotools.linear.standardize import Standardization
@@ -34,12 +34,11 @@ from egotools.methods.memorability.task import (
     summary,
     train_members,
 )
-from egotools.methods.new_videos import FILES, Record, keep_files
+from egotools.methods.records import check_records, keep_records
 from egotools.progress import Progress, no_progress
-from egotools.stores.lineage import check_no_cycle
-from egotools.stores.store import LEARNED, Recipe
+from egotools.stores.store import Recipe
 from egotools.tables.groups import Group
-from egotools.tables.matching import Feature
+from egotools.tables.matching import Record
 from egotools.texts import composed
 from egotools.training import learned_from
 from egotools.training.how import How
@@ -61,7 +60,7 @@ class TrainedRun:
 
     run: Run
     groups: tuple[Group, ...]
-    records: Mapping[str, Any]  # what it takes to compute each group for new videos; Any: JSON values
+    records: Mapping[str, Record]  # of each group, what it takes to compute it for new videos
     members: tuple[Member, ...]
     judged: Mapping[str, tuple[str, ...]]  # by fold, the ids that it judged
     learned: LearnedFrom | None  # what any of its networks learned from; None: a run that does not say
@@ -70,20 +69,6 @@ class TrainedRun:
     normalizing: Normalizing
     how: How
     seed: int
-
-
-def features_of(trained: TrainedRun) -> list[Feature]:
-    """What a run learned from, as `egotools.tables.matching` finds it among caches."""
-    return [Feature(group.name, group.identity, _essence(trained.records[group.name])) for group in trained.groups]
-
-
-def _essence(record: Record) -> dict[str, Any]:
-    """As `essence_of`, of caches that the run remembers."""
-    identity = dict(record["identity"])
-    if record["inputs"] and LEARNED not in record["origin"]:
-        inputs = {name: _essence(each) for name, each in record["inputs"].items()}
-        identity["inputs"] = {**identity.get("inputs", {}), **inputs}
-    return identity
 
 
 def train_memorability(
@@ -117,12 +102,10 @@ def train_memorability(
     normalizing = replace(normalizing, reference=data_set or normalizing.data_set)
     arguments = {**options_of(data), **options_of(config), **options_of(normalizing), **how.identity, "seed": seed}
     plan = plan_training(task, config, normalizing, how)
-    for group in task.features.groups:
-        check_no_cycle(group.cache)
     recipe = _recipe(arguments, data, config, normalizing, manifest, task, preset)
 
     def make(run: Run) -> Content:
-        records = keep_files(run, task.features.groups)
+        records = keep_records(run, [group.cache for group in task.features.groups])
         members = train_members(plan, seed=seed, device=chosen, run=run, progress=progress)
         _write_networks(run, members, config)
         _write_features(run, task, records, members)
@@ -157,7 +140,8 @@ def open_run(folder: Path) -> TrainedRun:
     members = tuple(_members(run, content["members"], config, groups[-1].stop))
     judged = {fold: tuple(map(composed, ids)) for fold, ids in content["judged"].items()}
     seed, learned = identity["seed"], _learned(run, judged)
-    return TrainedRun(run, groups, content["records"], members, judged, learned, data, config, normalizing, how, seed)
+    records = {group.name: content["records"][group.name] for group in groups}
+    return TrainedRun(run, groups, records, members, judged, learned, data, config, normalizing, how, seed)
 
 
 def _learned(run: Run, judged: Mapping[str, tuple[str, ...]]) -> LearnedFrom | None:
@@ -189,23 +173,7 @@ def _check_features(content: Content, groups: Sequence[Group]) -> None:
     for number, member in enumerate(content["members"]):
         if member["fold"] not in content["judged"] or not re.fullmatch(r"(fold-\d+)?", member["fold"]):
             raise ValueError(f"'members.{number}.fold' is {member['fold']!r}, which is no fold of it")
-    for name, record in content["records"].items():
-        _check_record(record, f"records.{name}", frozenset())
-
-
-def _check_record(record: Record, entry: str, after: frozenset[str]) -> None:
-    """Refuses what lies outside the run, and a group that follows from itself.
-
-    Raises:
-        ValueError: names the entry.
-    """
-    file, own = record["file"], digest(record["identity"])
-    if file is not None and (not file.startswith(f"{FILES}/") or ".." in Path(file).parts):
-        raise ValueError(f"'{entry}.file' is {file!r}, which is no file of the run")
-    if own in after:
-        raise ValueError(f"'{entry}' follows from itself")
-    for name, each in record["inputs"].items():
-        _check_record(each, f"{entry}.inputs.{name}", after | {own})
+    check_records(content["records"])
 
 
 def _members(run: Run, entries: Sequence[Mapping[str, Any]], config: Training, columns: int) -> Iterator[Member]:

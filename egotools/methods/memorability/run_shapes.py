@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from egotools.stores.recipe_shape import Identity, Origin, RecipeShape
+from egotools.stores.recipe_shape import RecipeShape
+from egotools.tables.matching import Record
 
 
 class GroupShape(RecipeShape):
@@ -15,16 +16,6 @@ class GroupShape(RecipeShape):
     start: int
     stop: int
     classes: int | None
-
-
-class RecordShape(TypedDict):
-    """What it takes to compute a group for new videos; `inputs` are such records by name."""
-
-    identity: Identity
-    origin: Origin
-    cache: str
-    inputs: dict[str, RecordShape]
-    file: str | None
 
 
 class MemberShape(TypedDict):
@@ -40,7 +31,7 @@ class FeaturesShape(TypedDict):
     """`features.json`."""
 
     groups: list[GroupShape]
-    records: dict[str, RecordShape]
+    records: dict[str, Record]
     members: list[MemberShape]
     judged: dict[str, list[str]]
 

@@ -15,8 +15,9 @@ from egotools.evaluate.splits import Partition
 from egotools.machine import choose_device
 from egotools.methods.probe.classifier import Classifier
 from egotools.methods.probe.probe import Probe, ProbeResult, apply, probe
+from egotools.methods.records import has_records, read_records, write_records
 from egotools.stores.opening import open_store
-from egotools.tables.matching import Feature, essence_of, matched
+from egotools.tables.matching import Feature, features_of, matched, numbered_inputs
 from egotools.tables.table import Reduce, read_table
 from egotools.training import learned_from
 from egotools.training.runs import Run, once, run_recipe
@@ -36,7 +37,7 @@ class _OriginShape(TypedDict):
 
 
 class _MoreOrigin(_OriginShape, total=False):
-    essences: list[dict[str, Any]]  # not in runs of earlier versions
+    essences: list[dict[str, Any]]  # of runs from before records were kept
 
 
 class ConfigShape(TypedDict):
@@ -87,16 +88,10 @@ def train_probe(
         RunError: the folder holds a run with other options, or other files.
     """
     arguments = _arguments(config, partition, label=label, reduce=reduce, seed=seed)
-    recipe = run_recipe(
-        "probe",
-        arguments,
-        manifest,
-        features,
-        _inputs(features),
-        essences=[essence_of(open_store(path).recipe) for path in features],
-    )
+    recipe = run_recipe("probe", arguments, manifest, features, numbered_inputs(features))
 
     def make(run: Run) -> Content:
+        write_records(run, features)
         content, result = fit_probe(
             "train probe", manifest, features, config, partition, label=label, reduce=reduce, seed=seed, device=device
         )
@@ -154,11 +149,13 @@ def apply_run(
 
 
 def _features_of(run: Run) -> list[Feature]:
-    """What a run was fitted on, in its order.
+    """What a run was fitted on, in its order; from `config.json` where it keeps no records.
 
     Raises:
-        RunError: its `config.json` contradicts itself.
+        RunError: its files contradict themselves.
     """
+    if has_records(run):
+        return features_of(read_records(run))
     inputs, origin = run.recipe.identity["features"], run.recipe.origin
     paths = origin["features"]
     essences = origin.get("essences") or [None] * len(paths)
@@ -179,9 +176,3 @@ def _features_of(run: Run) -> list[Feature]:
 
 def _arguments(config: Probe, partition: Partition, **others: object) -> dict[str, Any]:
     return {**others, **options_of(config), **options_of(partition)}
-
-
-def _inputs(features: Sequence[Path]) -> dict[str, Any]:
-    """What each cache holds, by its place in the line: more clips or another recipe make another run."""
-    stores = {str(number): open_store(path) for number, path in enumerate(features, 1)}
-    return {number: {"clips": len(store), **store.recipe.identity} for number, store in stores.items()}
