@@ -17,6 +17,7 @@ EVALUATE = {
     "memorability": ("methods.memorability:evaluate", "Memorability scores against the true ones."),
 }
 PREDICT = {
+    "probe": ("methods.probe:predict", "The class of each video and its probability."),
     "memorability": ("methods.memorability:predict", "How well each video is remembered, from 0 to 1."),
 }
 
@@ -44,5 +45,6 @@ def predict() -> None:
     """Apply a run to new videos, straight from their files.
 
     \b
+    egotools predict probe --run runs/p new.mp4
     egotools predict memorability --run runs/m new.mp4
     """

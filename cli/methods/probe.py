@@ -111,6 +111,46 @@ def evaluate(
     show(content, out, as_json=as_json)
 
 
+@click.command("probe")
+@click.option(
+    "--run", required=True, type=click.Path(path_type=Path, file_okay=False), help="A run of 'egotools train probe'."
+)
+@options.resources
+@options.trust
+@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options.telling
+@options.as_json
+def predict(run: Path, videos: tuple[Path, ...], as_json: bool, **given: Any) -> None:  # Any: resources
+    """The class of each video and its probability.
+
+    Computes what the run was fitted on, in one decoding pass, in memory and temporary files only.
+
+    \b
+    egotools predict probe --run runs/p new.mp4 other.mp4
+    egotools predict probe --run runs/p --json new.mp4
+    """
+    from egotools.config import plain
+    from egotools.methods.probe.prediction import predict_probe
+
+    trusted, resources = options.trusted(given), options.resources_of(given)
+    with Progress("videos") as progress:
+
+        def predicting(done: float, rows: int) -> None:
+            progress("predicting", done, len(videos), rows)
+
+        found = predict_probe(run, videos, trusted=trusted, resources=resources, progress=predicting)
+    for remark in found.remarks:
+        display.note(f"note: {remark}")
+    if as_json:
+        display.show_json(plain(found.classified))
+    elif found.classified:
+        rows = [[str(each.path), each.label, each.probability] for each in found.classified]
+        display.show_table(["video", found.label, "probability"], rows, title=f"predict probe: {run}")
+    for path, reason in found.failed:
+        display.failure(f"failed: {path}: {reason}")
+    click.get_current_context().exit(1 if found.failed else 0)
+
+
 def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> None:
     """A report as JSON, or as tables."""
     kept = "" if folder is None else f"report, predictions and pictures are in {folder}"

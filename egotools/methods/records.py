@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TypedDict
 
@@ -35,7 +35,7 @@ def keep_records(run: Run, caches: Sequence[Path]) -> dict[str, Record]:
     """
     records: dict[str, Record] = {}
     for cache in caches:
-        names = (cache.stem, *(f"{cache.stem}-{number}" for number in count(2)))
+        names = chain([cache.stem], (f"{cache.stem}-{number}" for number in count(2)))
         name = next(each for each in names if each not in records)
         records[name] = _with_files(run, name, record_of(cache))
     return records

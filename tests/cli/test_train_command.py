@@ -60,7 +60,7 @@ def test_a_run_holds_all_that_is_needed_to_use_and_to_trust_it(place: Path) -> N
     names = {path.name for path in (place / "p").iterdir()}
     assert names == {
         "config.json", "metrics.jsonl", "report.json", "probe.safetensors", "predictions.csv", "confusion.png",
-        "learned.json",
+        "learned.json", "features.json",
     }  # fmt: skip
     report = json.loads((place / "p" / "report.json").read_text())
     assert report["accuracy"] == 1.0

@@ -51,9 +51,21 @@ class Classifier:
         return np.concatenate([numbers for numbers, _ in found]), np.concatenate([scores for _, scores in found])
 
     def _predict(self, values: FloatArray) -> tuple[IntArray, FloatArray]:
-        standard = self.standardization(torch.from_numpy(values).to(self.weight.device))
-        scores, numbers = torch.softmax(standard @ self.weight.T + self.bias, dim=1).max(dim=1)
+        scores, numbers = self._probabilities(values).max(dim=1)
         return numbers.cpu().numpy(), scores.cpu().numpy()
+
+    def probabilities(self, values: FloatArray) -> FloatArray:
+        """Features [N, D] of few rows to probabilities [N, K].
+
+        Raises:
+            TableError: features of another width.
+        """
+        self.check_width(values.shape[1])
+        return self._probabilities(values).cpu().numpy()
+
+    def _probabilities(self, values: FloatArray) -> Tensor:
+        standard = self.standardization(torch.from_numpy(values).to(self.weight.device))
+        return torch.softmax(standard @ self.weight.T + self.bias, dim=1)
 
     def check_width(self, width: int) -> None:
         """Refuses rows of another width than those that it was fitted on.

@@ -22,6 +22,7 @@ from egotools.tables.table import Reduce, read_table
 from egotools.training import learned_from
 from egotools.training.runs import Run, once, run_recipe
 
+METHOD = "probe"
 WEIGHTS = "probe.safetensors"
 Content = dict[str, Any]  # a report; Any: JSON values
 
@@ -88,7 +89,7 @@ def train_probe(
         RunError: the folder holds a run with other options, or other files.
     """
     arguments = _arguments(config, partition, label=label, reduce=reduce, seed=seed)
-    recipe = run_recipe("probe", arguments, manifest, features, numbered_inputs(features))
+    recipe = run_recipe(METHOD, arguments, manifest, features, numbered_inputs(features))
 
     def make(run: Run) -> Content:
         write_records(run, features)
@@ -130,11 +131,9 @@ def apply_run(
         TableError: features of another recipe, or nothing to judge.
     """
     choose_device(device)
-    if Run.open(folder).recipe.identity.get("method") != "probe":
-        raise RunError(f"{folder} is no run of `train probe`")
-    run = Run.open(folder, ConfigShape)
+    run, classifier = open_probe(folder)
     label, reduce = label or run.recipe.identity["label"], run.recipe.identity["reduce"]
-    classifier, learned = Classifier.load(folder / WEIGHTS), learned_from.read(run)
+    learned = learned_from.read(run)
     wanted, known = _features_of(run), None if learned is None else learned[""]
     if len(wanted) == len(features):
         classifier.check_width(sum(open_store(path).width for path in features) * (2 if reduce == "mean+std" else 1))
@@ -146,6 +145,17 @@ def apply_run(
     arguments = {"run": str(folder), "label": label, "reduce": reduce, "all_rows": all_rows}
     arguments |= {"group": partition.group, "test_split": partition.test_split}
     return report("eval probe", arguments, result, manifest=manifest, features=caches), result
+
+
+def open_probe(folder: Path) -> tuple[Run, Classifier]:
+    """The run of a probe, and what it fitted.
+
+    Raises:
+        RunError: there is none, it is of another method, or damaged.
+    """
+    if Run.open(folder).recipe.identity.get("method") != METHOD:
+        raise RunError(f"{folder} is no run of `train probe`")
+    return Run.open(folder, ConfigShape), Classifier.load(folder / WEIGHTS)
 
 
 def _features_of(run: Run) -> list[Feature]:
