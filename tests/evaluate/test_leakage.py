@@ -227,9 +227,7 @@ def test_a_run_without_groups_leaves_out_its_clips_and_others_if_asked(place: Pa
 def test_a_run_of_an_earlier_version_loads_and_is_remarked_on(place: Path) -> None:
     train(place)
     (place / "p/learned.json").unlink()
-    config = json.loads((place / "p/config.json").read_text())
-    del config["origin"]["essences"]
-    (place / "p/config.json").write_text(json.dumps(config))
+    (place / "p/features.json").unlink()
     found, said = shown("eval", "probe", "--run", place / "p", *joined(place, "hog", "color"))
     assert found["rows"] == 192
     assert "does not say which clips it learned from" in said

@@ -79,7 +79,10 @@ def lines(place: Path, video: Path) -> dict[str, list[list[Any]]]:
             ["predict", "memorability", "--run", place / "m", video],
             ["eval", "memorability", "--run", place / "m", "--manifest", place / "m.csv", "--draws", "5"],
         ],
-        "p": [["eval", "probe", "--run", place / "p", *joined, "--all-rows"]],
+        "p": [
+            ["predict", "probe", "--run", place / "p", video],
+            ["eval", "probe", "--run", place / "p", *joined, "--all-rows"],
+        ],
     }
 
 
@@ -126,7 +129,9 @@ STRANGE: list[tuple[str, str, Callable[[Any], Any], str]] = [
     ("p", "config.json", put("identity", "reduce", value="most"), "'identity.reduce' is 'most', not 'mean'"),
     ("p", "config.json", put("identity", "features", value=[]), "'identity.features' is [], not an object"),
     ("p", "config.json", put("identity", "features", "1", value=[]), "'identity.features.1' is [], not an object"),
-    ("p", "config.json", put("origin", "features", value=[]), "has 1 features, and the names of 0"),
+    ("p", "features.json", put("records", value=[]), "'records' is [], not an object"),
+    ("p", "features.json", put("records", "x", "inputs", value={"y": {}}), "'records.x.inputs.y.identity' is missing"),
+    ("p", "features.json", put("records", "x", "file", value="/etc/passwd"), "which is no file of the run"),
     ("p", "learned.json", put("", "groups", value=None), "'groups' is None, not a list"),
 ]  # fmt: skip
 
@@ -159,6 +164,13 @@ def test_a_strange_report_of_a_run_that_is_done_is_one_line(place: Path, method:
     error = invoke(*line, "--out", run).exception
     assert isinstance(error, EgotoolsError), error
     assert str(run / "report.json") in str(error)
+
+
+def test_a_probe_from_before_records_were_kept_contradicts_itself_in_one_line(place: Path, tiny_video: Path) -> None:
+    (place / "p/features.json").unlink()
+    edit(place / "p/config.json", put("origin", "features", value=[]))
+    said = str(invoke(*lines(place, tiny_video)["p"][1]).exception)
+    assert f"{place / 'p/config.json'} cannot be read: it has 1 features, and the names of 0" in said
 
 
 def test_tensors_that_do_not_fit_a_run_are_one_line(place: Path, tiny_video: Path) -> None:
