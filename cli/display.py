@@ -10,11 +10,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import click
 
-from egotools.config import to_json
+from egotools.config import plain, to_json
 from egotools.errors import OutputError
 from egotools.texts import named
 
@@ -111,6 +111,30 @@ def show_table(
 def show_mapping(values: Mapping[str, object], *, title: str | None = None) -> None:
     """Names and values, one a line, on stdout."""
     show_table(["", ""], [[name, value] for name, value in values.items()], title=title)
+
+
+class Predicted(Protocol):
+    """What a prediction of any method says beside its results."""
+
+    @property
+    def failed(self) -> Sequence[tuple[Path, str]]: ...  # videos, and why
+    @property
+    def remarks(self) -> Sequence[str]: ...
+
+
+def show_predictions(
+    found: Predicted, results: Sequence[Any], columns: Sequence[str], *, title: str, as_json: bool
+) -> NoReturn:
+    """The results of videos, dataclasses, as JSON or as a table; ends the command, with status 1 if a video failed."""
+    for remark in found.remarks:
+        note(f"note: {remark}")
+    if as_json:
+        show_json(plain(results))
+    elif results:
+        show_table(columns, [[str(each.path), *list(vars(each).values())[1:]] for each in results], title=title)
+    for path, reason in found.failed:
+        failure(f"failed: {path}: {reason}")
+    click.get_current_context().exit(1 if found.failed else 0)
 
 
 def write(text: str, *, err: bool = False) -> None:

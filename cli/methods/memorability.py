@@ -130,7 +130,6 @@ def predict(
     egotools predict memorability --run runs/m --json new.mp4
     egotools predict memorability --weights m3s_memento10k.tar --pca pca_hog.pickle new.mp4
     """
-    from egotools.config import plain
     from egotools.methods.memorability.prediction import predict_memorability
     from egotools.methods.memorability.released_prediction import predict_released
 
@@ -144,16 +143,8 @@ def predict(
             found = predict_released(weights, videos, sources, resources=resources, progress=progress)
         elif run is not None:
             found = predict_memorability(run, videos, trusted=trusted, resources=resources, progress=progress)
-    for remark in found.remarks:
-        display.note(f"note: {remark}")
-    if as_json:
-        display.show_json(plain(found.scored))
-    elif found.scored:
-        rows = [[str(each.path), each.score, each.deviation] for each in found.scored]
-        display.show_table(["video", "score", "deviation"], rows, title=f"mean of {found.networks} networks")
-    for path, reason in found.failed:
-        display.failure(f"failed: {path}: {reason}")
-    click.get_current_context().exit(1 if found.failed else 0)
+    columns, title = ["video", "score", "deviation"], f"mean of {found.networks} networks"
+    display.show_predictions(found, found.scored, columns, title=title, as_json=as_json)
 
 
 def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:

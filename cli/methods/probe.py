@@ -129,26 +129,13 @@ def predict(run: Path, videos: tuple[Path, ...], as_json: bool, **given: Any) ->
     egotools predict probe --run runs/p new.mp4 other.mp4
     egotools predict probe --run runs/p --json new.mp4
     """
-    from egotools.config import plain
     from egotools.methods.probe.prediction import predict_probe
 
     trusted, resources = options.trusted(given), options.resources_of(given)
     with Progress("videos") as progress:
-
-        def predicting(done: float, rows: int) -> None:
-            progress("predicting", done, len(videos), rows)
-
-        found = predict_probe(run, videos, trusted=trusted, resources=resources, progress=predicting)
-    for remark in found.remarks:
-        display.note(f"note: {remark}")
-    if as_json:
-        display.show_json(plain(found.classified))
-    elif found.classified:
-        rows = [[str(each.path), each.label, each.probability] for each in found.classified]
-        display.show_table(["video", found.label, "probability"], rows, title=f"predict probe: {run}")
-    for path, reason in found.failed:
-        display.failure(f"failed: {path}: {reason}")
-    click.get_current_context().exit(1 if found.failed else 0)
+        found = predict_probe(run, videos, trusted=trusted, resources=resources, progress=progress)
+    columns = ["video", found.label, "probability"]
+    display.show_predictions(found, found.classified, columns, title=f"predict probe: {run}", as_json=as_json)
 
 
 def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> None:

@@ -68,7 +68,7 @@ def features_of_videos(
         reduce: as in `egotools.tables.table.read_table`.
         trusted: the user's own extractors, files and packages, that may run: a run only names them.
         resources: what this machine gives.
-        progress: is told of videos and rows.
+        progress: told of videos and rows.
 
     Raises:
         RunError: features that cannot be computed as the run's were; they are named.

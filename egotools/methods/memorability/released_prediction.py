@@ -45,7 +45,7 @@ def predict_released(
         videos: files.
         sources: where the weights of the feature networks are.
         resources: what this machine gives.
-        progress: is told of videos and rows.
+        progress: told of videos and rows.
 
     Raises:
         WeightsError: no such weights, of other columns than the reference's, or something that they need is missing:

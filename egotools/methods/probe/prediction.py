@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from egotools.extract.request import Resources
-from egotools.methods.new_videos import Failures, Progress, features_of_videos, unseen
+from egotools.methods.new_videos import Failures, features_of_videos
 from egotools.methods.probe.run import open_probe
 from egotools.methods.records import read_records
+from egotools.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def predict_probe(
     *,
     trusted: frozenset[str] = frozenset(),
     resources: Resources = Resources(),  # noqa: B008 - frozen
-    progress: Progress = unseen,
+    progress: Progress = no_progress,
 ) -> Prediction:
     """Computes the features that a run was fitted on, in one decoding pass, and classifies each video.
 
@@ -50,7 +51,7 @@ def predict_probe(
         videos: files.
         trusted: the user's own extractors, files and packages, that may run: a run only names them.
         resources: what this machine gives.
-        progress: called with videos and rows done.
+        progress: told of videos and rows.
 
     Raises:
         RunError: no such run, or features that cannot be computed as the run's were; they are named.
