@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from ..groups import LazyGroup
@@ -23,12 +25,15 @@ PREDICT = {
 
 
 @click.group(cls=LazyGroup, table=TRAIN)
-def train() -> None:
+@click.pass_context
+def train(context: click.Context) -> None:
     """Train on cached features.
 
     \b
     egotools train probe --features caches/mine/csn.lmdb --manifest m.csv --label action --out runs/p
     """
+    if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":  # each process would train the same
+        context.fail(f"train {context.invoked_subcommand} trains in one process: start it without torchrun")
 
 
 @click.group(cls=LazyGroup, table=EVALUATE)

@@ -1,4 +1,4 @@
-"""Which clips are learned from and which are scored: splits, or folds of a JSON file. Axes: N clips."""
+"""Which clips to train and to test on: splits, or folds of a JSON file. Axes: N clips."""
 
 from __future__ import annotations
 
@@ -18,16 +18,12 @@ from egotools.types import IntArray
 
 NAMED = 3  # clips that a message names
 
-
-MISSING = np.nan
-
-
 Scores = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Numbers of the clips to learn from and to judge; `name` is empty where there is only one."""
+    """Numbers of the clips to train and to test on; `name` is empty where there is only one fold."""
 
     name: str
     train: IntArray
@@ -36,7 +32,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class FoldFile:
-    """Lists of the ids that each fold judges, at a key of a JSON file: `FILE:KEY`."""
+    """Lists of the ids that each fold tests on, at a key of a JSON file: `FILE:KEY`."""
 
     path: Path
     key: str
@@ -59,8 +55,8 @@ class FoldFile:
         except (OSError, ValueError) as error:
             raise TableError(f"{self.path}: not readable as JSON: {error}") from error
         if not isinstance(content, dict) or self.key not in content:
-            there = ", ".join(content) if isinstance(content, dict) else "no keys"
-            raise TableError(f"{self.path}: there is no {self.key!r} in it; there is {there}")
+            keys = ", ".join(content) if isinstance(content, dict) else "no keys"
+            raise TableError(f"{self.path} has no {self.key!r}; choose from {keys}")
         lists = content[self.key]
         if not isinstance(lists, list) or len(lists) < 2 or not all(isinstance(ids, list) for ids in lists):
             raise TableError(f"{self.path}: {self.key!r} is no list of two or more lists of ids")
@@ -74,14 +70,14 @@ def by_split(table: Table, scores: Scores, column: str, *, test_split: str = "va
         TableError: a split without clips, or with one that has no score.
     """
     if split_name(test_split) == "train":
-        raise TableError("the split 'train' is what is learned from: judge another --split")
+        raise TableError("the split 'train' is what is trained on: evaluate another --split")
     sides = []
     for name in ("train", test_split):
         rows = np.flatnonzero(table.split == split_name(name))
         if len(rows) < 2:
             has = ", ".join(sorted(set(table.split.tolist()) - {""})) or "none"
             raise TableError(
-                f"{len(rows)} clips with features are in the split {name!r} (there are: {has}); give the manifest"
+                f"{len(rows)} clips with features are in the split {name!r} (the manifest has {has}); give the manifest"
                 " splits ('egotools manifest split'), or --folds FILE.json:KEY"
             )
         _check_scored(table, scores, rows, column, f"in the split {name!r}")
@@ -90,7 +86,7 @@ def by_split(table: Table, scores: Scores, column: str, *, test_split: str = "va
 
 
 def by_folds(table: Table, scores: Scores, column: str, folds: FoldFile) -> tuple[list[Fold], list[str]]:
-    """A fold for each list of ids: these are judged, all others learned from; and remarks on ids that are not there.
+    """A fold for each list of ids, tested on what was trained on all others; and remarks on ids without features.
 
     Raises:
         TableError: a fold without clips, or clips without a score.
@@ -112,7 +108,7 @@ def by_folds(table: Table, scores: Scores, column: str, folds: FoldFile) -> tupl
 def _check_scored(table: Table, scores: Scores, rows: IntArray, column: str, where: str) -> None:
     bare = table.ids[rows[np.isnan(scores[rows])]].tolist()
     if bare:
-        raise TableError(f"{_named(bare)} {where} have no {column}: give them one, or take them out of the manifest")
+        raise TableError(f"{_named(bare)} {where} have no {column}: give them one, or remove them from the manifest")
 
 
 def _named(ids: Sequence[Any]) -> str:

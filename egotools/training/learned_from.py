@@ -1,4 +1,4 @@
-"""Which clips a run learned from, kept beside what it learned: a run is judged on others. Axes: N rows."""
+"""Which clips a run was trained on: it is evaluated on others. Axes: N rows."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ NOTHING = LearnedFrom(())
 
 
 def keep(run: Run, folds: Mapping[str, LearnedFrom]) -> None:
-    """Writes what each fold of a run learned from; a run without folds has one, whose name is empty."""
+    """Writes what each fold of a run was trained on; a run without folds has one, whose name is empty."""
     run.write(FILE, to_json({fold: options_of(learned) for fold, learned in folds.items()}, indent=None))
 
 
 def read(run: Run, folds: Collection[str] = ("",)) -> dict[str, LearnedFrom] | None:
-    """What each fold of a run learned from; None where the run does not say, as those of earlier versions do not.
+    """What each fold of a run was trained on; None where the run does not say, as those of earlier versions do not.
 
     Raises:
         RunError: the file cannot be read, has another shape, or is of other folds.

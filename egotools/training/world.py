@@ -75,10 +75,10 @@ def joined(environment: Mapping[str, str], device: str = "auto") -> Iterator[Wor
 
     Args:
         environment: RANK, WORLD_SIZE and LOCAL_RANK are read here, torch reads MASTER_ADDR and MASTER_PORT.
-        device: where to train: auto, cpu or cuda; process LOCAL_RANK of a machine gets the GPU of that number.
+        device: where to train: auto, cpu or cuda; each process of a machine gets the GPU of its LOCAL_RANK.
 
     Raises:
-        TrainingError: the variables are no numbers, or the machine has fewer GPUs than processes.
+        TrainingError: the variables are incomplete, or the machine has fewer GPUs than processes.
     """
     rank, size, local = _numbers(environment)
     if size == 1:
@@ -93,7 +93,10 @@ def joined(environment: Mapping[str, str], device: str = "auto") -> Iterator[Wor
             raise TrainingError(f"process {local} of this machine has no GPU: it has {torch.cuda.device_count()}")
         chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=size)
+    try:
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=size)
+    except ValueError as error:  # no MASTER_ADDR
+        raise TrainingError(f"{size} processes cannot find each other: {error}; start them with torchrun") from error
     try:
         yield World(rank, size, str(chosen))
     finally:
@@ -102,9 +105,12 @@ def joined(environment: Mapping[str, str], device: str = "auto") -> Iterator[Wor
 
 def _numbers(environment: Mapping[str, str]) -> tuple[int, int, int]:
     """Rank, size, and rank on this machine."""
-    texts = [environment.get(name, usual) for name, usual in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))]
+    if "RANK" not in environment:
+        return 0, 1, 0
+    texts = [environment["RANK"], environment.get("WORLD_SIZE", ""), environment.get("LOCAL_RANK", "0")]
     try:
         rank, size, local = map(int, texts)
     except ValueError as error:
-        raise TrainingError(f"RANK, WORLD_SIZE and LOCAL_RANK are {', '.join(texts)}: torchrun sets numbers") from error
+        said = f"RANK={texts[0]} WORLD_SIZE={texts[1]} LOCAL_RANK={texts[2]}"
+        raise TrainingError(f"{said}: these variables are set by torchrun, to numbers; unset them") from error
     return rank, size, local

@@ -219,6 +219,48 @@ def test_an_interrupted_training_ends_in_the_same_bits(data, monkeypatch):
             assert (data / "run" / name).read_bytes() == (data / "whole" / name).read_bytes(), name
 
 
+def test_how_a_training_runs_is_recorded_unless_it_is_usual_and_a_change_is_refused(data):
+    run(*train(data, "--log-every", "3"))
+    usual = json.loads((data / "run/config.json").read_text())["identity"]
+    assert not {"precision", "max_norm", "accumulate", "log_every", "save_every"} & set(usual)  # as in release 0.1
+    run(*train(data, "--save-every", "1"))  # the same training
+    other = ["--precision", "bf16", "--max-norm", "0.5", "--accumulate", "3"]
+    assert "precision=None, not 'bf16'" in complaint(*train(data, *other[:2]))
+    report = shown(*train(data, *other, out="other"))
+    found = json.loads((data / "other/config.json").read_text())["identity"]
+    assert {name: found[name] for name in set(found) - set(usual)} == {
+        "precision": "bf16",
+        "max_norm": 0.5,
+        "accumulate": 3,
+    }
+    assert len((data / "other/metrics.jsonl").read_text().splitlines()) == 8  # epochs
+    ablation = shown(*judge(data, "--ablation", "--split", "val", out="other"))["ablation"]
+    best = next(each for each in ablation if len(each["features"]) == 2)
+    assert best["spearman"] == pytest.approx(report["last"]["spearman"], abs=1e-6)  # trained in the same way
+
+
+def test_batches_that_accumulate_does_not_divide_are_refused_before_anything_is_written(data):
+    said = "72 training clips make 9 batches an epoch, which --accumulate 2 does not divide"
+    assert said in complaint(*train(data, "--accumulate", "2"))
+    assert not (data / "run").exists()
+
+
+def test_a_training_that_diverges_ends_in_one_line(data):
+    said = complaint(*train(data, "--optimizer", "sgd", "--learning-rate", "1e38"))
+    assert "the loss is nan at step 9, so training ended" in said
+    assert str(data / "run") in said
+    assert not (data / "run/report.json").exists()
+
+
+@pytest.mark.parametrize("method", ["memorability", "probe", "pca"])
+def test_several_processes_do_not_train_the_same_twice(data, monkeypatch, method):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = run("train", method, *train(data)[2:], status=2)
+    assert f"train {method} trains in one process: start it without torchrun" in result.output
+    assert not (data / "run").exists()
+
+
 def test_scores_can_begin_at_the_training_clips_mean(data):
     still = ["--learning-rate", "1e-12", "--epochs", "1"]
     write_table(data / "m.csv", IDS, {"memorability": np.linspace(0.8, 0.9, CLIPS)}, SPLITS)
@@ -291,7 +333,7 @@ def test_folds_judge_each_clip_by_what_did_not_learn_from_it(data):
 
 @pytest.mark.parametrize(
     ("key", "said"),
-    [("none", "there is no 'none'"), ("one", "no list of two or more"), ("text", "no list of two or more")],
+    [("none", "has no 'none'"), ("one", "no list of two or more"), ("text", "no list of two or more")],
 )
 def test_a_fold_file_that_lists_none_is_refused(data, key, said):
     write_folds(data / "folds.json", IDS[:20], IDS[20:])
@@ -445,7 +487,7 @@ def test_missing_clips_are_counted_and_named(data, rng):
 
 def test_a_manifest_without_splits_asks_for_folds(data):
     write_table(data / "m.csv", IDS, {"memorability": [0.5] * CLIPS})
-    assert "in the split 'train' (there are: none)" in complaint(*train(data))
+    assert "in the split 'train' (the manifest has none)" in complaint(*train(data))
 
 
 @pytest.mark.parametrize(

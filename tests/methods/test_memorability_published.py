@@ -441,7 +441,7 @@ def test_a_score_of_exactly_0_is_remarked(data, rng):
     scores = [0.0 if number in (25, 33) else 0.5 + number / 100 for number in range(CLIPS)]
     write_table(data / "m.csv", IDS, {"memorability": scores}, SPLITS)
     report = shown(*train(data, "m3s"))
-    assert any("kl is infinite, since 1 of 8 judged clips has a score of 0" in each for each in report["remarks"])
+    assert any("kl is infinite, since 1 of 8 evaluated clips has a score of 0" in each for each in report["remarks"])
     assert report["last"]["js"] > 0
     line = ["eval", "memorability", "--run", data / "run", "--manifest", data / "m.csv", "--draws", 5]
     judged = shown(*line)

@@ -338,3 +338,24 @@ def test_without_a_run_nothing_is_saved():
     checkpoint_of_none = Checkpoint(None, {}, torch.device("cpu"), 0.0, world=ALONE)
     checkpoint_of_none.save_if_due(3)
     assert checkpoint_of_none.restore() == 0
+
+
+@pytest.mark.gpu
+def test_fp16_trains_on_a_gpu_and_resumes_to_the_bit(tmp_path):
+    """With dropout, so that the GPU's random state matters."""
+
+    def fitted(folder, steps):
+        torch.manual_seed(3)
+        model = nn.Sequential(nn.Dropout(0.2), Linear()).cuda()
+        model.forward = lambda batch: model[1]((model[0](batch[0].cuda()), batch[1].cuda()))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+        how, run = How(precision="fp16", log_every=2, max_norm=1.0), Run(folder, Recipe({}))
+        fit(model, lambda first: pairs(12, 8)[first:], optimizer, run, steps=steps, how=how)
+        return model[1].linear.weight.detach().cpu()
+
+    expected = fitted(tmp_path / "whole", 12)
+    fitted(tmp_path / "parts", 6)
+    torch.cuda.manual_seed(99)
+    assert torch.equal(fitted(tmp_path / "parts", 12), expected)
+    losses = [line["loss"] for line in lines(Run(tmp_path / "parts", Recipe({})))]
+    assert losses[-1] < losses[0]

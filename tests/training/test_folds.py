@@ -48,7 +48,7 @@ def test_each_list_is_tested_by_what_the_others_teach(table, tmp_path):
 
 @pytest.mark.parametrize(
     ("split", "said"),
-    [("test", r"1 clips with features are in the split 'test'"), ("Train", "'train' is what is learned from")],
+    [("test", r"1 clips with features are in the split 'test'"), ("Train", "'train' is what is trained on")],
 )
 def test_splits_that_cannot_be_used_are_named(table, split, said):
     with pytest.raises(TableError, match=said):

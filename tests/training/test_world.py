@@ -84,16 +84,24 @@ def test_another_number_of_processes_is_refused(together: Path) -> None:
 
 def test_without_torchrun_a_process_is_alone() -> None:
     assert World() == ALONE
-    for environment in ({}, {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}):
+    for environment in ({}, {"WORLD_SIZE": "8"}, {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}):
         with joined(environment, "cpu") as world:
             assert world == World(device="cpu")
         assert not torch.distributed.is_initialized()
     assert (ALONE.is_first, ALONE.gathered(3), ALONE.of_first("x")) == (True, [3], "x")
 
 
-def test_variables_that_are_no_numbers_are_refused() -> None:
-    with (
-        pytest.raises(TrainingError, match="RANK, WORLD_SIZE and LOCAL_RANK are 0, two, 0"),
-        joined({"WORLD_SIZE": "two"}),
-    ):
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"RANK": "0", "WORLD_SIZE": "two"}, "RANK=0 WORLD_SIZE=two LOCAL_RANK=0: these variables are set by torchrun"),
+        ({"RANK": "0", "WORLD_SIZE": "two"}, "WORLD_SIZE=two LOCAL_RANK=0: these variables are set by torchrun"),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, "2 processes cannot find each other: .*MASTER_ADDR.*; start them with"),
+    ],
+)
+def test_variables_that_are_incomplete_are_refused(
+    environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(TrainingError, match=said), joined(environment, "cpu"):
         pass

@@ -36,11 +36,11 @@ def order_of(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Data:
-    """Which scores are learned, and which clips judged."""
+    """Which scores are learned, and on which clips."""
 
     target: str = option("memorability", "Manifest column of the scores, from 0 to 1.")
     folds: str | None = option(
-        None, "FILE.json:KEY, lists of the ids that each fold judges; by default train is learned and val judged."
+        None, "FILE.json:KEY, lists of test ids, one a fold; by default train is trained on and val tested."
     )
 
     def __post_init__(self) -> None:
@@ -150,7 +150,7 @@ class Training:
     scheduler_gamma: float = option(0.2, "Factor of step and exponential.")
     scheduler_step: int = option(5, "Epochs between two steps.")
     patience: int | None = option(None, "Stop after so many epochs without a better Spearman; by default never.")
-    keep: Literal["last", "best"] = option("last", "Whose weights the run stands for: best is chosen on judged clips.")
+    keep: Literal["last", "best"] = option("last", "Epoch whose weights are kept: the last, or the best on test clips.")
     seeds: int = option(1, "Trainings with other random choices, for mean and deviation; scores are their mean.")
     start_at_mean: bool = option(
         False, "Begin with the training clips' mean score instead of 0.5, from which the reference begins."
@@ -196,7 +196,7 @@ class Training:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What is judged, and on which clips."""
+    """What is evaluated, and on which clips."""
 
     run: Path | None = option(None, "A run of 'egotools train memorability'.")  # noqa: RUF009 - frozen
     weights: Path | None = option(None, "Instead: a published checkpoint of M3-S.")  # noqa: RUF009 - frozen
@@ -205,9 +205,9 @@ class EvaluationOptions:
     target: str | None = option(None, "Manifest column of the scores; by default the run's, else memorability.")
     folds: str | None = option(None, "FILE.json:KEY, as in training; by default the run's.")
     split: str | None = option(
-        None, "Judge the clips of this split; by default test if it has scores, else val; val with --baseline."
+        None, "Evaluate the clips of this split; by default test if it has scores, else val; val with --baseline."
     )
-    all_rows: bool = option(False, "Of --run: judge also what it learned from, and all splits.")
+    all_rows: bool = option(False, "Of --run: include its training clips, and all splits.")
     zero_similarity: bool = option(
         False, "Take all similarity columns of --weights as 0; similarities among --features are left out."
     )
@@ -216,13 +216,13 @@ class EvaluationOptions:
 
     def __post_init__(self) -> None:
         if self.run is None and self.weights is None and self.baseline is None:
-            raise ValueError("--run says which run to judge; or --weights FILE, or --baseline ridge")
+            raise ValueError("--run says which run to evaluate; or --weights FILE, or --baseline ridge")
         if self.weights is not None and (self.run is not None or self.baseline is not None):
             raise ValueError("--weights stands alone, without --run and --baseline")
         if self.ablation and (self.run is None or self.baseline is not None):
             raise ValueError("--ablation trains anew as a run was trained: it needs --run, and no --baseline")
         if self.all_rows and (self.run is None or self.baseline is not None):
-            raise ValueError("--all-rows is for --run, which alone has learned before")
+            raise ValueError("--all-rows is for --run, which alone has training clips")
         if self.raw_order is not None:
             if self.weights is None:
                 raise ValueError("--raw-order is for --weights")

@@ -56,14 +56,14 @@ Content = dict[str, Any]  # a report; Any: JSON values
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """What a run has learned, and on what."""
+    """What a run has trained, and on what."""
 
     run: Run
     groups: tuple[Group, ...]
     records: Mapping[str, Record]  # of each group, what it takes to compute it for new videos
     members: tuple[Member, ...]
-    judged: Mapping[str, tuple[str, ...]]  # by fold, the ids that it judged
-    learned: LearnedFrom | None  # what any of its networks learned from; None: a run that does not say
+    judged: Mapping[str, tuple[str, ...]]  # by fold, the ids that it was evaluated on
+    learned: LearnedFrom | None  # what any of its networks was trained on; None: a run that does not say
     data: Data
     training: Training
     normalizing: Normalizing
@@ -89,7 +89,7 @@ def train_memorability(
 
     Returns:
         The report, and whether it is new: a run that is done with the same options is left as it is, one that was
-        interrupted goes on.
+        interrupted is resumed.
 
     Raises:
         RunError: the folder holds a run with other options, or other files.
@@ -145,7 +145,7 @@ def open_run(folder: Path) -> TrainedRun:
 
 
 def _learned(run: Run, judged: Mapping[str, tuple[str, ...]]) -> LearnedFrom | None:
-    """What the networks of all folds learned from; where that is not said, each fold's from what the others judged."""
+    """What the networks of all folds were trained on; of runs that do not say it, the test clips of all folds."""
     folds = learned_from.read(run, judged)
     if folds is not None:
         return LearnedFrom(tuple(dict.fromkeys(id for fold in folds.values() for id in fold.ids)))
@@ -281,6 +281,6 @@ def _protocol(task: ScoredClips, config: Training) -> str:
     seeds = f"{config.seeds} seeds" if config.seeds > 1 else "one seed"
     if len(task.folds) > 1:
         clips = len(task.features.table)
-        return f"{len(task.folds)} folds of {clips} clips, each judged by what learned from the others; {seeds}"
+        return f"{len(task.folds)} folds of {clips} clips, each evaluated with networks trained on the others; {seeds}"
     (fold,) = task.folds
-    return f"learned from {len(fold.train)} train clips, judged on {len(fold.test)} val clips; {seeds}"
+    return f"trained on {len(fold.train)} train clips, evaluated on {len(fold.test)} val clips; {seeds}"

@@ -1,4 +1,4 @@
-"""True scores, and which clips are learned from and judged. Axes: N clips."""
+"""True scores of clips, and what they do to figures. Axes: N clips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from egotools.errors import TableError
 from egotools.tables.table import Table
-from egotools.training.folds import MISSING, Scores
+from egotools.training.folds import Scores
 
 
 def read_scores(table: Table, column: str) -> Scores:
@@ -20,7 +20,7 @@ def read_scores(table: Table, column: str) -> Scores:
     Raises:
         TableError: no such column; a score that is no number from 0 to 1: the clip is named.
     """
-    scores = np.full(len(table), MISSING, np.float32)
+    scores = np.full(len(table), np.nan, np.float32)
     for row, text in enumerate(table.column(column).tolist()):
         if text.strip():
             scores[row] = _score(text, str(table.ids[row]), column)
@@ -38,11 +38,11 @@ def _score(text: str, id: str, column: str) -> float:
 
 
 def of_zeros(scores: Scores | npt.NDArray[np.float64]) -> list[str]:
-    """What judged scores [N] of exactly 0 do to a report, in words."""
+    """What true scores [N] of exactly 0 do to a report, in words."""
     zeros = int((scores == 0).sum())
     if not zeros:
         return []
-    clips = f"{zeros} of {len(scores)} judged clips {'has' if zeros == 1 else 'have'} a score of 0"
+    clips = f"{zeros} of {len(scores)} evaluated clips {'has' if zeros == 1 else 'have'} a score of 0"
     return [f"kl is infinite, since {clips}, by which it divides: it is null; js and the other figures are as they are"]
 
 

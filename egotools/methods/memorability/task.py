@@ -1,4 +1,4 @@
-"""What is learned from what: a manifest's features and scores, divided; and all networks trained on them.
+"""A manifest's features and scores, divided into training and test clips, and the networks trained on them.
 
 Axes: N clips, D features.
 """
@@ -77,7 +77,7 @@ def read_task(
     """The clips of a manifest with their features, scores and folds.
 
     Raises:
-        TableError: features or scores that cannot be used, splits or folds that leave nothing to learn or judge.
+        TableError: features or scores that cannot be used, splits or folds that leave nothing to train or test on.
     """
     features = read_features(manifest, caches, labels=[target, *GROUP_COLUMNS], groups_of_run=groups_of_run)
     table = features.table
