@@ -64,8 +64,7 @@ class Derivations(LazyGroup):
 def derive() -> None:
     """Make caches from caches, without reading a video.
 
-    What was made with the same options from the same rows is not made again. 'egotools rebuild' follows inputs that
-    have changed.
+    A cache that is up to date is left as it is. 'egotools rebuild' follows inputs that have changed.
 
     \b
     egotools derive pool --features caches/a/resnet18.lmdb --out caches/pooled --statistics mean,std

@@ -91,8 +91,8 @@ class Extractors(LazyGroup):
 def extract(**common: Any) -> None:
     """Decode each clip once and cache the features of any number of extractors.
 
-    What is in a cache already is not computed again: the same line goes on after an interruption, or with a longer
-    manifest. A clip that cannot be read is listed in CACHE.failed.csv, and the others go on.
+    Clips that are in a cache already are not computed again: rerun the command to resume, or to add the clips of a
+    longer manifest. Clips that cannot be read are listed in CACHE.failed.csv; the others are extracted.
 
     \b
     egotools extract --manifest m.csv --out caches/mine efficientnet-lite0 --fps 2 color
@@ -136,7 +136,7 @@ def _clips(common: dict[str, Any]) -> list[Clip]:
 
         common["manifest"], is_new, listing = folder_manifest(place, common["out"])
         display.say_left_out(listing)
-        what = "the manifest" if is_new else "there already, used as the manifest"
+        what = "the manifest" if is_new else "exists already and is used as the manifest"
         display.note(f"{common['manifest']}: {what} of {place}")
     return read_manifest(common["manifest"])
 
@@ -194,7 +194,7 @@ def _extract(
                 progress=progress,
             )
         except KeyboardInterrupt:
-            display.note("finished clips are kept, and the same line goes on from there")
+            display.note("finished clips are kept; rerun the command to resume")
             raise
     if common["as_json"]:
         display.show_json(_summary(result))
@@ -273,7 +273,7 @@ def _show(result: Extraction) -> None:
         if changed:
             display.note(
                 f"{cache}: {len(changed)} clips have rows of other times, or of a file that has changed since, such as "
-                f"{changed[0]!r}; 'egotools rebuild {cache}' makes them again"
+                f"{changed[0]!r}; 'egotools rebuild {cache}' recomputes them"
             )
     _show_failures(result)
 

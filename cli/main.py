@@ -23,7 +23,7 @@ from .text import visible
 
 # name -> ("module of egotools.cli:attribute", what `egotools --help` says of it)
 COMMANDS = {
-    "manifest": ("manifest:manifest", "Which clips there are: make, check, cut and split manifests."),
+    "manifest": ("manifest:manifest", "List clips: make, check, cut and split manifests."),
     "extract": ("extract:extract", "Decode each clip once and cache the features of any number of extractors."),
     "derive": ("derive:derive", "Make caches from caches."),
     "rebuild": ("rebuild:rebuild", "Find out which caches are stale, and why; rebuild them."),

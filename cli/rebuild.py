@@ -1,4 +1,4 @@
-"""`egotools rebuild`: what of caches still holds, and making the rest again."""
+"""`egotools rebuild`: which caches are stale, and rebuilding them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
 @click.option("--weights", type=Pairs(), multiple=True, help="New weights for the cache NAME; may be repeated.")
 @click.option("--manifest", type=click.Path(path_type=Path, dir_okay=False), help="Instead of the caches' own.")
 @click.option("--keep-old", is_flag=True, help="Keep the caches that are replaced, in a folder .old beside them.")
-@click.option("--drop-failed", is_flag=True, help="Replace a cache though some of its clips cannot be made again.")
+@click.option("--drop-failed", is_flag=True, help="Replace a cache though some of its clips cannot be recomputed.")
 @click.option("--retry-failed", is_flag=True, help="Try all clips that failed before, changed or not.")
 @click.option("--digest", is_flag=True, help="Compare the content of source files, not their times.")
 @click.option("--checksums/--no-checksums", default=True, show_default=True, help="Look for damaged rows.")
@@ -44,11 +44,11 @@ class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
 @click.option("--dry-run", is_flag=True, help="Say what is stale, and why; change nothing.")
 @options.as_json
 def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any) -> None:
-    """Make again what is stale in caches, or in folders of caches; exit status 0 if all is fresh at the end.
+    """Rebuild what is stale in caches, or in folders of caches; exit status 0 if all is up to date at the end.
 
     A cache is stale when its weights, its extractor, its manifest or the files of its clips have changed, or rows are
-    damaged. Only those clips are computed, in one decoding pass for all caches of a manifest. The new cache is made
-    beside the old one, verified, and swapped in; interrupted, the same line goes on.
+    damaged. Only those clips are computed, in one decoding pass for all caches of a manifest. The new cache is built
+    beside the old one, verified, and swapped in. Rerun the command to resume after an interruption.
 
     \b
     egotools rebuild caches --dry-run
@@ -92,7 +92,7 @@ def _make(caches: Sequence[Path], order: Any, given: dict[str, Any]) -> Sequence
         try:
             return make(caches, order, way, progress=progress)
         except KeyboardInterrupt:
-            display.note("the old caches are as they were, and the same line goes on")
+            display.note("the old caches are unchanged; rerun the command to resume")
             raise
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egotools.errors import EgotoolsError
-from egotools.processes import compute_alone_if_forked
 
 if TYPE_CHECKING:  # commands that need no torch ask for cores and memory
     import torch
@@ -52,6 +51,8 @@ def choose_device(name: str) -> torch.device:
         EgotoolsError: a device that this machine does not have.
     """
     import torch
+
+    from egotools.processes import compute_alone_if_forked  # here, for `egotools --help` needs no processes
 
     compute_alone_if_forked()
     if name == "auto":

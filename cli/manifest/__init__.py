@@ -35,7 +35,7 @@ class Manifests(LazyGroup):
 
 @click.group(cls=Manifests, table=COMMANDS | BUILT_IN)
 def manifest() -> None:
-    """Which clips there are: make, check, cut and split manifests.
+    """List clips: make, check, cut and split manifests.
 
     A manifest is a CSV with columns id, path, start, end, split, optional fps and root; every other column is a label.
 

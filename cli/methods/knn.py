@@ -38,7 +38,7 @@ def evaluate(
 ) -> None:
     """A cosine vote among the nearest clips.
 
-    With splits in the manifest, train votes on test; without, every clip is judged by all others.
+    With splits in the manifest, train votes on test; without, all other clips vote on each clip.
 
     \b
     egotools eval knn --features caches/mine/csn.lmdb --manifest m.csv --label action --k 1,5,20
@@ -49,7 +49,7 @@ def evaluate(
     from egotools.tables.table import read_table
 
     options.keep_for_us(out)
-    with Progress(stage="reading and judging"):
+    with Progress(stage="reading and evaluating"):
         table = read_table(manifest, features, reduce=options.REDUCE[reduce], labels=partition.columns(label))  # type: ignore[arg-type]
         result = knn(table, label, config, partition=partition)
     arguments = {"label": label, "reduce": reduce, **options_of(config), **options_of(partition)}

@@ -67,14 +67,14 @@ def train(
     type=click.Path(path_type=Path),
     help="A cache, repeatable; of --run by default its own.",
 )
-@options.from_fields(EvaluationOptions, "judging")
+@options.from_fields(EvaluationOptions, "evaluation")
 @options.from_fields(Normalizing, "normalizing")
 @options.device
 @options.out
 @options.telling
 @options.as_json
 def evaluate(
-    judging: EvaluationOptions,
+    evaluation: EvaluationOptions,
     normalizing: Normalizing,
     manifest: Path,
     features: tuple[Path, ...],
@@ -84,7 +84,7 @@ def evaluate(
 ) -> None:
     """Memorability scores against the true ones: of a run, of published weights, or of a baseline.
 
-    Of a run with folds, each clip is judged by the networks that did not learn from it.
+    Of a run with folds, each clip is scored by the networks that were not trained on it.
 
     \b
     egotools eval memorability --run runs/m --manifest m.csv --ablation --out reports/m
@@ -96,11 +96,11 @@ def evaluate(
 
     options.keep_for_us(out)
     with Progress("trainings", "reading") as progress:
-        content, judged = evaluate_memorability(
-            manifest, features, judging, normalizing, device=device, progress=progress
+        content, evaluated = evaluate_memorability(
+            manifest, features, evaluation, normalizing, device=device, progress=progress
         )
     if out is not None:
-        content["remarks"] += save(out, content, judged, manifest)
+        content["remarks"] += save(out, content, evaluated, manifest)
     show_evaluated(content, out, as_json=as_json)
 
 

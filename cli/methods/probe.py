@@ -61,7 +61,7 @@ def train(
 @click.option(
     "--run", type=click.Path(path_type=Path), help="Apply this run of `train probe`, reduced as it was; fit nothing."
 )
-@click.option("--all-rows", is_flag=True, help="Of --run: judge also what it learned from, and all splits.")
+@click.option("--all-rows", is_flag=True, help="With --run: evaluate also on its training clips, and on all splits.")
 @options.reduce
 @options.from_fields(Probe)
 @options.from_fields(Partition, "partition")
@@ -81,9 +81,9 @@ def evaluate(
     as_json: bool,
     **asked: Any,  # Any: what click parsed: label, reduce, seed, device
 ) -> None:
-    """A linear classifier on frozen features: fitted and judged, or a fitted one (--run) applied.
+    """A linear classifier on frozen features: fitted and evaluated, or a fitted one (--run) applied.
 
-    A run is judged on clips that it did not learn from: of the split test (else val) if the manifest has splits.
+    A run is evaluated on clips that it was not trained on: of the split test (else val) if the manifest has splits.
 
     \b
     egotools eval probe --features caches/mine/csn.lmdb --manifest m.csv --label action --c 0.01,0.1,1
@@ -100,7 +100,7 @@ def evaluate(
         raise click.UsageError("--all-rows is for --run")
     asked["reduce"] = options.REDUCE[asked["reduce"]]
     options.keep_for_us(out)
-    with Progress(stage="reading and judging"):
+    with Progress(stage="reading and evaluating"):
         if run is None:
             content, result = fit_probe("eval probe", manifest, features, config, partition, **asked)
         else:

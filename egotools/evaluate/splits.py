@@ -20,8 +20,8 @@ class Partition:
     """Which rows may be learned from, and which are judged."""
 
     group: str | None = option(None, "Manifest column (video, person) whose rows are never on both sides.")
-    train_split: str | None = option(None, "Split to learn from; 'train' unless said.")
-    test_split: str | None = option(None, "Split to judge; 'test' unless said, else 'val'.")
+    train_split: str | None = option(None, "Split to train on; by default train.")
+    test_split: str | None = option(None, "Split to evaluate on; by default test, else val.")
 
     def __post_init__(self) -> None:
         if self.train_split is not None and self.train_split == self.test_split:

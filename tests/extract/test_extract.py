@@ -311,7 +311,7 @@ def run_and_interrupt(manifest: Path, out: Path) -> int:
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=30)
     assert b"Traceback" not in error
-    assert b"the same line goes on" in error
+    assert b"rerun the command to resume" in error
     return process.returncode
 
 

@@ -73,7 +73,7 @@ def test_sigterm_commits_what_is_finished_and_the_same_line_goes_on(
     assert finished.status == 143
     assert [text for text in finished.stderr.splitlines() if text.startswith("egotools:")] == ["egotools: terminated"]
     assert "Traceback" not in finished.stderr
-    assert "the same line goes on" in finished.stderr
+    assert "rerun the command to resume" in finished.stderr
     nobody_survives(running)
     kept = held(out / "slow.lmdb")
     assert 0 < len(kept) < 13
