@@ -39,7 +39,7 @@ class MethodCommand(Command):
                 raise EgotoolsError(f"{name}: the preset {preset!r} sets {min(unknown)!r}, which is not an option")
 
     def invoke(self, context: click.Context) -> Any:  # Any: what a command returns
-        if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
             raise EgotoolsError(f"'{context.command_path}' runs in one process; start it without torchrun")
         return super().invoke(context)
 

@@ -1,93 +1,38 @@
-"""`egotools train|eval|predict memorability` on files, as users type them."""
+"""`egotools train memorability` on files, as users type it."""
 
 from __future__ import annotations
 
-import csv
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import write_video
 from egotools.cli.main import root
+from memorability_files import (
+    CLIPS,
+    IDS,
+    SIMILARITY,
+    SPLITS,
+    complaint,
+    files,
+    judge,
+    read_csv,
+    run,
+    shown,
+    train,
+    write_files,
+    write_folds,
+)
 from tabled import write_cache, write_table
 
 from egotools.methods.memorability.reference import reference_normalization
 from egotools.nn.mlp import ScoreMLP
-from egotools.stores import Recipe
-
-CLIPS = 120
-IDS = [f"clip/{number}" for number in range(CLIPS)]
-SPLITS = ["train"] * 72 + ["val"] * 24 + ["test"] * 24
-RAW = {"extractor": "m3s", "options": {"deviations": False}}
-SIMILARITY = Recipe({"derivation": "similarity"}, {"learned": {"classes": 3}})
-FAST = ["--hidden", "8", "--epochs", "8", "--batch-size", "8", "--learning-rate", "0.01"]
-
-
-def run(*arguments, status=0):
-    result = CliRunner().invoke(root, [str(each) for each in arguments], catch_exceptions=True)
-    if result.exception and not isinstance(result.exception, SystemExit) and status != 1:
-        raise result.exception
-    assert status == 1 or result.exit_code == status, result.output
-    return result
-
-
-def shown(*arguments):
-    """The JSON that a command prints."""
-    return json.loads(run(*arguments, "--json").stdout)
-
-
-def complaint(*arguments):
-    """The one line of an error."""
-    result = run(*arguments, status=1)
-    assert result.exception is not None
-    text = str(result.exception)
-    assert "\n" not in text
-    return text
 
 
 @pytest.fixture
 def data(tmp_path, rng):
-    """A manifest and caches: the score follows from the first column of csn and, less, of m3s."""
-    csn, raw = rng.normal(size=(CLIPS, 6)), 1000 + 50 * rng.normal(size=(CLIPS, 15))
-    score = 1 / (1 + np.exp(-2 * csn[:, 0] - 0.01 * (raw[:, 0] - 1000)))
-    write_table(tmp_path / "m.csv", IDS, {"memorability": score.round(4), "other": rng.random(CLIPS)}, SPLITS)
-    write_cache(tmp_path / "csn.lmdb", IDS, csn)
-    write_cache(tmp_path / "m3s.lmdb", IDS, raw, Recipe(RAW))
-    write_cache(tmp_path / "similarity-csn.lmdb", IDS, (np.arange(CLIPS) % 4 - 1)[:, None], SIMILARITY)
-    return tmp_path
-
-
-def caches(data, *names):
-    return [part for name in names for part in ("--features", data / f"{name}.lmdb")]
-
-
-def train(data, *options, names=("csn", "m3s"), out="run", fast=FAST):
-    return [
-        "train",
-        "memorability",
-        "--manifest",
-        data / "m.csv",
-        *caches(data, *names),
-        *fast,
-        *options,
-        "--out",
-        data / out,
-    ]
-
-
-def judge(data, *options, out="run"):
-    return ["eval", "memorability", "--run", data / out, "--manifest", data / "m.csv", "--draws", "20", *options]
-
-
-def read_csv(path):
-    return list(csv.DictReader(path.read_text().splitlines()))
-
-
-def files(folder):
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return write_files(tmp_path, rng)
 
 
 def test_a_training_learns_keeps_a_run_and_is_done_only_once(data):
@@ -308,10 +253,6 @@ def test_a_training_can_begin_with_a_published_checkpoint_or_a_run(data):
     assert "--hidden 8, not 512,64" in complaint(*train(data, "--init", data / "other.tar", out="z", fast=()))
 
 
-def write_folds(path, *folds):
-    path.write_text(json.dumps({"ids": folds, "one": [[]], "text": 3}))
-
-
 def test_folds_judge_each_clip_by_what_did_not_learn_from_it(data):
     write_folds(data / "folds.json", IDS[:20], IDS[20:40], [*IDS[40:], "gone", "lost"])
     options = ["--folds", f"{data / 'folds.json'}:ids", "--seeds", "2"]
@@ -347,87 +288,6 @@ def test_a_fold_of_absent_clips_is_refused_and_so_is_a_file_without_key(data):
     )
     assert "FILE.json:KEY" in run(*train(data, "--folds", "folds"), status=2).output
     assert "not readable as JSON" in complaint(*train(data, "--folds", f"{data / 'm.csv'}:ids"))
-
-
-def test_evaluation_writes_report_predictions_and_scatter(data):
-    run(*train(data, "--seeds", "2"))
-    content = shown(*judge(data, "--out", data / "out"))
-    assert files(data / "out") == {"predictions.csv", "report.json", "scatter.png"}
-    assert any("names no files" in remark for remark in content["remarks"])
-    assert content["clips"] == 24  # of test, which has scores
-    rows = read_csv(data / "out/predictions.csv")
-    assert [row["id"] for row in rows] == IDS[96:]
-    assert shown(*judge(data, "--split", "val"))["protocol"] == "24 val clips judged by a trained run"
-    assert "a memorability in the split 'none'; there are: test, train, val" in complaint(
-        *judge(data, "--split", "none")
-    )
-
-
-def test_ablation_retrains_every_subset_of_the_groups(data):
-    run(*train(data, names=("csn", "m3s", "similarity-csn")))
-    report = shown(*judge(data, "--ablation"))
-    subsets = {tuple(entry["features"]): entry for entry in report["ablation"]}
-    assert len(subsets) == 7
-    whole = json.loads((data / "run/report.json").read_text())["last"]["spearman"]
-    assert subsets["m3s", "csn", "similarity"]["spearman"] == pytest.approx(whole, abs=1e-9)
-    assert subsets["similarity",]["columns"] == 3
-    assert subsets["csn",]["spearman"] > 0.5 > subsets["similarity",]["spearman"]
-    assert "m3s+csn" in run(*judge(data, "--ablation")).stdout
-
-
-@pytest.mark.parametrize("kind", ["ridge", "svr"])
-def test_baselines_are_judged_on_the_runs_folds_and_leave_nothing(data, kind):
-    write_folds(data / "folds.json", IDS[:20], IDS[20:40], IDS[40:])
-    run(*train(data, "--folds", f"{data / 'folds.json'}:ids", names=("csn",)))
-    before = files(data)
-    by_run = shown(*judge(data, "--baseline", kind))
-    plain = ["eval", "memorability", "--manifest", data / "m.csv", "--baseline", kind, "--draws", "20"]
-    alone = shown(*plain, *caches(data, "csn"), "--folds", f"{data / 'folds.json'}:ids")
-    assert by_run["spearman"] == alone["spearman"] > 0.6
-    assert files(data) == before
-    assert "--features says" in complaint(*plain)
-
-
-def test_published_weights_are_judged_and_lacking_columns_named(data):
-    network = ScoreMLP(26, (8,))
-    torch.save(
-        {"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}, data / "w.tar"
-    )
-    line = ["eval", "memorability", "--weights", data / "w.tar", "--manifest", data / "m.csv", "--draws", "20"]
-    line += caches(data, "m3s", "csn")
-    assert "takes 26 columns, and the features have 21: m3s 15, csn 6; --zero-similarity" in complaint(*line)
-    assert shown(*line, "--zero-similarity", "--out", data / "out")["clips"] == 24
-    from egotools.tables.table import read_table
-
-    table = read_table(data / "m.csv", [data / "m3s.lmdb", data / "csn.lmdb"], split="test")
-    mean, deviation = reference_normalization("memento10k")
-    values = np.concatenate(
-        [(table.values[:, :15] - mean) / deviation, table.values[:, 15:], np.zeros((24, 5))], axis=1
-    )
-    with torch.no_grad():
-        expected = network(torch.from_numpy(values.astype(np.float32))).squeeze(1).numpy()
-    rows = read_csv(data / "out/predictions.csv")
-    np.testing.assert_allclose([float(row["predicted"]) for row in rows], expected, atol=1e-5)
-
-
-def test_a_group_that_published_weights_need_is_named(data, rng):
-    torch.save(ScoreMLP(15 + 720 + 2048 + 852, (4,)).state_dict(), data / "w.tar")
-    write_cache(data / "wide/csn.lmdb", IDS, rng.normal(size=(CLIPS, 2048)))
-    line = ["eval", "memorability", "--weights", data / "w.tar", "--manifest", data / "m.csv", "--zero-similarity"]
-    line += ["--features", data / "wide/csn.lmdb"]
-    assert "2048; --features with m3s and hrnet must be among them" in complaint(*line)
-    assert "2048; --features with hrnet must" in complaint(*line, *caches(data, "m3s"))
-
-
-def test_features_that_a_run_needs_are_named(data):
-    run(*train(data))
-    assert "too: give --features .../m3s.lmdb" in complaint(*judge(data, *caches(data, "csn")))
-    write_cache(data / "new/m3s.lmdb", IDS, np.random.default_rng(0).normal(size=(CLIPS, 14)), Recipe(RAW))
-    assert "14 columns" in complaint(*judge(data, *caches(data, "csn"), "--features", data / "new/m3s.lmdb"))
-    other = Recipe({**RAW, "options": {"deviations": True}})
-    write_cache(data / "other/m3s.lmdb", IDS, np.random.default_rng(0).normal(size=(CLIPS, 15)), other)
-    line = judge(data, *caches(data, "csn"), "--features", data / "other/m3s.lmdb")
-    assert "made with options.deviations=True" in complaint(*line)
 
 
 @pytest.mark.parametrize(
@@ -506,97 +366,6 @@ def test_wrong_options_of_a_training_are_wrong_usage(data, options, said):
     assert said in run(*train(data, *options, fast=()), status=2).output
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ([], "--run says which"),
-        (["--weights", "w.tar", "--run", "r"], "--weights stands alone"),
-        (["--ablation", "--baseline", "ridge"], "it needs --run"),
-        (["--run", "r", "--draws", "0"], "--draws is above 0"),
-    ],
-)
-def test_wrong_options_of_an_evaluation_are_wrong_usage(data, options, said):
-    assert said in run("eval", "memorability", "--manifest", data / "m.csv", *options, status=2).output
-
-
-def test_a_run_that_is_none_is_one_line(data):
-    assert "is no run" in complaint(*judge(data))
-    run(*train(data))
-    (data / "run/normalization.safetensors").unlink()
-    assert "missing or damaged" in complaint(*judge(data))
-    (data / "run/report.json").unlink()
-    assert "not done" in complaint(*judge(data))
-
-
-def test_imported_features_cannot_be_computed_for_new_videos(data, tiny_video):
-    run(*train(data))
-    line = ["predict", "memorability", "--run", data / "run", tiny_video]
-    assert "were imported: they cannot be computed" in complaint(*line) or "cannot be made again" in complaint(*line)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run on real caches of small videos, made as the issue's lines make them, of extractors that take no time."""
-    folder = tmp_path_factory.mktemp("trained")
-    for number in range(24):
-        write_video(
-            folder / f"videos/{number:02d}.mp4" if (folder / "videos").mkdir(exist_ok=True) is None else folder,
-            6,
-            first=3 * number,
-        )
-    manifest = folder / "m.csv"
-    run("manifest", "folder", folder / "videos", "--out", manifest)
-    rows = read_csv(manifest)
-    for number, row in enumerate(rows):
-        row |= {"split": "train" if number % 4 else "val", "memorability": str(round(0.2 + number / 40, 3))}
-    with manifest.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    out = folder / "caches"
-    only = "brightness,contrast,size_orig"
-    run("extract", "--manifest", manifest, "--out", out, "m3s", "--only", only, "--frames", "3", "color", "--fps", "10")
-    run("derive", "similarity", "--features", out / "color.lmdb", "--manifest", manifest, "--eps", "40", "--out", out)
-    run(
-        "derive", "pool", "--features", out / "color.lmdb", "--statistics", "mean,max", "--name", "pooled", "--out", out
-    )
-    names = ("m3s", "color", "similarity-color", "pooled")
-    run(*train(folder, "--seeds", "2", names=[f"caches/{name}" for name in names]))
-    return folder
-
-
-def test_predictions_of_videos_are_those_of_their_cached_features(trained, tmp_path):
-    run(*judge(trained, "--split", "val", "--out", tmp_path / "out"))
-    assert (tmp_path / "out/extremes.png").stat().st_size > 5000
-    rows = {row["id"]: row for row in read_csv(tmp_path / "out/predictions.csv")}
-    videos = [trained / f"videos/{number:02d}.mp4" for number in (20, 0, 4)]
-    found = shown("predict", "memorability", "--run", trained / "run", *videos)
-    assert [Path(each["path"]) for each in found] == videos
-    for each in found:
-        cached = rows[next(id for id in rows if Path(each["path"]).stem in id)]
-        assert each["score"] == pytest.approx(float(cached["predicted"]), abs=1e-4)
-        assert each["deviation"] == pytest.approx(float(cached["deviation"]), abs=1e-4)
-
-
-def test_a_run_predicts_without_the_caches_it_was_trained_on(trained, tmp_path):
-    video = trained / "videos/08.mp4"
-    before = shown("predict", "memorability", "--run", trained / "run", video)
-    (trained / "caches").rename(tmp_path / "elsewhere")
-    try:
-        assert shown("predict", "memorability", "--run", trained / "run", video) == before
-    finally:
-        (tmp_path / "elsewhere").rename(trained / "caches")
-
-
-def test_a_video_that_cannot_be_read_is_named_and_the_others_are_scored(trained, tmp_path):
-    (tmp_path / "broken.mp4").write_text("no video")
-    line = ["predict", "memorability", "--run", trained / "run", trained / "videos/00.mp4", tmp_path / "broken.mp4"]
-    result = CliRunner().invoke(root, [str(each) for each in line])
-    assert result.exit_code == 1
-    assert "00.mp4" in result.stdout.replace("\n", "")
-    assert f"failed: {tmp_path / 'broken.mp4'}" in result.stderr
-
-
 @pytest.mark.slow
 def test_on_real_scores_a_linear_model_and_the_regularized_network_find_the_signal(shared, tmp_path):
     data = shared / "data/memorability"
@@ -612,18 +381,3 @@ def test_on_real_scores_a_linear_model_and_the_regularized_network_find_the_sign
     result = run("train", "memorability", *line, *folds, *options, "--json")
     assert json.loads(result.stdout)["last"]["spearman"] >= 0.15
     assert "note: 2 clips ('949', '5211') of 'contiguous_eval_ids'" in result.stderr
-
-
-def test_code_that_a_cache_or_a_run_names_is_not_run_unless_it_is_trusted(data, tiny_video):
-    own, ran = data / "own.py", data / "ran"
-    own.write_text(f"open({str(ran)!r}, 'w').close()\n")
-    origin = {"extractor": f"{own}:Own", "weights": str(data / "w.npz")}
-    values = np.arange(CLIPS * 2.0).reshape(CLIPS, 2) % 7
-    write_cache(data / "own.lmdb", IDS, values, Recipe({"extractor": "own", "options": {}}, origin))
-    run(*train(data, names=("own",)))
-    assert not ran.exists()
-    predict = ["predict", "memorability", "--run", data / "run", tiny_video]
-    assert f"--trust {own}" in complaint(*predict)
-    assert not ran.exists()
-    complaint(*predict, "--trust", own)
-    assert ran.exists()
