@@ -5,7 +5,6 @@ A flag wins over the file, the file over the preset, the preset over the default
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,11 +36,6 @@ class MethodCommand(Command):
         for preset, values in self.presets.items():
             if unknown := set(values) - {param.name for param in params}:
                 raise EgotoolsError(f"{name}: the preset {preset!r} sets {min(unknown)!r}, which is not an option")
-
-    def invoke(self, context: click.Context) -> Any:  # Any: what a command returns
-        if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
-            raise EgotoolsError(f"'{context.command_path}' runs in one process; start it without torchrun")
-        return super().invoke(context)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         if not context.resilient_parsing:

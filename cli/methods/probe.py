@@ -111,7 +111,7 @@ def evaluate(
     show(content, out, as_json=as_json)
 
 
-@click.command("probe")
+@click.command("probe", cls=MethodCommand)
 @click.option(
     "--run", required=True, type=click.Path(path_type=Path, file_okay=False), help="A run of 'egotools train probe'."
 )

@@ -238,9 +238,3 @@ def test_an_extractor_of_the_users_own_whose_option_collides_is_one_line(tmp_pat
     done = CliRunner().invoke(root, ["extract", f"{tmp_path / 'own.py'}:Own", "--help"])
     assert isinstance(done.exception, EgotoolsError)
     assert "two of its options are called --name" in str(done.exception)
-
-
-def test_torchrun_is_refused_by_a_command_that_runs_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    done = CliRunner().invoke(toy, ["--features", "x"])
-    assert "runs in one process; start it without torchrun" in str(done.exception)
