@@ -37,6 +37,8 @@ from egotools.types import Clip
 
 ray = pytest.importorskip("ray")
 
+pytestmark = pytest.mark.integration
+
 EGOTOOLS = Path(sys.executable).with_name("egotools")
 TWO = Cluster(num_workers=2)
 

@@ -273,6 +273,7 @@ def test_a_full_disk_keeps_what_was_committed_and_ends_the_run(videos, tmp_path,
     assert result.done[wanted.cache] + result.skipped[wanted.cache] == 3
 
 
+@pytest.mark.integration
 def test_a_script_without_a_guarded_main_part_is_told_so(videos, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -315,6 +316,7 @@ def run_and_interrupt(manifest: Path, out: Path) -> int:
     return process.returncode
 
 
+@pytest.mark.integration
 def test_ctrl_c_keeps_finished_clips_and_the_same_line_goes_on(videos, tmp_path):
     from egotools.manifests.table import write_manifest
 

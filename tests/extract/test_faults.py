@@ -21,7 +21,10 @@ from egotools.manifests.table import write_manifest
 from egotools.stores import open_store
 from egotools.types import Clip
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="watches processes through /proc")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(sys.platform != "linux", reason="watches processes through /proc"),
+]
 
 EGOTOOLS = Path(sys.executable).with_name("egotools")
 KILLS = 16  # of each store

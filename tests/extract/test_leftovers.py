@@ -19,6 +19,8 @@ from egotools.manifests.table import write_manifest
 from egotools.stores import Recipe, Source, open_store, open_writer
 from egotools.types import Clip, Rows
 
+pytestmark = pytest.mark.integration
+
 CLIPS, WIDTH = 200, 128
 COMMANDS: dict[str, list[str]] = {
     "convert.lmdb": ["cache", "convert", "big.lmdb", "out/c.lmdb"],

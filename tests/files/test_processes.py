@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process tells that it was forked")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process tells that it was forked"),
+]
 
 # Parent and forked workers do the same; what hangs is nothing after a minute.
 SCRIPT = """

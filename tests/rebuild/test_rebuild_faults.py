@@ -24,7 +24,10 @@ from egotools.manifests.table import read_manifest, write_manifest
 from egotools.stores import lmdb_store, open_store
 from egotools.types import Clip
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="watches processes through /proc")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(sys.platform != "linux", reason="watches processes through /proc"),
+]
 
 KILLS = 12  # of each store
 

@@ -12,6 +12,8 @@ from types import ModuleType
 import pytest
 from conftest import write_video
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:

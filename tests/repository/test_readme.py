@@ -15,6 +15,8 @@ from typing_commands import typed
 
 import egotools
 
+pytestmark = pytest.mark.integration
+
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
 LINK = re.compile(r"\]\((?!https://)([^)#]*)(?:#([^)]*))?\)")

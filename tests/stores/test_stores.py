@@ -381,6 +381,7 @@ def open_if_committed(path: Path) -> Store | None:
         raise
 
 
+@pytest.mark.integration
 def test_a_killed_writer_loses_nothing_that_was_committed(path: Path, rng: np.random.Generator) -> None:
     committed: set[str] = set()
     kills = 0
