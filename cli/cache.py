@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from egotools.rebuild.assessment import Assessment
     from egotools.stores.summary import Summary
 
-caches = click.argument("caches", nargs=-1, required=True, type=click.Path(path_type=Path))
-one_cache = click.argument("cache", type=click.Path(path_type=Path))
-LEAST = ("precision", "dtype", "weights", "format", "D", "extractor")  # columns of `ls` that go first
-overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+caches = click.argument("caches", nargs=-1, required=True, type=options.PATH)
+one_cache = click.argument("cache", type=options.PATH)
+LEAST = ("precision", "dtype", "weights", "format", "D", "extractor")  # columns of `ls` that are dropped first
+overwrite = click.option("--overwrite", is_flag=True, help="Replace existing output.")
 
 
 @click.group(cls=Group)
@@ -38,7 +38,7 @@ def cache() -> None:
 
 @cache.command()
 @caches
-@click.option("--state/--no-state", default=True, show_default=True, help="Say what is stale (see 'egotools rebuild').")
+@click.option("--state/--no-state", default=True, show_default=True, help="Show which are stale.")
 @options.as_json
 def ls(caches: tuple[Path, ...], state: bool, as_json: bool) -> None:
     """List caches, those in folders at any depth; exit status 1 if one is broken.
@@ -53,7 +53,7 @@ def ls(caches: tuple[Path, ...], state: bool, as_json: bool) -> None:
     from egotools.stores.writer_lock import writer_of
 
     found, errors = _each(summarize, find_caches(caches, remark=display.note))
-    begun = {path: writer for path in errors if (writer := writer_of(path))}  # nothing is committed yet
+    begun = {path: writer for path in errors if (writer := writer_of(path))}  # nothing committed yet
     errors = {path: error for path, error in errors.items() if path not in begun}
     quick_status = QuickStatus() if state else None
     states = [quick_status(sealed(item.path)) if quick_status else None for item in found]
@@ -127,7 +127,7 @@ def verify(caches: tuple[Path, ...], as_json: bool) -> None:
 
 @cache.command()
 @caches
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The new cache, .lmdb or .h5.")
+@click.option("--out", required=True, type=options.PATH, help="The new cache, .lmdb or .h5.")
 @overwrite
 @options.telling
 def merge(caches: tuple[Path, ...], out: Path, overwrite: bool) -> None:
@@ -145,12 +145,12 @@ def merge(caches: tuple[Path, ...], out: Path, overwrite: bool) -> None:
 
 @cache.command()
 @one_cache
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--dtype", type=click.Choice(["float16", "float32"]), help="Of the rows; as they are if not given.")
+@click.argument("out", type=options.PATH)
+@click.option("--dtype", type=click.Choice(["float16", "float32"]), help="Type of the rows; by default unchanged.")
 @overwrite
 @options.telling
 def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None, overwrite: bool) -> None:
-    """Write a cache in the format that OUT ends in (.lmdb, .h5), or with other numbers.
+    """Write a cache in the format that OUT ends in (.lmdb, .h5), or with another dtype.
 
     \b
     egotools cache convert caches/mine/csn.lmdb csn.h5
@@ -170,13 +170,13 @@ def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None,
     "kind",
     required=True,
     type=click.Choice(["npz", "csv", "parquet"]),
-    help="npz: a folder with a file a clip; csv, parquet (extra: parquet): a table with a row a window.",
+    help="npz: a folder with one file per clip; csv, parquet (extra: parquet): a table with one row per window.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder, or the table.")
+@click.option("--out", required=True, type=options.PATH, help="A new folder, or the table.")
 @overwrite
 @options.telling
 def export(cache: Path, kind: Literal["npz", "csv", "parquet"], out: Path, overwrite: bool) -> None:
-    """Write a cache as NumPy files or as a table, with its recipe beside it.
+    """Write a cache as NumPy files or as a table, with its recipe.
 
     npz: values and times of each clip, index.csv and recipe.json; 'egotools cache import' takes the folder back.
     csv and parquet: columns id, start, end (seconds), f0, f1, ...; the recipe is in OUT.json.
@@ -194,16 +194,16 @@ def export(cache: Path, kind: Literal["npz", "csv", "parquet"], out: Path, overw
             count = export_npz(cache, out, overwrite=overwrite, progress=progress)
         else:
             count, empty = export_table(cache, out, kind, overwrite=overwrite, progress=progress)
-    left = f", {empty} of which have no rows and are not in it" if empty else ""
+    left = f"; {empty} of them have no rows and are not in the table" if empty else ""
     display.note(f"{out}: {count} clips of {cache}{left}")
 
 
 @cache.command("import")
-@click.argument("source", metavar="FILE|DIR", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FILE|DIR", type=options.PATH)
 @click.option("--id", "id_key", metavar="NAME", help="Array of a file that holds the ids [N].")
 @click.option("--values", metavar="NAME", help="Array of a file that holds the features, [N, D] or [N, T, D].")
 @click.option("--times", metavar="NAME", help="Array of a file with seconds, [N, 2] or [N, T, 2].  [default: 0 to 0]")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The new cache, .lmdb or .h5.")
+@click.option("--out", required=True, type=options.PATH, help="The new cache, .lmdb or .h5.")
 @overwrite
 @options.telling
 def import_(
@@ -211,7 +211,7 @@ def import_(
 ) -> None:
     """Write arrays of another program as a cache: a .npz or HDF5 file, or a folder of .npy files named <id>.npy.
 
-    Rows become float32. A file changes and the cache is stale; 'egotools manifest table' makes the manifest. A folder
+    Rows become float32. If a file changes, the cache is stale; 'egotools manifest table' makes the manifest. A folder
     that 'egotools cache export --to npz' wrote becomes the cache that it was.
 
     \b
@@ -227,7 +227,7 @@ def import_(
         made = import_arrays(source, out, keys, origin=origin, overwrite=overwrite, progress=progress)
     what = f"{made.clips} clips, {made.rows} rows of {made.width} features"
     display.note(f"{out}: {what}" + ("" if made.is_new else ", there already: nothing to do"))
-    display.name_some("passed over, as they are no .npy files", made.passed_over)
+    display.name_some("ignored, not .npy files", made.passed_over)
     display.name_some("links that lead out of the folder, not followed", made.refused, tell=display.failure)
     if made.refused:
         click.get_current_context().exit(1)
@@ -267,7 +267,7 @@ def _state(found: Any) -> dict[str, Any]:
 
 
 def _each(function: Callable[[Path], Any], paths: Sequence[Path]) -> tuple[list[Any], dict[Path, str]]:
-    """What `function` gives for each cache, and what is wrong with those for which it gives nothing."""
+    """What `function` returns for each cache, and the errors of those for which it fails."""
     found, errors = [], {}
     for path in paths:
         try:
@@ -285,7 +285,7 @@ def _fail_if(errors: dict[Path, str]) -> None:
 
 
 def _remark(found: Any) -> None:
-    """Names the clips of a verification that a person should know of."""
+    """Names damaged clips, and clips with NaN or infinite values."""
     for problem in found.problems:
         display.failure(f"{found.path}: {problem}")
     for name, problem in found.bad.items():

@@ -16,7 +16,7 @@ from egotools.errors import EgotoolsError
 from egotools.texts import similar_names
 
 from .groups import Command
-from .options import Several, presets_of
+from .options import PATH, Several, presets_of
 
 CONFIG, PRESET = "config_file", "preset"
 NULL = "tag:yaml.org,2002:null"
@@ -28,7 +28,7 @@ class MethodCommand(Command):
     def __init__(self, name: str | None, *, params: list[click.Parameter], **kwargs: Any) -> None:  # Any: of click
         self.presets = presets_of(kwargs["callback"])
         help = "YAML of options, such as 'epochs: 20'; flags win over it."
-        last = [click.Option(["--config", CONFIG], type=click.Path(path_type=Path), expose_value=False, help=help)]
+        last = [click.Option(["--config", CONFIG], type=PATH, expose_value=False, help=help)]
         if self.presets:
             help = "Options of this name as defaults; flags and --config win over it."
             last.insert(0, click.Option([f"--{PRESET}"], type=click.Choice(list(self.presets)), help=help))

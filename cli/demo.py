@@ -1,10 +1,9 @@
-"""`egotools demo`: the whole story, told step by step."""
+"""`egotools demo`: the whole pipeline, step by step."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -19,44 +18,44 @@ from .progress import Progress
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     default=Path("demo"),
     show_default=True,
-    help="Folder for the manifest, the caches, reports and pictures.",
+    help="Folder for the manifest, caches, reports and pictures.",
 )
 @click.option(
     "--length",
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Seconds of the clips that the videos are cut into.",
+    help="Length of the clips that the videos are cut into, in seconds.",
 )
 @options.telling
 def demo(folder: Path | None, out: Path, length: float) -> None:
-    """Tell the whole story on VIDEOS_DIR, from manifest to pictures; without it, on three small real clips.
+    """Run the whole pipeline on VIDEOS_DIR, from manifest to pictures; without it, on three small real clips.
 
-    Each step shows the line that does the same by hand. Sub-folders with two videos or more each are labels; else
-    each clip has to find its own video. Needs the extra `demo`: pip install 'egotools[demo]'
+    Each step shows the command that does the same. Sub-folders with at least two videos each are labels; otherwise
+    the label is the video. Needs the extra `demo`: pip install 'egotools[demo]'
 
     \b
     egotools demo
     egotools demo videos/ --out demo
     """
-    from egotools.demo import demo as tell
+    from egotools.demo import demo as run_demo
 
     began = time.monotonic()
-    outcome = tell(folder, out, Screen(), length=length)
+    result = run_demo(folder, out, Screen(), length=length)
     display.say("")
     display.say(f"Done in {display.duration(time.monotonic() - began)}. Look at:")
-    for picture in outcome.pictures:
+    for picture in result.pictures:
         display.say(f"  {picture}")
-    if outcome.problems:
-        display.failure(f"{len(outcome.problems)} problems with files or clips, named above")
+    if result.problems:
+        display.failure(f"{len(result.problems)} problems with files or clips, named above")
         click.get_current_context().exit(1)
 
 
 class Screen:
-    """The story on a terminal."""
+    """Prints the steps on a terminal."""
 
     def step(self, title: str, command: str) -> None:
         display.say("")
@@ -70,7 +69,5 @@ class Screen:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         display.show_table(columns, rows)
 
-    @contextmanager
-    def bar(self) -> Iterator[Progress]:
-        with Progress() as progress:
-            yield progress
+    def bar(self) -> Progress:
+        return Progress()

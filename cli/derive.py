@@ -1,4 +1,4 @@
-"""`egotools derive`: caches made from caches."""
+"""`egotools derive`: caches derived from caches."""
 
 from __future__ import annotations
 
@@ -22,20 +22,18 @@ if TYPE_CHECKING:
 EXAMPLE = "egotools derive {name} --features caches/a/resnet18.lmdb --out caches/{name}"
 EXAMPLES = {
     "similarity": "egotools derive similarity --features caches/m/hrnet.lmdb --features caches/m/csn.lmdb "
-    "--manifest m.csv --out caches/m",
+    "--manifest m.csv --out caches/m"
 }
 common = options.together(
     click.option(
         "--features",
         required=True,
         multiple=True,
-        type=click.Path(path_type=Path),
-        help="A cache to make one from; may be repeated, each makes one of its own.",
+        type=options.PATH,
+        help="Cache to derive from; repeatable, each gives a cache of its own.",
     ),
-    click.option(
-        "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of the caches."
-    ),
-    click.option("--name", "cache_name", help="Cache name; by default after the input's."),
+    click.option("--out", required=True, type=options.FOLDER, help="Folder of the caches."),
+    click.option("--name", "cache_name", help="Name of the new cache; by default from the input's."),
     click.option("--store", type=click.Choice(["lmdb", "hdf5"]), default="lmdb", show_default=True),
     options.telling,
     options.as_json,
@@ -79,7 +77,7 @@ def _derive(
     suffix = ".h5" if store == "hdf5" else ".lmdb"
     names = [cache_name or config.naming.format(input=path.stem) for path in features]
     if twice := next((each for each in names if names.count(each) > 1), None):
-        raise click.UsageError(f"two caches would be called {twice}; make them one at a time, with another --name")
+        raise click.UsageError(f"two caches would be called {twice}; derive them one at a time, with another --name")
     wanted = [
         Derived(out / f"{each}{suffix}", name, config, {path.stem: path})
         for each, path in zip(names, features, strict=True)
@@ -99,7 +97,7 @@ def _derive(
 
 
 def _make_each(wanted: Sequence[Derived]) -> tuple[list[Made], dict[Path, str]]:
-    """The caches that are there in the end, and why the others are not."""
+    """The caches that were made or are up to date, and why the others were not made."""
     from egotools.derive.deriving import derive as make
     from egotools.provenance import command_line
 

@@ -61,8 +61,8 @@ class Extractors(LazyGroup):
         rows += [
             ("torchvision:NAME", f"Any of torchvision's networks; also as {', '.join(SHORT_NAMES)}."),
             ("timm:NAME", "Any of timm's image networks (extra: timm)."),
-            ("run:DIR", "What a run has learned: its backbone, with the preprocessing that it was trained with."),
-            ("FILE.py:CLASS", "Your own; see docs/extractors.md."),
+            ("run:DIR", "The backbone that a run has trained, with its preprocessing."),
+            ("FILE.py:CLASS", "Your own; see docs/add-an-extractor.md."),
         ]
         with formatter.section("Extractors ('egotools extract NAME --help' shows the options of one)"):
             formatter.write_dl(rows)
@@ -73,19 +73,19 @@ class Extractors(LazyGroup):
 )
 @click.option(
     "--manifest",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="CSV of clips, or a folder of videos, whose manifest is written to OUT/manifest.csv.  [required]",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the caches.  [required]")
-@click.option("--store", type=click.Choice(["lmdb", "hdf5"]), default="lmdb", show_default=True, help="Kind of cache.")
+@click.option("--out", type=options.FOLDER, help="Folder of the caches.  [required]")
+@click.option("--store", type=click.Choice(["lmdb", "hdf5"]), default="lmdb", show_default=True, help="Cache format.")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @options.resources
 @options.engine
-@click.option("--digest/--no-digest", default=True, show_default=True, help="Keep digests of the source files.")
-@click.option("--strict", is_flag=True, help="Fail the clips of files that have remarks: repaired times, say.")
+@click.option("--digest/--no-digest", default=True, show_default=True, help="Store digests of the source files.")
+@click.option("--strict", is_flag=True, help="Fail the clips of files that have remarks, such as repaired timestamps.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N clips.")
-@click.option("--dry-run", is_flag=True, help="Say how much work it is, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Estimate the work; compute nothing.")
 @options.telling
 @options.as_json
 def extract(**common: Any) -> None:
@@ -101,7 +101,7 @@ def extract(**common: Any) -> None:
 
 @extract.result_callback()
 def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
-    """What happens once all extractors of the line are parsed."""
+    """Runs once all extractors of the command line are parsed."""
     from egotools.extract.request import CacheRequest
 
     for name in ("manifest", "out"):
@@ -123,7 +123,7 @@ def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
 
 
 def _clips(common: dict[str, Any]) -> list[Clip]:
-    """The clips of the manifest that is given, or that is made of the folder that is."""
+    """The clips of the manifest, or of one made from the folder that was given instead."""
     place, is_folder = common["manifest"], os.path.isdir(common["manifest"])
     if is_folder and common["dry_run"]:
         from egotools.manifests.folders import clips_of, list_folder
@@ -146,7 +146,7 @@ def _check_names(wanted: Sequence[CacheRequest]) -> None:
     for each in wanted:
         if (length := len(os.fsencode(each.cache.name))) > LONGEST_NAME:
             name = f"{each.cache.name[:20]}..."
-            raise OutputError(f"{name}: a cache's name of {length} bytes; {LONGEST_NAME} are the most")
+            raise OutputError(f"{name}: the cache's name has {length} bytes, more than {LONGEST_NAME}")
         try:
             os.lstat(each.cache)
         except (FileNotFoundError, NotADirectoryError):
@@ -216,7 +216,7 @@ def _remark(wanted: Sequence[CacheRequest], out: Path) -> None:
             display.note(f"{each.found.name}: {remark}")
     if kind := network_filesystem(out):
         display.note(
-            f"{out} is on a network file system ({kind}), which LMDB is not made for: rather write to a local disk"
+            f"{out} is on a network file system ({kind}), which LMDB does not support well; write to a local disk"
         )
 
 
@@ -279,7 +279,7 @@ def _show(result: Extraction) -> None:
 
 
 def _show_failures(result: Extraction) -> None:
-    """Each reason once for each clip, whichever caches it concerns; a clip may fail for several reasons."""
+    """Each reason once per clip, whichever caches it concerns; a clip may fail for several reasons."""
     reasons = dict.fromkeys((clip.id, reason) for failed in result.failed.values() for clip, reason in failed)
     for number, (id, reason) in enumerate(reasons):
         tell = display.failure if number < SHOWN else output().keep

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-manifest = click.option(
-    "--manifest", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV of clips."
-)
+PATH = click.Path(path_type=Path)
+FOLDER, FILE = click.Path(path_type=Path, file_okay=False), click.Path(path_type=Path, dir_okay=False)
+
+manifest = click.option("--manifest", required=True, type=FILE, help="CSV of clips.")
 features = click.option(
     "--features",
     "features",
     required=True,
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A cache; several are joined by id and concatenated.",
 )
 label = click.option("--label", required=True, help="Manifest column that is the label.")
@@ -39,17 +40,13 @@ reduce = click.option(
     type=click.Choice(list(REDUCE)),
     default="mean",
     show_default=True,
-    help="What a clip's windows become: one row, or each stays a row.",
+    help="Reduce the windows of a clip to one row, or keep each as a row.",
 )
 device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
-out = click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for report and plots.")
-run_out = click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The run's directory."
-)
+out = click.option("--out", type=FOLDER, help="Folder for report and plots.")
+run_out = click.option("--out", required=True, type=FOLDER, help="The run's directory.")
 
-trust = click.option(
-    "--trust", multiple=True, help="Your own extractor, file or package, that may run; may be repeated."
-)
+trust = click.option("--trust", multiple=True, help="Your own extractor (file or package) that may run; repeatable.")
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -72,33 +69,27 @@ def _be_quiet(_: click.Context, __: click.Parameter, is_quiet: bool) -> None:
     output().quiet = is_quiet
 
 
-# How a command that takes long tells of it; `display` and `Progress` heed it.
+# What long commands print and log; `display` and `Progress` obey it.
 telling = together(
     click.option(
-        "--log",
-        type=click.Path(path_type=Path),
-        expose_value=False,
-        callback=_keep_log,
-        help="File to append a time-stamped log to.",
+        "--log", type=PATH, expose_value=False, callback=_keep_log, help="Append a time-stamped log to this file."
     ),
-    click.option(
-        "--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="No progress, no remarks; only errors."
-    ),
+    click.option("--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="Print errors only."),
 )
-# What a machine gives to an extraction; `resources_of` makes the value of it.
+# What an extraction may use of this machine; `resources_of` makes the value.
 resources = together(
     device,
-    click.option("--batch-size", type=click.IntRange(1), help="Windows a batch; by default what suits the device."),
+    click.option("--batch-size", type=click.IntRange(1), help="Windows per batch; by default what suits the device."),
     click.option("--workers", type=click.IntRange(1), help="Reading processes; by default what suits the machine."),
 )
-# Where extraction runs; `engine_of` makes the value of it.
+# Where extraction runs; `engine_of` makes the value.
 engine = together(
     click.option(
         "--engine",
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
-        help="Where it is computed: this process and its workers, or Ray workers (extra: ray; docs/cluster.md).",
+        help="Compute in this process and its workers, or in Ray workers (extra: ray; docs/cluster.md).",
     ),
     click.option("--address", help="HOST:PORT of a Ray cluster, or auto; by default Ray is started here.  [ray]"),
     click.option("--num-workers", type=click.IntRange(1), help="Ray workers; by default as many as fit.  [ray]"),
@@ -117,7 +108,7 @@ def keep_for_us(out: Path | None) -> None:
 
 
 def engine_of(values: dict[str, Any]) -> Engine:
-    """What `extract` takes as its engine, as the parsed options say."""
+    """The engine that the parsed options ask for."""
     names = ("address", "num_workers", "cpus_per_worker", "gpus_per_worker")
     given = {name: values[name] for name in names if values[name] is not None}
     if values["engine"] == "local":
@@ -135,7 +126,7 @@ def engine_of(values: dict[str, Any]) -> Engine:
 
 
 def resources_of(values: dict[str, Any]) -> Any:
-    """The `Resources` that the parsed options say."""
+    """The `Resources` that the parsed options ask for."""
     from egotools.extract.request import Resources
 
     return Resources(values["device"], values["batch_size"], values["workers"])
@@ -202,7 +193,7 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> click.Option:
         return click.Option([flag], type=click.Choice(get_args(hint)), **shared)
     if field.metadata["choices"]:
         return click.Option([flag], type=click.Choice(field.metadata["choices"]), **shared)
-    kind = click.Path(path_type=Path) if hint is Path else hint
+    kind = PATH if hint is Path else hint
     return click.Option([flag], type=kind, **shared)
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from egotools.rebuild.rebuilding import RebuildResult
 
 
+COUNTS = ("fresh", "stale", "missing", "failed", "dropped")  # clips of a cache, by what is to be done
+
+
 class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
     """NAME=FILE as a pair."""
 
@@ -29,19 +32,19 @@ class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
 
 
 @click.command()
-@click.argument("caches", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--weights", type=Pairs(), multiple=True, help="New weights for the cache NAME; may be repeated.")
-@click.option("--manifest", type=click.Path(path_type=Path, dir_okay=False), help="Instead of the caches' own.")
-@click.option("--keep-old", is_flag=True, help="Keep the caches that are replaced, in a folder .old beside them.")
-@click.option("--drop-failed", is_flag=True, help="Replace a cache though some of its clips cannot be recomputed.")
-@click.option("--retry-failed", is_flag=True, help="Try all clips that failed before, changed or not.")
+@click.argument("caches", nargs=-1, required=True, type=options.PATH)
+@click.option("--weights", type=Pairs(), multiple=True, help="New weights for the cache NAME; repeatable.")
+@click.option("--manifest", type=options.FILE, help="Manifest to use instead of the caches' own.")
+@click.option("--keep-old", is_flag=True, help="Keep replaced caches, in a folder .old next to them.")
+@click.option("--drop-failed", is_flag=True, help="Replace a cache even if some of its clips cannot be recomputed.")
+@click.option("--retry-failed", is_flag=True, help="Retry all clips that failed before, changed or not.")
 @click.option("--digest", is_flag=True, help="Compare the content of source files, not their times.")
 @click.option("--checksums/--no-checksums", default=True, show_default=True, help="Look for damaged rows.")
 @options.resources
 @options.engine
 @options.trust
 @options.telling
-@click.option("--dry-run", is_flag=True, help="Say what is stale, and why; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what is stale and why; change nothing.")
 @options.as_json
 def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any) -> None:
     """Rebuild what is stale in caches, or in folders of caches; exit status 0 if all is up to date at the end.
@@ -58,39 +61,38 @@ def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any
 
     found = targets(caches, remark=display.note)
     names = ("manifest", "digest", "checksums", "retry_failed")
-    order = RebuildOptions(
-        dict(given["weights"]), trusted=options.trusted(given), **{name: given[name] for name in names}
-    )
-    check_names(found, order)
+    chosen = {name: given[name] for name in names}
+    asked = RebuildOptions(dict(given["weights"]), trusted=options.trusted(given), **chosen)
+    check_names(found, asked)
     results: Sequence[Assessment | RebuildResult]
-    results = _assess(found, order) if dry_run else _make(found, order, given)
+    results = _assess(found, asked) if dry_run else _rebuild(found, asked, given)
     is_fresh = all(result.state == "fresh" for result in results)
     if as_json:
         display.show_json({"is_fresh": is_fresh, "caches": [result.summary() for result in results]})
     elif dry_run:
         _show_assessments(results)
     else:
-        _show_outcomes(results)
+        _show_results(results)
     click.get_current_context().exit(0 if is_fresh else 1)
 
 
-def _assess(caches: Sequence[Path], order: Any) -> Sequence[Assessment]:
+def _assess(caches: Sequence[Path], asked: Any) -> Sequence[Assessment]:
     from egotools.rebuild.planning import Planner
 
     with Progress() as progress:
-        planner = Planner(order, progress)
+        planner = Planner(asked, progress)
         return [planner.assess(cache) for cache in caches]
 
 
-def _make(caches: Sequence[Path], order: Any, given: dict[str, Any]) -> Sequence[RebuildResult]:
+def _rebuild(caches: Sequence[Path], asked: Any, given: dict[str, Any]) -> Sequence[RebuildResult]:
     from egotools.rebuild.rebuilding import HowToRebuild
-    from egotools.rebuild.rebuilding import rebuild as make
+    from egotools.rebuild.rebuilding import rebuild as run_rebuild
 
     engine = options.engine_of(given)
-    way = HowToRebuild(options.resources_of(given), engine, given["keep_old"], given["drop_failed"])
+    how = HowToRebuild(options.resources_of(given), engine, given["keep_old"], given["drop_failed"])
     with Progress() as progress:
         try:
-            return make(caches, order, way, progress=progress)
+            return run_rebuild(caches, asked, how, progress=progress)
         except KeyboardInterrupt:
             display.note("the old caches are unchanged; rerun the command to resume")
             raise
@@ -98,32 +100,19 @@ def _make(caches: Sequence[Path], order: Any, given: dict[str, Any]) -> Sequence
 
 def _show_assessments(found: Sequence[Any]) -> None:
     display.show_table(
-        ["cache", "state", "fresh", "stale", "missing", "failed", "dropped", "why"],
+        ["cache", "state", *COUNTS, "why"],
         [
-            [
-                str(item.cache),
-                item.state,
-                *map(len, (item.fresh, item.stale, item.missing, item.failed, item.dropped)),
-                item.remarks,
-            ]
+            [str(item.cache), item.state, *(len(getattr(item, count)) for count in COUNTS), item.remarks]
             for item in found
         ],
     )
 
 
-def _show_outcomes(found: Sequence[Any]) -> None:
+def _show_results(found: Sequence[Any]) -> None:
     display.show_table(
         ["cache", "was", "is", "computed", "kept", "failed", "remarks"],
         [
-            [
-                str(item.before.cache),
-                item.before.state,
-                item.state,
-                item.computed,
-                item.carried,
-                len(item.failed),
-                item.remarks,
-            ]
-            for item in found
+            [str(was.cache), was.state, item.state, item.computed, item.carried, len(item.failed), item.remarks]
+            for was, item in ((item.before, item) for item in found)
         ],
     )

@@ -14,7 +14,7 @@ from .. import options
 from ..groups import Command
 from .writing import out, write_found
 
-root_folder = click.argument("root", type=click.Path(path_type=Path))
+root_folder = click.argument("root", type=options.PATH)
 
 
 def dataset_command(name: str) -> click.Command:
@@ -29,7 +29,7 @@ def dataset_command(name: str) -> click.Command:
 
 
 @click.command()
-@click.argument("table", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("table", metavar="FILE", type=options.PATH)
 @click.option("--id", "id_column", required=True, metavar="NAME", help="Column of ids.")
 @click.option("--split", "split_column", metavar="NAME", help="Column of splits.  [default: split, if there is one]")
 @out

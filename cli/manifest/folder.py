@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("places", metavar="DIR|FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("places", metavar="DIR|FILE...", nargs=-1, required=True, type=options.PATH)
 @out
-@click.option("--labels", type=click.Path(path_type=Path), help="CSV whose columns become labels, joined by path.")
+@click.option("--labels", type=options.PATH, help="CSV whose columns become labels, joined by path.")
 @click.option("--split", "fractions", type=Fractions(), help="Draw splits at random: train=0.8,test=0.2.")
 @options.seed
-@click.option("--frames", "pictures", flag_value="frames", help="Take the images of a folder for frames of one video.")
-@click.option("--images", "pictures", flag_value="images", help="Take each image for a clip of its own.")
+@click.option("--frames", "pictures", flag_value="frames", help="Read the images of a folder as frames of one video.")
+@click.option("--images", "pictures", flag_value="images", help="Read each image as a clip of its own.")
 @click.option("--follow-links", is_flag=True, help="Follow links that lead out of the folder.")
 @click.option(
     "--fps",
     type=click.FloatRange(0, min_open=True),
-    help="Rate of frame folders, and of raw streams (.h264) whose header says none.  [default: 30; 25]",
+    help="Frame rate of frame folders, and of raw streams (.h264) without one.  [default: 30; 25]",
 )
 def folder(
     places: tuple[Path, ...],
@@ -43,7 +43,7 @@ def folder(
     follow_links: bool,
     fps: float | None,
 ) -> None:
-    """Find videos, frame folders, images, sound files and stacks of frames (.npy) below folders, or take files.
+    """Find videos, frame folders, images, sound files and stacks of frames (.npy) in folders, or list files.
 
     The id is the path without suffix, below DIR or, of several, below the folder that holds them all; `label` is the
     folder that a file lies in, `video` its name without suffix. A pattern in quotes is expanded: 'videos/**/*.mp4'.

@@ -23,7 +23,7 @@ from .writing import Fractions, out, source, write
 @click.option("--length", required=True, type=click.FloatRange(0, min_open=True), help="Seconds of a piece.")
 @click.option("--hop", type=click.FloatRange(0, min_open=True), help="Seconds between pieces.  [default: the length]")
 @click.option(
-    "--min-length", type=click.FloatRange(0), help="Keep the last piece from so many seconds on.  [default: length / 2]"
+    "--min-length", type=click.FloatRange(0), help="Drop a last piece of fewer seconds.  [default: length / 2]"
 )
 @out
 @options.telling

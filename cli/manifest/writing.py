@@ -14,10 +14,11 @@ from egotools.manifests.partition import check_fractions
 from egotools.manifests.table import write_manifest
 from egotools.types import Clip
 
+from .. import options
 from ..display import failure, name_some, note
 
-source = click.argument("manifest_file", metavar="MANIFEST", type=click.Path(path_type=Path))
-out = click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV to write.")
+source = click.argument("manifest_file", metavar="MANIFEST", type=options.PATH)
+out = click.option("--out", required=True, type=options.FILE, help="CSV to write.")
 
 
 class Fractions(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only

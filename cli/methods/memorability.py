@@ -64,8 +64,8 @@ def train(
 @click.option(
     "--features",
     multiple=True,
-    type=click.Path(path_type=Path),
-    help="A cache, repeatable; of --run by default its own.",
+    type=options.PATH,
+    help="A cache; repeatable. With --run, by default the caches of the run.",
 )
 @options.from_fields(EvaluationOptions, "evaluation")
 @options.from_fields(Normalizing, "normalizing")
@@ -82,7 +82,7 @@ def evaluate(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Memorability scores against the true ones: of a run, of published weights, or of a baseline.
+    """Compare memorability scores with the true ones: of a run, of published weights, or of a baseline.
 
     Of a run with folds, each clip is scored by the networks that were not trained on it.
 
@@ -105,12 +105,12 @@ def evaluate(
 
 
 @click.command("memorability", cls=MethodCommand)
-@click.option("--run", type=click.Path(path_type=Path), help="A run of 'egotools train memorability'.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Instead: a published checkpoint of M3-S.")
+@click.option("--run", type=options.PATH, help="A run of 'egotools train memorability'.")
+@click.option("--weights", type=options.PATH, help="A published checkpoint of M3-S, instead of --run.")
 @options.from_fields(Sources, "sources")
 @options.resources
 @options.trust
-@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("videos", nargs=-1, required=True, type=options.PATH)
 @options.telling
 @options.as_json
 def predict(
@@ -134,7 +134,7 @@ def predict(
     from egotools.methods.memorability.released_prediction import predict_released
 
     if (run is None) == (weights is None):
-        raise click.UsageError("--run DIR says which run to apply, or --weights FILE which published weights")
+        raise click.UsageError("give either --run DIR or --weights FILE (published weights)")
     if run is not None and sources != Sources():
         raise click.UsageError("--pca, --hrnet-weights, --csn-weights, --reference and --raw-order are for --weights")
     trusted, resources = options.trusted(given), options.resources_of(given)
@@ -179,7 +179,7 @@ def show_evaluated(content: Mapping[str, Any], folder: Path | None, *, as_json: 
         keys = ("columns", "spearman", "spearman_deviation_over_seeds", "spearman_deviation_over_folds")
         best = sorted(content["ablation"], key=lambda entry: (entry["spearman"] is None, -(entry["spearman"] or 0)))
         rows = [["+".join(entry["features"]), *(entry[key] for key in keys)] for entry in best]
-        display.show_table(columns, rows, title="trained anew on subsets of the features")
+        display.show_table(columns, rows, title="trained again on subsets of the features")
 
 
 def _interval(found: Mapping[str, Any] | None) -> list[object]:

@@ -16,7 +16,7 @@ from ..progress import Progress
 @click.command("pca", cls=MethodCommand)
 @options.manifest
 @options.features
-@click.option("--split", help="Whose clips it is fitted on; by default all of the manifest.")
+@click.option("--split", help="Split to fit on; by default all clips of the manifest.")
 @options.from_fields(Components)
 @options.seed
 @options.run_out

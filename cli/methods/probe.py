@@ -57,10 +57,8 @@ def train(
 @click.command("probe", cls=MethodCommand)
 @options.manifest
 @options.features
-@click.option("--label", help="Manifest column that is the label; of --run, the label it was trained on.")
-@click.option(
-    "--run", type=click.Path(path_type=Path), help="Apply this run of `train probe`, reduced as it was; fit nothing."
-)
+@click.option("--label", help="Manifest column that is the label; with --run, by default the label of the run.")
+@click.option("--run", type=options.PATH, help="Apply this run of 'egotools train probe' instead of fitting a probe.")
 @click.option("--all-rows", is_flag=True, help="With --run: evaluate also on its training clips, and on all splits.")
 @options.reduce
 @options.from_fields(Probe)
@@ -95,7 +93,7 @@ def evaluate(
 
     result: Result
     if run is None and asked["label"] is None:
-        raise click.UsageError("--label says what to learn; or --run which run to apply")
+        raise click.UsageError("give --label, the column to learn, or --run, the run to apply")
     if run is None and all_rows:
         raise click.UsageError("--all-rows is for --run")
     asked["reduce"] = options.REDUCE[asked["reduce"]]
@@ -112,12 +110,10 @@ def evaluate(
 
 
 @click.command("probe", cls=MethodCommand)
-@click.option(
-    "--run", required=True, type=click.Path(path_type=Path, file_okay=False), help="A run of 'egotools train probe'."
-)
+@click.option("--run", required=True, type=options.FOLDER, help="A run of 'egotools train probe'.")
 @options.resources
 @options.trust
-@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("videos", nargs=-1, required=True, type=options.PATH)
 @options.telling
 @options.as_json
 def predict(run: Path, videos: tuple[Path, ...], as_json: bool, **given: Any) -> None:  # Any: resources

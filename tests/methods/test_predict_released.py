@@ -119,8 +119,8 @@ def test_the_width_says_which_extractors_run_and_how(tmp_path):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ((), "--run DIR says which run to apply, or --weights FILE"),
-        (("--run", "r", "--weights", "w"), "--run DIR says which run to apply, or --weights FILE"),
+        ((), "give either --run DIR or --weights FILE"),
+        (("--run", "r", "--weights", "w"), "give either --run DIR or --weights FILE"),
         (("--run", "r", "--pca", "p.npz"), "are for --weights"),
         (("--weights", "w", "--raw-order", "sharpness"), "--raw-order is published, default"),
     ],

@@ -86,7 +86,7 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path):
         (tmp_path / "f" / name).write_text("x")
     done = run("import", tmp_path / "f", "--out", tmp_path / "c.lmdb")
     assert done.exit_code == 0, done.output
-    assert "passed over, as they are no .npy files: 3 (P01/v.npz, notes.txt, v.npy.bak)" in done.stderr
+    assert "ignored, not .npy files: 3 (P01/v.npz, notes.txt, v.npy.bak)" in done.stderr
 
 
 def test_a_folder_without_arrays_says_what_it_has_instead(tmp_path):
