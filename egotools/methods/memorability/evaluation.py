@@ -1,4 +1,4 @@
-"""Memorability judged from files: a run, published weights, or a baseline.
+"""Memorability evaluated from files: a run, published weights, or a baseline.
 
 Axes: N clips, S seeds, D features.
 """
@@ -23,7 +23,7 @@ from egotools.machine import choose_device
 from egotools.methods.memorability.normalizing import doubts, normalization
 from egotools.methods.memorability.options import Data, EvaluationOptions, Normalizing
 from egotools.methods.memorability.released import fit_released, without_similarity
-from egotools.methods.memorability.results import Judged, extremes_picture, judged_figures, undefined_figures
+from egotools.methods.memorability.results import Evaluated, evaluated_figures, extremes_picture, undefined_figures
 from egotools.methods.memorability.run import TrainedRun, open_run
 from egotools.methods.memorability.scores import of_zeros, read_scores
 from egotools.methods.memorability.task import (
@@ -35,33 +35,37 @@ from egotools.methods.memorability.task import (
 )
 from egotools.plots import scatter_picture
 from egotools.progress import Progress, no_progress
-from egotools.provenance import versions
 from egotools.tables.groups import Features, only, read_features
 from egotools.tables.matching import features_of, matched
-from egotools.tables.table import Mask, Table, input_digests
+from egotools.tables.table import Mask, Table
 from egotools.texts import split_name
 from egotools.training.folds import Scores
 from egotools.training.members import summarized
+from egotools.training.runs import provenance_of
 from egotools.types import IntArray
 
 Content = dict[str, Any]  # a report; Any: JSON values
+Floats = npt.NDArray[np.floating[Any]]
+Baseline = Literal["ridge", "svr"]
+
+STRENGTHS = np.logspace(0, 5, 11)  # of ridge; the one of the smallest leave-one-out error is taken
 
 
 def evaluate_memorability(
     manifest: Path,
     caches: Sequence[Path],
-    judging: EvaluationOptions,
+    options: EvaluationOptions,
     normalizing: Normalizing,
     *,
     device: str = "auto",
     progress: Progress = no_progress,
-) -> tuple[Content, Judged]:
+) -> tuple[Content, Evaluated]:
     """Judges scores of a manifest's clips; the report, and each clip's scores.
 
     Args:
         manifest: which clips, with their scores.
         caches: their features; of a run, those it was trained on unless others of the same names are given.
-        judging: what is judged.
+        options: what is evaluated.
         normalizing: of published weights; a run has its own, a baseline standardizes all.
         device: where networks run.
         progress: of trainings.
@@ -71,42 +75,46 @@ def evaluate_memorability(
         TableError: features or scores that cannot be used.
     """
     chosen = choose_device(device)
-    trained = None if judging.run is None else open_run(judging.run)
-    data = _data(judging, trained)
+    trained = None if options.run is None else open_run(options.run)
+    data = _data(options, trained)
     caches, unused = _caches(caches, trained)
     groups = None if trained is None else trained.groups
-    if judging.baseline is not None:
-        task = read_task(manifest, caches, **_asked(data, judging), groups_of_run=groups)
-        judged, remarks, protocol = _of_baseline(task, judging.baseline)
+    if options.baseline is not None:
+        task = read_task(manifest, caches, **_asked(data, options), groups_of_run=groups)
+        evaluated, remarks, protocol = _of_baseline(task, options.baseline)
         normalizing = Normalizing(standardize=tuple(group.name for group in task.features.groups))
     elif trained is not None:
         features = read_features(manifest, caches, labels=[data.target, *GROUP_COLUMNS], groups_of_run=groups)
-        judged, remarks, protocol = _of_run(trained, features, data, judging, chosen)
+        evaluated, remarks, protocol = _of_run(trained, features, data, options, chosen)
         normalizing = trained.normalizing
         remarks += doubts(trained.groups, normalizing)
     else:
-        judged, remarks, protocol, normalizing = _of_weights(manifest, caches, judging, normalizing, data, chosen)
+        evaluated, remarks, protocol, normalizing = _of_weights(manifest, caches, options, normalizing, data, chosen)
     content = {
         "command": "eval memorability",
         "protocol": protocol,
-        **finite(judged_figures(judged, draws=judging.draws)),
-        "remarks": [*judged.table.remarks, *unused, *remarks, *of_zeros(judged.target), *undefined_figures(judged)],
-        "arguments": {**options_of(judging), **options_of(data), **normalizing.as_done()},
-        "inputs": input_digests(manifest, caches),
-        "versions": versions(),
+        **finite(evaluated_figures(evaluated, draws=options.draws)),
+        "remarks": [
+            *evaluated.table.remarks,
+            *unused,
+            *remarks,
+            *of_zeros(evaluated.target),
+            *undefined_figures(evaluated),
+        ],
+        **provenance_of({**options_of(options), **options_of(data), **normalizing.as_done()}, manifest, caches),
     }
-    if judging.ablation and trained is not None:
-        task = read_task(manifest, caches, **_asked(data, judging), groups_of_run=groups)
+    if options.ablation and trained is not None:
+        task = read_task(manifest, caches, **_asked(data, options), groups_of_run=groups)
         content["ablation"] = finite(ablation(task, trained, chosen, progress))
-    return content, judged
+    return content, evaluated
 
 
-def save(folder: Path, content: Content, judged: Judged, manifest: Path) -> list[str]:
+def save(folder: Path, content: Content, evaluated: Evaluated, manifest: Path) -> list[str]:
     """Writes predictions, pictures and the report, each whole or not at all; what could not be shown, in words."""
     title = f"{content['arguments']['target']}: {content['protocol']}"
-    write_whole(folder / "predictions.csv", judged.to_csv())
-    write_whole(folder / "scatter.png", scatter_picture(judged.target, judged.mean, title=title))
-    picture, remarks = extremes_picture(judged, manifest)
+    write_whole(folder / "predictions.csv", evaluated.to_csv())
+    write_whole(folder / "scatter.png", scatter_picture(evaluated.target, evaluated.mean, title=title))
+    picture, remarks = extremes_picture(evaluated, manifest)
     if picture is not None:
         write_whole(folder / "extremes.png", picture)
     write_whole(folder / "report.json", to_json(content))
@@ -136,47 +144,47 @@ def ablation(
     return found
 
 
-def _data(judging: EvaluationOptions, trained: TrainedRun | None) -> Data:
+def _data(options: EvaluationOptions, trained: TrainedRun | None) -> Data:
     """The scores and folds that are asked for, else those of the run."""
     usual = Data() if trained is None else trained.data
-    return Data(judging.target or usual.target, judging.folds or usual.folds)
+    return Data(options.target or usual.target, options.folds or usual.folds)
 
 
-def _asked(data: Data, judging: EvaluationOptions) -> dict[str, Any]:
-    return {"target": data.target, "folds": data.fold_file, "test_split": judging.split or "val"}
+def _asked(data: Data, options: EvaluationOptions) -> dict[str, Any]:
+    return {"target": data.target, "folds": data.fold_file, "test_split": options.split or "val"}
 
 
 def _caches(given: Sequence[Path], trained: TrainedRun | None) -> tuple[list[Path], list[str]]:
     """The caches to read; of a run those that it needs, in its order; and remarks on others."""
     if trained is None:
         if not given:
-            raise TableError("--features says which caches to judge by")
+            raise TableError("--features says which caches to evaluate on")
         return list(given), []
     own = [group.cache for group in trained.groups]
     return matched(features_of(trained.records), given or own, run=trained.run.path)
 
 
 def _of_run(
-    trained: TrainedRun, features: Features, data: Data, judging: EvaluationOptions, device: torch.device
-) -> tuple[Judged, list[str], str]:
+    trained: TrainedRun, features: Features, data: Data, options: EvaluationOptions, device: torch.device
+) -> tuple[Evaluated, list[str], str]:
     table = features.table
     scores = read_scores(table, data.target)
-    own = {} if judging.all_rows else _own_folds(trained, table, scores, judging.split)
+    own = {} if options.all_rows else _own_folds(trained, table, scores, options.split)
     if own:
         parts = {fold: (rows, [m for m in trained.members if m.fold == fold]) for fold, rows in own.items()}
-        remarks = _of_no_fold(own, table, scores, judging.split)
-        protocol = f"clips of {len(own)} folds, each judged by what did not learn from it"
+        remarks = _of_no_fold(own, table, scores, options.split)
+        protocol = f"clips of {len(own)} folds, each scored by what did not learn from it"
     else:
-        rows, name = _judged_rows(table, scores, judging.split, data.target, all_rows=judging.all_rows)
+        rows, name = _evaluated_rows(table, scores, options.split, data.target, all_rows=options.all_rows)
         there = np.isin(np.arange(len(table)), rows)
-        there, remarks = unlearned(table, trained.learned, there, all_rows=judging.all_rows)
-        if not judging.all_rows and trained.learned is not None:
+        there, remarks = unlearned(table, trained.learned, there, all_rows=options.all_rows)
+        if not options.all_rows and trained.learned is not None:
             remarks += shared_remarks(table, data.target, trained.learned.has(table), there)
         parts = {"": (np.flatnonzero(there), list(trained.members))}
-        protocol = f"{int(there.sum())} {name} clips judged by a trained run"
+        protocol = f"{int(there.sum())} {name} clips scored by a trained run"
         if there.sum() < 2:
-            raise TableError(f"one clip cannot be judged; {remarks[0]}")
-    return _judged(parts, features, scores, device), remarks, protocol
+            raise TableError(f"one clip cannot be evaluated; {remarks[0]}")
+    return _evaluated(parts, features, scores, device), remarks, protocol
 
 
 def _own_folds(trained: TrainedRun, table: Table, scores: Scores, split: str | None) -> dict[str, IntArray]:
@@ -191,7 +199,7 @@ def _own_folds(trained: TrainedRun, table: Table, scores: Scores, split: str | N
 def _of_no_fold(own: Mapping[str, IntArray], table: Table, scores: Scores, split: str | None) -> list[str]:
     """A remark on scored clips that are in none of the run's folds."""
     count = int(_chosen(table, scores, split).sum()) - sum(map(len, own.values()))
-    return [f"{count} scored clips are of no fold of the run: left out (--all-rows judges all)"] if count else []
+    return [f"{count} scored clips are of no fold of the run: left out (--all-rows evaluates all)"] if count else []
 
 
 def _chosen(table: Table, scores: Scores, split: str | None) -> Mask:
@@ -200,10 +208,10 @@ def _chosen(table: Table, scores: Scores, split: str | None) -> Mask:
     return scored if split is None else scored & np.asarray(table.split == split_name(split), bool)
 
 
-def _judged_rows(
+def _evaluated_rows(
     table: Table, scores: Scores, split: str | None, target: str, *, all_rows: bool = False
 ) -> tuple[IntArray, str]:
-    """The clips to judge, and what their split is called; all scored clips of a manifest without splits."""
+    """The clips to evaluate, and what their split is called; all scored clips of a manifest without splits."""
     scored: Mask = ~np.isnan(scores)
     there = set(table.split[scored].tolist())
     usual = () if all_rows else ("test", "val")
@@ -218,23 +226,23 @@ def _judged_rows(
     return chosen, name or "scored"
 
 
-def _judged(
+def _evaluated(
     parts: dict[str, tuple[IntArray, list[Member]]], features: Features, scores: Scores, device: torch.device
-) -> Judged:
+) -> Evaluated:
     """The scores of each part's clips by each of its networks."""
     values = features.table.values
     predicted = [np.array([m.scores(values[rows], device) for m in members]) for rows, members in parts.values()]
     return _joined(parts, predicted, features.table, scores)
 
 
-def _joined(parts: dict[str, Any], predicted: Sequence[Any], table: Table, scores: Scores) -> Judged:
+def _joined(parts: dict[str, Any], predicted: Sequence[Any], table: Table, scores: Scores) -> Evaluated:
     rows = [part[0] for part in parts.values()]
     order = np.concatenate(rows)
     fold = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
     mask = np.zeros(len(table), bool)
     mask[order] = True
     place = np.argsort(order, kind="stable")  # in the order of the manifest
-    return Judged(
+    return Evaluated(
         table.only(mask),
         scores[order][place].astype(np.float64),
         np.concatenate(predicted, axis=1)[:, place],
@@ -243,7 +251,7 @@ def _joined(parts: dict[str, Any], predicted: Sequence[Any], table: Table, score
     )
 
 
-def _of_baseline(task: ScoredClips, kind: Literal["ridge", "svr"]) -> tuple[Judged, list[str], str]:
+def _of_baseline(task: ScoredClips, kind: Baseline) -> tuple[Evaluated, list[str], str]:
     table, names = task.features.table, tuple(group.name for group in task.features.groups)
     parts, predicted, remarks = {}, [], dict[str, None]()
     for fold in task.folds:
@@ -260,43 +268,37 @@ def _of_baseline(task: ScoredClips, kind: Literal["ridge", "svr"]) -> tuple[Judg
 def _of_weights(
     manifest: Path,
     caches: Sequence[Path],
-    judging: EvaluationOptions,
+    options: EvaluationOptions,
     normalizing: Normalizing,
     data: Data,
     device: torch.device,
-) -> tuple[Judged, list[str], str, Normalizing]:
+) -> tuple[Evaluated, list[str], str, Normalizing]:
     unused: list[str] = []
-    if judging.zero_similarity:
+    if options.zero_similarity:
         caches, unused = without_similarity(caches)
     remarks = [f"{', '.join(unused)}: left out, since all similarity columns are 0"] if unused else []
     if not caches:
         raise TableError("--features has similarities only, which --zero-similarity leaves out")
     features = read_features(manifest, caches, labels=[data.target])
     released = fit_released(
-        str(judging.weights),
+        str(options.weights),
         features.groups,
         normalizing,
-        zero_similarity=judging.zero_similarity,
-        raw_order=judging.raw_order,
+        zero_similarity=options.zero_similarity,
+        raw_order=options.raw_order,
     )
     table = features.table
     scores = read_scores(table, data.target)
-    rows, name = _judged_rows(table, scores, judging.split, data.target)
+    rows, name = _evaluated_rows(table, scores, options.split, data.target)
     train = np.flatnonzero(table.split == "train") if (table.split == "train").any() else np.arange(len(table))
     fitted, said = normalization(features, train, released.normalizing)
     member = Member("", 0, released.network, fitted, {}, {})
-    judged = _judged({"": (rows, [member])}, features, scores, device)
+    evaluated = _evaluated({"": (rows, [member])}, features, scores, device)
     remarks += [*released.remarks, *said]
-    return judged, remarks, f"{len(rows)} {name} clips judged by {judging.weights}", released.normalizing
+    return evaluated, remarks, f"{len(rows)} {name} clips scored by {options.weights}", released.normalizing
 
 
-Baseline = Literal["ridge", "svr"]
-Floats = npt.NDArray[np.floating[Any]]
-
-STRENGTHS = np.logspace(0, 5, 11)  # of ridge; the one of the smallest leave-one-out error is taken
-
-
-def predict_baseline(kind: Baseline, values: Floats, target: Floats, judged: Floats) -> npt.NDArray[np.float64]:
+def predict_baseline(kind: Baseline, values: Floats, target: Floats, others: Floats) -> npt.NDArray[np.float64]:
     """Fits standardized features [N, D] to targets [N]; what it predicts of others [M, D], [M].
 
     Ridge chooses its strength on the training clips, one left out at a time; the support vector machine has an RBF
@@ -310,4 +312,4 @@ def predict_baseline(kind: Baseline, values: Floats, target: Floats, judged: Flo
         from sklearn.svm import SVR
 
         model = SVR()
-    return np.asarray(model.fit(values, target).predict(judged), np.float64)
+    return np.asarray(model.fit(values, target).predict(others), np.float64)

@@ -1,4 +1,4 @@
-"""What predicted scores are worth, in figures and clip by clip. Axes: N judged clips, S seeds."""
+"""What predicted scores are worth, in figures and clip by clip. Axes: N evaluated clips, S seeds."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ Floats = npt.NDArray[np.float64]
 
 WITH_INTERVAL = {"spearman": spearman_score, "pearson": pearson_score, "mse": squared_error, "r2": r2_score}
 LEVEL = 0.95
+SHOWN = 8  # clips of each kind in the picture
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Evaluated:
     """Predicted scores beside the true ones."""
 
-    table: Table  # the N judged clips
+    table: Table  # the N evaluated clips
     target: Floats  # [N]
     predicted: Floats  # [S, N]
-    fold: IntArray  # [N] number of the fold that judged a clip
+    fold: IntArray  # [N] number of the fold that evaluated a clip
     folds: tuple[str, ...]  # their names
 
     @property
@@ -62,63 +63,62 @@ class Judged:
         return text.getvalue()
 
 
-def judged_figures(judged: Judged, *, draws: int, seed: int = 0) -> dict[str, Any]:
+def evaluated_figures(evaluated: Evaluated, *, draws: int, seed: int = 0) -> dict[str, Any]:
     """Figures of the networks, and of their scores averaged over the seeds with intervals; JSON-ready, hence Any."""
     entries = [
-        (name, number, metrics(judged.target[rows], scores[rows]))
-        for name, rows in zip(judged.folds, judged.strata, strict=True)
-        for number, scores in enumerate(judged.predicted)
+        (name, number, metrics(evaluated.target[rows], scores[rows]))
+        for name, rows in zip(evaluated.folds, evaluated.strata, strict=True)
+        for number, scores in enumerate(evaluated.predicted)
     ]
     return {
-        "clips": len(judged.target),
-        "folds": len(judged.folds),
-        "seeds": len(judged.predicted),
+        "clips": len(evaluated.target),
+        "folds": len(evaluated.folds),
+        "seeds": len(evaluated.predicted),
         **summarized(entries, "spearman"),
-        "averaged": _averaged(judged, draws, seed),
+        "averaged": _averaged(evaluated, draws, seed),
         "by_network": [{"fold": fold or None, "seed": number, **values} for fold, number, values in entries],
     }
 
 
-def _averaged(judged: Judged, draws: int, seed: int) -> Mapping[str, Any]:
+def _averaged(evaluated: Evaluated, draws: int, seed: int) -> Mapping[str, Any]:
     """Of the mean scores: each metric as the mean over the folds, and the interval of its draws."""
     found = {}
-    strata, mean = judged.strata, judged.mean
+    strata, mean = evaluated.strata, evaluated.mean
     for name, metric in WITH_INTERVAL.items():
 
         def statistic(rows: IntArray, metric: Any = metric) -> float:  # Any: a metric of two arrays
             parts = np.split(rows, np.cumsum([len(stratum) for stratum in strata])[:-1])
-            return float(np.mean([metric(judged.target[part], mean[part]) for part in parts]))
+            return float(np.mean([metric(evaluated.target[part], mean[part]) for part in parts]))
 
         interval = bootstrap_interval(statistic, strata, draws=draws, level=LEVEL, seed=seed)
         found[name] = {"value": statistic(np.concatenate(strata)), "interval": list(interval)}
     return found
 
 
-def undefined_figures(judged: Judged) -> list[str]:
+def undefined_figures(evaluated: Evaluated) -> list[str]:
     """Remarks on figures that there are none of."""
-    targets = [judged.target[rows] for rows in judged.strata for _ in judged.predicted]
-    figures = [metrics(judged.target[rows], scores[rows]) for rows in judged.strata for scores in judged.predicted]
+    targets = [evaluated.target[rows] for rows in evaluated.strata for _ in evaluated.predicted]
+    figures = [
+        metrics(evaluated.target[rows], scores[rows]) for rows in evaluated.strata for scores in evaluated.predicted
+    ]
     return of_undefined(targets, figures)
 
 
-def extremes(judged: Judged, count: int) -> tuple[Sequence[int], Sequence[int]]:
+def extremes(evaluated: Evaluated, count: int) -> tuple[Sequence[int], Sequence[int]]:
     """The clips of the highest and of the lowest predicted scores, the most extreme first."""
-    order = np.argsort(judged.mean, kind="stable")
+    order = np.argsort(evaluated.mean, kind="stable")
     count = min(count, max(len(order) // 2, 1))
     return order[::-1][:count].tolist(), order[:count].tolist()
 
 
-SHOWN = 8  # clips of each kind
-
-
-def extremes_picture(judged: Judged, manifest: Path) -> tuple[bytes | None, list[str]]:
+def extremes_picture(evaluated: Evaluated, manifest: Path) -> tuple[bytes | None, list[str]]:
     """A contact sheet, most memorable clips above, least below, and remarks on clips that cannot be shown."""
     clips = {clip.id: clip for clip in read_manifest(manifest)}
     rows, unread = [], []
-    for numbers in extremes(judged, SHOWN):
+    for numbers in extremes(evaluated, SHOWN):
         shots = []
         for number in numbers:
-            clip = clips[str(judged.table.ids[number])]
+            clip = clips[str(evaluated.table.ids[number])]
             if clip.path == Path():
                 return None, ["no pictures of clips: the manifest names no files"]
             try:
@@ -126,7 +126,7 @@ def extremes_picture(judged: Judged, manifest: Path) -> tuple[bytes | None, list
             except EgotoolsError as error:
                 unread.append(f"not shown: {error}")
                 continue
-            shots.append(Shot(frame, f"{judged.mean[number]:.3f} ({judged.target[number]:.3f})  {clip.id}"))
+            shots.append(Shot(frame, f"{evaluated.mean[number]:.3f} ({evaluated.target[number]:.3f})  {clip.id}"))
         rows.append(shots)
     if not any(rows):
         return None, unread

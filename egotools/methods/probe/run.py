@@ -92,11 +92,11 @@ def train_probe(
     recipe = run_recipe(METHOD, arguments, manifest, features, numbered_inputs(features))
 
     def make(run: Run) -> Content:
-        write_records(run, features)
         content, result = fit_probe(
             "train probe", manifest, features, config, partition, label=label, reduce=reduce, seed=seed, device=device
         )
         run.write("metrics.jsonl", "".join(to_json(entry, indent=None) + "\n" for entry in content["by_seed"]))
+        write_records(run, features)
         run.write(WEIGHTS, result.classifier.to_bytes())
         learned_from.keep(run, {"": result.learned})
         save(folder, content, result)

@@ -42,7 +42,7 @@ def test_evaluation_writes_report_predictions_and_scatter(data):
     assert content["clips"] == 24  # of test, which has scores
     rows = read_csv(data / "out/predictions.csv")
     assert [row["id"] for row in rows] == IDS[96:]
-    assert shown(*judge(data, "--split", "val"))["protocol"] == "24 val clips judged by a trained run"
+    assert shown(*judge(data, "--split", "val"))["protocol"] == "24 val clips scored by a trained run"
     assert "a memorability in the split 'none'; there are: test, train, val" in complaint(
         *judge(data, "--split", "none")
     )
