@@ -1,4 +1,4 @@
-"""Tables as people save them: separated by commas, semicolons, tabs or bars, in UTF-8 or as Excel writes Unicode."""
+"""Reading CSV files: separated by commas, semicolons, tabs or bars, in UTF-8 or in Excel's UTF-16 "Unicode text"."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from egotools.errors import ManifestError
 from egotools.files.disk import open_file
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-# Columns that our own tables have; the delimiter that gives one of them is the right one.
+# Columns of our own tables; the delimiter that yields one of them is the right one.
 KNOWN = {"id", "path", "start", "end", "split", "fps", "root", "label", "file", "filename", "video"}
-ANNOUNCED = re.compile(r"sep=(.)\r?\n?")  # a first line by which Excel says what separates the others
+ANNOUNCED = re.compile(r"sep=(.)\r?\n?")  # a first line in which Excel declares the delimiter
 
 Row = tuple[int, dict[str, str]]  # its number (the first line is row 1), and its cells by column
 
 
 def read_csv(path: Path, *, known: Sequence[str] | None = None) -> tuple[list[str], list[Row]]:
-    """The columns of a table, and its rows with their numbers (the header is row 1; blank lines are left out).
+    """The columns of a table, and its rows with their numbers (the header is row 1; blank lines are skipped).
 
     Args:
         path: the file.
-        known: of a table that another program wrote, columns that it may have: they tell what separates its cells.
-            None: commas do.
+        known: column names that a table from another program may have; they identify its delimiter.
+            None: the delimiter is a comma.
 
     Raises:
-        ManifestError: the file is missing, empty, no text, or its rows do not fit its first line.
+        ManifestError: the file is missing, empty or not text, or its rows do not match its header.
     """
     columns, rows = open_csv(path, known=known)
     return columns, list(rows)
 
 
 def open_csv(path: Path, *, known: Sequence[str] | None = None) -> tuple[list[str], Iterator[Row]]:
-    """As `read_csv`, the rows one after the other; it raises when they are looked at."""
+    """Like `read_csv`, but yields the rows lazily; errors in a row are raised when it is reached."""
     text = _text(path)
     delimiter, skipped = (",", 0) if known is None else _delimiter(text, {*KNOWN, *known})
-    whole = io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline="")  # StringIO takes four bytes a letter
-    lines = _lines(path, csv.reader(whole, strict=True, delimiter=delimiter), skipped)
+    stream = io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline="")  # StringIO takes 4 bytes per character
+    lines = _lines(path, csv.reader(stream, strict=True, delimiter=delimiter), skipped)
     _, cells = next(lines, (0, []))
     if not cells:
         raise ManifestError(f"{path}: the file is empty")
@@ -49,7 +49,7 @@ def open_csv(path: Path, *, known: Sequence[str] | None = None) -> tuple[list[st
 
 
 def _lines(path: Path, reader: Iterator[list[str]], skipped: int) -> Iterator[tuple[int, list[str]]]:
-    """The lines that hold anything, with their numbers."""
+    """The lines that are not blank, with their numbers."""
     number = 0
     try:
         for number, cells in enumerate(reader, 1):
@@ -70,19 +70,19 @@ def _rows(path: Path, columns: Sequence[str], lines: Iterator[tuple[int, list[st
 
 
 def another_delimiter(columns: Sequence[str]) -> str:
-    """Words on what seems to separate cells, where commas do not; empty where they do."""
-    there = [each for each in DELIMITERS if len(columns) == 1 and each in columns[0]]
-    return f"; no comma in it, it looks separated by {there[0]!r}: save it with commas" if there else ""
+    """A hint for a message if the table seems to use another delimiter than the comma; otherwise empty."""
+    candidates = [each for each in DELIMITERS if len(columns) == 1 and each in columns[0]]
+    return f"; the header has no comma but {candidates[0]!r}: save the table with commas" if candidates else ""
 
 
 def _delimiter(text: str, known: set[str]) -> tuple[str, int]:
-    """What separates cells, by the first line that is not blank; and how many lines come before the header."""
+    """The delimiter, guessed from the first line that is not blank; and how many lines come before the header."""
     if announced := ANNOUNCED.match(text):
         return announced[1], 1
     first = next((line for line in text.splitlines() if line.strip()), "")
-    there = [each for each in DELIMITERS if each in first] or [","]
-    names = {each: {cell.strip().strip('"').strip().lower() for cell in first.split(each)} for each in there}
-    return next((each for each in there if names[each] & known), there[0]), 0
+    candidates = [each for each in DELIMITERS if each in first] or [","]
+    names = {each: {cell.strip().strip('"').strip().lower() for cell in first.split(each)} for each in candidates}
+    return next((each for each in candidates if names[each] & known), candidates[0]), 0
 
 
 def _text(path: Path) -> str:
@@ -101,7 +101,7 @@ def _text(path: Path) -> str:
         ) from error
     if "\0" in text:
         row = text[: text.index("\0")].count("\n") + 1
-        raise ManifestError(f"{path}, row {row}: not a text file: it holds a NUL byte; save the table as CSV")
+        raise ManifestError(f"{path}, row {row}: not a text file: it contains a NUL byte; save the table as CSV")
     return text
 
 

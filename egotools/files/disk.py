@@ -1,6 +1,6 @@
-"""Files on disk: written beside and renamed, opened only if they are regular files.
+"""Reading and writing files safely: a temporary file and an atomic rename; only regular files are opened.
 
-Nothing here follows a symbolic link when it writes: a link beside a result may lead to any file of the user's.
+Writing never follows a symbolic link: a link next to a result may point to any of the user's files.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ NOT_REGULAR = "not a regular file"
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name when it is whole and on disk: a reader never sees half. Folders are made as needed.
+    """A temporary file that is renamed to `path` once it is complete and on disk. Missing folders are created.
 
     Raises:
-        OSError: it cannot be written; what had the name is still there.
+        OSError: it cannot be written; a file already at `path` is unchanged.
     """
-    aside = path.with_name(f".{path.name}.part")  # of one name, so that what a killed process left is taken over
+    part = path.with_name(f".{path.name}.part")  # a fixed name, so that the leftover of a killed process is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with create_file(aside) as file:
+        with create_file(part) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        part.replace(path)
     finally:
-        with suppress(OSError):  # on a file system that has become read-only
-            aside.unlink(missing_ok=True)
+        with suppress(OSError):  # the file system may have become read-only
+            part.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """A file of this content, written as `new_file` does.
+    """Writes a file through a temporary file and an atomic rename (`new_file`).
 
     Raises:
         OutputError: it cannot be written.
@@ -53,17 +53,17 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def create_file(path: Path) -> BinaryIO:
-    """A new file of our own, open for writing; what had the name, a link included, is removed first.
+    """A new file, open for writing; a file or link already at `path` is removed first.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "w+b")
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a text file, which is made if it is not there.
+    """Appends a line to a text file, which is created if it does not exist.
 
     Raises:
         OutputError: it cannot be written, or is a link.
@@ -82,7 +82,7 @@ def open_file(path: Path) -> BinaryIO:
     """A regular file, open for reading. Devices, pipes and sockets are refused before they are opened.
 
     Raises:
-        OSError: no such file, a folder, or no regular file (its `strerror` says which).
+        OSError: it does not exist, or is a folder or another kind of file (`strerror` says which).
     """
     _check_regular(os.stat(path), path)
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe that takes its place does not block
@@ -97,19 +97,19 @@ def open_file(path: Path) -> BinaryIO:
 def walk(
     top: Path, left_out: list[str], *, follow_links: bool = False, unlisted: list[str] | None = None
 ) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder at and below `top`, with the names of what lies in it and is no folder; hidden ones are passed over.
+    """Each folder at and below `top`, with the names of the files in it; hidden entries are skipped.
 
-    A link to a file inside of `top` counts as that file; one to a folder there adds nothing, for the folder is walked.
-    With `follow_links` every folder is walked once, those that links lead to last, so that loops end.
+    A link to a file inside `top` counts as that file; a link to a folder inside `top` is skipped, since that folder
+    is walked anyway. With `follow_links` every folder is walked once, the targets of links last, so that loops end.
 
     Args:
         top: a folder.
-        left_out: takes the names, relative to `top`, of links that lead out of it and are not followed.
-        follow_links: whether they are.
-        unlisted: takes folders below `top` that cannot be listed, with the reason: "a/b: permission denied".
+        left_out: collects the names, relative to `top`, of links that lead out of it and are not followed.
+        follow_links: whether to follow links that lead out of `top`.
+        unlisted: collects the folders below `top` that cannot be listed, with the reason: "a/b: permission denied".
 
     Raises:
-        OSError: a folder cannot be listed, unless `unlisted` takes it.
+        OSError: a folder cannot be listed and `unlisted` is None, or it is `top` itself.
     """
     real_top = os.path.realpath(top)
     seen: set[str] = set()
@@ -144,17 +144,17 @@ def walk(
 
 
 def real(path: str | Path) -> Path:
-    """Where a path leads, links followed; one in a loop (an error of `Path.resolve` before Python 3.13) stays."""
+    """The path with links resolved; a link in a loop (an error in `Path.resolve` before Python 3.13) is kept."""
     return Path(os.path.realpath(path))
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Whether an absolute, normal path is a folder or lies in it."""
+    """Whether an absolute, normalized path is `folder` itself or lies inside it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def remove(path: Path) -> None:
-    """Removes what has a name: a folder and all in it, a file, or a link but not what it leads to.
+    """Removes a file, a folder with everything in it, or a link (but not its target).
 
     Raises:
         OSError: it cannot be removed.

@@ -1,4 +1,4 @@
-"""JSON files as data: of bounded depth, and of the shape that a type says, compared before a value is used."""
+"""Reading JSON files: nesting is limited, and values are checked against a type before they are used."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ WORDS = {
     dict: "an object",
     list: "a list",
 }
-LARGEST = 1 << 63  # whole numbers are counts, seeds and sizes; arrays hold none that is larger
-SHOWN = 40  # characters of a value that a message shows
+LARGEST = 1 << 63  # whole numbers are counts, seeds and sizes, which arrays hold as int64
+SHOWN = 40  # characters of a value shown in a message
 
 
 def check_shape(value: Any, shape: Any, entry: str = "") -> None:
-    """Compares a value of JSON with a type. Any: JSON values, and types as values.
+    """Checks a JSON value against a type. Any: JSON values, and types as values.
 
     >>> check_shape({"a": [1, "x"]}, dict[str, list[int]])
     Traceback (most recent call last):
     ValueError: 'a.1' is 'x', not a whole number
 
     Args:
-        value: as `json.loads` gives it.
-        shape: `str`, `bool`, `int`, `float` (which takes whole numbers, too), `None`, `Any`, a union, a `Literal`,
-            `list[...]`, `dict[str, ...]`, or a `TypedDict`, whose further entries may be anything.
+        value: as returned by `json.loads`.
+        shape: `str`, `bool`, `int`, `float` (which accepts whole numbers, too), `None`, `Any`, a union, a `Literal`,
+            `list[...]`, `dict[str, ...]`, or a `TypedDict`; entries that the `TypedDict` does not list may be anything.
         entry: the dotted name of the value, for messages.
 
     Raises:
-        ValueError: it is something else; the entry is named.
+        ValueError: the value does not match; the message names the entry.
     """
     if shape is Any:
         return
@@ -59,7 +59,7 @@ def check_shape(value: Any, shape: Any, entry: str = "") -> None:
 
 
 def _check_any(value: Any, parts: tuple[Any, ...], entry: str) -> None:
-    """Of a union's parts the first of the value's own kind says what is wrong inside it."""
+    """Checks against the first part of a union whose kind matches, so that the message says what is wrong inside."""
     for part in parts:
         if _is(value, get_origin(part) or part, get_args(part)):
             check_shape(value, part, entry)
@@ -81,13 +81,13 @@ def _hints(shape: Any) -> dict[str, Any]:
 
 
 def _is(value: Any, kind: Any, parts: tuple[Any, ...]) -> bool:
-    """Whether a value is of a kind, whatever is inside it."""
+    """Whether a value is of a kind, without looking inside it."""
     if kind is Any:
         return True
     if kind is Literal:
         return any(type(value) is type(part) and value == part for part in parts)
     if kind is str:
-        return isinstance(value, str) and "\0" not in value  # which no path may hold
+        return isinstance(value, str) and "\0" not in value  # NUL is not allowed in paths
     if kind is float:
         return type(value) in (int, float)
     if kind is int:
@@ -117,7 +117,7 @@ def parse_json(text: str | bytes) -> Any:  # Any: JSON values
     """The value of a JSON text.
 
     Raises:
-        ValueError: not JSON, or nested deeper than anything of ours.
+        ValueError: not JSON, or nested deeper than `DEEPEST` levels.
     """
     too_deep = f"nested deeper than {DEEPEST} levels"
     try:
@@ -133,11 +133,11 @@ def parse_json(text: str | bytes) -> Any:  # Any: JSON values
 
 
 def read_json(path: Path, shape: Any = Any) -> Any:  # Any: JSON values, and a type as a value
-    """The value of a JSON file, of the shape that is told (`egotools.files.json_files`).
+    """The value of a JSON file, checked against `shape` (see `check_shape`).
 
     Raises:
         OSError: it cannot be read.
-        ValueError: as `parse_json`; or it has another shape: the entry is named.
+        ValueError: as `parse_json`, or the value does not match `shape`; the message names the entry.
     """
     with open_file(path) as file:
         value = parse_json(file.read())

@@ -1,7 +1,8 @@
-"""`.npy` and `.npz` files as data: what a file declares is compared with what it holds before memory is taken.
+"""Reading `.npy` and `.npz` files: what a file declares is checked against what it holds before memory is allocated.
 
-A few bytes can declare an array of 2^62, and eight megabytes unfold to eight gigabytes. So an archive may unfold to 256
-MiB, or to a hundred times its size where that is more; an array must lie in its file whole, and fit into memory.
+A few bytes can declare an array of 2^62 values, and eight megabytes can decompress to eight gigabytes. So an archive
+may decompress to at most 256 MiB or a hundred times its size, whichever is more; an array must be completely in its
+file, and fit into memory.
 """
 
 from __future__ import annotations
@@ -25,35 +26,35 @@ from egotools.files.disk import open_file
 from egotools.machine import available_memory
 
 Array = npt.NDArray[Any]
-MOST_UNFOLDED = 1 << 28  # bytes that any archive may unfold to
-MOST_TIMES = 100  # its own size, that an archive may unfold to; features unfold to less than ten times
+MOST_UNPACKED = 1 << 28  # bytes that any archive may decompress to
+MOST_TIMES = 100  # an archive may decompress to this many times its size; for features it is less than ten
 OBJECTS = "it holds Python objects, which could run code; save it as numbers or text"
-ZIPPED, PLAIN = b"PK", b"\x93NUMPY"  # what files begin with
+ZIPPED, PLAIN = b"PK", b"\x93NUMPY"  # the first bytes of each kind of file
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # those that NumPy writes
-# What zipfile, zlib and NumPy raise at bytes that they cannot make sense of.
-DAMAGES = (
+# The exceptions that zipfile, zlib and NumPy raise for damaged data.
+DAMAGE_ERRORS = (
     ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, SyntaxError, TypeError, struct.error,
     tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
 class Npz:
-    """The arrays of an open `.npz` by name, each read when it is asked for."""
+    """The arrays of an open `.npz` by name, each read on access."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self._members = {_name(info): info for info in archive.infolist()}
 
     def names(self) -> list[str]:
-        """The names of all arrays, as they lie in the file."""
+        """The names of all arrays, in file order."""
         return list(self._members)
 
     def __getitem__(self, name: str) -> Array:
         """One array.
 
         Raises:
-            KeyError: there is none of that name.
-            ValueError: it is damaged, holds Python objects, declares more than is there, or is too large for memory.
+            KeyError: no array has that name.
+            ValueError: it is damaged, cut short, holds Python objects, or is too large for memory.
         """
         info = self._members[name]
         with _explained(), self._archive.open(info) as file:
@@ -65,14 +66,14 @@ def open_npz(path: Path) -> Iterator[Npz]:
     """A `.npz`, open for reading.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
-        ValueError: it is no archive, or one that is not to be unfolded.
+        OSError: it cannot be read, or is not a regular file.
+        ValueError: it is not an archive, or one that is refused (`check_archive`).
     """
     with open_file(path) as file:
         begins = file.read(len(PLAIN))
         file.seek(0)
         if not begins.startswith(ZIPPED):
-            raise ValueError("it is a single array" if begins == PLAIN else "the file is no archive of arrays")
+            raise ValueError("it is a single array" if begins == PLAIN else "the file is not an archive of arrays")
         with _opened(file) as archive:
             yield Npz(archive)
 
@@ -81,18 +82,18 @@ def read_npy(path: Path) -> Array:
     """The array of a `.npy`.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
-        ValueError: as an array of `open_npz`.
+        OSError: it cannot be read, or is not a regular file.
+        ValueError: as for an array of `Npz`.
     """
     with open_file(path) as file, _explained():
         return _read(file, os.fstat(file.fileno()).st_size)
 
 
 def check_archive(path: Path) -> None:
-    """Refuses an archive (a torch checkpoint is one, too) that is not to be unfolded; other files pass.
+    """Refuses a zip archive (a torch checkpoint is one, too) that must not be decompressed; other files pass.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, or is not a regular file.
         ValueError: says why.
     """
     with open_file(path) as file:
@@ -116,15 +117,15 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
             raise ValueError(f"{info.filename!r} is encrypted; save it without a password")
         if info.compress_type not in METHODS:
             raise ValueError(
-                f"{info.filename!r} is compressed by a method (number {info.compress_type}) of other tools"
+                f"{info.filename!r} uses zip compression method {info.compress_type}, which NumPy does not write"
             )
     if twice := [name for name, count in Counter(map(_name, members)).items() if count > 1]:
         raise ValueError(f"two of its arrays are named {twice[0]!r}")
-    unfolded = sum(info.file_size for info in members)
-    if unfolded > max(MOST_UNFOLDED, MOST_TIMES * size):
+    unpacked = sum(info.file_size for info in members)
+    if unpacked > max(MOST_UNPACKED, MOST_TIMES * size):
         raise ValueError(
-            f"it unfolds from {size} to {unfolded} bytes, more than {MOST_TIMES} times; if it is meant to, save it"
-            " uncompressed"
+            f"it decompresses from {size} to {unpacked} bytes, more than {MOST_TIMES} times its size; if that is"
+            " intended, save it uncompressed"
         )
 
 
@@ -135,7 +136,7 @@ def _name(info: zipfile.ZipInfo) -> str:
 def _read(file: IO[bytes], size: int) -> Array:
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise ValueError("it is no plain array")
+        raise ValueError("it is not a plain array")
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = header(file)
     if dtype.hasobject:
@@ -152,24 +153,24 @@ def _read(file: IO[bytes], size: int) -> Array:
 
 
 def check_fits(needed: int) -> None:
-    """Refuses what is larger than the memory that is free.
+    """Refuses data larger than the free memory.
 
     Raises:
-        ValueError: says how much there is.
+        ValueError: says how much is free.
     """
     free = available_memory()
     if free is not None and needed > free:
-        raise ValueError(f"it has {needed} bytes, more than the {free} of memory that are free")
+        raise ValueError(f"it needs {needed} bytes, but only {free} bytes of memory are free")
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Whatever reading raises as a ValueError of one line; an OSError stays one."""
+    """Turns what reading raises into a ValueError with a one-line message; an OSError passes through."""
     try:
         yield
     except MemoryError as error:
         raise ValueError("it does not fit into memory") from error
     except tokenize.TokenError as error:  # whose text is a tuple
         raise ValueError(f"damaged: cannot parse header: {error.args[0]}") from error
-    except DAMAGES as error:
+    except DAMAGE_ERRORS as error:
         raise ValueError(f"damaged: {(str(error).splitlines() or [type(error).__name__])[0]}") from error

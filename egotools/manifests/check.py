@@ -1,4 +1,4 @@
-"""What is wrong with the files of a manifest, found by opening each once."""
+"""Checks the files of a manifest: opens each one once and reports what is wrong with it."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from egotools.types import Clip, IntArray
 Decode = Literal["nothing", "sample", "everything"]
 
 REMARK = "remark"
-SLACK = 0.1  # seconds that a clip may end after its file, beside one frame: annotations are rounded
+SLACK = 0.1  # seconds, besides one frame, by which a clip may outlast its file: annotations are rounded
 
 
 @dataclass(frozen=True)
 class Span:
-    """What a file holds: the seconds it covers, its frames (None: sound only), what is damaged, and what is odd."""
+    """What a file holds: the seconds it covers, its frames (None: sound only), any damage, and remarks."""
 
     start: float
     end: float
     frames: int | None = None
     damage: str = ""
     remarks: Sequence[str] = field(default=())
-    gaps: Sequence[tuple[float, float]] = ()  # seconds in which no frame is near
+    gaps: Sequence[tuple[float, float]] = ()  # seconds without a frame nearby
 
     @property
     def frame(self) -> float:
-        """Mean seconds a frame is shown, outside gaps; 0 for sound."""
+        """Mean duration of a frame in seconds, outside gaps; 0 for sound."""
         shown = self.end - self.start - sum(end - begin for begin, end in self.gaps)
         return shown / self.frames if self.frames else 0.0
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with one clip; `problem` is a word to sort by, `detail` says it for people.
+    """One thing wrong with one clip; `problem` is a keyword, `detail` describes it to people.
 
-    A remark is no problem: something was repaired in the file, or is odd; on the first of its clips only.
+    A remark is not a problem: something was repaired in the file, or is unusual. Only a file's first clip gets it.
     """
 
     id: str
@@ -58,18 +58,18 @@ class Problem:
 
     @property
     def is_remark(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether this is only a remark."""
         return self.problem == REMARK
 
 
 def measure(path: Path, fps: float | None = None, *, decode: Decode = "nothing") -> Span:
-    """Opens a file (a frame folder, an image, a sound file) and says what it holds.
+    """Opens a file (a frame folder, an image, a sound file) and measures what it holds.
 
     Args:
         path: a file or a frame folder.
         fps: the frame rate of a frame folder or stack.
-        decode: what of it is decoded, to see whether it can be: nothing, a "sample" from its beginning, middle and
-            end, or "everything".
+        decode: how much to decode as a check: nothing, a "sample" from the beginning, middle and end, or
+            "everything".
 
     Raises:
         ClipError: it cannot be opened.
@@ -78,7 +78,7 @@ def measure(path: Path, fps: float | None = None, *, decode: Decode = "nothing")
         return _sound(path, decode)
     try:
         span = _frames(path, fps, decode)
-    except NoPicture as error:  # sound in a video container, perhaps
+    except NoPicture as error:  # perhaps sound in a video container
         try:
             return _sound(path, decode)
         except NoSound:
@@ -87,7 +87,7 @@ def measure(path: Path, fps: float | None = None, *, decode: Decode = "nothing")
 
 
 def is_sound(path: Path) -> bool:
-    """Whether a file is sound by its name; a video with sound is a video."""
+    """Whether a file name says sound; a video with sound is a video."""
     return path.suffix.lower() in SOUND_SUFFIXES and not os.path.isdir(path)
 
 
@@ -123,8 +123,8 @@ def _frames(path: Path, fps: float | None, decode: Decode) -> Span:
 
 
 def _of_its_sound(path: Path, decode: Decode, frames: Span) -> list[str]:
-    """What is odd about the sound of a video, which nobody may want; its frames are what counts."""
-    try:  # decoding amid the sound may mean decoding all of it
+    """Remarks on the sound of a video: not problems, since its frames are what counts."""
+    try:  # decoding from the middle of the sound may mean decoding all of it
         sound = _sound(path, decode if decode == "everything" else "nothing")
     except NoSound:
         return []
@@ -151,15 +151,15 @@ def measure_files(
 ) -> dict[tuple[Path, float | None], Span | ClipError]:
     """What each file of the clips holds, or why it cannot be read, by path and fps; each is opened once.
 
-    Decoders run in processes of their own: one that crashes is the failure of its file.
+    Decoders run in separate processes: a crash is reported as a failure of its file.
 
     Args:
-        clips: rows without a file are passed over.
-        progress: is told of files.
+        clips: rows without a file are skipped.
+        progress: reports files opened.
         decode: as in `measure`.
 
     Raises:
-        EgotoolsError: no process can be started.
+        EgotoolsError: a process cannot be started.
     """
     files = files_of(clips)
     spans: dict[tuple[Path, float | None], Span | ClipError] = {}
@@ -178,7 +178,7 @@ def _measured(file: tuple[Path, float | None], *, decode: Decode) -> Span | Clip
 
 
 def files_of(clips: Iterable[Clip]) -> list[tuple[Path, float | None]]:
-    """The files that clips lie in, each once, with the frame rate that the manifest gives it."""
+    """The files that contain the clips, each once, with the frame rate that the manifest gives it."""
     return list(dict.fromkeys((clip.path, clip.fps) for clip in clips if clip.path != Path()))
 
 
@@ -199,7 +199,7 @@ def check_clips(clips: Sequence[Clip], progress: Progress = no_progress, *, deco
             problems += [Problem(clip.id, str(clip.path), REMARK, remark) for remark in span.remarks]
         same = first.setdefault((clip.path, clip.start, clip.end), clip.id)
         if same != clip.id:
-            problems.append(Problem(clip.id, str(clip.path), "duplicate", f"the same stretch as clip {same!r}"))
+            problems.append(Problem(clip.id, str(clip.path), "duplicate", f"the same span as clip {same!r}"))
     return problems
 
 
@@ -228,6 +228,6 @@ def _is_missing(path: Path) -> bool:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return True
-    except (OSError, ValueError):  # too long, in a folder closed to us, or beyond the locale's file name encoding
+    except (OSError, ValueError):  # too long, no permission, or not encodable in the locale
         return False
     return False

@@ -1,4 +1,4 @@
-"""The manifest that `extract` makes itself of a folder: written once, kept up to date until somebody edits it."""
+"""The manifest that `extract` creates for a folder: kept up to date until somebody edits it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from egotools.manifests.folders import Listing, clips_of, list_folder
 from egotools.manifests.table import read_manifest, write_manifest
 
 NAME = "manifest.csv"
-MADE = ".manifest.csv.made"  # beside it: of which folder it was made, and the digest that it then had
+MADE = ".manifest.csv.made"  # next to it: the folder it was made from, and its digest at that time
 
 
 def folder_manifest(folder: Path, out: Path) -> tuple[Path, bool, Listing]:
-    """The manifest of all that lies in a folder, in the folder `out`, whether it was written now, and what was found.
+    """The manifest `out/manifest.csv` of a folder, whether it was written just now, and what was found.
 
-    One that is there is used as it is while it names the same files, whoever edited it. Otherwise it is written again
-    if nobody did.
+    An existing manifest is used as long as it lists exactly the files of the folder, even if edited. If it does not, it
+    is rewritten, unless somebody edited it.
 
     Raises:
-        ManifestError: the folder cannot be listed; or the manifest there was edited, or is of another folder, and names
-            other files.
+        ManifestError: the folder cannot be listed; or an existing manifest was edited, or belongs to another folder,
+            and lists other files.
     """
     path, place = out / NAME, os.path.abspath(folder)
     listing = list_folder(folder)
@@ -36,8 +36,8 @@ def folder_manifest(folder: Path, out: Path) -> tuple[Path, bool, Listing]:
             return path, False, listing
         if _made(out / MADE) != (place, file_digest(path)):
             raise ManifestError(
-                f"{path} was edited, or is of another folder: {len(listed - there)} files of {folder} are not in it,"
-                f" {len(there - listed)} others are; give --manifest {path}, or remove it"
+                f"{path} was edited or is of another folder: {len(listed - there)} files of {folder} are not in it,"
+                f" {len(there - listed)} files in it are not in the folder; give --manifest {path}, or remove it"
             )
     write_manifest(path, clips)
     write_whole(out / MADE, to_json({"folder": place, "digest": file_digest(path)}) + "\n")
@@ -45,7 +45,7 @@ def folder_manifest(folder: Path, out: Path) -> tuple[Path, bool, Listing]:
 
 
 def _made(path: Path) -> tuple[object, object]:
-    """The folder and the digest of the manifest that was written last; of None where nothing says so."""
+    """The folder and the digest recorded when the manifest was last written; None where nothing is recorded."""
     try:
         said = read_json(path)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A folder as clips: finds videos, frame folders, images, sound and stacks, and joins labels to them."""
+"""Turns a folder into clips: finds videos, frame folders, images, sound and stacks, and joins labels to them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from egotools.media.video import RAW_SUFFIXES, VIDEO_SUFFIXES
 from egotools.texts import AT_ENDS, composed, shortened, split_name, tidy
 from egotools.types import LONGEST_ID, Clip
 
-ROOMY_ID = LONGEST_ID - 20  # of ids that are shortened: windows add their number
-MOST_LOOKED_INTO = 10_000  # videos, to see whether they are sound alone: a second, or minutes on a slow disk
-KEYS = ("path", "file", "filename", "video")  # what the key column of a labels file may be called
+ROOMY_ID = LONGEST_ID - 20  # bytes of a shortened id: leaves room for the number of a window
+MOST_LOOKED_INTO = 10_000  # videos checked for having sound only: takes a second, or minutes on a slow disk
+KEYS = ("path", "file", "filename", "video")  # accepted names of the key column of a labels file
 
-FPS = 30.0  # of frame folders and stacks where nobody says another
+FPS = 30.0  # default for frame folders and stacks
 
 Kind = Literal["video", "frames", "image", "sound", "stack"]
 Pictures = Literal["auto", "frames", "images"]
@@ -43,7 +43,7 @@ KINDS: dict[Kind, Sequence[str]] = {"video": VIDEO_SUFFIXES, "sound": SOUND_SUFF
 
 @dataclass(frozen=True)
 class FolderItem:
-    """One thing that can become a clip: a file, or a folder of frames. `name` is relative to the root, with "/"."""
+    """A file or a frame folder that can become a clip. `name` is relative to the root, with "/"."""
 
     kind: Kind
     path: Path
@@ -57,10 +57,11 @@ class FolderItem:
 
 @dataclass
 class Listing:
-    """What there is below `root`: things in natural order, files of other kinds, and links that lead out.
+    """What was found below `root`: items in natural order, files of other kinds, and links that lead out.
 
-    `left_out` are files of known kinds, and folders, that cannot be used, with the reason: "a.mp4: not a regular file".
-    `unsure` are folders whose images are taken for pictures, and by their numbers could be frames.
+    `left_out` lists files of known kinds, and folders, that cannot be used, with the reason: "a.mp4: not a regular
+    file".
+    `unsure` lists folders whose images are treated as images, though by their numbers they could be frames.
     """
 
     root: Path
@@ -82,16 +83,16 @@ class Joined:
 
 
 def list_folder(root: Path, *, pictures: Pictures = "auto", follow_links: bool = False) -> Listing:
-    """What `root` and its sub-folders hold; hidden files are passed over.
+    """What `root` and its sub-folders hold; hidden files are skipped.
 
     Args:
         root: a folder.
-        pictures: whether the images of one folder are frames of a video or images of their own; "auto" takes at
-            least eight images for frames whose names differ in a running number only.
+        pictures: whether the images of a folder are frames of a video or separate images; "auto" treats eight or
+            more images as frames if their names differ only in a running number.
         follow_links: whether links that lead out of `root` are followed.
 
     Raises:
-        ManifestError: no such folder, one that cannot be listed, or nothing in it that can be read.
+        ManifestError: the folder does not exist, cannot be listed, or contains nothing that can be read.
     """
     if not os.path.isdir(root):
         raise ManifestError(f"{root}: no such folder")
@@ -99,13 +100,13 @@ def list_folder(root: Path, *, pictures: Pictures = "auto", follow_links: bool =
 
 
 def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_links: bool = False) -> Listing:
-    """What several folders hold, and files by name or by patterns such as `videos/*.mp4`; each thing once.
+    """What several folders, files and patterns such as `videos/*.mp4` contain; each item once.
 
-    The names of what is found are relative to the one folder that is given, otherwise to the deepest folder that all of
-    them lie in. Files are taken as they are: images that are named are images of their own.
+    Names are relative to the folder if only one is given, otherwise to the deepest folder that contains all of them.
+    Images that are given by name are separate images, not frames.
 
     Raises:
-        ManifestError: as `list_folder`; or a file is not there, or nothing matches a pattern.
+        ManifestError: as `list_folder`; or a file does not exist, or nothing matches a pattern.
     """
     named = [pair for place in places for pair in _expanded(place)]
     top = os.path.commonpath([os.path.abspath(top) for _, top in named])
@@ -125,19 +126,19 @@ def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_l
         listing.found = [replace(item, kind="sound") if _is_heard(item) else item for item in listing.found]
     if not listing.found:
         where = ", ".join(map(str, places[:3]))
-        left = f"; {len(listing.refused)} links lead out of it" if listing.refused else ""
+        left = f"; {len(listing.refused)} links point outside" if listing.refused else ""
         left += f"; left out: {', '.join(listing.left_out[:3])}" if listing.left_out else ""
-        raise ManifestError(f"{where}: no videos, frame folders, images, sound files or stacks in it{left}")
+        raise ManifestError(f"{where}: no videos, frame folders, images, sound files or stacks{left}")
     return listing
 
 
 def _is_heard(item: FolderItem) -> bool:
-    """Whether a video is sound alone: browsers record sound as .webm, and much of it is sent as .mp4."""
+    """Whether a video has sound only: browsers record sound as .webm, and phones send it as .mp4."""
     return item.kind == "video" and is_sound_alone(item.path)
 
 
 def _expanded(place: Path) -> list[tuple[Path, Path]]:
-    """The folders and files that a name or a pattern means, each with the folder that its name is relative to."""
+    """The folders and files that a name or a pattern refers to, each with the folder that its name is relative to."""
     if os.path.lexists(place):
         return [(place, place if place.is_dir() else place.parent)]
     if not glob.has_magic(str(place)):
@@ -204,7 +205,7 @@ def _kind(path: Path) -> Kind | None:
 
 
 def _problem(path: Path, name: str) -> str:
-    """Why a file of a known kind, of that name below the root, cannot be a clip; empty where it can."""
+    """Why a file of a known kind, called `name` below the root, cannot be a clip; empty if it can."""
     if path.suffix.lower() not in (".npy", *itertools.chain(*KINDS.values())):
         return ""
     try:
@@ -212,9 +213,9 @@ def _problem(path: Path, name: str) -> str:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return NOT_REGULAR
     except UnicodeEncodeError:
-        return "its name is not UTF-8, which a manifest is: rename it"
+        return "its name is not UTF-8, and a manifest is: rename the file"
     except OSError as error:
-        return "a link to nothing" if os.path.islink(path) else (error.strerror or str(error)).lower()
+        return "a broken link" if os.path.islink(path) else (error.strerror or str(error)).lower()
     return ""
 
 
@@ -222,21 +223,21 @@ def _is_animated(path: Path) -> bool:
     try:
         return is_animated(path)
     except ClipError:
-        return False  # a damaged image, which `check` and `extract` name
+        return False  # a damaged image, which `check` and `extract` report
 
 
 def _is_stack(path: Path) -> bool:
-    """Whether an array file holds frames [T, H, W(, 1 or 3)] of bytes; features and others do not count."""
+    """Whether an array file holds frames: uint8 [T, H, W(, 1 or 3)]. Features and others do not count."""
     try:
         with reading(path):
             array = mapped_array(path)
     except ClipError:
-        return True  # damaged, perhaps a stack: rather named by `check` and `extract` than passed over
+        return True  # damaged, perhaps a stack: let `check` and `extract` report it rather than skip it
     return bool(array.dtype == np.uint8 and (array.ndim == 3 or array.shape[3:] in ((1,), (3,))))
 
 
 def is_raw(path: Path) -> bool:
-    """Whether a file is a video without a container by its name; its frame rate may have to be given."""
+    """Whether a file name says raw video without a container; its frame rate may have to be given."""
     return path.suffix.lower() in RAW_SUFFIXES
 
 
@@ -247,18 +248,18 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
 
 
 def clips_of(found: Sequence[FolderItem], *, fps: float | None = None) -> list[Clip]:
-    """A clip for each thing found, whole: `label` is the folder it lies in, `video` its name without suffix.
+    """One clip for each item: `label` is the folder it is in, `video` its name without suffix.
 
-    Where files in different folders have one name, `video` is the path without suffix, lest they pass for one video.
-    Ids that would be longer than 400 bytes are shortened, and end in a digest of what they were.
+    Where files in different folders share a name, `video` is the path without suffix, so that they stay distinct.
+    Ids longer than 400 bytes are shortened and end in a digest of the original.
 
     Args:
-        found: of one folder.
-        fps: frame rate of frame folders and stacks, which carry none (None: 30), and of raw streams whose header says
+        found: items of one listing.
+        fps: frame rate of frame folders and stacks, which store none (None: 30), and of raw streams whose header has
             none.
 
     Raises:
-        ManifestError: two names that are the same text in two forms of Unicode.
+        ManifestError: two names differ only in their Unicode normalization.
     """
     ids = _ids(found)
     names = Counter(Path(stem).name for stem in {item.stem for item in found})
@@ -282,12 +283,12 @@ def clips_of(found: Sequence[FolderItem], *, fps: float | None = None) -> list[C
 
 
 def is_long(clip_id: str) -> bool:
-    """Whether an id would be longer than ids can be."""
+    """Whether an id would exceed the maximum length."""
     return len(composed(clip_id).encode()) > LONGEST_ID
 
 
 def _ids(found: Sequence[FolderItem]) -> dict[str, str]:
-    """The id of each name: without suffix, but with it where two things would share an id."""
+    """The id of each name: without suffix, or with it where two items would share an id."""
     names = {item.name for item in found}
     stems = Counter(item.stem for item in found)
     ids = {}
@@ -297,7 +298,7 @@ def _ids(found: Sequence[FolderItem]) -> dict[str, str]:
     if len({composed(id) for id in ids.values()}) < len(ids):
         twice = next(id for id, count in Counter(map(composed, ids.values())).items() if count > 1)
         raise ManifestError(
-            f"two files are named {twice!r}, in other forms of Unicode (NFC and NFD): rename one of them"
+            f"two files are named {twice!r}, in different Unicode forms (NFC and NFD): rename one of them"
         )
     for item in found:
         if item.name == ".":  # the folder itself is a frame folder
@@ -307,14 +308,14 @@ def _ids(found: Sequence[FolderItem]) -> dict[str, str]:
 
 
 def join_labels(clips: Sequence[Clip], root: Path, labels: Path) -> Joined:
-    """Adds the columns of a CSV file to the clips of the files that its rows name.
+    """Adds the columns of a CSV file as labels to the clips whose files its rows name.
 
-    The key column is `path`, `file`, `filename` or `video`, else the first. A row names a file by its path below
-    `root`, with or without suffix, or by its file name where that is the only one. Columns become labels, `split`
-    the split; `fps` counts for frame folders, stacks and raw streams only, because other videos know their own.
+    The key column is `path`, `file`, `filename` or `video`, else the first one. A row names a file by its path below
+    `root`, with or without suffix, or by its file name if that is unique. Columns become labels, `split` the
+    split; `fps` applies to frame folders, stacks and raw streams only, because other videos store their own.
 
     Raises:
-        ManifestError: the file cannot be used, two rows name one file, or no row names any.
+        ManifestError: the file cannot be used, two rows name one file, or no row names a file.
     """
     columns, rows = read_csv(labels, known=KEYS)
     own = {name.lower(): name for name in reversed(columns)}
@@ -335,7 +336,7 @@ def join_labels(clips: Sequence[Clip], root: Path, labels: Path) -> Joined:
         such = f", such as {rows[0][1][key]!r}" if rows else ""
         raise ManifestError(
             f"{labels}: none of its {len(rows)} rows names a file below {root}: the column {key!r} should hold paths or"
-            f" file names such as {next(iter(names), '')!r}{such and '; it holds others'}{such}"
+            f" file names such as {next(iter(names), '')!r}{such and '; it holds other values'}{such}"
         )
     kept = [name for name in columns if name != key and name not in RESERVED]
     return Joined(
@@ -347,7 +348,7 @@ def join_labels(clips: Sequence[Clip], root: Path, labels: Path) -> Joined:
 
 
 def _names(clips: Sequence[Clip], root: Path) -> dict[str, str]:
-    """What a labels file may call each clip -> its id; the exacter name first, and none that two clips share."""
+    """The names by which a labels file may refer to each clip -> its id; exact names first, ambiguous ones left out."""
     top = os.path.abspath(root)
     paths = [(clip.id, Path(composed(os.path.relpath(clip.path, top)))) for clip in clips]
     names: dict[str, str] = {}
@@ -365,7 +366,7 @@ def _names(clips: Sequence[Clip], root: Path) -> dict[str, str]:
 
 
 def _normal(key: str, root: Path) -> str:
-    """A key as it is looked up: relative to the root, with "/" between folders."""
+    """The form in which a key is looked up: relative to the root, with "/" between folders."""
     path = os.path.normpath(composed(key).strip().strip(AT_ENDS).strip().replace("\\", "/"))
     top = composed(os.path.abspath(root))
     return os.path.relpath(path, top) if os.path.isabs(path) and is_below(path, top) else path

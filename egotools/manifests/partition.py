@@ -1,4 +1,4 @@
-"""Clips in other parts: long ones cut into windows, all of them dealt to splits."""
+"""Cuts long clips into windows, and assigns clips to splits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from egotools.manifests.table import column_of
 from egotools.texts import shortened, tidy
 from egotools.types import LONGEST_ID, Clip
 
-TOLERANCE = 1e-6  # seconds, or clips; sums of decimals that binary fractions only approach
+TOLERANCE = 1e-6  # seconds, or clips; for rounding errors
 
 
 def cut_windows(
@@ -29,12 +29,12 @@ def cut_windows(
     """Start and end of each piece of a clip, in order, seconds of the file.
 
     Args:
-        clip: what is cut, from its start to its end.
-        span: when the first frame of the file begins and the last one stops.
+        clip: the clip to cut, from its start to its end.
+        span: start of the file's first frame and end of its last one.
         length: seconds of a piece.
         hop: seconds from one piece to the next; None: `length`.
-        min_length: the last piece is kept if it is at least so long; None: half of `length`.
-        gaps: seconds of the file in which it has nothing to show; pieces with their middle there are left out.
+        min_length: the last piece is kept if it is at least this long; None: half of `length`.
+        gaps: seconds of the file without frames; pieces whose middle lies there are left out.
     """
     hop = length if hop is None else hop
     min_length = length / 2 if min_length is None else min_length
@@ -64,10 +64,10 @@ def windows(
 ) -> list[Clip]:
     """Clips cut into pieces of `length` seconds with ids `<id>/0000`, which sort in time order; see `cut_windows`.
 
-    An id that has no room for the number is shortened, and ends in a digest.
+    An id without room for the number is shortened and ends in a digest.
 
-    A clip that is one piece anyway, or too short for any, stays as it is, so that cutting again changes nothing; so
-    does a clip whose id is not in `spans`. Both `spans` and `gaps` are by id.
+    A clip that would be one piece, or is too short for any, is unchanged, so that cutting twice is a no-op; so is a
+    clip whose id is not in `spans`. Both `spans` and `gaps` are by id.
     """
     taken = {clip.id for clip in clips}
     result = []
@@ -94,7 +94,7 @@ def _is_whole(pieces: Sequence[tuple[float, float]], clip: Clip, span: tuple[flo
 
 def _piece_ids(id: str, count: int, taken: set[str]) -> list[str]:
     digits = max(4, len(str(count - 1)))
-    while True:  # one more digit until no other clip has such an id
+    while True:  # one more digit until the ids are unique
         own = shortened(id, LONGEST_ID - 1 - digits)
         ids = [f"{own}/{index:0{digits}d}" for index in range(count)]
         if taken.isdisjoint(ids):
@@ -105,25 +105,25 @@ def _piece_ids(id: str, count: int, taken: set[str]) -> list[str]:
 def split_clips(
     clips: Sequence[Clip], *, by: str, fractions: Mapping[str, float], seed: int = 0, stratify: str | None = None
 ) -> list[Clip]:
-    """Clips with new splits, drawn at random; those that share a value of the column `by` stay together.
+    """Clips with new random splits; those that share a value of the column `by` stay together.
 
     Args:
         clips: in any order; the result keeps it.
-        by: the column that is kept together; white space around a value does not count.
-        fractions: of all clips, by name of the split; they sum to 1.
-        seed: another seed draws another split.
-        stratify: a column whose values are spread evenly over the splits; a group counts as its commonest value.
+        by: the column whose values are kept together; surrounding white space is ignored.
+        fractions: fraction of the clips by split name; they sum to 1.
+        seed: seed of the random split.
+        stratify: a column whose values are spread evenly over the splits; a group counts as its most common value.
 
     Raises:
-        ManifestError: no such column, a clip without a value in it, or fewer groups than splits.
+        ManifestError: the column does not exist, a clip without a value in it, or fewer groups than splits.
     """
     check_fractions(fractions)
     keys = [tidy(key) for key in column_of(clips, by)]
     if "" in keys:
-        raise ManifestError(f"clip {clips[keys.index('')].id!r} has nothing in column {by!r}; fill it or split by 'id'")
+        raise ManifestError(f"clip {clips[keys.index('')].id!r}: no value in column {by!r}; fill it or split by 'id'")
     sizes = Counter(keys)
     if len(sizes) < len(fractions):
-        raise ManifestError(f"{len(sizes)} values of {by!r} are too few for {len(fractions)} splits")
+        raise ManifestError(f"column {by!r} has {len(sizes)} values, too few for {len(fractions)} splits")
     layers: dict[str, Counter[str]] = {key: Counter() for key in sizes}
     for key, value in zip(keys, column_of(clips, stratify) if stratify else keys, strict=True):
         layers[key][tidy(value) if stratify else ""] += 1
@@ -137,15 +137,15 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
     if not fractions or not all(fraction > 0 for fraction in fractions.values()):
         raise ValueError(f"the fraction of each split must be above 0, not {dict(fractions)}")
     if abs(sum(fractions.values()) - 1) > 1e-6:
-        raise ValueError(f"the fractions sum to {sum(fractions.values()):g}, not to 1")
+        raise ValueError(f"the fractions sum to {sum(fractions.values()):g}, not 1")
 
 
 def _deal(
     sizes: Mapping[str, int], layer_of: Mapping[str, str], fractions: Mapping[str, float], generator: random.Random
 ) -> dict[str, str]:
-    """The split of each group: layer after layer, drawn by what each split lacks.
+    """Assigns a split to each group, stratum by stratum, at random in proportion to what each split lacks.
 
-    Large groups go first, so that small ones can make up the numbers; no split stays empty.
+    Large groups go first, so that small ones can even out the counts; no split stays empty.
     """
     order = sorted(sizes)
     generator.shuffle(order)
@@ -156,7 +156,7 @@ def _deal(
     empty = list(fractions)
     split_of: dict[str, str] = {}
     for members in layers.values():
-        for split in lacking:  # what the layers before left over counts too, or rare labels would all go one way
+        for split in lacking:  # carries over from earlier strata, or rare labels would all go to one split
             lacking[split] += fractions[split] * sum(sizes[key] for key in members)
         for key in sorted(members, key=lambda key: -sizes[key]):
             choices = empty if len(empty) >= len(order) - len(split_of) else list(fractions)
@@ -168,7 +168,7 @@ def _deal(
 
 
 def _draw(lacking: Mapping[str, float], size: int, generator: random.Random) -> str:
-    """A split that has room for a group, the likelier the more it lacks; the one that lacks most if none has."""
+    """A random split with room for a group, weighted by what it lacks; the one that lacks most if none has room."""
     room = {name: count for name, count in lacking.items() if count >= size - TOLERANCE}
     if not room:
         return max(lacking, key=lambda name: lacking[name])

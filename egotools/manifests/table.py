@@ -1,4 +1,4 @@
-"""Manifests: the table of clips as CSV, read and written."""
+"""Reads and writes manifests: CSV tables with one clip per row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from egotools.files.csv_files import another_delimiter, open_csv
 from egotools.files.disk import is_below, new_file
 from egotools.types import Clip
 
-NO_FILE = Path()  # of a clip that has features only
+NO_FILE = Path()  # the path of a clip that has features only
 RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label
 
 
@@ -26,7 +26,7 @@ def read_manifest(path: Path, *, labels: Collection[str] | None = None) -> list[
         labels: the label columns to keep; None: all.
 
     Raises:
-        ManifestError: the file is missing, empty or no such table, or a row cannot be used; names file and row.
+        ManifestError: the file is missing, empty or not a manifest, or a row is invalid; names file and row.
     """
     clips = []
     for _, clip in read_rows(path, labels=labels):
@@ -37,14 +37,14 @@ def read_manifest(path: Path, *, labels: Collection[str] | None = None) -> list[
 
 
 def read_rows(path: Path, *, labels: Collection[str] | None = None) -> Iterator[tuple[int, Clip | ManifestError]]:
-    """Each row's number (the header is row 1) with its clip, or with what is wrong with it.
+    """Each row's number (the header is row 1) with its clip, or the error that it causes.
 
     Args:
         path: the CSV file.
         labels: the label columns to keep; None: all.
 
     Raises:
-        ManifestError: the file as a whole is no manifest.
+        ManifestError: the file is not a manifest.
     """
     columns, rows = open_csv(path)
     if "id" not in columns:
@@ -68,14 +68,14 @@ def read_rows(path: Path, *, labels: Collection[str] | None = None) -> Iterator[
         except ManifestError as error:
             yield number, ManifestError(f"{path}, row {number}: {error}")
     if not number:
-        raise ManifestError(f"{path}: no clips, only the first line")
+        raise ManifestError(f"{path}: no clips, only a header")
 
 
 def label_columns(path: Path) -> list[str]:
     """The names of a manifest's label columns.
 
     Raises:
-        ManifestError: the file is no such table.
+        ManifestError: the file is not a manifest.
     """
     return [name for name in open_csv(path)[0] if name not in RESERVED]
 
@@ -105,12 +105,12 @@ def _number(values: Mapping[str, str], column: str) -> float | None:
 def _fps(values: Mapping[str, str]) -> float | None:
     fps = _number(values, "fps")
     if fps is not None and not 0 < fps < math.inf:
-        raise ManifestError(f"fps {values['fps']!r} is not a number of frames per second")
+        raise ManifestError(f"fps {values['fps']!r} is not a positive number of frames per second")
     return fps
 
 
 def _path(path: str, root: str, folder: Path, real: Callable[[str], str]) -> Path:
-    """The absolute path that a row means. `root` may lie anywhere; a relative `path` stays below it."""
+    """The absolute path of a row's file. `root` may lie anywhere; a relative `path` stays below it."""
     if not path:
         return NO_FILE
     if os.path.isabs(path):
@@ -125,9 +125,9 @@ def _path(path: str, root: str, folder: Path, real: Callable[[str], str]) -> Pat
 
 
 def on_disk(path: str) -> str:
-    """A path as its file is called: where none is there, one whose name is the same text in another form of Unicode.
+    """The path under which a file exists, in another Unicode normal form if need be; `path` itself if none exists.
 
-    macOS writes names in the form NFD; tables that are typed, or made on another system, have NFC.
+    macOS writes names in the form NFD; tables that are typed, or come from other systems, have NFC.
     """
     if path.isascii() or os.path.lexists(path):
         return path
@@ -140,7 +140,7 @@ def on_disk(path: str) -> str:
 
 
 def _behind_links(path: str, real: Callable[[str], str]) -> str:
-    """`os.path.realpath`, where `real` is the same for folders and remembers: a manifest names many files of one."""
+    """`os.path.realpath`, with `real` a cached version for the folder: many files of a manifest share one."""
     return (
         os.path.realpath(path)
         if os.path.islink(path)
@@ -149,13 +149,13 @@ def _behind_links(path: str, real: Callable[[str], str]) -> str:
 
 
 def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
-    """Writes clips so that `read_manifest` gives them back; aside first, then renamed.
+    """Writes clips so that `read_manifest` returns them again; through a temporary file and an atomic rename.
 
     Paths below the manifest's folder are written relative to it, the others relative to a `root` column. Label
-    columns keep the order in which they first appear; a clip without one has it empty.
+    columns keep the order in which they first appear; the cell is empty for clips without it.
 
     Raises:
-        ManifestError: a label is named like a column of its own, a text cannot be stored, the file cannot be written.
+        ManifestError: a label has a reserved name, a text cannot be stored, the file cannot be written.
     """
     labels = list(dict.fromkeys(name for clip in clips for name in clip.labels))
     for name in labels:
@@ -177,14 +177,14 @@ def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
 
 
 def _common_root(clips: Sequence[Clip], folder: str) -> str:
-    """The deepest folder that holds all files outside the manifest's own folder; empty where there are none."""
+    """The deepest folder that contains all files outside the manifest's own folder; empty if there are none."""
     outside = {str(clip.path.parent) for clip in clips if clip.path.is_absolute()}
     outside = {parent for parent in outside if not is_below(parent, folder)}
     return os.path.commonpath(outside) if outside else ""
 
 
 def _place(path: Path, folder: str, root: str, real: Callable[[str], str]) -> tuple[str, str]:
-    """The cells `root` and `path` of a file; an absolute path where a link leads out of every root."""
+    """The cells `root` and `path` of a file; an absolute path if a link leads out of both roots."""
     if path == Path():
         return "", ""
     whole = os.path.abspath(path)
@@ -207,25 +207,25 @@ def _quoted(cell: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     if "\0" in text:
-        raise ManifestError(f"{path}: a manifest cannot hold a NUL character")
+        raise ManifestError(f"{path}: a manifest cannot contain a NUL character")
     try:
         with new_file(path) as file:
             file.write(text.encode())
     except UnicodeEncodeError as error:
-        raise ManifestError(f"{path}: {text[error.start]!r} is no character of UTF-8; rename the file") from error
+        raise ManifestError(f"{path}: {text[error.start]!r} cannot be encoded in UTF-8; rename the file") from error
     except OSError as error:
         raise ManifestError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def column_of(clips: Sequence[Clip], column: str) -> list[str]:
-    """One text a clip: its `id`, `path`, `split`, or a label.
+    """One text per clip: its `id`, `path`, `split`, or a label.
 
     Raises:
-        ManifestError: no such column.
+        ManifestError: the column does not exist.
     """
     if column in ("id", "path", "split"):
         return [str(getattr(clip, column)) for clip in clips]
     if not any(column in clip.labels for clip in clips):
         there = ", ".join(["id", "path", "split", *dict.fromkeys(name for clip in clips for name in clip.labels)])
-        raise ManifestError(f"no column {column!r} in the manifest; there are {there}")
+        raise ManifestError(f"no column {column!r} in the manifest; choose from {there}")
     return [clip.labels.get(column, "") for clip in clips]

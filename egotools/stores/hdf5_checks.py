@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from mmap import mmap
 from typing import Any
 
-from egotools.files.numpy_files import MOST_TIMES, MOST_UNFOLDED, check_fits
+from egotools.files.numpy_files import MOST_TIMES, MOST_UNPACKED, check_fits
 
 _REFERENCE = struct.Struct("<IQI")  # to a text: bytes, global heap, number in it
 _HEAP = struct.Struct("<8xQ")  # the beginning of a global heap: its bytes
@@ -68,8 +68,8 @@ def check_dataset(dataset: Any, size: int) -> None:
         raise ValueError(f"it declares {stored} bytes of a file of {size}")
     if dataset.chunks is None and stored < declared:
         raise ValueError(f"it declares {declared} bytes and holds {stored}")
-    if declared > max(MOST_UNFOLDED, MOST_TIMES * stored):
-        raise ValueError(f"it unfolds from {stored} to {declared} bytes, more than {MOST_TIMES} times")
+    if declared > max(MOST_UNPACKED, MOST_TIMES * stored):
+        raise ValueError(f"it decompresses from {stored} to {declared} bytes, more than {MOST_TIMES} times")
     check_fits(declared)
 
 

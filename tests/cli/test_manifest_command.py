@@ -247,7 +247,7 @@ def test_check_names_everything_that_is_wrong(tmp_path):
     assert "row 11: the id 'good' is also that of row 2" in report["problems"][1]["detail"]
     assert "should end at 2.5 s, the file ends at 2.000 s" in report["problems"][2]["detail"]
     table = run("check", tmp_path / "m.csv", status=1)
-    assert "the same stretch as clip 'late'" in table.stdout
+    assert "the same span as clip 'late'" in table.stdout
     assert "2 row, 1 short, 2 late, 1 duplicate" in table.stderr
 
 

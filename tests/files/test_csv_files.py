@@ -75,7 +75,7 @@ def test_a_manifest_that_was_saved_with_something_else_than_commas_says_so(tmp_p
     (tmp_path / "m.csv").write_text(delimiter.join(["id", "path"]) + "\n" + delimiter.join(["x", "a.mp4"]) + "\n")
     done = CliRunner().invoke(root, ["manifest", "check", str(tmp_path / "m.csv")])
     assert done.exit_code == 1
-    assert f"no comma in it, it looks separated by {shown}: save it with commas" in str(done.exception)
+    assert f"the header has no comma but {shown}: save the table with commas" in str(done.exception)
 
 
 def test_a_row_that_does_not_fit_names_what_separates(tmp_path):

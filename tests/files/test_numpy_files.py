@@ -71,7 +71,7 @@ def each(content: bytes) -> Callable[[Path], Path]:
 
 
 def bomb(path: Path) -> Path:
-    """A megabyte that unfolds to 257 times as much."""
+    """A megabyte that decompresses to 257 times as much."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for name in ("id", "mean"):
             file.writestr(f"{name}.npy", npy((2,), b"\0" * 8))
@@ -93,7 +93,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "deep": (each(npy("(" * 3000 + ")" * 3000)), "annot parse header"),
     "no header": (each(b"\x93NUMPY\x01\x00\xff\xff"), "array header"),
     "no array": (each(b"text"), "magic string"),
-    "a later version": (each(npy((1,), b"\0" * 4, version=(3, 0))), "no plain array"),
+    "a later version": (each(npy((1,), b"\0" * 4, version=(3, 0))), "not a plain array"),
     "encrypted": (lambda path: flagged(path, 8, 1), "is encrypted"),
     "unknown method": (lambda path: flagged(path, 10, 97), "compressed by a method (number 97)"),
     "large dictionary": (lambda path: flagged(path, 10, zipfile.ZIP_LZMA), "compressed by a method (number 14)"),
@@ -168,7 +168,7 @@ def test_an_array_that_is_there_but_larger_than_memory_is_refused(tmp_path):
     with (tmp_path / "sparse.npy").open("wb") as file:
         file.write(npy((1 << 42,), kind="|u1"))
         file.truncate((1 << 42) + 4096)
-    with pytest.raises(ValueError, match=r"has 4398046511104 bytes, more than the \d+ of memory that are free"):
+    with pytest.raises(ValueError, match=r"needs 4398046511104 bytes, but only \d+ bytes of memory are free"):
         read_npy(tmp_path / "sparse.npy")
 
 
@@ -188,18 +188,18 @@ def test_what_is_meant_is_read_to_the_bit(tmp_path, rng):
     assert np.array_equal(read_npy(tmp_path / "a.npy"), arrays["b"])
 
 
-def test_an_archive_of_zeros_may_unfold_to_what_is_small(tmp_path):
+def test_an_archive_of_zeros_may_decompress_to_what_is_small(tmp_path):
     np.savez_compressed(tmp_path / "f.npz", a=np.zeros(1 << 20))
     with open_npz(tmp_path / "f.npz") as found:
         assert not found["a"].any()
 
 
-def test_a_torch_checkpoint_that_unfolds_is_refused(tmp_path, monkeypatch):
+def test_a_torch_checkpoint_that_decompresses_to_too_much_is_refused(tmp_path, monkeypatch):
     import torch
 
     torch.save({"w": torch.zeros(1000)}, tmp_path / "w.pth")
     assert not read_tensors(tmp_path / "w.pth")["w"].any()
-    monkeypatch.setattr(numpy_files, "MOST_UNFOLDED", 1 << 10)
+    monkeypatch.setattr(numpy_files, "MOST_UNPACKED", 1 << 10)
     with (
         zipfile.ZipFile(tmp_path / "w.pth") as old,
         zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as new,

@@ -162,8 +162,8 @@ def test_names_and_folders_that_cannot_be_used_are_named(tmp_path: Path, monkeyp
     assert made.exit_code == 1
     assert {clip.id for clip in read_manifest(tmp_path / "m.csv")} == {"good", "two\nlines", 'quote",'}
     assert "left out: closed: permission denied" in made.stderr
-    assert "left out: gone.mp4: a link to nothing" in made.stderr
-    assert made.stderr.count("its name is not UTF-8, which a manifest is: rename it") == 2
+    assert "left out: gone.mp4: a broken link" in made.stderr
+    assert made.stderr.count("its name is not UTF-8, and a manifest is: rename the file") == 2
     done = run("extract", "--manifest", folder, "--out", tmp_path / "c", "color", "--fps", "2")
     assert "left out: closed: permission denied" in done.stderr
     assert len(open_store(tmp_path / "c/color.lmdb")) == 3

@@ -146,11 +146,11 @@ def test_labels_of_one_group_each_do_not_all_go_one_way():
 
 def test_splitting_needs_the_column_filled_and_groups_enough():
     clips = clips_of({"a": 3, "b": 1})
-    with pytest.raises(ManifestError, match="no column 'subject' in the manifest; there are id, path, split, video"):
+    with pytest.raises(ManifestError, match="no column 'subject' in the manifest; choose from id, path, split, video"):
         split_clips(clips, by="subject", fractions={"train": 0.5, "test": 0.5})
-    with pytest.raises(ManifestError, match="2 values of 'video' are too few for 3 splits"):
+    with pytest.raises(ManifestError, match="column 'video' has 2 values, too few for 3 splits"):
         split_clips(clips, by="video", fractions={"train": 0.8, "val": 0.1, "test": 0.1})
-    with pytest.raises(ManifestError, match="clip 'a-0' has nothing in column 'action'"):
+    with pytest.raises(ManifestError, match="clip 'a-0': no value in column 'action'"):
         split_clips(clips, by="action", fractions={"train": 0.5, "test": 0.5})
     with pytest.raises(ValueError, match=r"sum to 0\.9"):
         split_clips(clips, by="video", fractions={"train": 0.8, "test": 0.1})

@@ -142,7 +142,10 @@ def test_a_manifest_that_somebody_edited_is_used_and_never_overwritten(videos):
     assert "mine" in open_store(Path("caches/color.lmdb"))
     write_video(videos / "b.mp4", 5)
     line = extracted(status=1)
-    assert "was edited, or is of another folder: 1 files of videos are not in it, 0 others are" in line
+    assert (
+        "was edited or is of another folder: 1 files of videos are not in it, 0 files in it are not in the folder"
+        in line
+    )
     assert made.read_bytes() == edited
 
 

@@ -218,7 +218,7 @@ def long_texts(file: h5py.File, _: Path) -> None:
         (linked, "no array 'x'; there are ids"),
         (looped, "no array 'x'; there are ids"),
         (declared, "'x' cannot be read: it declares 13194139533312 bytes and holds 0"),
-        (unfolding, "it unfolds from 0 to 13194139533312 bytes, more than 100 times"),
+        (unfolding, "it decompresses from 0 to 13194139533312 bytes, more than 100 times"),
         (long_texts, "'ids' cannot be read: it has a text of more than 65536 bytes"),
     ],
 )
