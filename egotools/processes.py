@@ -1,4 +1,4 @@
-"""Processes: how this one came to be, and a function applied in others, so that a crash takes down one item only."""
+"""Runs a function in other processes, so that a crash affects one item only; and detects forked processes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import Any, Generic, TypeVar
 
 from egotools.errors import EgotoolsError
 
-FORKED = 0x40  # PF_FORKNOEXEC of Linux: a copy of a process, in which no program was started since
+FORKED = 0x40  # PF_FORKNOEXEC of Linux: forked, without an exec since
 
 
 def is_forked() -> bool:
-    """Whether this process was copied by `fork` amid a program, as workers of `multiprocessing`'s method 'fork' are.
+    """Whether this process was created by `fork` without `exec`, as workers of `multiprocessing`'s "fork" method are.
 
-    False where the system does not tell, which is everywhere but on Linux.
+    False on other systems than Linux, where it cannot be determined.
     """
     try:
         stat = Path("/proc/self/stat").read_text()
@@ -33,11 +33,11 @@ def is_forked() -> bool:
 
 
 def compute_alone_if_forked() -> None:
-    """In a forked process: torch, FAISS and scikit-learn compute with one thread from now on, in this thread.
+    """In a forked process: limits torch, FAISS and scikit-learn to one thread from now on.
 
-    The threads that OpenMP had in the parent are not copied, but OpenMP goes on waiting for them: any computation with
-    more than one thread would hang for ever. With one it asks nobody. Called at the beginning of all that computes with
-    these libraries; costs some microseconds in any other process.
+    OpenMP's threads are not copied by a fork, but OpenMP still waits for them: any computation with more than one
+    thread would hang forever. Called at the beginning of everything that computes with these libraries; costs a few
+    microseconds in other processes.
     """
     if not is_forked():
         return
@@ -45,7 +45,7 @@ def compute_alone_if_forked() -> None:
 
     threadpool_limits(1)
     torch = sys.modules.get("torch")
-    if torch is not None:  # it also tells its own kernels, and MKL's, which threadpoolctl does not see
+    if torch is not None:  # this also limits its own kernels and MKL's, which threadpoolctl does not see
         torch.set_num_threads(1)
 
 
@@ -53,24 +53,24 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ENDED_EARLY = (
-    "a reading process ended before it began; what it said is above "
-    "(a script that calls this needs its main part under: if __name__ == '__main__')"
+    "a reading process ended before it started work; its output is above "
+    "(a script that calls this must have its main part under: if __name__ == '__main__')"
 )
 
 
 NO_CHILDREN = (
-    "reading clips needs processes, and the workers of multiprocessing.Pool may start none; "
+    "reading clips needs processes, but workers of multiprocessing.Pool cannot start any; "
     "use concurrent.futures.ProcessPoolExecutor with the start method 'spawn' or 'forkserver'"
 )
 FORK_OF_A_READER = (
-    "this process is a fork of one that has read clips, whose processes it cannot use; "
+    "this process was forked from one that has read clips, and cannot use its worker processes; "
     "use the start method 'spawn' or 'forkserver' instead of 'fork'"
 )
 
 
 @dataclass(frozen=True)
 class Crash:
-    """What is known of an item whose process ended: the exit code, a signal if it is negative."""
+    """An item whose process died: its exit code; a negative one is a signal."""
 
     status: int | None
 
@@ -79,14 +79,14 @@ class Crash:
 class _Worker(Generic[Item]):
     process: BaseProcess
     connection: Connection[Any, Any]
-    item: Item | None = None  # in hand
+    item: Item | None = None  # being processed
     is_ready: bool = False
 
 
 def apart(
     function: Callable[[Item], Result], items: Iterable[Item], *, count: int
 ) -> Generator[tuple[Item, Result | Crash], None, None]:
-    """Each item with what the function gives for it, as it comes, from `count` processes at most.
+    """Yields each item with the function's result, in order of completion, from at most `count` processes.
 
     The function, the items and the results are pickled. Closing the generator ends the processes.
 
@@ -106,7 +106,7 @@ def apart(
                     result = worker.connection.recv()
                 except (EOFError, OSError):
                     workers.remove(worker)
-                    yield worker.item, _crash(worker)  # type: ignore[misc]  # it has one in hand
+                    yield worker.item, _crash(worker)  # type: ignore[misc]  # it is processing one
                     continue
                 if not worker.is_ready:
                     worker.is_ready = True
@@ -126,10 +126,10 @@ def apart(
 def start(target: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection[Any, Any]]:
     """A process that runs `target` with one end of a pipe and the arguments; and the other end.
 
-    It comes from a server, which loads once what this process has loaded when the first one starts: of ours, and torch.
+    It is forked from a server process that preloads the modules this process has loaded when it starts, such as torch.
 
     Raises:
-        EgotoolsError: the system has no more processes or files to give, or this process may start none.
+        EgotoolsError: the system is out of processes or files, or this process must not start any.
     """
     if multiprocessing.current_process().daemon:
         raise EgotoolsError(NO_CHILDREN)
@@ -140,17 +140,17 @@ def start(target: Callable[..., None], *arguments: object) -> tuple[BaseProcess,
         process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
         process.start()
         theirs.close()
-    except ChildProcessError as error:  # the server is the parent's
+    except ChildProcessError as error:  # the server belongs to the parent
         raise EgotoolsError(FORK_OF_A_READER) from error
     except (OSError, EOFError) as error:
-        why = getattr(error, "strerror", None) or str(error) or "the server of processes ended"
-        raise EgotoolsError(f"no process to read with can be started: {why}; see 'ulimit -a'") from error
+        why = getattr(error, "strerror", None) or str(error) or "the process server ended"
+        raise EgotoolsError(f"a reading process cannot be started: {why}; see 'ulimit -a'") from error
     return process, ours
 
 
 def _give(worker: _Worker[Item], left: deque[Item]) -> None:
     worker.item = left.popleft()
-    with suppress(BrokenPipeError, ConnectionResetError):  # it is gone, which the next look at it tells
+    with suppress(BrokenPipeError, ConnectionResetError):  # it died; the next check finds out
         worker.connection.send(worker.item)
 
 
@@ -172,8 +172,8 @@ def _end(worker: _Worker[Any]) -> None:
 
 
 def _serve(connection: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
-    """A process's life: an item comes, its result goes, until nobody is there."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is answered by who started it
+    """The main loop of a worker process: receives an item, sends its result, until the connection closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     connection.send(None)  # ready
     while True:
         try:

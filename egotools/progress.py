@@ -1,4 +1,4 @@
-"""How far some work is, told to whoever shows it: one type for the whole library."""
+"""Progress reports: one callback type for the whole library."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called again and again while work goes on; must be quick."""
+    """Called often while work is in progress; must be fast."""
 
     def __call__(self, stage: str, done: float, total: int, rows: int | None = None) -> None:
-        """What is being done; how much of it, with what is under way as fractions; of how much; rows made so far."""
+        """Reports the stage, how much is done (unfinished items count as fractions), the total, and the rows so far."""
 
 
 def no_progress(stage: str, done: float, total: int, rows: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What an artefact says of how it was made: versions, command, manifest."""
+"""Provenance: what a result records about how it was made (versions, command, manifest)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIBRARIES = ("egotools", "torch", "torchvision", "timm", "av", "numpy")
 
 
 def surroundings() -> dict[str, Any]:
-    """Versions of what the numbers depend on."""
+    """Versions of the libraries that the numbers depend on."""
     versions = {}
     for library in LIBRARIES:
         try:
@@ -27,12 +27,12 @@ def surroundings() -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """The command that is running, for people to repeat."""
+    """The current command line, for people to repeat."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def manifest_origin(manifest: Path, limit: int | None = None) -> dict[str, Any]:
-    """What an artefact says of the manifest, of how many of its first clips were meant (None: all), and the command."""
+    """What a result records about the manifest, the number of its clips that were used (None: all), and the command."""
     origin = {"manifest": str(manifest.absolute()), "manifest_digest": file_digest(manifest), "command": command_line()}
     return origin if limit is None else {**origin, "limit": limit}
 
@@ -41,7 +41,7 @@ RESULT_LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
 
 
 def versions() -> Mapping[str, str]:
-    """Of Python and of the installed libraries that a result may depend on."""
+    """Versions of Python and of the installed libraries that a result may depend on."""
     found = {"python": platform.python_version()}
     for name in RESULT_LIBRARIES:
         with suppress(PackageNotFoundError):  # faiss-cpu or faiss-gpu, not both

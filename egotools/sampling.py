@@ -1,7 +1,7 @@
-"""Which moments and frames stand for a clip: index arithmetic, pure.
+"""Chooses the times and frames of a clip that rows are computed from: pure index arithmetic.
 
-Every row of features stands for an interval of time, and its frames are taken from the middle of that interval
-outward, so that sampling at a video's own rate gives each frame once and no rounding falls on a frame's edge.
+Every row of features covers an interval of time, and its frames are taken from the middle of that interval
+outward, so that sampling at a video's own rate yields each frame once, and rounding never falls on a frame's edge.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from egotools.types import Clip, FrameWindows, IntArray, VideoInfo
 
 Times = npt.NDArray[np.float64]
 
-MOST_FRAMES = 5000  # of a clip that is taken whole: 1 GB of frames of 256x256, which are in memory together
-MOST_ROWS = 10_000_000  # of one clip; two days at 60 a second
+MOST_FRAMES = 5000  # of a clip read with --frames all: 1 GB of 256x256 frames, all in memory at once
+MOST_ROWS = 10_000_000  # per clip; two days at 60 per second
 
 
 def extent(clip: Clip, start: float, end: float, *, slack: float = 0.0) -> tuple[float, float]:
-    """The seconds of the file that a clip covers, in a file that has something to show from `start` to `end`.
+    """The seconds of the file that a clip covers, in a file with content from `start` to `end`.
 
     Annotations round times, so a clip may end up to 0.1 s plus `slack` seconds after the file does.
 
@@ -40,13 +40,13 @@ def extent(clip: Clip, start: float, end: float, *, slack: float = 0.0) -> tuple
 
 
 def check_rows(count: float) -> None:
-    """Refuses more rows than anybody can want, before there is memory for them.
+    """Refuses an absurd number of rows before memory is allocated for them.
 
     Raises:
-        ClipError: more than ten million of one clip.
+        ClipError: more than ten million for one clip.
     """
     if not count <= MOST_ROWS:
-        raise ClipError(f"{count:.0f} rows of one clip, at most {MOST_ROWS} can be made: ask for fewer a second")
+        raise ClipError(f"{count:.0f} rows for one clip, at most {MOST_ROWS} are possible: request fewer per second")
 
 
 def intervals(start: float, end: float, length: float, hop: float) -> Times:
@@ -68,13 +68,13 @@ def intervals(start: float, end: float, length: float, hop: float) -> Times:
 
 
 def _count(spare: float, hop: float) -> int:
-    """How many windows begin in `spare` seconds, the first at once and one every `hop`; at least one."""
+    """How many windows begin in `spare` seconds, the first at 0 and one every `hop`; at least one."""
     check_rows(spare / hop)
     return max(1, math.floor(spare / hop + 1e-6) + 1)
 
 
 def near(times: Times, gaps: Times) -> npt.NDArray[np.bool_]:
-    """Which windows [T, 2] have their middle outside all gaps [G, 2], in which a file has nothing to show.
+    """Which windows [T, 2] have their middle outside all gaps [G, 2]of the file.
 
     >>> near(np.array([[0.0, 1.0], [1.0, 2.0]]), np.array([[1.1, 90.0]])).tolist()
     [True, False]
@@ -94,7 +94,7 @@ def evenly(start: float, end: float, count: int) -> Times:
 def single_frames(
     video: VideoInfo, clip: Clip, *, fps: float | None, frames: int | None, stride: int | None
 ) -> FrameWindows:
-    """Windows of one frame: `fps` a second, or `frames` evenly spaced over the clip, or every `stride`-th of the file.
+    """Windows of one frame: `fps` per second, or `frames` evenly spaced over the clip, or every `stride`-th one.
 
     Raises:
         ClipError: the clip lies outside the video.
@@ -106,7 +106,7 @@ def single_frames(
         return FrameWindows(chosen[:, None], np.stack([video.times[chosen], video.ends[chosen]], axis=1))
     if frames is not None:
         check_rows(frames)
-        # Equal parts of the frames, not of the time: the middle frame of F is F // 2 whatever their time stamps.
+        # Equal parts of the frames, not of the time: the middle frame of F is F // 2 whatever their timestamps.
         inside = frames_inside(video, start, end)
         chosen = inside[((np.arange(frames) + 0.5) * len(inside) / frames).astype(np.int64)]
         times = evenly(start, end - _hidden(video, start, end), frames)
@@ -124,9 +124,9 @@ def frame_stacks(
 ) -> FrameWindows:
     """Windows of `length` frames at `fps` (None: every frame), one every `hop` seconds or `clips` evenly spaced.
 
-    Of several, the first begins with the clip and the last ends with it; a single one is in the middle. Without `hop`
-    and `clips` windows follow each other without a gap. Where a clip is shorter than a window, its last frame is
-    repeated.
+    If there are several, the first begins with the clip and the last ends with it; a single one is in the middle.
+    Without `hop` and `clips` windows follow each other without a gap. If a clip is shorter than a window, its last
+    frame is repeated.
 
     Raises:
         ClipError: the clip lies outside the video.
@@ -142,7 +142,7 @@ def frame_stacks(
         starts = _past_gaps(starts, video)
         times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
     else:
-        # A stub shorter than a whole window would be mostly repeated frames, so only a clip's first one is padded.
+        # A remainder shorter than a window would be mostly repeated frames, so only a clip's first one is padded.
         count = _count(end - start - span, hop or span)
         starts = start + (hop or span) * np.arange(count, dtype=np.float64)
         times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
@@ -156,20 +156,20 @@ def frame_stacks(
 
 
 def spread_frames(video: VideoInfo, clip: Clip, *, count: int | Literal["all"]) -> FrameWindows:
-    """One window of `count` frames: frame round(i (F - 1) / (count - 1)) of the clip's F, its first to its last.
+    """One window of `count` frames: frame round(i (F - 1) / (count - 1)) of the clip's F, from first to last.
 
-    Halves are rounded to even. A clip of fewer frames repeats some; a single frame is the first. "all" are all F.
+    Halves are rounded to even. A clip with fewer frames repeats some; a single frame is the first. "all" takes all F.
 
     Raises:
-        ClipError: the clip lies outside the video, or has more frames than can be taken at once.
+        ClipError: the clip lies outside the video, or has more frames than can be read at once.
     """
     start, end = extent(clip, video.times[0], video.end, slack=1 / video.fps)
     inside = frames_inside(video, start, end)
     if count == "all":
         if len(inside) > MOST_FRAMES:
             raise ClipError(
-                f"{clip.path}: the clip has {len(inside)} frames, and --frames all takes {MOST_FRAMES} at most;"
-                " give a number of frames, or shorter clips"
+                f"{clip.path}: the clip has {len(inside)} frames, but --frames all reads at most {MOST_FRAMES};"
+                " give a number of frames, or cut the clips (egotools manifest windows)"
             )
         return FrameWindows(inside[None], np.array([[start, end]]))
     chosen = inside[np.rint(np.linspace(0, len(inside) - 1, count)).astype(np.int64)]
@@ -177,19 +177,19 @@ def spread_frames(video: VideoInfo, clip: Clip, *, count: int | Literal["all"]) 
 
 
 def _hidden(video: VideoInfo, start: float, end: float) -> float:
-    """Seconds of gaps between two moments."""
+    """Seconds of gaps between two times."""
     return float(np.diff(np.clip(video.gaps, start, end)).sum())
 
 
 def _past_gaps(moments: Times, video: VideoInfo) -> Times:
-    """Seconds of a file that were counted as if it had no gaps, as they are."""
+    """Times counted as if the file had no gaps, converted to times of the file."""
     for begin, end in video.gaps.tolist():
         moments = np.where(moments >= begin, moments + (end - begin), moments)
     return moments
 
 
 def frames_inside(video: VideoInfo, start: float, end: float) -> IntArray:
-    """Indices of the frames that begin in [start, end), or, where none does, of the one shown at `start`."""
+    """Indices of the frames that begin in [start, end), or, if none does, of the one shown at `start`."""
     first, last = np.searchsorted(video.times, [start - 1e-4, end - 1e-4])
     if first >= last:
         return video.at([start])

@@ -1,4 +1,4 @@
-"""Texts that people typed, in one form: white space nobody sees, case, and Unicode's two ways to write a letter."""
+"""Normalizes text that people typed: invisible white space, case, and Unicode normal forms; and words for messages."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-SPLITS = ("train", "val", "test")  # splits that have a meaning here, however they are capitalized
+SPLITS = ("train", "val", "test")  # splits with a meaning here; case is ignored
 INVISIBLE = "\u200b\u2060\ufeff\u00ad"  # zero-width space, word joiner, byte order mark, soft hyphen
-AT_ENDS = INVISIBLE + "\u200c\u200d\u200e\u200f"  # inside a word these may belong to it
+AT_ENDS = INVISIBLE + "\u200c\u200d\u200e\u200f"  # meaningful inside a word, so stripped only at its ends
 
 _invisible = re.compile(f"[{INVISIBLE}]")
-NAMED = 3  # pairs that a remark names
+NAMED = 3  # groups of names that a remark shows
 
 
 def composed(text: str) -> str:
-    """A text in Unicode's form NFC: macOS writes file names in another (NFD), which looks the same."""
+    """A text in Unicode normal form NFC: macOS writes file names in NFD, which looks the same."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def uncomposed(texts: Iterable[str]) -> dict[str, str]:
-    """The texts that are not composed, by what they would be, unless that is among the texts as well."""
+    """Texts that are not in NFC -> their NFC form, except where that is among the texts as well."""
     there = {text for text in texts if not text.isascii()}
     return {composed(text): text for text in sorted(there) if composed(text) not in there}
 
 
 def tidy(text: str) -> str:
-    """A label as it is compared: without white space around it, single spaces inside, nothing invisible, in NFC.
+    """A label in comparable form: no surrounding white space, single spaces, no invisible characters, in NFC.
 
     >>> tidy(" open\\u00a0 door ")
     'open door'
@@ -40,7 +40,7 @@ def tidy(text: str) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """A text of `most` bytes of UTF-8: its beginning and, if there is more, a digest that tells it from others."""
+    """A text cut to `most` bytes of UTF-8: its beginning and, if it was longer, a digest that keeps it unique."""
     whole = text.encode()
     if len(whole) <= most:
         return text
@@ -49,7 +49,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def split_name(text: str) -> str:
-    """The name of a split as it is compared: tidy, and train, val and test in lower case.
+    """The comparable name of a split: tidy, and train, val and test in lower case.
 
     >>> split_name("Train ")
     'train'
@@ -69,11 +69,11 @@ def named(names: Sequence[str], most: int, *, between: str = ", ") -> str:
 
 
 def alike(texts: Iterable[str], what: str) -> list[str]:
-    """A remark on different texts that only case, spaces or Unicode form tell apart: "2 labels differ by ...".
+    """A remark on texts that differ only in case, spaces or Unicode form: "2 labels differ by ...".
 
     Args:
-        texts: tidy ones, each once.
-        what: they are called in the remark, in the plural.
+        texts: tidy and unique.
+        what: what the remark calls them, in the plural.
     """
     sets: dict[str, list[str]] = {}
     for text in sorted(texts):
@@ -89,12 +89,12 @@ def alike(texts: Iterable[str], what: str) -> list[str]:
 
 
 def _folded(text: str) -> str:
-    """What is left of a text once case, spaces and what nobody sees do not count."""
+    """A text without case, spaces and invisible characters."""
     return re.sub(rf"[\s{AT_ENDS}]+", "", unicodedata.normalize("NFKC", text).casefold())
 
 
 def similar_names(name: str, names: Iterable[str], *, most: int = 3) -> list[str]:
-    """Names that contain `name` whatever its case and signs, the shortest first; else those that are spelled alike."""
+    """Names that contain `name`, ignoring case and punctuation, shortest first; otherwise names spelled alike."""
     names = list(names)
     bare = _bare(name)
     containing = sorted((each for each in names if bare and bare in _bare(each)), key=lambda each: (len(each), each))

@@ -1,6 +1,6 @@
-"""The words of the program as values: clips, windows, rows, and what an extractor is.
+"""The basic types: clips, windows of frames or samples, rows of features, and the extractor protocols.
 
-Axes: T rows (one a window), L frames or samples of a window, D features, F frames of a file, B batch, H, W pixels.
+Axes: T rows (one per window), L frames or samples of a window, D features, F frames of a file, B batch, H, W pixels.
 Times are seconds of the file; frame indices count from 0 in the file.
 """
 
@@ -29,19 +29,19 @@ LONGEST_ID = 400  # bytes of UTF-8; LMDB keys end at 511
 
 @dataclass(frozen=True)
 class Clip:
-    """A stretch of one video (or a frame folder, an image, an audio file): what is read, cached and labelled.
+    """A span of one video (or frame folder, image, audio file): the unit that is read, cached and labeled.
 
     Raises:
         ManifestError: an id that is empty or longer than 400 bytes, times that are negative or out of order.
     """
 
-    id: str  # the only join key anywhere, in Unicode's form NFC; may hold "/"
+    id: str  # the only join key, in Unicode normal form NFC; may hold "/"
     path: Path
     start: float = 0.0  # seconds of the file
     end: float | None = None  # seconds of the file; None: to the end of the file
     split: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)  # every further manifest column, as text
-    fps: float | None = None  # frames per second of a frame folder or stack, which carry none themselves
+    labels: Mapping[str, str] = field(default_factory=dict)  # all other manifest columns, as text
+    fps: float | None = None  # frames per second of a frame folder or stack, which store none themselves
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -50,7 +50,7 @@ class Clip:
         if len(self.id.encode()) > LONGEST_ID:
             raise ManifestError(f"clip {self.id[:40]!r}...: the id is longer than {LONGEST_ID} bytes")
         if not 0 <= self.start < float("inf"):
-            raise ManifestError(f"clip {self.id!r}: start {self.start} is not a time in seconds from 0 on")
+            raise ManifestError(f"clip {self.id!r}: start {self.start} is not a time in seconds, 0 or more")
         if self.end is not None and not self.start < self.end < float("inf"):
             raise ManifestError(f"clip {self.id!r}: end {self.end} s is not after start {self.start} s")
 
@@ -71,11 +71,11 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class VideoInfo:
-    """What is known of a video before its frames are decoded.
+    """What is known about a video before its frames are decoded.
 
-    `times` [F] float64 are the moments at which the frames begin to show, in display order; `end` is when the last
-    one stops. `width` and `height` are those of the upright frame. `gaps` [G, 2] are seconds in which no frame is near:
-    a frame is shown before, but not for so long as the file says.
+    `times` [F] float64 are the times at which the frames appear, in display order; `end` is when the last one ends.
+    `width` and `height` are those of the upright frame. `gaps` [G, 2] are spans in seconds without a frame nearby: the
+    last frame before a gap ends at the gap, although the file shows it longer.
     """
 
     times: npt.NDArray[np.float64]
@@ -94,7 +94,7 @@ class VideoInfo:
 
     @property
     def ends(self) -> npt.NDArray[np.float64]:
-        """When the frames stop to show [F], seconds: at the next one, at a gap, or at the end."""
+        """When each frame ends [F], seconds: at the next one, at a gap, or at the end."""
         ends = np.append(self.times[1:], self.end)
         if len(self.gaps):
             ends[np.searchsorted(self.times, self.gaps[:, 0]) - 1] = self.gaps[:, 0]
@@ -102,16 +102,16 @@ class VideoInfo:
 
     def at(self, seconds: npt.ArrayLike) -> IntArray:
         """Indices of the frames shown at the given times, of the same shape; times outside take the nearest frame."""
-        # Containers round time stamps to their own ticks: a frame that begins a tenth of a millisecond late is shown.
+        # Containers round timestamps to their own ticks: a frame that begins a tenth of a millisecond late is shown.
         shown = np.searchsorted(self.times, np.asarray(seconds, np.float64) + 1e-4, side="right") - 1
         return np.clip(shown, 0, len(self.times) - 1)
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What is known of a sound stream: `rate` in Hz, `channels`, and the seconds of the file it covers.
+    """What is known about an audio stream: `rate` in Hz, `channels`, and the seconds of the file it covers.
 
-    `gaps` are seconds without sound that no recorder leaves out: the stamps are wrong there, and rows are not made.
+    `gaps` are seconds without sound that no recorder produces: the timestamps there are wrong, and no rows are made.
     """
 
     rate: int
@@ -123,7 +123,7 @@ class AudioInfo:
 
 @dataclass(frozen=True, eq=False)
 class FrameWindows:
-    """One window of frames a row: indices `frames` [T, L] int64, and `times` [T, 2] float64 that a row stands for."""
+    """One window of frames per row: indices `frames` [T, L] int64, and `times` [T, 2] float64 that each row covers."""
 
     frames: IntArray
     times: npt.NDArray[np.float64]
@@ -137,9 +137,9 @@ class FrameWindows:
 
 @dataclass(frozen=True, eq=False)
 class SampleWindows:
-    """One window of sound a row: `starts` [T] seconds, each `length` samples long at `rate` Hz; `times` [T, 2] seconds.
+    """One window of sound per row: `starts` [T] seconds, each `length` samples at `rate` Hz; `times` [T, 2] seconds.
 
-    What lies outside the sound stream is silence.
+    Samples outside the audio stream are silence.
     """
 
     starts: npt.NDArray[np.float64]
@@ -160,10 +160,10 @@ class FrameExtractor(Protocol):
         """The frames of each row."""
 
     def prepare(self, frame: Frame) -> Frame:
-        """One decoded frame [H, W, 3], upright RGB, to uint8 of one fixed shape. Runs in a worker, once a frame."""
+        """One decoded frame [H, W, 3], upright RGB, to uint8 of one fixed shape. Runs in a worker, once per frame."""
 
     def network(self) -> Callable[[Any], Any]:
-        """[B, L, ...] as prepared to float32 [B, D]; row i depends on window i only. Built once a process.
+        """[B, L, ...] of prepared frames to float32 [B, D]; row i depends on window i only. Built once per process.
 
         With `place` "device" a torch module from tensor to tensor, with "worker" a function from array to array.
         """
@@ -171,9 +171,9 @@ class FrameExtractor(Protocol):
 
 @runtime_checkable
 class AudioExtractor(Protocol):
-    """Features of sound; as `FrameExtractor`, with windows of samples and float32 waveforms [B, L].
+    """Features of sound; like `FrameExtractor`, but with windows of samples and float32 waveforms [B, L].
 
-    A field `stream: int | None`, if there is one, says which of a file's streams of sound is read.
+    An optional field `stream: int | None` says which of a file's audio streams is read.
     """
 
     @property
@@ -189,7 +189,7 @@ class AudioExtractor(Protocol):
 
 @runtime_checkable
 class ClipExtractor(Protocol):
-    """Features that need the file whole. Runs in a worker."""
+    """Features that need the complete file. Runs in a worker."""
 
     def rows(self, clip: Clip) -> Rows:
         """All rows of a clip."""

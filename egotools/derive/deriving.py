@@ -136,7 +136,7 @@ def derive(
         check_dtype(recipe, wanted.dtype, path)
         _write(new, wanted, inputs, recipe, learned.rows, progress)
         if faults := verify(new).faults:
-            raise StoreError(f"{path}: what was written is not as it should be ({faults[0]}); run the same line again")
+            raise StoreError(f"{path}: what was written is not as expected ({faults[0]}); run the same command again")
         made = open_store(new)
         result = Made(path, len(made), made.rows, made.width, True, learned.remarks)
         del made

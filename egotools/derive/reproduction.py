@@ -30,15 +30,15 @@ def reproduced(cache: Path, recipe: Recipe) -> Derived:
         )
     inputs = _paths(recipe.origin.get("inputs"))
     if not inputs:
-        raise StoreError(f"{cache}: cannot be made again: its recipe does not say from which caches")
+        raise StoreError(f"{cache}: cannot be rebuilt: its recipe does not say from which caches")
     for path in inputs.values():
         if not path.exists():
-            raise StoreError(f"{cache}: its input {path} is gone; bring it back, or delete this cache too")
+            raise StoreError(f"{cache}: its input {path} is gone; restore it, or delete this cache too")
     values = _options(cache, kind, recipe)
     try:
         derivation = kind(**values)
     except ValueError as error:
-        raise StoreError(f"{cache}: cannot be made again: {name}: {error}") from error
+        raise StoreError(f"{cache}: cannot be rebuilt: {name}: {error}") from error
     try:
         _, dtype = numbers_in(recipe)
     except ExtractorError as error:
@@ -50,19 +50,17 @@ def _options(cache: Path, kind: type[Any], recipe: Recipe) -> dict[str, Any]:  #
     """The options of a recipe as its derivation takes them, files as the paths where they lay."""
     options, files = recipe.identity.get("options"), _paths(recipe.origin.get("files"))
     if not isinstance(options, Mapping):
-        raise StoreError(f"{cache}: cannot be made again: its recipe says no options")
+        raise StoreError(f"{cache}: cannot be rebuilt: its recipe says no options")
     for name, value in options.items():
         if name not in {field.name for field in fields(kind)}:
-            raise StoreError(
-                f"{cache}: cannot be made again: there is no option {name!r} any longer (it was {value!r})"
-            )
+            raise StoreError(f"{cache}: cannot be rebuilt: there is no option {name!r} any longer (it was {value!r})")
     for name, path in files.items():
         if not path.exists():
-            raise StoreError(f"{cache}: its {name} {path} is gone; bring it back, or delete this cache too")
+            raise StoreError(f"{cache}: its {name} {path} is gone; restore it, or delete this cache too")
     try:
         return field_values(kind, {**options, **{name: str(path) for name, path in files.items()}})
     except ValueError as error:
-        raise StoreError(f"{cache}: cannot be made again: {error}") from error
+        raise StoreError(f"{cache}: cannot be rebuilt: {error}") from error
 
 
 def _paths(named: Any) -> dict[str, Path]:  # Any: JSON values

@@ -34,7 +34,7 @@ def name_in(recipe: Recipe, *, weights: str | None = None) -> str:
         # another run, or the same network with weights of its own
         name = _same_view(name, weights) if weights.startswith("run:") else recipe.identity.get("extractor")
     if not isinstance(name, str):
-        raise ExtractorError("cannot be made again: its recipe does not say by which extractor")
+        raise ExtractorError("cannot be rebuilt: its recipe does not say by which extractor")
     return name
 
 
@@ -53,9 +53,9 @@ def numbers_in(recipe: Recipe) -> tuple[Precision, str]:
     precision, dtype = (recipe.identity.get(name, "float32") for name in ("precision", "dtype"))
     known = next((each for each in PRECISIONS if each == precision), None)
     if known is None:
-        raise ExtractorError(f"cannot be made again: its precision is {precision!r}, not {' or '.join(PRECISIONS)}")
+        raise ExtractorError(f"cannot be rebuilt: its precision is {precision!r}, not {' or '.join(PRECISIONS)}")
     if dtype not in DTYPES:
-        raise ExtractorError(f"cannot be made again: its dtype is {dtype!r}, not {' or '.join(DTYPES)}")
+        raise ExtractorError(f"cannot be rebuilt: its dtype is {dtype!r}, not {' or '.join(DTYPES)}")
     return known, str(dtype)
 
 
@@ -79,7 +79,7 @@ def reproduced(
     """
     name, options = name_in(recipe, weights=weights), recipe.identity.get("options")
     if not isinstance(options, Mapping):
-        raise ExtractorError("cannot be made again: its recipe says no options")
+        raise ExtractorError("cannot be rebuilt: its recipe says no options")
     found = find_extractor(name, trusted=trusted)
     options = {**omitted_options(found.kind), **options}
     if found.defaults is not None:
@@ -89,7 +89,7 @@ def reproduced(
         values = field_values(found.kind, options)
         extractor = found.built(**{**values, **_weights(found, recipe, weights)})
     except ValueError as error:
-        raise ExtractorError(f"cannot be made again: {found.name}: {error}") from error
+        raise ExtractorError(f"cannot be rebuilt: {found.name}: {error}") from error
     return found, extractor
 
 
@@ -109,7 +109,7 @@ def _check_known(found: FoundExtractor, options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         if name not in names:
             raise ExtractorError(
-                f"cannot be made again: {found.name} no longer has the option {name!r} (it was {value!r});"
+                f"cannot be rebuilt: {found.name} no longer has the option {name!r} (it was {value!r});"
                 " extract it anew under another name"
             )
 

@@ -1,1 +1,1 @@
-"""What of a cache still holds, and making the rest again."""
+"""Finds what is stale in caches and rebuilds it."""

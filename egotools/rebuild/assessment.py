@@ -1,4 +1,4 @@
-"""What of one cache still holds: its clips against its manifest, their files and the list of earlier failures."""
+"""Assesses one cache: compares its clips with its manifest, their source files and the list of earlier failures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ State = Literal["fresh", "incomplete", "stale", "unknown"]
 
 @dataclass(frozen=True)
 class Assessment:
-    """What of a cache holds, clip by clip.
+    """The state of a cache, clip by clip.
 
-    `reasons` say why no row of it holds any more (its recipe has changed), `problem` why it can be neither judged nor
-    made again. Every clip of the manifest, and of the cache, is in exactly one of `fresh`, `stale` (with the reason),
-    `missing`, `failed` (before, and nothing has changed since: with the reason) and `dropped` (out of the manifest).
+    `reasons` say why all of its rows are stale (its recipe has changed), `problem` why it can be neither assessed nor
+    rebuilt. Every clip of the manifest, and of the cache, is in exactly one of `fresh`, `stale` (with the reason),
+    `missing`, `failed` (earlier, and unchanged since: with the reason) and `dropped` (no longer in the manifest).
     """
 
     cache: Path
@@ -37,13 +37,13 @@ class Assessment:
     missing: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
-    gone: tuple[str, ...] = ()  # those of `fresh` whose file is not there to be compared
-    is_sealed: bool = True  # whether no interrupted pass waits beside it
-    code: str = ""  # the user's own code that its recipe names, and that was not run: its extractor
+    gone: tuple[str, ...] = ()  # those of `fresh` whose file no longer exists, so that it cannot be compared
+    is_sealed: bool = True  # whether there is no interrupted pass to resume
+    code: str = ""  # the user's own extractor that its recipe names, if it was not run
 
     @property
     def state(self) -> State:
-        """`incomplete` lacks clips; `stale` holds some that are not what the manifest and the recipe say."""
+        """`incomplete` lacks clips; `stale` has clips that do not match the manifest and the recipe."""
         if self.problem:
             return "unknown"
         if self.reasons or self.stale or self.dropped:
@@ -51,13 +51,13 @@ class Assessment:
         return "fresh" if self.is_sealed and not self.missing else "incomplete"
 
     @property
-    def wanted(self) -> frozenset[str]:
-        """The ids of the clips that are to be computed."""
+    def to_compute(self) -> frozenset[str]:
+        """The ids of the clips to compute."""
         return frozenset(self.stale).union(self.missing)
 
     @property
     def remarks(self) -> list[str]:
-        """Why it is not fresh, in words for people: most general first."""
+        """Why it is not fresh, for people: the most general reason first."""
         found = [self.problem] if self.problem else list(self.reasons)
         if not self.reasons:
             for id, why in list(self.stale.items())[:1]:
@@ -65,11 +65,11 @@ class Assessment:
         for ids, what in ((self.missing, "not in it"), (self.dropped, "no longer in the manifest")):
             found += [f"{len(ids)} clips {what}, such as {ids[0]!r}"] if ids else []
         if not self.is_sealed:
-            found.append("an interrupted pass left clips that are not sealed")
+            found.append("an interrupted pass left clips that are not sealed yet")
         if self.code and self.state != "fresh":
-            found.append(f"it is made by code of your own, which runs only if you name it: --trust {self.code}")
+            found.append(f"it was made by your own code, which runs only if you allow it: --trust {self.code}")
         if self.failed:
-            found.append(f"{len(self.failed)} clips failed before and are unchanged; --retry-failed tries them")
+            found.append(f"{len(self.failed)} clips failed before and are unchanged; --retry-failed tries them again")
         if self.gone:
             found.append(f"{len(self.gone)} clips cannot be compared: their files are gone, such as {self.gone[0]!r}")
         return found
@@ -91,47 +91,47 @@ class Assessment:
 
 
 class Manifests:
-    """The clips that caches were made from; each manifest is read once."""
+    """The clips from which caches were made; each manifest is read once."""
 
-    def __init__(self, instead: Path | None = None) -> None:
-        """With `instead`, all caches take this manifest."""
-        self._instead = instead
+    def __init__(self, override: Path | None = None) -> None:
+        """With `override`, this manifest is used for all caches."""
+        self._override = override
         self._read: dict[tuple[str, ...], list[Clip]] = {}
 
     def paths(self, recipe: Recipe) -> tuple[str, ...]:
-        """The manifests of a cache: several, where caches were merged.
+        """The manifests of a cache: several if caches were merged.
 
         Raises:
-            ManifestError: the recipe names none.
+            ManifestError: the recipe does not name one.
         """
-        if self._instead is not None:
-            return (str(self._instead.absolute()),)
+        if self._override is not None:
+            return (str(self._override.absolute()),)
         named = recipe.origin.get("manifest")
         if not named:
-            raise ManifestError("its recipe names no manifest; name one with --manifest")
+            raise ManifestError("its recipe does not name a manifest; give one with --manifest")
         return (named,) if isinstance(named, str) else tuple(named)
 
     def clips(self, recipe: Recipe) -> list[Clip]:
-        """The clips that a cache is to hold, each id once.
+        """The clips that a cache should contain, each id once.
 
         Raises:
-            ManifestError: a manifest is gone or cannot be read.
+            ManifestError: a manifest does not exist or cannot be read.
         """
         paths = self.paths(recipe)
         if paths not in self._read:
             for path in paths:
                 if not Path(path).is_file():
-                    raise ManifestError(f"its manifest {path} is gone; bring it back, or name another with --manifest")
+                    raise ManifestError(f"its manifest {path} is gone; restore it, or give another with --manifest")
             clips = [clip for path in paths for clip in read_manifest(Path(path))]
             self._read[paths] = list({clip.id: clip for clip in reversed(clips)}.values())[::-1]
         return self._read[paths][: recipe.origin.get("limit")]
 
 
 def stores_of(cache: Path) -> list[Store]:
-    """The cache, and what an interrupted pass left beside one that is to be sealed; at least one of them.
+    """The cache, and what an interrupted pass left next to an HDF5 cache; at least one of them.
 
     Raises:
-        StoreError: there is neither, or it cannot be opened.
+        StoreError: neither exists, or it cannot be opened.
     """
     part = part_of(cache)
     stores = [open_any(cache)] if cache.exists() or not part.exists() else []
@@ -148,17 +148,17 @@ def stores_of(cache: Path) -> list[Store]:
 
 
 def by_id(stores: Sequence[Store]) -> dict[str, Store]:
-    """For each clip, its id in NFC as manifests have it, the first store that has it."""
+    """Each clip's id, in NFC as in manifests -> the first store that has it."""
     return {composed(id): store for store in reversed(stores) for id in store}
 
 
 def unknown(cache: Path, error: EgotoolsError) -> Assessment:
-    """A cache of which nothing can be said, and why."""
+    """A cache that cannot be assessed, and why."""
     return Assessment(cache, problem=str(error).removeprefix(f"{cache}: "))
 
 
 def all_or_nothing(cache: Path, ids: Iterable[str], reasons: Sequence[str], gone: tuple[str, ...] = ()) -> Assessment:
-    """A cache whose rows hold together, or, for any reason, do not."""
+    """A cache whose rows are stale together, for any of `reasons`, or fresh."""
     ids = tuple(ids)
     if reasons:
         return Assessment(cache, reasons=tuple(reasons), stale=dict.fromkeys(ids, reasons[0]))
@@ -180,13 +180,13 @@ def assess(
 
     Args:
         cache: its path.
-        held: for each id the store that has its rows (a cache that is to be sealed may have a part beside it).
-        clips: what it is to hold.
-        reasons: why none of its rows holds, if so.
-        damaged: ids of clips whose rows are not what was written, and what is wrong.
-        files: the clips' files as they are now.
-        retry_failed: whether clips that failed before are tried again though nothing has changed.
-        code: the user's own code that its recipe names, if that may not be run.
+        held: the store that has its rows, by id (an HDF5 cache that is being resumed has a second one).
+        clips: the clips that it should contain.
+        reasons: why all of its rows are stale, if they are.
+        damaged: ids of clips whose rows are damaged, and how.
+        files: the current state of the clips' files.
+        retry_failed: whether clips that failed before are tried again even if nothing has changed.
+        code: the user's own code that its recipe names, if it must not be run.
     """
     failures = read_failures(cache)
     if reasons or retry_failed:
@@ -221,7 +221,7 @@ def assess(
 
 
 def _staleness(clip: Clip, store: Store, reasons: Sequence[str], damaged: Mapping[str, str], files: SourceFiles) -> str:
-    """Why the rows of a clip do not hold; empty where they do."""
+    """Why the rows of a clip are stale; empty if they are fresh."""
     if reasons:
         return reasons[0]
     try:
@@ -237,9 +237,9 @@ def assess_imported(
     damaged: Mapping[str, str] | None = None,
     digest: Callable[[Path], str] = imported_digest,
 ) -> Assessment:
-    """What of an imported cache holds: all of it, or nothing; it is never made again.
+    """Assesses an imported cache, as a whole; it is never rebuilt.
 
-    Where the file that it came from is gone, its rows stand; where it cannot be read, nothing can be said.
+    If the imported file no longer exists, the rows count as fresh; if it cannot be read, the state is unknown.
     """
     source, ids = Path(str(store.recipe.origin.get("source", ""))), tuple(store)
     again = f"import it again: egotools cache import {source} ... --out {cache} --overwrite"
@@ -250,6 +250,6 @@ def assess_imported(
         gone: tuple[str, ...] = ()
     except (FileNotFoundError, NotADirectoryError):
         gone = ids
-    except OSError as error:  # a device, a pipe, a folder that may not be looked into
+    except OSError as error:  # a device, a pipe, a folder without permission
         return Assessment(cache, problem=f"{source}, which it was imported from, cannot be read: {error.strerror}")
     return all_or_nothing(cache, ids, reasons, gone)

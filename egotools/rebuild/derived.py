@@ -1,4 +1,4 @@
-"""Caches that were made from caches: what of them holds, and the order in which caches are made again."""
+"""Assesses caches that were derived from caches, and orders caches so that inputs are rebuilt first."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from egotools.stores.store import Store, differences
 
 
 def in_order(caches: Sequence[Path]) -> list[Path]:
-    """Caches after those that they were made from."""
+    """Sorts caches so that each comes after its inputs."""
     places = {real(cache): cache for cache in caches}
     order = TopologicalSorter({place: inputs_of(place) for place in places})
     try:
         return [places[place] for place in order.static_order() if place in places]
-    except CycleError:  # nothing that was derived, but what a recipe may say
+    except CycleError:  # impossible by deriving, but an edited recipe may say so
         return list(caches)
 
 
@@ -32,16 +32,16 @@ def assess_derived(
     *,
     damaged: Mapping[str, str] | None = None,
 ) -> Assessment:
-    """What of a derived cache holds: all of it, or nothing.
+    """Assesses a derived cache, as a whole.
 
     Args:
         cache: its path.
-        store: what is there.
-        state_of: what the caches are that it was made from, by their resolved paths.
-        damaged: ids of clips whose rows are not what was written, and what is wrong.
+        store: the opened cache.
+        state_of: the state of an input, by its resolved path.
+        damaged: ids of clips whose rows are damaged, and how.
 
     Raises:
-        StoreError: it cannot be made again: an input is gone, or this egotools is older than what made it.
+        StoreError: it cannot be rebuilt: an input is gone, or this egotools is older than the one that made it.
     """
     check_no_cycle(cache)
     now = reproduced(cache, store.recipe).recipe().identity

@@ -1,4 +1,4 @@
-"""Files that a recipe names outside its cache: weights, and the source of the user's own extractor."""
+"""Checks the files that a recipe names outside its cache: weights, and the source of the user's own extractor."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from egotools.weights.run_files import AUDIO_BACKBONE, BACKBONE, PCA_FILE, RUN, 
 
 
 def changed_files(recipe: Recipe, code: str, digest: Callable[[Path], str] = file_digest) -> list[str]:
-    """Which of the files that a recipe names have changed, in words: the weights, and the user's own extractor.
+    """Which files named by a recipe have changed, as messages: the weights, and the user's own extractor.
 
     Args:
-        recipe: of a cache.
-        code: of the user's own extractor, as `extractors.code_of` has it; empty for what egotools brings.
-        digest: of a file.
+        recipe: the recipe of a cache.
+        code: the user's own extractor, as returned by `extractors.code_of`; empty for built-in ones.
+        digest: the digest of a file.
 
     Raises:
-        WeightsError: the weights are gone.
-        ExtractorError: the extractor's file is gone.
+        WeightsError: the weights no longer exist.
+        ExtractorError: the extractor's file no longer exists.
     """
     weights = recipe.origin.get("weights")
     reasons = []
@@ -30,12 +30,12 @@ def changed_files(recipe: Recipe, code: str, digest: Callable[[Path], str] = fil
     file = _file_of_run(weights) if weights.startswith(RUN) else Path(weights)
     if file.is_absolute():
         if not file.is_file():
-            raise WeightsError(f"its weights {file} are gone")
+            raise WeightsError(f"its weights {file} are gone; restore them")
         if digest(file) != recipe.identity["weights"]:
             reasons.append(f"its weights {file} have changed")
     if code.endswith(".py"):
         if not Path(code).is_file():
-            raise ExtractorError(f"its extractor {code} is gone")
+            raise ExtractorError(f"its extractor {code} is gone; restore it")
         if source_digest(Path(code)) != recipe.identity.get("source"):
             reasons.append(f"its extractor {code} has changed")
     return reasons

@@ -1,4 +1,4 @@
-"""Which caches are to be made again, how, and what of each: from their recipes, manifests and files."""
+"""Plans rebuilds from the recipes, manifests and files of caches: what to rebuild, and how."""
 
 from __future__ import annotations
 
@@ -31,114 +31,114 @@ from egotools.types import Clip
 
 @dataclass(frozen=True)
 class RebuildOptions:
-    """What a rebuild is asked for."""
+    """The options of a rebuild."""
 
-    weights: Mapping[str, str] = field(default_factory=dict)  # instead of its own, by the name of a cache
-    manifest: Path | None = None  # instead of the one that each cache names
-    digest: bool = False  # compare the content of source files where the cache has its digest
+    weights: Mapping[str, str] = field(default_factory=dict)  # replaces the weights of a cache, by its name
+    manifest: Path | None = None  # replaces the one that each cache names
+    digest: bool = False  # compare the content of source files if the cache has its digest
     checksums: bool = True  # read all rows, to find those that are damaged
     retry_failed: bool = False
-    trusted: frozenset[str] = frozenset()  # the user's own extractors, files and packages, that may run
+    trusted: frozenset[str] = frozenset()  # the user's own extractors, files and packages, that are allowed to run
 
 
 @dataclass(frozen=True)
 class RebuildPlan:
-    """A cache that may be made again: what of it holds, from which clips and by which extractor it is made."""
+    """A cache that may be rebuilt: its state, its clips, and how they are computed."""
 
     assessment: Assessment
     clips: Sequence[Clip]
-    wanted: CacheRequest
-    origin: Mapping[str, Any]  # what its recipe is to say beside what makes the rows
-    recipe: Recipe  # as it would be made now
+    request: CacheRequest
+    origin: Mapping[str, Any]  # the provenance to record in its recipe
+    recipe: Recipe  # the current recipe
 
     @property
     def cache(self) -> Path:
         return self.assessment.cache
 
     def held(self) -> dict[str, Store]:
-        """For each clip the store that has its rows; opened anew, for an open cache takes 4 TiB of 128 to address."""
+        """The store that has each clip; opened on each call, as an open cache takes 4 of 128 TiB of addresses."""
         return by_id(stores_of(self.cache))
 
     @property
     def shared(self) -> str:
-        """Equal for caches of the same clips, which can be made in one decoding pass."""
+        """Equal for caches of the same clips, which can share a decoding pass."""
         return to_json([self.origin["manifest"], self.origin.get("limit")])
 
 
 def targets(paths: Sequence[Path], *, remark: Callable[[str], None] = unsaid) -> list[Path]:
-    """The caches among `paths` and in the folders among them, by the names that they have once they are sealed.
+    """The caches among `paths` and in the folders among them, by their names once they are sealed.
 
-    Those that were derived come after what they were derived from. `remark` is told of folders that are left out.
+    Derived caches come after their inputs. `remark` receives remarks on folders that are skipped.
 
     Raises:
-        StoreError: no such file or folder, or a folder without caches.
+        StoreError: a path does not exist, or a folder has no caches.
     """
-    # What a link means is made again, not the link; a cache that is named twice is one.
+    # A link's target is rebuilt, not the link; a cache given twice counts once.
     found = [real(path) if path.is_symlink() else path for path in map(sealed, find_caches(paths, remark=remark))]
     if not found:
-        raise StoreError(f"{', '.join(map(str, paths))}: no caches there")
+        raise StoreError(f"{', '.join(map(str, paths))}: no caches found")
     return in_order(list({path.absolute(): path for path in found}.values()))
 
 
-def check_names(caches: Sequence[Path], order: RebuildOptions) -> None:
-    """Refuses weights for a cache that is not there, or that was derived and so has none.
+def check_names(caches: Sequence[Path], options: RebuildOptions) -> None:
+    """Refuses weights for a cache that does not exist, or is derived and so has none.
 
     Raises:
-        StoreError: names it, and those that are there.
+        StoreError: the message names it and the available ones.
     """
     names = dict.fromkeys(cache.stem for cache in caches if not inputs_of(cache))
-    for name in order.weights:
+    for name in options.weights:
         if name not in names:
-            raise StoreError(f"no cache {name!r} for its --weights; there are {', '.join(names)}")
+            raise StoreError(f"no cache {name!r} for its --weights; choose from {', '.join(names)}")
 
 
 class Planner:
-    """Plans caches one after another; manifests and source files are looked at once for all of them."""
+    """Plans caches one after another; manifests and source files are read once for all of them."""
 
-    def __init__(self, order: RebuildOptions, progress: Progress = no_progress) -> None:
-        self._order, self._progress = order, progress
-        self._manifests = Manifests(order.manifest)
-        self._files = SourceFiles(digest=order.digest)
-        self.states: dict[Path, State] = {}  # of caches that others may be derived from, by their resolved paths
+    def __init__(self, options: RebuildOptions, progress: Progress = no_progress) -> None:
+        self._options, self._progress = options, progress
+        self._manifests = Manifests(options.manifest)
+        self._files = SourceFiles(digest=options.digest)
+        self.states: dict[Path, State] = {}  # of caches assessed so far, by their resolved paths
 
     @property
     def files(self) -> SourceFiles:
-        """The source files as they were when they were looked at."""
+        """The source files as they were when first read."""
         return self._files
 
     def plan(self, cache: Path) -> RebuildPlan | Assessment:
-        """What of a cache holds and how to make it again; or, where nothing can be said, why."""
+        """How to rebuild a cache; or its assessment, if it cannot be rebuilt by computing clips."""
         try:
             stores = stores_of(cache)
             recipe = stores[0].recipe
             if is_derived(recipe):
-                damaged = self._damaged(stores) if self._order.checksums else {}
+                damaged = self._damaged(stores) if self._options.checksums else {}
                 return assess_derived(cache, stores[0], self.state, damaged=damaged)
             if is_imported(recipe):
-                damaged = self._damaged(stores) if self._order.checksums else {}
+                damaged = self._damaged(stores) if self._options.checksums else {}
                 return assess_imported(cache, stores[0], damaged=damaged)
             clips, origin = self._manifests.clips(recipe), _origin(recipe, self._manifests.paths(recipe))
-            weights = self._order.weights.get(cache.stem)
+            weights = self._options.weights.get(cache.stem)
             code = code_of(name_in(recipe, weights=weights))
-            if code and code not in self._order.trusted:
+            if code and code not in self._options.trusted:
                 reasons = changed_files(recipe, code) + ([f"its weights are to be {weights}"] if weights else [])
                 return self._assessed(cache, stores, clips, reasons, code)
-            wanted = _wanted(cache, recipe, weights, self._order.trusted)
-            renewed = recipe_of(wanted, origin)
-            assessment = self._assessed(cache, stores, clips, _reasons(recipe, renewed))
+            request = _request_for(cache, recipe, weights, self._options.trusted)
+            recipe_now = recipe_of(request, origin)
+            assessment = self._assessed(cache, stores, clips, _reasons(recipe, recipe_now))
         except EgotoolsError as error:
             return unknown(cache, error)
-        return RebuildPlan(assessment, clips, wanted, origin, renewed)
+        return RebuildPlan(assessment, clips, request, origin, recipe_now)
 
     def assess(self, cache: Path) -> Assessment:
-        """What of a cache holds."""
+        """The state of a cache, in detail."""
         plan = self.plan(cache)
         found = plan if isinstance(plan, Assessment) else plan.assessment
         self.states[real(cache)] = found.state
         return found
 
     def state(self, place: Path) -> State:
-        """What a cache is, by its resolved path; looked at if it was not yet."""
+        """The state of a cache, by its resolved path; assessed on first use."""
         if place not in self.states:
             self.assess(place)
         return self.states[place]
@@ -151,9 +151,9 @@ class Planner:
             by_id(stores),
             clips,
             reasons=reasons,
-            damaged={} if reasons or not self._order.checksums else self._damaged(stores),
+            damaged={} if reasons or not self._options.checksums else self._damaged(stores),
             files=self._files,
-            retry_failed=self._order.retry_failed,
+            retry_failed=self._options.retry_failed,
             code=code,
         )
 
@@ -166,18 +166,18 @@ class Planner:
         return found
 
 
-def _wanted(cache: Path, recipe: Recipe, weights: str | None, trusted: frozenset[str]) -> CacheRequest:
-    """How a cache would be made now.
+def _request_for(cache: Path, recipe: Recipe, weights: str | None, trusted: frozenset[str]) -> CacheRequest:
+    """The request that would compute a cache today.
 
     Raises:
-        EgotoolsError: it cannot be made: its extractor is gone, or imported rows have none.
+        EgotoolsError: it cannot be computed: its extractor no longer exists, or it was imported.
     """
     found, extractor = reproduced(recipe, weights=weights, trusted=trusted)
     return CacheRequest(cache, extractor, found, *numbers_in(recipe))
 
 
 def _origin(recipe: Recipe, manifests: Sequence[str]) -> dict[str, Any]:
-    """What the new recipe says beside what makes the rows."""
+    """The provenance for the new recipe."""
     digests = [file_digest(Path(path)) for path in manifests]
     origin = {name: recipe.origin[name] for name in ("limit", "device") if name in recipe.origin}
     several = len(manifests) > 1
@@ -187,7 +187,7 @@ def _origin(recipe: Recipe, manifests: Sequence[str]) -> dict[str, Any]:
 
 
 def _reasons(was: Recipe, now: Recipe) -> list[str]:
-    """In what a recipe has changed, in words.
+    """How a recipe has changed, as messages.
 
     Raises:
         ExtractorError: the cache was made by newer code.

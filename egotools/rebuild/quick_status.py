@@ -1,4 +1,4 @@
-"""The state of a cache as lists show it: found without running what its recipe names, nor reading its rows."""
+"""The state of a cache for lists: found without running code that its recipe names, and without reading its rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from egotools.stores.store import Recipe
 
 
 class QuickStatus:
-    """Looks at one cache after another; manifests and source files are looked at once for all of them."""
+    """Assesses one cache after another; manifests and source files are read once for all of them."""
 
     def __init__(self) -> None:
         self._manifests, self._files = Manifests(), SourceFiles()
@@ -29,7 +29,7 @@ class QuickStatus:
         self._content = lru_cache(maxsize=None)(imported_digest)
 
     def __call__(self, cache: Path) -> Assessment:
-        """What of a cache holds, rows taken to be what was written."""
+        """The state of a cache, assuming that its rows are not damaged."""
         try:
             stores = stores_of(cache)
             recipe = stores[0].recipe
@@ -53,12 +53,12 @@ class QuickStatus:
 
 
 def _may_have_changed(recipe: Recipe) -> bool:
-    """Whether the code is not that of then, or a run stands behind the extractor."""
+    """Whether the cache was made by another version of egotools, or its extractor is a run."""
     is_same_code = (recipe.origin.get("libraries") or {}).get("egotools") == __version__
     return not is_same_code or str(recipe.origin["extractor"]).startswith("run:")
 
 
 def _whole(cache: Path) -> Assessment:
-    from egotools.rebuild.planning import Planner, RebuildOptions  # here, for it loads the networks' library
+    from egotools.rebuild.planning import Planner, RebuildOptions  # imported here because it loads torch
 
     return Planner(RebuildOptions(checksums=False)).assess(cache)

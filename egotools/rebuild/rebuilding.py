@@ -1,4 +1,4 @@
-"""Making stale caches again: one decoding pass for all that share a manifest, then each is verified and swapped in."""
+"""Rebuilds stale caches: one decoding pass for all that share a manifest; each is then verified and swapped in."""
 
 from __future__ import annotations
 
@@ -32,59 +32,59 @@ from egotools.stores.store import Recipe
 from egotools.stores.writer_lock import lock_cache
 from egotools.types import Clip
 
-CACHES_PER_PASS = 16  # each has a network in memory, and 4 TiB of 128 to address
+CACHES_PER_PASS = 16  # each has a network in memory, and 4 of 128 TiB addresses
 Failures = list[tuple[Clip, str]]
 
 
 @dataclass(frozen=True)
 class RebuildResult:
-    """What became of one cache: its clips by what was done for them, and what it is now."""
+    """The result for one cache: how many clips were computed or kept, and its state afterwards."""
 
     before: Assessment
     state: State
-    problem: str = ""  # why it was left as it was
+    problem: str = ""  # why it was left unchanged
     computed: int = 0
-    carried: int = 0  # clips that the old cache had and that still hold
+    carried: int = 0  # clips of the old cache that were still fresh
     failed: dict[str, str] = field(default_factory=dict)  # id -> why
-    kept: Path | None = None  # where the old one is
+    kept: Path | None = None  # path of the old one
 
     @property
     def remarks(self) -> list[str]:
-        """What a person should know of it."""
+        """What the user should know about it."""
         found = [self.problem] if self.problem else []
         found += [f"failed: {id}: {why}" for id, why in list(self.failed.items())[:2]]
         found += [f"and {len(self.failed) - 2} more"] if len(self.failed) > 2 else []
         return found + ([f"the old one is {self.kept}"] if self.kept else [])
 
     def summary(self) -> dict[str, Any]:
-        """For programs: what it was, what was done, and what it is."""
+        """For programs: the state before, what was done, and the state after."""
         own = ("state", "problem", "computed", "carried", "failed", "kept")
         return {"before": self.before.summary(), **{name: getattr(self, name) for name in own}}
 
 
 @dataclass(frozen=True)
 class HowToRebuild:
-    """How caches are made again."""
+    """How caches are rebuilt."""
 
     resources: Resources = Resources()  # noqa: RUF009 - frozen
     engine: Engine = Pipeline
     keep_old: bool = False
-    drop_failed: bool = False  # swap though clips of the old cache cannot be made again
+    drop_failed: bool = False  # swap even if clips of the old cache cannot be rebuilt
 
 
 def rebuild(
-    caches: Sequence[Path], order: RebuildOptions, way: HowToRebuild, *, progress: Progress
+    caches: Sequence[Path], options: RebuildOptions, how: HowToRebuild, *, progress: Progress
 ) -> list[RebuildResult]:
-    """Makes again what is not fresh; the old caches are readable all the time. Gives an outcome for each, in order.
+    """Rebuilds what is not fresh; the old caches stay readable throughout. Returns one result per cache, in order.
 
-    A cache that cannot be made again stays as it is, and the others go on. Interrupted, it goes on where it was.
+    A cache that cannot be rebuilt is left unchanged, and the others continue. An interrupted rebuild can be resumed.
 
     Raises:
         ClusterError: the cluster cannot be reached.
-        KeyboardInterrupt: after everything finished was committed, beside the old caches.
+        KeyboardInterrupt: everything finished so far is committed, next to the old caches.
     """
-    planner = Planner(order, progress)
-    outcomes: dict[Path, RebuildResult] = {}
+    planner = Planner(options, progress)
+    results: dict[Path, RebuildResult] = {}
     derived = [cache for cache in caches if inputs_of(cache)]
     with ExitStack() as locks:
         groups: defaultdict[str, list[RebuildPlan]] = defaultdict(list)
@@ -92,101 +92,101 @@ def rebuild(
             try:
                 lock = lock_cache(cache)
             except StoreError as error:
-                outcomes[cache] = _left(unknown(cache, error))
+                results[cache] = _unchanged(unknown(cache, error))
                 continue
             locks.callback(lock.release)
             plan = planner.plan(cache)
             found = plan if isinstance(plan, Assessment) else plan.assessment
             if found.state == "fresh":
-                outcomes[cache] = RebuildResult(found, "fresh", carried=len(found.fresh))
-                swap.clear(cache)  # what a rebuild that was killed after its swap may have left
+                results[cache] = RebuildResult(found, "fresh", carried=len(found.fresh))
+                swap.clear(cache)  # leftovers of a rebuild that was killed after its swap
             elif isinstance(plan, Assessment):
-                outcomes[cache] = _left(found)
+                results[cache] = _unchanged(found)
             else:
                 groups[plan.shared].append(plan)
                 continue
             lock.release()
-        making = _Making(way, planner.files, progress)
+        job = _GroupRebuild(how, planner.files, progress)
         for group in groups.values():
             for first in range(0, len(group), CACHES_PER_PASS):
-                outcomes.update(_make(group[first : first + CACHES_PER_PASS], making))
-    for cache in derived:  # after what they were derived from
-        made = {real(path): outcome.state if outcome.problem else "fresh" for path, outcome in outcomes.items()}
+                results.update(_rebuild_group(group[first : first + CACHES_PER_PASS], job))
+    for cache in derived:  # after their inputs
+        made = {real(path): result.state if result.problem else "fresh" for path, result in results.items()}
         planner.states.update(made)
         try:
             with ExitStack() as held:
                 held.callback(lock_cache(cache).release)
-                outcomes[cache] = _derive(planner.assess(cache), planner.state, way, progress)
+                results[cache] = _rebuild_derived(planner.assess(cache), planner.state, how, progress)
         except EgotoolsError as error:
-            outcomes[cache] = _left(unknown(cache, error))
-    return [outcomes[cache] for cache in caches]
+            results[cache] = _unchanged(unknown(cache, error))
+    return [results[cache] for cache in caches]
 
 
-def _derive(
-    found: Assessment, state_of: Callable[[Path], State], way: HowToRebuild, progress: Progress
+def _rebuild_derived(
+    found: Assessment, state_of: Callable[[Path], State], how: HowToRebuild, progress: Progress
 ) -> RebuildResult:
-    """Makes a derived cache again, as a whole: no video is read."""
+    """Rebuilds a derived cache, completely: no video is read."""
     cache = found.cache
     swap.clear(cache)
     if found.state == "fresh":
         return RebuildResult(found, "fresh", carried=len(found.fresh))
     if found.state == "unknown" or not_fresh(cache, state_of):
-        return _left(found)
+        return _unchanged(found)
     new = swap.folder_of(cache) / cache.name
     again = reproduced(cache, open_store(cache).recipe)
     made = derive(again, out=new, origin={"command": command_line()}, progress=progress)  # verified, too
-    kept = swap.swap(new, cache, keep_old=way.keep_old)
+    kept = swap.swap(new, cache, keep_old=how.keep_old)
     swap.clear(cache)
     return RebuildResult(found, "fresh", computed=made.clips, kept=kept)
 
 
-def _make(group: Sequence[RebuildPlan], making: _Making) -> dict[Path, RebuildResult]:
-    """Makes caches that share a manifest in one pass; where that fails, each by itself, so that one stops no other."""
+def _rebuild_group(group: Sequence[RebuildPlan], job: _GroupRebuild) -> dict[Path, RebuildResult]:
+    """Rebuilds caches that share a manifest in one pass; if that fails, one by one, so that each can fail alone."""
     try:
-        failed = making.compute(group)
-    except ClusterError:  # nothing to do with the caches
+        failed = job.compute(group)
+    except ClusterError:  # not caused by a cache
         raise
     except EgotoolsError as error:
         if len(group) == 1:
-            return {group[0].cache: _left(group[0].assessment, error)}
-        return {cache: outcome for plan in group for cache, outcome in _make([plan], making).items()}
-    outcomes = {}
+            return {group[0].cache: _unchanged(group[0].assessment, error)}
+        return {cache: result for plan in group for cache, result in _rebuild_group([plan], job).items()}
+    results = {}
     for plan in group:
         try:
-            outcomes[plan.cache] = making.finish(plan, failed.get(plan.cache, []))
+            results[plan.cache] = job.finish(plan, failed.get(plan.cache, []))
         except EgotoolsError as error:
-            outcomes[plan.cache] = _left(plan.assessment, error)
-    return outcomes
+            results[plan.cache] = _unchanged(plan.assessment, error)
+    return results
 
 
-def _left(assessment: Assessment, error: EgotoolsError | None = None) -> RebuildResult:
+def _unchanged(assessment: Assessment, error: EgotoolsError | None = None) -> RebuildResult:
     why = str(error) if error else "; ".join(assessment.remarks)
-    return RebuildResult(assessment, assessment.state, f"left as it was: {why}")
+    return RebuildResult(assessment, assessment.state, f"left unchanged: {why}")
 
 
 @dataclass(frozen=True)
-class _Making:
-    way: HowToRebuild
+class _GroupRebuild:
+    how: HowToRebuild
     files: SourceFiles
     progress: Progress
 
     def compute(self, group: Sequence[RebuildPlan]) -> dict[Path, Failures]:
-        """Computes beside each cache the clips that it needs; gives those that failed, by cache."""
+        """Computes the clips that each cache needs, next to it; returns those that failed, by cache."""
         clips = group[0].clips
-        wanted = {}
+        requests = {}
         for plan in group:
             by_id = {clip.id: clip for clip in clips if clip.id not in plan.assessment.failed}
-            swap.take_up(plan.cache, plan.recipe, by_id, self.files)
-            if plan.assessment.wanted:
+            swap.resume(plan.cache, plan.recipe, by_id, self.files)
+            if plan.assessment.to_compute:
                 place = swap.workplace(plan.cache)
-                wanted[place] = dataclasses.replace(plan.wanted, cache=place, only=plan.assessment.wanted)
-        if not wanted:
+                requests[place] = dataclasses.replace(plan.request, cache=place, only=plan.assessment.to_compute)
+        if not requests:
             return {}
         result = extract(
             clips,
-            list(wanted.values()),
-            resources=self.way.resources,
-            engine=self.way.engine,
+            list(requests.values()),
+            resources=self.how.resources,
+            engine=self.how.engine,
             origin=group[0].origin,
             progress=self.progress,
         )
@@ -196,9 +196,9 @@ class _Making:
         """Puts the new cache together, verifies it and swaps it in."""
         cache, before, held = plan.cache, plan.assessment, plan.held()
         reasons = {clip.id: why for clip, why in failed}
-        # Rows of another recipe were right when they were made; those of another file, or damaged ones, are not.
+        # Rows of an older recipe were correct when they were made; those of a changed file, or damaged ones, are not.
         lost = [id for id in reasons if id in held] if before.reasons else []
-        if lost and not self.way.drop_failed:
+        if lost and not self.how.drop_failed:
             return RebuildResult(before, before.state, _refusal(lost, reasons), failed=reasons)
         made = open_store(swap.workplace(cache)) if swap.workplace(cache).exists() else None
         computed = frozenset(made or ()).difference(before.fresh)
@@ -209,8 +209,8 @@ class _Making:
             carried = {id: held[id] for id in before.fresh}
             new = swap.complete(cache, recipe, carried, progress=self.progress)
             swap.check(new, recipe, expected, progress=self.progress)
-        self._record_failures(plan, failed)  # before the swap: once the cache is fresh, nobody would come back to them
-        kept = None if new is None else swap.swap(new, cache, keep_old=self.way.keep_old)
+        self._record_failures(plan, failed)  # before the swap: a fresh cache would not be visited again
+        kept = None if new is None else swap.swap(new, cache, keep_old=self.how.keep_old)
         swap.clear(cache)
         state: State = "incomplete" if failed else "fresh"
         return RebuildResult(before, state, "", len(computed), len(before.fresh), reasons, kept)
@@ -224,6 +224,6 @@ class _Making:
 
 def _refusal(lost: Sequence[str], reasons: dict[str, str]) -> str:
     return (
-        f"left as it was: {len(lost)} of its clips cannot be made again, such as {lost[0]!r} ({reasons[lost[0]]}); "
-        "mend them, take them out of the manifest, or go on without them: --drop-failed"
+        f"left unchanged: {len(lost)} of its clips cannot be rebuilt, such as {lost[0]!r} ({reasons[lost[0]]}); "
+        "repair them, remove them from the manifest, or continue without them: --drop-failed"
     )

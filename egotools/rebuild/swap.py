@@ -1,6 +1,6 @@
-"""The new cache beside the old one, `.NAME.rebuild/`, until it takes its place.
+"""Builds the new cache in `.NAME.rebuild/` next to the old one, and swaps it in.
 
-Clips are computed into an LMDB there, whatever the cache's own format; what an interrupted rebuild left is taken up.
+Clips are computed into an LMDB there, whatever the cache's own format; an interrupted rebuild is resumed.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ CLIPS_PER_COMMIT = 1000
 
 
 def folder_of(cache: Path) -> Path:
-    """Where a cache is made anew."""
+    """The folder in which a cache is rebuilt."""
     return cache.with_name(f".{cache.name}.rebuild")
 
 
 def workplace(cache: Path) -> Path:
-    """The LMDB that its computed clips go to."""
+    """The LMDB that receives its computed clips."""
     return folder_of(cache) / f"{cache.stem}.lmdb"
 
 
-def take_up(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: SourceFiles) -> None:
-    """Keeps of an interrupted rebuild what still holds.
+def resume(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: SourceFiles) -> None:
+    """Keeps the clips of an interrupted rebuild that are still fresh.
 
     Raises:
         StoreError: the disk is full, or another process is at work there.
     """
     path = workplace(cache)
-    if folder_of(cache).is_symlink() or path.is_symlink():  # not ours, wherever they lead
+    if folder_of(cache).is_symlink() or path.is_symlink():  # not created by egotools
         clear(cache)
     try:
         store, damaged = open_store(path), verify(path).bad
@@ -64,14 +64,14 @@ def take_up(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: Sourc
 
 
 def complete(cache: Path, recipe: Recipe, carried: Mapping[str, Store], *, progress: Progress) -> Path:
-    """Adds the clips of the old cache that still hold to the computed ones: a whole new cache, in its format, beside.
+    """Completes the computed clips with the fresh ones of the old cache: a new cache, in its format.
 
     Raises:
         StoreError: a clip is damaged, or the disk is full.
     """
     path = workplace(cache)
     if cache.suffix == ".h5":
-        from egotools.stores.hdf5_writer import publish_hdf5  # here, for h5py takes its time to import
+        from egotools.stores.hdf5_writer import publish_hdf5  # imported here because h5py is slow to import
 
         make_folder_of(path)
         computed = open_store(path) if path.exists() else None
@@ -96,10 +96,10 @@ def _bytes_a_clip(store: Store) -> int:
 
 
 def check(new: Path, recipe: Recipe, expected: frozenset[str], *, progress: Progress) -> None:
-    """Reads a new cache from end to end.
+    """Verifies a new cache by reading all of it.
 
     Raises:
-        StoreError: it does not hold exactly the expected clips, whole.
+        StoreError: it is damaged, or its clips are not exactly the expected ones.
     """
     found = verify(new, progress=progress)
     store = open_store(new)
@@ -109,11 +109,11 @@ def check(new: Path, recipe: Recipe, expected: frozenset[str], *, progress: Prog
     if different := expected.symmetric_difference(store):
         wrong.append(f"{len(different)} clips too many or too few, such as {min(different)!r}")
     if wrong:
-        raise StoreError(f"{new}: the new cache is not as it should be ({wrong[0]}); run the same line again")
+        raise StoreError(f"{new}: the new cache is not as expected ({wrong[0]}); run the same command again")
 
 
 def swap(new: Path, cache: Path, *, keep_old: bool) -> Path | None:
-    """Puts a new cache in the place of the old one, at once, with what it learned; gives where the old one is kept.
+    """Atomically replaces the old cache with the new one, with its fitted model; returns the path of a kept old one.
 
     Raises:
         StoreError: the old one cannot be kept or replaced.
@@ -125,19 +125,19 @@ def swap(new: Path, cache: Path, *, keep_old: bool) -> Path | None:
             for part in (part_of(cache), Path(f"{part_of(cache)}-lock")):
                 part.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"{cache} cannot be replaced: {error}; what was computed waits beside it") from error
+        raise StoreError(f"{cache} cannot be replaced: {error}; what was computed is kept next to it") from error
     return kept
 
 
 def _keep(cache: Path) -> Path:
-    """A second name for a cache, in a folder `.old`, which nothing looks into unasked."""
+    """A second name for a cache, in a folder `.old`, which is not searched by default."""
     folder = cache.parent / ".old"
     if folder.is_symlink():
         raise NotADirectoryError(errno.ENOTDIR, "a link, not a folder; remove it", str(folder))
     for kept in folder.glob(f"{escape(cache.stem)}.*{cache.suffix}"):
         if kept.samefile(cache):  # a rebuild was killed between this and its swap
             return kept
-    moment = datetime.now().strftime("%Y%m%d-%H%M%S-%f")  # to the microsecond: none replaces another
+    moment = datetime.now().strftime("%Y%m%d-%H%M%S-%f")  # to the microsecond, so that names are unique
     kept = folder / f"{cache.stem}.{moment}{cache.suffix}"
     folder.mkdir(exist_ok=True)
     arrays = fitted.file_of(cache, open_store(cache).recipe)
@@ -148,7 +148,7 @@ def _keep(cache: Path) -> Path:
 
 
 def _link(file: Path, kept: Path) -> None:
-    if kept.is_file() and not kept.is_symlink():  # arrays that an older cache kept, too: their name has their digest
+    if kept.is_file() and not kept.is_symlink():  # arrays shared with an older kept cache; names have digests
         return
     remove(kept)
     try:
@@ -158,6 +158,6 @@ def _link(file: Path, kept: Path) -> None:
 
 
 def clear(cache: Path) -> None:
-    """Removes what was made beside a cache; of a link, the link."""
+    """Removes the rebuild folder next to a cache; of a link, only the link."""
     with suppress(OSError):
         remove(folder_of(cache))

@@ -63,7 +63,7 @@ def check_space(folder: Path, needed: int) -> None:
     if free < needed:
         raise StoreError(
             f"{folder}: disk full: {free / 1e6:.3g} MB are free and {needed / 1e6:.3g} MB are needed;"
-            " what was committed is kept; free space and run the same line again"
+            " what was committed is kept; free space and run the same command again"
         )
 
 

@@ -144,7 +144,7 @@ def publish_hdf5(
     except OSError as error:
         what = "disk full" if error.errno == errno.ENOSPC else "cannot be written"
         raise StoreError(
-            f"{path}: {what}: {error}; what was committed is kept; free space and run the same line again"
+            f"{path}: {what}: {error}; what was committed is kept; free space and run the same command again"
         ) from error
     finally:
         aside.unlink(missing_ok=True)

@@ -95,13 +95,13 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: damaged ({error}); restore it from a copy, or delete it and make it anew") from error
     except lmdb.MapFullError as error:
         raise StoreError(
-            f"{path}: address space full; what was committed is kept; raise 'ulimit -v' and run the same line again"
+            f"{path}: address space full; what was committed is kept; raise 'ulimit -v' and run the same command again"
         ) from error
     except (lmdb.Error, OSError) as error:
         # LMDB calls a write that was cut short by a full disk an "Input/output error".
         is_full = "Input/output" in str(error) and shutil.disk_usage(path.parent).free < LITTLE
         if is_full or isinstance(error, lmdb.DiskError) or "No space left" in str(error):
             raise StoreError(
-                f"{path}: disk full: {error}; what was committed is kept; free space and run the same line again"
+                f"{path}: disk full: {error}; what was committed is kept; free space and run the same command again"
             ) from error
         raise StoreError(f"{path}: {error}; what was committed is kept") from error

@@ -360,5 +360,5 @@ def test_a_rebuild_of_a_folder_with_nothing_but_a_link_says_so(tmp_path: Path) -
     (tmp_path / "only/linked").symlink_to("../outside")
     result = CliRunner().invoke(root, ["rebuild", str(tmp_path / "only"), "--dry-run"])
     assert isinstance(result.exception, StoreError)
-    assert "no caches there" in str(result.exception)
+    assert "no caches found" in str(result.exception)
     assert "only/linked: a link to " in result.stderr

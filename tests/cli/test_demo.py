@@ -74,7 +74,7 @@ def test_clips_of_videos_that_differ_in_brightness_find_their_own_by_color(told)
 
 def test_the_second_pass_has_nothing_to_do(told):
     listener, _, _ = told
-    assert "0 clips done, 12 there already: nothing to do" in listener.lines
+    assert "0 clips computed, 12 already done: nothing to do" in listener.lines
 
 
 def test_the_demo_ends_in_pictures_of_the_expected_size(told):
@@ -104,7 +104,7 @@ def test_sub_folders_of_two_videos_each_are_the_labels(tmp_path):
         write_video(tmp_path / "v" / f"{name}.mp4", 10, first=20 * (index // 2))
     listener = Listener()
     outcome = story.demo(tmp_path / "v", tmp_path / "out", listener, length=0.5, extractors=SMALL)
-    assert "Labels are the 2 sub-folders; each video is judged by the others." in listener.lines
+    assert "Labels are the 2 sub-folders; each video is evaluated on the others." in listener.lines
     assert outcome.scores[0]["kNN, k = 1"] == 1.0
     assert not outcome.problems
     assert "--label label --group video" in listener.commands[-1]
@@ -117,7 +117,7 @@ def test_a_large_folder_is_thinned_evenly(tmp_path, monkeypatch):
     listener = Listener()
     story.demo(tmp_path, tmp_path / "out", listener, length=1.0, extractors=SMALL)
     assert list(open_store(tmp_path / "out/caches/color.lmdb")) == ["a/0000", "a/0002", "b/0000", "b/0002"]
-    assert any("4 clips, of 8 evenly chosen" in line for line in listener.lines)
+    assert any("4 clips, evenly chosen from 8" in line for line in listener.lines)
 
 
 def test_one_video_is_too_few(tmp_path):

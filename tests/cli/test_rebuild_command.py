@@ -298,12 +298,12 @@ def test_a_cache_that_is_none_stops_no_other(manifest: Path, color: Path) -> Non
 def test_what_cannot_be_begun_is_one_line(color: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused = rebuild(tmp_path / "empty")
-    assert (refused.exit_code, str(refused.exception)) == (1, f"{tmp_path / 'empty'}: no caches there")
+    assert (refused.exit_code, str(refused.exception)) == (1, f"{tmp_path / 'empty'}: no caches found")
     refused = rebuild(tmp_path / "nowhere")
     assert (refused.exit_code, str(refused.exception)) == (1, f"{tmp_path / 'nowhere'}: no such cache or folder")
     result = installed("rebuild", color, "--weights", "net=random:1")
     assert (result.returncode, result.stdout) == (1, "")
-    assert "no cache 'net' for its --weights; there are color" in result.stderr
+    assert "no cache 'net' for its --weights; choose from color" in result.stderr
     assert result.stderr.count("\n") == 1
 
 

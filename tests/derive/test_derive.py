@@ -341,7 +341,7 @@ def test_an_interrupted_derivation_leaves_nothing(tmp_path, input):
 
 
 def test_rows_that_make_no_sense_are_not_published(tmp_path, input):
-    with pytest.raises(StoreError, match=r"p\.lmdb: what was written is not as it should be .*'a': times are"):
+    with pytest.raises(StoreError, match=r"p\.lmdb: what was written is not as expected .*'a': times are"):
         derive(Derived(tmp_path / "p/p.lmdb", "mine", Failing("times"), {"color": input}))
     assert not list((tmp_path / "p").iterdir())
 
@@ -407,7 +407,7 @@ def test_an_option_that_a_recipe_lacks_takes_its_default(tmp_path, input):
         ({"version": 2}, "was made by version 2 of 'pool', this egotools has 1; update egotools"),
         ({"options": {"window": 3}}, r"there is no option 'window' any longer \(it was 3\)"),
         ({"options": {"statistics": 3}}, "the option 'statistics' cannot be 3"),
-        ({"options": {"statistics": ["median"]}}, "cannot be made again: pool: --statistics takes"),
+        ({"options": {"statistics": ["median"]}}, "cannot be rebuilt: pool: --statistics takes"),
         ({"options": None}, "its recipe says no options"),
     ],
 )
@@ -420,7 +420,7 @@ def test_a_recipe_that_cannot_be_followed_says_why(tmp_path, input, identity, pr
 def test_an_input_that_is_gone_is_named(tmp_path, input):
     recipe = pooled(tmp_path / "p.lmdb", input).recipe()
     input.unlink()
-    with pytest.raises(StoreError, match=rf"p\.lmdb: its input {input} is gone; bring it back"):
+    with pytest.raises(StoreError, match=rf"p\.lmdb: its input {input} is gone; restore it"):
         reproduced(tmp_path / "p.lmdb", recipe)
     with pytest.raises(StoreError, match="does not say from which caches"):
         reproduced(tmp_path / "p.lmdb", Recipe(recipe.identity, {}))

@@ -288,7 +288,7 @@ def test_a_script_without_a_guarded_main_part_is_told_so(videos, tmp_path):
     )
     finished = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert finished.returncode == 1
-    assert "needs its main part under: if __name__ == '__main__'" in finished.stderr.splitlines()[-1]
+    assert "must have its main part under: if __name__ == '__main__'" in finished.stderr.splitlines()[-1]
 
 
 def test_progress_ends_at_the_number_of_clips(videos, tmp_path):

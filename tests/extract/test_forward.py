@@ -277,7 +277,7 @@ def test_agreement_is_the_mean_cosine_of_rows_plain_and_centred(rng):
 @pytest.mark.filterwarnings("ignore")  # CUDA builds warn of missing drivers
 @pytest.mark.parametrize("name", ["cuda:99", "quantum", "", "cpu:x"])
 def test_a_device_that_is_not_there_is_named(name):
-    with pytest.raises(EgotoolsError, match=rf"--device {name}: not to be had here") as error:
+    with pytest.raises(EgotoolsError, match=rf"--device {name}: not available on this machine") as error:
         choose_device(name)
     assert "\n" not in str(error.value)
 

@@ -62,7 +62,7 @@ def test_all_frames_of_a_clip_make_its_one_window(extractor):
 
 def test_a_clip_too_long_to_be_taken_whole_is_one_line(monkeypatch):
     monkeypatch.setattr(sampling, "MOST_FRAMES", 69)
-    with pytest.raises(ClipError, match=r"a\.mp4: the clip has 70 frames, and --frames all takes 69 at most"):
+    with pytest.raises(ClipError, match=r"a\.mp4: the clip has 70 frames, but --frames all reads at most 69"):
         M3S(only=("contrast",), frames="all").windows(FILM, WHOLE)
     assert M3S(only=("contrast",)).windows(FILM, WHOLE).frames.shape == (1, 45)
 

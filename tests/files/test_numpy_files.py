@@ -95,7 +95,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no array": (each(b"text"), "magic string"),
     "a later version": (each(npy((1,), b"\0" * 4, version=(3, 0))), "not a plain array"),
     "encrypted": (lambda path: flagged(path, 8, 1), "is encrypted"),
-    "unknown method": (lambda path: flagged(path, 10, 97), "compressed by a method (number 97)"),
+    "unknown method": (lambda path: flagged(path, 10, 97), "uses zip compression method 97"),
     "large dictionary": (lambda path: flagged(path, 10, zipfile.ZIP_LZMA), "compressed by a method (number 14)"),
     "doubled": (doubled, "two of its arrays are named 'v'"),
     "unfolds": (bomb, "more than 100 times"),

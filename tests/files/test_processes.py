@@ -118,7 +118,7 @@ def test_a_process_that_cannot_start_reading_ones_says_which_start_method_to_use
     )
     first, second = done.stdout.splitlines()
     assert "use the start method 'spawn' or 'forkserver'" in first
-    assert "multiprocessing.Pool may start none" in second
+    assert "multiprocessing.Pool cannot start any" in second
 
 
 def test_a_process_knows_whether_it_was_forked() -> None:

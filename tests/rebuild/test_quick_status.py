@@ -57,7 +57,7 @@ def test_ls_says_what_is_fresh_stale_incomplete_and_unknown(manifest: Path, tmp_
     manifest.unlink()
     assert state_of(cache) == (
         "unknown",
-        f"its manifest {manifest} is gone; bring it back, or name another with --manifest",
+        f"its manifest {manifest} is gone; restore it, or give another with --manifest",
     )
     assert "state" not in json.loads(run("ls", cache, "--no-state", "--json").stdout)[0]
 
@@ -96,7 +96,7 @@ def test_ls_sees_weights_that_changed_or_went(manifest: Path, tmp_path: Path) ->
     weights.write_bytes(b"two")
     assert state_of(cache) == ("stale", f"its weights {weights} have changed")
     weights.unlink()
-    assert state_of(cache) == ("unknown", f"its weights {weights} are gone")
+    assert state_of(cache) == ("unknown", f"its weights {weights} are gone; restore them")
 
 
 @pytest.mark.parametrize("as_extractor", [True, False])
@@ -125,7 +125,7 @@ def test_ls_never_runs_code_of_the_users_own(manifest: Path, tmp_path: Path) -> 
     assert f"its extractor {own} has changed" in why
     assert f"--trust {own}" in why
     own.unlink()
-    assert state_of(cache) == ("unknown", f"its extractor {own} is gone")
+    assert state_of(cache) == ("unknown", f"its extractor {own} is gone; restore it")
     assert not marker.exists()
 
 

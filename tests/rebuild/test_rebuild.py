@@ -129,7 +129,7 @@ def test_a_clip_that_failed_is_tried_again_only_if_something_changed_or_on_reque
     cache = plant(want(tmp_path / "color.lmdb", "color"), manifest, failed={"b"})
     found = assess(cache)
     assert (found.state, found.wanted, dict(found.failed)) == ("fresh", frozenset(), {"b": "broken"})
-    assert found.remarks == ["1 clips failed before and are unchanged; --retry-failed tries them"]
+    assert found.remarks == ["1 clips failed before and are unchanged; --retry-failed tries them again"]
     assert assess(cache, retry_failed=True).missing == ("b",)
     edit(manifest, b={"end": 0.3})
     assert assess(cache).missing == ("b",)
@@ -166,7 +166,7 @@ def test_a_list_of_failures_that_is_no_manifest_any_more_is_named(color: Path, r
 
 def test_a_manifest_that_is_gone_or_broken_is_named_and_another_can_be_given(manifest: Path, color: Path) -> None:
     there = manifest.rename(manifest.with_name("other.csv"))
-    assert_unknown(assess(color), f"its manifest {manifest} is gone; bring it back, or name another with --manifest")
+    assert_unknown(assess(color), f"its manifest {manifest} is gone; restore it, or give another with --manifest")
     assert assess(color, manifest=there).state == "fresh"
     manifest.write_text("id,path\na\n")
     assert_unknown(assess(color), f"{manifest}, row 2: 1 cells")
@@ -225,7 +225,7 @@ def test_what_an_interrupted_pass_left_beside_a_sealed_cache_counts(manifest: Pa
     plant(sealed, manifest, "b", seal=False)
     found = assess(sealed.cache)
     assert (found.state, found.fresh, found.missing) == ("incomplete", ("a", "b"), ("c",))
-    assert "an interrupted pass left clips that are not sealed" in found.remarks
+    assert "an interrupted pass left clips that are not sealed yet" in found.remarks
 
 
 def test_a_cache_that_was_never_sealed_is_found_by_the_name_it_will_have(manifest: Path, tmp_path: Path) -> None:
@@ -256,14 +256,14 @@ def test_caches_are_found_once_each_whatever_names_them(manifest: Path, tmp_path
 
 def test_a_folder_without_caches_and_a_path_that_is_not_there_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StoreError, match="empty: no caches there"):
+    with pytest.raises(StoreError, match="empty: no caches found"):
         targets([tmp_path / "empty"])
     with pytest.raises(StoreError, match="gone: no such cache or folder"):
         targets([tmp_path / "gone"])
 
 
 def test_weights_for_a_cache_that_is_not_there_are_refused_with_those_that_are() -> None:
-    with pytest.raises(StoreError, match="no cache 'resnet' for its --weights; there are color, resnet18"):
+    with pytest.raises(StoreError, match="no cache 'resnet' for its --weights; choose from color, resnet18"):
         check_names([Path("a/color.lmdb"), Path("resnet18.h5")], RebuildOptions({"resnet": "random:1"}))
 
 

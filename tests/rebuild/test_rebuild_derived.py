@@ -51,7 +51,7 @@ def test_a_derived_cache_of_an_input_that_is_not_fresh_is_left_and_named(manifes
     forget(manifest, "b")
     outcome = remake(pooled)
     assert (outcome.state, pooled.read_bytes() == before) == ("stale", True)
-    assert f"left as it was: its input {color} is stale" in outcome.problem
+    assert f"left unchanged: its input {color} is stale" in outcome.problem
     assert [each.state for each in remake_all(color, pooled)] == ["fresh", "fresh"]
 
 
@@ -92,7 +92,7 @@ def test_a_clip_that_was_dropped_goes_from_derived_caches_too(manifest: Path, co
 def test_an_input_that_is_gone_is_named(color: Path) -> None:
     pooled = pool(color.with_name("pooled.lmdb"), color)
     color.unlink()
-    assert_unknown(assess(pooled), f"its input {color} is gone; bring it back, or delete this cache too")
+    assert_unknown(assess(pooled), f"its input {color} is gone; restore it, or delete this cache too")
     assert_unknown(remake(pooled).before, "is gone")
 
 
@@ -169,7 +169,7 @@ def test_recipes_that_name_each_other_are_no_riddle(color: Path) -> None:
 def test_new_weights_are_for_what_has_weights(manifest: Path, color: Path, tmp_path: Path) -> None:
     pooled = pool(tmp_path / "pooled/mean.lmdb", color)
     namesake = pool(tmp_path / "pooled/color.lmdb", color)
-    with pytest.raises(StoreError, match="no cache 'mean' for its --weights; there are color"):
+    with pytest.raises(StoreError, match="no cache 'mean' for its --weights; choose from color"):
         check_names([color, pooled, namesake], RebuildOptions({"mean": "random:1"}))
     check_names([color, pooled, namesake], RebuildOptions({"color": "random:1"}))
     assert assess(namesake, weights={"color": "random:1"}).state != "unknown"

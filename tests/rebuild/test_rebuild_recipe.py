@@ -110,7 +110,7 @@ def test_a_recipe_without_a_manifest_or_an_extractor_is_said_to_be_so(manifest: 
     wanted = want(tmp_path / "color.lmdb", "color")
     identity, origin = recipe_of(wanted).identity, recipe_of(wanted).origin
     cache = plant(wanted, manifest, recipe=Recipe(identity, origin))
-    assert_unknown(assess(cache), "its recipe names no manifest; name one with --manifest")
+    assert_unknown(assess(cache), "its recipe does not name a manifest; give one with --manifest")
     assert assess(cache, manifest=manifest).state == "fresh"
     imported = plant(want(tmp_path / "i.lmdb", "color"), manifest, recipe=Recipe(identity, {"manifest": str(manifest)}))
     assert_unknown(assess(imported), "its recipe does not say by which extractor")
@@ -141,7 +141,7 @@ def test_code_of_the_users_own_that_is_gone_is_named(manifest: Path, tmp_path: P
     own = write_own(tmp_path)
     cache = plant(want(tmp_path / "own.lmdb", f"{own}:Own"), manifest)
     own.unlink()
-    assert_unknown(assess(cache), f"its extractor {own} is gone")
+    assert_unknown(assess(cache), f"its extractor {own} is gone; restore it")
     assert_unknown(assess(cache, trusted=frozenset([str(own)])), f"{own}: no such file")
 
 

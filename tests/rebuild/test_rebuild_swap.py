@@ -123,7 +123,7 @@ def test_a_new_cache_that_is_not_as_it_should_be_never_takes_the_olds_place(
     monkeypatch.setattr(swap, "verify", finding)
     outcome = remake(color)
     assert outcome.state == "stale"
-    assert "the new cache is not as it should be (clip 'a': checksum differs)" in outcome.problem
+    assert "the new cache is not as expected (clip 'a': checksum differs)" in outcome.problem
     assert (color.stat().st_ino, color.read_bytes()) == before
     monkeypatch.undo()
     assert remake(color).state == "fresh"
@@ -270,7 +270,7 @@ def test_an_unknown_cache_is_left_and_named_and_the_others_are_made(
     forget(manifest, "a")
     left, made = remake_all(late, color)
     assert (left.state, made.state, late.read_bytes() == before) == ("unknown", "fresh", True)
-    assert "left as it was: cannot be made again: color no longer has the option 'sharpness'" in left.problem
+    assert "left unchanged: cannot be rebuilt: color no longer has the option 'sharpness'" in left.problem
 
 
 def test_an_old_cache_that_cannot_be_kept_stays_in_its_place(manifest: Path, color: Path) -> None:

@@ -193,7 +193,7 @@ def test_weights_that_do_not_fit_stop_no_other_cache(manifest: Path, tmp_path: P
     forget(manifest, "a")
     left, made = remake_all(net, color)
     assert (left.state, made.state) == ("stale", "fresh")
-    assert "left as it was" in left.problem
+    assert "left unchanged" in left.problem
     assert "does not fit the network" in left.problem
     assert net.read_bytes() == before
     assert_settled(color)
@@ -240,7 +240,7 @@ def test_clips_that_a_new_recipe_cannot_make_keep_the_old_cache_until_they_may_b
     before = color.stat().st_ino, color.read_bytes()
     outcome = remake(color)
     assert (outcome.state, set(outcome.failed)) == ("stale", {"b"})
-    assert "1 of its clips cannot be made again, such as 'b'" in outcome.problem
+    assert "1 of its clips cannot be rebuilt, such as 'b'" in outcome.problem
     assert "--drop-failed" in outcome.problem
     assert (color.stat().st_ino, color.read_bytes()) == before
     outcome = remake(color, drop=True)

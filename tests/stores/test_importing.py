@@ -169,7 +169,7 @@ def test_a_rebuild_leaves_it_and_says_how_it_is_made(npz, imported):
     before = imported.read_bytes()
     (outcome,) = rebuild([imported], RebuildOptions(), HowToRebuild(), progress=no_progress)
     assert (outcome.state, outcome.computed) == ("stale", 0)
-    assert outcome.problem.startswith("left as it was: ")
+    assert outcome.problem.startswith("left unchanged: ")
     assert "egotools cache import" in outcome.problem
     assert imported.read_bytes() == before
 

@@ -182,7 +182,7 @@ def test_help_shows_an_example_of_every_command(group: str, names: Mapping[str, 
 @pytest.mark.parametrize("device", ["abacus", "cuda:99"])
 def test_a_device_that_is_not_there_is_named(place: Path, device: str) -> None:
     result = egotools(place, "eval", "probe", "--label", "animal", "--device", device)
-    assert error_of(result).startswith(f"--device {device}: not to be had here")
+    assert error_of(result).startswith(f"--device {device}: not available on this machine")
 
 
 def test_the_table_by_class_says_that_it_counts_all_seeds(place: Path) -> None:
