@@ -1,4 +1,4 @@
-"""bf16 against float32: speed, and how alike the rows are by plain and by centred cosine.
+"""bf16 against float32: speed, and how alike the rows are by plain and by centered cosine.
 
     python benchmarks/precision.py [--rounds 5] [--video FILE] [--json FILE] [--quick]
 
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             name, video, 2 if options.quick else options.rounds, resize="64x64" if options.quick else None
         )
         target = None if options.quick else TARGETS[kind][name]
-        likeness = f"cosine {agreement.plain:.5f}, centred {agreement.centred:.4f} over {agreement.rows} windows"
+        likeness = f"cosine {agreement.plain:.5f}, centered {agreement.centered:.4f} over {agreement.rows} windows"
         ratios += [
             Ratio(f"(c) {name}, bf16 against plain float32", median_ratio(rounds, "plain", "bf16"), target, likeness),
             Ratio(f"(c) {name}, bf16 against our float32", median_ratio(rounds, "float32", "bf16")),

@@ -200,7 +200,7 @@ def _extract(
         display.show_json(_summary(result))
     else:
         _show(result)
-    if not result.is_whole:
+    if not result.is_complete:
         click.get_current_context().exit(1)
 
 
@@ -253,7 +253,7 @@ def _show(result: Extraction) -> None:
     for cache, agreement in result.agreement.items():
         display.note(
             f"{cache}: bf16 against float32 on {agreement.rows} windows: cosine {agreement.plain:.5f}, "
-            f"centred {agreement.centred:.4f}"
+            f"centered {agreement.centered:.4f}"
         )
     if result.rows:
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items())

@@ -1,4 +1,4 @@
-"""Windows of many clips to full batches, and the rows that come of them back to their clips."""
+"""Fills batches with windows of many clips, and returns the rows to their clips."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Part = tuple[Piece, int, int]  # windows first..last of a piece
 
 
 class Batcher:
-    """Runs one network on batches of exactly `size` windows, except the last; what it gives are computed pieces.
+    """Runs one network on batches of exactly `size` windows, except the last one; yields computed pieces.
 
-    Windows of another length (an image among videos) begin a new batch. A result is copied to the host one batch later,
-    when the next one is under way, so that a GPU never waits for it. With `most_frames`, long windows make a batch
-    smaller.
+    Windows of another length (an image among videos) start a new batch. A result is copied to the host one batch later,
+    when the next one is running, so that a GPU never waits for it. `most_frames` limits the frames of a batch, so that
+    long windows make it smaller.
     """
 
     def __init__(self, name: str, run: Network, size: int, *, most_frames: int | None = None) -> None:
@@ -30,11 +30,11 @@ class Batcher:
         self._most_frames = most_frames
         self._waiting: deque[Part] = deque()
         self._count = 0
-        self._length: int | None = None  # frames of the windows that wait
+        self._length: int | None = None  # frames of each pending window
         self._running: deque[tuple[list[Part], Tensor]] = deque()
 
     def add(self, piece: Piece) -> Iterator[Piece]:
-        """Takes the windows of a piece; gives the rows that are ready."""
+        """Adds the windows of a piece; yields the rows that are ready."""
         length = None if piece.windows is None else piece.windows.shape[1]
         if self._count and length != self._length:
             self._launch(self._count)
@@ -50,7 +50,7 @@ class Batcher:
             yield from self._finished(1)
 
     def flush(self) -> Iterator[Piece]:
-        """Runs what is left, and gives all rows."""
+        """Runs the rest, and yields all rows."""
         if self._count:
             self._launch(self._count)
         yield from self._finished(0)
@@ -69,11 +69,11 @@ class Batcher:
         batch = torch.from_numpy(windows[0] if len(windows) == 1 else np.concatenate(windows))
         try:
             self._running.append((parts, self.run(batch)))
-        except AssertionError as error:  # how torchvision's transformers refuse a size
+        except AssertionError as error:  # raised by torchvision's transformers for an unsupported size
             raise ExtractorError(f"{self.name}: its network refuses windows {tuple(batch.shape)}: {error}") from error
         except torch.OutOfMemoryError as error:
             raise ExtractorError(
-                f"{self.name}: {len(batch)} windows at a time need more memory; lower --batch-size"
+                f"{self.name}: {len(batch)} windows per batch do not fit in memory; lower --batch-size"
             ) from error
 
     def _finished(self, most_running: int) -> Iterator[Piece]:

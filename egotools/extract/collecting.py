@@ -1,4 +1,4 @@
-"""Computed rows back into clips: in order, checked, handed to the writing, counted."""
+"""Collects computed rows into clips: orders, checks and counts them, and passes them on for writing."""
 
 from __future__ import annotations
 
@@ -25,62 +25,62 @@ class _Part:
 
     attempt: int = 0
     appended: int = 0
-    held: list[Piece] = field(default_factory=list)  # rows that come before their turn
+    held: list[Piece] = field(default_factory=list)  # rows that arrived early
     held_count: int = 0
-    fraction: float = 0.0  # of the clip, for the progress
+    fraction: float = 0.0  # of the clip that is done, for progress
 
 
 class Collector:
-    """Follows every clip of every cache from its first row to its last."""
+    """Tracks every clip of every cache from its first row to its last."""
 
     def __init__(
         self,
         clips: Sequence[Clip],
-        wanted: Sequence[CacheRequest],
+        requests: Sequence[CacheRequest],
         writing: Writing,
         result: Extraction,
         progress: Progress,
     ) -> None:
-        self.clips, self.wanted, self.writing, self.result = clips, wanted, writing, result
+        self.clips, self.requests, self.writing, self.result = clips, requests, writing, result
         self.progress = progress
-        self._parts: dict[tuple[int, int], _Part] = {}  # those that are neither whole nor failed
+        self._parts: dict[tuple[int, int], _Part] = {}  # those that are neither complete nor failed
         self._share: dict[int, float] = {}
-        self._digesting: dict[int, Path] = {}  # the clips that bring the digests of their files
+        self._digesting: dict[int, Path] = {}  # the clips whose tasks return their files' digests
         self._digests: dict[Path, str | None] = {}
-        self._awaiting: dict[Path, list[tuple[int, str, Source]]] = {}  # whole clips of files whose digest is to come
+        self._awaiting: dict[Path, list[tuple[int, str, Source]]] = {}  # complete, but without digest yet
         self._clips_done = 0.0
 
     def expect(self, tasks: Sequence[ReadingTask]) -> None:
-        """Says which clips are coming for which caches; the others count as done."""
+        """Registers the tasks that are coming, by cache; all other clips count as done."""
         self._clips_done = float(len(self.clips) - len(tasks))
         for task in tasks:
-            self._share[task.number] = 1 / len(task.wanted)
+            self._share[task.number] = 1 / len(task.positions)
             if task.digest:
                 self._digesting[task.number], self._awaiting[task.clip.path] = task.clip.path, []
-            for position in task.wanted:
+            for position in task.positions:
                 self._parts[task.number, position] = _Part()
 
     def is_open(self, piece: Piece) -> bool:
-        """Whether rows of this piece are still of use: its clip has not failed, its attempt has not crashed."""
+        """Whether rows of this piece are still needed: its clip has not failed, its attempt has not crashed."""
         part = self._parts.get((piece.clip, piece.extractor))
         return part is not None and piece.attempt >= part.attempt
 
     def take(self, piece: Piece) -> None:
-        """Rows of a clip; its last ones finish it."""
+        """Takes rows of a clip; its last ones finish it."""
         if not self.is_open(piece):
             return
         place = (piece.clip, piece.extractor)
         part, id = self._parts[place], self.clips[piece.clip].id
-        if piece.attempt > part.attempt:  # a worker crashed on the clip and another began it anew
+        if piece.attempt > part.attempt:  # a worker crashed on the clip and another started it again
             self.writing.drop(piece.extractor, id)
             part = self._parts[place] = _Part(piece.attempt, fraction=part.fraction)
-        piece = replace(piece, units=_stored(piece.units, self.wanted[piece.extractor].dtype))
+        piece = replace(piece, units=_stored(piece.units, self.requests[piece.extractor].dtype))
         if not np.isfinite(piece.units).all():
             reason = f"{self.clips[piece.clip].path}: rows that are not finite"
             self.fail(Failure(piece.clip, piece.attempt, piece.extractor, reason))
             return
         if piece.remark:
-            self.result.remarks.setdefault(self.wanted[piece.extractor].cache, {})[id] = piece.remark
+            self.result.remarks.setdefault(self.requests[piece.extractor].cache, {})[id] = piece.remark
         if part.held or not _follows(piece, part.appended):
             part.held.append(piece)
             part.held_count += len(piece.rows)
@@ -93,34 +93,34 @@ class Collector:
             self._finish(place, part, id)
 
     def remark(self, found: FileRemarks) -> None:
-        """What is odd about a file; all its clips, and all workers that read it, may say so."""
+        """Records remarks on a file; several of its clips, and workers, may send the same ones."""
         said = self.result.file_remarks.setdefault(self.clips[found.clip].path, [])
         said += [remark for remark in found.remarks if remark not in said]
 
-    def know(self, found: FileDigest) -> None:
-        """The digest of a file, for all its clips; it may come after the first of them."""
+    def add_digest(self, found: FileDigest) -> None:
+        """Takes the digest of a file, for all its clips; it may arrive after the first of them."""
         path = self._digesting[found.clip]
         self._digests[path] = found.digest
         for cache, id, source in self._awaiting.pop(path, []):
             self.writing.finish(cache, id, replace(source, digest=found.digest))
 
-    def settle(self) -> None:
-        """Finishes the clips of files whose digest never came: its worker is gone."""
+    def finish_undigested(self) -> None:
+        """Finishes the clips of files whose digest never arrived, because the worker died."""
         for path in list(self._awaiting):
             for cache, id, source in self._awaiting.pop(path):
                 self.writing.finish(cache, id, source)
 
     def fail(self, failure: Failure) -> None:
-        """A clip that cannot be had for one cache."""
+        """Records a clip that failed for one cache."""
         place = (failure.clip, failure.extractor)
         part = self._parts.pop(place, None)
         if part is None:
             return
         clip = self.clips[failure.clip]
-        if self._digesting.get(failure.clip) in self._awaiting:  # it was to bring the digest
-            self.know(FileDigest(failure.clip, None))
+        if self._digesting.get(failure.clip) in self._awaiting:  # its task was to return the digest
+            self.add_digest(FileDigest(failure.clip, None))
         self.writing.drop(failure.extractor, clip.id)
-        self.result.failed[self.wanted[failure.extractor].cache].append((clip, failure.reason))
+        self.result.failed[self.requests[failure.extractor].cache].append((clip, failure.reason))
         self._advance(place, part, 1.0)
 
     def _append(self, place: tuple[int, int], part: _Part, values: Array, times: Array) -> None:
@@ -138,7 +138,7 @@ class Collector:
         try:
             source = Source.of(clip)
         except OSError as error:
-            reason = f"{clip.path}: gone while it was read ({error})"
+            reason = f"{clip.path}: disappeared while it was read ({error})"
             self.fail(Failure(place[0], part.attempt, place[1], reason))
             return
         if clip.path in self._awaiting:
@@ -146,7 +146,7 @@ class Collector:
         else:
             self.writing.finish(place[1], id, replace(source, digest=self._digests.get(clip.path)))
         del self._parts[place]
-        cache = self.wanted[place[1]].cache
+        cache = self.requests[place[1]].cache
         self.result.done[cache] += 1
         if not part.appended:
             self.result.empty[cache].append(id)
@@ -158,7 +158,7 @@ class Collector:
 
 
 def _stored(values: Array, dtype: str) -> Array:
-    with np.errstate(over="ignore"):  # what is too large for float16 is then not finite
+    with np.errstate(over="ignore"):  # values too large for float16 become infinite
         return values.astype(dtype, copy=False)
 
 

@@ -1,4 +1,4 @@
-"""Digests of the files that clips lie in, made while their frames decode."""
+"""Computes the digests of source files while their frames are decoded."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class Digesting:
-    """Adds the digest of a clip's file to what is found of its clips, not before the first has rows.
+    """Adds the digest of a clip's file to the messages about its clips, after the first one with rows.
 
-    A file of which nothing can be read is not digested.
+    A file that cannot be read at all is not digested.
     """
 
     def __init__(self) -> None:
-        self._owed: ReadingTask | None = None  # the next clip of the same file may have rows
+        self._owed: ReadingTask | None = None  # the next clip of the same file may still have rows
         self._thread: _Thread | None = None
 
     def with_digest(self, task: ReadingTask, messages: Iterator[Message], *, is_last: bool) -> Iterator[Message]:
-        """What is found of a clip, and the digest as soon as it is there, or after its file's last clip."""
-        if not task.wanted:
+        """The messages about a clip, then the digest as soon as it is ready, or after its file's last clip."""
+        if not task.positions:
             yield FileDigest(task.number, _digest(task.clip.path))
             return
         if task.digest:
@@ -41,7 +41,7 @@ class Digesting:
                 yield from self._found()
         if is_last:
             yield from self._found()
-        if self._owed is task and self._thread is None:  # lest its clip without rows waits
+        if self._owed is task and self._thread is None:  # so that a clip without rows does not wait
             yield FileDigest(task.number, None)
 
     def _found(self) -> Iterator[FileDigest]:
@@ -52,7 +52,7 @@ class Digesting:
 
 
 class _Thread(threading.Thread):
-    """Digests a file beside the decoder: reading and hashing hold no lock that decoding needs."""
+    """Digests a file alongside decoding: reading and hashing release the GIL."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(name="digesting", daemon=True)

@@ -1,4 +1,4 @@
-"""The engine: every clip decoded once, any number of extractors, reading, computing and writing at the same time.
+"""The extraction engine: decodes each clip once for any number of extractors, computes rows and writes caches.
 
 clips -> an engine (Pipeline: this machine; Cluster: Ray) -> Collector -> Writing (thread) -> caches
 """
@@ -26,24 +26,24 @@ from egotools.types import Clip
 
 
 class Computing(Protocol):
-    """What reads clips and computes rows, here or elsewhere. A context manager."""
+    """Reads clips and computes rows, on this machine or elsewhere. A context manager."""
 
     @property
     def device(self) -> object:
-        """For the recipe's origin."""
+        """Recorded in the recipe."""
 
     @property
     def seconds(self) -> Mapping[str, float]:
-        """By stage."""
+        """Seconds by stage."""
 
     @property
     def agreement(self) -> Mapping[Path, Agreement]:
-        """Of bf16 rows with float32 ones, by cache."""
+        """Agreement of bf16 rows with float32 ones, by cache."""
 
     def pieces(
         self, tasks: Sequence[ReadingTask], is_wanted: Callable[[Piece], bool]
     ) -> Generator[Message, None, None]:
-        """The computed rows of all tasks, what failed, and digests of files."""
+        """The computed rows of all tasks, failures, and digests of files."""
 
     def __enter__(self) -> Computing: ...
     def __exit__(self, *exception: object) -> None: ...
@@ -54,7 +54,7 @@ Engine = Callable[[Sequence[CacheRequest], Resources], Computing]
 
 def extract(
     clips: Sequence[Clip],
-    wanted: Sequence[CacheRequest],
+    requests: Sequence[CacheRequest],
     *,
     resources: Resources = Resources(),  # noqa: B008 - frozen
     engine: Engine = Pipeline,
@@ -63,50 +63,50 @@ def extract(
     origin: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
 ) -> Extraction:
-    """Fills the caches of `wanted` with the rows of all clips that are not there yet.
+    """Computes the rows of all clips that the requested caches lack, and adds them.
 
-    Clips that cannot be read are in the result's `failed`; the others go on. Interrupted, it keeps what is finished,
-    and the same call goes on from there.
+    Clips that cannot be read end up in the result's `failed`; the others continue. If interrupted, finished clips are
+    kept, and the same call resumes.
 
     Args:
-        clips: what the caches are to hold.
-        wanted: the caches.
-        resources: what each machine gives.
+        clips: what the caches should contain.
+        requests: the caches.
+        resources: what each machine may use.
         engine: where clips are read and rows computed: `Pipeline` (this machine) or a `cluster.Cluster`.
-        strict: whether clips fail whose files have remarks: whose times were repaired, for one.
-        digest: whether the digest of each source file is kept, too, for a later `rebuild --digest`.
-        origin: what the recipes say beside what makes the rows.
-        progress: told of clips and rows.
+        strict: whether clips fail if there are remarks on their files, such as repaired timestamps.
+        digest: whether to record the digest of each source file, too, for a later `rebuild --digest`.
+        origin: further provenance for the recipes.
+        progress: reports clips and rows.
 
     Raises:
-        RecipeError: a cache was made in another way.
-        StoreError: a cache cannot be written: no space, another writer.
-        WeightsError: weights cannot be had or do not fit.
-        ExtractorError: an extractor gives no rows [B, D], or fails.
-        EgotoolsError: the device is not there, or bf16 rows differ too much from float32 ones.
-        KeyboardInterrupt: after everything finished was committed.
+        RecipeError: a cache was made with another recipe.
+        StoreError: a cache cannot be written: the disk is full, or another process is writing it.
+        WeightsError: weights are not available or do not fit.
+        ExtractorError: an extractor does not return rows [B, D], or fails.
+        EgotoolsError: the device does not exist, or bf16 rows differ too much from float32 ones.
+        KeyboardInterrupt: everything finished so far is committed.
     """
     keep_freed_memory()
-    with engine(wanted, resources) as computing:
+    with engine(requests, resources) as computing:
         origin = {**(origin or {}), "device": str(computing.device)}
-        with Writing({each.cache: recipe_of(each, origin) for each in wanted}) as writing:
-            result, tasks = _plan(clips, wanted, writing, digest, strict)
+        with Writing({each.cache: recipe_of(each, origin) for each in requests}) as writing:
+            result, tasks = _plan(clips, requests, writing, digest, strict)
             if tasks:
-                collector = Collector(clips, wanted, writing, result, progress)
+                collector = Collector(clips, requests, writing, result, progress)
                 collector.expect(tasks)
                 with closing(computing.pieces(tasks, collector.is_open)) as messages:
                     for message in messages:
                         if isinstance(message, FileDigest):
-                            collector.know(message)
+                            collector.add_digest(message)
                         elif isinstance(message, Failure):
                             collector.fail(message)
                         elif isinstance(message, FileRemarks):
                             collector.remark(message)
                         else:
                             collector.take(message)
-                collector.settle()
+                collector.finish_undigested()
             writing.seal()
-    for each in wanted:
+    for each in requests:
         tried = [clip for clip in clips if each.only is None or clip.id in each.only]
         write_failures(each.cache, tried, result.failed[each.cache])
     result.seconds = {**computing.seconds, "writing": writing.seconds}
@@ -115,15 +115,15 @@ def extract(
 
 
 def _plan(
-    clips: Sequence[Clip], wanted: Sequence[CacheRequest], writing: Writing, digest: bool, strict: bool
+    clips: Sequence[Clip], requests: Sequence[CacheRequest], writing: Writing, digest: bool, strict: bool
 ) -> tuple[Extraction, list[ReadingTask]]:
-    """What is still to be done: tasks for the clips that at least one cache lacks."""
-    result = Extraction(failed={each.cache: [] for each in wanted}, done={each.cache: 0 for each in wanted})
-    there: list[list[Clip]] = [[] for _ in wanted]
+    """The remaining work: tasks for the clips that at least one cache lacks."""
+    result = Extraction(failed={each.cache: [] for each in requests}, done={each.cache: 0 for each in requests})
+    there: list[list[Clip]] = [[] for _ in requests]
     tasks = []
     for number, clip in enumerate(clips):
         missing = []
-        for position, each in enumerate(wanted):
+        for position, each in enumerate(requests):
             if writing.holds(position, clip.id):
                 there[position].append(clip)
             elif each.only is not None and clip.id not in each.only:
@@ -134,8 +134,8 @@ def _plan(
                 missing.append(position)
         if missing:
             tasks.append(ReadingTask(number, clip, tuple(missing), strict=strict))
-    for each, held in zip(wanted, there, strict=True):
-        result.changed[each.cache], result.empty[each.cache] = _looked_at(each.cache, held)
+    for each, held in zip(requests, there, strict=True):
+        result.changed[each.cache], result.empty[each.cache] = _changed_and_empty(each.cache, held)
         result.skipped[each.cache] = len(held)
     if digest:
         first = {task.clip.path: task for task in sorted(tasks, key=lambda task: task.clip.start, reverse=True)}
@@ -143,9 +143,9 @@ def _plan(
     return result, tasks
 
 
-def _looked_at(cache: Path, clips: Sequence[Clip]) -> tuple[list[str], list[str]]:
-    """Of the clips in a cache those whose rows are of other times or of a changed file, and those without rows."""
-    if not clips or not cache.exists():  # a sealed cache may be under way as a part only
+def _changed_and_empty(cache: Path, clips: Sequence[Clip]) -> tuple[list[str], list[str]]:
+    """Of the clips in a cache, the ids of those with other times or a changed file, and of those without rows."""
+    if not clips or not cache.exists():  # an HDF5 cache may exist only as an unsealed part
         return [], []
     store, files = open_store(cache), SourceFiles()
     there = [clip for clip in clips if clip.id in store]

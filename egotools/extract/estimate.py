@@ -1,4 +1,4 @@
-"""How much work an extraction would be, from opening clips and a few timed batches: `--dry-run`."""
+"""Estimates the work of an extraction by opening clips and timing a few batches: `--dry-run`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from egotools.media.video import Video, VideoIndex, open_frames
 from egotools.stores import check_same_recipe, open_store
 from egotools.types import AudioExtractor, Clip, ClipExtractor
 
-MOST_OPENED = 200  # clips; more are judged by these
+MOST_OPENED = 200  # clips; the others are extrapolated from these
 TIMED_CLIPS = 4
-TIMED_SECONDS = 10.0  # of each
+TIMED_SECONDS = 10.0  # of each clip
 
 
 @dataclass(frozen=True)
 class CacheWork:
-    """What one cache needs: clips to do and there already, rows, their width and bytes, seconds of computing a row."""
+    """The work for one cache: clips to do and done, rows, their width and bytes, seconds of computing per row."""
 
     clips: int
     there: int
@@ -44,7 +44,7 @@ class CacheWork:
 
 @dataclass(frozen=True)
 class Work:
-    """What an extraction needs, by cache, and seconds in all; `unreadable` clips of those that were opened."""
+    """The work of an extraction by cache, and the total seconds; how many of the opened clips were unreadable."""
 
     caches: dict[Path, CacheWork]
     seconds: float
@@ -53,16 +53,16 @@ class Work:
 
     @property
     def remark(self) -> str:
-        """What the figures leave out."""
+        """What the figures do not include."""
         return f"; {self.unreadable} of {self.opened} opened clips cannot be read" if self.unreadable else ""
 
 
-def estimate(clips: Sequence[Clip], wanted: Sequence[CacheRequest], *, resources: Resources) -> Work:
-    """Opens up to 200 clips, reads four and runs a few batches, and computes the rest from that. Writes nothing.
+def estimate(clips: Sequence[Clip], requests: Sequence[CacheRequest], *, resources: Resources) -> Work:
+    """Opens up to 200 clips, reads four and runs a few batches, and extrapolates from them. Writes nothing.
 
     Raises:
-        RecipeError: a cache was made in another way.
-        WeightsError: weights cannot be had or do not fit.
+        RecipeError: a cache was made with another recipe.
+        WeightsError: weights are not available or do not fit.
     """
     device, batch_size, workers = resources.chosen()
     works: dict[Path, CacheWork] = {}
@@ -71,7 +71,7 @@ def estimate(clips: Sequence[Clip], wanted: Sequence[CacheRequest], *, resources
     opened: set[str] = set()
     indexes: dict[Path, VideoIndex] = {}
     computing = 0.0
-    for each in wanted:
+    for each in requests:
         missing = _missing(each, clips)
         to_read.update((clip.id, clip) for clip in missing)
         chosen = [missing[at] for at in spread(len(missing), MOST_OPENED)] if missing else []
@@ -83,7 +83,7 @@ def estimate(clips: Sequence[Clip], wanted: Sequence[CacheRequest], *, resources
         computing += rows * seconds
         size = rows * (width * np.dtype(each.dtype).itemsize + 16)
         works[each.cache] = CacheWork(len(missing), len(clips) - len(missing), rows, width, size, seconds)
-    reading = _reading_seconds(list(to_read.values()), wanted, batch_size)
+    reading = _reading_seconds(list(to_read.values()), requests, batch_size)
     share_cores = device.type == "cpu"
     seconds = computing + reading / usable_cores() if share_cores else max(computing, reading / workers)
     return Work(works, seconds, len(unreadable), len(opened))
@@ -98,7 +98,7 @@ def _missing(each: CacheRequest, clips: Sequence[Clip]) -> list[Clip]:
 
 
 def _rows(each: CacheRequest, clip: Clip, indexes: dict[Path, VideoIndex]) -> int | None:
-    """Rows of a clip, None where it cannot be read; `indexes` keeps what is known of videos."""
+    """Rows of a clip, None if it cannot be read; `indexes` caches the indexes of videos."""
     extractor = each.extractor
     try:
         if isinstance(extractor, AudioExtractor):
@@ -123,7 +123,7 @@ def _rows(each: CacheRequest, clip: Clip, indexes: dict[Path, VideoIndex]) -> in
 
 
 def _timed(each: CacheRequest, clips: Sequence[Clip], device: torch.device, batch_size: int) -> tuple[int, float]:
-    """Width of a row, and seconds of computing it."""
+    """Width of a row, and seconds to compute one."""
     if not clips or isinstance(each.extractor, ClipExtractor):
         return 0, 0.0
     windows = sample_windows(each, clips, most=TIMED_CLIPS, each=batch_size)
@@ -131,7 +131,7 @@ def _timed(each: CacheRequest, clips: Sequence[Clip], device: torch.device, batc
         return 0, 0.0
     windows = windows[:batch_size]
     if each.extractor.place == "worker":
-        return np.asarray(each.extractor.network()(windows)).shape[1], 0.0  # its time is part of reading
+        return np.asarray(each.extractor.network()(windows)).shape[1], 0.0  # its time counts as reading
     run = runnable(each.extractor.network(), device, each.precision)
     batch = torch.from_numpy(windows)
     try:
@@ -148,20 +148,20 @@ def _timed(each: CacheRequest, clips: Sequence[Clip], device: torch.device, batc
     return width, best / len(windows)
 
 
-def _reading_seconds(clips: Sequence[Clip], wanted: Sequence[CacheRequest], batch_size: int) -> float:
-    """Processor seconds of reading all clips once for all extractors, from the first seconds of a few."""
+def _reading_seconds(clips: Sequence[Clip], requests: Sequence[CacheRequest], batch_size: int) -> float:
+    """Processor seconds of reading all clips once for all extractors, extrapolated from the start of a few."""
     if not clips:
         return 0.0
-    reader = Reader([each.extractor for each in wanted], batch_size)
+    reader = Reader([each.extractor for each in requests], batch_size)
     spent = 0.0
     covered = 0.0
     chosen = [clips[at] for at in spread(len(clips), TIMED_CLIPS)]
     for clip in chosen:
         end = clip.start + TIMED_SECONDS if clip.end is None else min(clip.end, clip.start + TIMED_SECONDS)
         began = time.process_time()
-        pieces = list(reader.read(dataclasses.replace(clip, end=end), range(len(wanted)), 0, 0))
+        pieces = list(reader.read(dataclasses.replace(clip, end=end), range(len(requests)), 0, 0))
         if not any(isinstance(piece, Piece) for piece in pieces):
-            pieces = list(reader.read(clip, range(len(wanted)), 0, 0))  # shorter than that
+            pieces = list(reader.read(clip, range(len(requests)), 0, 0))  # shorter than that
         spent += time.process_time() - began
         covered += _seconds_of(clip, end)
     reader.close()
@@ -170,7 +170,7 @@ def _reading_seconds(clips: Sequence[Clip], wanted: Sequence[CacheRequest], batc
 
 
 def _seconds_of(clip: Clip, most: float | None) -> float:
-    """Seconds of a clip, up to `most` of the file; 0 where its file cannot be opened."""
+    """Seconds of a clip, up to `most` of the file; 0 if its file cannot be opened."""
     end = clip.end
     if end is None:
         try:

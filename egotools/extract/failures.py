@@ -1,7 +1,7 @@
-"""Clips that could not be read: `<cache>.failed.csv`, itself a manifest.
+"""The list of clips that failed: `<cache>.failed.csv`, which is itself a manifest.
 
-Its column `error` is the reason; `file_size` and `file_mtime` say which file it was, to tell later whether a clip is
-worth another try.
+Its column `error` is the reason; `file_size` and `file_mtime` identify the file, so that a later run can tell whether
+the clip should be tried again.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from egotools.types import Clip
 
 @dataclass(frozen=True)
 class FailedClip:
-    """A clip that failed, why, and the file that it failed with."""
+    """A clip that failed, the reason, and the file at that time."""
 
     reason: str
     source: Source
 
-    def is_worth_a_try(self, clip: Clip, files: SourceFiles) -> bool:
-        """Whether the clip or its file is another one now, or has come back."""
+    def should_retry(self, clip: Clip, files: SourceFiles) -> bool:
+        """Whether the clip or its file has changed, or the file exists again."""
         has_come_back = self.source.size is None and files.status(clip.path) is not None
         return has_come_back or bool(files.change(self.source, clip))
 
 
 def failures_path(cache: Path) -> Path:
-    """Where the failures of a cache stand."""
+    """Where the failures of a cache are listed."""
     return cache.with_name(f"{cache.name}.failed.csv")
 
 
@@ -38,7 +38,7 @@ def read_failures(cache: Path) -> dict[str, FailedClip]:
     """The failures of a cache, by clip id.
 
     Raises:
-        ManifestError: the list was edited and is no manifest any more.
+        ManifestError: the list was edited and is no longer a manifest.
     """
     path = failures_path(cache)
     return {clip.id: _failure(clip) for clip in read_manifest(path)} if path.is_file() else {}
@@ -48,13 +48,13 @@ def _failure(clip: Clip) -> FailedClip:
     size, mtime = clip.labels.get("file_size", ""), clip.labels.get("file_mtime", "")
     try:
         source = Source(str(clip.path), clip.start, clip.end, int(size), float(mtime), clip.fps)
-    except ValueError:  # there was no file
+    except ValueError:  # the file did not exist
         source = Source(str(clip.path), clip.start, clip.end, fps=clip.fps)
     return FailedClip(clip.labels.get("error", ""), source)
 
 
 def write_failures(cache: Path, tried: Sequence[Clip], failed: Sequence[tuple[Clip, str]]) -> None:
-    """Brings the failures of a cache up to date: those of the clips that were tried now replace their earlier ones."""
+    """Updates the failures of a cache: those of the clips tried now replace their earlier ones."""
     path = failures_path(cache)
     ids = {clip.id for clip in tried}
     earlier = [clip for clip in read_manifest(path) if clip.id not in ids] if path.is_file() else []

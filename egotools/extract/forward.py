@@ -1,4 +1,4 @@
-"""From a network to the callable that runs it: device, precision, memory format, folded batch-norm."""
+"""Prepares a network to run fast: device, precision, memory format, folded batch-norm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from egotools.processes import compute_alone_if_forked
 Network = Callable[[Tensor], Tensor]
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-# What foreign code says to a stand-in for a tensor.
+# What other people's code raises when given a stand-in for a tensor.
 UNTRACEABLE = (
     torch.fx.proxy.TraceError, ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
     ValueError,
@@ -29,21 +29,21 @@ KNOWN_KINDS = {"timm.layers.conv2d_same.Conv2dSame", "timm.layers.norm_act.Batch
 
 
 def runnable(network: Network, device: torch.device, precision: Precision) -> Network:
-    """The fastest callable that computes `network`, from a batch as prepared to float32 [B, D] on `device`.
+    """The fastest callable that computes `network`, from a batch of prepared frames to float32 [B, D] on `device`.
 
-    Changes a torch module: frozen, batch-norm folded into convolutions, channels last, in the wanted precision. A plain
-    function is called as it is.
+    Changes a torch module: frozen, batch-norm folded into convolutions, channels last, in the given precision. A plain
+    function is called unchanged.
 
     Raises:
         EgotoolsError: bf16 on a device that would only emulate it.
     """
     compute_alone_if_forked()
     if precision == "bf16" and not has_fast_bf16(device):
-        raise EgotoolsError(f"--precision bf16: the {device.type} here computes no bf16; leave it at float32")
+        raise EgotoolsError(f"--precision bf16: this {device.type} does not compute bf16 in hardware; use float32")
     takes_bf16 = isinstance(network, nn.Module) and any(isinstance(part, Normalize) for part in network.modules())
     if isinstance(network, nn.Module):
         _adapt(network, device, precision if takes_bf16 else "float32")
-    # A network that makes its own floats of what is prepared cannot be converted as a whole.
+    # A network that converts its prepared input to float itself cannot be cast as a whole.
     casts_itself = precision == "bf16" and not takes_bf16
 
     def run(batch: Tensor) -> Tensor:
@@ -70,13 +70,13 @@ def _adapt(network: nn.Module, device: torch.device, precision: Precision) -> No
             last = torch.channels_last_3d if isinstance(module, nn.Conv3d) else torch.channels_last
             module.to(memory_format=last)
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = not is_3d  # one shape a run; trying out 3D kernels takes longer than it saves
+        torch.backends.cudnn.benchmark = not is_3d  # one shape per run; a search of 3D kernels costs more than it saves
 
 
 def fold_batch_norms(network: nn.Module) -> int:
     """Folds each batch-norm into the convolution before it, in place; returns how many.
 
-    The pairs are found by tracing; a network that cannot be traced stays as it is, and is only slower.
+    The pairs are found by tracing; a network that cannot be traced is unchanged, only slower.
     """
     try:
         graph = _Tracer().trace(network)
@@ -106,14 +106,14 @@ def fold_batch_norms(network: nn.Module) -> int:
 
 
 class _Tracer(torch.fx.Tracer):
-    """Follows the forward pass without looking into convolutions and batch-norms, timm's own kinds among them."""
+    """Traces the forward pass without entering convolutions and batch-norms, including timm's own kinds."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return isinstance(module, (*CONVOLUTIONS, _BatchNorm, Normalize)) or super().is_leaf_module(module, name)
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether a module computes what its kind does: no forward of its own, no hooks, no derived weights."""
+    """Whether a module computes exactly what its class does: no own forward, no hooks, no derived weights."""
     kind = type(module)
     if module._forward_hooks or module._forward_pre_hooks:
         return False
@@ -136,7 +136,7 @@ def _fold(convolution: nn.Module, norm: _BatchNorm) -> None:
 
 
 def _after(norm: nn.Module) -> nn.Module:
-    """What is left of a folded batch-norm: nothing, or the activation that timm keeps inside."""
+    """What remains of a folded batch-norm: nothing, or the activation that timm keeps inside."""
     activation = getattr(norm, "act", None)
     return activation if isinstance(activation, nn.Module) else nn.Identity()
 

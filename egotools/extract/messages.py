@@ -1,4 +1,4 @@
-"""What reading workers find of clips, as messages to the engine."""
+"""The messages from reading workers to the engine: pieces of clips, failures, digests and remarks."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Some windows of one clip for one extractor, or, where the worker computed them, their rows already."""
+    """Some windows of one clip for one extractor, or their rows, if the worker computed them."""
 
     clip: int  # position in the engine's list
     attempt: int
     extractor: int  # position in the engine's list
-    total: int  # rows of the whole clip
-    rows: IntArray  # [n] which of them these are
+    total: int  # rows of the complete clip
+    rows: IntArray  # [n] indices of these rows
     times: Array  # float64 [n, 2]
-    units: Array  # prepared frames [U, ...], samples [n, L], or, computed, rows [n, D]
+    units: Array  # prepared frames [U, ...], samples [n, L], or computed rows [n, D]
     windows: IntArray | None = None  # [n, L] positions in units; None: a unit is a window
     is_computed: bool = False
-    remark: str = ""  # what a person should know of the clip
+    remark: str = ""  # a remark on the clip for the user
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class FileDigest:
-    """The digest of a clip's file, made while it is read; None where it cannot be."""
+    """The digest of a clip's file, computed while it is read; None if it cannot be read."""
 
     clip: int
     digest: str | None
@@ -50,7 +50,7 @@ class FileDigest:
 
 @dataclass(frozen=True)
 class FileRemarks:
-    """What is odd about a clip's file, or was repaired in it, in sentences."""
+    """Remarks on a clip's file: what is unusual, or was repaired, in sentences."""
 
     clip: int
     remarks: tuple[str, ...]
@@ -58,7 +58,7 @@ class FileRemarks:
 
 @dataclass(frozen=True, eq=False)
 class FileIndex:
-    """What is known of a clip's file, once it is open; None of anything but a video."""
+    """The index of a clip's file, once it is open; None if it is not a video."""
 
     path: Path
     index: VideoIndex | None
@@ -68,7 +68,7 @@ Message = Piece | Failure | FileDigest | FileRemarks
 
 
 def windows_of(piece: Piece, first: int = 0, last: int | None = None) -> Array:
-    """The windows [n, L, ...] of a piece, or of its rows from `first` to `last`."""
+    """The windows [n, L, ...] of a piece, or those from `first` to `last`."""
     if piece.windows is None:
         return piece.units[first:last]
     gathered: Array = piece.units[piece.windows[first:last]]
@@ -77,12 +77,12 @@ def windows_of(piece: Piece, first: int = 0, last: int | None = None) -> Array:
 
 @dataclass(frozen=True)
 class ReadingTask:
-    """A clip to read, for the extractors at the positions `wanted`."""
+    """A clip to read, for the extractors at `positions`."""
 
     number: int
     clip: Clip
-    wanted: tuple[int, ...]
+    positions: tuple[int, ...]
     attempt: int = 0
-    digest: bool = False  # whether the content of its file is to be digested; if nothing is wanted that alone is done
+    digest: bool = False  # whether to digest the content of its file; without positions, only that is done
     strict: bool = False  # whether remarks on its file are failures
-    index: VideoIndex | None = None  # what is known of its file already
+    index: VideoIndex | None = None  # of its file, if known already

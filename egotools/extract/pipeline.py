@@ -1,4 +1,4 @@
-"""Reading and computing on one machine: tasks go in, computed pieces come out.
+"""Reads clips and computes rows on one machine: tasks go in, computed pieces come out.
 
 Readers (processes) -> queue -> Batcher per network -> pieces
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from egotools.extract.batching import Batcher
 from egotools.extract.forward import Network, runnable
 from egotools.extract.messages import Message, Piece, ReadingTask
-from egotools.extract.precision import judge
+from egotools.extract.precision import check_precision
 from egotools.extract.readers import Readers
 from egotools.extract.request import Agreement, CacheRequest, Resources
 from egotools.types import Clip, ClipExtractor
@@ -30,11 +30,11 @@ MOST_FRAMES, MOST_FRAMES_ON_CPU = 256, 128
 class Pipeline:
     """The reading processes and the networks of this machine. A context manager; leaving it ends the processes.
 
-    `seconds` sums up by stage; `agreement` says how far bf16 rows are from float32 ones, by cache.
+    `seconds` sums time by stage; `agreement` is how close bf16 rows are to float32 ones, by cache.
     """
 
-    def __init__(self, wanted: Sequence[CacheRequest], resources: Resources) -> None:
-        self.wanted = wanted
+    def __init__(self, requests: Sequence[CacheRequest], resources: Resources) -> None:
+        self.requests = requests
         self.device, self.batch_size, workers = resources.chosen()
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.seconds["computing"] = 0.0
@@ -43,24 +43,24 @@ class Pipeline:
         self._most_frames = None if resources.batch_size else most
         self._batchers: dict[int, Batcher] = {}
         self._readers = Readers(
-            [each.extractor for each in wanted],
+            [each.extractor for each in requests],
             count=workers,
             piece_rows=self.batch_size,
-            sources=[each.source for each in wanted if each.source is not None],
+            sources=[each.source for each in requests if each.source is not None],
         )
 
     def pieces(
         self, tasks: Sequence[ReadingTask], is_wanted: Callable[[Piece], bool]
     ) -> Generator[Message, None, None]:
-        """The computed rows of all tasks, what failed, digests of files. May be called again when it is done.
+        """The computed rows of all tasks, failures, and digests of files. May be called again when it has ended.
 
         Raises:
-            ExtractorError: an extractor is at fault.
-            WeightsError: weights cannot be had or do not fit.
+            ExtractorError: an extractor failed.
+            WeightsError: weights are not available or do not fit.
             EgotoolsError: bf16 rows differ too much from float32 ones.
         """
         began = time.perf_counter()
-        self._readers.give(tasks)  # the processes are starting while the networks are built
+        self._readers.give(tasks)  # the processes start while the networks are built
         self._build(tasks)
         self.seconds["starting"] += time.perf_counter() - began
         with closing(_prefetched(self._readers, self.seconds)) as messages:
@@ -80,20 +80,20 @@ class Pipeline:
         return found
 
     def _build(self, tasks: Sequence[ReadingTask]) -> None:
-        """The networks that these tasks need and that are not there yet."""
-        for position in sorted({position for task in tasks for position in task.wanted}.difference(self._batchers)):
-            each, extractor = self.wanted[position], self.wanted[position].extractor
+        """Builds the networks that these tasks need, unless they exist already."""
+        for position in sorted({position for task in tasks for position in task.positions}.difference(self._batchers)):
+            each, extractor = self.requests[position], self.requests[position].extractor
             if isinstance(extractor, ClipExtractor) or extractor.place != "device":
                 continue
             run = runnable(extractor.network(), self.device, each.precision)
             if each.precision != "float32":
-                self._judge(each, run, [task.clip for task in tasks if position in task.wanted])
+                self._check_precision(each, run, [task.clip for task in tasks if position in task.positions])
             self._batchers[position] = Batcher(each.found.name, run, self.batch_size, most_frames=self._most_frames)
 
-    def _judge(self, each: CacheRequest, run: Network, clips: Sequence[Clip]) -> None:
+    def _check_precision(self, each: CacheRequest, run: Network, clips: Sequence[Clip]) -> None:
         assert not isinstance(each.extractor, ClipExtractor), "it has no network"
         exact = runnable(each.extractor.network(), self.device, "float32")
-        if found := judge(each, clips, exact, run):
+        if found := check_precision(each, clips, exact, run):
             self.agreement[each.cache] = found
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Pipeline:
 
 
 def _prefetched(readers: Readers, seconds: dict[str, float]) -> Generator[Message, None, None]:
-    """The readers' messages, received by a thread so that the pipes are emptied while a network runs."""
+    """The readers' messages, received by a thread so that the pipes are drained while a network runs."""
     received: queue.Queue[Message | None] = queue.Queue(maxsize=8)
     is_over = threading.Event()
 
@@ -126,7 +126,7 @@ def _prefetched(readers: Readers, seconds: dict[str, float]) -> Generator[Messag
                 if is_over.is_set():
                     return
         finally:
-            offer(None)  # an end for whatever reason, so that nobody waits for more
+            offer(None)  # sent after errors, too, so that the consumer does not wait forever
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="receiving") as thread:
         receiving = thread.submit(receive)

@@ -1,4 +1,4 @@
-"""A few windows of a few clips, spread over all of them: to judge a precision by, and to time a network on."""
+"""Takes a few windows of a few clips, to check a precision on and to time a network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from egotools.types import (
     VideoInfo,
 )
 
-ENOUGH = 0.98  # centred cosine between precisions; trained networks have 0.993 to 0.998
+ENOUGH = 0.98  # centered cosine between precisions; trained networks have 0.993 to 0.998
 
 
 GATE_ROWS = 8
@@ -38,43 +38,43 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class FewFrames:
-    """An extractor's first, last and in-between windows, so many a clip."""
+    """An extractor reduced to `count` windows per clip: the first, the last and some in between."""
 
     extractor: FrameExtractor
     count: int
     place: Literal["device", "worker"] = "device"
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
-        """Some of the extractor's own."""
+        """Some of the extractor's windows."""
         whole = self.extractor.windows(video, clip)
         chosen = spread(len(whole.frames), self.count)
         return FrameWindows(whole.frames[chosen], whole.times[chosen])
 
     def prepare(self, frame: Frame) -> Frame:
-        """The extractor's own way."""
+        """As the extractor does."""
         return self.extractor.prepare(frame)
 
     def network(self) -> Any:
-        """Not run here."""
+        """Not called."""
         return self.extractor.network()
 
 
 @dataclass(frozen=True)
 class FewSounds:
-    """The same for sound."""
+    """Like `FewFrames`, for sound."""
 
     extractor: AudioExtractor
     count: int
     place: Literal["device", "worker"] = "device"
 
     def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
-        """Some of the extractor's own."""
+        """Some of the extractor's windows."""
         whole = self.extractor.sound_windows(sound, clip)
         chosen = spread(len(whole.starts), self.count)
         return SampleWindows(whole.starts[chosen], whole.length, whole.rate, whole.times[chosen])
 
     def network(self) -> Any:
-        """Not run here."""
+        """Not called."""
         return self.extractor.network()
 
 
@@ -88,25 +88,25 @@ def spread(total: int, count: int) -> Array:
 
 
 def few(extractor: Extractor, count: int) -> Extractor:
-    """The extractor with at most `count` windows a clip."""
+    """The extractor with at most `count` windows per clip."""
     if isinstance(extractor, AudioExtractor):
         return FewSounds(extractor, count)
-    assert isinstance(extractor, FrameExtractor), "what reads files whole has no network"
+    assert isinstance(extractor, FrameExtractor), "clip extractors have no network"
     return FewFrames(extractor, count)
 
 
 def sample_windows(
-    wanted: CacheRequest, clips: Sequence[Clip], *, most: int = GATE_ROWS, each: int = 2
+    request: CacheRequest, clips: Sequence[Clip], *, most: int = GATE_ROWS, each: int = 2
 ) -> Array | None:
-    """Different windows [N, L, ...] as prepared, `each` of at most `most` clips; None where no clip can be read.
+    """Different windows [N, L, ...] of prepared frames, `each` from at most `most` clips; None if no clip can be read.
 
-    All are of one length, the longest: images among videos give shorter ones.
+    All have the same length, the longest: images among videos have shorter ones.
     """
     chosen = [clips[at] for at in spread(len(clips), most)]
     tasks = [ReadingTask(number, clip, (0,)) for number, clip in enumerate(chosen)]
-    sources = [wanted.source] if wanted.source is not None else []
+    sources = [request.source] if request.source is not None else []
     found: dict[bytes, Array] = {}
-    with Readers([few(wanted.extractor, each)], count=1, piece_rows=each, sources=sources) as readers:
+    with Readers([few(request.extractor, each)], count=1, piece_rows=each, sources=sources) as readers:
         readers.give(tasks)
         for message in readers.messages():
             if isinstance(message, Piece) and len(message.rows):
@@ -116,25 +116,25 @@ def sample_windows(
     return np.stack(windows) if windows else None
 
 
-def judge(wanted: CacheRequest, clips: Sequence[Clip], exact: Network, fast: Network) -> Agreement | None:
-    """Compares the rows of two precisions on at least eight different windows of the user's own clips.
+def check_precision(request: CacheRequest, clips: Sequence[Clip], exact: Network, fast: Network) -> Agreement | None:
+    """Compares the rows of two precisions on at least eight different windows of the user's clips.
 
-    Where the clips have fewer, coarse noise makes up the number.
+    If the clips have fewer, coarse noise makes up the number.
 
     Raises:
         EgotoolsError: the rows differ too much.
     """
-    windows = sample_windows(wanted, clips, each=max(2, -(-GATE_ROWS // max(len(clips), 1))))
+    windows = sample_windows(request, clips, each=max(2, -(-GATE_ROWS // max(len(clips), 1))))
     if windows is None:
         return None
     if len(windows) < GATE_ROWS:
         windows = np.concatenate([windows, _noise(GATE_ROWS - len(windows), windows.shape[1:], windows.dtype)])
-    alone = [torch.from_numpy(window[None]) for window in windows]  # few, and large ones fit in memory
-    return judge_precision(exact, fast, alone, wanted.found.name)
+    alone = [torch.from_numpy(window[None]) for window in windows]  # one at a time, so that large ones fit in memory
+    return compare_precisions(exact, fast, alone, request.found.name)
 
 
 def _noise(count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Windows of coarse blocks of random brightness (frames), or of noise (sound); always the same ones."""
+    """Windows of coarse blocks of random brightness (frames), or of noise (sound); always the same."""
     generator = np.random.default_rng(0)
     if dtype != np.uint8:
         return generator.normal(scale=0.1, size=(count, *shape)).astype(dtype)
@@ -145,16 +145,16 @@ def _noise(count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def without_bf16(name: str, error: RuntimeError) -> EgotoolsError:
-    """What to say of a network that float32 runs and bf16 does not: an operation of it has no such kernel."""
+    """The error for a network that runs in float32 but not in bf16, because an operation lacks a bf16 kernel."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return EgotoolsError(f"{name}: cannot be computed in bf16 here ({reason}); use --precision float32")
 
 
-def judge_precision(exact: Network, fast: Network, batches: Sequence[Tensor], name: str) -> Agreement:
-    """Compares a lower precision with float32 on real windows before a cache is filled with it.
+def compare_precisions(exact: Network, fast: Network, batches: Sequence[Tensor], name: str) -> Agreement:
+    """Compares a lower precision with float32 on real windows before a cache is computed with it.
 
     Raises:
-        EgotoolsError: the centred cosine is below 0.98, rows are not finite, or an operation has no such precision.
+        EgotoolsError: the centered cosine is below 0.98, rows are not finite, or an operation has no such precision.
     """
     expected = np.concatenate([exact(batch).cpu().numpy() for batch in batches])
     try:
@@ -162,9 +162,9 @@ def judge_precision(exact: Network, fast: Network, batches: Sequence[Tensor], na
     except RuntimeError as error:
         raise without_bf16(name, error) from error
     found = Agreement.between(expected, rows)
-    if not found.centred >= ENOUGH:  # a NaN is no agreement either
+    if not found.centered >= ENOUGH:  # also refuses NaN
         raise EgotoolsError(
-            f"{name}: bf16 rows differ from float32 ones (cosine {found.plain:.5f}, centred {found.centred:.4f} "
+            f"{name}: bf16 rows differ from float32 ones (cosine {found.plain:.5f}, centered {found.centered:.4f} "
             f"below {ENOUGH} on {found.rows} windows); use --precision float32"
         )
     return found

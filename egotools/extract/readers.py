@@ -1,7 +1,7 @@
-"""Reading processes: clips go out to them, pieces come back; one that crashes is replaced.
+"""Reading processes: they receive clips and send back pieces; one that crashes is replaced.
 
-Each worker has a pipe of its own, so that one that dies cannot leave a lock behind; a full pipe is what makes a worker
-wait for the networks.
+Each worker has its own pipe, so that one that dies cannot leave a lock behind; a full pipe makes a worker wait for the
+networks.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class _Done:
 class _Worker:
     process: BaseProcess
     connection: Connection[Any, Any]
-    tasks: list[ReadingTask] = field(default_factory=list)  # given to it and not begun
+    tasks: list[ReadingTask] = field(default_factory=list)  # given to it and not started
     current: ReadingTask | None = None
     mistake: str = ""  # the Python error that ends it
-    owed: ReadingTask | None = None  # whose digest it has not sent yet
+    owed: ReadingTask | None = None  # whose file's digest it has not sent yet
     indexing: Path | None = None  # the file that it is indexing
 
     @property
@@ -58,28 +58,28 @@ class _Worker:
 
 
 class Readers:
-    """`count` processes that read tasks for a list of extractors. A context manager; leaving it ends them."""
+    """`count` processes that read clips for a list of extractors. A context manager; leaving it ends them."""
 
     def __init__(
         self, extractors: Sequence[Extractor], *, count: int, piece_rows: int, sources: Sequence[Path] = ()
     ) -> None:
-        """`sources` are Python files of users that define extractors: imported by a worker before it unpickles them."""
+        """`sources` are users' Python files that define extractors; a worker imports them before unpickling these."""
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._is_stopped = False
         self._extractors = list(extractors)
         self._setup = (list(sources), self._extractors, piece_rows)
         self._count = count
         self._jobs: deque[list[ReadingTask]] = deque()
-        self._awaited: Counter[Path] = Counter()  # how many jobs there are of a file that no worker has
+        self._awaited: Counter[Path] = Counter()  # how many pending jobs there are for each file
         self._crashes: Counter[int] = Counter()  # by task number
         self._workers: list[_Worker] = []
-        self._indexes: dict[Path, VideoIndex | None] = {}  # of files of which there are jobs still; None: no video
+        self._indexes: dict[Path, VideoIndex | None] = {}  # of files with pending jobs; None: not a video
 
     def give(self, tasks: Sequence[ReadingTask]) -> None:
-        """Adds tasks, and starts as many workers as they can use; not while `messages` runs.
+        """Adds tasks, and starts as many workers as they can use; must not be called while `messages` runs.
 
         Raises:
-            EgotoolsError: this process can start none.
+            EgotoolsError: this process cannot start processes.
         """
         for job in _jobs(tasks, self._count):
             self._add(job)
@@ -87,10 +87,10 @@ class Readers:
             self._workers.append(self._start())
 
     def messages(self) -> Iterator[Message]:
-        """What the workers find, as it comes, until all tasks that were given are read.
+        """Yields the workers' messages as they arrive, until all given tasks are read.
 
         Raises:
-            ExtractorError: an extractor is at fault; the worker has printed the traceback.
+            ExtractorError: an extractor failed; the worker has printed the traceback.
         """
         self._give_all()
         while busy := [worker for worker in self._workers if worker.is_busy]:
@@ -126,13 +126,13 @@ class Readers:
                     yield message
 
     def stop(self) -> None:
-        """Ends all workers, whatever they are doing; `messages` then ends too. May be called from another thread."""
+        """Ends all workers, immediately; `messages` then ends, too. May be called from another thread."""
         self._is_stopped = True
         for worker in list(self._workers):
             worker.process.terminate()
 
     def close(self) -> None:
-        """Ends all workers and lets their pipes go."""
+        """Ends all workers and closes their pipes."""
         self.stop()
         for worker in self._workers:
             worker.connection.close()
@@ -153,7 +153,7 @@ class Readers:
         return worker
 
     def _give_all(self) -> None:
-        """Gives jobs to idle workers; not those of a file that another is indexing: it will tell of it."""
+        """Gives jobs to idle workers, except for a file that another worker is indexing: it will send the index."""
         for worker in self._workers:
             if worker.is_busy:
                 continue
@@ -175,24 +175,24 @@ class Readers:
             _send(worker, [replace(worker.tasks[0], index=index), *worker.tasks[1:]])
 
     def _add(self, job: list[ReadingTask], *, first: bool = False) -> None:
-        """Adds a job, the last of all or the `first`."""
+        """Adds a job at the end, or at the `first` place."""
         (self._jobs.appendleft if first else self._jobs.append)(job)
         self._awaited[job[0].clip.path] += 1
 
     def _has_frames(self, task: ReadingTask) -> bool:
-        """Whether a task is read frame by frame."""
-        extractors = [self._extractors[position] for position in task.wanted]
+        """Whether a task is read as frames."""
+        extractors = [self._extractors[position] for position in task.positions]
         return any(not isinstance(extractor, (AudioExtractor, ClipExtractor)) for extractor in extractors)
 
     def _replace(self, worker: _Worker) -> Iterator[Failure]:
-        """Starts another worker for one that died; the clip it died on is tried once more, by itself."""
+        """Starts another worker for one that died; the clip it died on is tried once more, alone."""
         worker.process.join()
         worker.connection.close()
         self._workers.remove(worker)
         task, status = worker.current, worker.process.exitcode
         if worker.owed is not None and worker.owed is not task:
-            self._add([replace(worker.owed, wanted=(), attempt=worker.owed.attempt + 1)])
-        if status == -signal.SIGTERM:  # from outside, and to us, too; no fault of the clip, and read again if we go on
+            self._add([replace(worker.owed, positions=(), attempt=worker.owed.attempt + 1)])
+        if status == -signal.SIGTERM:  # sent from outside; not the clip's fault: read it again
             again = [replace(task, attempt=task.attempt + 1)] if task else []
             if left := [*again, *worker.tasks]:
                 self._add(left, first=True)
@@ -209,7 +209,7 @@ class Readers:
             self._add([replace(task, attempt=task.attempt + 1)])
         else:
             reason = f"{task.clip.path}: the decoder crashed twice (exit code {status})"
-            yield from (Failure(task.number, task.attempt, position, reason) for position in task.wanted)
+            yield from (Failure(task.number, task.attempt, position, reason) for position in task.positions)
         self._start_another()
 
     def _start_another(self) -> None:
@@ -226,7 +226,7 @@ def _send(worker: _Worker, message: object) -> None:
 
 
 def _jobs(tasks: Sequence[ReadingTask], workers: int) -> list[list[ReadingTask]]:
-    """Tasks in order of file and start, in runs that keep one file with one worker without idling the others."""
+    """Groups tasks by file and start, into runs that keep a file with one worker without idling the others."""
     ordered = sorted(tasks, key=lambda task: (str(task.clip.path), task.clip.start))
     longest = max(1, min(64, len(tasks) // (4 * workers)))
     jobs: list[list[ReadingTask]] = []
@@ -239,8 +239,8 @@ def _jobs(tasks: Sequence[ReadingTask], workers: int) -> list[list[ReadingTask]]
 
 
 def _work(connection: Connection[Any, Any]) -> None:
-    """A worker's life: what to do comes through the pipe, until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to answer
+    """The main loop of a worker: receives jobs through the pipe, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the engine
     import torch
 
     from egotools.extractors.own_code import load_source
@@ -257,14 +257,14 @@ def _work(connection: Connection[Any, Any]) -> None:
             for task in tasks:
                 connection.send(_Begun(task.number))
                 messages = reader.read(
-                    task.clip, task.wanted, task.number, task.attempt, strict=task.strict, index=task.index
+                    task.clip, task.positions, task.number, task.attempt, strict=task.strict, index=task.index
                 )
                 for message in digesting.with_digest(task, messages, is_last=task is tasks[-1]):
                     connection.send(message)
                 connection.send(_Done(dict(reader.seconds)))
                 reader.seconds.clear()
     except (BrokenPipeError, ConnectionResetError, EOFError):
-        return  # the engine is gone
+        return  # the engine has ended
     except Exception as error:
         connection.send(_Mistake(f"{type(error).__name__}: {error}"))
         raise

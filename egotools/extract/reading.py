@@ -1,7 +1,7 @@
-"""One clip to the pieces of work it makes: decoded once, prepared once for each extractor, cut into windows.
+"""Reads one clip: decodes it once, prepares frames once per extractor, and cuts them into windows.
 
-Runs in the reading workers; knows no device, no cache and no other clip, but keeps the last video open, since clips
-come sorted by file and start.
+Runs in the reading workers; knows nothing about devices, caches or other clips, but keeps the last video open, since
+clips come sorted by file and start.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ PIECE_BYTES = 4 << 20
 
 
 class Reader:
-    """Reads clips for a fixed list of extractors; `seconds` sums up processor time by stage.
+    """Reads clips for a fixed list of extractors; `seconds` sums processor time by stage.
 
-    `tell` is called with what is known of a file as soon as it is open.
+    `tell` is called with a file's index as soon as it is open.
     """
 
     def __init__(
@@ -56,32 +56,32 @@ class Reader:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._is_strict = False
         self._video: Frames | None = None
-        self._opened: tuple[object, float | None] | None = None
-        self._index: tuple[Path, VideoIndex] | None = None  # of a video that may be opened again
-        self._heard: Sound | None = None
-        self._heard_of: tuple[object, int | None] | None = None
+        self._video_key: tuple[object, float | None] | None = None
+        self._index: tuple[Path, VideoIndex] | None = None  # a video's index, in case it is opened again
+        self._sound_file: Sound | None = None
+        self._sound_key: tuple[object, int | None] | None = None
         self._networks: dict[int, Callable[[Array], Array]] = {}
 
     def read(
         self,
         clip: Clip,
-        wanted: Sequence[int],
+        positions: Sequence[int],
         number: int,
         attempt: int,
         *,
         strict: bool = False,
         index: VideoIndex | None = None,
     ) -> Iterator[Piece | Failure | FileRemarks]:
-        """Everything that the extractors at the positions `wanted` need of a clip; a failure ends only its own part.
+        """All pieces of a clip for the extractors at `positions`; a failure affects only its own extractor.
 
-        With `strict` a clip fails whose file has remarks. `index` is what is known of its file already.
+        With `strict` a clip fails if there are remarks on its file. `index` is the index of its file, if known.
         """
         self._is_strict = strict
         if index is not None:
             self._index = (clip.path, index)
         frame_extractors: list[int] = []
-        sound_extractors: defaultdict[int | None, list[int]] = defaultdict(list)  # by the stream that they ask for
-        for position in wanted:
+        sound_extractors: defaultdict[int | None, list[int]] = defaultdict(list)  # by audio stream
+        for position in positions:
             extractor = self.extractors[position]
             if isinstance(extractor, ClipExtractor):
                 yield from self._whole(clip, extractor, (number, attempt, position))
@@ -89,17 +89,17 @@ class Reader:
                 sound_extractors[getattr(extractor, "stream", None)].append(position)
             else:
                 frame_extractors.append(position)
-        if frame_extractors:  # first: others may wait for what is known of the file
+        if frame_extractors:  # first: other workers may be waiting for the index
             yield from self._frames(clip, frame_extractors, number, attempt)
         for stream, positions in sound_extractors.items():
             yield from self._sound(clip, stream, positions, number, attempt)
 
     def close(self) -> None:
-        """Lets the open video and sound go."""
+        """Closes the open video and sound."""
         self._close_sound()
         if self._video is not None:
             self._video.close()
-        self._video = self._opened = None
+        self._video = self._video_key = None
 
     def _whole(
         self, clip: Clip, extractor: ClipExtractor, place: tuple[int, int, int]
@@ -114,75 +114,77 @@ class Reader:
         yield Piece(*place, count, np.arange(count), rows.times, values, is_computed=True)
 
     def _sound(
-        self, clip: Clip, stream: int | None, wanted: Sequence[int], number: int, attempt: int
+        self, clip: Clip, stream: int | None, positions: Sequence[int], number: int, attempt: int
     ) -> Iterator[Piece | Failure | FileRemarks]:
         under_way: list[SoundWindows] = []
         refused: set[int] = set()
         try:
             sound = self._open_sound(clip, stream)
-            for position in wanted:
+            for position in positions:
                 try:
                     under_way.append(self._sound_windows(position, sound.info, clip, number, attempt))
-                except ClipError as error:  # an extractor that cannot use this clip; the others may
+                except ClipError as error:  # this extractor cannot use the clip; others may
                     refused.add(position)
                     yield Failure(number, attempt, position, str(error))
             yield from (windows.nothing() for windows in under_way if not windows.total)
             before = time.process_time()
             for asker, samples in sound.together([windows.asked for windows in under_way]):
                 self.seconds["decoding"] += time.process_time() - before
-                self._heed(sound.remarks, clip)
+                self._check_remarks(sound.remarks, clip)
                 yield from (self._computed(piece, clip) for piece in under_way[asker].take(samples))
                 before = time.process_time()
             if sound.remarks:
                 yield FileRemarks(number, tuple(sound.remarks))
-        except NoSound:  # nothing to do, which is no failure
-            yield from (Piece(number, attempt, position, **nothing()) for position in wanted)
+        except NoSound:  # nothing to do, which is not a failure
+            yield from (Piece(number, attempt, position, **nothing()) for position in positions)
         except ClipError as error:
             self._close_sound()
             done = refused | {windows.position for windows in under_way if windows.is_done}
-            yield from (Failure(number, attempt, position, str(error)) for position in wanted if position not in done)
+            yield from (
+                Failure(number, attempt, position, str(error)) for position in positions if position not in done
+            )
 
     def _open_sound(self, clip: Clip, stream: int | None) -> Sound:
-        wanted = (clip.path, stream)
-        if self._heard is None or self._heard_of != wanted:
+        key = (clip.path, stream)
+        if self._sound_file is None or self._sound_key != key:
             self._close_sound()
             before = time.process_time()
-            self._heard, self._heard_of = open_sound(clip.path, stream), wanted
+            self._sound_file, self._sound_key = open_sound(clip.path, stream), key
             self.seconds["decoding"] += time.process_time() - before
-        _check_whole(self._heard.damage, self._heard.info.end, clip)
-        return self._heard
+        _check_whole(self._sound_file.damage, self._sound_file.info.end, clip)
+        return self._sound_file
 
     def _close_sound(self) -> None:
-        if self._heard is not None:
-            self._heard.close()
-        self._heard = self._heard_of = None
+        if self._sound_file is not None:
+            self._sound_file.close()
+        self._sound_file = self._sound_key = None
 
     def _sound_windows(self, position: int, sound: AudioInfo, clip: Clip, number: int, attempt: int) -> SoundWindows:
         extractor = self.extractors[position]
-        assert isinstance(extractor, AudioExtractor), "the other two kinds are read elsewhere"
+        assert isinstance(extractor, AudioExtractor), "other kinds are read elsewhere"
         windows = extractor.sound_windows(sound, clip)
         check_rows(len(windows.starts))
         return SoundWindows(windows, self._rows_of(4 * windows.length), (number, attempt, position))
 
-    def _heed(self, remarks: Sequence[str], clip: Clip) -> None:
+    def _check_remarks(self, remarks: Sequence[str], clip: Clip) -> None:
         if remarks and self._is_strict:
-            raise ClipError(f"{clip.path}: {remarks[0]}; refused, as --strict asks")
+            raise ClipError(f"{clip.path}: {remarks[0]}; refused because of --strict")
 
     def _frames(
-        self, clip: Clip, wanted: Sequence[int], number: int, attempt: int
+        self, clip: Clip, positions: Sequence[int], number: int, attempt: int
     ) -> Iterator[Piece | Failure | FileRemarks]:
         under_way: list[_Windows] = []
         refused: set[int] = set()
         try:
-            was_open = self._opened == (clip.path, clip.fps)
+            was_open = self._video_key == (clip.path, clip.fps)
             video = self._open(clip)
             if not was_open:
                 self._tell(FileIndex(clip.path, video.index if isinstance(video, Video) else None))
             _check_whole(video.damage, video.info.end, clip)
-            for position in wanted:
+            for position in positions:
                 try:
                     under_way.append(self._windows(position, video.info, clip, number, attempt))
-                except ClipError as error:  # an extractor that cannot use this clip; the others may
+                except ClipError as error:  # this extractor cannot use the clip; others may
                     refused.add(position)
                     yield Failure(number, attempt, position, str(error))
             union = np.unique(np.concatenate([np.empty(0, np.int64), *(windows.needed for windows in under_way)]))
@@ -190,7 +192,7 @@ class Reader:
             for index in union.tolist():
                 before = time.process_time()
                 frame = next(frames)
-                self._heed(video.remarks, clip)
+                self._check_remarks(video.remarks, clip)
                 decoded = time.process_time()
                 for windows in under_way:
                     windows.take(index, frame)
@@ -205,15 +207,17 @@ class Reader:
         except ClipError as error:
             self.close()
             done = refused | {windows.position for windows in under_way if windows.is_done}
-            yield from (Failure(number, attempt, position, str(error)) for position in wanted if position not in done)
+            yield from (
+                Failure(number, attempt, position, str(error)) for position in positions if position not in done
+            )
 
     def _open(self, clip: Clip) -> Frames:
-        wanted = (clip.path, clip.fps)
-        if self._video is None or self._opened != wanted:
+        key = (clip.path, clip.fps)
+        if self._video is None or self._video_key != key:
             self.close()
             before = time.process_time()
             known = self._index[1] if self._index is not None and self._index[0] == clip.path else None
-            self._video, self._opened = open_frames(clip.path, clip.fps, known), wanted
+            self._video, self._video_key = open_frames(clip.path, clip.fps, known), key
             if isinstance(self._video, Video):
                 self._index = (clip.path, self._video.index)
             self.seconds["decoding"] += time.process_time() - before
@@ -221,24 +225,24 @@ class Reader:
 
     def _windows(self, position: int, video: VideoInfo, clip: Clip, number: int, attempt: int) -> _Windows:
         extractor = self.extractors[position]
-        assert isinstance(extractor, FrameExtractor), "the other two kinds are read elsewhere"
+        assert isinstance(extractor, FrameExtractor), "other kinds are read elsewhere"
         windows = extractor.windows(video, clip)
         check_rows(len(windows.frames))
         if windows.frames.size and not 0 <= windows.frames.min() <= windows.frames.max() < len(video):
             raise ClipError(
-                f"{clip.path}: the extractor asks for frames {windows.frames.min()} to {windows.frames.max()}, "
-                f"there are {len(video)}"
+                f"{clip.path}: the extractor requests frames {windows.frames.min()} to {windows.frames.max()}, "
+                f"but the video has {len(video)}"
             )
         return _Windows(extractor, windows, self._rows_of, (number, attempt, position))
 
     def _rows_of(self, window_bytes: int) -> int:
-        """How many windows of that size go into one piece."""
+        """Windows of this size per piece."""
         return max(1, min(self.piece_rows, PIECE_BYTES // max(window_bytes, 1)))
 
     def _computed(self, piece: Piece, clip: Clip) -> Piece:
-        """The piece with its rows, if its extractor's network runs here.
+        """The piece with its rows, if its extractor's network runs in this worker.
 
-        `complete` adds what only the file tells, `remark` says what a person should know of the windows.
+        `complete` adds what only the file knows, `remark` returns a remark on the windows for the user.
         """
         extractor = self.extractors[piece.extractor]
         if piece.is_computed or isinstance(extractor, ClipExtractor) or extractor.place != "worker":
@@ -256,20 +260,20 @@ class Reader:
 
 
 def _check_whole(damage: str, end: float, clip: Clip) -> None:
-    """Refuses a clip that goes on after what can be read of a damaged file, which ends at `end` seconds."""
+    """Refuses a clip that extends past the readable part of a damaged file, which ends at `end` seconds."""
     if damage and (clip.end is None or clip.end > end):
         raise ClipError(f"{clip.path}: {damage}")
 
 
 class SoundWindows:
-    """The windows of one extractor over the sound of one clip, while they come in order."""
+    """The windows of one extractor over the sound of one clip, collected in order."""
 
     def __init__(self, windows: SampleWindows, piece_rows: int, place: tuple[int, int, int]) -> None:
         self.asked = Stretches(windows.starts, windows.length, windows.rate)
         self.total = len(windows.starts)
         self.position = place[2]
         self._times, self._piece_rows, self._place = windows.times, piece_rows, place
-        self._first = 0  # row of those held
+        self._first = 0  # first row of those held
         self._held: list[Array] = []
 
     @property
@@ -281,7 +285,7 @@ class SoundWindows:
         return Piece(*self._place, **nothing())
 
     def take(self, samples: Array) -> Iterator[Piece]:
-        """A piece, if these samples complete one."""
+        """Yields a piece if these samples complete one."""
         self._held.append(samples)
         if len(self._held) < min(self._piece_rows, self.total - self._first):
             return
@@ -291,7 +295,7 @@ class SoundWindows:
 
 
 def nothing() -> dict[str, Any]:
-    """A clip without rows, which is a valid one."""
+    """The fields of a piece without rows, which is valid."""
     return {
         "total": 0,
         "rows": np.arange(0),
@@ -302,7 +306,7 @@ def nothing() -> dict[str, Any]:
 
 
 class _Windows:
-    """The windows of one extractor over one clip while its frames come by; holds only frames that are still needed."""
+    """The windows of one extractor over one clip, as its frames arrive; keeps only frames that are still needed."""
 
     def __init__(
         self,
@@ -318,10 +322,10 @@ class _Windows:
         self.needed = np.unique(windows.frames)
         self._is_needed = frozenset(self.needed.tolist())
         last = windows.frames.max(axis=1, initial=-1)
-        self._order = np.argsort(last, kind="stable")  # windows are emitted when their last frame is there
+        self._order = np.argsort(last, kind="stable")  # windows are emitted when their last frame has arrived
         self._frames, self._times = windows.frames[self._order], windows.times[self._order]
         self._last = last[self._order]
-        # The first frame that windows from here on still need: frames before it are let go.
+        # The first frame that the remaining windows need: earlier frames are released.
         first = windows.frames.min(axis=1, initial=np.iinfo(np.int64).max)[self._order]
         self._keep_from = np.minimum.accumulate(first[::-1])[::-1]
         self._emitted = 0
@@ -344,7 +348,7 @@ class _Windows:
         self._prepared[index] = prepared
 
     def pieces(self, index: int | None) -> Iterator[Piece]:
-        """Pieces of the windows that end at frame `index` or before; whole ones only, until `index` is None."""
+        """Pieces of the windows that end at frame `index` or before; only full ones, unless `index` is None."""
         if not self._nothing_said:
             if index is None:
                 yield Piece(*self.place, **nothing())

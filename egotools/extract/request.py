@@ -1,4 +1,4 @@
-"""What is asked of an extraction, and what it says in the end: values."""
+"""The inputs and the result of an extraction: requests, resources, and what was done."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Precision = Literal["float32", "bf16"]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike the rows of two precisions are, mean over rows: plain cosine, and with the mean row removed."""
+    """How similar the rows of two precisions are, mean over rows: plain cosine, and with the mean row removed."""
 
     plain: float
-    centred: float
+    centered: float
     rows: int
 
     @classmethod
     def between(cls, exact: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> Agreement:
-        """Of two arrays [N, D] of the same windows."""
+        """The agreement of two arrays [N, D] of the same windows."""
 
         def cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
             norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
@@ -38,26 +38,26 @@ class Agreement:
 
 @dataclass(frozen=True)
 class CacheRequest:
-    """An extractor with its options, and the cache that its rows go to."""
+    """A cache to fill: an extractor with its options, and where its rows go."""
 
     cache: Path
     extractor: Extractor
     found: FoundExtractor
     precision: Precision = "float32"  # of the network
     dtype: str = "float32"  # of the rows on disk; or float16
-    only: frozenset[str] | None = None  # ids of the clips that it is to get; None: all
+    only: frozenset[str] | None = None  # ids of the clips to compute; None: all
 
     @property
     def source(self) -> Path | None:
-        """The user's own file that the extractor comes from; it must be imported where the extractor is unpickled."""
+        """The user's own file that defines the extractor; it must be imported before the extractor is unpickled."""
         return self.found.source if ".py:" in self.found.name else None
 
 
 @dataclass
 class Extraction:
-    """What an extraction did: clips by cache, failures by cache, rows, and seconds by stage.
+    """The result of an extraction: clips by cache, failures by cache, rows, and seconds by stage.
 
-    A clip that has nothing for an extractor, such as one without sound, is done, and has no rows.
+    A clip that an extractor has nothing to do for, such as one without sound, is done and has no rows.
     """
 
     done: dict[Path, int] = field(default_factory=dict)
@@ -67,29 +67,29 @@ class Extraction:
     rows: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     agreement: dict[Path, Agreement] = field(default_factory=dict)
-    remarks: dict[Path, dict[str, str]] = field(default_factory=dict)  # by cache and id, what is odd about a clip
-    file_remarks: dict[Path, list[str]] = field(default_factory=dict)  # what was repaired in a file, or is odd
+    remarks: dict[Path, dict[str, str]] = field(default_factory=dict)  # by cache and id, remarks on clips
+    file_remarks: dict[Path, list[str]] = field(default_factory=dict)  # what was repaired or is unusual
     changed: dict[Path, list[str]] = field(default_factory=dict)  # ids whose rows came from other times or another file
 
     @property
-    def is_whole(self) -> bool:
-        """Whether every clip of the manifest is in every cache, as the manifest says."""
+    def is_complete(self) -> bool:
+        """Whether every clip of the manifest is in every cache, and up to date."""
         return not any(self.failed.values()) and not any(self.changed.values())
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a machine gives to an extraction. None: what suits the device."""
+    """What an extraction may use of a machine. None: what suits the device."""
 
     device: str = "auto"
     batch_size: int | None = None
     workers: int | None = None
 
     def chosen(self) -> tuple[torch.device, int, int]:
-        """Device, windows of a batch, reading processes."""
+        """The device, the batch size in windows, and the number of reading processes."""
         device = choose_device(self.device)
         cores = usable_cores()
-        # On a CPU larger batches gain nothing more, once freed memory is kept (`memory.keep_freed_memory`).
+        # On a CPU larger batches are no faster once freed memory is kept (`machine.keep_freed_memory`).
         batch_size = self.batch_size or (16 if device.type == "cpu" else 64)
         workers = self.workers or (min(cores, 4) if device.type == "cpu" else max(2, min(cores - 1, 32)))
         return device, batch_size, workers

@@ -1,4 +1,4 @@
-"""Rows to caches beside the computing: one thread that does all the writing, and commits now and then."""
+"""Writes rows to caches in one background thread, which commits at intervals."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from egotools.types import Rows
 
 COMMIT_SECONDS = 0.5
 COMMIT_BYTES = 64 << 20
-MOST_PENDING = 64  # appends under way; more would only fill memory when a disk is slow
+MOST_PENDING = 64  # queued appends; more would only fill memory when a disk is slow
 
 
 class Writing:
-    """Writers of several caches behind one thread, since a transaction belongs to the thread that began it.
+    """Writers of several caches behind one thread, because a transaction belongs to the thread that started it.
 
-    A context manager: leaving it commits the clips that are finished, whatever the reason for leaving.
+    A context manager: leaving it commits the finished clips, even after an error.
     """
 
     def __init__(self, recipes: Mapping[Path, Recipe]) -> None:
         """Opens all caches.
 
         Raises:
-            RecipeError: a cache was made in another way.
-            StoreError: another process is writing one, or it is no cache.
+            RecipeError: a cache was made with another recipe.
+            StoreError: another process is writing one, or the path is not a cache.
         """
         self.seconds = 0.0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writing")
@@ -49,12 +49,12 @@ class Writing:
         return id in self._writers[cache]
 
     def append(self, cache: int, id: str, rows: Rows) -> None:
-        """Adds rows to a clip."""
+        """Appends rows to a clip."""
         self._bytes += rows.values.nbytes
         self._later(self._writers[cache].append, id, rows)
 
     def finish(self, cache: int, id: str, source: Source) -> None:
-        """Says that a clip is whole; commits when it is time to."""
+        """Marks a clip as complete; commits if a commit is due."""
         self._later(self._writers[cache].finish, id, source)
         if self._bytes > COMMIT_BYTES or time.monotonic() - self._committed > COMMIT_SECONDS:
             self._bytes, self._committed = 0, time.monotonic()
@@ -62,7 +62,7 @@ class Writing:
                 self._later(writer.commit)
 
     def drop(self, cache: int, id: str) -> None:
-        """Forgets a clip that is not finished."""
+        """Discards a clip that is not finished."""
         self._later(self._writers[cache].drop, id)
 
     def seal(self) -> None:
@@ -76,14 +76,14 @@ class Writing:
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         try:
-            if kind is None or not issubclass(kind, StoreError):  # a full disk takes no more
+            if kind is None or not issubclass(kind, StoreError):  # a full disk accepts no more
                 for writer in self._writers:
                     self._later(writer.commit)
                 self._wait(0)
         finally:
             self._close()
 
-    def _later(self, call: Callable[..., None], *arguments: Any) -> None:  # Any: handed through to `call`
+    def _later(self, call: Callable[..., None], *arguments: Any) -> None:  # Any: passed on to `call`
         def timed() -> None:
             before = time.perf_counter()
             call(*arguments)
@@ -93,7 +93,7 @@ class Writing:
         self._wait(MOST_PENDING)
 
     def _wait(self, most: int) -> None:
-        """Raises here what went wrong in the thread, and lets at most so many calls be under way."""
+        """Raises errors of the thread here, and waits until at most `most` calls are queued."""
         while self._pending and (len(self._pending) > most or self._pending[0].done()):
             self._pending.popleft().result()
 

@@ -201,7 +201,7 @@ def assess(
             fresh.append(clip.id)
             if clip.path != Path() and files.status(clip.path) is None:
                 gone.append(clip.id)
-        elif (failure := failures.get(clip.id)) and not failure.is_worth_a_try(clip, files):
+        elif (failure := failures.get(clip.id)) and not failure.should_retry(clip, files):
             failed[clip.id] = failure.reason
         else:
             missing.append(clip.id)

@@ -136,7 +136,7 @@ def test_bf16_is_judged_against_float32_and_both_figures_are_said(manifest):
     line = ["--precision", "bf16", "--device", "cpu", "torchvision:squeezenet1_1", "--weights", "random:0"]
     result = extract(manifest, *line)
     assert result.exit_code == 0, result.output
-    assert "centred" in result.stderr
+    assert "centered" in result.stderr
     assert open_store(manifest.parent / "caches/squeezenet1_1.lmdb").recipe.identity["precision"] == "bf16"
 
 

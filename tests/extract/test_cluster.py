@@ -181,7 +181,7 @@ def test_a_node_with_another_source_or_other_weights_is_named(address, tmp_path)
 def test_a_video_that_a_node_does_not_see_ends_the_run(clips, tmp_path):
     workers = Workers(TWO, [want(tmp_path, "color")], Resources())
     remote = cluster._Remote(None, Prepared("far", 1))
-    with pytest.raises(EgotoolsError, match=r"0.mp4 is here but not on node far"):
+    with pytest.raises(EgotoolsError, match=r"0.mp4 exists here but not on node far"):
         list(workers._heard(remote, Begun(0, [clips[0].path])))
     assert list(workers._heard(remote, Begun(0, [tmp_path / "gone here too.mp4"]))) == []
 
@@ -189,12 +189,12 @@ def test_a_video_that_a_node_does_not_see_ends_the_run(clips, tmp_path):
 def test_the_worst_agreement_and_the_sum_of_seconds_are_kept(tmp_path):
     workers = Workers(TWO, [], Resources())
     cache = tmp_path / "a.lmdb"
-    for number, centred in enumerate((0.99, 0.985, 0.999)):
+    for number, centered in enumerate((0.99, 0.985, 0.999)):
         remote = cluster._Remote(None, Prepared("n", number), shard=number)
         workers._remotes.append(remote)
-        batch = ShardMessages(number, [], True, {"decoding": 1.5}, {cache: Agreement(0.9999, centred, 8)})
+        batch = ShardMessages(number, [], True, {"decoding": 1.5}, {cache: Agreement(0.9999, centered, 8)})
         assert list(workers._heard(remote, batch)) == []
-    assert workers.agreement[cache].centred == 0.985
+    assert workers.agreement[cache].centered == 0.985
     assert workers.seconds["decoding"] == 4.5
 
 
@@ -205,7 +205,9 @@ def test_without_gpus_a_worker_leaves_those_of_its_node_alone():
 
 
 def test_workers_larger_than_any_machine_are_refused(address, clips, tmp_path):
-    with pytest.raises(EgotoolsError, match=r"a worker of 1000 CPUs and 0 GPUs does not fit this machine: 2 CPUs"):
+    with pytest.raises(
+        EgotoolsError, match=r"a worker of 1000 CPUs and 0 GPUs does not fit on this machine, which has 2 CPUs"
+    ):
         extract(clips, [want(tmp_path, "color")], engine=Cluster(cpus_per_worker=1000))
     with pytest.raises(EgotoolsError, match=r"a worker of 1 CPUs and 8 GPUs does not fit"):
         extract(clips, [want(tmp_path, "color")], engine=Cluster(gpus_per_worker=8))

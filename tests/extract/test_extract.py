@@ -134,7 +134,7 @@ def test_clips_whose_times_or_file_changed_since_are_named(videos, tmp_path):
     video = write_video(tmp_path / "v.mp4", 10)
     wanted = want(tmp_path, "Brightness")
     clips = [Clip("same", videos / "a.mp4"), Clip("moved", videos / "a.mp4", 0.0, 1.0), Clip("rewritten", video)]
-    assert extract(clips, [wanted], resources=ONE).is_whole
+    assert extract(clips, [wanted], resources=ONE).is_complete
     write_video(video, 25)
     clips[1] = Clip("moved", videos / "a.mp4", 0.5, 1.5)
     result = extract(clips, [wanted], resources=ONE)

@@ -26,8 +26,8 @@ def clip(tmp_path: Path) -> Clip:
     return Clip("k/1", tmp_path / "v.mp4", 0.1, 1 / 3, "train", {"label": "pour, slowly"})
 
 
-def is_worth_a_try(cache: Path, clip: Clip) -> bool:
-    return read_failures(cache)[clip.id].is_worth_a_try(clip, SourceFiles())
+def should_retry(cache: Path, clip: Clip) -> bool:
+    return read_failures(cache)[clip.id].should_retry(clip, SourceFiles())
 
 
 def test_a_failure_is_a_row_of_a_manifest_with_its_reason(cache: Path, clip: Clip) -> None:
@@ -56,54 +56,54 @@ def test_clips_that_were_not_tried_stay_and_those_that_were_are_brought_up_to_da
 
 def test_the_same_clip_of_the_same_file_is_not_worth_a_try(cache: Path, clip: Clip) -> None:
     write_failures(cache, [clip], [(clip, "broken")])
-    assert not is_worth_a_try(cache, clip)
-    assert not is_worth_a_try(cache, replace(clip, labels={}, split="test"))
+    assert not should_retry(cache, clip)
+    assert not should_retry(cache, replace(clip, labels={}, split="test"))
 
 
 @pytest.mark.parametrize("changes", [{"start": 0.2}, {"end": None}, {"fps": 3.0}])
-def test_another_clip_is_worth_a_try(cache: Path, clip: Clip, changes: dict[str, float]) -> None:
+def test_another_clip_should_retry(cache: Path, clip: Clip, changes: dict[str, float]) -> None:
     write_failures(cache, [clip], [(clip, "broken")])
-    assert is_worth_a_try(cache, replace(clip, **changes))
+    assert should_retry(cache, replace(clip, **changes))
 
 
-def test_a_mended_file_is_worth_a_try(cache: Path, clip: Clip) -> None:
+def test_a_mended_file_should_retry(cache: Path, clip: Clip) -> None:
     write_failures(cache, [clip], [(clip, "broken")])
     os.utime(clip.path, (0, 1.5))
-    assert is_worth_a_try(cache, clip)
+    assert should_retry(cache, clip)
     write_failures(cache, [clip], [(clip, "broken")])
-    assert not is_worth_a_try(cache, clip)
+    assert not should_retry(cache, clip)
     clip.path.write_bytes(b"a video")
     os.utime(clip.path, (0, 1.5))
-    assert is_worth_a_try(cache, clip)
+    assert should_retry(cache, clip)
 
 
-def test_a_file_that_was_not_there_is_worth_a_try_when_it_is(cache: Path, clip: Clip) -> None:
+def test_a_file_that_was_not_there_should_retry_when_it_is(cache: Path, clip: Clip) -> None:
     clip.path.rename(clip.path.with_name("away"))
     write_failures(cache, [clip], [(clip, "gone")])
-    assert not is_worth_a_try(cache, clip)
+    assert not should_retry(cache, clip)
     clip.path.with_name("away").rename(clip.path)
-    assert is_worth_a_try(cache, clip)
+    assert should_retry(cache, clip)
 
 
 def test_a_file_that_is_gone_since_is_not_worth_a_try(cache: Path, clip: Clip) -> None:
     write_failures(cache, [clip], [(clip, "broken")])
     clip.path.unlink()
-    assert not is_worth_a_try(cache, clip)
+    assert not should_retry(cache, clip)
 
 
-def test_a_row_without_a_file_is_worth_a_try_when_it_names_one(cache: Path, clip: Clip) -> None:
+def test_a_row_without_a_file_should_retry_when_it_names_one(cache: Path, clip: Clip) -> None:
     nameless = replace(clip, path=Path())
     write_failures(cache, [nameless], [(nameless, "the manifest names no file for it")])
-    assert not is_worth_a_try(cache, nameless)
-    assert is_worth_a_try(cache, clip)
+    assert not should_retry(cache, nameless)
+    assert should_retry(cache, clip)
 
 
-def test_a_list_of_an_earlier_egotools_says_nothing_of_files_and_is_worth_a_try(cache: Path, clip: Clip) -> None:
+def test_a_list_of_an_earlier_egotools_says_nothing_of_files_and_should_retry(cache: Path, clip: Clip) -> None:
     write_failures(cache, [clip], [(clip, "broken")])
     lines = failures_path(cache).read_text().splitlines()
     failures_path(cache).write_text("\n".join(line.rsplit(",", 2)[0] for line in lines))
     assert "file_size" not in failures_path(cache).read_text()
-    assert is_worth_a_try(cache, clip)
+    assert should_retry(cache, clip)
 
 
 def test_a_list_that_is_no_manifest_any_more_is_refused_and_kept(cache: Path, clip: Clip) -> None:

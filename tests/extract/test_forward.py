@@ -12,7 +12,7 @@ from torchvision import models
 from egotools.errors import EgotoolsError
 from egotools.extract import forward
 from egotools.extract.forward import fold_batch_norms, runnable
-from egotools.extract.precision import judge_precision
+from egotools.extract.precision import compare_precisions
 from egotools.extract.request import Agreement
 from egotools.machine import choose_device, has_fast_bf16
 from egotools.pixels.preprocessing import Normalize
@@ -83,8 +83,8 @@ class Standardized(nn.Conv2d):
     """Its weights are not those that it multiplies with."""
 
     def forward(self, x):
-        centred = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
-        return self._conv_forward(x, centred / centred.std((1, 2, 3), keepdim=True), self.bias)
+        centered = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return self._conv_forward(x, centered / centered.std((1, 2, 3), keepdim=True), self.bias)
 
 
 class Squashing(nn.BatchNorm2d):
@@ -234,14 +234,16 @@ def test_bf16_agrees_with_float32(monkeypatch, rng):
     exact, fast = runnable(seeded(Seeing), CPU, "float32"), runnable(seeded(Seeing), CPU, "bf16")
     assert fast(batch).dtype == torch.float32
     assert not torch.equal(fast(batch), exact(batch))
-    found = judge_precision(exact, fast, [batch[:5], batch[5:]], "resnet18")
+    found = compare_precisions(exact, fast, [batch[:5], batch[5:]], "resnet18")
     assert found.plain > 0.999
     assert found.rows == 8
 
 
 def test_bf16_where_the_machine_only_emulates_it_is_refused(monkeypatch):
     monkeypatch.setattr(forward, "has_fast_bf16", lambda device: False)
-    with pytest.raises(EgotoolsError, match=r"--precision bf16: the cpu here computes no bf16; leave it at float32"):
+    with pytest.raises(
+        EgotoolsError, match=r"--precision bf16: this cpu does not compute bf16 in hardware; use float32"
+    ):
         runnable(nn.Linear(2, 2), CPU, "bf16")
 
 
@@ -258,10 +260,10 @@ def test_rows_that_differ_are_refused_with_the_numbers(spoil):
 
     batches = [torch.rand(4, 6, generator=torch.Generator().manual_seed(at)) for at in range(2)]
     with pytest.raises(EgotoolsError, match=r"mine: bf16 rows differ .* on 8 windows\); use --precision float32"):
-        judge_precision(exact, spoil, batches, "mine")
+        compare_precisions(exact, spoil, batches, "mine")
 
 
-def test_agreement_is_the_mean_cosine_of_rows_plain_and_centred(rng):
+def test_agreement_is_the_mean_cosine_of_rows_plain_and_centered(rng):
     exact = rng.normal(3, 1, (9, 5))
     other = exact + rng.normal(0, 0.1, (9, 5))
 
@@ -270,8 +272,8 @@ def test_agreement_is_the_mean_cosine_of_rows_plain_and_centred(rng):
 
     found = Agreement.between(exact.astype(np.float32), other.astype(np.float32))
     assert found.plain == pytest.approx(mean_cosine(exact, other), rel=1e-6)
-    assert found.centred == pytest.approx(mean_cosine(exact - exact.mean(0), other - other.mean(0)), rel=1e-5)
-    assert found.centred < found.plain
+    assert found.centered == pytest.approx(mean_cosine(exact - exact.mean(0), other - other.mean(0)), rel=1e-5)
+    assert found.centered < found.plain
 
 
 @pytest.mark.filterwarnings("ignore")  # CUDA builds warn of missing drivers

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from egotools.errors import EgotoolsError, ExtractorError, WeightsError
 from egotools.extract.forward import runnable
-from egotools.extract.precision import judge_precision
+from egotools.extract.precision import compare_precisions
 from egotools.extract.recipes import recipe_of
 from egotools.extract.request import CacheRequest
 from egotools.extractors.lookup import find_extractor
@@ -143,6 +143,6 @@ def test_a_network_with_an_operation_without_bf16_is_refused_in_one_line(monkeyp
     exact, fast = WithoutBf16(), WithoutBf16()
     fast.dtype = torch.bfloat16
     with pytest.raises(EgotoolsError, match=r"^s3d: cannot be computed in bf16 here \(.*; use --precision float32$"):
-        judge_precision(
+        compare_precisions(
             runnable(exact, CPU, "float32"), runnable(fast, CPU, "float32"), [torch.ones(1, 1, 4, 4, 4)], "s3d"
         )

@@ -59,5 +59,5 @@ def test_a_strict_reader_refuses_a_file_with_a_remark(clips):
     reader = Reader([find_extractor("color").kind(frames=1)], 8)
     (failure,) = reader.read(clips[0], [0], 0, 0, strict=True)
     assert isinstance(failure, Failure)
-    assert failure.reason == f"{clips[0].path}: {ODD}; refused, as --strict asks"
+    assert failure.reason == f"{clips[0].path}: {ODD}; refused because of --strict"
     assert [type(message) for message in reader.read(clips[2], [0], 2, 0, strict=True)] == [Piece]

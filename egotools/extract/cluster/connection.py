@@ -1,4 +1,4 @@
-"""To a Ray cluster and away from it: reached or refused in one clear line; what it can host."""
+"""Connects to a Ray cluster, or reports in one line why not; and computes how many workers it can host."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from egotools.errors import ClusterError, MissingExtra
 from egotools.machine import usable_cores
 
 REACH_SECONDS = 5.0
-LOCAL_BYTES = 512 << 20  # of a local Ray's shared memory: two batches of rows a worker lie there
+LOCAL_BYTES = 512 << 20  # of a local Ray's shared memory: it holds two batches of rows per worker
 
 
 def import_ray() -> ModuleType:
-    """Ray, which is an extra.
+    """Imports Ray, an optional dependency.
 
     Raises:
         MissingExtra: it is not installed.
@@ -31,12 +31,12 @@ def import_ray() -> ModuleType:
 
 
 def connect(address: str | None, cpus: int) -> bool:
-    """Joins the cluster at an address, or starts Ray on this machine with at least so many CPUs declared.
+    """Joins the cluster at an address, or starts Ray on this machine declaring at least `cpus` CPUs.
 
-    A Ray that this process is connected to already is used as it is.
+    An existing connection of this process is reused.
 
     Returns:
-        Whether the caller is to disconnect.
+        Whether the caller should disconnect.
 
     Raises:
         ClusterError: the cluster cannot be reached, or Ray cannot start.
@@ -44,8 +44,8 @@ def connect(address: str | None, cpus: int) -> bool:
     ray = import_ray()
     if ray.is_initialized():
         return False
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would ask on the terminal, and report
-    # What workers and Ray itself say would come on stdout, where a program may read our result.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise it asks on the terminal, and reports
+    # Output of the workers and of Ray itself would appear on stdout, where a program may read our result.
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     options: dict[str, Any] = {"address": address or "local", **quiet}
     if address is None:
@@ -55,14 +55,14 @@ def connect(address: str | None, cpus: int) -> bool:
         _check_reachable(address)
     try:
         _init(ray, options)
-    except (OSError, RuntimeError, ValueError, SystemExit) as error:  # SystemExit: how Ray ends after its last try
+    except (OSError, RuntimeError, ValueError, SystemExit) as error:  # SystemExit: raised by Ray after its last attempt
         what = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot start on this machine"
         raise ClusterError(f"{what}: {_first_line(error)}") from error
     return True
 
 
 def _init(ray: ModuleType, options: dict[str, Any]) -> None:
-    """Starts Ray, which sets a handler of SIGTERM of its own; ours, which ends as Ctrl-C does, is put back."""
+    """Starts Ray, and restores our handler of SIGTERM, which ends like Ctrl-C, after Ray replaces it."""
     if threading.current_thread() is not threading.main_thread():
         ray.init(**options)
         return
@@ -74,7 +74,7 @@ def _init(ray: ModuleType, options: dict[str, Any]) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Asks within seconds what Ray would ask for two minutes."""
+    """Checks within seconds what Ray would try for two minutes."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -92,17 +92,17 @@ def _check_reachable(address: str) -> None:
 
 
 def hosted(cpus: int, gpus: float, where: str) -> int:
-    """How many workers of that size the nodes of the cluster hold at once.
+    """How many workers of this size the nodes of the cluster can host at once.
 
     Raises:
-        ClusterError: not even one.
+        ClusterError: not even one fits.
     """
     nodes = [node["Resources"] for node in import_ray().nodes() if node["Alive"]]
     sizes = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
     count = sum(int(min(has_cpus / cpus, has_gpus / gpus + 1e-9 if gpus else has_cpus)) for has_cpus, has_gpus in sizes)
     if not count:
         there = " or ".join(f"{has_cpus:g} CPUs and {has_gpus:g} GPUs" for has_cpus, has_gpus in sorted(set(sizes)))
-        raise ClusterError(f"a worker of {cpus} CPUs and {gpus:g} GPUs does not fit {where}: {there}")
+        raise ClusterError(f"a worker of {cpus} CPUs and {gpus:g} GPUs does not fit on {where}, which has {there}")
     return count
 
 

@@ -1,4 +1,4 @@
-"""Reading and computing on a Ray cluster, or on a Ray of this machine's own: workers are given shards and give rows.
+"""Runs an extraction on a Ray cluster, or on a local Ray: workers receive shards and return rows.
 
 tasks -> shards -> Worker (actors) -> batches of pieces -> this process, the only one that writes
 """
@@ -31,20 +31,20 @@ from egotools.machine import usable_cores
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CALLS = 2  # under way for each worker, so that none waits for this process
-START_SECONDS = 300.0  # for the first worker: a busy cluster may have no room, and a slow disk takes its time
-MOST_DEATHS = 20  # without a row in between
+CALLS = 2  # pending calls per worker, so that none waits for this process
+START_SECONDS = 300.0  # for the first worker: a busy cluster may have no room, and disks may be slow
+MOST_DEATHS = 20  # without any row in between
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """An engine for `extract`: how many Ray workers, how large, and where.
+    """An engine for `extract`: number, size and place of the Ray workers.
 
     Args:
-        address: HOST:PORT of a cluster's head, or "auto"; None: Ray is started on this machine and ended afterwards.
+        address: HOST:PORT of a cluster's head, or "auto"; None: Ray is started on this machine and stopped afterwards.
         num_workers: None: as many as fit.
         cpus_per_worker: cores, reading processes (unless `Resources.workers` says otherwise) and threads of each.
-        gpus_per_worker: of each; 0.5 lets two share one.
+        gpus_per_worker: for each; with 0.5, two share one.
     """
 
     address: str | None = None
@@ -56,20 +56,20 @@ class Cluster:
         if (self.num_workers is not None and self.num_workers < 1) or self.cpus_per_worker < 1:
             raise ValueError("a cluster needs at least one worker, and a worker at least one CPU")
         if self.gpus_per_worker < 0 or (self.gpus_per_worker > 1 and self.gpus_per_worker % 1):
-            raise ValueError(f"{self.gpus_per_worker:g} GPUs a worker: a fraction up to 1, or a whole number")
+            raise ValueError(f"{self.gpus_per_worker:g} GPUs per worker: give a fraction up to 1, or a whole number")
 
-    def __call__(self, wanted: Sequence[CacheRequest], resources: Resources) -> Workers:
-        """What computes; nothing is started before there is something to do."""
-        return Workers(self, wanted, resources)
+    def __call__(self, requests: Sequence[CacheRequest], resources: Resources) -> Workers:
+        """The workers; nothing is started before there is work."""
+        return Workers(self, requests, resources)
 
 
 @dataclass(eq=False)
 class _Remote:
-    """A worker, seen from here."""
+    """A worker, as seen by the driver."""
 
-    actor: Any  # a Ray handle, whose methods Ray makes
+    actor: Any  # a Ray handle, whose methods Ray creates
     prepared: Prepared | None = None
-    shard: int | None = None  # the one in hand
+    shard: int | None = None  # the current one
     tasks: Sequence[ReadingTask] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -81,15 +81,15 @@ class _Remote:
 class Workers:
     """The workers of one extraction. A context manager; leaving it ends them."""
 
-    def __init__(self, cluster: Cluster, wanted: Sequence[CacheRequest], resources: Resources) -> None:
-        self.cluster, self.wanted = cluster, wanted
+    def __init__(self, cluster: Cluster, requests: Sequence[CacheRequest], resources: Resources) -> None:
+        self.cluster, self.requests = cluster, requests
         device = "cpu" if resources.device == "auto" and not cluster.gpus_per_worker else resources.device
         readers = resources.workers or cluster.cpus_per_worker
         self.resources = replace(resources, device=device, workers=readers)
         self.device = f"ray, {resources.device}"
         self.agreement: dict[Path, Agreement] = {}
         self._leaving = ExitStack()
-        self._ended: Counter[str] = Counter()  # seconds of workers that are gone
+        self._ended: Counter[str] = Counter()  # seconds of workers that have ended
         self._remotes: list[_Remote] = []
         self._calls: dict[Any, _Remote] = {}  # Ray's references; oldest first
         self._shards: deque[list[ReadingTask]] = deque()
@@ -98,7 +98,7 @@ class Workers:
 
     @property
     def seconds(self) -> Mapping[str, float]:
-        """By stage, summed over workers."""
+        """Seconds by stage, summed over workers."""
         total = Counter(self._ended)
         for remote in self._remotes:
             total.update(remote.seconds)
@@ -109,15 +109,15 @@ class Workers:
         tasks: Sequence[ReadingTask],
         is_wanted: Callable[[Piece], bool],  # noqa: ARG002 - only known here
     ) -> Generator[Message, None, None]:
-        """The computed rows of all tasks, what failed, and digests of files.
+        """The computed rows of all tasks, failures, and digests of files.
 
         Raises:
-            EgotoolsError: the cluster cannot be reached or host a worker, or its nodes have other files or versions.
-            ExtractorError: an extractor is at fault.
+            EgotoolsError: the cluster cannot be reached or is too small, or its nodes have other files or versions.
+            ExtractorError: an extractor failed.
             WeightsError: weights do not fit.
         """
         cluster, here = self.cluster, Path.cwd()
-        # Ray says on stdout that a worker died, from a thread; a program may be reading our result there.
+        # Ray says on stdout that a worker died, from a thread; but a program may be reading our result there.
         self._leaving.enter_context(redirect_stdout(sys.stderr))
         if connect(cluster.address, _declared_cpus(cluster)):
             self._leaving.callback(import_ray().shutdown)
@@ -132,23 +132,23 @@ class Workers:
         try:
             self._fill(count)
             while self._calls:
-                yield from self._answered()
+                yield from self._next_answer()
                 self._fill(count)
         finally:
             self._end(list(self._remotes))
 
     def _prepare(self, here: Path) -> None:
         ray = import_ray()
-        sources = {each.source: source_digest(each.source) for each in self.wanted if each.source is not None}
-        self._order = WorkerSetup(here, sources, self.resources, self.cluster.cpus_per_worker)
-        self._wanted = ray.put(list(self.wanted))
-        self._identities = [json.loads(to_json(recipe_of(each).identity, exact=True)) for each in self.wanted]
+        sources = {each.source: source_digest(each.source) for each in self.requests if each.source is not None}
+        self._setup = WorkerSetup(here, sources, self.resources, self.cluster.cpus_per_worker)
+        self._requests = ray.put(list(self.requests))
+        self._identities = [json.loads(to_json(recipe_of(each).identity, exact=True)) for each in self.requests]
         size = {"num_cpus": self.cluster.cpus_per_worker, "num_gpus": self.cluster.gpus_per_worker}
         self._kind = ray.remote(Worker).options(**size, max_restarts=0)
         self._started = time.monotonic()
 
     def _fill(self, count: int) -> None:
-        """Gives shards to idle workers, and starts as many as the rest can use."""
+        """Gives shards to idle workers, and starts as many workers as the rest can use."""
         for remote in self._remotes:
             if self._shards and remote.prepared and remote.shard is None:
                 self._give(remote, self._shards.popleft())
@@ -156,7 +156,7 @@ class Workers:
         for _ in range(min(count - len(self._remotes), len(self._shards) - starting)):
             remote = _Remote(self._kind.remote())
             self._remotes.append(remote)
-            self._calls[remote.actor.prepare.remote(self._order, [self._wanted], self._identities)] = remote
+            self._calls[remote.actor.prepare.remote(self._setup, [self._requests], self._identities)] = remote
 
     def _give(self, remote: _Remote, tasks: list[ReadingTask]) -> None:
         remote.shard, remote.tasks = self._shards_given, tasks
@@ -165,8 +165,8 @@ class Workers:
         for _ in range(CALLS):
             self._calls[remote.actor.more.remote(remote.shard)] = remote
 
-    def _answered(self) -> Iterator[Message]:
-        """What the next answer of any worker brings."""
+    def _next_answer(self) -> Iterator[Message]:
+        """The messages in the next answer of any worker."""
         ray = import_ray()
         ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=10.0)
         if not ready:
@@ -176,24 +176,25 @@ class Workers:
         try:
             answer = ray.get(ready[0])
         except (kinds.RayActorError, kinds.ObjectLostError, kinds.OutOfMemoryError) as error:
-            yield from self._bury(remote, error)
+            yield from self._reassign(remote, error)
         except kinds.RayTaskError as error:
             raise _plain(error) from None
         else:
-            yield from self._heard(remote, answer)
+            yield from self._received(remote, answer)
 
-    def _heard(self, remote: _Remote, answer: Prepared | Begun | ShardMessages) -> Iterator[Message]:
+    def _received(self, remote: _Remote, answer: Prepared | Begun | ShardMessages) -> Iterator[Message]:
         if isinstance(answer, Prepared):
             remote.prepared = answer
         elif isinstance(answer, Begun):
             for path in answer.missing:
                 if os.path.exists(path):
                     raise EgotoolsError(
-                        f"{path} is here but not on node {remote.node}; every node must see the videos under one path"
+                        f"{path} exists here but not on node {remote.node}; all nodes must see the videos under "
+                        "the same path"
                     )
-        elif answer.shard == remote.shard:  # else an answer to a call too many, at the end of a shard
+        elif answer.shard == remote.shard:  # otherwise the answer to a surplus call at the end of a shard
             remote.seconds = answer.seconds
-            self._judge(answer.agreement)
+            self._keep_worst(answer.agreement)
             for message in answer.messages:
                 if isinstance(message, (Piece, Failure)):
                     self._open.note(message)
@@ -205,16 +206,16 @@ class Workers:
             else:
                 self._calls[remote.actor.more.remote(remote.shard)] = remote
 
-    def _judge(self, agreement: Mapping[Path, Agreement]) -> None:
-        """Keeps the worst that any worker found."""
+    def _keep_worst(self, agreement: Mapping[Path, Agreement]) -> None:
+        """Keeps the worst agreement of all workers."""
         for cache, found in agreement.items():
-            if cache not in self.agreement or found.centred < self.agreement[cache].centred:
+            if cache not in self.agreement or found.centered < self.agreement[cache].centered:
                 self.agreement[cache] = found
 
-    def _bury(self, remote: _Remote, error: Exception) -> Iterator[Failure]:
-        """Leaves what a dead worker had not finished to others, each clip by itself; one that did it twice has failed.
+    def _reassign(self, remote: _Remote, error: Exception) -> Iterator[Failure]:
+        """Requeues the unfinished clips of a dead worker, one per shard; a clip that killed two workers has failed.
 
-        Its next death then has one suspect only.
+        So the next death has only one suspect.
         """
         self._end([remote])
         self._deaths += 1
@@ -226,14 +227,14 @@ class Workers:
                 self._shards.append([replace(task, attempt=task.attempt + ATTEMPTS)])
                 continue
             text = f"{task.clip.path}: killed its worker twice ({reason})"
-            for failure in [Failure(task.number, task.attempt, position, text) for position in task.wanted]:
+            for failure in [Failure(task.number, task.attempt, position, text) for position in task.positions]:
                 self._open.note(failure)
                 yield failure
 
     def _check_started(self) -> None:
         if not any(remote.prepared for remote in self._remotes) and time.monotonic() - self._started > START_SECONDS:
             raise EgotoolsError(
-                f"no worker could start within {START_SECONDS:.0f} s: others use the cluster, or its machines are slow"
+                f"no worker could start within {START_SECONDS:.0f} s: the cluster is busy, or its machines are slow"
             )
 
     def _end(self, remotes: Sequence[_Remote]) -> None:
@@ -252,12 +253,12 @@ class Workers:
 
 
 def _declared_cpus(cluster: Cluster) -> int:
-    """CPUs that a Ray of our own must have for the workers asked for; more workers than cores are the user's word."""
+    """CPUs to declare for a local Ray; the user may ask for more workers than there are cores."""
     return (cluster.num_workers or 1) * cluster.cpus_per_worker if cluster.cpus_per_worker <= usable_cores() else 1
 
 
 def _plain(error: Any) -> EgotoolsError:
-    """The error of ours that went wrong in a worker, without Ray's wrapping."""
+    """The error raised in a worker, without Ray's wrapping."""
     shown = "'--engine local' shows the traceback"
     if isinstance(error.cause, ExtractorError):
         return ExtractorError(str(error.cause).replace(TRACEBACK, shown))
@@ -267,6 +268,6 @@ def _plain(error: Any) -> EgotoolsError:
 
 
 def _reason(error: Exception) -> str:
-    """What Ray says of a death, in one line."""
+    """What Ray says about a worker's death, in one line."""
     last = str(error).strip().splitlines()[-1]
     return last.partition(" Some common causes")[0].rpartition("Worker exit detail: ")[2][:200].rstrip(". ")

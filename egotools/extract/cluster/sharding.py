@@ -1,4 +1,4 @@
-"""Tasks to shards, the units that a cluster's workers are given; and which tasks are still open. Pure: knows no Ray."""
+"""Groups tasks into shards, the units given to cluster workers, and tracks open tasks. Pure: does not use Ray."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from egotools.extract.messages import Failure, Piece, ReadingTask
 from egotools.media.containers import stated_seconds
 from egotools.types import Clip
 
-SHARDS_A_WORKER = 8  # so that a fast worker takes more of them than a slow one
-NOMINAL_BYTES = 250_000  # of a second of video, where a file does not state its length
+SHARDS_A_WORKER = 8  # so that a fast worker processes more of them than a slow one
+NOMINAL_BYTES = 250_000  # of a second of video, if a file does not state its length
 NOMINAL_FPS = 25.0
 OPENING_THREADS = 16
 
@@ -24,8 +24,8 @@ def shards_of(tasks: Sequence[ReadingTask], workers: int, seconds: Callable[[Cli
     """Tasks in shards of about equal duration, longest first; the clips of one file stay together.
 
     Args:
-        tasks: what is to be done.
-        workers: how many will share it; each gets about eight shards, if there are so many files.
+        tasks: the tasks to group.
+        workers: how many workers will share them; each gets about eight shards, if there are enough files.
         seconds: the duration of a clip.
     """
     files: defaultdict[Path, list[ReadingTask]] = defaultdict(list)
@@ -34,7 +34,7 @@ def shards_of(tasks: Sequence[ReadingTask], workers: int, seconds: Callable[[Cli
     loads = {path: sum(seconds(task.clip) for task in found) for path, found in files.items()}
     shards: list[list[ReadingTask]] = [[] for _ in range(min(SHARDS_A_WORKER * workers, len(files)))]
     filled = [(0.0, number) for number in range(len(shards))]
-    for path in sorted(files, key=lambda path: -loads[path]):  # longest first, always to the shard that has least
+    for path in sorted(files, key=lambda path: -loads[path]):  # longest first, always to the shortest shard
         load, number = filled[0]
         shards[number] += files[path]
         heapq.heapreplace(filled, (load + loads[path], number))
@@ -42,7 +42,7 @@ def shards_of(tasks: Sequence[ReadingTask], workers: int, seconds: Callable[[Cli
 
 
 def durations(clips: Sequence[Clip]) -> dict[str, float]:
-    """Seconds by clip id; of clips without an end from the headers of their files, which are opened together."""
+    """Seconds by clip id; for clips without an end from the headers of their files, which are opened in parallel."""
     paths = sorted({clip.path for clip in clips if clip.end is None})
     fps = {clip.path: clip.fps for clip in clips}
     with ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="opening") as threads:
@@ -51,7 +51,7 @@ def durations(clips: Sequence[Clip]) -> dict[str, float]:
 
 
 def _length(path: Path, fps: float | None) -> float:
-    """Seconds of a file or frame folder, roughly where nothing says; 0 of what is not there."""
+    """Seconds of a file or frame folder, a rough guess if it does not say; 0 if it does not exist."""
     try:
         if path.is_dir():
             return sum(1 for _ in path.iterdir()) / (fps or NOMINAL_FPS)
@@ -71,13 +71,13 @@ class _Count:
 
 
 class Open:
-    """The parts of tasks, one for each extractor, that have neither all their rows nor failed."""
+    """The open parts of tasks: for each extractor, those without all their rows that have not failed."""
 
     def __init__(self, tasks: Sequence[ReadingTask]) -> None:
-        self._counts = {(task.number, position): _Count(task.attempt) for task in tasks for position in task.wanted}
+        self._counts = {(task.number, position): _Count(task.attempt) for task in tasks for position in task.positions}
 
     def note(self, message: Piece | Failure) -> None:
-        """Rows that have come, or a failure."""
+        """Records rows that have arrived, or a failure."""
         place = (message.clip, message.extractor)
         count = self._counts.get(place)
         if count is None:
@@ -85,7 +85,7 @@ class Open:
         if isinstance(message, Failure):
             del self._counts[place]
             return
-        if message.attempt > count.attempt:  # begun anew
+        if message.attempt > count.attempt:  # started again
             count = self._counts[place] = _Count(message.attempt)
         if message.attempt == count.attempt:
             count.rows += len(message.rows)
@@ -93,8 +93,8 @@ class Open:
                 del self._counts[place]
 
     def among(self, tasks: Sequence[ReadingTask]) -> Iterator[ReadingTask]:
-        """Those of the tasks that are open, with their open parts only."""
+        """Those of the tasks that are open, reduced to their open parts."""
         for task in tasks:
-            wanted = tuple(position for position in task.wanted if (task.number, position) in self._counts)
-            if wanted:
-                yield replace(task, wanted=wanted)
+            positions = tuple(position for position in task.positions if (task.number, position) in self._counts)
+            if positions:
+                yield replace(task, positions=positions)

@@ -1,6 +1,6 @@
-"""What a node of a cluster runs: a pipeline that is given one shard after another, and asked for what it has computed.
+"""Runs on the nodes of a cluster: a pipeline that receives one shard after another and is polled for its results.
 
-Imports no torch before `Worker` is made: how torch's threads wait is decided when it is imported.
+Does not import torch before `Worker` is created: how torch's threads wait is decided at import.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ BATCH_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What every worker is told first."""
+    """What every worker receives first."""
 
-    folder: Path  # that relative paths among the options refer to
+    folder: Path  # relative paths among the options refer to it
     sources: Mapping[Path, str]  # users' own files by digest
     resources: Resources
-    threads: int  # of torch
+    threads: int  # for torch
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A worker that is ready: the name of its node, and its process."""
+    """A worker that is ready: the name of its node, and its process id."""
 
     node: str
     process: int
@@ -47,7 +47,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Begun:
-    """A shard that a worker has taken, and those of its files that the worker's node does not have."""
+    """A shard that a worker has accepted, and those of its files that do not exist on the worker's node."""
 
     shard: int
     missing: Sequence[Path]
@@ -55,7 +55,7 @@ class Begun:
 
 @dataclass(frozen=True)
 class ShardMessages:
-    """A part of what came of a shard; `seconds` and `agreement` are the worker's, of its whole life."""
+    """A part of a shard's results; `seconds` and `agreement` are the worker's totals."""
 
     shard: int
     messages: Sequence[Message]
@@ -65,7 +65,7 @@ class ShardMessages:
 
 
 class Worker:
-    """An actor; its methods are called one after another, in the order of the calls."""
+    """An actor; its methods run one after another, in call order."""
 
     def __init__(self) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
@@ -74,15 +74,15 @@ class Worker:
         self._shard = -1
 
     def prepare(
-        self, order: WorkerSetup, wanted: Sequence[ObjectRef[Any]], identities: Sequence[Mapping[str, Any]]
+        self, setup: WorkerSetup, requests: Sequence[ObjectRef[Any]], identities: Sequence[Mapping[str, Any]]
     ) -> Prepared:
-        """Makes the pipeline.
+        """Creates the pipeline.
 
-        `wanted` holds one reference, to a list of `Wanted`: Ray fetches nested references only when asked to, so that
-        the sources, which define classes of extractors, are imported before.
+        `requests` holds one reference, to a list of `CacheRequest`: Ray resolves nested references only on request, so
+        that the sources, which define the classes of extractors, are imported first.
 
         Raises:
-            EgotoolsError: this node has another source, other weights or another version; names it.
+            EgotoolsError: the source, weights or versions on this node differ; the message names it.
         """
         import ray
         import torch
@@ -91,29 +91,29 @@ class Worker:
         from egotools.machine import keep_freed_memory
 
         node = platform.node()
-        with suppress(FileNotFoundError):  # absolute paths need no such folder
-            os.chdir(order.folder)
-        torch.set_num_threads(order.threads)
+        with suppress(FileNotFoundError):  # only relative paths need the folder
+            os.chdir(setup.folder)
+        torch.set_num_threads(setup.threads)
         keep_freed_memory()
         try:
-            _load(order.sources)
-            fetched: list[CacheRequest] = ray.get(wanted[0])
+            _load(setup.sources)
+            fetched: list[CacheRequest] = ray.get(requests[0])
             for each, identity in zip(fetched, identities, strict=True):
                 _check(each, identity)
         except EgotoolsError as error:
             raise EgotoolsError(f"node {node}: {error}") from error
-        self._pipeline = Pipeline(fetched, order.resources)
+        self._pipeline = Pipeline(fetched, setup.resources)
         return Prepared(node, os.getpid())
 
     def begin(self, shard: int, tasks: Sequence[ReadingTask]) -> Begun:
-        """Takes the tasks of the shard of that number; `more` computes them."""
+        """Accepts the tasks of a shard; `more` computes them."""
         assert self._pipeline is not None, "prepare is called first"
         self._shard, self._pieces = shard, self._pipeline.pieces(tasks, lambda _: True)
         paths = dict.fromkeys(task.clip.path for task in tasks)
         return Begun(shard, [path for path in paths if not os.path.exists(path)])
 
     def more(self, shard: int) -> ShardMessages:
-        """What is computed next of a shard: about 8 MiB, or what a second brings."""
+        """The next results of a shard: about 8 MiB, or one second's work."""
         assert self._pipeline is not None, "prepare is called first"
         messages: list[Message] = []
         is_over, size, began = True, 0, time.monotonic()
@@ -132,19 +132,19 @@ def _load(sources: Mapping[Path, str]) -> None:
     for source, digest in sources.items():
         load_source(source)
         if source_digest(source) != digest:
-            raise RecipeError(f"{source} differs from the file on the machine that asks for it")
+            raise RecipeError(f"{source} differs from the file on the machine that runs the command")
 
 
-def _check(wanted: CacheRequest, identity: Mapping[str, Any]) -> None:
-    """Refuses rows that another recipe would make here."""
+def _check(request: CacheRequest, identity: Mapping[str, Any]) -> None:
+    """Refuses to compute rows if this node would compute them by another recipe."""
     import json
 
     from egotools.config import to_json
     from egotools.extract.recipes import recipe_of
     from egotools.stores.store import differences
 
-    here = json.loads(to_json(recipe_of(wanted).identity, exact=True))
+    here = json.loads(to_json(recipe_of(request).identity, exact=True))
     for name, found, asked in differences(here, identity):
         raise RecipeError(
-            f"{wanted.found.name} has {name}={found!r} here, not {asked!r} as on the machine that asks for it"
+            f"{request.found.name} has {name}={found!r} here, not {asked!r} as on the machine that runs the command"
         )
