@@ -172,13 +172,13 @@ def assess(cache: Path, **order: Any) -> Assessment:
 
 def assert_all_stale(found: Assessment, reason: str) -> None:
     """None of the three clips holds, for one reason."""
-    assert (found.state, found.wanted) == ("stale", frozenset("abc"))
+    assert (found.state, found.to_compute) == ("stale", frozenset("abc"))
     assert reason in "; ".join(found.remarks)
     assert set(found.stale.values()) == {found.reasons[0]}
 
 
 def assert_unknown(found: Assessment, problem: str) -> None:
     """Nothing can be said, for a reason in one line."""
-    assert (found.state, found.wanted) == ("unknown", frozenset())
+    assert (found.state, found.to_compute) == ("unknown", frozenset())
     assert problem in found.problem
     assert "\n" not in found.problem

@@ -171,7 +171,7 @@ def _there(path: Path, recipe: Recipe) -> Made:
         )
     raise RecipeError(
         f"{path} was made with {name}={was!r}, not {now!r};"
-        " choose another --out or --name, or delete it to make it anew"
+        " choose another --out or --name, or delete it to compute it again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Arrays that other programs wrote: `.npz`, HDF5, and folders of `.npy`, read as data."""
+"""Reads arrays that other programs wrote: `.npz`, HDF5, and folders of `.npy`."""
 
 from __future__ import annotations
 
@@ -16,63 +16,65 @@ from egotools.texts import named
 
 Array = npt.NDArray[Any]
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".mat")
-NAMED = 12  # arrays that an error names
+NAMED = 12  # arrays listed in an error
 
 
 class Arrays(Protocol):
-    """Arrays by name, each read when it is asked for."""
+    """Arrays by name, each read on access."""
 
     def names(self) -> list[str]: ...
 
     def what_is(self, name: str) -> str:
-        """Words on what has a name and is no array; empty if nothing has it."""
+        """Describes an entry that is not an array; empty if the name does not exist."""
 
     def __getitem__(self, name: str) -> Array: ...
 
     def ids(self, name: str) -> Array:
-        """As `__getitem__`, of an array that has one element a clip."""
+        """Like `__getitem__`, for an array with one element per clip."""
 
 
 @contextmanager
 def open_arrays(path: Path) -> Iterator[Arrays]:
-    """The arrays of a `.npz` or HDF5 file.
+    """Opens the arrays of a `.npz` or HDF5 file.
 
     Raises:
-        StoreError: no such file, or one of another kind.
+        StoreError: the file does not exist, or is of another kind.
     """
     suffix = path.suffix.lower()
     if suffix == ".npz":
         with _opened_npz(path) as arrays:
             yield arrays
     elif suffix in HDF5_SUFFIXES:
-        from egotools.stores.hdf5_arrays import opened_hdf5  # here, for h5py takes its time to import
+        from egotools.stores.hdf5_arrays import opened_hdf5  # imported here because h5py is slow to import
 
         with opened_hdf5(path) as found:
             yield found
     else:
-        raise StoreError(f"{path}: arrays come in a .npz, in HDF5 ({', '.join(HDF5_SUFFIXES)}) or a folder of .npy")
+        raise StoreError(
+            f"{path}: arrays must be in a .npz, an HDF5 file ({', '.join(HDF5_SUFFIXES)}) or a folder of .npy"
+        )
 
 
 def array_of(arrays: Arrays, name: str, path: Path) -> Array:
     """One array.
 
     Raises:
-        StoreError: there is none of that name; says which there are.
+        StoreError: it does not exist; the message lists the available ones.
     """
     _check_name(arrays, name, path)
     return arrays[name]
 
 
 def ids_of(arrays: Arrays, name: str, path: Path, *, each: str = "clip") -> list[str]:
-    """One text for `each` clip, or row of a table, of an array [N].
+    """One text per `each` (a clip, or a row of a table) from an array [N].
 
     Raises:
-        StoreError: there is no such array, or it has another shape, or holds neither texts nor numbers.
+        StoreError: the array does not exist, has another shape, or holds neither text nor numbers.
     """
     _check_name(arrays, name, path)
     ids = arrays.ids(name)
     if ids.ndim != 1:
-        raise StoreError(f"{path}: {name!r} has the shape {list(ids.shape)}, not one id a {each}")
+        raise StoreError(f"{path}: {name!r} has the shape {list(ids.shape)}, not one id per {each}")
     return texts_of(ids, name, path)
 
 
@@ -81,8 +83,8 @@ def _check_name(arrays: Arrays, name: str, path: Path) -> None:
     if name in names:
         return
     if what := arrays.what_is(name):
-        raise StoreError(f"{path}: {name!r} is no array: {what}")
-    raise StoreError(f"{path}: no array {name!r}; there are {named(names, NAMED) or 'none'}")
+        raise StoreError(f"{path}: {name!r} is not an array: {what}")
+    raise StoreError(f"{path}: no array {name!r}; the file has {named(names, NAMED) or 'none'}")
 
 
 def read_array(path: Path) -> Array:
@@ -98,12 +100,12 @@ def read_array(path: Path) -> Array:
 
 
 def texts_of(array: Array, name: str, path: Path) -> list[str]:
-    """One text an element: text as it is, bytes as UTF-8, numbers so that they read back to the bit, NaN as "".
+    """One text per element: text as it is, bytes as UTF-8, numbers with all digits, NaN as "".
 
     Raises:
-        StoreError: elements that are none of these.
+        StoreError: an element is none of these.
     """
-    if array.dtype.kind == "S" or array.dtype == object:  # HDF5 gives texts as objects of bytes
+    if array.dtype.kind == "S" or array.dtype == object:  # HDF5 returns texts as objects of bytes
         try:
             return [each.decode() if isinstance(each, bytes) else _text(each) for each in array.tolist()]
         except (UnicodeDecodeError, TypeError) as error:
@@ -128,7 +130,7 @@ class _Npz:
     def names(self) -> list[str]:
         return self._arrays.names()
 
-    def what_is(self, name: str) -> str:  # noqa: ARG002 - every name is an array or nothing
+    def what_is(self, name: str) -> str:  # noqa: ARG002 - every entry is an array
         return ""
 
     def __getitem__(self, name: str) -> Array:
@@ -143,7 +145,7 @@ class _Npz:
 
 @contextmanager
 def _opened_npz(path: Path) -> Iterator[_Npz]:
-    with ExitStack() as stack:  # what is raised while the arrays are used is not this function's to explain
+    with ExitStack() as stack:  # errors raised while the arrays are used are not explained here
         try:
             arrays = stack.enter_context(open_npz(path))
         except (OSError, ValueError) as error:

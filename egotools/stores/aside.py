@@ -1,4 +1,4 @@
-"""A folder beside what is written, for whoever writes it: of one name, so that what a kill leaves there is removed."""
+"""Temporary folders next to a file that is being written; a fixed name, so that leftovers of a kill are removed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from egotools.stores.writer_lock import lock_cache
 
 @contextmanager
 def aside(path: Path, kind: str = "aside") -> Iterator[Path]:
-    """An empty hidden folder beside `path`, and the lock of whoever writes `path`; both are gone afterwards.
+    """An empty hidden folder next to `path`, holding the writer lock of `path`; both are released afterwards.
 
     Args:
-        path: what is written.
-        kind: what the folder's name ends in.
+        path: the file to be written.
+        kind: the suffix of the folder's name.
 
     Raises:
-        StoreError: another process writes `path`; or a file could not be written, in the folder or beside it.
+        StoreError: another process writes `path`; or a file in the folder, or `path`, cannot be written.
     """
     folder = path.with_name(f".{path.name}.{kind}")
     with explained(path):
@@ -39,7 +39,7 @@ def aside(path: Path, kind: str = "aside") -> Iterator[Path]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Whatever the system says against writing `path`, as a StoreError of one line."""
+    """Turns system errors while writing `path` into a StoreError of one line."""
     try:
         yield
     except OSError as error:

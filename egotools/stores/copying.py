@@ -1,4 +1,4 @@
-"""Clips from cache to cache, piece by piece: what is damaged is never copied on."""
+"""Copies clips from cache to cache, in pieces; damaged clips are never copied."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from egotools.types import Rows
 
 
 def intact(store: Store, id: str) -> StoredClip:
-    """The rows of a clip as they lie in the file, once their checksum says that they are what was written.
+    """The rows of a clip as stored, after checking their checksum.
 
     Raises:
         StoreError: the clip is damaged.
@@ -47,14 +47,14 @@ def _cast(values: np.ndarray[Any, Any], dtype: np.dtype[Any] | None, store: Stor
 
 
 def copy_clip(store: Store, id: str, writer: Writer, dtype: np.dtype[Any] | None = None) -> None:
-    """Writes one clip of `store` to `writer`, all but the commit."""
+    """Writes one clip of `store` to `writer`, without committing."""
     for piece in copied_pieces(store, id, dtype):
         writer.append(id, piece)
     writer.finish(id, store.source(id))
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Refuses to begin what cannot end.
+    """Refuses to start writing what will not fit on the disk.
 
     Raises:
         StoreError: fewer than `needed` bytes are free.

@@ -1,4 +1,4 @@
-"""A cache as files that need no egotools to be read, and that `import` takes back."""
+"""Exports a cache as files that can be read without egotools, and that `cache import` reads again."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from egotools.stores.store import Recipe, Store, StoredClip
 from egotools.types import Rows
 
 LONGEST_NAME = 200  # bytes; file systems end at 255
-FORMAT = "egotools export"  # what `recipe.json` says that its folder is
+FORMAT = "egotools export"  # identifies the folder in `recipe.json`
 INDEX, RECIPE = "index.csv", "recipe.json"
 COLUMNS = ["id", "file", "rows", "checksum", "source"]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported folder: the recipe of its cache, and of each clip the file, the checksum and the source."""
+    """An exported folder: the recipe of its cache, and each clip's file, checksum and source."""
 
     folder: Path
     recipe: Recipe
@@ -42,19 +42,19 @@ class Exported:
 
 
 def export_npz(path: Path, folder: Path, *, overwrite: bool = False, progress: Progress = no_progress) -> int:
-    """Writes one `.npz` a clip (`values` [T, D], `times` [T, 2]), `index.csv` and `recipe.json`.
+    """Writes one `.npz` per clip (`values` [T, D], `times` [T, 2]), `index.csv` and `recipe.json`.
 
     Args:
         path: a cache.
         folder: new, or empty.
-        overwrite: whether what an earlier export wrote there is replaced.
-        progress: is told of clips.
+        overwrite: whether to replace an earlier export.
+        progress: reports clips.
 
     Returns:
         The number of clips.
 
     Raises:
-        StoreError: the folder holds something else, a clip is damaged, or it cannot be written.
+        StoreError: the folder contains something else, a clip is damaged, or it cannot be written.
     """
     store, folder = open_store(path), Path(os.path.abspath(folder))  # "." has no name of its own
     with explained(folder):
@@ -76,11 +76,13 @@ def _check_free(folder: Path, *, overwrite: bool) -> None:
     if not os.path.lexists(folder) or (os.path.isdir(folder) and not is_link and not os.listdir(folder)):
         return
     if not overwrite or is_link or not is_export(folder):
-        hint = "; an earlier export is replaced with --overwrite" if not overwrite else ""
+        hint = "; --overwrite replaces an earlier export" if not overwrite else ""
         raise StoreError(f"{folder} exists and is not an empty folder; choose another --out, or remove it{hint}")
     written = {INDEX, RECIPE, *(file for file, _, _ in read_export(folder).clips.values())}
     if others := sorted({*os.listdir(folder)} - written):
-        raise StoreError(f"{folder} holds files that no export wrote, such as {others[0]}; choose another --out")
+        raise StoreError(
+            f"{folder} contains files that are not from an export, such as {others[0]}; choose another --out"
+        )
 
 
 def _write_files(store: Store, folder: Path, progress: Progress) -> None:
@@ -98,12 +100,12 @@ def _write_files(store: Store, folder: Path, progress: Progress) -> None:
 
 
 def recipe_of(store: Store) -> dict[str, Any]:  # Any: JSON values
-    """What made a cache, as an export keeps it."""
+    """The recipe of a cache, as stored in an export."""
     return {"identity": plain(store.recipe.identity), "origin": plain(store.recipe.origin)}
 
 
 def file_name(id: str) -> str:
-    """A name for a file, another one for each id, that never leaves its folder.
+    """A unique file name for an id, which cannot leave its folder.
 
     >>> file_name("../a b/1")
     '%2E.%2Fa%20b%2F1'
@@ -111,13 +113,13 @@ def file_name(id: str) -> str:
     name = quote(id, safe="")
     if name.startswith("."):
         name = "%2E" + name[1:]
-    if len(name) > LONGEST_NAME:  # "=" stands in no short name, so the two kinds never meet
+    if len(name) > LONGEST_NAME:  # short names contain no "=", so the two kinds never collide
         return f"{name[:100]}={hashlib.sha256(id.encode()).hexdigest()}"
     return name
 
 
 def is_export(folder: Path) -> bool:
-    """Whether a folder says that an export wrote it."""
+    """Whether a folder is an export, by its `recipe.json`."""
     try:
         said = read_json(folder / RECIPE)
     except (OSError, ValueError):
@@ -126,23 +128,23 @@ def is_export(folder: Path) -> bool:
 
 
 def read_export(folder: Path) -> Exported:
-    """What an exported folder says of itself.
+    """The recipe and index of an exported folder.
 
     Raises:
-        StoreError: its recipe or its index is not what was written.
+        StoreError: its recipe or index is damaged.
     """
     try:
         said, (_, rows) = read_json(folder / RECIPE), read_csv(folder / INDEX)
     except (OSError, ValueError, ManifestError) as error:
         raise StoreError(f"{folder}: damaged: {error}; export it again") from error
     if not all(isinstance(said.get(part), dict) for part in ("identity", "origin")):
-        raise StoreError(f"{folder / RECIPE}: no recipe; export it again")
+        raise StoreError(f"{folder / RECIPE}: the recipe is missing; export it again")
     clips = {}
     for number, cells in rows:
         try:
             id, file = cells["id"], cells["file"]
             if file != file_name(id) + ".npz" or id in clips:
-                raise ValueError(f"{file!r} is not its file, or {id!r} comes twice")
+                raise ValueError(f"{file!r} is not its file, or {id!r} appears twice")
             clips[id] = file, int(cells["checksum"]), Source.from_json(cells["source"])
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{folder / INDEX}, row {number}: not what was exported ({error})") from error
@@ -150,10 +152,10 @@ def read_export(folder: Path) -> Exported:
 
 
 def exported_rows(exported: Exported) -> Iterator[tuple[str, Rows, Source]]:
-    """The rows of each clip, as they were exported.
+    """The rows of each clip of an export.
 
     Raises:
-        StoreError: a file is gone, cannot be read, or was changed since.
+        StoreError: a file is missing, cannot be read, or was changed since.
     """
     for id, (file, checksum, source) in exported.clips.items():
         path = exported.folder / file

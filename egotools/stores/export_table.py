@@ -1,4 +1,4 @@
-"""A cache as one table, a row a window: id, start, end, then the features."""
+"""Exports a cache as one table, one row per window: id, start, end, then the features."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from egotools.stores.opening import open_store
 from egotools.stores.store import Store
 
 Kind = Literal["csv", "parquet"]
-FORMAT = "egotools table"  # what the file beside a table says that it describes
-BATCH = 16 << 20  # bytes of features that are turned into rows at a time
+FORMAT = "egotools table"  # identifies the JSON file next to a table
+BATCH = 16 << 20  # bytes of features converted at a time
 
 # Ids, times [t, 2] and values [t, D] of some rows; t is bounded by `BATCH`, or by one piece of a clip.
 RowsOfClips = tuple[list[str], npt.NDArray[np.float64], npt.NDArray[np.floating[Any]]]
@@ -33,24 +33,24 @@ Write = Callable[[RowsOfClips], None]
 def export_table(
     path: Path, out: Path, kind: Kind, *, overwrite: bool = False, progress: Progress = no_progress
 ) -> tuple[int, int]:
-    """Writes the rows of a cache as a CSV or Parquet file, and `<out>.json` with its recipe beside it.
+    """Writes the rows of a cache as a CSV or Parquet file, and `<out>.json` with its recipe.
 
-    Columns are `id`, `start` and `end` (seconds), and `f0` to the last feature. In CSV numbers have all the digits that
-    a double needs, so that they read back to the bit; in Parquet they are float32 or float16 as in the cache.
+    Columns are `id`, `start` and `end` (seconds), and `f0` to the last feature. In CSV numbers have all the digits of
+    a double, so that they read back exactly; in Parquet they are float32 or float16 as in the cache.
 
     Args:
         path: a cache.
         out: the table.
-        kind: of the table.
-        overwrite: whether a table that is there is replaced.
-        progress: is told of clips.
+        kind: csv or parquet.
+        overwrite: whether to replace an existing table.
+        progress: reports clips.
 
     Returns:
-        The number of clips, and of those that have no rows, and so are not in the table.
+        The number of clips, and the number of those without rows, which are not in the table.
 
     Raises:
-        StoreError: the file is there, a clip is damaged, or it cannot be written.
-        MissingExtra: Parquet is wanted without pyarrow.
+        StoreError: the file exists, a clip is damaged, or it cannot be written.
+        MissingExtra: Parquet needs pyarrow, which is not installed.
     """
     store = open_store(path)
     _check_free(out, overwrite=overwrite)
@@ -79,7 +79,7 @@ def _check_free(out: Path, *, overwrite: bool) -> None:
     if os.path.lexists(out) and not (overwrite and os.path.isfile(out) and not os.path.islink(out)):
         raise StoreError(f"{out} exists; choose another --out, or overwrite it, if it is a file, with --overwrite")
     if os.path.lexists(_beside(out)) and not _is_ours(_beside(out)):
-        raise StoreError(f"{_beside(out)} exists and describes no table of an export; choose another --out")
+        raise StoreError(f"{_beside(out)} exists and does not describe an exported table; choose another --out")
 
 
 def _is_ours(beside: Path) -> bool:
@@ -111,7 +111,7 @@ def _batches(store: Store, progress: Progress) -> Iterator[RowsOfClips]:
 def _csv(path: Path, columns: list[str]) -> tuple[Write, Callable[[], None]]:
     import csv
 
-    import pandas as pd  # here, for it takes its time to import
+    import pandas as pd  # imported here because pandas is slow to import
 
     file = path.open("x", encoding="utf-8", newline="")
     file.write(",".join(columns) + "\n")
@@ -120,7 +120,7 @@ def _csv(path: Path, columns: list[str]) -> tuple[Write, Callable[[], None]]:
         ids, times, values = batch
         frame = pd.DataFrame(np.concatenate([times, values.astype(np.float64)], axis=1))
         frame.insert(0, "id", ids)
-        # Quoted, as a lone carriage return in an id must be; NaN by its name, lest it pass for a gap.
+        # Quoted, as a lone carriage return in an id must be; NaN by name, so that it is not read as a missing value.
         frame.to_csv(file, header=False, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC, na_rep="nan")
 
     return write, file.close

@@ -1,4 +1,4 @@
-"""What a cache lies on: LMDB is not made for network file systems."""
+"""Detects network file systems, which LMDB does not support."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ NETWORK = re.compile(r"nfs|cifs|smb|afs|9p|ceph|lustre|gpfs|beegfs|gluster|sshfs
 
 
 def network_filesystem(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
-    """The kind of network file system that `path` lies on ("nfs4"), or None if it lies on a disk of this machine.
+    """The kind of network file system that `path` is on ("nfs4"), or None if it is on a local disk.
 
-    Where the table of mounts cannot be read (not Linux), None.
+    If the table of mounts cannot be read (not Linux), None.
     """
     try:
         lines = mounts.read_text(errors="surrogateescape").splitlines()
@@ -24,6 +24,6 @@ def network_filesystem(path: Path, mounts: Path = Path("/proc/mounts")) -> str |
         _, escaped, this_kind, *_ = line.split(" ")
         mount = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), escaped)
         is_above = place == mount or place.startswith(mount.rstrip("/") + "/")
-        if is_above and len(mount) >= len(found):  # of two at the same place the later one is seen
+        if is_above and len(mount) >= len(found):  # of two mounts at the same place the later one is visible
             found, kind = mount, this_kind
     return kind if NETWORK.search(kind) else None

@@ -1,4 +1,4 @@
-"""Arrays of an HDF5 file that another program wrote, MATLAB among them."""
+"""Reads arrays of HDF5 files that other programs wrote, including MATLAB."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from egotools.stores.hdf5_checks import DAMAGES, check_dataset, datasets
 from egotools.stores.matlab import HIDDEN, OLDER, class_of, matlab_array, whole_numbers
 
 Array = npt.NDArray[Any]
-PIECE = 64  # texts that are read at a time, for many may be the same long one
+PIECE = 64  # texts read at a time, because many may refer to the same long one
 LONGEST = 1 << 16  # bytes of a text
 
 
@@ -41,20 +41,20 @@ class HDF5Arrays:
         return list(self._datasets)
 
     def what_is(self, name: str) -> str:
-        """Words on what has a name and is no array; empty if nothing has it."""
+        """Describes an entry that is not an array; empty if the name does not exist."""
         group = self._file.get(name) if isinstance(self._file.get(name, getlink=True), h5py.HardLink) else None
         if not isinstance(group, h5py.Group):
             return ""
         if "MATLAB_sparse" in group.attrs:
-            return "it is a sparse matrix, save full(...)"
+            return "it is a sparse matrix; save full(...)"
         fields = [each for each in self.names() if each.startswith(f"{name}/")]
-        return f"it is a struct, name one of its fields: {', '.join(fields[:12])}" if fields else "it is an empty group"
+        return f"it is a struct; name one of its fields: {', '.join(fields[:12])}" if fields else "it is an empty group"
 
     def __getitem__(self, name: str) -> Array:
-        """One array, as the program that wrote it shows it.
+        """One array, as shown by the program that wrote it.
 
         Raises:
-            StoreError: it lies elsewhere, declares more than is there, or cannot be read.
+            StoreError: it is stored elsewhere, cut short, or cannot be read.
         """
         dataset = self._datasets[name]
         try:
@@ -65,10 +65,10 @@ class HDF5Arrays:
             raise StoreError(f"{self._path}: {name!r} cannot be read: {_reason(error)}") from error
 
     def ids(self, name: str) -> Array:
-        """One array, of one axis where MATLAB had to give it two.
+        """One array, with one axis where MATLAB needs two.
 
         Raises:
-            StoreError: as for any other.
+            StoreError: as `__getitem__`.
         """
         found = self[name]
         if not class_of(self._datasets[name]):
@@ -91,7 +91,7 @@ def _read(dataset: Any) -> Array:
     if (string is None or string.length is not None) and h5py.check_vlen_dtype(dataset.dtype) is None:
         return np.asarray(dataset[()])
     if dataset.ndim != 1:
-        raise ValueError(f"it has texts of {list(dataset.shape)}, not one a clip")
+        raise ValueError(f"it has texts of {list(dataset.shape)}, not one per clip")
     texts = []
     for first in range(0, len(dataset), PIECE):
         piece = dataset[first : first + PIECE]
@@ -106,9 +106,9 @@ def opened_hdf5(path: Path) -> Iterator[HDF5Arrays]:
     """An HDF5 file, open for reading.
 
     Raises:
-        StoreError: it cannot be read, or is no HDF5.
+        StoreError: it cannot be read, or is not HDF5.
     """
-    with ExitStack() as stack:  # what is raised while the arrays are used is not this function's to explain
+    with ExitStack() as stack:  # errors raised while the arrays are used are not explained here
         try:
             with open_file(path) as raw:
                 begins, size = raw.read(len(OLDER)), os.fstat(raw.fileno()).st_size

@@ -1,4 +1,4 @@
-"""HDF5 files: what of them lies in the file itself, and is as large as the file says."""
+"""Checks HDF5 files before reading: data must be inside the file, and sizes must be plausible."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any
 
 from egotools.files.numpy_files import MOST_TIMES, MOST_UNPACKED, check_fits
 
-_REFERENCE = struct.Struct("<IQI")  # to a text: bytes, global heap, number in it
-_HEAP = struct.Struct("<8xQ")  # the beginning of a global heap: its bytes
-_OBJECT = struct.Struct("<H6xQ")  # of an object in it: number, bytes
+_REFERENCE = struct.Struct("<IQI")  # reference to a text: bytes, global heap, index in it
+_HEAP = struct.Struct("<8xQ")  # header of a global heap: its bytes
+_OBJECT = struct.Struct("<H6xQ")  # header of an object in it: index, bytes
 
-# What h5py raises at bytes that it cannot make sense of.
+# The exceptions that h5py raises for damaged data.
 DAMAGES = (OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 def datasets(file: Any, *, without: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
-    """Every dataset that hard links lead to, with its path; soft and external links may lead anywhere, out of the file.
+    """Every dataset reachable by hard links, with its path; soft and external links may lead anywhere, even elsewhere.
 
     Any: h5py has no types.
 
     Args:
         file: an open file, or a group.
-        without: groups on top that are passed over.
+        without: top-level groups to skip.
     """
-    import h5py  # here, for it takes its time to import
+    import h5py  # imported here because h5py is slow to import
 
     seen, waiting = set(), [("", file)]
     while waiting:
         path, group = waiting.pop()
         address = h5py.h5o.get_info(group.id).addr
-        if address in seen:  # groups may hold each other
+        if address in seen:  # groups may contain each other
             continue
         seen.add(address)
         deeper = []
@@ -49,7 +49,7 @@ def datasets(file: Any, *, without: Collection[str] = ()) -> Iterator[tuple[str,
 
 
 def check_dataset(dataset: Any, size: int) -> None:
-    """Refuses a dataset whose values lie outside its file, or that declares more than lies there. Any: as above.
+    """Refuses a dataset whose values are outside its file, or that declares more than is stored. Any: as above.
 
     Args:
         dataset: not read yet.
@@ -59,47 +59,47 @@ def check_dataset(dataset: Any, size: int) -> None:
         ValueError: says why.
     """
     if dataset.is_virtual or dataset.external:
-        raise ValueError("its values lie in another file; copy them into one, with h5repack or h5py")
+        raise ValueError("its values are in another file; copy them into one, with h5repack or h5py")
     if dataset.shape is None:
         raise ValueError("it is empty")
     declared = math.prod(dataset.shape) * max(dataset.dtype.itemsize, 1)
     stored, offset = dataset.id.get_storage_size(), dataset.id.get_offset()
     if stored > size or (offset is not None and offset + stored > size):
-        raise ValueError(f"it declares {stored} bytes of a file of {size}")
+        raise ValueError(f"it declares {stored} bytes, but the file has {size}")
     if dataset.chunks is None and stored < declared:
-        raise ValueError(f"it declares {declared} bytes and holds {stored}")
+        raise ValueError(f"it declares {declared} bytes but holds {stored}")
     if declared > max(MOST_UNPACKED, MOST_TIMES * stored):
         raise ValueError(f"it decompresses from {stored} to {declared} bytes, more than {MOST_TIMES} times")
     check_fits(declared)
 
 
 def own_dataset(file: Any, name: str, dtype: str | None, shape: tuple[int, ...], size: int) -> Any:
-    """A dataset of a cache of ours, not read yet. Any: as above.
+    """A dataset of one of our caches, not read yet. Any: as above.
 
     Args:
         file: an open file.
         name: its path; only hard links lead to it.
         dtype: of its elements; None for texts.
-        shape: that it has.
+        shape: the expected shape.
         size: bytes of the file.
 
     Raises:
-        ValueError: it is not there, is of another type or shape, or its values lie outside the file.
+        ValueError: it is missing, has another type or shape, or its values are outside the file.
     """
     import h5py
 
     dataset = file
     for step in name.split("/"):
         if not isinstance(dataset, h5py.Group) or not isinstance(dataset.get(step, getlink=True), h5py.HardLink):
-            raise ValueError(f"its dataset {name!r} is not there, or points outside it")
+            raise ValueError(f"its dataset {name!r} is missing, or points outside it")
         dataset = dataset[step]
     if not isinstance(dataset, h5py.Dataset):
-        raise ValueError(f"its dataset {name!r} is no dataset")
+        raise ValueError(f"its dataset {name!r} is not a dataset")
     layout, string = dataset.id.get_create_plist(), h5py.check_string_dtype(dataset.dtype)
     if dataset.is_virtual or dataset.external:
-        raise ValueError(f"its dataset {name!r} lies in another file")
+        raise ValueError(f"its dataset {name!r} is in another file")
     if layout.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or layout.get_nfilters():
-        raise ValueError("its arrays were rewritten with chunks or compression; restore it, or make it anew")
+        raise ValueError("its arrays were rewritten with chunks or compression; restore it, or compute it again")
     is_text = string is not None and string.length is None
     is_right = is_text if dtype is None else not is_text and dataset.dtype == dtype
     if not is_right or dataset.shape != shape or dataset.id.get_type().committed():
@@ -112,19 +112,19 @@ def own_dataset(file: Any, name: str, dtype: str | None, shape: tuple[int, ...],
 
 
 def own_texts(file: Any, name: str, count: int, content: mmap) -> list[tuple[int, int]]:
-    """Where in the file each text of a dataset of ours lies, and how many bytes it has. Any: as above.
+    """The offset and the size in bytes of each text of a dataset in one of our caches. Any: as above.
 
-    HDF5 itself reads such texts without end, or into any amount of memory, where their places are damaged.
+    HDF5 itself may read endlessly, or fill the memory, if the references to such texts are damaged.
 
     Raises:
-        ValueError: as `own_dataset`, or a text lies outside the file.
+        ValueError: as `own_dataset`, or a text is outside the file.
     """
     dataset = own_dataset(file, name, None, (count,), len(content))
     offset, properties = dataset.id.get_offset(), file.id.get_create_plist()
     if not count:
         return []
     if offset is None or properties.get_sizes() != (8, 8) or properties.get_userblock():
-        raise ValueError(f"its dataset {name!r} is not stored as it was written; restore it, or make it anew")
+        raise ValueError(f"its dataset {name!r} is not stored as egotools wrote it; restore it, or compute it again")
     heaps: dict[int, dict[int, tuple[int, int]]] = {}
     places = []
     for length, heap, index in _REFERENCE.iter_unpack(content[offset : offset + count * _REFERENCE.size]):
@@ -138,7 +138,7 @@ def own_texts(file: Any, name: str, count: int, content: mmap) -> list[tuple[int
 
 
 def _objects(heap: int, content: mmap) -> dict[int, tuple[int, int]]:
-    """The place and the bytes of each object of a global heap, by its number (HDF5 File Format, section III.E)."""
+    """The offset and size of each object of a global heap, by its index (HDF5 File Format, section III.E)."""
     if heap + _HEAP.size > len(content) or content[heap : heap + 4] != b"GCOL":
         return {}
     end = heap + _HEAP.unpack_from(content, heap)[0]
@@ -154,7 +154,7 @@ def _objects(heap: int, content: mmap) -> dict[int, tuple[int, int]]:
 
 
 def own_text(file: Any, name: str) -> str | bytes:
-    """A text attribute of an open file of ours; empty if it has none. Any: as above."""
+    """A text attribute of an open cache; empty if it has none. Any: as above."""
     import h5py
 
     if name not in file.attrs:

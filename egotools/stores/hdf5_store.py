@@ -1,11 +1,11 @@
-"""The sealed cache: one HDF5 file, written once and never opened for writing again. Any HDF5 library reads it.
+"""The sealed cache: one HDF5 file, written once and never modified. Any HDF5 library can read it.
 
     /                    attribute "recipe": JSON: format, version, identity, origin, dtype, width D, clips, rows
     /index/id            [N] text: the ids, sorted by their bytes
     /index/rows          [N] int64: how many rows T each clip has
-    /index/checksum      [N] uint32: CRC-32 of the rows' bytes, then of the times' bytes
+    /index/checksum      [N] uint32: CRC-32 over the rows' bytes, then the times' bytes
     /index/source        [N] text: JSON: path, start, end, size, mtime of the file that the rows came from
-    /index/offset        [N] int64: where in the file the rows begin, for reading through a memory map; 0 without rows
+    /index/offset        [N] int64: where the rows begin in the file, for reading through a memory map; 0 without rows
     /clips/0 ... /N-1    [T, D] float32 or float16, contiguous: the rows of each clip, numbered in the order of the ids
     /times               [sum of T, 2] float64: seconds of the rows of all clips, one clip after the other
 
@@ -13,8 +13,8 @@
         ids = file["index/id"].asstr()[:]
         first = file["clips/0"][:]        # the rows of ids[0]
 
-Rows are read by offset through one memory map; a file that another tool rewrote (h5repack) is read by the offsets that
-it has now, as long as it stays contiguous.
+Rows are read by offset through one memory map; a file that another tool rewrote (h5repack) is read by its current
+offsets, as long as it stays contiguous.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ from egotools.types import LONGEST_ID, IntArray, Rows
 
 @dataclass(frozen=True, eq=False)
 class _Index:
-    """One entry a clip; `first` is where its times begin."""
+    """One entry per clip; `first` is where its times begin."""
 
     positions: dict[str, int]
-    uncomposed: dict[str, str]  # ids that are not in NFC, by their NFC
+    uncomposed: dict[str, str]  # NFC form -> id, for ids not in NFC
     rows: IntArray
     first: IntArray
     offsets: IntArray
     checksums: npt.NDArray[np.uint32]
-    sources: list[tuple[int, int]]  # where each lies, and how many bytes it has
+    sources: list[tuple[int, int]]  # offset and size in bytes of each
     times: npt.NDArray[np.float64]
 
     def position(self, id: str) -> int | None:
-        """The number of a clip, whose id may be stored in another form of Unicode."""
+        """The index of a clip, whose id may be stored in another Unicode normal form."""
         same = composed(id)
         return self.positions.get(id, self.positions.get(self.uncomposed.get(same, same)))
 
 
 class _MappedFile(io.RawIOBase):
-    """A memory map as a file that HDF5 can read."""
+    """A memory map wrapped as a file for HDF5."""
 
     def __init__(self, mapped: mmap.mmap) -> None:
         self._map = mapped
@@ -74,7 +74,7 @@ class _MappedFile(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def readinto(self, buffer: Any) -> int:  # Any: whatever holds bytes
+    def readinto(self, buffer: Any) -> int:  # Any: any buffer
         piece = self._map[self._at : self._at + len(buffer)]
         buffer[: len(piece)] = piece
         self._at += len(piece)
@@ -85,13 +85,13 @@ class HDF5Store:
     """A sealed cache. Holds no HDF5 handle: it may be used from several threads, after a fork, and pickled.
 
     Raises:
-        StoreError: no such cache, not a cache, cut short, or not sealed yet.
+        StoreError: the file does not exist, is not a cache, is cut short, or not sealed yet.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.exists() and part_of(path).exists():
-            raise StoreError(f"{path}: not sealed yet; the pass that makes it goes on when its line is run again")
+            raise StoreError(f"{path}: not sealed yet; run the command that makes it again to resume")
         with open_cache_file(path) as file:
             status = os.fstat(file.fileno())
             self.file = (status.st_dev, status.st_ino)
@@ -107,7 +107,7 @@ class HDF5Store:
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:  # Any: h5py has no types
-        """The file as HDF5 sees it, read through the map: it is the one that was opened, whatever has its name now."""
+        """The file opened by HDF5 through the map, so that it is the file that was opened, even if replaced since."""
         try:
             with h5py.File(_MappedFile(self._map), "r") as file:
                 yield file
@@ -142,7 +142,7 @@ class HDF5Store:
         places = own_texts(file, "index/id", clips, self._map)
         ids = [id_of(self._map[at : at + min(count, LONGEST_ID + 1)], self.path) for at, count in places]
         if len(set(ids)) < clips:
-            raise ValueError("its ids are not different")
+            raise ValueError("its ids are not unique")
         return _Index(
             positions={name: position for position, name in enumerate(ids)},
             uncomposed=uncomposed(ids),
@@ -168,7 +168,7 @@ class HDF5Store:
         dataset = own_dataset(file, f"clips/{position}", self.dtype.str, shape, len(self._map))
         offset = dataset.id.get_offset()
         if offset is None:
-            raise ValueError("its rows have no place in the file")
+            raise ValueError("its rows are not stored contiguously in the file")
         return int(offset)
 
     def __len__(self) -> int:
@@ -184,7 +184,7 @@ class HDF5Store:
         return copy_rows(self.stored(id), self)
 
     def stored(self, id: str) -> StoredClip:
-        """The rows of a clip as they lie in the file, not copied."""
+        """The rows of a clip as stored, not copied."""
         index = self._index
         position = self._position(id)
         rows, first = int(index.rows[position]), int(index.first[position])
@@ -193,20 +193,20 @@ class HDF5Store:
             try:
                 flat = np.frombuffer(self._map, self.dtype, rows * self.width, int(index.offsets[position]))
             except (ValueError, OverflowError) as error:
-                raise StoreError(f"{self.path}: damaged: clip {id!r} lies outside the file") from error
+                raise StoreError(f"{self.path}: damaged: clip {id!r} is outside the file") from error
             views = [flat.reshape(rows, self.width)]
         return StoredClip(views, index.times[first : first + rows], int(index.checksums[position]))
 
     def release(self) -> None:
-        """Lets go of what was read of the file."""
+        """Releases the memory of what was read."""
         release(self._map)
 
     def source(self, id: str) -> Source:
-        """Where the rows of a clip came from.
+        """The source of a clip's rows.
 
         Raises:
-            KeyError: no such clip.
-            StoreError: it is damaged, or has entries that only a later egotools knows.
+            KeyError: the clip does not exist.
+            StoreError: it is damaged, or has entries from a newer egotools.
         """
         try:
             at, count = self._index.sources[self._position(id)]

@@ -1,4 +1,4 @@
-"""Writing a sealed cache: rows gather in an LMDB beside it, and are sealed into a new file that takes its name."""
+"""Writes sealed caches: rows are collected in an LMDB next to it, then written to a new file and renamed."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from egotools.stores.source import Source
 from egotools.stores.store import Recipe, Store, check_same_recipe, key_of, part_of
 from egotools.types import Rows
 
-ALIGNMENT = 64  # bytes: what vector instructions like
-BYTES_PER_CLIP = 1500  # of HDF5's own, and of the index; a generous guess
+ALIGNMENT = 64  # bytes: suits vector instructions
+BYTES_PER_CLIP = 1500  # overhead of HDF5 and the index; a generous guess
 
 
 class HDF5Writer:
-    """Gathers clips in `<path>.part`, an LMDB cache; `seal` publishes them, with those of the cache that is there.
+    """Collects clips in `<path>.part`, an LMDB cache; `seal` publishes them, with those of an existing cache.
 
     Raises:
-        RecipeError: the cache there, or what an interrupted pass left, was made in another way.
-        StoreError: another process is writing it, or it is no cache.
+        RecipeError: an existing cache, or an interrupted pass, has another recipe.
+        StoreError: another process is writing it, or the path is not a cache.
     """
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
@@ -63,29 +63,29 @@ class HDF5Writer:
         return (self._sealed is not None and id in self._sealed) or id in self._part
 
     def append(self, id: str, rows: Rows) -> None:
-        """Adds rows to a clip that is not finished."""
+        """Appends rows to a clip that is not finished."""
         self._check_new(id)
         self._part.append(id, rows)
 
     def finish(self, id: str, source: Source) -> None:
-        """Says that a clip has all its rows; the next commit keeps it, and `seal` publishes it."""
+        """Marks a clip as complete; the next commit keeps it, and `seal` publishes it."""
         self._check_new(id)
         self._part.finish(id, source)
 
     def _check_new(self, id: str) -> None:
         if self._sealed is not None and id in self._sealed:
-            raise ValueError(f"clip {id!r} is in {self.path} already")
+            raise ValueError(f"clip {id!r} is already in {self.path}")
 
     def drop(self, id: str) -> None:
-        """Forgets what was appended to a clip that is not finished."""
+        """Discards the rows of a clip that is not finished."""
         self._part.drop(id)
 
     def commit(self) -> None:
-        """Makes the finished clips durable in the part: an interrupted pass goes on from there."""
+        """Makes the finished clips durable in the part, from which an interrupted pass resumes."""
         self._part.commit()
 
     def seal(self) -> None:
-        """Writes a new file with all clips, syncs it, gives it its name, and removes the part."""
+        """Writes a new file with all clips, syncs it, renames it, and removes the part."""
         self._part.seal()
         part = LMDBStore(self._part.path)
         stores: list[Store] = [part] if self._sealed is None else [self._sealed, part]
@@ -97,12 +97,12 @@ class HDF5Writer:
         self._part.close()
 
     def close(self) -> None:
-        """Ends writing, and lets another writer in; what was committed and not sealed waits in the part."""
+        """Ends writing and releases the lock; what was committed and not sealed is kept in the part."""
         self._part.close()
 
 
 def every_clip(stores: Sequence[Store]) -> list[tuple[str, Store]]:
-    """The clips of several caches, sorted by id; of an id that is in several the first cache's."""
+    """The clips of several caches, sorted by id; for an id in several of them, the first cache's."""
     found = {id_: store for store in reversed(stores) for id_ in store}
     return sorted(found.items(), key=lambda item: key_of(item[0]))
 
@@ -115,10 +115,10 @@ def publish_hdf5(
     dtype: np.dtype[Any] | None = None,
     progress: Progress = no_progress,
 ) -> None:
-    """Writes a sealed cache aside and renames it to `path`: there is never half of one.
+    """Writes a sealed cache to a temporary file and renames it to `path`: it is never visible half-written.
 
     Args:
-        clips: each id and the cache that has it, sorted by id.
+        clips: each id and its cache, sorted by id.
         dtype: of the rows; that of the caches if None.
 
     Raises:
@@ -151,11 +151,11 @@ def publish_hdf5(
 
 
 class _PatientFile(io.FileIO):
-    """A file that keeps its first error to itself until it is asked: HDF5 crashes when a write fails under it."""
+    """A file that defers its first error until `checked`: HDF5 crashes if a write fails under it."""
 
     _error: OSError | KeyboardInterrupt | None = None
 
-    def write(self, data: Any) -> int:  # Any: whatever holds bytes
+    def write(self, data: Any) -> int:  # Any: any buffer
         rest = memoryview(data).cast("B")
         try:
             while len(rest) and self._error is None:
@@ -173,7 +173,7 @@ class _PatientFile(io.FileIO):
         return size or 0
 
     def checked(self, progress: Progress) -> Progress:
-        """`progress` that raises the error, if there was one."""
+        """Wraps `progress` to raise the deferred error, if there is one."""
 
         def check(stage: str, done: float, total: int, rows: int | None = None) -> None:
             if self._error is not None:
@@ -193,7 +193,7 @@ def _write_clips(
     dtype, width = shape
     group, layout = file.create_group("clips"), _contiguous()
     offsets, checksums = np.zeros(len(clips), np.int64), np.zeros(len(clips), np.uint32)
-    times = [np.empty((0, 2))]  # in memory: 16 bytes a row, where the row itself has thousands
+    times = [np.empty((0, 2))]  # in memory: 16 bytes per row, while a row itself has thousands
     for position, (id_, store) in enumerate(clips):
         space = h5py.h5s.create_simple((int(counts[position]), width))
         kind = h5py.h5t.py_create(dtype)
@@ -215,7 +215,7 @@ def _write_clips(
 
 
 def _write_rows(dataset: Any, space: Any, pieces: Iterable[Rows]) -> tuple[int, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Fills a dataset (of h5py's low level: a third of the time for small clips); CRC-32 of the rows, and the times."""
+    """Fills a dataset (low-level h5py: a third of the time for small clips); returns the CRC-32 and the times."""
     checksum, at, times = 0, 0, [np.empty((0, 2))]
     for piece in pieces:
         values = np.ascontiguousarray(piece.values)
@@ -228,7 +228,7 @@ def _write_rows(dataset: Any, space: Any, pieces: Iterable[Rows]) -> tuple[int, 
 
 
 def _contiguous() -> Any:
-    """Creates datasets with a fixed place in the file, so that they can be mapped."""
+    """A creation property list for datasets at a fixed place in the file, so that they can be mapped."""
     create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     create.set_layout(h5py.h5d.CONTIGUOUS)
     create.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

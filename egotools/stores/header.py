@@ -1,4 +1,4 @@
-"""What a cache says of itself, both formats: one JSON text, checked where it is read."""
+"""The header of a cache, for both formats: one JSON text, validated when it is read."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from egotools.stores.store import Recipe
 
 VERSION = 1  # of the layout on disk
 DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
-LARGEST = 1 << 48  # of a count: more than any disk holds, and a product of two of them is still a number of 64 bits
-MOST_CLASSES = 1 << 20  # of a cluster's number, which becomes as many columns
+LARGEST = 1 << 48  # limit of a count: more than any disk holds
+MOST_CLASSES = 1 << 20  # limit of a cluster's index, which becomes as many columns
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Header:
     """The recipe of a cache, and its counts."""
 
     recipe: Recipe
-    dtype: np.dtype[Any] | None  # None: of a cache without a single row
+    dtype: np.dtype[Any] | None  # None: the cache has no rows
     width: int
     clips: int
     rows: int
     blocks: int = 0  # LMDB only
-    committed: int | None = None  # seconds since 1970, of the last commit; LMDB only
+    committed: int | None = None  # seconds since 1970, the last commit; LMDB only
 
     def to_json_value(self) -> dict[str, Any]:
         """JSON-ready, hence Any."""
@@ -48,10 +48,10 @@ class Header:
 
 
 def read_header(path: Path, text: str | bytes) -> Header:
-    """The header of a cache from its JSON; entries that are not known are left alone.
+    """Parses the header of a cache from its JSON; unknown entries are ignored.
 
     Raises:
-        StoreError: not a header of ours, of a layout that is newer than this code, or with values that cannot be.
+        StoreError: not a cache header, of a newer layout, or with invalid values.
     """
     try:
         header = parse_json(text)
@@ -59,7 +59,9 @@ def read_header(path: Path, text: str | bytes) -> Header:
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: not a cache of egotools, or damaged") from error
     if version != VERSION or isinstance(version, bool):
-        raise StoreError(f"{path}: a cache of layout {version}; this egotools reads layout {VERSION}, so update it")
+        raise StoreError(
+            f"{path}: a cache of layout {version}, but this egotools reads layout {VERSION}; update egotools"
+        )
     _check_recipe(header, path)
     dtype = header.get("dtype")
     _check(dtype is None or (isinstance(dtype, str) and dtype in DTYPES), "dtype", dtype, path)
@@ -76,7 +78,7 @@ def _check_recipe(header: dict[str, Any], path: Path) -> None:
     try:
         check_shape(header, RecipeShape)
     except ValueError as error:
-        raise StoreError(f"{path}: damaged: in its header {error}; restore it, or make it anew") from error
+        raise StoreError(f"{path}: damaged: in its header {error}; restore it, or compute it again") from error
     origin = header["origin"]
     limit, classes = origin.get("limit"), (origin.get("learned") or {}).get("classes")
     _check(limit is None or _is_count(limit), "origin.limit", limit, path)
@@ -89,4 +91,4 @@ def _is_count(value: object) -> bool:
 
 def _check(is_right: bool, name: str, value: object, path: Path) -> None:
     if not is_right:
-        raise StoreError(f"{path}: damaged: its header has {name}={str(value)[:40]}; restore it, or make it anew")
+        raise StoreError(f"{path}: damaged: its header has {name}={str(value)[:40]}; restore it, or compute it again")

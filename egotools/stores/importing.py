@@ -1,4 +1,4 @@
-"""Caches from arrays that other programs wrote.
+"""Imports arrays that other programs wrote as caches.
 
 Axes: N clips, T rows of one clip, D features.
 """
@@ -31,25 +31,25 @@ from egotools.texts import composed
 from egotools.types import Rows
 
 VERSION = 1
-Named = Iterator[tuple[str, Array, Array | None, Path]]  # id, values, times or none, the file they are from
+Named = Iterator[tuple[str, Array, Array | None, Path]]  # id, values, times or none, their file
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A cache that is there now, and whether it was made or was there already."""
+    """An imported cache, and whether it was written now or existed already."""
 
     cache: Path
     clips: int
     rows: int
     width: int
     is_new: bool
-    passed_over: tuple[str, ...] = ()  # files of a folder that are no arrays
-    refused: tuple[str, ...] = ()  # links that lead out of the folder
+    passed_over: tuple[str, ...] = ()  # files of a folder that are not arrays
+    refused: tuple[str, ...] = ()  # links that point outside the folder
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Which arrays of a file are what; a folder has none: the ids are the names of its `.npy` files."""
+    """The names of the arrays in a file; a folder has none: its ids are the names of its `.npy` files."""
 
     id: str | None = None  # [N] texts or numbers
     values: str | None = None  # [N, D], or [N, T, D]
@@ -57,7 +57,7 @@ class Keys:
 
 
 def is_imported(recipe: Recipe) -> bool:
-    """Whether a cache was made of arrays that another program wrote."""
+    """Whether a cache was imported from another program's arrays."""
     return "imported" in recipe.identity
 
 
@@ -72,16 +72,16 @@ def import_arrays(
 ) -> Imported:
     """Writes the arrays of a file, or a folder of `.npy` files, as a cache of float32 rows.
 
-    A clip's times are those that are given, otherwise 0 to 0 for all its rows: nothing is known of them. A folder that
-    `export_npz` wrote becomes the cache that it was, recipe, times, sources and all.
+    A clip's times are the given ones; without any, all its rows have 0 to 0. A folder that
+    `export_npz` wrote becomes the same cache again, including recipe, times and sources.
 
     Args:
-        source: a `.npz` or HDF5 file, an exported folder, or one with a `.npy` [D] or [T, D] a clip, at any depth.
+        source: a `.npz` or HDF5 file, an exported folder, or one with a `.npy` [D] or [T, D] per clip, at any depth.
         out: `.lmdb` or `.h5`.
         keys: the names of the arrays in a file.
-        origin: what the recipe is to say besides: the command.
-        overwrite: whether a cache that is there is replaced; one that was imported from the same is left as it is.
-        progress: is told of clips.
+        origin: further provenance for the recipe: the command.
+        overwrite: whether to replace an existing cache; one that was imported from the same source is left unchanged.
+        progress: reports clips.
 
     Raises:
         StoreError: the source cannot be read, has an id twice, or values that are not finite or of a wrong shape; or
@@ -89,7 +89,7 @@ def import_arrays(
     """
     if os.path.isdir(source) == any((keys.id, keys.values, keys.times)) or (keys.id is None) != (keys.values is None):
         raise StoreError(
-            f"{source}: a file needs the names of two arrays (--id, --values), a folder of .npy files none"
+            f"{source}: a file needs the names of two arrays (--id, --values), a folder of .npy files must have none"
         )
     folder = list_arrays(source) if os.path.isdir(source) and not is_export(source) else None
     exported = read_export(source) if os.path.isdir(source) and folder is None else None
@@ -100,7 +100,7 @@ def import_arrays(
         is_same = not any(differences(store.recipe.identity, plain(recipe.identity)))
         if is_same and (exported is None or _holds(store, exported)):
             return Imported(out, len(store), store.rows, store.width, False, *left)
-        raise StoreError(f"{out} exists and was made in another way; choose another --out, or --overwrite it")
+        raise StoreError(f"{out} exists and was made differently; choose another --out, or replace it with --overwrite")
     check_free(out, overwrite=overwrite)
     clips = exported_rows(exported) if exported else _checked(_of_folder(folder) if folder else _of_file(source, keys))
     with aside(out) as beside:
@@ -122,7 +122,7 @@ def _recipe(source: Path, keys: Keys, origin: Mapping[str, Any]) -> Recipe:
 
 
 def imported_digest(source: Path) -> str:
-    """The digest of what a cache is imported from: a file, or a folder with all that lies in it at any depth.
+    """The digest of an import's source: a file, or a folder with everything in it at any depth.
 
     Raises:
         OSError: it cannot be read.
@@ -149,7 +149,7 @@ def _holds(store: Store, exported: Exported) -> bool:
 
 @dataclass(frozen=True)
 class Folder:
-    """The arrays of a folder by id, and what is no array of it."""
+    """The arrays of a folder by id, and what else is in it."""
 
     arrays: dict[str, Path]
     passed_over: tuple[str, ...]
@@ -160,7 +160,7 @@ def list_arrays(folder: Path) -> Folder:
     """The `.npy` files at any depth of a folder; the id of each is its path without suffix.
 
     Raises:
-        StoreError: it cannot be listed, has none, or two for one id.
+        StoreError: it cannot be listed, has none, or has two for one id.
     """
     refused: list[str] = []
     try:
@@ -168,7 +168,7 @@ def list_arrays(folder: Path) -> Folder:
     except OSError as error:
         raise StoreError(f"{error.filename}: cannot be listed: {error.strerror}") from error
     arrays: dict[str, Path] = {}
-    names: dict[str, str] = {}  # as they are compared -> as they are
+    names: dict[str, str] = {}  # normalized name -> name
     passed_over = []
     for path in sorted(files):
         name = path.relative_to(folder).as_posix()
@@ -181,17 +181,17 @@ def list_arrays(folder: Path) -> Folder:
             raise StoreError(f"{folder}: {other} and {name} are both the clip {id!r}; rename one of them")
         arrays[id] = path
     if not arrays:
-        raise StoreError(f"{folder}: there are no clips in it: no .npy files{_instead(passed_over, refused)}")
+        raise StoreError(f"{folder}: contains no .npy files{_instead(passed_over, refused)}")
     return Folder(arrays, tuple(passed_over), tuple(refused))
 
 
 def _instead(passed_over: Sequence[str], refused: Sequence[str]) -> str:
-    """What a folder has instead of arrays, in words."""
+    """A message on what a folder contains instead of arrays."""
     said = ""
     if passed_over:
         said += f"; {len(passed_over)} files of other kinds, such as {passed_over[0]}"
     if refused:
-        said += f"; {len(refused)} links that lead out of it, such as {refused[0]}"
+        said += f"; {len(refused)} links that point outside, such as {refused[0]}"
     return said
 
 
@@ -204,12 +204,12 @@ def _gather(path: Path, source: Path, clips: Iterable[tuple[str, Rows, Source]],
             if done % CLIPS_PER_COMMIT == 0:
                 writer.commit()
         if not done and "imported" in recipe.identity:
-            raise StoreError(f"{source}: there are no clips in it")
+            raise StoreError(f"{source}: contains no clips")
         writer.seal()
 
 
 def _checked(clips: Named) -> Iterator[tuple[str, Rows, Source]]:
-    """The rows of each clip as a cache holds them; all must have one width."""
+    """The rows of each clip in cache form; all must have the same width."""
     first: tuple[str, int] | None = None
     for id, values, times, file in clips:
         rows = _rows(values, times, f"{file}: clip {id!r}")
@@ -222,19 +222,19 @@ def _checked(clips: Named) -> Iterator[tuple[str, Rows, Source]]:
 
 
 def _of_file(path: Path, keys: Keys) -> Named:
-    assert keys.id is not None  # `_recipe` has refused that
+    assert keys.id is not None  # checked by `_recipe`
     assert keys.values is not None
     with open_arrays(path) as arrays:
         texts = [composed(text) for text in ids_of(arrays, keys.id, path)]
         if twice := [id for id, count in Counter(texts).items() if count > 1]:
-            raise StoreError(f"{path}: {len(twice)} ids come more than once, such as {twice[0]!r}")
+            raise StoreError(f"{path}: {len(twice)} ids appear more than once, such as {twice[0]!r}")
         if "" in texts:
             raise StoreError(f"{path}: row {texts.index('')} of {keys.id!r}, counted from 0, has no id")
         values = array_of(arrays, keys.values, path)
         times = None if keys.times is None else array_of(arrays, keys.times, path)
     if values.ndim not in (2, 3) or len(values) != len(texts):
         raise StoreError(
-            f"{path}: {keys.values!r} has the shape {list(values.shape)}; {len(texts)} ids need"
+            f"{path}: {keys.values!r} has the shape {list(values.shape)}; with {len(texts)} ids it must be"
             f" [{len(texts)}, features] or [{len(texts)}, rows, features]"
             + ("; it may have to be transposed" if values.shape[1:] == (len(texts),) else "")
         )
@@ -250,17 +250,17 @@ def _of_folder(folder: Folder) -> Named:
 
 
 def _rows(values: Array, times: Array | None, where: str) -> Rows:
-    """The rows of one clip as a cache holds them."""
+    """The rows of one clip in cache form."""
     if values.dtype.kind not in "fiub":
-        raise StoreError(f"{where} has values of the type {values.dtype}, not numbers")
+        raise StoreError(f"{where} has values of type {values.dtype}, not numbers")
     if values.ndim not in (1, 2) or not values.shape[-1]:
         raise StoreError(f"{where} has the shape {list(values.shape)}, not [features] or [rows, features]")
     if not np.isfinite(values).all():
-        raise StoreError(f"{where} has {int((~np.isfinite(values)).sum())} values that are NaN or infinite")
+        raise StoreError(f"{where} has {int((~np.isfinite(values)).sum())} NaN or infinite values")
     with np.errstate(over="ignore"):
         found = np.atleast_2d(values).astype(np.float32)
     if not np.isfinite(found).all():
-        raise StoreError(f"{where} has values that are too large for float32")
+        raise StoreError(f"{where} has values too large for float32")
     if times is None:
         return Rows(found, np.zeros((len(found), 2)))
     spans = np.atleast_2d(times).astype(np.float64)

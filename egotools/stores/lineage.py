@@ -1,4 +1,4 @@
-"""Which caches a cache was made from, and that none follows from itself."""
+"""The inputs of derived caches, and the check that they contain no cycle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Node = TypeVar("Node", bound=Hashable)
 
 
 def is_derived(recipe: Recipe) -> bool:
-    """Whether a cache was made from caches."""
+    """Whether a cache was derived from caches."""
     return "derivation" in recipe.identity
 
 
@@ -29,19 +29,19 @@ def named_inputs(recipe: Recipe) -> dict[str, Path]:
 
 
 def inputs_of(cache: Path) -> list[Path]:
-    """The caches that one was made from, as resolved paths; none where it was extracted, or cannot be read."""
+    """The caches that a cache was derived from, as resolved paths; none if it was extracted or cannot be read."""
     try:
         recipe = open_any(cache).recipe
-    except StoreError:  # its own assessment says so
+    except StoreError:  # reported when it is assessed
         return []
     return [real(path) for path in named_inputs(recipe).values()]
 
 
 def check_no_cycle(cache: Path) -> None:
-    """Refuses a cache whose inputs lead back to itself, or to another that does.
+    """Refuses a cache whose inputs lead back to itself, or to another cycle.
 
     Raises:
-        StoreError: names those between.
+        StoreError: names the cycle.
     """
     found: dict[Path, list[Path]] = {}
     waiting = [real(cache)]
@@ -52,11 +52,11 @@ def check_no_cycle(cache: Path) -> None:
             waiting += found[place]
     if cycle := cycle_in(found):
         names = " <- ".join(map(str, cycle))
-        raise StoreError(f"{cache}: what it was derived from leads back to itself: {names}; derive it anew")
+        raise StoreError(f"{cache}: its inputs form a cycle: {names}; derive it again")
 
 
 def cycle_in(graph: Mapping[Node, Iterable[Node]]) -> list[Node]:
-    """Nodes of which each is among the inputs of the next, the first again at the end; none where nothing cycles."""
+    """Nodes of which each is an input of the next, the first one repeated at the end; empty if there is no cycle."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

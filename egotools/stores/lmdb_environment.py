@@ -1,7 +1,7 @@
-"""LMDB environments, which only writers open: readers read the file themselves (see `lmdb_index.py`).
+"""Opens LMDB environments, for writers only: readers read the file themselves (see `lmdb_index.py`).
 
-LMDB keeps a lock file beside the cache. Our writers lock each other out by `WriterLock`; LMDB's file is for other
-programs that may read the cache by LMDB meanwhile.
+LMDB keeps a lock file next to the cache. Our writers lock each other out by `WriterLock`; LMDB's file is for other
+programs that may read the cache through LMDB at the same time.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import lmdb
 from egotools.errors import StoreError
 from egotools.files.disk import create_file
 
-LARGEST_MAP = 1 << 42  # bytes of address space, not of disk: growing later, beside readers, crashes them
+LARGEST_MAP = 1 << 42  # bytes of address space, not of disk: growing it later would crash readers
 SMALLEST_MAP = 1 << 24
-LITTLE = 64 << 20  # bytes free, less than a commit may need
-READERS = 1024  # transactions at a time, all processes together
-LOCK_BYTES = 65664  # of LMDB's lock file, for as many readers
+LITTLE = 64 << 20  # bytes; with less free space a commit may fail
+READERS = 1024  # concurrent transactions, over all processes
+LOCK_BYTES = 65664  # size of LMDB's lock file, for this many readers
 
 
 def open_environment(path: Path) -> lmdb.Environment:
-    """The environment of a file, which is created if there is none; the caller holds its `WriterLock`.
+    """The environment of a file, which is created if it does not exist; the caller holds its `WriterLock`.
 
     Raises:
         StoreError: it cannot be written.
@@ -47,17 +47,17 @@ def open_environment(path: Path) -> lmdb.Environment:
 
 
 def lmdb_lock_file(path: Path) -> Path:
-    """LMDB's own lock file, which holds its table of readers."""
+    """LMDB's own lock file, which contains its reader table."""
     return path.with_name(path.name + "-lock")
 
 
 def prepare_lock_file(path: Path) -> None:
-    """Makes LMDB's lock file, unless there is one, with its room on the disk.
+    """Creates LMDB's lock file, unless it exists, with its disk space allocated.
 
-    LMDB maps it, and on a full disk the process would be killed. A link is removed: LMDB would write where it leads.
+    LMDB maps it, and on a full disk the process would be killed. A link is removed: LMDB would write to its target.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     lock_file = lmdb_lock_file(path)
     try:
@@ -78,27 +78,29 @@ def prepare_lock_file(path: Path) -> None:
 
 def _halved(path: Path, size: int) -> int:
     if size <= SMALLEST_MAP:
-        raise StoreError(f"{path}: no address space left to map it; see 'ulimit -v'")
+        raise StoreError(f"{path}: not enough address space to map it; see 'ulimit -v'")
     return size // 2
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """LMDB's errors as ours."""
+    """Turns LMDB's errors into ours."""
     try:
         yield
     except lmdb.InvalidError as error:
         raise StoreError(f"{path}: not a cache: the file is not LMDB") from error
     except lmdb.VersionMismatchError as error:
-        raise StoreError(f"{path}: an LMDB file of another version ({error})") from error
+        raise StoreError(f"{path}: written by another version of LMDB ({error})") from error
     except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
-        raise StoreError(f"{path}: damaged ({error}); restore it from a copy, or delete it and make it anew") from error
+        raise StoreError(
+            f"{path}: damaged ({error}); restore it from a copy, or delete it and compute it again"
+        ) from error
     except lmdb.MapFullError as error:
         raise StoreError(
             f"{path}: address space full; what was committed is kept; raise 'ulimit -v' and run the same command again"
         ) from error
     except (lmdb.Error, OSError) as error:
-        # LMDB calls a write that was cut short by a full disk an "Input/output error".
+        # LMDB reports a write that was cut short by a full disk as an "Input/output error".
         is_full = "Input/output" in str(error) and shutil.disk_usage(path.parent).free < LITTLE
         if is_full or isinstance(error, lmdb.DiskError) or "No space left" in str(error):
             raise StoreError(

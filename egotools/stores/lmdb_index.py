@@ -1,16 +1,16 @@
-"""The keys of an LMDB file, read at once and without LMDB, which could do none of this:
+"""Reads the keys of an LMDB file at once, without LMDB, which could not:
 
-- read beside a writer without write permission (LMDB needs its lock file for that), or after a fork;
+- read next to a writer without write permission (LMDB needs its lock file for that), or after a fork;
 - read without creating a lock file;
 - read a damaged or malicious file without the process being killed: every number is checked before it is used.
 
-What makes that possible is how our caches are written: the rows and records of a finished clip are never moved or freed
-(see `lmdb_layout.py`), only pages of the tree of keys are. So those are copied when the file is opened, and nothing
-else is needed of the state of then.
+This works because of how our caches are written: the rows and records of a finished clip are never moved or freed
+(see `lmdb_layout.py`), only pages of the key tree are. So those are copied when the file is opened, and nothing
+else of that transaction is needed.
 
-A writer may use a page of that state again in the third transaction after it at the earliest. So what was read of
-transaction S is whole if afterwards no transaction is there later than S + 1, or if the writer says that it keeps the
-pages of S (`LMDBWriter` does, for some seconds).
+A writer may reuse a page of a transaction in the third transaction after it at the earliest. So what was read of
+transaction S is consistent if afterwards there is no transaction later than S + 1, or if the writer declares that it
+keeps the pages of S (`LMDBWriter` does, for some seconds).
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from egotools.stores.writer_lock import said_by_writer
 from egotools.types import IntArray
 
 MAGIC, VERSION = 0xBEEFC0DE, 1
-KEEPS = "keeps"  # what a writer says before the number of the oldest transaction whose pages it keeps
+KEEPS = "keeps"  # precedes the number of the oldest transaction whose pages the writer keeps
 PATIENCE = 60.0  # seconds for reading an index that is being written
 
 _PAGE_HEADER = 16
 _NODE_HEADER = 8
 _META = struct.Struct("<IIQQ IHHQQQQQ IHHQQQQQ QQ")  # LMDB's MDB_meta, with its two MDB_db
 _BRANCH, _LEAF, _KINDS = 0x01, 0x02, 0x6F  # flags of pages
-_OVERFLOW = 0x01  # flag of a node: its value lies in pages of its own
+_OVERFLOW = 0x01  # flag of a node: its value is in its own pages
 _DEEPEST = 32  # levels of a tree, LMDB's own limit
-_LONGEST_RUN = 4096  # pages that are read at a time
+_LONGEST_RUN = 4096  # pages read at a time
 _NOTHING = (1 << 64) - 1  # the root of an empty tree
 
 Pages = npt.NDArray[np.uint8]  # [P, bytes of a page]
@@ -49,10 +49,10 @@ Pages = npt.NDArray[np.uint8]  # [P, bytes of a page]
 
 @dataclass(frozen=True)
 class _State:
-    """What LMDB says of one transaction."""
+    """LMDB's metadata of one transaction."""
 
     page_size: int
-    flags: int  # of the tree of keys
+    flags: int  # of the key tree
     depth: int
     entries: int
     root: int
@@ -63,18 +63,18 @@ class _State:
 
 
 class _Damaged(Exception):
-    """What was read cannot be: damage, or it was written over meanwhile."""
+    """What was read is inconsistent: damaged, or overwritten meanwhile."""
 
 
 class Index:
-    """Keys and values of a file as of one transaction; small values are copies, large ones lie in the file.
+    """Keys and values of a file as of one transaction; small values are copies, large ones stay in the file.
 
     Raises:
-        StoreError: not an LMDB file, damaged, cut short, or written faster than it can be read.
+        StoreError: not an LMDB file, damaged, cut short, or is written faster than it can be read.
     """
 
     def __init__(self, file: int, path: Path) -> None:
-        """`file` is open for reading, `path` is where it lies; neither is kept."""
+        """`file` is open for reading, `path` is for messages; neither is kept."""
         self._path = path
         until = time.monotonic() + PATIENCE
         while True:
@@ -87,15 +87,17 @@ class Index:
             if _is_kept(state, _state(file, path), path):
                 break
             if time.monotonic() > until:
-                raise StoreError(f"{path}: it is written faster than it can be read; wait for its writer to end")
+                raise StoreError(
+                    f"{path}: it is being written faster than it can be read; wait for the writer to finish"
+                )
         if problem:
-            raise StoreError(f"{path}: {problem}; restore it from a copy, or delete it and make it anew")
+            raise StoreError(f"{path}: {problem}; restore it from a copy, or delete it and compute it again")
         self.transaction, self.entries = state.transaction, state.entries
 
     def _read(self, file: int, state: _State) -> None:
         self.length = _length(file, state)
         if state.flags:
-            raise _Damaged("an LMDB file, but not a cache of egotools (its keys are of another kind)")
+            raise _Damaged("an LMDB file, but not a cache of egotools (its keys have another format)")
         pages = _leaves(file, state, state.root, state.depth)
         nodes = _Nodes(pages, _LEAF)
         self._copy = pages.reshape(-1).data.toreadonly()
@@ -104,11 +106,11 @@ class Index:
         values = keys + nodes.key_bytes
         overflow = _checked_values(nodes, values, pages, state)
         if len(keys) != state.entries:
-            raise _Damaged(f"damaged: {len(keys)} keys where {state.entries} were written")
-        # As memory views, whose elements are Python's own numbers: NumPy's take three times as long.
+            raise _Damaged(f"damaged: {len(keys)} keys instead of {state.entries}")
+        # As memory views, whose elements are Python ints: NumPy's take three times as long.
         self._keys, self._values = keys.data, values.data
         self._sizes = np.where(overflow, -nodes.value_bytes - 1, nodes.value_bytes).data
-        self._first_nodes = [*nodes.first.tolist(), len(keys)]  # of each page, and where the last one ends
+        self._first_nodes = [*nodes.first.tolist(), len(keys)]  # first node of each page, and the end of the last page
         self._first_keys = [self._key(at) for at in self._first_nodes[:-1]]
         if sorted(set(self._first_keys)) != self._first_keys:
             raise _Damaged("damaged: its keys are not in order")
@@ -121,10 +123,10 @@ class Index:
         return self.get(key) is not None
 
     def keys(self, prefix: bytes) -> Iterator[bytes]:
-        """The keys that begin with `prefix`, in the order of the file.
+        """The keys that start with `prefix`, in file order.
 
         Raises:
-            StoreError: they are not in order, so that some of them would not be found.
+            StoreError: they are not sorted, so that lookups could miss some.
         """
         for page in range(max(bisect_left(self._first_keys, prefix) - 1, 0), len(self._first_keys)):
             for key in self._nodes_of(page):
@@ -134,7 +136,7 @@ class Index:
                     return
 
     def get(self, key: bytes) -> memoryview | tuple[int, int] | None:
-        """The value of a key: its bytes, or where they lie in the file and how many they are; None if there is none.
+        """The value of a key: its bytes, or its (offset, size) in the file; None if the key does not exist.
 
         Raises:
             StoreError: as `keys`.
@@ -150,22 +152,22 @@ class Index:
         return number * self._page_size + _PAGE_HEADER, -size - 1
 
     def _nodes_of(self, page: int) -> dict[bytes, int]:
-        """The nodes of a page by their keys, in order."""
+        """The nodes of a page by key, in order."""
         nodes = self._looked_at.get(page)
         if nodes is None:
             nodes = {self._key(at): at for at in range(*self._first_nodes[page : page + 2])}
             keys = [*nodes, *self._first_keys[page + 1 : page + 2]]
             if sorted(keys) != keys:
-                raise StoreError(f"{self._path}: damaged: its keys are not in order; restore it, or make it anew")
+                raise StoreError(f"{self._path}: damaged: its keys are not in order; restore it, or compute it again")
             self._looked_at[page] = nodes
         return nodes
 
 
 class _Nodes:
-    """The nodes of pages, in their order: where each begins in the pages, one after the other.
+    """The nodes of some pages, in order: their offsets in the concatenated pages.
 
     Raises:
-        _Damaged: a number leads outside its page.
+        _Damaged: an offset points outside its page.
     """
 
     def __init__(self, pages: Pages, kind: int) -> None:
@@ -175,7 +177,7 @@ class _Nodes:
             raise _Damaged("damaged: a page of its index is of another kind")
         lower, upper = heads[:, 6].astype(np.int64), heads[:, 7].astype(np.int64)
         if (lower < _PAGE_HEADER).any() or (lower > upper).any() or (upper > size).any() or (lower % 2).any():
-            raise _Damaged("damaged: a page of its index has no room for what it says")
+            raise _Damaged("damaged: a page of its index is too small for its entries")
         numbers = (lower - _PAGE_HEADER) // 2
         if count and not numbers.all():
             raise _Damaged("damaged: a page of its index is empty")
@@ -184,23 +186,23 @@ class _Nodes:
         slot = np.arange(len(page)) - self.first[page]
         offset = heads[page, _PAGE_HEADER // 2 + slot].astype(np.int64)
         if (offset < upper[page]).any() or (offset > size - _NODE_HEADER).any() or (offset % 2).any():
-            raise _Damaged("damaged: an entry of its index lies outside its page")
+            raise _Damaged("damaged: an entry of its index is outside its page")
         self.at: IntArray = page * size + offset
         flat, at = heads.reshape(-1), self.at // 2
         low, high, self.flags, keys = (flat[at + place].astype(np.int64) for place in range(4))
         self.key_bytes: IntArray = keys
-        self.value_bytes: IntArray = low | (high << 16)  # of a leaf
-        self.children: IntArray = self.value_bytes | (self.flags << 32)  # of a branch
+        self.value_bytes: IntArray = low | (high << 16)  # in a leaf
+        self.children: IntArray = self.value_bytes | (self.flags << 32)  # in a branch
         self.room: IntArray = size - offset - _NODE_HEADER - keys
         if (self.room < 0).any():
-            raise _Damaged("damaged: a key of its index leaves its page")
+            raise _Damaged("damaged: a key of its index extends past its page")
 
 
 def check_magic(start: bytes, path: Path) -> None:
-    """Refuses a file that does not begin as LMDB's do.
+    """Refuses a file that does not start like an LMDB file.
 
     Raises:
-        StoreError: says so.
+        StoreError: it is not LMDB.
     """
     if start[16:20] != MAGIC.to_bytes(4, "little"):
         raise StoreError(f"{path}: not a cache: the file is not LMDB")
@@ -217,23 +219,23 @@ def _state(file: int, path: Path) -> _State:
 
 def _parsed(page: bytes, path: Path) -> _State:
     if len(page) < _PAGE_HEADER + _META.size:
-        raise StoreError(f"{path}: cut short: {len(page)} bytes of its beginning are there")
+        raise StoreError(f"{path}: cut short after {len(page)} bytes")
     meta = _META.unpack_from(page, _PAGE_HEADER)
     magic, version, free, main = meta[0], meta[1], meta[4:12], meta[12:20]
     if magic == MAGIC and version != VERSION:
-        raise StoreError(f"{path}: an LMDB file of version {version}; this egotools reads version {VERSION}")
+        raise StoreError(f"{path}: LMDB format version {version}; this egotools reads version {VERSION}")
     page_size = free[0]
     if magic != MAGIC or not 512 <= page_size <= 1 << 16 or page_size & (page_size - 1):
-        raise StoreError(f"{path}: damaged: its first pages are not what was written")
+        raise StoreError(f"{path}: damaged: its first pages are invalid")
     return _State(page_size, main[1], main[2], main[6], main[7], free[7], free[2], *meta[20:])
 
 
 def _is_kept(read: _State, now: _State, path: Path) -> bool:
-    """Whether no page of a state can have been used again, now that it was read."""
+    """Whether no page of a transaction can have been reused by the time it was read."""
     if now.transaction <= read.transaction + 1:
         return True
     said = said_by_writer(Path(os.path.realpath(path))).split()
-    # Said twice, so that half of an older number is not taken for one.
+    # Written twice, so that a half-written number is not taken for another one.
     return (
         len(said) == 3
         and said[0] == KEEPS
@@ -244,17 +246,17 @@ def _is_kept(read: _State, now: _State, path: Path) -> bool:
 
 
 def _length(file: int, state: _State) -> int:
-    """Bytes that the pages of a state take."""
+    """The size in bytes of the pages of a transaction."""
     needed, there = (state.last + 1) * state.page_size, os.fstat(file).st_size
     if there < needed:
-        raise _Damaged(f"cut short: {there} bytes where {needed} were written")
+        raise _Damaged(f"cut short: {there} bytes instead of {needed}")
     return needed
 
 
 def _leaves(file: int, state: _State, root: int, depth: int) -> Pages:
-    """The pages with the keys of a tree, in the order of the keys."""
+    """The leaf pages of a tree, in key order."""
     if depth > _DEEPEST or (root == _NOTHING) != (depth == 0):
-        raise _Damaged("damaged: its index has no beginning")
+        raise _Damaged("damaged: its index has no root")
     if root == _NOTHING:
         return np.empty((0, state.page_size), np.uint8)
     level = np.array([min(root, state.last + 1)], np.int64)
@@ -265,29 +267,29 @@ def _leaves(file: int, state: _State, root: int, depth: int) -> Pages:
 
 def _read_pages(file: int, numbers: IntArray, state: _State) -> Pages:
     if (numbers < 2).any() or (numbers > state.last).any() or len(np.unique(numbers)) < len(numbers):
-        raise _Damaged("damaged: its index leads to pages that are not its own")
+        raise _Damaged("damaged: its index refers to pages outside it")
     size = state.page_size
     pages = np.empty((len(numbers), size), np.uint8)
     ends = [*(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
     first, places, bytes_ = 0, numbers.tolist(), pages.reshape(-1).data
-    for end in ends:  # of runs of pages that lie together
+    for end in ends:  # of runs of consecutive pages
         while first < end:
             count = min(end - first, _LONGEST_RUN)
             if os.preadv(file, [bytes_[first * size : (first + count) * size]], places[first] * size) < count * size:
                 raise _Damaged("cut short")
             first += count
     if (pages[:, :8].copy().view("<u8")[:, 0] != numbers).any():
-        raise _Damaged("damaged: a page of its index is not where it was written")
+        raise _Damaged("damaged: a page of its index is in the wrong place")
     return pages
 
 
 def _checked_values(nodes: _Nodes, values: IntArray, pages: Pages, state: _State) -> npt.NDArray[np.bool_]:
-    """Which values lie in pages of their own; all of them lie inside the file."""
+    """Which values are in their own pages; checks that all of them are inside the file."""
     overflow: npt.NDArray[np.bool_] = nodes.flags == _OVERFLOW
     if (nodes.flags & ~_OVERFLOW).any():
-        raise _Damaged("an LMDB file, but not a cache of egotools (it holds several databases)")
+        raise _Damaged("an LMDB file, but not a cache of egotools (it contains several databases)")
     if (np.where(overflow, 8, nodes.value_bytes) > nodes.room).any():
-        raise _Damaged("damaged: a value of its index leaves its page")
+        raise _Damaged("damaged: a value of its index extends past its page")
     flat = pages.reshape(-1)
     places: Any = flat[values[overflow][:, np.newaxis] + np.arange(8)].view("<u8")[:, 0]
     too_far = (places < 2) | (places > state.last)
@@ -295,12 +297,12 @@ def _checked_values(nodes: _Nodes, values: IntArray, pages: Pages, state: _State
         np.minimum(places, state.last).astype(np.int64) * state.page_size + _PAGE_HEADER + nodes.value_bytes[overflow]
     )
     if too_far.any() or (ends > (state.last + 1) * state.page_size).any():
-        raise _Damaged("damaged: a value lies outside the file")
+        raise _Damaged("damaged: a value is outside the file")
     return overflow
 
 
 def check_free_pages(file: int, path: Path) -> None:
-    """Checks the lists of pages that LMDB may use again, for whoever is going to write.
+    """Checks the lists of free pages before writing.
 
     Raises:
         StoreError: they are damaged.
@@ -320,14 +322,14 @@ def check_free_pages(file: int, path: Path) -> None:
                 content = os.pread(file, min(size, length), place)
             _check_free_list(np.frombuffer(content[: len(content) // 8 * 8], "<u8"), state)
         if (nodes.key_bytes != 8).any():
-            raise _Damaged("damaged: its list of free pages is not one")
+            raise _Damaged("damaged: its list of free pages is invalid")
     except _Damaged as error:
-        raise StoreError(f"{path}: {error}; restore it from a copy, or delete it and make it anew") from error
+        raise StoreError(f"{path}: {error}; restore it from a copy, or delete it and compute it again") from error
 
 
 def _check_free_list(numbers: npt.NDArray[np.uint64], state: _State) -> None:
-    """A count, then as many numbers of pages, the highest first, then room that was not needed."""
+    """Checks one list: a count, that many page numbers, highest first, then unused space."""
     count = min(int(numbers[0]), len(numbers)) if len(numbers) else 1
     free = numbers[1 : 1 + count].astype(np.int64)
     if len(free) < count or (free < 2).any() or (free > state.last).any() or (np.diff(free) >= 0).any():
-        raise _Damaged("damaged: its list of free pages is not one")
+        raise _Damaged("damaged: its list of free pages is invalid")

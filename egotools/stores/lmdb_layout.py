@@ -1,14 +1,14 @@
-"""What the keys and values of an LMDB cache hold. All numbers are little-endian; nothing is pickled.
+"""The layout of keys and values in an LMDB cache. All numbers are little-endian; nothing is pickled.
 
     b"h"                      JSON: format, version, recipe, dtype, width D, numbers of clips, rows and blocks
     b"b" + number (8 bytes)   a block of up to 4 MiB: 48 bytes of header (magic, dtype, rows, D), then raw rows [t, D]
     b"c" + id                 a clip: rows, checksum, segments (block, first row, count), times [T, 2], source (JSON)
 
-A clip exists when its record does. A block that no record names belongs to a clip that was never finished. LMDB puts
+A clip exists if its record does. A block that no record refers to belongs to a clip that was never finished. LMDB puts
 large values at 16 modulo 64: with 48 bytes of header the rows begin at a multiple of 64.
 
-Once a clip is finished, its record and its blocks are never written again, moved or deleted: readers, who hold no lock,
-rely on that. A cache that is to have other rows is a new file, which takes the name of the old one.
+Once a clip is finished, its record and blocks are never rewritten, moved or deleted: readers, who hold no lock,
+rely on that. To change its rows, a new file is written and renamed over the old one.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class Record:
 
 
 def block_key(number: int) -> bytes:
-    """The key of a block; keys sort as the numbers do."""
+    """The key of a block; keys sort like the numbers."""
     return BLOCK + number.to_bytes(8, "big")
 
 
 def rows_per_block(width: int, dtype: np.dtype[Any]) -> int:
-    """How many rows of `width` features fit a block, with its header and LMDB's own."""
+    """How many rows of `width` features fit into a block, with its header and LMDB's own."""
     return max(1, (BLOCK_BYTES - _BLOCK_HEADER.size - 16) // max(width * dtype.itemsize, 1))
 
 
@@ -79,7 +79,7 @@ def unpack_record(value: memoryview | bytes) -> Record:
     """The inverse of `pack_record`.
 
     Raises:
-        ValueError: too short for what it says, or numbers that cannot be.
+        ValueError: too short, or numbers that are impossible.
     """
     if len(value) < _RECORD_HEADER.size:
         raise ValueError("record too short")
@@ -91,8 +91,8 @@ def unpack_record(value: memoryview | bytes) -> Record:
     numbers = struct.unpack_from(f"<{3 * count}q", value, _RECORD_HEADER.size)
     segments = list(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
     if (numbers and min(numbers) < 0) or sum(numbers[2::3]) != rows:
-        raise ValueError("segments that cannot be")
-    times = np.array(np.frombuffer(value[at:end], "<f8").reshape(rows, 2))  # a copy; small values lie unaligned
+        raise ValueError("impossible segments")
+    times = np.array(np.frombuffer(value[at:end], "<f8").reshape(rows, 2))  # a copy; small values are not aligned
     return Record(segments, times, checksum, bytes(value[end:]))
 
 
@@ -100,11 +100,11 @@ def view_block(place: memoryview | tuple[int, int], mapped: mmap) -> FloatArray:
     """The rows of a block [t, D], not copied.
 
     Args:
-        place: its bytes, or where they lie in the file and how many they are.
+        place: its bytes, or its (offset, size) in the file.
         mapped: the file.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: it is not a block.
     """
     buffer, (offset, size) = (mapped, place) if isinstance(place, tuple) else (place, (0, len(place)))
     if size < _BLOCK_HEADER.size:

@@ -1,4 +1,4 @@
-"""The live cache: one LMDB file, written in durable commits beside any number of readers. See `lmdb_layout.py`."""
+"""The live cache: one LMDB file, written in durable commits alongside any number of readers. See `lmdb_layout.py`."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from egotools.types import FloatArray, Rows
 
 
 class LMDBStore:
-    """An LMDB cache as it was when it was opened; what a writer commits later is seen by opening it again.
+    """An LMDB cache as of when it was opened; reopen it to see later commits.
 
-    Reading needs no lock, and no permission but to read. May be used from several threads and after a fork, and
-    pickled: opened elsewhere, it is the same file, or refused.
+    Reading needs no lock and only read permission. May be used from several threads and after a fork, and
+    pickled: when unpickled elsewhere, it is the same file, or an error.
 
     Raises:
-        StoreError: no such cache, not a cache, damaged, cut short, or nothing was committed yet.
+        StoreError: the file does not exist, is not a cache, is damaged or cut short, or nothing was committed yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,9 +54,9 @@ class LMDBStore:
         self.width = header.width
         self.rows = header.rows
         self.blocks = header.blocks
-        self.committed = header.committed  # seconds since 1970; None in a cache of an older egotools
+        self.committed = header.committed  # seconds since 1970; None in caches from an older egotools
         self._clips = header.clips
-        self._views: dict[int, FloatArray] = {}  # of blocks that were read; a few hundred bytes for 4 MiB each
+        self._views: dict[int, FloatArray] = {}  # views of blocks that were read; a few hundred bytes per 4 MiB block
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reopened, (type(self), self.path, self.file)
@@ -68,13 +68,13 @@ class LMDBStore:
         return isinstance(id, str) and self._index.get(self._key(id)) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return map(self._id, self._index.keys(CLIP))  # which goes on after an id that raises
+        return map(self._id, self._index.keys(CLIP))  # which continues after an id that raises
 
     def _id(self, key: bytes) -> str:
         return id_of(key[1:], self.path)
 
     def _key(self, id: str) -> bytes:
-        """What a clip is stored under: its id, in the form of Unicode that it was stored in."""
+        """The key of a clip: its id, in the Unicode form in which it was stored."""
         key = _clip_key(id)
         if id.isascii() or self._index.get(key) is not None:
             return key
@@ -82,7 +82,7 @@ class LMDBStore:
 
     @cached_property
     def _uncomposed(self) -> dict[str, str]:
-        """The ids that an older egotools stored in another form than NFC, as macOS writes file names, by their NFC."""
+        """NFC form -> id, for ids that an older egotools stored in another form, as macOS writes file names."""
         keys = (key[1:] for key in self._index.keys(CLIP) if not key.isascii())
         return uncomposed(key.decode(errors="surrogateescape") for key in keys)
 
@@ -90,23 +90,23 @@ class LMDBStore:
         return copy_rows(self.stored(id), self)
 
     def stored(self, id: str) -> StoredClip:
-        """The rows of a clip as they lie in the file, not copied."""
+        """The rows of a clip as stored, not copied."""
         record = self._record(id)
         views = [self._block(block, id)[first : first + count] for block, first, count in record.segments]
         if sum(map(len, views)) != len(record.times) or any(view.shape[1] != self.width for view in views):
-            raise StoreError(f"{self.path}: damaged: clip {id!r} has not the rows that were written")
+            raise StoreError(f"{self.path}: damaged: clip {id!r} does not have the rows that were written")
         return StoredClip(views, record.times, record.checksum)
 
     def release(self) -> None:
-        """Lets go of what was read of the file."""
+        """Releases the memory of what was read."""
         release(self._map)
 
     def source(self, id: str) -> Source:
-        """Where the rows of a clip came from.
+        """The source of a clip's rows.
 
         Raises:
-            KeyError: no such clip.
-            StoreError: its record is damaged, or has entries that only a later egotools knows.
+            KeyError: the clip does not exist.
+            StoreError: its record is damaged, or has entries from a newer egotools.
         """
         try:
             return Source.from_json(self._record(id).source)
@@ -118,7 +118,7 @@ class LMDBStore:
         return [block for block, _, _ in self._record(id).segments]
 
     def orphans(self) -> int:
-        """How many blocks belong to no clip: left by an interrupted pass, dropped by the next, or being written."""
+        """How many blocks belong to no clip: left by an interrupted pass and dropped by the next, or being written."""
         return sum(1 for _ in self._index.keys(BLOCK)) - self.blocks
 
     def _value(self, key: bytes) -> memoryview | None:
@@ -156,10 +156,10 @@ class LMDBStore:
 
 
 def check_not_foreign(path: Path, index: Index) -> None:
-    """Refuses an LMDB file that has no header of ours but holds what we never write without one.
+    """Refuses an LMDB file without our header that contains keys of another program.
 
     Raises:
-        StoreError: another program's file.
+        StoreError: it is another program's file.
     """
     for key in index.keys(b""):
         if not (key.startswith(BLOCK) and len(key) == 9):

@@ -1,4 +1,4 @@
-"""Writing a live cache: rows are packed into blocks, and clips appear in durable commits."""
+"""Writes live caches: rows are packed into blocks, and clips appear in durable commits."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from egotools.stores.writer_lock import WriterLock
 from egotools.texts import composed, uncomposed
 from egotools.types import Rows
 
-FIRST_PAGES = 8192  # bytes that LMDB begins a file with; one that has fewer was cut off there, and holds nothing
-FLUSH = 32 << 20  # bytes of blocks that wait in memory for the next transaction
-KEEP_SECONDS = 5.0  # how long pages that readers may be copying are not used again; some hundred kB in that time
+FIRST_PAGES = 8192  # bytes that LMDB starts a file with; a shorter file was cut off there, and is empty
+FLUSH = 32 << 20  # bytes of blocks to collect in memory before a transaction
+KEEP_SECONDS = 5.0  # how long pages that readers may be copying are not reused; costs a few hundred kB
 
 
 @dataclass(eq=False)
 class _OpenClip:
-    """A clip that is being written: what is in blocks of its own, and what waits for one."""
+    """A clip that is being written: its own blocks, and rows waiting for one."""
 
     segments: list[tuple[int, int, int]] = field(default_factory=list)  # block, first row, rows
     waiting: bytearray = field(default_factory=bytearray)
@@ -46,13 +46,13 @@ class _OpenClip:
 
 
 class LMDBWriter:
-    """Writes an LMDB cache; any number of clips may be open at a time. For one thread.
+    """Writes an LMDB cache; any number of clips may be open at once. Not thread-safe.
 
-    No transaction outlives a call: readers and other processes never wait for this one.
+    No transaction outlives a call: readers and other processes never wait for this writer.
 
     Raises:
-        RecipeError: the cache there was made in another way.
-        StoreError: another process is writing it, or it is no cache.
+        RecipeError: the existing cache has another recipe.
+        StoreError: another process is writing it, or the path is not a cache.
     """
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
@@ -66,14 +66,14 @@ class LMDBWriter:
         self._recipe = recipe
         self._shape: tuple[np.dtype[Any], int] | None = None
         self._counts = {"clips": 0, "rows": 0, "blocks": 0}  # committed
-        self._next = 0  # number of the next block
+        self._next = 0  # index of the next block
         self._clips: dict[str, _OpenClip] = {}
-        self._packed = bytearray()  # the last rows of finished clips, for a block that they share
-        self._uncomposed: dict[str, str] = {}  # ids that are stored in another form of Unicode
-        self._finished: dict[str, Record] = {}  # what the next commit makes exist
+        self._packed = bytearray()  # the last rows of finished clips, for a shared block
+        self._uncomposed: dict[str, str] = {}  # ids stored in another Unicode form
+        self._finished: dict[str, Record] = {}  # records for the next commit
         self._blocks: dict[int, bytes] = {}  # not written yet
-        self._dropped: list[int] = []  # written, and not wanted any more
-        self._kept: lmdb.Transaction | None = None  # keeps the pages of an earlier state
+        self._dropped: list[int] = []  # written, and no longer needed
+        self._kept: lmdb.Transaction | None = None  # keeps the pages of an earlier transaction
         self._kept_since = 0.0
         self._opened: lmdb.Environment | None = None
         self._lock: WriterLock | None = WriterLock(self._file)
@@ -85,17 +85,17 @@ class LMDBWriter:
             raise
 
     def _go_on(self) -> bool:
-        """Opens what is there, or creates it; says whether anything was ever committed."""
+        """Opens the existing file, or creates it; returns whether anything was ever committed."""
         if not self._file.exists() or self._file.stat().st_size < FIRST_PAGES:
             self._check_begun()
-            self.discard()  # and the lock file of a cache that was deleted, which must not serve the new one
+            self.discard()  # and the lock file of a deleted cache, which must not be reused
             try:
                 self._opened = open_environment(self._file)
             except StoreError:
                 self.discard()
                 raise
             return False
-        with open_cache_file(self.path) as file:  # LMDB trusts every number in it, so they are checked before
+        with open_cache_file(self.path) as file:  # LMDB trusts all numbers in it, so they are checked first
             index = Index(file.fileno(), self.path)
             check_free_pages(file.fileno(), self.path)
         exists = HEADER in index
@@ -109,14 +109,14 @@ class LMDBWriter:
         used = self._used_blocks() if len(numbers) > self._counts["blocks"] else set(numbers)
         self._opened = open_environment(self._file)
         with explained(self.path):
-            self._opened.reader_check()  # forgets readers that were killed
+            self._opened.reader_check()  # clears readers that were killed
         if used != set(numbers):
             self._dropped = sorted(set(numbers) - used)
             self._write()
         return exists
 
     def _check_begun(self) -> None:
-        """Refuses a short file that is not the beginning of an LMDB."""
+        """Refuses a short file that is not the beginning of an LMDB file."""
         if self._file.exists() and self._file.stat().st_size:
             with open_cache_file(self.path) as file:
                 check_magic(file.read(20), self.path)
@@ -157,11 +157,11 @@ class LMDBWriter:
             return transaction.get(CLIP + key_of(id)) is not None
 
     def expect(self, dtype: np.dtype[Any], width: int) -> None:
-        """Fixes what rows must have, where something besides this file says so."""
+        """Sets the dtype and width of rows, if they are known from elsewhere."""
         self._shape = self._shape or (dtype, width)
 
     def append(self, id: str, rows: Rows) -> None:
-        """Adds rows to a clip that is not finished; they may reach the disk, but readers do not see them."""
+        """Appends rows to a clip that is not finished; they may reach the disk, but are not visible to readers."""
         if id not in self._clips:
             self._check_new(id)
         values = self._checked(id, rows)
@@ -181,10 +181,10 @@ class LMDBWriter:
     def _check_new(self, id: str) -> None:
         key_of(id)
         if self._has(id):
-            raise ValueError(f"clip {id!r} is in {self.path} already")
+            raise ValueError(f"clip {id!r} is already in {self.path}")
 
     def _checked(self, id: str, rows: Rows) -> npt.NDArray[Any]:
-        """The values as they are stored; the first ones fix dtype and width."""
+        """The values as they are stored; the first ones determine dtype and width."""
         name, width = rows.values.dtype.name, rows.values.shape[1]
         if name not in DTYPES:
             raise StoreError(f"{self.path}: clip {id!r} has {name} rows; a cache holds {' or '.join(DTYPES)}")
@@ -196,7 +196,7 @@ class LMDBWriter:
                 dtype, there = self._shape
                 raise StoreError(
                     f"{self.path}: clip {id!r} has {name} rows of {width} features,"
-                    f" the cache {dtype.name} rows of {there}"
+                    f" but the cache has {dtype.name} rows of {there}"
                 )
         values: npt.NDArray[Any] = np.ascontiguousarray(rows.values, DTYPES[name])
         return values
@@ -209,7 +209,7 @@ class LMDBWriter:
             self._write()
 
     def finish(self, id: str, source: Source) -> None:
-        """Says that a clip has all its rows; it exists from the next commit on."""
+        """Marks a clip as complete; it exists from the next commit on."""
         clip = self._clips.pop(id, None)
         if clip is None:
             self._check_new(id)
@@ -221,7 +221,7 @@ class LMDBWriter:
         self._finished[id] = Record(clip.segments, times, checksum, source.to_json().encode())
 
     def _pack(self, rows: bytearray) -> tuple[int, int, int]:
-        """Adds the last rows of a clip to the block that clips share."""
+        """Adds the last rows of a clip to the shared block."""
         assert self._shape is not None  # there are rows
         dtype, width = self._shape
         row = width * dtype.itemsize
@@ -234,7 +234,7 @@ class LMDBWriter:
         return segment
 
     def drop(self, id: str) -> None:
-        """Forgets what was appended to a clip that is not finished."""
+        """Discards the rows of a clip that is not finished."""
         clip = self._clips.pop(id, None)
         for block, _, _ in clip.segments if clip else []:
             if self._blocks.pop(block, None) is None:
@@ -246,7 +246,7 @@ class LMDBWriter:
             self._commit()
 
     def seal(self) -> None:
-        """Commits; a cache without clips exists from then on, too."""
+        """Commits; from then on the cache exists even without clips."""
         if self._finished or self._dropped or not self._exists:
             self._commit()
 
@@ -273,20 +273,20 @@ class LMDBWriter:
         self._keep_pages()
 
     def _keep_pages(self) -> None:
-        """Lets those who copy the index now finish, who hold no lock: see `lmdb_index.py`."""
+        """Lets readers that are copying the index finish, as they hold no lock: see `lmdb_index.py`."""
         assert self._lock is not None  # the writer is not closed
         if self._kept is not None and time.monotonic() - self._kept_since < KEEP_SECONDS:
             return
         with explained(self.path):
             kept = self._environment.begin()
-        with suppress(OSError):  # on a full disk nobody learns of it: they read it once more
-            self._lock.say(f"{KEEPS} {kept.id()} {kept.id()}")  # before older pages are given up
+        with suppress(OSError):  # on a full disk readers do not see it, and read again
+            self._lock.say(f"{KEEPS} {kept.id()} {kept.id()}")  # before older pages are released
         if self._kept is not None:
             self._kept.abort()
         self._kept, self._kept_since = kept, time.monotonic()
 
     def _write(self, records: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
-        """One durable transaction: the blocks that wait, and `records`. If it fails, nothing of it is on disk."""
+        """One durable transaction: the pending blocks, and `records`. If it fails, nothing of it is on disk."""
         with explained(self.path), self._environment.begin(write=True) as transaction:
             for number in self._dropped:
                 transaction.delete(block_key(number))
@@ -299,7 +299,7 @@ class LMDBWriter:
         self._blocks, self._dropped = {}, []
 
     def _fill_up(self) -> None:
-        """Makes the file as long as its pages: LMDB does not write what was freed at its end."""
+        """Extends the file to the size of its pages: LMDB does not write freed pages at its end."""
         with self._file.open("r+b") as file:
             pages = self._environment.info()["last_pgno"] + 1
             length = pages * self._environment.stat()["psize"]
@@ -307,7 +307,7 @@ class LMDBWriter:
                 file.truncate(length)
 
     def close(self) -> None:
-        """Ends writing, and lets another writer in; what was not committed is gone."""
+        """Ends writing and releases the lock; uncommitted rows are lost."""
         self._close_environment()
         if self._lock is None:
             return
@@ -324,7 +324,7 @@ class LMDBWriter:
         self._kept = self._opened = None
 
     def discard(self) -> None:
-        """Removes the file: of a cache to which nothing was ever committed, or that is published elsewhere."""
+        """Removes the file: for a cache without commits, or one published elsewhere."""
         self._file.unlink(missing_ok=True)
         lmdb_lock_file(self._file).unlink(missing_ok=True)
 

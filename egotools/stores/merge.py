@@ -1,4 +1,4 @@
-"""Several caches of one recipe as one."""
+"""Merges caches with the same recipe, and converts a cache to another format."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from egotools.stores.store import Recipe, Store, check_dtype, differences, key_o
 
 
 def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress: Progress = no_progress) -> int:
-    """Writes the clips of all caches to `out`; a clip that several hold must have the same rows in all of them.
+    """Writes the clips of all caches to `out`; a clip in several of them must have the same rows in all.
 
     Returns:
         The number of clips in `out`.
 
     Raises:
-        RecipeError: the caches were made in different ways; the differing option is named.
-        StoreError: two caches hold different rows for one id, or `out` exists.
+        RecipeError: the caches have different recipes; the message names the differing option.
+        StoreError: two caches have different rows for the same id, or `out` exists.
     """
     stores = [open_store(path) for path in paths]
     first = stores[0]
@@ -31,7 +31,7 @@ def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress
         for name, was, now in differences(first.recipe.identity, store.recipe.identity):
             raise RecipeError(
                 f"{store.path} was made with {name}={now!r} and {first.path} with {was!r};"
-                " only caches of one recipe can be merged"
+                " only caches with the same recipe can be merged"
             )
     clips: dict[str, Store] = {}
     for store in stores:
@@ -39,7 +39,7 @@ def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress
             if name in clips and not _same(clips[name], store, name):
                 raise StoreError(
                     f"clip {name!r} has other rows in {store.path} than in {clips[name].path};"
-                    " merge caches that agree, or make one of them anew"
+                    " merge caches that agree, or rebuild one of them"
                 )
             clips.setdefault(name, store)
     recipe = Recipe(first.recipe.identity, _origin(stores))
@@ -49,9 +49,9 @@ def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress
 
 
 def _origin(stores: Sequence[Store]) -> dict[str, Any]:  # Any: JSON values
-    """That of the first cache, with the manifests of all, so that a rebuild knows whose clips these are.
+    """The origin of the first cache, with the manifests of all, so that a rebuild knows all clips.
 
-    How many clips were meant of a manifest stays true only if all caches were limited, and of one manifest.
+    `limit` is kept only if all caches have it, for the same manifest.
     """
     origins = [store.recipe.origin for store in stores]
     named = [origin.get("manifest") for origin in origins]
@@ -60,7 +60,7 @@ def _origin(stores: Sequence[Store]) -> dict[str, Any]:  # Any: JSON values
     joined = {**origins[0], "merged": [str(store.path) for store in stores]}
     if len(manifests) > 1:
         joined = {**joined, "manifest": manifests}
-        joined.pop("manifest_digest", None)  # it was of the first one
+        joined.pop("manifest_digest", None)  # it was the first one's
     elif manifests:
         joined["manifest"] = manifests[0]
     joined.pop("limit", None)
@@ -70,7 +70,7 @@ def _origin(stores: Sequence[Store]) -> dict[str, Any]:  # Any: JSON values
 
 
 def _same(one: Store, other: Store, id: str) -> bool:
-    """Bit for bit, so that a NaN equals itself."""
+    """Bit for bit, so that NaN equals NaN."""
     a, b = one[id], other[id]
     return (a.values.dtype, a.values.shape) == (b.values.dtype, b.values.shape) and all(
         np.array_equal(x.view(np.uint8), y.view(np.uint8)) for x, y in ((a.values, b.values), (a.times, b.times))
@@ -85,7 +85,7 @@ def convert(
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> int:
-    """Writes the cache at `path` as `out`, in the format that `out` ends in.
+    """Writes the cache at `path` as `out`, in the format of its suffix.
 
     Returns:
         The number of clips.

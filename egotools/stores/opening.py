@@ -1,4 +1,4 @@
-"""Caches by path: LMDB or HDF5 by the suffix."""
+"""Opens caches by path: LMDB or HDF5, by the suffix."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ def open_store(path: Path | str) -> Store:
     """Opens a cache for reading, LMDB or HDF5 by its suffix.
 
     Raises:
-        StoreError: no such cache, not a cache, or cut short.
+        StoreError: it does not exist, is not a cache, or is cut short.
     """
     path = Path(path)
     if path.suffix == ".lmdb":
         return LMDBStore(path)
     if path.suffix == ".h5":
-        from egotools.stores.hdf5_store import HDF5Store  # here, for h5py takes its time to import
+        from egotools.stores.hdf5_store import HDF5Store  # imported here because h5py is slow to import
 
         return HDF5Store(path)
-    raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
+    raise StoreError(f"{path}: the name of a cache must end in {' or '.join(SUFFIXES)}")
 
 
 def open_writer(path: Path | str, recipe: Recipe) -> Writer:
-    """Opens a cache for writing: creates it, or goes on with the one that has the same `recipe.identity`.
+    """Opens a cache for writing: creates it, or extends the existing one with the same `recipe.identity`.
 
     Raises:
-        RecipeError: the cache there was made in another way; the differing option is named.
-        StoreError: another process is writing it, or it is no cache.
+        RecipeError: the existing cache has another recipe; the message names the differing option.
+        StoreError: another process is writing it, or the path is not a cache.
     """
     path = Path(path)
     if path.suffix == ".lmdb":
@@ -40,4 +40,4 @@ def open_writer(path: Path | str, recipe: Recipe) -> Writer:
         from egotools.stores.hdf5_writer import HDF5Writer
 
         return HDF5Writer(path, recipe)
-    raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
+    raise StoreError(f"{path}: the name of a cache must end in {' or '.join(SUFFIXES)}")

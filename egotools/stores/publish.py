@@ -1,4 +1,4 @@
-"""A whole new cache from clips of others: it takes its name when it is complete, or is gone."""
+"""Writes a complete new cache from clips of others: it appears only when complete."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ def publish(
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> None:
-    """Writes a cache of the format that `path` ends in.
+    """Writes a cache in the format of the suffix of `path`.
 
     Args:
-        clips: each id and the cache that has it, sorted by id.
+        clips: each id and its cache, sorted by id.
         dtype: of the rows; that of the caches if None.
-        overwrite: whether a cache of that name is replaced; readers that have it open go on with the old one.
+        overwrite: whether to replace an existing cache; readers that have it open keep the old one.
 
     Raises:
-        StoreError: there is such a cache already, another process writes it, a clip is damaged, or the disk is full.
+        StoreError: the cache exists already, another process writes it, a clip is damaged, or the disk is full.
     """
     check_free(path, overwrite=overwrite)
     with aside(path) as folder:
-        check_free(path, overwrite=overwrite)  # again, now that nobody else writes it
+        check_free(path, overwrite=overwrite)  # again, now that the lock is held
         place(path, folder, recipe, clips, dtype=dtype, progress=progress)
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
-    """Refuses a name that no cache has, or one that is taken.
+    """Refuses a path without the suffix of a cache, or an existing one.
 
     Raises:
-        StoreError: says which.
+        StoreError: the message says which.
     """
     if path.suffix not in SUFFIXES:
-        raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
+        raise StoreError(f"{path}: the name of a cache must end in {' or '.join(SUFFIXES)}")
     if os.path.isdir(path) or (os.path.exists(path) and not overwrite):
-        raise StoreError(f"{path} exists; choose another name, or overwrite it with --overwrite")
+        raise StoreError(f"{path} exists; choose another name, or replace it with --overwrite")
 
 
 def place(
@@ -64,7 +64,7 @@ def place(
     dtype: np.dtype[Any] | None = None,
     progress: Progress = no_progress,
 ) -> None:
-    """As `publish`, for the holder of the cache's lock, who has an empty `folder` beside it."""
+    """Like `publish`, for the holder of the cache's lock, with an empty `folder` next to it."""
     if path.suffix == ".h5":
         from egotools.stores.hdf5_writer import publish_hdf5
 
@@ -91,8 +91,8 @@ def _write_lmdb(
 
 
 def replace(new: Path, path: Path) -> None:
-    """Gives a whole cache the name `path`; readers of what had it go on with that. Both lie on one file system."""
-    for place in (new, path):  # LMDB's lock files belong to the files as they were
+    """Renames a complete cache to `path`; readers of the old file keep it. Both are on the same file system."""
+    for place in (new, path):  # LMDB's lock files belong to the old files
         place.with_name(place.name + "-lock").unlink(missing_ok=True)
     os.replace(new, path)
     sync_folder(path.parent)

@@ -1,6 +1,6 @@
-"""What the entries of a recipe must be, wherever one is read: in caches, and in runs that remember caches.
+"""The expected types of a recipe's entries, wherever one is read: in caches, and in runs that record caches.
 
-Only entries that the library relies on are named; others may be anything.
+Only entries that the library relies on are listed; others may be anything.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 
 class Identity(TypedDict, total=False):
-    """What decides whether rows may stand beside each other."""
+    """Decides whether rows can be used together."""
 
     extractor: str
     derivation: str
@@ -21,7 +21,7 @@ class Identity(TypedDict, total=False):
 
 
 class Learned(TypedDict, total=False):
-    """What a derivation learned: the file beside the cache, and facts."""
+    """What a derivation fitted: the file next to the cache, and facts."""
 
     file: str
     digest: str
@@ -29,7 +29,7 @@ class Learned(TypedDict, total=False):
 
 
 class Origin(TypedDict, total=False):
-    """What is only reported, and what it takes to make the rows again."""
+    """Provenance: reported, and used to reproduce the rows."""
 
     extractor: str | None
     manifest: str | list[str] | None
@@ -43,7 +43,7 @@ class Origin(TypedDict, total=False):
 
 
 class RecipeShape(TypedDict):
-    """A recipe in JSON."""
+    """A recipe as JSON."""
 
     identity: Identity
     origin: Origin

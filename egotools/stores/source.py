@@ -1,4 +1,4 @@
-"""Where rows came from, and whether that is still so."""
+"""Records the source file of rows, and detects whether it has changed."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from egotools.config import file_digest
 from egotools.files.json_files import parse_json
 from egotools.types import Clip
 
-GRAINS = (2.0, 1.0, 0.01)  # seconds that copies are rounded to: zip and FAT; tar, scp, ext3, HFS+; exFAT
-_FLOAT_ERROR = 1e-5  # of a time as seconds since 1970 in float64, and of file systems that keep 100 ns
+GRAINS = (2.0, 1.0, 0.01)  # to which copies are rounded, in seconds: zip and FAT; tar, scp, ext3, HFS+; exFAT
+_FLOAT_ERROR = 1e-5  # of seconds since 1970 in float64, and of file systems with 100 ns resolution
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the rows of one clip came from: the file as it was, to tell later whether it has changed."""
+    """The source of one clip's rows: the file at that time, to tell later whether it has changed."""
 
-    path: str  # absolute; empty for rows that were imported without a file
+    path: str  # absolute; empty for rows imported without a file
     start: float = 0.0
     end: float | None = None
     size: int | None = None  # bytes
     mtime: float | None = None  # seconds since 1970
-    fps: float | None = None  # that the manifest gave to a frame folder
-    digest: str | None = None  # of the content, where it was asked for
+    fps: float | None = None  # from the manifest, for frame folders
+    digest: str | None = None  # of the content, if requested
 
     @classmethod
     def of(cls, clip: Clip) -> Source:
-        """The source of `clip` as its file (or frame folder) is now."""
+        """The source of `clip`: the current state of its file or frame folder."""
         path = Path(os.path.abspath(clip.path))
         status = path.stat()
         return cls(str(path), clip.start, clip.end, status.st_size, status.st_mtime, clip.fps)
@@ -48,14 +48,14 @@ class Source:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: not a source, or one with entries that are not known here: of a later egotools.
+            ValueError: not a source, or with unknown entries, written by a newer egotools.
         """
         values = parse_json(text)
         if not isinstance(values, dict) or not isinstance(values.get("path"), str):
             raise ValueError("not what was written")
         for name, value in values.items():
             if name not in _ENTRIES:
-                raise ValueError(f"written by a later egotools: {name!r} is not known to this one; update it")
+                raise ValueError(f"written by a newer egotools: {name!r} is unknown to this one; update egotools")
             if value is not None and not _ENTRIES[name](value):
                 raise ValueError(f"not what was written: {name}={str(value)[:40]}")
         if values.get("start", 0.0) is None:
@@ -64,7 +64,7 @@ class Source:
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is a number, and finite."""
+    """Whether it is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
@@ -77,7 +77,7 @@ _ENTRIES: dict[str, Callable[[Any], bool]] = {  # Any: JSON values
 
 
 class SourceFiles:
-    """Files and frame folders as they are now, each looked at once; with `digest` their content, too."""
+    """The current state of files and frame folders, each examined once; with `digest` their content, too."""
 
     def __init__(self, *, digest: bool = False) -> None:
         self._with_digest = digest
@@ -85,7 +85,7 @@ class SourceFiles:
         self._digests: dict[Path, str] = {}
 
     def status(self, path: Path) -> os.stat_result | None:
-        """What the file system says of a file, None where it is gone, or where a clip has none."""
+        """The status of a file; None if it does not exist, or the clip has no file."""
         if path not in self._status:
             try:
                 self._status[path] = None if path == Path() else path.stat()
@@ -94,9 +94,9 @@ class SourceFiles:
         return self._status[path]
 
     def change(self, source: Source, clip: Clip) -> str:
-        """In which way a clip is not what its stored rows came from, in words; empty where it is.
+        """How a clip differs from the source of its stored rows, as a message; empty if it does not.
 
-        A file that is gone cannot be compared: rows that came from it stand.
+        A file that no longer exists cannot be compared: its rows count as up to date.
         """
         if (source.start, source.end) != (clip.start, clip.end):
             return f"its times were {_span(source.start, source.end)}, now {_span(clip.start, clip.end)}"
@@ -108,7 +108,7 @@ class SourceFiles:
         if self._with_digest and source.digest is not None:
             return self._difference(clip.path, source.digest)
         if status.st_size != source.size:
-            return f"its file had {source.size} bytes, now {status.st_size}"
+            return f"its file had {source.size} bytes, now it has {status.st_size}"
         if source.mtime is None or is_same_time(status.st_mtime, source.mtime):
             return ""
         now, then = _moments(status.st_mtime, source.mtime)
@@ -123,7 +123,7 @@ class SourceFiles:
                 self._digests[path] = content_digest(path)
         except OSError as error:
             return f"its file cannot be read: {error.strerror}"
-        return "" if self._digests[path] == digest else "its file has another content"
+        return "" if self._digests[path] == digest else "its file has different content"
 
 
 def content_digest(path: Path) -> str:
@@ -146,9 +146,9 @@ def _span(start: float, end: float | None) -> str:
 
 
 def is_same_time(one: float, other: float) -> bool:
-    """Whether two times of writing, in seconds, may be that of a file and of its copy.
+    """Whether two modification times, in seconds, may belong to a file and its copy.
 
-    tar, scp, zip and many file systems keep hundredths, whole or even seconds only, rounded in some way.
+    tar, scp, zip and many file systems keep hundredths, whole or even seconds only, with different rounding.
 
     >>> is_same_time(1000000001.75, 1000000001.0), is_same_time(1000000001.75, 1000000001.25)
     (True, False)
@@ -165,7 +165,7 @@ def _is_kept(seconds: float, grain: float) -> bool:
 
 
 def _moments(*times: float) -> list[str]:
-    """Times of writing in words, with the fraction of a second where only that tells them apart."""
+    """Modification times as text, with the fraction of a second only if needed to tell them apart."""
     texts = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) for seconds in times]
     if len(set(texts)) == len(texts):
         return texts

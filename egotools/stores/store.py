@@ -1,4 +1,4 @@
-"""The contract of a cache, whatever holds it on disk."""
+"""The interface of caches, independent of their format on disk."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from egotools.stores.source import Source
 from egotools.types import LONGEST_ID, FloatArray, IntArray, Rows
 
 SUFFIXES = (".lmdb", ".h5")
-PIECE = 4 << 20  # bytes of rows that are copied at a time
-LEARNED = "learned"  # where the origin of a recipe says what was learned: facts, the name of its file, its digest
-NOTHING_YET = "{}: nothing was committed to this cache yet; run what makes it (again), or delete it"
+PIECE = 4 << 20  # bytes of rows copied at a time
+LEARNED = "learned"  # the entry of a recipe's origin on what was fitted: facts, file name, digest
+NOTHING_YET = "{}: nothing was committed to this cache yet; run the command that makes it again, or delete it"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What made a cache. Any: JSON values.
+    """How a cache was made. Any: JSON values.
 
-    `identity` decides whether rows may stand beside each other: extractor, its code version, options, weights digest,
+    `identity` decides whether rows can be used together: extractor, its code version, options, weights digest,
     precision, dtype, digests of input caches. `origin` is only reported: manifest path and digest, library versions,
     command, device.
     """
@@ -41,20 +41,20 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class StoredClip:
-    """One clip as it lies in a cache; for use inside the library, where a copy would be a waste.
+    """One clip as stored in a cache; for use inside the library, where a copy would be wasteful.
 
     `views` are [t, D] arrays over the file's memory map, in order, T rows together; `times` [T, 2] float64 seconds.
     """
 
     views: list[FloatArray]
     times: npt.NDArray[np.float64]
-    checksum: int  # CRC-32 of the rows' bytes, then of the times' bytes
+    checksum: int  # CRC-32 over the rows' bytes, then the times' bytes
 
     def __len__(self) -> int:
         return len(self.times)
 
     def pieces(self) -> Iterator[Rows]:
-        """The rows in views of at most 4 MiB, so that a long clip passes through bounded memory."""
+        """The rows in views of at most 4 MiB, so that a long clip needs bounded memory."""
         at = 0
         for view in self.views:
             step = max(1, PIECE // max(view[:1].nbytes, 1))
@@ -64,7 +64,7 @@ class StoredClip:
                 at += len(values)
 
     def is_intact(self) -> bool:
-        """Whether the bytes on disk are those that were written."""
+        """Whether the checksum of the bytes on disk is correct."""
         checksum = 0
         for view in self.views:
             checksum = zlib.crc32(np.ascontiguousarray(view).data, checksum)
@@ -72,12 +72,12 @@ class StoredClip:
 
 
 class Store(Protocol):
-    """A cache for reading. Ids come in sorted order of their UTF-8 bytes; rows that leave it are copies."""
+    """A cache for reading. Ids come in sorted order of their UTF-8 bytes; returned rows are copies."""
 
     path: Path
     recipe: Recipe
     dtype: np.dtype[Any]  # float32 or float16, little-endian
-    width: int  # D; 0 in a cache without a single row
+    width: int  # D; 0 in a cache without rows
     rows: int  # of all clips together
 
     def __contains__(self, id: object) -> bool: ...
@@ -88,22 +88,22 @@ class Store(Protocol):
         """The rows of a clip.
 
         Raises:
-            KeyError: no such clip.
-            StoreError: the file is damaged. (Checksums are compared by `egotools cache verify`, not on every reading.)
+            KeyError: the clip does not exist.
+            StoreError: the file is damaged. (Checksums are checked by `egotools cache verify`, not on every read.)
         """
 
     def stored(self, id: str) -> StoredClip:
-        """The rows of a clip as they lie in the file, not copied; raises as `__getitem__` does."""
+        """The rows of a clip as stored, not copied; raises like `__getitem__`."""
 
     def release(self) -> None:
-        """Lets go of what was read of the file: the process is smaller, and the rows come back when they are read."""
+        """Releases the memory of what was read; it is read again when needed."""
 
     def source(self, id: str) -> Source:
-        """Where the rows of a clip came from."""
+        """The source of a clip's rows."""
 
 
 class Writer(Protocol):
-    """A cache for writing, one writer at a time. A context manager; leaving it commits nothing that was not."""
+    """A cache for writing, one writer at a time. A context manager; leaving it does not commit."""
 
     path: Path
 
@@ -111,48 +111,48 @@ class Writer(Protocol):
         """Whether a clip is finished, in this cache or in this writer."""
 
     def append(self, id: str, rows: Rows) -> None:
-        """Adds rows to a clip that is not finished; a long clip comes in many pieces. Not visible to readers yet."""
+        """Appends rows to a clip that is not finished; a long clip comes in pieces. Not visible to readers yet."""
 
     def finish(self, id: str, source: Source) -> None:
-        """Says that a clip has all its rows; it exists from the next commit on. No rows at all is a valid clip."""
+        """Marks a clip as complete; it exists from the next commit on. A clip without rows is valid."""
 
     def drop(self, id: str) -> None:
-        """Forgets what was appended to a clip that is not finished."""
+        """Discards the rows of a clip that is not finished."""
 
     def commit(self) -> None:
         """Makes the finished clips durable and visible, all of them or none."""
 
     def close(self) -> None:
-        """Ends writing, and lets another writer in; an unfinished clip leaves no trace.
+        """Ends writing and releases the lock; an unfinished clip leaves no trace.
 
         Sealing of an HDF5 cache happens in `seal`, not here.
         """
 
     def seal(self) -> None:
-        """Commits, and publishes a sealed cache at `path` (HDF5); of a live one (LMDB), it just commits."""
+        """Commits, and publishes a sealed cache at `path` (HDF5); for a live one (LMDB), it just commits."""
 
     def __enter__(self) -> Writer: ...
     def __exit__(self, *exception: object) -> None: ...
 
 
 def check_same_recipe(path: Path, there: Recipe, wanted: Recipe) -> None:
-    """Refuses to mix: a cache means one thing.
+    """Refuses to mix rows of different recipes in one cache.
 
     Raises:
-        RecipeError: names the first option that differs, and both values.
+        RecipeError: the message names the first option that differs, and both values.
     """
     for name, was, now in differences(
         *(json.loads(to_json(recipe.identity, exact=True)) for recipe in (there, wanted))
     ):
         raise RecipeError(
-            f"{path} was made with {name}={was!r}, not {now!r}; choose another --out, or delete it to make it anew"
+            f"{path} was made with {name}={was!r}, not {now!r}; choose another --out, or delete it to compute it again"
         )
 
 
 def differences(
     there: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, Any, Any]]:
-    """The entries of two identities that differ, nested ones by dotted name: (name, value there, value wanted)."""
+    """The entries of two identities that differ, nested ones by dotted name: (name, old value, new value)."""
     for name in [*there, *(name for name in wanted if name not in there)]:
         was, now = there.get(name), wanted.get(name)
         if isinstance(was, Mapping) and isinstance(now, Mapping):
@@ -162,9 +162,9 @@ def differences(
 
 
 def classes_of(recipe: Recipe) -> int | None:
-    """How many classes the one column of a cache counts from 0, -1 for none of them; None where it holds values.
+    """The number of classes of a cache whose only column is a class index (-1: none); None if it holds values.
 
-    Such a column stands for a one-hot vector of that width, all zeros for -1.
+    Such a column represents a one-hot vector of that width, all zeros for -1.
     """
     said = recipe.origin.get(LEARNED)
     count = said.get("classes") if isinstance(said, Mapping) else None
@@ -172,23 +172,23 @@ def classes_of(recipe: Recipe) -> int | None:
 
 
 def check_dtype(recipe: Recipe, dtype: np.dtype[Any] | str, path: Path) -> None:
-    """Refuses numbers of classes in float16, which has none above 2048.
+    """Refuses class indices in float16, which cannot represent integers above 2048.
 
     Raises:
-        StoreError: says so.
+        StoreError: the dtype is float16.
     """
     if classes_of(recipe) is not None and np.dtype(dtype) != np.float32:
-        raise StoreError(f"{path}: numbers of clusters are kept in float32; {np.dtype(dtype).name} has too few of them")
+        raise StoreError(f"{path}: cluster indices need float32; {np.dtype(dtype).name} cannot represent them")
 
 
 def read_rows(store: Store, ids: Sequence[str]) -> tuple[FloatArray, IntArray, npt.NDArray[np.float64]]:
-    """The rows of many clips at once, in the order of `ids`, in arrays that are allocated once.
+    """The rows of many clips at once, in the order of `ids`, in preallocated arrays.
 
     Returns:
         Values [N, D] in the store's dtype, the number of rows of each clip [len(ids)] int64, and times [N, 2] float64.
 
     Raises:
-        KeyError: no such clip.
+        KeyError: a clip does not exist.
         StoreError: the file is damaged.
     """
     clips = [store.stored(name) for name in ids]
@@ -214,17 +214,17 @@ def copy_rows(clip: StoredClip, store: Store) -> Rows:
 
 
 def key_of(id: str) -> bytes:
-    """The bytes that an id is stored and sorted by.
+    """The bytes under which an id is stored and sorted.
 
     Raises:
-        StoreError: the id is empty, too long, holds a NUL character, or is not text.
+        StoreError: the id is empty, too long, contains a NUL character, or is not text.
     """
     try:
         key = id.encode()
     except UnicodeEncodeError as error:
-        raise StoreError(f"clip {id!r}: the id is not text that UTF-8 can hold") from error
+        raise StoreError(f"clip {id!r}: the id cannot be encoded in UTF-8") from error
     if not 0 < len(key) <= LONGEST_ID or b"\0" in key:
-        raise StoreError(f"clip {id[:40]!r}: an id has 1 to {LONGEST_ID} bytes of UTF-8 and no NUL character")
+        raise StoreError(f"clip {id[:40]!r}: an id must have 1 to {LONGEST_ID} bytes of UTF-8 and no NUL character")
     return key
 
 
@@ -232,7 +232,7 @@ def id_of(key: bytes, path: Path) -> str:
     """The inverse of `key_of`.
 
     Raises:
-        StoreError: these bytes are no id.
+        StoreError: these bytes are not an id.
     """
     try:
         id = key.decode()
@@ -246,7 +246,7 @@ def open_cache_file(path: Path) -> BinaryIO:
     """The file of a cache, open for reading.
 
     Raises:
-        StoreError: it is not there, is a folder, a device or empty, or may not be read.
+        StoreError: it does not exist, is a folder, a device or empty, or cannot be read.
     """
     try:
         file = open_file(path)
@@ -263,10 +263,10 @@ def open_cache_file(path: Path) -> BinaryIO:
 
 
 def map_file(file: BinaryIO, path: Path, length: int = 0) -> mmap.mmap:
-    """The first bytes of a file, or all of them, as memory that is read when it is looked at.
+    """Maps the first bytes of a file, or all of them, into memory.
 
     Raises:
-        StoreError: there is no address space left.
+        StoreError: there is not enough address space.
     """
     try:
         return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
@@ -275,16 +275,16 @@ def map_file(file: BinaryIO, path: Path, length: int = 0) -> mmap.mmap:
 
 
 def release(mapped: mmap.mmap) -> None:
-    """Takes the pages of a file that is mapped for reading out of this process; they stay in the system's cache."""
+    """Drops the pages of a mapped file from this process; they stay in the system's page cache."""
     if hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def reopened(kind: Callable[[Path], Any], path: Path, file: tuple[int, int]) -> Any:  # Any: a store of that kind
-    """A store that was sent to another process, there.
+    """A store in another process, after unpickling.
 
     Raises:
-        StoreError: another file has its name by now.
+        StoreError: the file was replaced.
     """
     store = kind(path)
     if store.file != file:
@@ -293,10 +293,10 @@ def reopened(kind: Callable[[Path], Any], path: Path, file: tuple[int, int]) -> 
 
 
 def make_folder_of(path: Path) -> None:
-    """Makes the folder that a cache is to lie in.
+    """Creates the folder of a cache.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: it cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -305,5 +305,5 @@ def make_folder_of(path: Path) -> None:
 
 
 def part_of(path: Path) -> Path:
-    """Where the rows of a cache lie until it is sealed (HDF5)."""
+    """The part file that collects the rows of a cache until it is sealed (HDF5)."""
     return path.with_name(path.name + ".part")

@@ -1,4 +1,4 @@
-"""What lies in a cache, without reading its rows."""
+"""Finds and describes caches, without reading their rows."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from egotools.stores.opening import open_store
 from egotools.stores.store import SUFFIXES, Recipe, Store
 from egotools.stores.writer_lock import writer_of
 
-PART = ".h5.part"  # what an interrupted pass leaves of a cache that is to be sealed
+PART = ".h5.part"  # left by an interrupted pass of an HDF5 cache
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One cache in a list of them. Any: `extractor`, `weights` and `precision` are JSON values of the recipe.
+    """One cache in a list. Any: `extractor`, `weights` and `precision` are JSON values of the recipe.
 
-    `committed` is the time of the last commit, in seconds since 1970 (None: not known), `writer` who is writing.
+    `committed` is the time of the last commit, in seconds since 1970 (None: unknown), `writer` the process writing it.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class Summary:
 
 
 def summarize(path: Path) -> Summary:
-    """The header of a cache.
+    """Summarizes a cache from its header.
 
     Raises:
         StoreError: not a cache, cut short, or nothing was committed yet.
@@ -66,7 +66,7 @@ def summarize(path: Path) -> Summary:
 
 
 def open_any(path: Path) -> Store:
-    """As `open_store`, and what waits to be sealed, too."""
+    """Like `open_store`, but also opens parts that are not sealed yet."""
     if path.name.endswith(PART):
         from egotools.stores.lmdb_store import LMDBStore
 
@@ -75,20 +75,20 @@ def open_any(path: Path) -> Store:
 
 
 def unsaid(text: str) -> None:
-    """The remark that nobody wants to hear."""
+    """Ignores a remark."""
 
 
 def find_caches(paths: Sequence[Path], *, remark: Callable[[str], None] = unsaid) -> list[Path]:
-    """The caches among `paths`, and those in folders among them, at any depth, each once; hidden ones are left out.
+    """The caches among `paths`, and those in folders among them, at any depth, each once; hidden ones are skipped.
 
-    Links are followed where they stay inside the folder that is named; a folder outside is another one to name.
+    Links are followed if they stay inside the given folder; a folder outside must be given itself.
 
     Args:
-        paths: files and folders; links among them are followed wherever they lead.
-        remark: is told of folders that are left out: links that lead outside, and what cannot be read.
+        paths: files and folders; links among them are followed anywhere.
+        remark: receives remarks on skipped folders: links that point outside, and unreadable ones.
 
     Raises:
-        StoreError: there is no such file or folder.
+        StoreError: a path does not exist.
     """
     found: dict[Path, Path] = {}
     for path in paths:
@@ -97,16 +97,16 @@ def find_caches(paths: Sequence[Path], *, remark: Callable[[str], None] = unsaid
         for cache in _caches_in(path, remark) if path.is_dir() else [path]:
             place = real(cache)
             if place not in found or (found[place].is_symlink() and not cache.is_symlink()):
-                found[place] = cache  # by its own name, rather than that of a link
+                found[place] = cache  # its own name takes precedence over a link's
     return list(found.values())
 
 
 def _caches_in(root: Path, remark: Callable[[str], None]) -> Iterator[Path]:
     inside, visited = real(root), set()
-    tops = [root]  # and the links that are met, after all that is there without them, so that it has its own name
+    tops = [root]  # links are visited last, so that caches keep their own names
     for top in tops:
         if top is not root and not real(top).is_relative_to(inside):
-            remark(f"{top}: a link to {real(top)}, outside of {root}; left out: name it, too, to include it")
+            remark(f"{top}: a link to {real(top)}, outside of {root}; skipped: give it, too, to include it")
             continue
         for folder, subfolders, names in os.walk(top, onerror=lambda error: remark(_unreadable(error))):
             place = real(folder)
@@ -121,11 +121,11 @@ def _caches_in(root: Path, remark: Callable[[str], None]) -> Iterator[Path]:
 
 
 def _unreadable(error: OSError) -> str:
-    return f"{error.filename}: left out: it cannot be read: {error.strerror}"
+    return f"{error.filename}: skipped: it cannot be read: {error.strerror}"
 
 
 def sealed(path: Path) -> Path:
-    """The name that a cache has once it is sealed: that of a part without its ending."""
+    """The name of a cache once it is sealed: a part's name without its suffix."""
     return path.with_name(path.name.removesuffix(".part")) if path.name.endswith(PART) else path
 
 
@@ -135,13 +135,13 @@ def first_ids(store: Store, count: int = 10) -> list[str]:
 
 
 def describe_clip(store: Store, id: str) -> dict[str, Any]:
-    """Where one clip came from, and statistics of its rows, JSON-ready.
+    """The source of one clip, and statistics of its rows, JSON-ready.
 
     Raises:
-        StoreError: no such clip.
+        StoreError: the clip does not exist.
     """
     if id not in store:
-        raise StoreError(f"{store.path}: no clip {id!r}; 'egotools cache info' shows ids that are there")
+        raise StoreError(f"{store.path}: no clip {id!r}; 'egotools cache info' shows some ids")
     rows = store[id]
     values = rows.values.astype(np.float64)
     finite = values[np.isfinite(values)]

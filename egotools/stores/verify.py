@@ -1,4 +1,4 @@
-"""Whether a cache holds what was written to it."""
+"""Verifies that a cache is not damaged."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from egotools.stores.summary import open_any
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found in one cache.
+    """The findings for one cache.
 
-    `bad` says of each damaged clip what is wrong with it, `problems` what is wrong with the cache itself. NaN and
-    infinite values are stored as they came: they are counted, and no damage. `orphans` are blocks that belong to no
+    `bad` maps each damaged clip to what is wrong with it, `problems` lists what is wrong with the cache itself. NaN and
+    infinite values are counted, but are not damage. `orphans` are blocks that belong to no
     clip, left by an interrupted pass or being written now: the next pass drops them.
     """
 
@@ -27,19 +27,19 @@ class Verification:
     clips: int
     rows: int
     bad: dict[str, str] = field(default_factory=dict)
-    nan: dict[str, int] = field(default_factory=dict)  # values by clip
+    nan: dict[str, int] = field(default_factory=dict)  # number of values by clip
     infinite: dict[str, int] = field(default_factory=dict)
     orphans: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
     def faults(self) -> list[str]:
-        """Everything that is wrong, in words."""
+        """All problems, as messages."""
         return [*self.problems, *(f"clip {id!r}: {problem}" for id, problem in self.bad.items())]
 
     @property
     def is_sound(self) -> bool:
-        """Whether every clip is what was written."""
+        """Whether no clip is damaged."""
         return not self.bad and not self.problems
 
 
@@ -67,13 +67,15 @@ def verify(path: Path, *, progress: Progress = no_progress) -> Verification:
             _count_odd(clip, name, found)
         progress(f"verifying {path.name}", clips, len(store))
     if (clips, rows) != (len(store), store.rows) and found.is_sound:
-        found.problems.append(f"holds {clips} clips and {rows} rows, but its header says {len(store)} and {store.rows}")
-    orphans = getattr(store, "orphans", None)  # only LMDB has blocks
+        found.problems.append(
+            f"contains {clips} clips and {rows} rows, but its header says {len(store)} and {store.rows}"
+        )
+    orphans = getattr(store, "orphans", None)  # only LMDB caches have blocks
     return Verification(**{**found.__dict__, "orphans": orphans() if orphans else 0})
 
 
 def _ids(store: Store, found: Verification) -> Iterator[str]:
-    """The ids of a cache; those that cannot be read are among the problems."""
+    """The ids of a cache; unreadable ones are added to the problems."""
     ids = iter(store)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock file beside what is written, whose lock dies with its process."""
+"""Allows one writer at a time: a lock file next to the output, whose lock ends with its process."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pathlib import Path
 from egotools.errors import StoreError
 from egotools.stores.store import part_of
 
-PATIENCE = 0.3  # seconds: whoever only asks whether there is a writer holds the lock for a moment
-_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a link may lead to any file; a pipe would block
+PATIENCE = 0.3  # seconds: a process that checks for a writer holds the lock briefly
+_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a link may point to any file; a pipe would block
 LONGEST = 200  # bytes of text in a lock file
 
 
 class WriterLock:
-    """Holds `<path>.writer`, or another lock file, locked, until `release`.
+    """Holds a lock on `<path>.writer`, or another lock file, until `release`.
 
     Raises:
-        StoreError: another writer holds it (its process is named), its folder cannot be written, or what has that name
-            is not a lock file.
+        StoreError: another writer holds it (the message names it), its folder cannot be written, or the lock file
+            is not a regular file.
     """
 
     def __init__(self, path: Path, lock: Path | None = None) -> None:
@@ -41,24 +41,26 @@ class WriterLock:
                     time.sleep(PATIENCE / 10)
                     continue
                 raise StoreError(
-                    f"{path} is being written by another process ({owner or 'just starting'}); wait for it to end"
+                    f"{path} is being written by another process ({owner or 'just starting'}); wait for it to finish"
                 ) from error
             except OSError as error:
                 os.close(file)
-                raise StoreError(f"{path} cannot be written: no lock on {self._path.name}: {error.strerror}") from error
+                raise StoreError(
+                    f"{path} cannot be written: {self._path.name} cannot be locked: {error.strerror}"
+                ) from error
             if _is_same_file(file, self._path):
                 self._file = file
-            else:  # its last holder removed it between our two lines
+            else:  # its last holder removed it after we opened it
                 os.close(file)
         try:
-            os.ftruncate(self._file, 0)  # what a killed writer said
+            os.ftruncate(self._file, 0)  # left by a killed writer
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error.strerror}") from error
-        with suppress(OSError):  # on a full disk nobody learns our name, but the lock holds
+        with suppress(OSError):  # on a full disk our name is not written, but the lock works
             self.say("")
 
     def say(self, more: str) -> None:
-        """Writes into the lock file what others may read there, after the number of this process.
+        """Writes text for other processes into the lock file, after the id of this process.
 
         Raises:
             OSError: the disk is full.
@@ -67,27 +69,27 @@ class WriterLock:
             os.pwrite(self._file, f"process {os.getpid()}\n{more}\n".encode(), 0)
 
     def release(self) -> None:
-        """Lets another writer in."""
+        """Releases the lock."""
         if self._file is not None:
-            self._path.unlink(missing_ok=True)  # while it is locked, so that nobody's lock is removed
+            self._path.unlink(missing_ok=True)  # while it is locked, so that no other lock is removed
             os.close(self._file)
             self._file = None
 
     def __del__(self) -> None:
-        if self._file is not None:  # its writer was forgotten
+        if self._file is not None:  # its writer was not closed
             os.close(self._file)
 
 
 def lock_file(path: Path) -> Path:
-    """The lock file of what is written at `path`."""
+    """The lock file for writing `path`."""
     return path.with_name(path.name + ".writer")
 
 
 def writer_of(path: Path) -> str | None:
-    """What the writer of `path` says of itself ("process 123"), or None if nobody is writing; creates nothing."""
+    """The writer of `path` as it describes itself ("process 123"), or None if nobody is writing; creates nothing."""
     try:
         file = os.open(lock_file(path), os.O_RDONLY | _FLAGS)
-    except OSError:  # there is none, or it is not for us to read
+    except OSError:  # it does not exist, or we may not read it
         return None
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -101,7 +103,7 @@ def writer_of(path: Path) -> str | None:
 
 
 def said_by_writer(path: Path) -> str:
-    """The text that the writer of `path` left with `WriterLock.say`; empty if there is none."""
+    """The text that the writer of `path` wrote with `WriterLock.say`; empty if there is none."""
     try:
         file = os.open(lock_file(path), os.O_RDONLY | _FLAGS)
     except OSError:
@@ -115,7 +117,7 @@ def said_by_writer(path: Path) -> str:
 
 
 def lock_cache(path: Path) -> WriterLock:
-    """The lock that any writer of a cache takes: that of its part, if it is to be sealed.
+    """Takes the lock of a cache's writer: that of its part, for HDF5.
 
     Raises:
         StoreError: as `WriterLock`.
@@ -132,7 +134,7 @@ def _opened(lock: Path, path: Path) -> int:
             f"{path} cannot be written: {is_link if error.errno == errno.ELOOP else error.strerror}"
         ) from error
     status = os.fstat(file)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # we would empty another file of the user's
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # otherwise we would empty another file
         os.close(file)
         raise StoreError(f"{path} cannot be written: {lock} is a device or a hard link, not a lock file; remove it")
     return file

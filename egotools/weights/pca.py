@@ -96,7 +96,7 @@ def _unpickled(path: Path) -> dict[str, Any]:  # Any: arrays and a bool, to be c
         try:
             arrays[name] = _array(found.state.get(f"{name}_"))
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
-            raise WeightsError(f"{path}: {name}_ is no array of numbers: {error}") from error
+            raise WeightsError(f"{path}: {name}_ is not an array of numbers: {error}") from error
     return arrays
 
 

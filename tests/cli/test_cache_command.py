@@ -340,7 +340,7 @@ def test_links_are_followed_inside_the_folder_and_named_where_they_lead_outside(
         assert {Path(item["path"]).name for item in json.loads(result.stdout)} == {"b.lmdb", "c.lmdb"}
         assert len(json.loads(result.stdout)) == 2
         (line,) = result.stderr.splitlines()
-        assert line.startswith(f"{caches}/out: a link to {tmp_path.resolve()}/outside, outside of {caches}; left out")
+        assert line.startswith(f"{caches}/out: a link to {tmp_path.resolve()}/outside, outside of {caches}; skipped")
 
 
 def test_a_link_that_is_named_is_followed_wherever_it_leads_and_what_is_reached_twice_is_listed_once(

@@ -283,7 +283,7 @@ def test_a_cache_of_a_newer_egotools(manifest: Path, tmp_path: Path, monkeypatch
         patch.setattr("egotools.stores.header.VERSION", 2)
         layout = plant(want(tmp_path / "layout.h5", "color"), manifest)
     assert_kept(code, "made by version 9 of color, and this egotools has 1; update egotools")
-    assert_kept(layout, "a cache of layout 2; this egotools reads layout 1, so update it")
+    assert_kept(layout, "a cache of layout 2, but this egotools reads layout 1; update egotools")
 
 
 def test_a_cache_that_is_none_stops_no_other(manifest: Path, color: Path) -> None:

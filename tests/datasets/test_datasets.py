@@ -304,9 +304,9 @@ def test_missing_numbers_are_left_empty(tmp_path):
         ({"id": np.array(["a", ""])}, "a clip needs an id"),
         ({"id": np.array([{}, {}], object)}, "'id' cannot be read: it holds Python objects, which could run code"),
         ({"id": np.array(["a", "b"]), "x": np.array([{}, {}], object)}, "'x' cannot be read: it holds Python objects"),
-        ({"id": np.zeros((2, 1))}, "'id' has the shape [2, 1], not one id a row"),
+        ({"id": np.zeros((2, 1))}, "'id' has the shape [2, 1], not one id per row"),
         ({"id": np.zeros(2), "x": np.array([1j, 2])}, "'x' holds complex128, neither texts nor numbers"),
-        ({"ids": np.array(["a", "b"])}, "no array 'id'; there are ids"),
+        ({"ids": np.array(["a", "b"])}, "no array 'id'; the file has ids"),
         ({"id": np.zeros(0)}, "it has no rows"),
     ],
 )

@@ -384,9 +384,9 @@ def test_a_second_cache_beside_it_keeps_its_own(place):
 
 def test_cluster_numbers_are_never_halved(place):
     cache = derive(wanted(place)).cache
-    with pytest.raises(StoreError, match="numbers of clusters"):
+    with pytest.raises(StoreError, match="cluster indices"):
         convert(cache, place / "half.lmdb", dtype="float16")
-    with pytest.raises(StoreError, match="numbers of clusters"):
+    with pytest.raises(StoreError, match="cluster indices"):
         derive(Derived(place / "half.lmdb", "similarity", wanted(place).derivation, {"hrnet": cache}, "float16"))
 
 

@@ -82,7 +82,7 @@ def piece(clip: int, extractor: int, rows: int, *, attempt: int = 0, total: int 
 
 
 def open_parts(state: Open, tasks: list[ReadingTask]) -> list[tuple[int, tuple[int, ...]]]:
-    return [(task.number, task.wanted) for task in state.among(tasks)]
+    return [(task.number, task.positions) for task in state.among(tasks)]
 
 
 def test_only_parts_without_all_their_rows_are_open():

@@ -96,7 +96,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a later version": (each(npy((1,), b"\0" * 4, version=(3, 0))), "not a plain array"),
     "encrypted": (lambda path: flagged(path, 8, 1), "is encrypted"),
     "unknown method": (lambda path: flagged(path, 10, 97), "uses zip compression method 97"),
-    "large dictionary": (lambda path: flagged(path, 10, zipfile.ZIP_LZMA), "compressed by a method (number 14)"),
+    "large dictionary": (lambda path: flagged(path, 10, zipfile.ZIP_LZMA), "uses zip compression method 14"),
     "doubled": (doubled, "two of its arrays are named 'v'"),
     "unfolds": (bomb, "more than 100 times"),
     "cut": (lambda path: (path.write_bytes(plain(path).read_bytes()[:-40]), path)[1], "not a zip file"),
@@ -225,13 +225,13 @@ def array_with(
 
 PICKLES = {
     "no state": (pca_with(b""), "no scikit-learn PCA"),
-    "an empty state": (pca_with(b"}b"), "mean_ is no array of numbers"),
+    "an empty state": (pca_with(b"}b"), "mean_ is not an array of numbers"),
     "a state of nothing": (pca_with(b"Nb"), "no scikit-learn PCA"),
-    "an array with an empty state": (array_with(b")b"), "mean_ is no array of numbers"),
-    "an array without a state": (array_with(b""), "mean_ is no array of numbers"),
+    "an array with an empty state": (array_with(b")b"), "mean_ is not an array of numbers"),
+    "an array without a state": (array_with(b""), "mean_ is not an array of numbers"),
     "an array whose type has an empty state": (
         array_with(b"(K\x01K\x01\x85cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R)b\x89X\x01\x00\x00\x00atb"),
-        "mean_ is no array of numbers",
+        "mean_ is not an array of numbers",
     ),
     "a memo of 2^28": (b"\x80\x02]r\xff\xff\xff\x0f.", "step 3 counts what it remembers as number 268435455"),
     "a memo in text": (b"(lp268435455\n.", "counts what it remembers"),

@@ -52,14 +52,14 @@ def test_clips_that_were_added_dropped_or_moved_are_told_apart(manifest: Path, c
     found = assess(color)
     assert (found.state, found.fresh, found.missing, found.dropped) == ("stale", ("a",), ("d",), ("b",))
     assert dict(found.stale) == {"c": "its times were 0 to the end, now 0.2 to 0.6 s"}
-    assert found.wanted == {"c", "d"}
+    assert found.to_compute == {"c", "d"}
     for text in ("'c': its times were", "1 clips not in it, such as 'd'", "1 clips no longer in the manifest, such as"):
         assert text in "; ".join(found.remarks)
 
 
 def test_a_cache_that_only_lacks_clips_is_incomplete(manifest: Path, color: Path) -> None:
     add(manifest, Clip("d", manifest.with_name("a.mp4")))
-    assert (assess(color).state, assess(color).wanted) == ("incomplete", {"d"})
+    assert (assess(color).state, assess(color).to_compute) == ("incomplete", {"d"})
 
 
 def test_a_frame_folder_of_another_rate_is_stale(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_digests_see_contents_where_they_were_kept(manifest: Path, tmp_path: Pat
     assert set(assess(cache).stale) == {"a"}
     assert dict(assess(cache, digest=True).stale).keys() == ({"b"} if kept else {"a"})
     if kept:
-        assert assess(cache, digest=True).stale["b"] == "its file has another content"
+        assert assess(cache, digest=True).stale["b"] == "its file has different content"
 
 
 def test_rows_of_a_file_that_is_gone_stand_and_are_named(manifest: Path, color: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_clip_that_failed_is_tried_again_only_if_something_changed_or_on_reque
 ) -> None:
     cache = plant(want(tmp_path / "color.lmdb", "color"), manifest, failed={"b"})
     found = assess(cache)
-    assert (found.state, found.wanted, dict(found.failed)) == ("fresh", frozenset(), {"b": "broken"})
+    assert (found.state, found.to_compute, dict(found.failed)) == ("fresh", frozenset(), {"b": "broken"})
     assert found.remarks == ["1 clips failed before and are unchanged; --retry-failed tries them again"]
     assert assess(cache, retry_failed=True).missing == ("b",)
     edit(manifest, b={"end": 0.3})
@@ -152,7 +152,7 @@ def test_a_changed_recipe_is_reason_enough_to_try_failures_again(
 ) -> None:
     cache = plant(want(tmp_path / "color.lmdb", "color"), manifest, failed={"b"})
     monkeypatch.setattr(Color, "version", 2)
-    assert assess(cache).wanted == {"a", "b", "c"}
+    assert assess(cache).to_compute == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("retry", [True, False])
@@ -206,7 +206,7 @@ def test_a_cache_of_a_newer_layout_is_left_alone(
     with monkeypatch.context() as patch:
         patch.setattr("egotools.stores.header.VERSION", 2)
         plant(want(cache, "color"), manifest)
-    assert_unknown(assess(cache), "a cache of layout 2; this egotools reads layout 1, so update it")
+    assert_unknown(assess(cache), "a cache of layout 2, but this egotools reads layout 1; update egotools")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -93,7 +93,7 @@ def test_a_file_that_is_there_is_replaced_only_when_told_to(tmp_path, kind):
     assert out.read_bytes() != b"mine"
     (tmp_path / "u.json").write_text("mine")
     done = run("export", cache, "--to", kind, "--out", tmp_path / "u", "--overwrite")
-    assert "describes no table of an export" in str(done.exception)
+    assert "does not describe an exported table" in str(done.exception)
     assert (tmp_path / "u.json").read_text() == "mine"
 
 

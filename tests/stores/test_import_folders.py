@@ -92,7 +92,7 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path):
 def test_a_folder_without_arrays_says_what_it_has_instead(tmp_path):
     (tmp_path / "f/P01").mkdir(parents=True)
     out = ["--out", tmp_path / "c.lmdb"]
-    assert refused("import", tmp_path / "f", *out).endswith("there are no clips in it: no .npy files")
+    assert refused("import", tmp_path / "f", *out).endswith("contains no .npy files")
     (tmp_path / "f/P01/a.npz").write_text("x")
     assert "no .npy files; 1 files of other kinds, such as P01/a.npz" in refused("import", tmp_path / "f", *out)
     assert not (tmp_path / "c.lmdb").exists()
@@ -157,7 +157,7 @@ def test_importing_an_export_again_does_nothing_and_another_cache_is_not_mixed(t
     assert "there already: nothing to do" in run("import", folder, "--out", tmp_path / "c.lmdb").stderr
     arrays_of(tmp_path / "f", "a.npy")
     run("import", tmp_path / "f", "--out", tmp_path / "other.lmdb")
-    assert "made in another way" in refused("import", folder, "--out", tmp_path / "other.lmdb")
+    assert "made differently" in refused("import", folder, "--out", tmp_path / "other.lmdb")
     assert run("import", folder, "--out", tmp_path / "other.lmdb", "--overwrite").exit_code == 0
     assert len(open_store(tmp_path / "other.lmdb")) == len(ODD_IDS)
 
@@ -183,12 +183,12 @@ def test_an_export_that_was_changed_is_refused(tmp_path):
 def test_an_earlier_export_is_replaced_only_when_told_to_and_nothing_else_ever(tmp_path):
     folder = exported(tmp_path)
     line = ["export", tmp_path / "c.lmdb", "--to", "npz", "--out", folder]
-    assert "an earlier export is replaced with --overwrite" in refused(*line)
+    assert "--overwrite replaces an earlier export" in refused(*line)
     (folder / "CON.npz").unlink()
     assert run(*line, "--overwrite").exit_code == 0
     assert (folder / "CON.npz").exists()
     (folder / "mine.txt").write_text("x")
-    assert "holds files that no export wrote, such as mine.txt" in refused(*line, "--overwrite")
+    assert "contains files that are not from an export, such as mine.txt" in refused(*line, "--overwrite")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/mine.txt").write_text("x")
     assert "is not an empty folder" in refused(*line[:-1], tmp_path / "other", "--overwrite")

@@ -95,7 +95,7 @@ def test_an_hdf5_file_is_read_by_the_names_of_its_datasets(tmp_path):
     store = open_store(tmp_path / "c.lmdb")
     assert list(store) == ["x", "ü"]
     assert store["ü"].values.tolist() == VALUES[1:2].astype(np.float16).tolist()
-    assert "there are features, meta/ids" in refused(
+    assert "the file has features, meta/ids" in refused(
         *(tmp_path / "f.h5", "--id", "id", "--values", "features", "--out", tmp_path / "d.lmdb")
     )
 
@@ -117,7 +117,7 @@ def test_the_same_line_again_does_nothing_and_another_is_refused(npz, imported):
     line = [npz, "--id", "video_id", "--out", imported, "--values"]
     assert "there already: nothing to do" in run(*line, "values").stderr
     assert imported.stat().st_mtime_ns == before
-    assert "was made in another way; choose another --out, or --overwrite it" in refused(*line, "rows")
+    assert "was made differently; choose another --out, or replace it with --overwrite" in refused(*line, "rows")
     assert run(*line, "rows", "--overwrite").exit_code == 0
     assert open_store(imported).rows == 6
 
@@ -190,17 +190,17 @@ def test_damaged_rows_are_found(imported):
 @pytest.mark.parametrize(
     ("arrays", "problem"),
     [
-        ({"v": np.where(VALUES[1, 2] == VALUES, np.nan, VALUES)}, "clip '30' has 1 values that are NaN or infinite"),
-        ({"v": np.full((3, 2), 1e300)}, "clip '7' has values that are too large for float32"),
-        ({"id": np.array([1, 2, 1])}, "1 ids come more than once, such as '1'"),
-        ({"id": IDS[:, None]}, r"'id' has the shape [3, 1], not one id a clip"),
+        ({"v": np.where(VALUES[1, 2] == VALUES, np.nan, VALUES)}, "clip '30' has 1 NaN or infinite values"),
+        ({"v": np.full((3, 2), 1e300)}, "clip '7' has values too large for float32"),
+        ({"id": np.array([1, 2, 1])}, "1 ids appear more than once, such as '1'"),
+        ({"id": IDS[:, None]}, r"'id' has the shape [3, 1], not one id per clip"),
         ({"id": np.array(["a", "", "b"])}, "row 1 of 'id', counted from 0, has no id"),
-        ({"id": IDS[:2]}, "'v' has the shape [3, 4]; 2 ids need [2, features] or [2, rows, features]"),
+        ({"id": IDS[:2]}, "'v' has the shape [3, 4]; with 2 ids it must be [2, features] or [2, rows, features]"),
         ({"v": np.zeros((3, 0))}, "clip '7' has the shape [0], not [features] or [rows, features]"),
-        ({"v": np.full((3, 2), "text")}, "clip '7' has values of the type <U4, not numbers"),
+        ({"v": np.full((3, 2), "text")}, "clip '7' has values of type <U4, not numbers"),
         ({"v": np.full((3, 2), {}, object)}, "'v' cannot be read: it holds Python objects, which could run code"),
         ({"id": np.array([{}, 1, 2], object)}, "'id' cannot be read: it holds Python objects"),
-        ({"v": np.zeros((0, 2)), "id": np.zeros(0)}, "there are no clips in it"),
+        ({"v": np.zeros((0, 2)), "id": np.zeros(0)}, "contains no clips"),
     ],
 )
 def test_unusable_arrays_are_refused_in_one_line(tmp_path, arrays, problem):
@@ -228,20 +228,20 @@ def test_files_that_are_none_are_refused_in_one_line(tmp_path):
     for name in ("text.npz", "text.h5", "p.npz", "single.npz", "gone.npz"):
         assert str(tmp_path / name) in refused(tmp_path / name, *keys)
     (tmp_path / "x.txt").write_text("x")
-    assert "arrays come in a .npz, in HDF5 (" in refused(tmp_path / "x.txt", *keys)
+    assert "arrays must be in a .npz, an HDF5 file (" in refused(tmp_path / "x.txt", *keys)
     assert "needs the names of two arrays" in refused(tmp_path / "text.npz", "--out", tmp_path / "c.lmdb")
 
 
 def test_folders_that_cannot_be_clips_are_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     out = ["--out", tmp_path / "c.lmdb"]
-    assert "there are no clips in it" in refused(tmp_path / "folder", *out)
+    assert "contains no " in refused(tmp_path / "folder", *out)
     np.save(tmp_path / "folder/a.npy", VALUES[0])
     np.save(tmp_path / "folder/b.npy", VALUES[0, :2])
     assert "b.npy: clip 'b' has 2 features, clip 'a' has 4" in refused(tmp_path / "folder", *out)
     np.save(tmp_path / "folder/b.npy", np.array([{}], object), allow_pickle=True)
     assert "it holds Python objects" in refused(tmp_path / "folder", *out)
-    assert "a folder of .npy files none" in refused(tmp_path / "folder", "--id", "id", "--values", "v", *out)
+    assert "a folder of .npy files must have none" in refused(tmp_path / "folder", "--id", "id", "--values", "v", *out)
 
 
 def test_the_features_of_real_videos_come_over_to_the_bit(shared, tmp_path):

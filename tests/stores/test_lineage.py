@@ -52,5 +52,5 @@ def test_inputs_that_lead_back_are_named(tmp_path):
     first = derived_from(tmp_path, "a", "b")
     behind = derived_from(tmp_path, "c", "a")
     for cache in (first, behind):
-        with pytest.raises(StoreError, match=rf"{cache}: .* leads back to itself: .*[ab]\.lmdb <- .*derive it anew"):
+        with pytest.raises(StoreError, match=rf"{cache}: its inputs form a cycle: .*[ab]\.lmdb <- .*derive it again"):
             check_no_cycle(cache)

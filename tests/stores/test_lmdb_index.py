@@ -143,7 +143,7 @@ def test_an_index_that_is_written_all_the_time_is_refused_in_one_line(
     path = make(tmp_path / "a.lmdb", ["a"])
     monkeypatch.setattr(lmdb_index, "PATIENCE", 0.0)
     monkeypatch.setattr(lmdb_index, "_is_kept", lambda *states: False)
-    with pytest.raises(StoreError, match=r"a\.lmdb: it is written faster than it can be read"):
+    with pytest.raises(StoreError, match=r"a\.lmdb: it is being written faster than it can be read"):
         open_store(path)
 
 

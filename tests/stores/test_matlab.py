@@ -137,17 +137,17 @@ def test_one_clip_has_a_scalar_for_its_id_and_truth_values_are_numbers(mat):
 @pytest.mark.parametrize(
     ("ids", "values", "problem"),
     [
-        ("across", "s", "'s' is no array: it is a struct, name one of its fields: s/each, s/names, s/x"),
-        ("across", "sparse", "it is a sparse matrix, save full(...)"),
+        ("across", "s", "'s' is not an array: it is a struct; name one of its fields: s/each, s/names, s/x"),
+        ("across", "sparse", "it is a sparse matrix; save full(...)"),
         ("across", "s/each", "it has an array for each element of a struct array; save them as one array"),
-        ("strings", "x", "it is a MATLAB string, which only MATLAB reads; save numbers as an array, names as a cell"),
-        ("nested", "x", "one of its cells holds a MATLAB double of (5, 3), neither a name nor a number"),
+        ("strings", "x", "it is a MATLAB string, readable by MATLAB only; save numbers as an array, names as a cell"),
+        ("nested", "x", "one of its cells contains a MATLAB double of (5, 3), neither a name nor a number"),
         ("gaps", "x", "row 2 of 'gaps', counted from 0, has no id"),
         ("holes", "x", "row 1 of 'holes', counted from 0, has no id"),
-        ("large", "x", "it has numbers above 2^53, which float64 does not hold exactly; save int64(...)"),
-        ("across", "names", "clip '7' has values of the type object, not numbers"),
-        ("one", "x", "1 ids need [1, features]"),
-        ("x", "x", "'x' has the shape [3, 5], not one id a clip"),
+        ("large", "x", "it has numbers above 2^53, which float64 cannot represent exactly; save int64(...)"),
+        ("across", "names", "clip '7' has values of type object, not numbers"),
+        ("one", "x", "with 1 ids it must be [1, features]"),
+        ("x", "x", "'x' has the shape [3, 5], not one id per clip"),
     ],
 )
 def test_what_cannot_be_read_says_what_to_do(mat, ids, values, problem):
@@ -213,11 +213,11 @@ def long_texts(file: h5py.File, _: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (external, "'x' cannot be read: its values lie in another file"),
-        (virtual, "'x' cannot be read: its values lie in another file"),
-        (linked, "no array 'x'; there are ids"),
-        (looped, "no array 'x'; there are ids"),
-        (declared, "'x' cannot be read: it declares 13194139533312 bytes and holds 0"),
+        (external, "'x' cannot be read: its values are in another file"),
+        (virtual, "'x' cannot be read: its values are in another file"),
+        (linked, "no array 'x'; the file has ids"),
+        (looped, "no array 'x'; the file has ids"),
+        (declared, "'x' cannot be read: it declares 13194139533312 bytes but holds 0"),
         (unfolding, "it decompresses from 0 to 13194139533312 bytes, more than 100 times"),
         (long_texts, "'ids' cannot be read: it has a text of more than 65536 bytes"),
     ],

@@ -49,7 +49,7 @@ def test_a_source_comes_back_from_its_text(source: Source) -> None:
         ('{"path": "", "end": NaN}', "end=nan"),
         ('{"path": "", "mtime": Infinity}', "mtime=inf"),
         ('{"path": "", "fps": 1%s}' % ("0" * 400), "fps=1000"),
-        ('{"path": "", "later": 1}', "written by a later egotools: 'later'"),
+        ('{"path": "", "later": 1}', "written by a newer egotools: 'later'"),
         ("[" * 50_000 + "]" * 50_000, "nested"),
         ("nothing", "Expecting value"),
     ],
@@ -141,7 +141,7 @@ def test_the_content_decides_where_it_is_asked_for_and_known(clip: Clip) -> None
     clip.path.write_bytes(b"VIDEO")
     os.utime(clip.path, (0, known.mtime or 0))
     assert change(known, clip) == ""
-    assert change(known, clip, digest=True) == "its file has another content"
+    assert change(known, clip, digest=True) == "its file has different content"
 
 
 def test_a_file_whose_content_cannot_be_read_is_a_change_with_the_reason(
@@ -200,4 +200,4 @@ def test_a_frame_that_was_rewritten_is_seen_by_the_content_alone(tmp_path: Path)
     known = replace(Source.of(clip), digest=content_digest(clip.path))
     (clip.path / "b").write_bytes(b"3")  # which leaves the folder's own size and time as they were
     assert change(known, clip) == ""
-    assert change(known, clip, digest=True) == "its file has another content"
+    assert change(known, clip, digest=True) == "its file has different content"

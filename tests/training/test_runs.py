@@ -67,7 +67,7 @@ def test_a_folder_that_is_being_written_is_refused_by_name_and_free_afterwards(p
     line = [*lines(place)[command], "--out", place / "r"]
     with one_writer(place / "r"):
         said = error_of(invoke(*line))
-        assert said == f"{place}/r is being written by another process (process {os.getpid()}); wait for it to end"
+        assert said == f"{place}/r is being written by another process (process {os.getpid()}); wait for it to finish"
         assert [path.name for path in (place / "r").iterdir()] == [".writer"]
     result = invoke(*line)
     assert result.exit_code == 0, result.output

@@ -173,7 +173,7 @@ def damaged(folder: Path, name: str, rng: np.random.Generator) -> Path:
         ("no variance", "without variance cannot be whitened"),
         ("objects", "not readable as a PCA"),
         ("pickled list", "holds no scikit-learn PCA"),
-        ("pickled unfitted", "mean_ is no array of numbers"),
+        ("pickled unfitted", "mean_ is not an array of numbers"),
         ("pickled strange array", "its type is 'i8', not a float"),
         ("pickled objects", "its type is 'O8', not a float"),
         ("cut", "not readable as a PCA"),
