@@ -1,4 +1,4 @@
-"""Animated images (WebP, PNG, AVIF) as videos: frames in order, each for its own time."""
+"""Reads animated images (WebP, PNG, AVIF) as videos: frames in order, each with its own duration."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from egotools.media.limits import check_times
 from egotools.media.stills import NO_METADATA, ascending, decoding_image, opened_image, rgb, upright_turn
 from egotools.types import Frame, IntArray, VideoInfo
 
-UNTIMED = 0.1  # seconds that a frame of no duration shows, as in browsers
+UNTIMED = 0.1  # duration of frames that state none, as in browsers
 
 
 def is_animated(path: Path) -> bool:
-    """Whether an image file holds an animation, told by its content.
+    """Whether an image file is an animation, by its content.
 
     Raises:
         ClipError: it cannot be read.
@@ -32,7 +32,7 @@ def is_animated(path: Path) -> bool:
         head = file.read(32)
         if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
             return bool(head[20] & 2)
-        if head[4:8] == b"ftyp" or head[:4] == b"GIF8":  # the latter under a name that is not its own
+        if head[4:8] == b"ftyp" or head[:4] == b"GIF8":  # the latter with the wrong suffix
             return bool(getattr(opened_image(file, path), "is_animated", False))
         if not head.startswith(PNG):
             return False
@@ -46,7 +46,7 @@ def is_animated(path: Path) -> bool:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a PNG, WebP or JPEG by its content: web servers send them under the name of a GIF.
+    """Whether a file is a PNG, WebP or JPEG by its content: web servers send them named as GIF.
 
     Raises:
         ClipError: it cannot be read.
@@ -57,10 +57,10 @@ def is_picture(path: Path) -> bool:
 
 
 class Animation:
-    """An animated image, decoded forward from where it stands; going back begins anew.
+    """An animated image, decoded forward from its position; going back restarts.
 
     Raises:
-        ClipError: no image that can be read, or not one frame of it is whole.
+        ClipError: the image cannot be read, or has no complete frame.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,8 +82,8 @@ class Animation:
         """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3]; transparency is dropped.
 
         Raises:
-            ClipError: a frame that is not there or does not decode.
-            ValueError: indices that do not ascend.
+            ClipError: a frame does not exist or does not decode.
+            ValueError: the indices do not ascend.
         """
         for index in ascending(indices, len(self.info), self.path).tolist():
             with decoding_image(self.path, f"frame {index} at {self.info.times[index]:.3f} s does not decode"):
@@ -92,7 +92,7 @@ class Animation:
             yield frame
 
     def close(self) -> None:
-        """Lets the decoder go."""
+        """Releases the decoder."""
         self._pictures.close()
 
     def _begin(self) -> None:
@@ -104,7 +104,7 @@ class Animation:
         self._there: Image.Image | None = None
 
     def _begin_bare(self) -> None:
-        """At the first frame; of a PNG without its metadata, where that keeps Pillow from reading it."""
+        """Goes to the first frame; reads a PNG without its metadata if that keeps Pillow from reading it."""
         try:
             with decoding_image(self.path):
                 self._begin()
@@ -123,11 +123,11 @@ class Animation:
             steps, self._there = index - self._standing - 1, None
             self._there = next(islice(self._pictures, steps, None))
             self._standing = index
-        assert self._there is not None, "it was decoded just now"
+        assert self._there is not None, "just decoded"
         return self._there
 
     def _times(self) -> tuple[list[float], float, int]:
-        """When each frame begins to show, when the last one ends, and how many there should be."""
+        """When each frame begins, when the last one ends, and how many there should be."""
         count = getattr(self._image, "n_frames", 1)
         seconds = frame_seconds(self._data)
         if seconds is None:
@@ -135,7 +135,7 @@ class Animation:
         if self._image.format == "WEBP" and len(seconds) != count:
             raise ClipError(f"{self.path}: {len(seconds)} frames, of which {len(seconds) - count} are damaged")
         if self._image.format == "PNG":
-            count -= int(getattr(self._image, "default_image", False))  # for programs that know no animations
+            count -= int(getattr(self._image, "default_image", False))  # for programs without support for animations
             seconds = seconds[: len(seconds) - 1 if self._problem else count]
         if not seconds:
             raise ClipError(f"{self.path}: {self._problem or 'damaged'} before its first frame ends")
@@ -149,7 +149,7 @@ class Animation:
             with decoding_image(self.path):
                 for index in range(count):
                     said = self._at(index).info
-                    # An AVIF's are rounded to milliseconds: its durations would add up to another length.
+                    # An AVIF's are rounded to milliseconds: summing its durations would give another length.
                     begin.append(said["timestamp"] / 1000 if "timestamp" in said else end)
                     end = begin[-1] + said.get("duration", 0) / 1000
         except ClipError:

@@ -1,6 +1,6 @@
-"""The chunks of animated PNG and WebP files: which part of a file is whole, and how long each frame shows.
+"""Reads the chunks of animated PNG and WebP files: the intact part of a file, and the duration of each frame.
 
-Pillow looks at no check sum of an animation, and passes over frames of a WebP that are not whole.
+Pillow does not check the checksums of animations, and skips incomplete frames of a WebP.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from typing import Literal
 
 PNG = b"\x89PNG\r\n\x1a\n"
-NEEDED = (b"IDAT", b"fdAT", b"fcTL")  # chunks of a PNG by which its pictures stand or fall
-PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"acTL", *NEEDED, b"IEND")  # chunks of a PNG that are no metadata
+NEEDED = (b"IDAT", b"fdAT", b"fcTL")  # chunks of a PNG without which its pictures are lost
+PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"acTL", *NEEDED, b"IEND")  # chunks of a PNG that are not metadata
 LAST = (b"EXIF", b"XMP ")  # chunks of a WebP that follow its pictures
 
 Problem = Literal["", "truncated", "damaged"]
 
 
 def whole_part(data: bytes) -> tuple[bytes, Problem]:
-    """A PNG or WebP up to the first chunk that is not whole, and what that one is; of other files all.
+    """A PNG or WebP up to the first chunk that is not intact, and the problem; other files unchanged.
 
-    A WebP comes out with the length that it then has, without which nothing of it would be read.
+    A WebP gets its new length in the header; otherwise it could not be read at all.
     """
     if data.startswith(PNG):
         end, problem = _end_of_png(data)
@@ -41,10 +41,10 @@ def bare_png(data: bytes) -> bytes | None:
 
 
 def frame_seconds(data: bytes) -> list[float] | None:
-    """How long each frame of a PNG or WebP shows, as the file says; None for other files.
+    """The duration of each frame of a PNG or WebP, as stated in the file; None for other files.
 
     Args:
-        data: chunks that are whole; of a PNG, whose frames have several, the last may lack some.
+        data: intact chunks; the last frame of a PNG may lack some.
     """
     if data.startswith(PNG):
         controls = [data[at : at + length] for kind, at, length in png_chunks(data) if kind == b"fcTL"]
@@ -61,7 +61,7 @@ def _is_webp(data: bytes) -> bool:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Of each chunk its kind, where its content begins, and the length that it says it has."""
+    """The kind, the start of the content and the stated length of each chunk."""
     at = len(PNG)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -102,4 +102,4 @@ def _end_of_webp(data: bytes) -> tuple[int, Problem]:
         if at + length > len(data):
             return end, "" if kind in LAST else "truncated" if declared > len(data) else "damaged"
         end = min(at + length + length % 2, len(data))
-    return end, "truncated" if declared > len(data) + 1 else ""  # some leave out the last byte, which is padding
+    return end, "truncated" if declared > len(data) + 1 else ""  # some files lack the last byte, which is padding

@@ -1,7 +1,7 @@
-"""Frames of an animated PNG, put together as its specification says.
+"""Composes the frames of an animated PNG as its specification says.
 
-Pillow (13) pastes over the picture that a frame is to give way to, and FFmpeg (8) begins anew with every frame that
-covers all and is to be cleared, whatever shines through it.
+Pillow (13) pastes over the picture below a frame, and FFmpeg (8) starts from scratch at every frame that
+covers everything and is to be cleared, whatever shows through it.
 
 Source: Portable Network Graphics (PNG) Specification, third edition, W3C, section 12.11 and 13.14.
 """
@@ -20,14 +20,14 @@ from PIL import Image
 from egotools.media.animation_chunks import PNG, png_chunks
 from egotools.types import Frame
 
-SHARED = (b"PLTE", b"tRNS")  # chunks that hold for every frame
-CLEAR, RESTORE = 1, 2  # what becomes of a frame's box when the next one comes
-OVER = 1  # a frame shows what is below it where it is transparent
+SHARED = (b"PLTE", b"tRNS")  # chunks that apply to every frame
+CLEAR, RESTORE = 1, 2  # what happens to a frame's box before the next frame
+OVER = 1  # a frame is blended over what is below it
 
 
 @dataclass
 class _Part:
-    """What is drawn for one frame: its box, how it leaves and comes, and the compressed pixels."""
+    """The part drawn for one frame: its box, how it is blended and disposed of, and the compressed pixels."""
 
     width: int
     height: int
@@ -42,17 +42,17 @@ def png_frames(data: bytes, *, is_whole: bool) -> Generator[Image.Image, None, N
     """The frames of an animated PNG, RGBA, in order.
 
     Args:
-        data: the file, or its part that is whole; of that the last frame is left out, which may lack something.
+        data: the file, or its intact part; the last frame of a part is left out, because it may be incomplete.
 
     Raises:
-        ValueError: a frame that lies outside of the picture, or none; and whatever Pillow raises.
+        ValueError: a frame outside the picture, or no frame; and whatever Pillow raises.
     """
     head, shared, parts = _taken_apart(data)
     width, height = struct.unpack_from(">II", head)
     canvas = np.zeros((height, width, 4), np.uint8)
     for number, part in enumerate(parts if is_whole else parts[:-1]):
         if part.x + part.width > width or part.y + part.height > height:
-            raise ValueError(f"a part of {part.width}x{part.height} pixels lies outside of the picture")
+            raise ValueError(f"a part of {part.width}x{part.height} pixels is outside the picture")
         box = canvas[part.y : part.y + part.height, part.x : part.x + part.width]
         before = box.copy()
         pixels = _pixels(part, head, shared)
@@ -65,7 +65,7 @@ def png_frames(data: bytes, *, is_whole: bool) -> Generator[Image.Image, None, N
 
 
 def _taken_apart(data: bytes) -> tuple[bytes, bytes, list[_Part]]:
-    """The header, the chunks that all frames share, and the frames; a picture before the first is none of them."""
+    """The header, the chunks shared by all frames, and the frames; a picture before the first frame is not one."""
     head, shared = b"", b""
     parts: list[_Part] = []
     for kind, at, length in png_chunks(data):
@@ -83,7 +83,7 @@ def _taken_apart(data: bytes) -> tuple[bytes, bytes, list[_Part]]:
 
 
 def _pixels(part: _Part, head: bytes, shared: bytes) -> Frame:
-    """Pixels [H, W, 4] of one part, decoded as a PNG of its own."""
+    """Pixels [H, W, 4] of one part, decoded as a separate PNG."""
     own = struct.pack(">II", part.width, part.height) + head[8:]
     chunks = [_chunk(b"IHDR", own), shared, _chunk(b"IDAT", b"".join(part.data)), _chunk(b"IEND", b"")]
     image = Image.open(io.BytesIO(PNG + b"".join(chunks)))
@@ -94,7 +94,7 @@ def _pixels(part: _Part, head: bytes, shared: bytes) -> Frame:
 
 
 def _over(above: Frame, below: Frame) -> Frame:
-    """Pixels [H, W, 4] drawn over others, in whole numbers."""
+    """Pixels [H, W, 4] blended over others, in integers."""
     shine = above[..., 3:].astype(np.int64) * 255
     rest = (255 - above[..., 3:].astype(np.int64)) * below[..., 3:]
     total = shine + rest

@@ -1,4 +1,4 @@
-"""Sound by time, at a wanted rate, from sound files and the audio streams of videos.
+"""Reads sound by time, at a given rate, from sound files and the audio streams of videos.
 
 Axes: C channels, N samples.
 """
@@ -28,65 +28,65 @@ SOUND_SUFFIXES = (
     ".caf", ".amr", ".w64", ".au",
 )  # fmt: skip
 
-JUMP_SECONDS = 20.0  # a gap that is cheaper to jump over than to decode
-MOST_CHANNELS = 8  # that FFmpeg's resampler is given at once
+JUMP_SECONDS = 20.0  # a gap of this length is cheaper to seek across than to decode
+MOST_CHANNELS = 8  # given to FFmpeg's resampler at once
 
 
 class Sound:
-    """One audio stream of a file. It keeps its place: later windows go on decoding from there.
+    """One audio stream of a file. It keeps its position: later windows continue decoding from there.
 
-    Time 0 of a file of sound alone is the first sample that players play: what encoders put before it is off. Files
-    that were joined end to end are read one after the other. The rate and the layout are those of the first frame;
-    sound that comes in others is resampled and mixed to them.
+    Time 0 of a file with sound only is the first sample that players play, after the encoder delay. Files
+    that were joined end to end are read one after the other. Rate and layout are those of the first frame;
+    sound in others is resampled and mixed to them.
 
     Args:
         path: a file.
         stream: its number among the audio streams, from 0; None: the default stream, else the first.
 
     Raises:
-        NoSound: there is nothing wrong with the file, but it has no audio stream.
-        ClipError: the file is missing, empty, has no audio stream of that number, or not a sample of it decodes.
+        NoSound: the file is fine, but has no audio stream.
+        ClipError: the file is missing, empty, has no audio stream with that number, or no sample can be decoded.
     """
 
     def __init__(self, path: Path, stream: int | None = None) -> None:
         self.path = path
         with reading(path):
             self._file = file = SoundFile(path, stream)
-        self.remarks = file.remarks  # what was repaired or is odd, in sentences; reading may add to them
-        self.damage = file.damage  # what of the file is missing, as "truncated: ..."; "" if nothing is
+        self.remarks = file.remarks  # what was repaired or is unusual, in sentences; reading may add some
+        self.damage = file.damage  # what is missing of the file, as "truncated: ..."; "" if nothing is
         span = float(file.start), float(file.end)
         self.info = AudioInfo(file.rate, file.layout.nb_channels, *span, tuple(file.gaps))
         self._reading: _Reading | None = None
-        self._kind: tuple[tuple[int, ...], bool] = ((), False)  # rates and mono of what is being read
+        self._kind: tuple[tuple[int, ...], bool] = ((), False)  # rates and mono of the current reading
         self._change = ""
 
     def windows(self, starts: FloatArray, length: int, rate: int, *, mono: bool = True) -> Iterator[Waveform]:
-        """Stretches of sound, resampled to `rate` by a band-limited filter; what lies outside the stream is zeros.
+        """Windows of sound, resampled to `rate` by a band-limited filter; zeros outside the stream.
 
-        Sample n of a window is the sound at its start + n / rate, the start being rounded to the nearest sample of
-        the stream as it is at `rate`. Only the samples between the first and the last that a window needs are held.
+        Sample n of a window is the sound at its start + n / rate, with the start rounded to the nearest sample of
+        the stream at `rate`. Only the samples between the first and the last that a window needs are kept in memory.
 
         Args:
             starts: [T] seconds of the file, ascending.
-            length: samples a window.
+            length: samples per window.
             rate: Hz.
-            mono: the mean of all channels; otherwise the channels as they are.
+            mono: the mean of all channels; otherwise all channels.
 
         Yields:
             float32 [length] if mono, else [C, length]; full scale is [-1, 1].
 
         Raises:
             ClipError: the stream does not decode.
-            ValueError: starts that descend, or a length or rate below 1.
+            ValueError: descending starts, or a length or rate below 1.
         """
         for _, window in self.together([Stretches(starts, length, rate)], mono=mono):
             yield window
 
     def together(self, wanted: Sequence[Stretches], *, mono: bool = True) -> Iterator[tuple[int, Waveform]]:
-        """The windows of several askers from one decoding of the sound, in the order of their starts.
+        """The windows of several requests from one decoding of the sound, in the order of their starts.
 
         Yields:
-            The position of the asker in `wanted`, and its next window, as `windows` gives it.
+            The index of the request in `wanted`, and its next window, as from `windows`.
 
         Raises:
             As `windows`.
@@ -94,7 +94,7 @@ class Sound:
         moments = [_checked(each) for each in wanted]
         rates = tuple(sorted({each.rate for each in wanted}))
         if not mono and self.info.channels > MOST_CHANNELS and rates != (self.info.rate,):
-            raise ClipError(f"{self.path}: of {self.info.channels} channels only the mean is resampled")
+            raise ClipError(f"{self.path}: with {self.info.channels} channels only their mean can be resampled")
         askers = np.repeat(np.arange(len(wanted)), [len(each) for each in moments])
         starts = np.concatenate([np.empty(0), *moments])
         order = np.argsort(starts, kind="stable")
@@ -114,7 +114,7 @@ class Sound:
         total = round((self.info.end - self.info.start) * rate)
         if first >= total or first + length <= 0:
             return np.zeros((1 if mono else self.info.channels, length), np.float32)
-        reading, self._reading = self._reading, None  # none if what follows fails
+        reading, self._reading = self._reading, None  # None if what follows fails
         if reading is None or self._kind != (rates, mono) or not self._leads_to(first, reading, rate):
             reading = self._begun(first, rate, rates, mono)
         window = reading.window(first, length, rate)
@@ -122,15 +122,15 @@ class Sound:
         return window
 
     def _leads_to(self, first: int, reading: _Reading, rate: int) -> bool:
-        """Whether reading on comes to a sample, and sooner than a jump would."""
+        """Whether continuing the reading gets to a sample, sooner than a seek would."""
         held = reading.held[rate]
         near = first - held.stop <= JUMP_SECONDS * rate or not self._file.can_jump
         return held.begin <= max(first, 0) and near
 
     def _begun(self, first: int, rate: int, rates: tuple[int, ...], mono: bool) -> _Reading:
-        """A reading of the stream from some sample at or before `first` on."""
+        """Starts a reading of the stream at or before sample `first`."""
         own = self.info.rate
-        # Only where a sample at the old rate falls on one at the new rate does the filter begin in the same phase.
+        # Only if a sample at the old rate coincides with one at the new rate does the filter start in the same phase.
         step = math.lcm(*(own // math.gcd(own, each) for each in rates))
         begin = max(0, round((first / rate - SETTLE_SECONDS) * own)) // step * step
         frames = None
@@ -146,14 +146,14 @@ class Sound:
         return _Reading(cut(pieces, own, max(rates)), filters, held)
 
     def _changed(self, sentence: str) -> None:
-        if not self._change:  # reading anew may come to it again
+        if not self._change:  # a new reading may repeat it
             self._change = sentence
             self.remarks.append(sentence)
 
 
 @dataclass(frozen=True, eq=False)
 class Stretches:
-    """Windows that somebody asks for: `starts` [T] ascending seconds, `length` samples each, at `rate` Hz."""
+    """A request for windows: `starts` [T] ascending seconds, `length` samples each, at `rate` Hz."""
 
     starts: FloatArray
     length: int
@@ -170,14 +170,14 @@ def _checked(wanted: Stretches) -> FloatArray:
 
 
 class _Reading:
-    """A stream read on from piece to piece, at several rates at once."""
+    """A running decoding of the stream, at several rates at once."""
 
     def __init__(self, pieces: Iterator[Waveform], filters: Mapping[int, Resampler], held: Mapping[int, _Held]) -> None:
         self._pieces, self._filters, self.held = pieces, filters, held
         self._is_over = False
 
     def window(self, first: int, length: int, rate: int) -> Waveform:
-        """[C, length] from sample `first` on, zeros beyond the end; forgets what lies before."""
+        """[C, length] from sample `first` on, zeros beyond the end; drops everything before."""
         held = self.held[rate]
         held.forget(first)
         while held.stop < min(first + length, held.total) and not self._is_over:
@@ -190,7 +190,7 @@ class _Reading:
 
 
 class _Held:
-    """The samples at one rate that a window with a later start may need, counted from the stream's start."""
+    """The samples at one rate that later windows may need, counted from the start of the stream."""
 
     def __init__(self, begin: int, total: int, channels: int) -> None:
         self.begin = self.stop = begin
@@ -201,11 +201,11 @@ class _Held:
     def take(self, pieces: Iterable[Waveform]) -> None:
         """Adds samples, up to the stream's end."""
         for piece in pieces:
-            self.pieces.append(piece[:, : self.total - self.stop])  # a filter rings on after the end
+            self.pieces.append(piece[:, : self.total - self.stop])  # a filter rings after the end
             self.stop += self.pieces[-1].shape[1]
 
     def window(self, first: int, length: int) -> Waveform:
-        """[C, length] from sample `first` on, zeros where nothing is held."""
+        """[C, length] from sample `first` on, zeros where there are none."""
         window = np.zeros((self._channels, length), np.float32)
         at = self.begin
         for piece in self.pieces:
@@ -216,27 +216,27 @@ class _Held:
         return window
 
     def forget(self, first: int) -> None:
-        """Lets go of the pieces before sample `first`."""
+        """Drops the pieces before sample `first`."""
         while self.pieces and self.begin + self.pieces[0].shape[1] <= first:
             self.begin += self.pieces.popleft().shape[1]
 
 
 def open_sound(path: Path, stream: int | None = None) -> Sound:
-    """Opens an audio stream of a sound file or a video: the one with a number, or the default one.
+    """Opens an audio stream of a sound file or a video: the one with this number, or the default one.
 
     Raises:
-        NoSound: a video without sound, an image, or a folder or stack of frames: nothing is wrong with it.
-        ClipError: nothing that sound can be read from.
+        NoSound: a video without sound, an image, or a folder or stack of frames: which is not an error.
+        ClipError: sound cannot be read from the file.
     """
     if os.path.isdir(path) or (path.suffix.lower() in (*IMAGE_SUFFIXES, ".npy") and os.path.isfile(path)):
-        raise NoSound(f"{path}: no audio stream: these are pictures")
+        raise NoSound(f"{path}: no audio stream, only pictures")
     return Sound(path, stream)
 
 
 def read_sound(
     path: Path, start: float = 0.0, end: float | None = None, rate: int | None = None, *, mono: bool = True
 ) -> tuple[Waveform, int]:
-    """The sound from `start` to `end` in seconds of the file, and its rate; for a look at a file.
+    """The sound from `start` to `end` in seconds of the file, and its rate; for inspecting a file.
 
     Returns:
         float32 [N] if mono, else [C, N]; silence outside the stream.

@@ -1,7 +1,7 @@
-"""One ascending clock for all streams of a file whose own clock wraps, or begins anew where files were joined.
+"""Puts all streams of a file on one ascending clock, if its own clock wraps, or restarts where files were joined.
 
-What is added to the stamps of a packet is the same for picture and sound, so that they stay together.
-Axes: P packets of one stream, in the file's order. Stamps are ticks; those of all streams are equally long.
+The same correction is added to the timestamps of video and audio, so that they stay in sync.
+Axes: P packets of one stream, in file order. Timestamps are in ticks, which are equal for all streams.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from egotools.types import IntArray
 
 Number = TypeVar("Number", int, Stamps)
 
-WRAPS = {"mpegts": 1 << 33, "mpeg": 1 << 33}  # ticks after which a clock is at 0 again
+WRAPS = {"mpegts": 1 << 33, "mpeg": 1 << 33}  # ticks after which a clock wraps to 0
 CLOCKED = {*WRAPS, "flv", "matroska,webm"}  # formats that stay readable when files are joined byte by byte
-JUMP = 10.0  # seconds that the clock of a broadcast goes ahead at most; more is another recording, FFmpeg says, too
-APART = 10.0  # seconds that streams are apart at most where a clock begins
-NEAR = 50  # packets beside a seam that are looked at
-MOST_SAID = 3  # seams
+JUMP = 10.0  # maximum step of a broadcast's clock in seconds; more is another recording, as in FFmpeg
+APART = 10.0  # maximum offset of streams where a clock starts, in seconds
+NEAR = 50  # packets examined on each side of a seam
+MOST_SAID = 3  # seams listed in remarks
 ODD_PACKETS = 8  # at the beginning of a file
-BROKEN = 4  # packets from a seam that FFmpeg may take for broken because of it
+BROKEN = 4  # packets after a seam that FFmpeg may take for broken
 
 
 @dataclass(eq=False)
 class Read:
-    """The stamps of the packets of all streams that were read, in the file's order; `given` of one were handed on."""
+    """The timestamps of the packets of all streams, in file order; `given` counts those of one stream passed on."""
 
     stream: array[int] = field(default_factory=lambda: array("i"))
-    dts: array[float] = field(default_factory=lambda: array("d"))  # NaN: none; recordings of a day have millions
+    dts: array[float] = field(default_factory=lambda: array("d"))  # NaN: none; a day's recording has millions
     pts: array[float] = field(default_factory=lambda: array("d"))
     duration: array[float] = field(default_factory=lambda: array("d"))
     given: int = 0
-    stop: int = 0  # where in the file the last packet of all ends, bytes
+    stop: int = 0  # where the last packet of any stream ends in the file, in bytes
 
     def note(self, packets: Iterator[Packet[Stream]], *, of: Stream) -> Iterator[Packet[Stream]]:
-        """The packets of one stream, while those of all are noted."""
+        """Passes on the packets of one stream, while noting those of all."""
         for packet in packets:
             pts = math.nan if packet.pts is None else packet.pts
             self.stream.append(packet.stream_index)
@@ -60,26 +60,26 @@ class Read:
                 yield packet
 
     def dts_of(self, stream: Stream) -> Stamps:
-        """When each packet of one stream is to be decoded, ticks; NaN where that is not said."""
+        """The decoding timestamp of each packet of one stream, in ticks; NaN if it has none."""
         result: Stamps = np.array(self.dts)[np.array(self.stream) == stream.index]
         return result
 
     @property
     def delay(self) -> int:
-        """Ticks from when the first packet is decoded until the first frame is shown."""
+        """Ticks from decoding the first packet to showing the first frame."""
         pts, dts = np.array(self.pts), np.array(self.dts)
         return 0 if np.isnan(pts).all() else int(np.nanmin(pts) - np.nanmin(dts))
 
     def missed(self, container: InputContainer, path: Path, what: str) -> str:
-        """What is missing, in words, where FFmpeg does not read a file to its end."""
+        """What is missing, as a message, if FFmpeg does not read a file to its end."""
         return unread(container.format.name, path, self.stop, what)
 
 
 @dataclass(frozen=True, eq=False)
 class Clock:
-    """What is to be added to stamps: by stream, the packets from which on it changes, and the ticks that are added.
+    """Corrections of timestamps: by stream, the packets from which on they change, and the ticks to add.
 
-    `seams` are the first packets of each stream after the clock began anew. Nothing at all where there is no need.
+    `seams` are the first packets of each stream after the clock restarted. Empty if no correction is needed.
     """
 
     changes: Mapping[int, IntArray] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Clock:
     remarks: tuple[str, ...] = ()
 
     def added(self, stream: Stream, packets: IntArray) -> IntArray:
-        """Ticks to add to the stamps of the packets with these numbers."""
+        """Ticks to add to the timestamps of the packets with these numbers."""
         if stream.index not in self.changes:
             return np.zeros(len(packets), np.int64)
         at = np.searchsorted(self.changes[stream.index], packets, side="right") - 1
@@ -97,7 +97,7 @@ class Clock:
         return result
 
     def shown(self, stream: Stream, stamps: Stamps, packets: IntArray) -> Stamps:
-        """The stamps [F] of frames, or of packets, on the one clock, by the packets that they came of [F]."""
+        """Timestamps [F] of frames, or packets, on the common clock, given the packets that they came from [F]."""
         stamps = stamps + self.added(stream, packets)
         known = ~np.isnan(stamps)
         if self.wrap and known.any():
@@ -106,14 +106,14 @@ class Clock:
 
 
 def all_packets(container: InputContainer) -> Iterator[Packet[Stream]]:
-    """The packets of all streams, those that were to be skipped, too."""
+    """The packets of all streams, including those marked to be skipped."""
     for stream in container.streams:
         stream.discard = Discard.default
     return packets_of(container)
 
 
 def clock_of(container: InputContainer, read: Read) -> Clock:
-    """The clock of a container of which all packets were read."""
+    """The clock of a container, after all its packets were read."""
     kinds = {stream.index for stream in container.streams if stream.type in ("video", "audio")}
     wrap = WRAPS.get(container.format.name, 0)
     second = float(1 / exact(container.streams[0].time_base or 1))
@@ -131,18 +131,18 @@ def clock_of(container: InputContainer, read: Read) -> Clock:
         return Clock()
     cuts = {index: [seam[index] for seam in seams] for index in tracks}
     remarks = [
-        f"the clock begins anew at {moment / second:.3f} s, as in files that were joined; it goes on from there"
+        f"the clock restarts at {moment / second:.3f} s, as in files that were joined; it continues from there"
         for moment in moments[:MOST_SAID]
     ]
     if len(moments) > MOST_SAID:
-        remarks.append(f"the clock begins anew {len(moments) - MOST_SAID} more times")
+        remarks.append(f"the clock restarts {len(moments) - MOST_SAID} more times")
     if any((track.unwrapped != track.raw).any() for track in tracks.values()):
-        remarks.append(f"the clock wraps at {wrap / second:.1f} s; it goes on from there")
+        remarks.append(f"the clock wraps at {wrap / second:.1f} s; it continues from there")
     return Clock(changes, ticks, cuts, wrap, tuple(remarks))
 
 
 def whole_at_seams(container: InputContainer, stream: Stream) -> frozenset[int]:
-    """Packets that FFmpeg takes for broken only because another file begins after them. Reads the container."""
+    """Packets that FFmpeg takes for broken only because another file starts after them. Reads the container."""
     read, broken = Read(), []
     for packet in read.note(all_packets(container), of=stream):
         if packet.is_corrupt:
@@ -153,15 +153,15 @@ def whole_at_seams(container: InputContainer, stream: Stream) -> frozenset[int]:
 
 @dataclass(frozen=True, eq=False)
 class _Track:
-    """The packets of one stream [P]: stamps as they are, without wraps, and without what is wrong on each clock."""
+    """The packets of one stream [P]: raw timestamps, and cleaned ones without wraps and errors."""
 
-    raw: Stamps  # of decoding; where there is none, the next best
+    raw: Stamps  # decoding timestamps, or the next best
     unwrapped: Stamps
     clean: Stamps
-    shown: Stamps  # clean, of display
+    shown: Stamps  # clean display timestamps
     ends: Stamps
-    place: IntArray  # among the packets of all streams
-    begun: list[int]  # packets at which the clock begins anew, or jumps ahead
+    place: IntArray  # position among the packets of all streams
+    begun: list[int]  # packets at which the clock restarts or jumps ahead
     ahead: set[int]  # those at which it jumps ahead
 
 
@@ -177,37 +177,37 @@ def _tracks(read: Read, kinds: set[int], wrap: int, second: float) -> dict[int, 
         unwrapped = np.unwrap(np.append(dts[known[0]], raw), period=wrap)[1:] if wrap else raw.copy()
         found = repaired(unwrapped, usual=second / 25, second=second)
         clean = found.stamps.copy()
-        for begin in found.begun_anew.tolist():
+        for begin in found.restarts.tolist():
             clean[begin:] += unwrapped[begin] - clean[begin]
-        usual = max(JUMP * second, STEPS * found.step)  # a picture a minute is no jump
+        usual = max(JUMP * second, STEPS * found.step)  # one picture per minute is not a jump
         ahead = {int(at) + 1 for at in np.flatnonzero(np.diff(found.stamps) > usual)}
         later = np.nan_to_num(_small(pts[place] - raw, wrap))
         shown = clean + np.where(np.abs(later) < APART * second, later, 0.0)
         ends = shown + np.where(durations[place] > 0, durations[place], found.step)
-        begun = sorted({*found.begun_anew.tolist(), *ahead})
+        begun = sorted({*found.restarts.tolist(), *ahead})
         tracks[index] = _Track(raw, unwrapped, clean, shown, ends, place, begun, ahead)
     return tracks
 
 
 def _held(stamps: Stamps) -> Stamps:
-    """Stamps where a missing one is that of the packet before; of those at the beginning, that of the first."""
+    """Replaces missing timestamps by the one before; at the beginning, by the first."""
     known = np.flatnonzero(~np.isnan(stamps))
     result: Stamps = stamps[known[np.maximum(np.searchsorted(known, np.arange(len(stamps)), side="right") - 1, 0)]]
     return result
 
 
 def _small(difference: Number, wrap: int) -> Number:
-    """A difference of stamps of which one may be past the wrap and the other not."""
+    """A difference of stamps of which only one may be past the wrap."""
     return (difference + wrap // 2) % wrap - wrap // 2 if wrap else difference
 
 
 def _seams(tracks: Mapping[int, _Track], second: float, *, jumps: bool) -> list[dict[int, int]]:
-    """Where the clock of all streams begins anew: by stream, the first packet after it.
+    """Where the clock of all streams restarts: by stream, the first packet after it.
 
     Args:
-        tracks: by stream.
-        second: ticks a second.
-        jumps: whether a clock that jumps ahead begins anew; else it is a pause.
+        tracks: the packets by stream.
+        second: ticks per second.
+        jumps: whether a jump ahead is a restart; otherwise it is a pause.
     """
     seams: list[dict[int, int]] = []
     events = sorted((int(tracks[index].place[at]), index, at) for index in tracks for at in tracks[index].begun)
@@ -216,19 +216,19 @@ def _seams(tracks: Mapping[int, _Track], second: float, *, jumps: bool) -> list[
         if at <= before[index] or (at in tracks[index].ahead and not jumps):
             continue
         if at <= ODD_PACKETS and not any(tracks[other].begun for other in tracks if other != index):
-            continue  # a few packets of one stream that are stamped wrongly are no recording of their own
+            continue  # a few wrong timestamps in one stream are not a recording of their own
         last, first = tracks[index].clean[at - 1], tracks[index].clean[at]
         seam = {other: _cut(track, place, before[other], last, first, second) for other, track in tracks.items()}
         cuts = {other: cut for other, cut in seam.items() if cut is not None}
-        if len(cuts) == len(tracks):  # else the fault of one stream alone, which is repaired for itself
+        if len(cuts) == len(tracks):  # otherwise only one stream is wrong, and is repaired by itself
             seams.append(cuts)
     return seams
 
 
 def _cut(track: _Track, place: int, after: int, last: float, first: float, second: float) -> int | None:
-    """The first packet of a stream on a clock that, in another one, goes from `last` to `first` at a place of the file.
+    """The first packet of a stream after a restart from `last` to `first`, seen in another stream at a file position.
 
-    None if this stream's clock does not.
+    None if this stream's clock does not restart there.
     """
     for begin in track.begun:
         if begin > after and abs(track.clean[begin] - first) < APART * second:
@@ -240,7 +240,7 @@ def _cut(track: _Track, place: int, after: int, last: float, first: float, secon
 
 
 def _offsets(tracks: Mapping[int, _Track], seams: Sequence[Mapping[int, int]]) -> tuple[list[float], list[float]]:
-    """When each seam is, on the one clock, and what is added after it.
+    """The time of each seam on the common clock, and the correction after it.
 
     What is shown or heard first after a seam follows what was last before it.
     """

@@ -1,4 +1,4 @@
-"""Opening a media file: a local file only, of a known container format, every failure one clear line."""
+"""Opens media files: only local files, in known container formats; every failure is a one-line error."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from egotools.errors import ClipError
 from egotools.files.disk import open_file
 from egotools.media.limits import MOST_PIXELS, reading
 
-# Demuxers that read one file and nothing else. FFmpeg also knows playlists (hls, concat), devices and text art (tty),
-# by which a file could name other files or addresses, or a text file pass for a video.
+# Demuxers that read one file and nothing else. FFmpeg also has playlists (hls, concat), devices and text art (tty),
+# by which a file could refer to other files or addresses, or a text file pass as a video.
 FORMATS = (
     "mov mp4 m4a 3gp 3g2 mj2 matroska webm avi mpegts mpeg mpegvideo flv asf ogg ivf gif nut mxf dv rm h264 hevc m4v "
     "mjpeg yuv4mpegpipe obu wtv wav w64 flac mp3 aac ac3 eac3 aiff au caf amr ape tta wv mp2"
 )
 
-# Options of every decoder. Frames beyond them are refused by FFmpeg itself, before it has memory for them.
+# Options of every decoder. FFmpeg itself refuses larger frames before it allocates memory for them.
 LIMITS = {"max_pixels": str(MOST_PIXELS), "max_samples": str(1 << 22)}
 
-# By decoder, what it is to take for an error rather than make something up, where that refuses no good file: damaged
-# codes of Motion JPEG, and the checksums of formats that have any. H.264, MPEG-1, 2 and 4 and their kin mark a picture
-# that they had to mend, without being told; "explode" stops them at frames that are refreshed bit by bit.
+# By decoder, which flaws to treat as errors rather than guess, where that refuses no intact file: damaged
+# codes of Motion JPEG, and the checksums of formats that have any. H.264, MPEG-1, 2 and 4 and relatives mark pictures
+# that they had to conceal, without an option; "explode" would stop them at frames that are refreshed bit by bit.
 STRICT = {
     "mjpeg": "explode",
     "hevc": "crccheck+explode",
@@ -49,21 +49,21 @@ S = TypeVar("S", bound=Stream)
 
 
 class Decoder(Protocol[F]):
-    """A video or audio stream: what turns packets into frames."""
+    """A video or audio stream that turns packets into frames."""
 
     def decode(self, packet: Packet[Stream] | None = None) -> list[F]:
-        """The frames that a packet completes; those still held back for None."""
+        """The frames completed by a packet; with None, those still held back."""
 
 
 def open_container(path: Path, part: tuple[int, int] | None = None) -> InputContainer:
-    """A media file, open for reading; of its frames none is decoded that is larger than the limits.
+    """Opens a media file; frames larger than the limits are not decoded.
 
     Args:
         path: a file.
-        part: the first of its bytes and the last + 1 that are read, where several files were joined.
+        part: the byte range to read, if several files were joined.
 
     Raises:
-        ClipError: no such file, no regular one, an empty one, or nothing that FFmpeg takes for a video or sound file.
+        ClipError: the file does not exist, is not regular, is empty, or FFmpeg does not recognize video or sound in it.
     """
     if os.path.isdir(path):
         raise ClipError(f"{path}: a folder, not a video or sound file")
@@ -72,18 +72,18 @@ def open_container(path: Path, part: tuple[int, int] | None = None) -> InputCont
             head = file.read(12)
         if not head:
             raise ClipError(f"{path}: the file is empty")
-        # Clocks that wrap are unrolled by egotools.media.clock: FFmpeg would make the stamps before negative.
+        # Clocks that wrap are unrolled by egotools.media.clock: FFmpeg would make the earlier timestamps negative.
         options = {
             "protocol_whitelist": "file",
             "format_whitelist": FORMATS.replace(" ", ","),
             "correct_ts_overflow": "0",
         }
         if head[:4] == b"RIFF" and head[8:] == b"AVI ":
-            # As from a pipe: from chunk to chunk, whatever the index says, which a crashed recorder leaves undone. It
-            # is of no use here, since frames are counted from the first one on.
+            # As from a pipe: chunk by chunk, ignoring the index, which a crashed recorder leaves unfinished. It
+            # is not useful here, since frames are counted from the first one on.
             options["seekable"] = "0"
         try:
-            # "file:" keeps FFmpeg from reading a protocol into a name such as "concat:a|b".
+            # "file:" keeps FFmpeg from seeing a protocol in a name such as "concat:a|b".
             address = f"file:{os.path.abspath(path)}"
             if part is not None:
                 address = f"subfile,,start,{part[0]},end,{part[1]},,:{address}"
@@ -104,7 +104,7 @@ def open_container(path: Path, part: tuple[int, int] | None = None) -> InputCont
 
 
 def stated_seconds(path: Path) -> float | None:
-    """The length that a media file's header states or lets guess; None where it says nothing. Decodes nothing.
+    """The duration that a media file's header states or implies; None if it does not. Decodes nothing.
 
     Raises:
         ClipError: it cannot be opened.
@@ -114,7 +114,7 @@ def stated_seconds(path: Path) -> float | None:
 
 
 class Ratio(Protocol):
-    """A fraction of the standard library, or PyAV 19's own, whose products are rounded to 32 bits."""
+    """A fraction: the standard library's, or PyAV 19's own, whose products are rounded to 32 bits."""
 
     @property
     def numerator(self) -> int: ...
@@ -128,12 +128,12 @@ def exact(ratio: Ratio) -> Fraction:
 
 
 def default_stream(streams: Sequence[S]) -> S:
-    """The one of several streams that players take: the first that is marked as default, else the first."""
+    """The stream that players choose: the first one marked as default, else the first."""
     return next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
 
 
 def only(stream: Stream) -> None:
-    """Makes its container read the packets of this stream alone, where the format can skip the others."""
+    """Makes the container read only the packets of this stream, if the format can skip the others."""
     for other in stream.container.streams:
         other.discard = Discard.default if other.index == stream.index else Discard.all
 
@@ -147,21 +147,21 @@ def decoded(
     parts: bool = False,
     alone: bool = False,
 ) -> Generator[F, None, None]:
-    """The frames of one stream's packets, of video in display order, up to the last that the decoder holds back.
+    """Decodes one stream's packets, video in display order, including frames that the decoder holds back at the end.
 
     Args:
-        packets: of the stream, from the container's beginning or from a key frame on.
-        stream: what decodes them.
+        packets: packets of the stream, from the container's beginning or from a key frame on.
+        stream: decodes them.
         path: of the container, for messages.
-        leading: a time stamp: packets shown earlier may fail, as the pictures do that come after a key frame in the
-            file but before it on screen. None: whatever comes before the first frame may.
-        parts: whether packets are decoded of which a part is missing; it gives a picture in part.
-        alone: whether no picture refers to another: then those that do not decode are left out, and damaged ones are
+        leading: a timestamp: packets shown earlier may fail, such as pictures that come after a key frame in the
+            file but before it in display order. None: packets before the first frame may fail.
+        parts: whether to decode packets with missing parts, which yield partial pictures.
+        alone: whether no picture refers to another: then undecodable ones are left out, and damaged ones are
             among the frames.
 
     Raises:
-        ClipError: a packet that does not decode, or a damaged picture, with its moment: what follows might refer to it
-            and be wrong. Or none that does.
+        ClipError: a packet does not decode, or a picture is damaged, with its time: later pictures might refer to it
+            and be wrong. Or nothing decodes.
     """
     begun, lost, why, time_base = False, False, "", Fraction(0)
     packets = (packet for packet in packets if parts or not packet.is_corrupt)
@@ -184,57 +184,59 @@ def decoded(
                         raise ClipError(f"{path}: the frame {_moment(frame, time_base)} is damaged")
                     lost = leading is None
                     continue
-                if lost and not frame.key_frame:  # it may refer to the damaged one
+                if lost and not frame.key_frame:  # may refer to the damaged one
                     continue
             begun, lost = True, False
             yield frame
     if why and not begun and leading is None:
-        raise ClipError(f"{path}: nothing of it can be decoded: {why}")
+        raise ClipError(f"{path}: none of it can be decoded: {why}")
 
 
 def packets_of(container: InputContainer, *streams: Stream) -> Iterator[Packet[Stream]]:
-    """The packets in the file's order, up to its end or to where it is cut; of all streams if none is given.
+    """The packets in file order, up to the end or where the file is cut; of all streams if none is given.
 
-    Streams that begin amid the file, as captions of FLV do, are passed over.
+    Streams that begin in the middle of the file, such as captions in FLV, are skipped.
     """
     before, count = -1, 0
     while count > before:
         before = count
         try:
             for packet in container.demux(*streams):
-                if packet.size:  # PyAV ends with an empty one a stream
+                if packet.size:  # PyAV ends with an empty one per stream
                     count += 1
                     yield packet
             return
-        except IndexError:  # at such a stream, of which PyAV knows nothing; the packets after it are still there
+        except IndexError:  # at such a stream, unknown to PyAV; later packets can still be read
             continue
         except av.FFmpegError:
-            return  # what is missing then shows against the container's own index
+            return  # what is missing is found by comparing with the container's index
 
 
 def reason(error: Exception) -> str:
-    """FFmpeg's own words, without its numbers."""
+    """FFmpeg's message, without its error numbers."""
     return str(getattr(error, "strerror", None) or error).rstrip(".").lower()
 
 
 def _opened(address: str, options: dict[str, str]) -> InputContainer:
-    """Open for reading, whatever the file's metadata is: titles need not be UTF-8, and are not looked at."""
+    """Opens a container whatever its metadata is: titles need not be UTF-8, and are not used."""
     lenient: dict[str, Any] = {"metadata_errors": "replace"}  # Any: an argument that PyAV has up to version 18 only
     try:
         container: InputContainer = av.open(address, options=LIMITS, container_options=options, **lenient)
         return container
-    except TypeError:  # PyAV 19 has no strict way, and no such argument
+    except TypeError:  # PyAV 19 is never strict, and has no such argument
         return av.open(address, options=LIMITS, container_options=options)
 
 
 def _why_not(head: bytes) -> str:
     if head[:4] in (b"RF64", b"FORM", b".snd"):
-        return "its header is damaged, or leaves the length open in a way that FFmpeg does not read: write it anew"
-    return NO_INDEX if head[4:8] == b"ftyp" else "not a video or sound file, or damaged from its first bytes on"
+        return (
+            "its header is damaged, or leaves the length open in a way that FFmpeg does not read: write the file again"
+        )
+    return NO_INDEX if head[4:8] == b"ftyp" else "not a video or sound file, or damaged at its beginning"
 
 
 def _why(error: av.FFmpegError) -> str:
-    """FFmpeg refuses frames beyond its limits as it refuses other nonsense."""
+    """FFmpeg's message; it reports frames beyond its limits like any invalid data."""
     too_large = f", or a frame of more than {MOST_PIXELS / 1e6:.0f} million pixels"
     return reason(error) + (too_large if isinstance(error, av.error.ArgumentError) else "")
 
@@ -243,4 +245,4 @@ def _moment(part: Packet[Stream] | VideoFrame | None, time_base: Fraction) -> st
     if part is None:
         return "at the end of the file"
     stamp = part.dts if part.pts is None else part.pts
-    return "at an unknown moment" if stamp is None else f"at {float(stamp * time_base):.3f} s"
+    return "at an unknown time" if stamp is None else f"at {float(stamp * time_base):.3f} s"

@@ -1,4 +1,4 @@
-"""Which frames a video has and when they show: from its packets where they can be trusted, else by decoding it once."""
+"""Indexes the frames of a video and their times: from its packets if they can be trusted, else by decoding it once."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from egotools.media.stamps import REORDERED, Stamps
 from egotools.media.timing import Seconds, at_a_rate, stamped
 from egotools.types import IntArray
 
-# Containers that keep a time stamp for every frame, and codecs that give one frame for every packet that is shown.
-# AVI keeps none, MPEG-4 part 2 has packets without a frame, a transport stream may begin amid a group of pictures.
+# Containers that store a timestamp for every frame, and codecs that yield one frame for every packet that is shown.
+# AVI stores none, MPEG-4 part 2 has packets without a frame, a transport stream may begin within a group of pictures.
 TRUSTED_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 TRUSTED_CODECS = {
     "h264",
@@ -41,18 +41,18 @@ TRUSTED_CODECS = {
     "rawvideo",
 }
 
-# Formats that keep no time stamps at all; whatever FFmpeg says it counts by a rate that it assumes.
+# Formats without timestamps; those that FFmpeg reports are counted at a rate that it assumes.
 RAW_FORMATS = {"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "yuv4mpegpipe"}
 
-# Formats that say when a picture is to be decoded. FFmpeg makes of it when it is shown, late by the decoder's delay.
+# Formats that store when a picture is decoded. FFmpeg derives from it when it is shown, late by the decoder's delay.
 DECODING_TIMES = {"avi", "asf"}
 
-# Formats that say how long each frame is shown, which matters for the last one.
+# Formats that store how long each frame is shown, which matters for the last one.
 DURATIONS = {*TRUSTED_CONTAINERS, "gif", "apng"}
 
-FEW_REPEATED = 0.05  # of the frames; more may be fields with a packet each, of which two make a frame
-ODD = 3  # places that a frame is shown later or earlier than decoded; where only few are, their stamps may be wrong
-SELDOM = 0.001  # of all
+FEW_REPEATED = 0.05  # of the frames; more may be fields with a packet each, two to a frame
+ODD = 3  # places by which display differs from decoding order; if only few do, their timestamps may be wrong
+SELDOM = 0.001  # of all frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,17 +60,17 @@ class FrameIndex:
     """The frames of a video in display order, before any is decoded (F frames, K key frames).
 
     Attributes:
-        pts: [F] time stamps in the stream's ticks, ascending, as the file has them; some may be the same. None where
+        pts: [F] timestamps in the stream's ticks, ascending, as stored in the file; some may be equal. None if
             they do not identify a frame, so that frames are counted from the first one on.
-        times: [F] float64 seconds, strictly ascending: the stamps, repaired where they are wrong.
-        end: seconds, when the last frame stops.
-        keys: [K] ascending time stamps of the frames that decoding can begin at.
-        damage: what is missing, in words; "" if nothing is.
-        gaps: [G, 2] seconds in which no frame is near.
-        remarks: what is repaired, in sentences.
-        whole: packets, by their number in the file's order, that are to be decoded though FFmpeg takes them for broken.
-        packets: [F] where there are no time stamps, the packet that each frame came of: its number among those of the
-            stream, in the file's order. None where the decoder does not tell.
+        times: [F] float64 seconds, strictly ascending: the timestamps, repaired where they are wrong.
+        end: when the last frame ends, in seconds.
+        keys: [K] ascending timestamps of the frames at which decoding can start.
+        damage: what is missing, as a message; "" if nothing is.
+        gaps: [G, 2] spans in seconds without a frame nearby.
+        remarks: what was repaired, in sentences.
+        whole: packets, by their number in file order, to decode although FFmpeg takes them for broken.
+        packets: [F] without timestamps, the packet that each frame came from: its number among those of the
+            stream, in file order. None if the decoder does not report it.
     """
 
     pts: IntArray | None
@@ -84,7 +84,7 @@ class FrameIndex:
     packets: IntArray | None = None
 
     def from_frame(self, first: int) -> FrameIndex:
-        """Without the frames before `first`, which are listed but do not decode: it is cut out of a longer file."""
+        """Without the frames before `first`, which are listed but do not decode: the file was cut from a longer one."""
         if self.pts is None or first <= self.pts[0]:
             return self
         there = self.pts >= first
@@ -94,10 +94,10 @@ class FrameIndex:
 
 
 def index_packets(container: InputContainer, stream: VideoStream, path: Path) -> FrameIndex | None:
-    """The frames as the packets tell, without decoding; None where packets do not tell. Moves the container.
+    """The frames by their packets, without decoding; None if the packets do not tell. Seeks in the container.
 
     Raises:
-        ClipError: times that cannot be.
+        ClipError: impossible times.
     """
     is_trusted = container.format.name in TRUSTED_CONTAINERS and stream.codec_context.name in TRUSTED_CODECS
     if not is_trusted and not (container.format.name == "avi" and stream.codec_context.codec.intra_only):
@@ -112,7 +112,7 @@ def index_packets(container: InputContainer, stream: VideoStream, path: Path) ->
             return None
         if packet.is_keyframe:
             keys.append(packet.pts)
-        if not packet.is_discard and _is_shown(packet, stream):  # discarded: before the start that an edit list sets
+        if not packet.is_discard and _is_shown(packet, stream):  # discarded: before the start set by an edit list
             shown.append(packet.pts)
             duration = packet.duration or duration
     damage = missing(container, path, tally, len(shown))
@@ -121,17 +121,17 @@ def index_packets(container: InputContainer, stream: VideoStream, path: Path) ->
 
 
 def has_tables(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether a file's own tables may say what its packets would: an MP4, and every packet has a frame."""
+    """Whether a file's tables may replace reading its packets: an MP4 in which every packet has a frame."""
     return container.format.name.startswith("mov") and stream.codec_context.name in TRUSTED_CODECS - {"vp8"}
 
 
 def index_tables(container: InputContainer, stream: VideoStream, path: Path) -> FrameIndex | None:
-    """The same as `index_packets` of a file with tables, but read off them; None where they may be wrong.
+    """Like `index_packets`, but from the tables of a file; None if they may be wrong.
 
-    Moves the container.
+    Seeks in the container.
 
     Raises:
-        ClipError: times that cannot be.
+        ClipError: impossible times.
     """
     said = packets_by_tables(container, stream, path)
     if said is None:
@@ -144,18 +144,18 @@ def index_tables(container: InputContainer, stream: VideoStream, path: Path) -> 
 def index_of(
     shown: Sequence[int], keys: Sequence[int], duration: int, damage: str, stream: VideoStream, path: Path
 ) -> FrameIndex | None:
-    """The frames of packets with these stamps, in the file's order; None where the stamps do not tell their order.
+    """The frames of packets with these timestamps, in file order; None if they do not determine the order.
 
     Args:
-        shown: of each packet with a frame that is shown.
-        keys: of each packet that decoding can begin at.
-        duration: of the last frame, in ticks; 0 if unknown.
-        damage: what is missing, in words.
-        stream: what the packets are of.
+        shown: timestamps of the packets with a frame that is shown.
+        keys: timestamps of the packets at which decoding can start.
+        duration: duration of the last frame, in ticks; 0 if unknown.
+        damage: what is missing, as a message.
+        stream: the stream of the packets.
         path: of the file, for messages.
 
     Raises:
-        ClipError: times that cannot be.
+        ClipError: impossible times.
     """
     order = np.argsort(np.array(shown, np.int64), kind="stable")
     pts = np.array(shown, np.int64)[order]
@@ -167,7 +167,7 @@ def index_of(
     if not _are_ordered(np.array(shown, np.int64), np.isin(shown, keys), stream.codec_context.reorder_depth):
         return None
     timed = stamped(pts.astype(np.float64), duration, stream, path)
-    if timed.has_far_ends and (np.diff(order)[-REORDERED:] != 1).any():  # those far from all others may belong earlier
+    if timed.has_far_ends and (np.diff(order)[-REORDERED:] != 1).any():  # outliers may belong earlier
         return None
     return FrameIndex(
         pts=pts,
@@ -188,17 +188,17 @@ def index_by_decoding(
     fps: float | None = None,
     whole: frozenset[int] = frozenset(),
 ) -> FrameIndex:
-    """The frames as they decode, one pass over the whole file. Moves the container.
+    """The frames found by decoding, one pass over the entire file. Seeks in the container.
 
     Args:
         container: open, at its beginning.
         stream: one of its streams.
         path: of the file, for messages.
-        fps: the frame rate of formats that keep no times, where the header does not say any.
+        fps: the frame rate of formats without times, if the header does not state one.
         whole: as in `FrameIndex`.
 
     Raises:
-        ClipError: not one frame decodes, or times that cannot be.
+        ClipError: no frame decodes, or impossible times.
     """
     format = container.format.name
     found: list[int | None] = []
@@ -209,7 +209,7 @@ def index_by_decoding(
         nonlocal broken
         packets = all_packets(container) if format in {*CLOCKED, *STATED} else packets_of(container, stream)
         for number, packet in enumerate(read.note(tally.counted(packets), of=stream)):
-            packet.opaque = [number]  # an object of its own: PyAV tells them apart by their addresses
+            packet.opaque = [number]  # a distinct object: PyAV tells them apart by address
             if packet.is_corrupt and number not in whole:
                 broken += 1
             else:
@@ -233,8 +233,8 @@ def index_by_decoding(
         timed = at_a_rate(len(found), stream, fps, path)
     else:
         pts = np.array([np.nan if stamp is None else stamp for stamp in found], np.float64)
-        if format in DECODING_TIMES:  # shown when it is decoded, but in the order of display
-            # FFmpeg assumes a delay of one packet, which is that of MPEG-4.
+        if format in DECODING_TIMES:  # the decoding times, assigned in display order
+            # FFmpeg assumes a delay of one packet, as for MPEG-4.
             is_h26x = known and stream.codec_context.name in ("h264", "hevc")
             pts = _delayed(read.dts_of(stream)[numbers], stream) if is_h26x else np.sort(pts) - read.delay
         pts = clock.shown(stream, pts, numbers if known else np.arange(len(found)))
@@ -258,15 +258,15 @@ def index_by_decoding(
 
 
 def _are_ordered(stamps: IntArray, is_key: npt.NDArray[np.bool_], depth: int) -> bool:
-    """Whether frames with these stamps, in decoding order, come out in display order if at most `depth` are held back.
+    """Whether frames with these timestamps, in decoding order, are in display order if at most `depth` are held back.
 
-    If not, the stamps are wrong, or the file does not say how many are held back.
+    If not, the timestamps are wrong, or the file does not state how many are held back.
     """
     if (np.maximum.accumulate(stamps)[:-1] > stamps[1:])[
         is_key[1:]
-    ].any():  # what comes before a key frame is shown before
+    ].any():  # frames before a key frame are shown before it
         return False
-    later = np.empty(len(stamps), np.int64)  # so many places later than it is decoded each frame is shown
+    later = np.empty(len(stamps), np.int64)  # by how many places display is later than decoding
     later[np.argsort(stamps, kind="stable")] = np.arange(len(stamps))
     later -= np.arange(len(stamps))
     for places in (later, -later):
@@ -274,7 +274,7 @@ def _are_ordered(stamps: IntArray, is_key: npt.NDArray[np.bool_], depth: int) ->
         few_are_odd = most >= ODD and int((places > most / 2).sum()) <= 1 + len(stamps) * SELDOM
         if most > REORDERED or few_are_odd:
             return False
-    largest: list[int] = []  # of those before, one more than are held back; the least of them has been shown
+    largest: list[int] = []  # of earlier frames, one more than are held back; the smallest has been shown
     for stamp in stamps.tolist():
         if len(largest) <= depth:
             heapq.heappush(largest, stamp)
@@ -286,7 +286,7 @@ def _are_ordered(stamps: IntArray, is_key: npt.NDArray[np.bool_], depth: int) ->
 
 
 def _delayed(dts: Stamps, stream: VideoStream) -> Stamps:
-    """When frames are shown [F], as when decoded [F]; the decoder gives each only when some later ones are decoded."""
+    """Display times [F] from decoding times [F]; the decoder returns each frame after decoding some later ones."""
     dts = np.sort(dts)
     depth = min(stream.codec_context.reorder_depth, len(dts) - 1)
     return np.append(dts[depth:] - (dts[depth] - dts[0]), np.full(depth, np.nan))
@@ -297,17 +297,17 @@ def _ticks(seconds: float, stream: VideoStream) -> int:
 
 
 def _is_odd(duration: int, pts: Stamps) -> bool:
-    """Whether a duration is another than the usual one; small differences are how containers round."""
+    """Whether a duration differs from the usual one; small differences are rounding by containers."""
     usual = float(np.nanmedian(np.diff(pts))) if len(pts) > 1 else 0.0
     return abs(duration - usual) > usual / 2
 
 
 def _may_have_fields(stream: VideoStream) -> bool:
-    """Whether two packets may make one frame, as the fields of interlaced pictures do."""
-    # PyAV 17 does not know the order of fields; 1 is none.
+    """Whether two packets may form one frame, as the fields of interlaced pictures do."""
+    # PyAV 17 does not expose the order of fields; 1 is progressive.
     return stream.codec_context.name in ("h264", "hevc") and getattr(stream.codec_context, "field_order", None) != 1
 
 
 def _is_shown(packet: Packet[Stream], stream: VideoStream) -> bool:
-    # VP8 keeps reference pictures that are never shown in packets of their own; bit 4 of the first byte says so.
+    # VP8 stores reference pictures that are never shown in separate packets; bit 4 of the first byte says so.
     return stream.codec_context.name != "vp8" or bool(memoryview(packet)[0] & 0x10)

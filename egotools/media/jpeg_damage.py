@@ -1,4 +1,4 @@
-"""Damage inside JPEG data that FFmpeg passes over: at a restart marker, which webcams write often, it begins anew."""
+"""Detects damage inside JPEG data that FFmpeg skips by resynchronizing at restart markers, which webcams write."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import simplejpeg
 
 from egotools.media.limits import MOST_PIXELS
 
-# Of the two fields of an interlaced picture each is an image of its own, one after the other.
+# Each of the two fields of an interlaced picture is an image, one after the other.
 NEXT_IMAGE = re.compile(rb"\xff\xd9[\0\xff]*(?=\xff\xd8)")
 
 TOO_FEW = ("premature end of data segment", "bad Huffman code")
 TOO_MANY = re.compile(r"(\d+) extraneous bytes before marker 0xd[0-79]")
 
-# Good pictures of Logitech cameras have up to some 10 bytes too many before a restart marker; cheap ones as many before
-# the end. Axis pads pictures there with hundreds.
+# Intact pictures of Logitech cameras have up to about 10 bytes too many before a restart marker; cheap ones before
+# the end, where Axis pads pictures with hundreds.
 MOST_STRAY, MOST_STRAY_AT_END = 31, 15
-PADDING = 8  # so many bytes of one value
+PADDING = 8  # at least this many bytes of one value
 
 BASELINE, SCAN, INTERVAL = 0xC0, 0xDA, 0xDD  # markers of segments
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
@@ -28,16 +28,16 @@ END = b"\xff\xd9"
 
 
 def jpeg_damage(data: bytes) -> str:
-    """What is clearly wrong with the pixels of a JPEG image, or of several in a row; "" where nothing is known to be.
+    """What is clearly wrong with the pixels of a JPEG image, or of several in a row; "" if nothing is known to be.
 
-    Damage whose codes happen to make as many blocks as were there cannot be noticed. Whatever libjpeg does not read is
-    left to others.
+    Damage whose codes happen to yield the right number of blocks cannot be noticed. Images that libjpeg does not
+    read are not checked.
     """
     return next(filter(None, map(_damage, NEXT_IMAGE.split(data))), "")
 
 
 def _damage(image: bytes) -> str:
-    # An end that is missing, as cameras forget it, is no fault, but a picture cut short is. The zero belongs to the
+    # A missing end marker, which cameras forget, is not damage, but a truncated picture is. The zero belongs to the
     # data if it ends with 0xff.
     image = image.rstrip(b"\0") + b"\0" + END
     with suppress(ValueError):
@@ -47,7 +47,7 @@ def _damage(image: bytes) -> str:
     said = _said(image)
     if not TOO_MANY.fullmatch(said):
         return said if said in TOO_FEW else ""
-    # That counts bytes of all the intervals so far, and hides what comes later.
+    # That counts bytes of all intervals so far, and hides later ones.
     for part, most in _intervals(image):
         said = _said(part)
         found = TOO_MANY.fullmatch(said)
@@ -57,18 +57,18 @@ def _damage(image: bytes) -> str:
 
 
 def _said(image: bytes) -> str:
-    """What libjpeg finds odd first."""
+    """The first problem that libjpeg reports."""
     try:
-        simplejpeg.decode_jpeg(image, "gray", fastdct=True, min_factor=8)  # codes are read in full all the same
+        simplejpeg.decode_jpeg(image, "gray", fastdct=True, min_factor=8)  # all codes are read nevertheless
     except ValueError as error:
         return str(error).removeprefix("Corrupt JPEG data: ")
     return ""
 
 
 def _intervals(image: bytes) -> Iterator[tuple[bytes, int]]:
-    """What is between restart markers, each an image of its own, and how many bytes too many it may have.
+    """The data between restart markers, each as an image, and how many bytes too many it may have.
 
-    The image as it is where it has no such markers, or several scans.
+    The image itself if it has no such markers, or several scans.
     """
     segments, at = {}, 2
     while image[at : at + 1] == b"\xff" and image[at + 1] != SCAN:
@@ -82,16 +82,16 @@ def _intervals(image: bytes) -> Iterator[tuple[bytes, int]]:
     if not frame or not step or image[at : at + 2] != b"\xff\xda" or _number(image, at + 3) & 0xFF != parts:
         yield image, last
         return
-    # Of a picture in one color the factors do not count.
+    # With a single color component the sampling factors do not matter.
     factors = image[frame + 11 : frame + 10 + 3 * parts : 3] if parts > 1 else b"\x11"
     across, down = 8 * max(each >> 4 for each in factors), 8 * max(each & 15 for each in factors)
     row = -(-_number(image, frame + 7) // across)
-    left = row * -(-_number(image, frame + 5) // down)  # units that are still to come
+    left = row * -(-_number(image, frame + 5) // down)  # remaining units
     for piece in RESTART.split(data):
         units = min(step, left)
         rows = units // row if units % row == 0 else 1
         left -= units
-        if not units:  # scanners write more than they say
+        if not units:  # scanners write more than they declare
             return
         size = struct.pack(">HH", rows * down, min(units // rows * across, 0xFFFF))
         yield image[: frame + 5] + size + image[frame + 9 : begin] + piece + END, MOST_STRAY if left else last

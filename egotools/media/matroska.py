@@ -1,4 +1,4 @@
-"""Whether the elements of a Matroska file follow one another, or something between them is lost."""
+"""Checks whether the elements of a Matroska file are contiguous, or data between them is lost."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from egotools.files.disk import open_file
 
-ENTERED = {0x1A45DFA3: False, 0x18538067: True, 0x1F43B675: True}  # a file's header is passed over; segments, clusters
-# What else segments and clusters hold: tables, tags, attachments, chapters; times, blocks and groups of them, filling.
+ENTERED = {0x1A45DFA3: False, 0x18538067: True, 0x1F43B675: True}  # the file header is skipped; segments, clusters
+# What else segments and clusters contain: tables, tags, attachments, chapters; times, blocks and groups, padding.
 PASSED = {
     *(0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1254C367, 0x1941A469, 0x1043A770),
     *(0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xAF, 0x5854, 0xEC, 0xBF),
@@ -15,7 +15,7 @@ PASSED = {
 
 
 def coded_number(data: bytes, at: int) -> tuple[int, int]:
-    """The number that tells the length of an element, all ones where it is not known, and its width in bytes.
+    """The coded length of an element, all ones if unknown, and the width of the code in bytes.
 
     Source: RFC 8794, 4. The first byte is not zero.
     """
@@ -24,12 +24,12 @@ def coded_number(data: bytes, at: int) -> tuple[int, int]:
 
 
 def not_known(width: int) -> int:
-    """What a number of so many bytes is where the length is not known."""
+    """The number of this width that means an unknown length."""
     return (1 << 7 * width) - 1
 
 
 def lost_at(path: Path) -> int | None:
-    """The first byte at which a Matroska file does not go on with an element; None if it always does."""
+    """The first byte at which a Matroska file does not continue with an element; None if it always does."""
     size, at = path.stat().st_size, 0
     with open_file(path) as file:
         while at < size:

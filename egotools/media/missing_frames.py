@@ -1,4 +1,4 @@
-"""What a container's header promises beyond what could be read of it."""
+"""Compares what a container's header promises with what could be read of the file."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from egotools.files.disk import open_file
 from egotools.media.matroska import lost_at
 from egotools.media.stated_size import HEAD, stated_size, unread
 
-MISSING_SECONDS = 0.5  # durations that containers state are rounded, and hold the longest stream's last packet
-ROUNDED = 0.01  # seconds that they differ by in a file that is shorter than it says
-HOLE = 100  # bytes; what is between two packets is mostly much less
-LEFT_OPEN = 1 << 30  # frames of an AVI, as FFmpeg writes to a pipe; no real one has as many
-MISCOUNTED = 2  # frames that the header of a whole AVI may be off by
+MISSING_SECONDS = 0.5  # stated durations are rounded, and include the longest stream's last packet
+ROUNDED = 0.01  # tolerance in seconds for a file that is shorter than it says
+HOLE = 100  # bytes; gaps between packets are usually much smaller
+LEFT_OPEN = 1 << 30  # frames of an AVI, as FFmpeg writes to a pipe; no real AVI has as many
+MISCOUNTED = 2  # frames by which the header of a complete AVI may be off
 
-RIFF_OPEN = {0, 0xFFFFFFFF}  # bytes of an AVI whose writer did not come back to fill them in
+RIFF_OPEN = {0, 0xFFFFFFFF}  # sizes left open by the writer of an AVI
 
 
-# Formats whose header says how many seconds the longest stream lasts.
+# Formats whose header states the duration of the longest stream.
 STATED = {"matroska,webm", "flv", "asf"}
 
-AFTER_BYTES, AFTER_SHARE = 4000, 0.05  # that follow the last packet at most: tables of key frames, tags
+AFTER_BYTES, AFTER_SHARE = 4000, 0.05  # limits of what may follow the last packet: key frame tables, tags
 
 
 class Tally:
     """What could be read of one stream of a file.
 
     Attributes:
-        packets: of the stream.
-        chunks: the same with the empty ones of an AVI, by its count of time.
-        end: when the last packet of any stream ends, seconds.
-        stop: where in the file the last packet of all ends, bytes.
-        hole: of a Matroska file, whether there is more between two packets than is usual.
+        packets: number of packets of the stream.
+        chunks: the same including the empty ones of an AVI, by its time count.
+        end: when the last packet of any stream ends, in seconds.
+        stop: where the last packet of any stream ends in the file, in bytes.
+        hole: for a Matroska file, whether a gap between two packets is unusually large.
     """
 
     def __init__(self, stream: VideoStream) -> None:
@@ -54,7 +54,7 @@ class Tally:
         self._is_matroska = stream.container.format.name == "matroska,webm"
 
     def counted(self, packets: Iterator[Packet[Stream]]) -> Iterator[Packet[Stream]]:
-        """The packets of all streams as they come; broken ones are not counted."""
+        """Passes on the packets of all streams, counting those that are not broken."""
         for packet in packets:
             if not packet.is_corrupt:
                 pos = packet.pos or 0
@@ -70,21 +70,21 @@ class Tally:
             yield packet
 
     def of(self, packets: int, frames: int) -> str:
-        """That it is cut short: `packets` were promised, and those that are there made so many frames."""
+        """The message for a truncated stream: `packets` were promised, and those read yielded this many frames."""
         return f"truncated: {frames} of {frames + packets - self.packets} frames can be read"
 
 
 def missing(container: InputContainer, path: Path, read: Tally, frames: int) -> str:
-    """What the container's own index, count or duration says beyond what could be read; "" if nothing.
+    """What is missing compared with the container's own index, count or duration, as a message; "" if nothing is.
 
     Args:
         container: the file, read to its end.
-        path: of it.
+        path: its path.
         read: what was read of it.
-        frames: that it made.
+        frames: the number of frames read.
 
     Raises:
-        ClipError: an AVI lacks frames amid it, so that when the others are shown is not known.
+        ClipError: an AVI lacks frames in the middle, so that the times of the others are unknown.
     """
     if container.format.name.startswith("mov"):
         listed = len(read.stream.index_entries)
@@ -99,19 +99,19 @@ def missing(container: InputContainer, path: Path, read: Tally, frames: int) -> 
     if said - read.end > (ROUNDED if is_cut else MISSING_SECONDS) and not _is_whole(container, path, read):
         return f"truncated: {frames} frames can be read, to {read.end:.2f} s of {said:.2f} s"
     if read.hole and (at := lost_at(path)) is not None:
-        return f"damaged: {frames} frames can be read; some of what is around byte {at} cannot"
+        return f"damaged: {frames} frames can be read; some data around byte {at} cannot"
     return unread(container.format.name, path, read.stop, f"{frames} frames")
 
 
 def stays(container: InputContainer, path: Path, read: Tally) -> float:
-    """How many seconds longer than its packet says the last frame of a whole file is shown, by the header."""
+    """How many seconds the header shows the last frame of a complete file longer than its packet does."""
     longer = _stated(container) - read.end
-    is_alone = len(container.streams) == 1  # else another stream may be meant
+    is_alone = len(container.streams) == 1  # otherwise the duration may be another stream's
     return longer if is_alone and longer > MISSING_SECONDS and _is_whole(container, path, read) else 0.0
 
 
 def _stated(container: InputContainer) -> float:
-    """How many seconds the header says that the longest stream lasts; 0 if it does not."""
+    """The stated duration of the longest stream, in seconds; 0 if there is none."""
     return (container.duration or 0) / av.time_base if container.format.name in STATED else 0.0
 
 
@@ -122,7 +122,7 @@ def _is_whole(container: InputContainer, path: Path, read: Tally) -> bool:
 
 
 def _sizes(container: InputContainer, path: Path) -> tuple[int, int | None]:
-    """The bytes that a file has, and those that its header says."""
+    """The actual size of a file in bytes, and the size stated in its header."""
     with open_file(path) as file:
         return path.stat().st_size, stated_size(container.format.name, file.read(HEAD))
 
@@ -132,9 +132,9 @@ def _missing_of_avi(path: Path, read: Tally, frames: int) -> str:
     with open_file(path) as file:
         size = int.from_bytes(file.read(8)[4:], "little")
         listed = _listed(file, read.stream.index)
-    if size not in RIFF_OPEN and size + 8 - path.stat().st_size > 1:  # a missing byte of padding is no frame
+    if size not in RIFF_OPEN and size + 8 - path.stat().st_size > 1:  # a missing byte of padding is not a frame
         return read.of(max(stated, read.packets), frames)
-    # The index lists what was written, even where it says the wrong places; headers may count frames that a recorder
+    # The index lists what was written, even with wrong positions; headers may count frames that a recorder
     # dropped, or one more or less.
     if read.packets < listed:
         promised = listed
@@ -142,11 +142,11 @@ def _missing_of_avi(path: Path, read: Tally, frames: int) -> str:
         promised = stated - read.chunks + read.packets
     else:
         return ""
-    raise ClipError(f"{path}: {read.of(promised, frames)}; which are missing, and when the others show, is not known")
+    raise ClipError(f"{path}: {read.of(promised, frames)}; which are missing, and the times of the others, is unknown")
 
 
 def _listed(file: IO[bytes], stream: int) -> int:
-    """How many chunks with content the index of an AVI lists for a stream; 0 if it has none."""
+    """The number of chunks with content the index of an AVI lists for a stream; 0 if it has none."""
     file.seek(12)
     while len(head := file.read(8)) == 8:
         size = int.from_bytes(head[4:], "little")

@@ -1,4 +1,4 @@
-"""The boxes that an MP4 or QuickTime file consists of."""
+"""Lists the top-level boxes of an MP4 or QuickTime file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 
 def boxes(file: BinaryIO | mmap.mmap) -> Iterator[tuple[bytes, int, int]]:
-    """The outermost boxes: their kind, and where their content begins and ends; those after damage are left out."""
-    file.seek(0, 2)  # which gives None for a mapped file before Python 3.13
+    """The top-level boxes: their kind, and the start and end of their content; boxes after damage are left out."""
+    file.seek(0, 2)  # which returns None for a mapped file before Python 3.13
     end_of_file = file.tell()
     at = 0
     while at + 8 <= end_of_file:

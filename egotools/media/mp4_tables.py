@@ -1,4 +1,4 @@
-"""What an MP4's own tables say of a video stream's packets, so that none of the pictures need be read to index them."""
+"""Indexes a video stream by the tables of an MP4, without reading its packets."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from egotools.media.containers import only
 from egotools.media.mp4_boxes import boxes
 from egotools.types import IntArray
 
-LARGEST = 1 << 28  # bytes of tables that are looked at; and of ticks, beyond which FFmpeg takes no offset for one
-TRIED, MOST_TRIED = 4, 64  # packets read in each of several places, to see whether they are what the tables say
-PLACES = (0.0, 0.25, 0.5, 0.75)  # parts of the file; and its last packets, and those around some of its key frames
+LARGEST = 1 << 28  # bytes of tables to read; and ticks, beyond which FFmpeg does not accept an offset
+TRIED, MOST_TRIED = 4, 64  # packets read in several places, to check that they match the tables
+PLACES = (0.0, 0.25, 0.5, 0.75)  # relative positions; the last packets, and some around key frames, too
 
 Boxes = dict[bytes, list[memoryview]]
 
 
 @dataclass(frozen=True, eq=False)
 class Packets:
-    """The packets of a stream in the file's order (N), as demuxing would give them."""
+    """The packets of a stream in file order (N), as demuxing would return them."""
 
-    pts: IntArray  # [N] time stamps, in the stream's ticks
-    is_key: npt.NDArray[np.bool_]  # [N] whether decoding can begin there
-    is_hidden: npt.NDArray[np.bool_]  # [N] whether an edit list leaves its picture out
+    pts: IntArray  # [N] timestamps, in the stream's ticks
+    is_key: npt.NDArray[np.bool_]  # [N] whether decoding can start there
+    is_hidden: npt.NDArray[np.bool_]  # [N] whether an edit list hides its picture
     durations: IntArray  # [N] ticks
 
 
 def packets_by_tables(container: InputContainer, stream: VideoStream, path: Path) -> Packets | None:
-    """The packets of one stream of an MP4 without reading them. Moves the container.
+    """The packets of one stream of an MP4, without reading them. Seeks in the container.
 
-    None where the tables may not be all that there is: fragments, several edits, other descriptions amid the stream, a
-    file that is cut; and where packets that are read, here and there, are not what they say.
+    None if the tables may be incomplete (fragments, several edits, other descriptions within the stream, a
+    truncated file), or do not match the packets that are read as samples.
     """
     with open_file(path) as file:
         moov = _moov(file)
@@ -66,7 +66,7 @@ def packets_by_tables(container: InputContainer, stream: VideoStream, path: Path
 def _agreed(
     container: InputContainer, stream: VideoStream, entries: tuple[IntArray, IntArray, IntArray], said: Packets
 ) -> int | None:
-    """What real time stamps have beyond those of the tables, which is one number; None if anything else differs."""
+    """The constant offset of real timestamps from those of the tables; None if anything else differs."""
     positions, sizes, stamps = entries
     keys = np.flatnonzero(said.is_key)
     if not len(keys):
@@ -103,10 +103,10 @@ def _agreed(
 
 
 def _tables(moov: bytes, track: int, count: int) -> tuple[IntArray, IntArray] | None:
-    """How long each of `count` packets of a track lasts, and how much later than decoded it is shown, in ticks."""
+    """The duration of each of `count` packets of a track, and its delay from decoding to display, in ticks."""
     try:
         movie = _boxes(memoryview(moov))
-        if b"mvex" in movie:  # the rest of the index lies between the pictures
+        if b"mvex" in movie:  # the rest of the index is between the pictures
             return None
         tracks = [boxes for boxes in map(_boxes, movie[b"trak"]) if _track_id(boxes[b"tkhd"][0]) == track]
         (boxes,) = tracks
@@ -115,7 +115,7 @@ def _tables(moov: bytes, track: int, count: int) -> tuple[IntArray, IntArray] | 
             return None
         durations = _runs(samples[b"stts"][0])
         offsets = _runs(samples[b"ctts"][0]) if b"ctts" in samples else np.zeros(count, np.int64)
-    except (KeyError, ValueError, IndexError, struct.error):  # not as the standard has it
+    except (KeyError, ValueError, IndexError, struct.error):  # not conforming to the standard
         return None
     if not len(durations) == len(offsets) == count or (durations <= 0).any() or (np.abs(offsets) >= LARGEST).any():
         return None
@@ -123,7 +123,7 @@ def _tables(moov: bytes, track: int, count: int) -> tuple[IntArray, IntArray] | 
 
 
 def _is_one_edit(track: Boxes) -> bool:
-    """Whether a track is shown as it is, after a pause or without its beginning at most."""
+    """Whether a track is shown unchanged, except for a pause before it or a cut beginning."""
     for edits in track.get(b"edts", []):
         for box in _boxes(edits).get(b"elst", []):
             wide = box[0] == 1
@@ -141,7 +141,7 @@ def _is_one_edit(track: Boxes) -> bool:
 
 
 def _runs(box: memoryview) -> IntArray:
-    """A table of runs, each a count and a value: the value of each packet."""
+    """A run-length table of counts and values, expanded to one value per packet."""
     count = _number(box, 4)
     runs = np.frombuffer(box, ">i4", 2 * count, 8).reshape(-1, 2).astype(np.int64)
     if (runs[:, 0] < 0).any() or runs[:, 0].sum() > LARGEST:
@@ -158,7 +158,7 @@ def _number(box: memoryview, at: int) -> int:
 
 
 def _boxes(box: memoryview) -> Boxes:
-    """The boxes within one, by kind."""
+    """The child boxes, by kind."""
     found: Boxes = {}
     at = 0
     while at + 8 <= len(box):
@@ -176,7 +176,7 @@ def _boxes(box: memoryview) -> Boxes:
 
 
 def _moov(file: BinaryIO) -> bytes | None:
-    """The box with all tables; None if there is none, or anything that adds to it."""
+    """The box with all tables; None if it does not exist, or something else adds to it."""
     found = None
     for kind, begin, end in boxes(file):
         if kind == b"moof" or (kind == b"moov" and (found is not None or end - begin > LARGEST)):

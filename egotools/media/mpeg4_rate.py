@@ -1,6 +1,6 @@
-"""The frame rate of a raw MPEG-4 stream, by the times in the headers of its pictures.
+"""The frame rate of a raw MPEG-4 stream, from the times in its picture headers.
 
-FFmpeg (8) tells how finely such a stream counts time, which is its rate only if every picture is one count long.
+FFmpeg (8) reports the time resolution of such a stream, which is its rate only if every picture is one tick long.
 Source: ISO/IEC 14496-2, 6.2.5 and 6.3.5.
 """
 
@@ -11,21 +11,23 @@ from fractions import Fraction
 
 import numpy as np
 
-HEADER = re.compile(rb"\x00\x00\x01([\xb3\xb6])(?=(.{12}))", re.DOTALL)  # of a group of pictures, or of a picture
+HEADER = re.compile(
+    rb"\x00\x00\x01([\xb3\xb6])(?=(.{12}))", re.DOTALL
+)  # header of a group of pictures, or of a picture
 GROUP = b"\xb3"
-BETWEEN = 2  # the type of a picture that is shown before the one decoded before it
+BETWEEN = 2  # type of a picture shown before the one decoded before it
 
 
 def picture_rate(data: bytes, counts: int) -> Fraction | None:
-    """Pictures a second; None if there are fewer than two.
+    """Pictures per second; None if there are fewer than two.
 
     Args:
         data: the stream, or its beginning.
-        counts: into which a second is divided.
+        counts: ticks per second.
     """
     width = max((counts - 1).bit_length(), 1)
     times: list[int] = []
-    before = second = 0  # of the last two pictures that others refer to
+    before = second = 0  # times of the last two reference pictures
     for kind, header in HEADER.findall(data):
         bits = f"{int.from_bytes(header, 'big'):0{8 * len(header)}b}"
         if kind == GROUP:

@@ -1,4 +1,4 @@
-"""Frames by the numbers in their file names: whether they are some, where each stands, and what is missing."""
+"""Recognizes frames by the numbers in their file names, places them in time, and reports missing ones."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FEWEST_FRAMES = 8  # a folder with fewer numbered images is a folder of images
-MOST_GAPS = 10  # one gap in so many frames still leaves the frames of a video
-RANGES = 4  # of missing numbers that a remark names
+MOST_GAPS = 10  # images are still frames with at most one gap per this many
+RANGES = 4  # ranges of missing numbers listed in a remark
 
 
 def frame_numbers(names: Sequence[str]) -> list[int] | None:
-    """The number at the end of each name, before its suffix; None where the names differ in more than that."""
+    """The number at the end of each name, before its suffix; None if the names differ in more than that."""
     parts = [re.fullmatch(r"(.*?)(\d+)(\.\w+)", name, re.DOTALL) for name in names]
     matches = [part for part in parts if part is not None]
     if len(matches) < len(names) or len({match[1] for match in matches}) > 1:
@@ -23,7 +23,7 @@ def frame_numbers(names: Sequence[str]) -> list[int] | None:
 
 
 def step_of(numbers: Sequence[int]) -> int | None:
-    """The step by which ascending numbers rise, gaps aside; None where they follow no step.
+    """The step of ascending numbers, ignoring gaps; None if there is no common step.
 
     >>> step_of([0, 30, 60, 120])
     30
@@ -39,29 +39,31 @@ def step_of(numbers: Sequence[int]) -> int | None:
 
 
 def positions(names: Sequence[str]) -> tuple[list[int], list[str]]:
-    """The place of each frame in its video, the first at 0, and remarks on what the names leave open.
+    """The position of each frame in its video, starting at 0, and remarks on ambiguities of the names.
 
-    Frames whose numbers rise by one step stand where their number says, so that a missing one moves no other. Others
-    follow one another.
+    Frames whose numbers have a common step are placed by number, so that a missing one does not move others. Otherwise
+    they follow one another.
 
     Args:
-        names: of files, in natural order.
+        names: file names, in natural order.
 
     Raises:
-        ValueError: two files have one number.
+        ValueError: two files have the same number.
     """
     order = list(range(len(names)))
     numbers = frame_numbers(names)
     if len(names) == 1:
         return order, []
     if numbers is None:
-        return order, ["the names differ in more than one number at their end: frames follow in the order of the names"]
+        return order, [
+            "the names differ in more than one number at their end: frames are taken in the order of the names"
+        ]
     for before, after in itertools.pairwise(range(len(names))):
         if numbers[before] == numbers[after]:
-            raise ValueError(f"{names[before]} and {names[after]} have one number; remove one of them")
+            raise ValueError(f"{names[before]} and {names[after]} have the same number; remove one of them")
     step = step_of(numbers)
     if step is None:
-        return order, ["the numbers in the names rise by no common step: frames follow one another, without gaps"]
+        return order, ["the numbers in the names have no common step: frames follow one another, without gaps"]
     remarks = []
     if numbers[0] not in (0, 1, step):
         remarks.append(f"the first frame is number {numbers[0]}; times count from it")
@@ -73,7 +75,7 @@ def positions(names: Sequence[str]) -> tuple[list[int], list[str]]:
 
 
 def _missing(numbers: Sequence[int], step: int) -> str:
-    """The missing numbers, in words: "number 10 to 12, 40"."""
+    """The missing numbers as text: "number 10 to 12, 40"."""
     gaps = [(a + step, b - step) for a, b in itertools.pairwise(numbers) if b - a > step]
     named = [f"{first}" if first == last else f"{first} to {last}" for first, last in gaps[:RANGES]]
     return "number " + ", ".join(named) + (" and more" if len(gaps) > RANGES else "")
@@ -82,7 +84,7 @@ def _missing(numbers: Sequence[int], step: int) -> str:
 def are_frames(names: Sequence[str]) -> bool:
     """Whether image names look like the frames of one video: `frame_0001.jpg`, `frame_0002.jpg`, ...
 
-    They share everything but a number that rises by the same step, but for a gap or a few. Numbers padded to two digits
+    They differ only in a number with a common step, except for a few gaps. Numbers padded to two digits
     (`01.png`) are how people number pictures, not how programs number frames; numbers with gaps after four capitals
     (`IMG_1203.JPG`) are how cameras number photographs.
     """
@@ -97,7 +99,7 @@ def are_frames(names: Sequence[str]) -> bool:
 
 
 def may_be_frames(names: Sequence[str]) -> bool:
-    """Whether image names could be those of frames: of which some are missing, or that have several numbers."""
+    """Whether image names could be frames with some missing, or with several numbers."""
     numbers = _running(names)
     if numbers is not None:
         return _gaps(numbers) > 0
@@ -109,7 +111,7 @@ def may_be_frames(names: Sequence[str]) -> bool:
 
 
 def _running(names: Sequence[str]) -> list[int] | None:
-    """The numbers of at least eight names of one kind, ascending by a step; None where there are no such."""
+    """The numbers of at least eight names of one kind, ascending with a step; None if there are none."""
     numbers = sorted(frame_numbers(names) or [])
     if len(numbers) < FEWEST_FRAMES or len({Path(name).suffix.lower() for name in names}) > 1:
         return None

@@ -1,4 +1,4 @@
-"""What a decoded frame becomes: an upright RGB picture, of the size of the file's first one."""
+"""Turns decoded frames into upright RGB pictures, of the size of the file's first frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from egotools.types import Frame
 
 @dataclass(frozen=True)
 class Turn:
-    """How a coded picture becomes an upright one: rows and columns swapped first, then mirrored."""
+    """How a coded picture is made upright: rows and columns swapped first, then mirrored."""
 
     swap: bool = False
     left_right: bool = False
@@ -41,9 +41,9 @@ def turn_of(frame: VideoFrame) -> Turn | None:
 
 @dataclass(frozen=True)
 class Shape:
-    """The first frame's size, upright, and how it is turned, as those are that do not say otherwise.
+    """The size of the first frame, upright, and its rotation, which applies to frames that state none.
 
-    `rotation` is what FFmpeg makes of how it is turned, in degrees.
+    `rotation` is FFmpeg's angle for it, in degrees.
     """
 
     width: int
@@ -53,15 +53,15 @@ class Shape:
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Shape:
-        """That of this frame."""
+        """The shape of this frame."""
         turn = turn_of(frame) or Turn()
         return cls(*_upright_size(frame, turn), turn, frame.rotation)
 
 
 class Pictures:
-    """Makes the frames of one file RGB, upright and of one size.
+    """Converts the frames of one file to RGB, upright and of one size.
 
-    `remark` says of the first frame of another size that it was scaled; "" while there was none.
+    `remark` says that the first frame of another size was scaled; "" if there was none.
     """
 
     def __init__(self, path: Path, shape: Shape) -> None:
@@ -71,24 +71,24 @@ class Pictures:
         self._reformatter = VideoReformatter()
 
     def picture(self, frame: VideoFrame, index: int, seconds: float) -> Frame:
-        """A frame as uint8 [H, W, 3] in memory of its own; `index` and `seconds` are for messages.
+        """A frame as uint8 [H, W, 3] in its own memory; `index` and `seconds` are for messages.
 
         Raises:
-            ClipError: it is damaged or too large, or of a pixel format that FFmpeg does not convert.
+            ClipError: it is damaged or too large, or FFmpeg cannot convert its pixel format.
         """
         damage = jpeg_damage(data) if (data := data_of(frame)) else ""
         if frame.is_corrupt or damage:
             why = f": {damage}" if damage else ""
             raise ClipError(f"{self.path}: frame {index} at {seconds:.3f} s is damaged{why}")
         turn = self.shape.turn
-        if frame.rotation != self.shape.rotation:  # side data is looked at where it may differ: it keeps a frame alive
+        if frame.rotation != self.shape.rotation:  # side data is read only if it may differ: it keeps a frame alive
             turn = turn_of(frame) or turn
         try:
             if _upright_size(frame, turn) != (self.shape.width, self.shape.height):
                 frame = self._scaled(frame, turn, seconds)
             pixels = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
         except (av.FFmpegError, ValueError) as error:
-            raise ClipError(f"{self.path}: frame {index} cannot be made RGB: {reason(error)}") from error
+            raise ClipError(f"{self.path}: frame {index} cannot be converted to RGB: {reason(error)}") from error
         return _upright(pixels.astype(np.uint8, copy=False), turn)
 
     def _scaled(self, frame: VideoFrame, turn: Turn, seconds: float) -> VideoFrame:
@@ -100,7 +100,7 @@ class Pictures:
                 f"the frame at {seconds:.3f} s has {found} pixels, the first one {width}x{height}; frames of other "
                 "sizes are scaled to that one's"
             )
-        # FFmpeg's bicubic filter widens as a picture shrinks, so that it takes the mean of what becomes one pixel.
+        # FFmpeg's bicubic filter widens when downscaling, so that it averages what becomes one pixel.
         size = {"width": height, "height": width} if turn.swap else {"width": width, "height": height}
         return self._reformatter.reformat(frame, **size, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1)
 

@@ -1,4 +1,4 @@
-"""Frames that no window needs are not decoded where no other refers to them; those needed are the same to the bit."""
+"""Skips decoding of frames that are neither needed nor referred to; needed frames are identical bit for bit."""
 
 from __future__ import annotations
 
@@ -15,64 +15,64 @@ from av.video.stream import VideoStream
 from egotools.media.frame_index import FrameIndex
 from egotools.types import IntArray
 
-# Decoders that look at `skip_frame` before each picture, in formats where a picture says that no other refers to it.
-# Those of AV1 and VP9 pass over nothing; a picture that VP8 passes over may still change how later ones are read.
+# Decoders that check `skip_frame` before each picture, in formats where a picture says that no other refers to it.
+# Those of AV1 and VP9 skip nothing; a picture that VP8 skips may still change how later ones are decoded.
 EXACT = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}
 
-# Decoders that pass over damage in data that can be looked at otherwise: their frames keep that data.
+# Decoders that ignore damage in data that can be checked otherwise: their frames keep that data.
 CARELESS = {"mjpeg"}
 
-HEVC_VPS, HEVC_SPS = 32, 33  # types of the parameter sets that say how many layers of frame rates there are
+HEVC_VPS, HEVC_SPS = 32, 33  # types of the parameter sets with the number of temporal layers
 
 
 @dataclass(frozen=True)
 class NeededFrames:
-    """Labels of the frames that a caller will ask for, in ascending order."""
+    """Labels of the frames that a caller needs, in ascending order."""
 
     labels: frozenset[int] = frozenset()
     last: float = float("-inf")
 
     @classmethod
     def of(cls, labels: IntArray) -> NeededFrames:
-        """Those labels; of none, every frame is decoded."""
+        """Needs those labels; if there are none, every frame."""
         return cls(frozenset(labels.tolist()), int(labels[-1])) if len(labels) else cls()
 
     def needs(self, label: int | None) -> bool:
-        """Whether there is such a frame, and it is to be decoded.
+        """Whether a frame with this label must be decoded.
 
-        Those after the last one are: a later call may well ask for them.
+        Those after the last label must: a later call may need them.
         """
         return label is not None and (label >= self.last or label in self.labels)
 
 
 class Skipping:
-    """Labels the packets and frames of one video, and sets its decoder to pass over packets that are not wanted.
+    """Labels the packets and frames of one video, and makes its decoder skip packets that are not needed.
 
-    A frame's label ascends in display order: its time stamp, or its index where stamps do not identify frames.
+    A frame's label ascends in display order: its timestamp, or its index if timestamps do not identify frames.
     """
 
     def __init__(self, index: FrameIndex) -> None:
         self.wanted = NeededFrames()
-        self.has_skipped = False  # since the decoder began, at the file's beginning or at a key frame
+        self.has_skipped = False  # since decoding started, at the file's beginning or at a key frame
         self._is_off = False
         self.is_stamped = index.pts is not None
         self._whole = index.whole
-        packets = index.packets  # of frames that are told apart by the packets that they came of
+        packets = index.packets  # of frames identified by the packets that they came from
         self._shown = None if packets is None else {packet: label for label, packet in enumerate(packets.tolist())}
 
     def stop(self) -> None:
-        """Lets every frame be decoded from now on."""
+        """Decodes every frame from now on."""
         self._is_off = True
 
     def fed(self, packets: Iterator[Packet[Stream]], stream: VideoStream) -> Iterator[Packet[Stream]]:
-        """The packets that are not broken, each when the decoder is set to what is to become of it.
+        """Passes on the packets that are not broken, setting up the decoder for each.
 
-        Where stamps do not identify frames they begin at the file's beginning.
+        If timestamps do not identify frames, they start at the file's beginning.
         """
         self.has_skipped = False
         decoder, may_skip, is_needed = stream.codec_context, is_exact(stream.codec_context), True
         stands_alone = self.is_stamped and decoder.codec.intra_only
-        # Where B frames are packed with others (DivX, Xvid) the second of two is lost if the first is passed over.
+        # If B frames are packed with others (DivX, Xvid), the second of two is lost if the first is skipped.
         is_mpeg4, keeps_data = decoder.name == "mpeg4", decoder.name in CARELESS
         is_skipping, decoder.skip_frame = False, "DEFAULT"
         for number, packet in enumerate(packets):
@@ -81,8 +81,8 @@ class Skipping:
                 is_needed = packet.pts is None or self.wanted.needs(packet.pts)
             elif self._shown is not None:
                 label, following = self._shown.get(number), self._shown.get(number + 1)
-                packet.opaque = [label]  # an object of its own: PyAV tells them apart by their addresses
-                if label is not None:  # else it may be the second field of the one before it
+                packet.opaque = [label]  # a distinct object: PyAV tells them apart by address
+                if label is not None:  # otherwise it may be the second field of the one before
                     is_needed = self.wanted.needs(label) or (is_mpeg4 and self.wanted.needs(following))
             if keeps_data and is_needed:
                 packet.opaque = [label, bytes(packet)]
@@ -100,7 +100,7 @@ class Skipping:
         decoder.skip_frame = "DEFAULT"
 
     def labelled(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
-        """The frames that have a label, with it."""
+        """The labeled frames, with their labels."""
         for number, frame in zip(count(), frames, strict=False):
             if self.is_stamped:
                 label = frame.pts
@@ -113,29 +113,29 @@ class Skipping:
                 yield label, frame
 
     def is_doubtful(self, frame: VideoFrame) -> bool:
-        """Whether a frame may lack a part that was passed over: a field with a packet, and a stamp, of its own."""
+        """Whether a frame may lack a skipped part: a field with its own packet and timestamp."""
         return self.is_stamped and self.has_skipped and bool(frame.interlaced_frame)
 
 
 def keep_labels(stream: VideoStream) -> None:
-    """Makes a decoder hand what is attached to a packet on to its frame; before it decodes anything."""
+    """Makes a decoder pass on what is attached to a packet to its frame; before it decodes anything."""
     stream.codec_context.copy_opaque = stream.codec_context.name in EXACT | CARELESS
 
 
 def data_of(frame: VideoFrame) -> bytes:
-    """The packet that a frame came of, where its decoder is careless; else nothing."""
+    """The packet of a frame, if its decoder ignores damage; otherwise nothing."""
     source = frame.opaque
     return source[1] if isinstance(source, list) and len(source) > 1 else b""
 
 
 def is_exact(decoder: VideoCodecContext) -> bool:
-    """Whether a decoder passes over what no frame that is wanted needs, and over nothing else."""
+    """Whether a decoder skips exactly what no needed frame depends on."""
     # HEVC's pictures say that none of their own layer refers to them; those of a higher layer may.
     return decoder.name in EXACT and (decoder.name != "hevc" or _layers(decoder.extradata or b"") == 1)
 
 
 def _layers(extradata: bytes) -> int:
-    """How many layers of frame rates an HEVC stream has, by its parameter sets; 0 if they do not say."""
+    """The number of temporal layers of an HEVC stream, by its parameter sets; 0 if unknown."""
     units = _units_of_record(extradata) if extradata[:1] == b"\1" else extradata.split(b"\0\0\1")
     found = 0
     for unit in units:
@@ -145,7 +145,7 @@ def _layers(extradata: bytes) -> int:
 
 
 def _units_of_record(record: bytes) -> Iterator[bytes]:
-    """The parameter sets of an `hvcC` box: arrays of units, each after its length in two bytes."""
+    """The parameter sets of an `hvcC` box: arrays of units, each preceded by its length in two bytes."""
     at = 23
     for _ in range(record[22] if len(record) > 22 else 0):
         units, at = int.from_bytes(record[at + 1 : at + 3], "big"), at + 3

@@ -1,7 +1,7 @@
-"""Time stamps of frames that a file got wrong, put right: pure functions of arrays.
+"""Repairs wrong timestamps of frames: pure functions of arrays.
 
-A stamp is wrong where it goes back, repeats, is missing, or lies far from all others. What is wrong is repaired near it
-alone; a file without faults keeps its stamps to the bit. F frames in the order in which they are shown, G gaps.
+A timestamp is wrong if it goes back, repeats, is missing, or is far from all others. Repairs are local;
+a file without errors keeps its timestamps exactly. F frames in display order, G gaps.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ import numpy.typing as npt
 
 from egotools.types import IntArray
 
-Stamps = npt.NDArray[np.float64]  # ticks; NaN: there is none
+Stamps = npt.NDArray[np.float64]  # ticks; NaN: missing
 Flags = npt.NDArray[np.bool_]
 
-SHORT = 8  # so many frames are stamped wrongly rather than on a clock that begins anew
-AHEAD = 2000  # frames that are looked ahead for the stamps to come back
-REORDERED = 16  # places that stamps in the order of decoding may lie from where they belong; H.264 allows no more
-FEW = 3  # frames at an end of the file that may lie far from all others
-ONE_IN = 20  # and their share of all
-LONG = 3600.0  # seconds that no frame is shown, unless the file's own steps are as long
-LONGER_THAN_THE_REST = 60.0  # the same where all the rest of the file is shorter
-STEPS = 10  # times the file's usual step is not long
+SHORT = 8  # up to this many frames have wrong timestamps, rather than a clock that restarts
+AHEAD = 2000  # frames to look ahead for the timestamps to recover
+REORDERED = 16  # places by which decoding order may differ from display order; the limit of H.264
+FEW = 3  # frames at an end of the file that may be far from all others
+ONE_IN = 20  # and at most 1 in this many of all frames
+LONG = 3600.0  # seconds without a frame, unless the file's own steps are as long
+LONGER_THAN_THE_REST = 60.0  # likewise, if all the rest of the file is shorter
+STEPS = 10  # this many usual steps are not long
 
 
 @dataclass(frozen=True, eq=False)
 class Repaired:
-    """Stamps [F] that ascend strictly; the frames that were stamped wrongly, by what was wrong; the usual step."""
+    """Timestamps [F] that ascend strictly; the frames with wrong ones, by kind of error; the usual step."""
 
     stamps: Stamps
     step: float
     disordered: IntArray
     repeated: IntArray
     far: IntArray  # at an end of the file
-    begun_anew: IntArray  # the first frames after the clock began anew
+    restarts: IntArray  # the first frames after the clock restarted
 
 
 def repaired(stamps: Stamps, *, usual: float, second: float) -> Repaired:
-    """Stamps in the order of display, repaired where there is need.
+    """Timestamps in display order, repaired where necessary.
 
     Args:
         stamps: [F].
-        usual: ticks from frame to frame if the stamps themselves do not tell.
-        second: ticks a second.
+        usual: ticks from frame to frame if the timestamps do not tell.
+        second: ticks per second.
     """
     known = np.flatnonzero(~np.isnan(stamps))
     values = stamps[known]
@@ -54,20 +54,20 @@ def repaired(stamps: Stamps, *, usual: float, second: float) -> Repaired:
     new = _differ(values)
     steps = np.diff(values[new]) / np.diff(known[new])
     step = float(np.median(steps[steps > 0])) if (steps > 0).any() else usual
-    kept, begun_anew = np.ones(len(values), np.bool_), np.zeros(0, np.int64)
+    kept, restarts = np.ones(len(values), np.bool_), np.zeros(0, np.int64)
     if (steps < 0).any():
-        kept, values, begun_anew = _on_one_clock(values, known, step)
+        kept, values, restarts = _on_one_clock(values, known, step)
     disordered, known, values = known[~kept], known[kept], values[kept]
     new = _differ(values)
     repeated, known, values = known[~new], known[new], values[new]
     filled, far = _with_near_ends(_filled(known, values, len(stamps), step), step, second)
-    return Repaired(filled, step, disordered, repeated, far, begun_anew)
+    return Repaired(filled, step, disordered, repeated, far, restarts)
 
 
 def gaps(stamps: Stamps, *, step: float, second: float) -> Stamps:
-    """Where no frame is near [G, 2], ticks: from one `step` after a frame to the next frame.
+    """Spans without a frame nearby [G, 2], in ticks: from one `step` after a frame to the next frame.
 
-    Pauses are no gaps: only what is longer than an hour, or than a minute and all the rest of the file.
+    Pauses are not gaps: only what is longer than an hour, or than a minute and all the rest of the file.
     """
     last = np.flatnonzero(_are_long(np.diff(stamps), step, second))
     return np.stack([stamps[last] + step, stamps[last + 1]], axis=1)
@@ -77,9 +77,9 @@ def remarks(stamps: Stamps, found: Repaired, *, second: float) -> list[str]:
     """What was repaired, in sentences.
 
     Args:
-        stamps: [F], as the file has them.
-        found: what was made of them.
-        second: ticks a second.
+        stamps: [F], as stored in the file.
+        found: the result of `repaired`.
+        second: ticks per second.
     """
 
     def seconds(frame: int) -> str:
@@ -101,19 +101,19 @@ def remarks(stamps: Stamps, found: Repaired, *, second: float) -> list[str]:
         where = (
             f"frame {first} at {seconds(first)}" if count == 1 else f"the first is frame {first} at {seconds(first)}"
         )
-        said.append(f"{frames_are} stamped as the one before ({where}); each is shown between its neighbors")
-    for first in found.begun_anew[:FEW].tolist():
-        said.append(f"the clock begins anew at frame {first} ({seconds(first)}); it is shown at {shown(first)}")
+        said.append(f"{frames_are} stamped like the one before ({where}); each is shown between its neighbors")
+    for first in found.restarts[:FEW].tolist():
+        said.append(f"the clock restarts at frame {first} ({seconds(first)}); it is shown at {shown(first)}")
     return said
 
 
 def _differ(stamps: Stamps) -> Flags:
-    """Which stamps are not the same as the one before."""
+    """Which timestamps differ from the one before."""
     return np.append(np.ones(1, np.bool_), np.diff(stamps) != 0)[: len(stamps)]
 
 
 def _is_in_decoding_order(stamps: Stamps) -> bool:
-    """Whether stamps go back often, and each by a few places only, so that sorting them is all that is needed."""
+    """Whether timestamps go back often, but only by a few places, so that sorting is enough."""
     if (np.diff(stamps) < 0).sum() <= len(stamps) // ONE_IN + 1:
         return False
     places = np.argsort(stamps, kind="stable")
@@ -121,11 +121,11 @@ def _is_in_decoding_order(stamps: Stamps) -> bool:
 
 
 def _on_one_clock(values: Stamps, places: IntArray, step: float) -> tuple[Flags, Stamps, IntArray]:
-    """Which stamps to keep [F], all of them on the first one's clock [F], and the places where a clock begins anew.
+    """Which timestamps to keep [F], all converted to the first clock [F], and the places where a clock restarts.
 
-    Where the stamps go back, some before were too late, or some after are too early until the stamps have caught up,
-    or the clock begins anew. The fewest frames are taken for wrong; more than a few only where the clock then goes on
-    as if nothing had been.
+    Where timestamps go back, some before were too late, or some after are too early until they catch up,
+    or the clock restarts. The fewest frames are taken as wrong; more than a few only if the clock then continues
+    as if nothing had happened.
     """
 
     def fits(before: int, after: int) -> bool:
@@ -134,10 +134,10 @@ def _on_one_clock(values: Stamps, places: IntArray, step: float) -> tuple[Flags,
 
     values = values.copy()
     kept: list[int] = []
-    begin, begun_anew = 0, []  # how many of those kept are on earlier clocks
+    begin, restarts = 0, []  # number of kept ones on earlier clocks
     i = 0
     while i < len(values):
-        if kept and len(kept) == begin and values[i] <= values[kept[-1]]:  # what began the present clock was wrong
+        if kept and len(kept) == begin and values[i] <= values[kept[-1]]:  # the start of the current clock was wrong
             values[i:] += values[kept[-1]] + (places[i] - places[kept[-1]]) * step - values[i]
         if len(kept) == begin or values[i] >= values[kept[-1]]:
             kept.append(i)
@@ -155,15 +155,15 @@ def _on_one_clock(values: Stamps, places: IntArray, step: float) -> tuple[Flags,
             del kept[-above:]
         else:
             values[i:] += values[kept[-1]] + step - values[i]
-            begun_anew.append(places[i])
+            restarts.append(places[i])
             begin = len(kept)
     flags = np.zeros(len(values), np.bool_)
     flags[kept] = True
-    return flags, values, np.array(begun_anew, np.int64)
+    return flags, values, np.array(restarts, np.int64)
 
 
 def _filled(places: IntArray, values: Stamps, count: int, step: float) -> Stamps:
-    """`count` stamps [F] of which some are known: the others evenly between, but never long after the one before."""
+    """Timestamps [F], of which some are known: the others evenly between, but never long after the one before."""
     if len(places) == count:
         return values
     if not len(places):
@@ -178,7 +178,7 @@ def _filled(places: IntArray, values: Stamps, count: int, step: float) -> Stamps
 
 
 def _with_near_ends(stamps: Stamps, step: float, second: float) -> tuple[Stamps, IntArray]:
-    """Stamps with the few at either end that lie far from all others moved next to them, and which frames those are."""
+    """Moves the few timestamps at either end that are far from all others next to them; returns those frames, too."""
     few = min(FEW, len(stamps) // ONE_IN)
     rises = np.diff(stamps)
     after = np.flatnonzero(_are_long(rises, step, second)) + 1  # the first frames after a long pause

@@ -1,4 +1,4 @@
-"""How many bytes a media file says that it has, and whether FFmpeg read them all."""
+"""Compares the size that a media file states with how much of it FFmpeg read."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from egotools.files.disk import open_file
 from egotools.media.matroska import coded_number, not_known
 
-HEAD = 4096  # bytes in which it is said
+HEAD = 4096  # bytes that contain the stated size
 
-MATROSKA_SEGMENT = b"\x18\x53\x80\x67"  # the element that holds all but the first few bytes
+MATROSKA_SEGMENT = b"\x18\x53\x80\x67"  # the element that contains all but the first few bytes
 ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # the object with the properties of the file
-MATROSKA = b"\x1a\x45\xdf\xa3"  # what a file begins with
-UNREAD_BYTES, UNREAD_SHARE = 1000, 0.01  # of an FLV that may follow its last packet: what a muxer appends
+MATROSKA = b"\x1a\x45\xdf\xa3"  # the first bytes of a file
+UNREAD_BYTES, UNREAD_SHARE = 1000, 0.01  # limits of what may follow the last packet of an FLV: what a muxer appends
 FLV_SIZE = b"filesize\0"  # a name in its metadata, and the type of a number
 
 
 def stated_size(format: str, head: bytes) -> int | None:
-    """Bytes of the whole file as its first bytes say; None where they do not, or were never filled in.
+    """The file size stated in its first bytes; None if there is none, or it was never filled in.
 
     Args:
         format: FFmpeg's name of the container.
@@ -35,13 +35,13 @@ def stated_size(format: str, head: bytes) -> int | None:
 
 
 def unread(format: str, path: Path, stop: int, what: str) -> str:
-    """What is missing, in words, where FFmpeg does not read a file to its end, as when others are joined to it.
+    """What is missing, as a message, if FFmpeg does not read a file to its end, as when files were joined.
 
     Args:
         format: FFmpeg's name of the container.
         path: the file.
-        stop: where the last packet ends, bytes.
-        what: what can be read.
+        stop: where the last packet ends, in bytes.
+        what: what could be read.
     """
     size, begin = path.stat().st_size, stop
     if format == "flv" and size - stop <= max(UNREAD_BYTES, UNREAD_SHARE * stop):
@@ -51,12 +51,12 @@ def unread(format: str, path: Path, stop: int, what: str) -> str:
     elif format != "flv":
         return ""
     rest = size - begin
-    words = f"truncated: {what} can be read; the {rest} bytes after cannot, perhaps of files that were joined"
+    words = f"truncated: {what} can be read; the {rest} bytes after cannot, perhaps from files that were joined"
     return words if rest else ""
 
 
 def _next_file(path: Path, stop: int) -> int:
-    """Where the first Matroska file begins of those joined that lie after `stop`; the end if there is none."""
+    """Where the next Matroska file begins after `stop`, if files were joined; otherwise the end."""
     begin = 0
     with open_file(path) as file:
         while (head := file.read(HEAD)).startswith(MATROSKA):

@@ -1,4 +1,4 @@
-"""Frames that are no video: a folder of images, one image, a `.npy` stack."""
+"""Reads frames that are not in a video: a folder of images, one image, a `.npy` stack."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from egotools.media.stamps import gaps
 from egotools.types import Frame, IntArray, VideoInfo
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".apng", ".avif")
-BAND_PIXELS = 1 << 22  # of an image that is made RGB at once
-MOVING = ("AVIF", "GIF", "PNG", "WEBP")  # formats of Pillow whose further pictures are frames; MPO and TIFF are not
-MOST_CHANNELS = 4  # an axis so short holds the colors of a picture
+BAND_PIXELS = 1 << 22  # of an image converted to RGB at once
+MOVING = ("AVIF", "GIF", "PNG", "WEBP")  # Pillow formats whose pictures are frames; not so for MPO and TIFF
+MOST_CHANNELS = 4  # a shorter axis is taken as color channels
 ORIENTATION = 0x0112  # the tag of EXIF
 NO_METADATA = "its metadata cannot be read; the picture is taken as it is stored"
 TURNS = {
-    "0": None,  # as some cameras say that they do not know
+    "0": None,  # written by some cameras for unknown
     "1": None,
     "2": Image.Transpose.FLIP_LEFT_RIGHT,
     "3": Image.Transpose.ROTATE_180,
@@ -43,9 +43,9 @@ STILL_SECONDS = 1 / 25  # how long a single image shows: one frame of the common
 
 
 class FrameFolder:
-    """A folder of images, one a frame, in the order of the numbers in their names.
+    """A folder of images, one per frame, in the order of the numbers in their names.
 
-    Frame k shows at k / `fps`; where numbers are missing, the others stay at their times.
+    Frame k shows at k / `fps`; if numbers are missing, the others keep their times.
     """
 
     def __init__(self, path: Path, fps: float | None) -> None:
@@ -55,7 +55,7 @@ class FrameFolder:
             files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
         self._files = sorted(files, key=_by_number)
         if not self._files:
-            raise ClipError(f"{path}: the folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
+            raise ClipError(f"{path}: the folder contains no images ({', '.join(IMAGE_SUFFIXES)})")
         try:
             places, self.remarks = positions([file.name for file in self._files])
         except ValueError as error:
@@ -70,7 +70,7 @@ class FrameFolder:
         """The images at strictly ascending indices, uint8 RGB [H, W, 3].
 
         Raises:
-            ClipError: an image that cannot be read, has another size than the first, or is not there.
+            ClipError: an image cannot be read, differs in size from the first one, or does not exist.
         """
         for index in ascending(indices, len(self._files), self.path):
             frame = self._read(index)
@@ -81,18 +81,18 @@ class FrameFolder:
             yield frame
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Does nothing: no file is kept open."""
 
     def _read(self, index: int) -> Frame:
         remarks: list[str] = []
         frame = read_image(self._files[index], remarks)
         self.remarks += [f"{self._files[index].name}: {each}" for each in remarks if each not in self._said]
-        self._said.update(remarks)  # of frames that are odd in one way the first is named
+        self._said.update(remarks)  # each remark names the first frame it applies to
         return frame
 
 
 class Still:
-    """One image as a video of one frame, which shows from 0 to 1/25 s."""
+    """One image as a video of one frame, shown from 0 to 1/25 s."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -107,11 +107,11 @@ class Still:
             yield read_image(self.path)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Does nothing: no file is kept open."""
 
 
 class Stack:
-    """A `.npy` array of frames, uint8 [T, H, W, 3] or grey [T, H, W]; frame k shows at k / `fps`."""
+    """A `.npy` array of frames, uint8 [T, H, W, 3] or gray [T, H, W]; frame k shows at k / `fps`."""
 
     def __init__(self, path: Path, fps: float | None) -> None:
         self.path = path
@@ -121,10 +121,10 @@ class Stack:
         if problem := not_frames(array):
             raise ClipError(f"{path}: {problem}")
         if not array.size:
-            raise ClipError(f"{path}: the stack holds no frames")
+            raise ClipError(f"{path}: the stack contains no frames")
         check_size(path, array.shape[2], array.shape[1])
         if len(array) > MOST_FRAMES:
-            raise ClipError(f"{path}: {len(array)} frames, at most {MOST_FRAMES / 1e6:.0f} million can be read")
+            raise ClipError(f"{path}: {len(array)} frames; at most {MOST_FRAMES / 1e6:.0f} million can be read")
         self._array: npt.NDArray[np.uint8] = array
         self.info = _placed(path, range(len(array)), fps, array.shape[2], array.shape[1])
         self.damage = ""
@@ -139,14 +139,14 @@ class Stack:
                 yield frame if frame.shape[2:] == (3,) else np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=2)
 
     def close(self) -> None:
-        """Nothing to do: the file's pages go with the object."""
+        """Does nothing: the mapped file is released with the object."""
 
 
 def not_frames(array: npt.NDArray[Any]) -> str:
-    """Why an array is no stack of frames, uint8 [T, H, W, 3] or grey [T, H, W] or [T, H, W, 1]; empty where it is one.
+    """Why an array is not a stack of frames, uint8 [T, H, W, 3] or gray [T, H, W] or [T, H, W, 1]; empty if it is one.
 
     An array of three axes may also be one picture [H, W, 3] or [3, H, W]: frames a few pixels wide, and stacks of three
-    grey frames, are to be said with an axis more.
+    gray frames, need an additional axis.
     """
     shape = list(array.shape)
     kind = f"{array.dtype} {shape}"
@@ -161,17 +161,17 @@ def not_frames(array: npt.NDArray[Any]) -> str:
             f"{kind} may be one picture of {channels} channels; a stack of frames is uint8 [T, H, W, 3] or [T, H, W, 1]"
         )
     return (
-        f"{kind} may be one picture of {width}x{height} pixels or {shape[0]} grey frames of {shape[2]}x{shape[1]};"
+        f"{kind} may be one picture of {width}x{height} pixels or {shape[0]} gray frames of {shape[2]}x{shape[1]};"
         f" save the picture as {[1, height, width, channels]}, or the frames as {[*shape, 1]}"
     )
 
 
 def mapped_array(path: Path) -> npt.NDArray[Any]:
-    """The array of a `.npy` file, mapped into memory: nothing but its header is read.
+    """The array of a `.npy` file, mapped into memory: only its header is read.
 
     Raises:
-        OSError, ValueError: no regular file, no array, one of Python objects, or a file that is shorter than it says;
-            a broken header can raise anything.
+        OSError, ValueError: not a regular file, not an array, Python objects, or a file shorter than it says;
+            a broken header can raise other exceptions.
     """
     open_file(path).close()
     with warnings.catch_warnings():
@@ -183,14 +183,14 @@ def mapped_array(path: Path) -> npt.NDArray[Any]:
 
 
 def read_image(path: Path, remarks: list[str] | None = None) -> Frame:
-    """An image as uint8 RGB [H, W, 3], turned upright; transparency is dropped, 16 bits a channel become 8.
+    """An image as uint8 RGB [H, W, 3], turned upright; transparency is dropped, 16 bits per channel become 8.
 
     Args:
-        path: a file; of several pictures in a TIFF the first counts.
-        remarks: takes what is odd in the file.
+        path: a file; the first of several pictures in a TIFF is used.
+        remarks: collects what is unusual about the file.
 
     Raises:
-        ClipError: no image, a damaged one, or one of more than 179 megapixels.
+        ClipError: not an image, damaged, or larger than 179 megapixels.
     """
     found: list[str] = []
     try:
@@ -210,9 +210,9 @@ def read_image(path: Path, remarks: list[str] | None = None) -> Frame:
 def _decoded(file: BinaryIO, path: Path, remarks: list[str]) -> Frame:
     image = opened_image(file, path)
     if image.format in MOVING and (count := getattr(image, "n_frames", 1)) > 1:
-        raise ClipError(f"{path}: an animation of {count} frames, which is a video of its own, and not one picture")
+        raise ClipError(f"{path}: an animation of {count} frames, which is a video, not one picture")
     image.load()
-    turn = None if image.format == "TIFF" else upright_turn(image, path, remarks)  # a TIFF is turned as it is loaded
+    turn = None if image.format == "TIFF" else upright_turn(image, path, remarks)  # a TIFF is rotated when it is loaded
     frame = rgb(image if turn is None else image.transpose(turn), path)
     if image.format == "TIFF":
         _count_pages(image, path, remarks)
@@ -220,7 +220,7 @@ def _decoded(file: BinaryIO, path: Path, remarks: list[str]) -> Frame:
 
 
 def _without_metadata(path: Path) -> io.BytesIO | None:
-    """A PNG without metadata, which Pillow reads no PNG for that is damaged or very long; None for other files."""
+    """A PNG without metadata, because Pillow refuses PNGs with damaged or very long metadata; None for other files."""
     with decoding_image(path), open_file(path) as file:
         bare = bare_png(file.read())
     return None if bare is None else io.BytesIO(bare)
@@ -228,13 +228,13 @@ def _without_metadata(path: Path) -> io.BytesIO | None:
 
 @contextmanager
 def decoding_image(path: Path, what: str = "not an image that can be read") -> Iterator[None]:
-    """Whatever Pillow raises is the file's own failure, in one line; what it warns of, metadata above all, is not said.
+    """Turns whatever Pillow raises into a one-line failure of the file; its warnings, mainly on metadata, are ignored.
 
     Raises:
-        ClipError: of the file.
+        ClipError: for the file.
     """
     with reading(path, what), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # also of large images: we have a limit of our own
+        warnings.simplefilter("ignore")  # also about large images: we have our own limit
         yield
 
 
@@ -242,20 +242,20 @@ def opened_image(file: BinaryIO, path: Path) -> Image.Image:
     """An image whose pixels are not read yet.
 
     Raises:
-        ClipError: no image, or one of more than 179 megapixels.
+        ClipError: not an image, or larger than 179 megapixels.
     """
     try:
         image = Image.open(file)
     except UnidentifiedImageError:
-        raise ClipError(f"{path}: not an image that can be read, or damaged from its first bytes on") from None
+        raise ClipError(f"{path}: not an image that can be read, or damaged at its beginning") from None
     check_size(path, *image.size)
     return image
 
 
 def upright_turn(image: Image.Image, path: Path, remarks: list[str]) -> Image.Transpose | None:
-    """How an image is turned upright by its EXIF or XMP data; None where it is so, or nothing says how.
+    """The rotation that makes an image upright, by its EXIF or XMP data; None if it is upright, or unknown.
 
-    Only the orientation is looked at: of the rest of the metadata, which programs garble, nothing depends on.
+    Only the orientation is read: the rest of the metadata, which programs often corrupt, is not needed.
     """
     try:
         with reading(path, "its EXIF data cannot be read"):
@@ -270,23 +270,23 @@ def upright_turn(image: Image.Image, path: Path, remarks: list[str]) -> Image.Tr
 
 
 def _count_pages(image: Image.Image, path: Path, remarks: list[str]) -> None:
-    with suppress(ClipError), reading(path):  # of pages that cannot be counted the first is good all the same
+    with suppress(ClipError), reading(path):  # if pages cannot be counted, the first one can still be used
         if (pages := getattr(image, "n_frames", 1)) > 1:
-            remarks.append(f"the first of {pages} pictures in the file is taken")
+            remarks.append(f"the first of {pages} pictures in the file is used")
 
 
 def ascending(indices: Sequence[int] | IntArray, total: int, path: Path) -> IntArray:
-    """Frame indices, checked.
+    """Checks frame indices.
 
     Raises:
-        ValueError: not strictly ascending, or negative.
-        ClipError: beyond the last frame.
+        ValueError: the indices are not strictly ascending, or negative.
+        ClipError: an index is beyond the last frame.
     """
     wanted = np.asarray(indices, np.int64)
     if wanted.size and (wanted[0] < 0 or (np.diff(wanted) <= 0).any()):
-        raise ValueError(f"frame indices must ascend strictly from 0 on, not {wanted[:8].tolist()}")
+        raise ValueError(f"frame indices must ascend strictly, from 0, not {wanted[:8].tolist()}")
     if wanted.size and wanted[-1] >= total:
-        raise ClipError(f"{path}: frame {wanted[-1]} is not there; there are {total}, counted from 0")
+        raise ClipError(f"{path}: frame {wanted[-1]} does not exist; there are {total} frames, counted from 0")
     return wanted
 
 
@@ -294,7 +294,7 @@ def rgb(image: Image.Image, path: Path) -> Frame:
     """The pixels of an image, uint8 [H, W, 3].
 
     Raises:
-        ClipError: pixels that are floating-point numbers.
+        ClipError: the pixels are floating-point numbers.
     """
     if image.mode == "F":
         raise ClipError(f"{path}: the pixels are floating-point numbers of unknown range; save it with 8 or 16 bits")
@@ -310,7 +310,7 @@ def _rgb_band(image: Image.Image) -> Frame:
     if image.mode.startswith("I"):  # Pillow would clip 16 bits at 255 instead of scaling
         grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
-    if "transparency" in image.info:  # a palette's transparent colors have their RGB only by way of RGBA
+    if "transparency" in image.info:  # transparent palette colors are converted correctly only via RGBA
         image = image.convert("RGBA")
     return np.asarray(image.convert("RGB"))
 
@@ -324,13 +324,13 @@ def _placed(path: Path, places: Sequence[int], fps: float, width: int, height: i
 
 def _given(fps: float | None, path: Path) -> float:
     if fps is None:
-        raise ClipError(f"{path}: a frame folder or stack has no frame rate of its own; give it in the column fps")
+        raise ClipError(f"{path}: a frame folder or stack has no frame rate; give it in the column fps")
     if not 0 < fps < float("inf"):
         raise ClipError(f"{path}: fps {fps} is not a frame rate")
     return fps
 
 
 def _by_number(file: Path) -> list[tuple[int, str]]:
-    # "frame2" before "frame10": digits compare as numbers and stand before letters.
+    # "frame2" before "frame10": digits compare as numbers and sort before letters.
     parts = re.split(r"(\d+)", file.name)
     return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts] + [(0, file.name)]

@@ -1,4 +1,4 @@
-"""When the frames of a video show, in seconds: by their stamps, repaired where they are wrong, or at a rate."""
+"""Computes when the frames of a video show, in seconds: from their timestamps, repaired if wrong, or a rate."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from egotools.media.mpeg4_rate import picture_rate
 Seconds = npt.NDArray[np.float64]
 
 ASSUMED_RATE = Fraction(25)
-RATES = (0.1, 1000.0)  # that a header may say; others are clock rates, or nonsense
+RATES = (0.1, 1000.0)  # that a header may state; others are clock rates, or nonsense
 
-BEGINNING = 1 << 22  # bytes of a stream that are looked at for its rate
-MOST_SAID = 3  # gaps
+BEGINNING = 1 << 22  # bytes of a stream searched for its rate
+MOST_SAID = 3  # gaps listed in remarks
 
 
 @dataclass(frozen=True, eq=False)
 class Timing:
-    """When frames show, in seconds, as `FrameIndex` has it; whether some at an end were stamped far from the others."""
+    """When frames show, in seconds, as in `FrameIndex`; whether some at an end had timestamps far from the others."""
 
     times: Seconds
     end: float
@@ -38,17 +38,17 @@ class Timing:
 
 
 def stamped(pts: stamps.Stamps, duration: int, stream: VideoStream, path: Path) -> Timing:
-    """Frames that are stamped `pts` [F], NaN where they are not; `duration` is that of the last, 0 if unknown."""
+    """The timing of frames with timestamps `pts` [F], NaN if missing; `duration` is the last one's, 0 if unknown."""
     time_base = exact(stream.time_base or 1)
     second = float(1 / time_base)
     found = stamps.repaired(pts, usual=float(1 / (_frame_rate(stream) * time_base)), second=second)
     remarks = stamps.remarks(pts, found, second=second)
     step = found.step if found.step < 1 else int(found.step)
-    length: float = duration if duration > step / 2 else step  # many writers give every frame a tick
+    length: float = duration if duration > step / 2 else step  # many writers give every frame one tick
     last, first = float(found.stamps[-1]), float(found.stamps[0])
     if len(pts) > 1 and length > max(stamps.LONG * second, stamps.STEPS * found.step):
         remarks.append(
-            f"the last frame is to be shown for {length / second:.3f} s; it is shown for {step / second:.3f} s"
+            f"the last frame states a duration of {length / second:.3f} s; it is shown for {step / second:.3f} s"
         )
         length = step
     elif len(pts) > 1 and length > max(stamps.LONGER_THAN_THE_REST * second, last - first):
@@ -69,16 +69,16 @@ def stamped(pts: stamps.Stamps, duration: int, stream: VideoStream, path: Path) 
 
 
 def at_a_rate(count: int, stream: VideoStream, fps: float | None, path: Path) -> Timing:
-    """Frames of a format that keeps no times: at the rate of its header, else at `fps`, else at an assumed one."""
+    """The timing of frames in a format without times: at the rate of its header, else `fps`, else an assumed one."""
     said = _stated_rate(stream, path)
     stated = said if said and RATES[0] <= said <= RATES[1] else None
     given = None if fps is None else Fraction(fps).limit_denominator(1_000_000)
     rate, remarks = stated or given or ASSUMED_RATE, []
     if stated and given and abs(stated - given) > given / 1000:
-        remarks.append(f"its header says {float(stated):g} frames a second, not {fps:g}; the header is taken")
+        remarks.append(f"its header says {float(stated):g} frames per second, not {fps:g}; the header is used")
     elif not stated and not given:
         remarks.append(
-            f"its header gives no frame rate and there is no column fps; {float(rate):g} frames a second are assumed"
+            f"its header gives no frame rate and there is no column fps; {float(rate):g} frames per second are assumed"
         )
     check_times(path, float(count / rate), float(1 / rate), count, "frame")
     return Timing(np.arange(count) / float(rate), float(count / rate), np.zeros((0, 2)), tuple(remarks))
@@ -90,7 +90,7 @@ def _stated_rate(stream: VideoStream, path: Path) -> Fraction | None:
             return picture_rate(file.read(BEGINNING), stream.codec_context.framerate.numerator)
     if stream.container.format.name != "yuv4mpegpipe":
         return exact(stream.codec_context.framerate) if stream.codec_context.framerate else None
-    with open_file(path) as file:  # FFmpeg does not tell the rate of the header from the one that it assumes
+    with open_file(path) as file:  # FFmpeg does not distinguish the header's rate from the one that it assumes
         rate = re.search(rb" F(\d+):([1-9]\d*)\b", file.readline(1024))
     return Fraction(int(rate[1]), int(rate[2])) if rate else None
 

@@ -1,4 +1,4 @@
-"""How many bytes a clip's pictures take in its file."""
+"""Measures how many bytes a clip's pictures take in its file."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from egotools.media.video import main_stream
 
 
 def has_track(path: Path) -> bool:
-    """Whether a file can have a picture track, or is an image; frame folders and stacks do not and are not."""
+    """Whether a file can have a video track, or is an image; frame folders and stacks are neither."""
     return not path.is_dir() and path.suffix.lower() != ".npy"
 
 
 def track_bytes(path: Path, start: float = 0.0, end: float | None = None) -> int:
-    """Bytes of the packets of a video's picture track, without sound and container; of an image, those of its file.
+    """Bytes of the packets of a file's video track, without sound and container; for an image, the file's size.
 
     Args:
         path: a video or an image.
         start: seconds of the file from which packets count.
-        end: seconds of the file up to which they do; None: to its end.
+        end: seconds of the file up to which they count; None: to its end.
 
     Raises:
-        ClipError: neither a video nor an image, or a part of a file is asked for whose packets have no times.
+        ClipError: neither a video nor an image, or part of a file whose packets have no times.
     """
     if not has_track(path):
-        raise ClipError(f"{path}: a frame folder or stack has no picture track whose size could be told")
+        raise ClipError(f"{path}: a frame folder or stack has no video track whose size could be measured")
     is_whole = start == 0 and end is None
     if path.suffix.lower() in IMAGE_SUFFIXES:
         if not is_whole and is_animated(path):
-            raise ClipError(f"{path}: an animated image, of which the size of a part cannot be told")
+            raise ClipError(f"{path}: the size of a part of an animated image cannot be measured")
         return path.stat().st_size
     total = 0
     with open_container(path) as container:
@@ -41,7 +41,7 @@ def track_bytes(path: Path, start: float = 0.0, end: float | None = None) -> int
         for packet in packets_of(container, stream):
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is None and not is_whole:
-                raise ClipError(f"{path}: its packets carry no times, so that the size of a part cannot be told")
+                raise ClipError(f"{path}: its packets have no times, so the size of a part cannot be measured")
             moment = 0.0 if stamp is None else float(stamp * packet.time_base)
             if is_whole or (moment >= start and (end is None or moment < end)):
                 total += packet.size

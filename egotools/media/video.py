@@ -1,4 +1,4 @@
-"""Frames of a video by index or by time, exact; and one way to open whatever frames lie in."""
+"""Reads the exact frames of a video by index or time; and opens any source of frames."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from egotools.media.stamps import REORDERED
 from egotools.media.stills import IMAGE_SUFFIXES, FrameFolder, Stack, Still, ascending
 from egotools.types import Clip, Frame, IntArray, VideoInfo
 
-# Streams without a container, whose header need not say a frame rate.
+# Streams without a container, whose header may not state a frame rate.
 RAW_SUFFIXES = (
     ".h264", ".264", ".hevc", ".265", ".h265", ".m2v", ".m1v", ".mjpeg", ".mjpg", ".obu", ".y4m",
 )  # fmt: skip
@@ -36,41 +36,41 @@ VIDEO_SUFFIXES = (
     ".3gp", ".gif", ".ivf", *RAW_SUFFIXES,
 )  # fmt: skip
 
-# A jump to a key frame costs the frames that the decoder holds back; it pays when it skips more than these.
+# Seeking to a key frame costs the frames that the decoder holds back; it pays if it skips more than these.
 JUMP = 12
 
 
 class Frames(Protocol):
-    """What a video, a folder of frames, an image and a stack all are."""
+    """The interface of videos, folders of frames, images and stacks."""
 
     path: Path
     info: VideoInfo
-    damage: str  # what of the file is missing, as "truncated: 120 of 300 frames can be read"; "" if nothing is
-    remarks: list[str]  # what was repaired or is odd, in sentences; reading may add to them
+    damage: str  # what is missing of the file, as "truncated: 120 of 300 frames can be read"; "" if nothing is
+    remarks: list[str]  # what was repaired or is unusual, in sentences; reading may add some
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
         """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3].
 
         Raises:
-            ClipError: a frame that is not there or does not decode.
-            ValueError: indices that do not ascend.
+            ClipError: a frame does not exist or does not decode.
+            ValueError: the indices do not ascend.
         """
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Closes the file."""
 
 
 def open_frames(path: Path, fps: float | None = None, index: VideoIndex | None = None) -> Frames:
-    """Opens what frames lie in: a folder of images, an image, an animated one, a `.npy` stack, else a video.
+    """Opens any source of frames: a folder of images, an image, an animated one, a `.npy` stack, else a video.
 
     Args:
         path: a file or a folder.
-        fps: the frame rate of a folder or a stack, which have none of their own, and of a raw stream whose header says
-            none; other videos ignore it.
-        index: of a video, that an earlier `Video` of the file made.
+        fps: the frame rate of a folder or a stack, which store none, and of a raw stream whose header has
+            none; ignored for other videos.
+        index: the index of a video, from an earlier `Video` of the file.
 
     Raises:
-        ClipError: nothing that frames can be read from.
+        ClipError: frames cannot be read from it.
     """
     if os.path.isdir(path):
         return FrameFolder(path, fps)
@@ -83,7 +83,7 @@ def open_frames(path: Path, fps: float | None = None, index: VideoIndex | None =
 
 
 def middle_frame(clip: Clip) -> Frame:
-    """The frame in the middle of a clip, to show it by.
+    """The frame in the middle of a clip, for display.
 
     Raises:
         ClipError: it cannot be read.
@@ -100,15 +100,15 @@ def middle_frame(clip: Clip) -> Frame:
 class Video:
     """A video file, decoded by one thread.
 
-    It keeps its place: a later call with later indices goes on decoding from there, and jumps only where a key frame
-    lies between that saves decoding. Frames are told apart by their time stamps; those of files without trustworthy
-    ones (AVI, MPEG-4 part 2, transport streams) are counted from the beginning, and going back begins anew.
-    `fps` is the frame rate of raw streams (.h264) whose header says none. `index` is that of an earlier `Video` of the
-    file, which saves making it; of a file that has changed since it is made again.
-    Pixels are taken as square; of several video streams the first that is marked as default is read.
+    It keeps its position: a later call with later indices continues decoding from there, and seeks only if a key frame
+    in between saves decoding. Frames are identified by their timestamps; those of files without reliable
+    ones (AVI, MPEG-4 part 2, transport streams) are counted from the beginning, and going back restarts there.
+    `fps` is the frame rate of raw streams (.h264) whose header has none. `index` is that of an earlier `Video` of the
+    file, which saves indexing; if the file has changed, it is indexed again.
+    Pixels are assumed to be square; of several video streams the first one marked as default is read.
 
     Raises:
-        ClipError: the file is missing, empty, no video, or not one frame of it decodes.
+        ClipError: the file is missing, empty or not a video, or no frame decodes.
     """
 
     def __init__(self, path: Path, fps: float | None = None, index: VideoIndex | None = None) -> None:
@@ -133,21 +133,21 @@ class Video:
         self.remarks = list(index.frames.remarks)
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
-        """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3], each in memory of its own.
+        """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3], each in its own memory.
 
         Raises:
-            ClipError: a frame that is not there or does not decode.
-            ValueError: indices that do not ascend.
+            ClipError: a frame does not exist or does not decode.
+            ValueError: the indices do not ascend.
         """
         chosen = ascending(indices, len(self.info), self.path)
         wanted = NeededFrames.of(chosen if self._frames.pts is None else self._frames.pts[chosen])
         with reading(self.path):
             for index in chosen.tolist():
-                self._skipping.wanted = wanted  # calls may take turns
+                self._skipping.wanted = wanted  # calls may be interleaved
                 yield self._pixels(self._frame(index), index)
 
     def at(self, seconds: float) -> Frame:
-        """The frame shown at a time of the file; before the first frame the first, after the last the last."""
+        """The frame shown at a time of the file; before the first frame the first one, after the last the last one."""
         return next(self.frames(self.info.at([seconds])))
 
     def close(self) -> None:
@@ -156,7 +156,7 @@ class Video:
         self._container.close()
 
     def _open(self) -> None:
-        """At the file's beginning, with a decoder that has seen nothing."""
+        """Opens the file at its beginning, with a new decoder."""
         self._container = open_container(self.path)
         try:
             self._stream = main_stream(self._container.streams.video, self.path)
@@ -170,13 +170,13 @@ class Video:
         self._decoding = self._decoded(leading)
 
     def _decoded(self, leading: int | None) -> Generator[tuple[int, VideoFrame], None, None]:
-        """The frames from here on with their labels; those that are not wanted need not be among them."""
+        """The frames from here on with their labels; unneeded ones may be missing."""
         packets = self._skipping.fed(packets_of(self._container, self._stream), self._stream)
         alone = self._skipping.is_stamped and self._stream.codec_context.codec.intra_only
         with closing(decoded(packets, self._stream, self.path, leading=leading, parts=True, alone=alone)) as frames:
             yield from self._skipping.labelled(frames)
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         self.close()
         self._open()
         only(self._stream)
@@ -186,36 +186,36 @@ class Video:
         index = None
         if has_tables(self._container, self._stream):
             index = index_tables(self._container, self._stream, self.path)
-            self._begin_anew()
+            self._restart()
         if index is None:
             index = index_packets(self._container, self._stream, self.path)
-            self._begin_anew()
+            self._restart()
         if index is None:
             index = self._index_by_decoding(fps)
         self._skipping = Skipping(index)
         label, first = next(self._decoding, (0, None))
         if first is None:
-            raise ClipError(f"{self.path}: no frame of it can be decoded")
+            raise ClipError(f"{self.path}: none of its frames can be decoded")
         index = index.from_frame(label)
         self._standing, self._frame_there = 0, first
         return index, Shape.of(first)
 
     def _index_by_decoding(self, fps: float | None) -> FrameIndex:
         index = index_by_decoding(self._container, self._stream, self.path, fps=fps)
-        self._begin_anew()
+        self._restart()
         if not index.damage or self._container.format.name not in CLOCKED:
             return index
         whole = whole_at_seams(self._container, self._stream)
-        self._begin_anew()
+        self._restart()
         if whole:
             index = index_by_decoding(self._container, self._stream, self.path, fps=fps, whole=whole)
-            self._begin_anew()
+            self._restart()
         return index
 
     def _frame(self, index: int) -> VideoFrame:
         if self._standing == index and self._frame_there is not None:
             return self._frame_there
-        standing, self._standing, self._frame_there = self._standing, None, None  # unknown if what follows fails
+        standing, self._standing, self._frame_there = self._standing, None, None  # unknown if the following fails
         frame = self._reach(index, standing)
         if self._skipping.has_skipped and (frame is None or self._skipping.is_doubtful(frame)):
             self._skipping.stop()
@@ -230,36 +230,36 @@ class Video:
         if self._frames.pts is not None:
             return self._stamped(index, standing, self._frames.pts)
         if standing is None or standing > index:
-            self._begin_anew()
+            self._restart()
         return self._decode_to(index)
 
     def _stamped(self, index: int, standing: int | None, pts: IntArray) -> VideoFrame | None:
         keys, wanted = self._frames.keys, int(pts[index])
         alike, after = np.searchsorted(pts, [wanted, wanted + 1]).tolist()  # the frames with this stamp
-        # Of several with one stamp the first is not after a key frame with that stamp.
+        # The first of several with the same timestamp is not after a key frame with that timestamp.
         key = int(np.searchsorted(keys, wanted, side="right" if after - alike == 1 else "left")) - 1
         saved = int(np.searchsorted(pts, keys[key])) - standing if key > 0 and standing is not None else 0
         if standing is not None and standing < index and saved <= JUMP:
             frame = self._decode_to(wanted, index - max(alike, standing + 1))
-            for before in keys[max(key - 1, 0) : key + 1][::-1].tolist():  # it may have come before the last one
+            for before in keys[max(key - 1, 0) : key + 1][::-1].tolist():  # it may precede the last one
                 if frame is None and self._jump(before):
                     frame = self._decode_to(wanted, index - alike)
             return frame
         if standing == -1 and key > 0:
-            # The first picture alone says what the decoder must know of all: which x264 wrote it (4:4:4 by old ones).
+            # Only the first picture has what the decoder must know for all: which x264 wrote it (4:4:4 by old ones).
             next(self._decoding, None)
-        # A key frame may turn out not to be one (pictures that refresh bit by bit), or the container may jump too far.
+        # A key frame may turn out not to be one (gradual refresh), or the container may seek too far.
         back = 1
         while key > 0:
             if self._jump(int(keys[key])) and (frame := self._decode_to(wanted, index - alike)):
                 return frame
             key, back = key - back, 2 * back
-        self._begin_anew()
+        self._restart()
         return self._decode_to(wanted, index - alike)
 
     def _decode_to(self, wanted: int, others: int = 0) -> VideoFrame | None:
-        """The frame with the label `wanted` after so many others with it, or None if decoding goes past it."""
-        past = 0  # a stamp may be wrong by so little that it cannot be told before
+        """The frame with the label `wanted` after this many others with it, or None if decoding goes past it."""
+        past = 0  # a timestamp may be wrong by so little that it cannot be detected earlier
         for label, frame in self._decoding:
             if label == wanted and not others:
                 return frame
@@ -286,7 +286,7 @@ class Video:
 
 
 def main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
-    """The stream that players show: cover pictures are no video, and the default one goes first."""
+    """The stream that players show: not a cover picture, the default one first."""
     moving = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
     decodable = [stream for stream in moving if stream.codec_context is not None]
     if not decodable:
@@ -298,13 +298,13 @@ def main_stream(streams: Sequence[VideoStream], path: Path) -> VideoStream:
 
 @dataclass(frozen=True, eq=False)
 class VideoIndex:
-    """The frames of a video file, of the file as it was. It can be pickled.
+    """The frame index of a video file, valid for the file at that time. It can be pickled.
 
     Attributes:
-        frames: when they show, and how they are found.
-        shape: of the upright pictures.
-        size: bytes of the file.
-        written: when the file was, in nanoseconds since 1970.
+        frames: their times, and how they are found.
+        shape: shape of the upright pictures.
+        size: size of the file in bytes.
+        written: modification time of the file, in nanoseconds since 1970.
         fps: the frame rate that was given for it.
     """
 
@@ -315,5 +315,5 @@ class VideoIndex:
     fps: float | None
 
     def is_of(self, file: os.stat_result, fps: float | None) -> bool:
-        """Whether it tells of a file as it is now."""
+        """Whether it is valid for a file in its current state."""
         return (self.size, self.written, self.fps) == (file.st_size, file.st_mtime_ns, fps)

@@ -261,7 +261,7 @@ def test_sound_that_cannot_be_decoded_is_a_failure(manifest, tmp_path):
     result = extract(manifest, "--json", "waveform")
     assert result.exit_code == 1
     (failed,) = json.loads(result.stdout)["caches"][str(tmp_path / "caches/waveform.lmdb")]["failed"]
-    assert "of a kind that cannot be decoded" in failed["error"]
+    assert "its audio codec cannot be decoded" in failed["error"]
 
 
 def test_devices_and_odd_names_are_the_failures_of_their_clips(manifest, tmp_path):

@@ -332,7 +332,7 @@ def test_the_sizes_of_the_parts_of_a_track_add_up(tmp_path, suffix):
 def test_what_has_no_track_says_so(tmp_path):
     np.save(tmp_path / "s.npy", np.zeros(3))
     write_sound(tmp_path / "a.wav", np.zeros((1, 800)), 8000)
-    for path, text in ((tmp_path, "no picture track"), (tmp_path / "s.npy", "no picture track")):
+    for path, text in ((tmp_path, "no video track"), (tmp_path / "s.npy", "no video track")):
         with pytest.raises(ClipError, match=text):
             track_bytes(path)
     with pytest.raises(ClipError, match="no video stream"):

@@ -164,7 +164,7 @@ def test_files_without_sound_are_said_plainly(tmp_path: Path, rng: np.random.Gen
     for name, message in messages.items():
         with pytest.raises(ClipError, match=f"{name}: {message}"):
             open_sound(tmp_path / name)
-    with pytest.raises(ClipError, match="no audio stream 1, there are 1 in this file"):
+    with pytest.raises(ClipError, match="no audio stream 1; the file has 1"):
         open_sound(tmp_path / "one.wav", 1)
 
 

@@ -87,7 +87,7 @@ def test_joined_recordings_go_on(first: float, second: float, tmp_path: Path) ->
     assert video.damage == ""
     (problem,) = check_clips([Clip("a", path)])
     assert problem.problem == "remark"
-    moment = float(problem.detail.removeprefix("the clock begins anew at ").split()[0])
+    moment = float(problem.detail.removeprefix("the clock restarts at ").split()[0])
     assert moment == pytest.approx(first + 1.95, abs=0.05)
     log_mel = find_extractor("log-mel").kind()
     assert isinstance(log_mel, AudioExtractor)

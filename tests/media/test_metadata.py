@@ -158,7 +158,7 @@ def test_pages_and_previews(tmp_path: Path) -> None:
     with Image.open(tmp_path / "preview.jpg") as image:
         assert (image.format, image.n_frames) == ("MPO", 2)
     pages, preview = Still(tmp_path / "pages.tif"), Still(tmp_path / "preview.jpg")
-    assert pages.remarks == ["the first of 3 pictures in the file is taken"]
+    assert pages.remarks == ["the first of 3 pictures in the file is used"]
     assert preview.remarks == []
     for still in (pages, preview):
         np.testing.assert_allclose(next(still.frames([0])), numbered(0), atol=25)

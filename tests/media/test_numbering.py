@@ -70,7 +70,7 @@ def test_frames_with_a_gap_from_the_command_line(tmp_path: Path) -> None:
         (["f_30.png", "f_60.png", "f_120.png", "f_150.png"], [0, 1, 3, 4], ["1 frame is missing of 5 (number 90)"]),
         (["3.png", "4.png", "5.png"], [0, 1, 2], ["the first frame is number 3; times count from it"]),
         (["1.png", "2.png", "90.jpg", "91.jpg"], [0, 1, 89, 90], ["87 frames are missing of 91 (number 3 to 89)"]),
-        (["3.png", "13.png", "16.png", "37.png"], [0, 1, 2, 3], ["rise by no common step"]),
+        (["3.png", "13.png", "16.png", "37.png"], [0, 1, 2, 3], ["have no common step"]),
         (["a.png", "b.png"], [0, 1], ["differ in more than one number"]),
         (["1_17.png", "2_34.png"], [0, 1], ["differ in more than one number"]),
         (["left_1.png", "right_1.png"], [0, 1], ["differ in more than one number"]),
@@ -91,7 +91,7 @@ def test_two_frames_of_one_number_are_refused(names: list[str], tmp_path: Path) 
     (tmp_path / "f").mkdir()
     for name in [*names, "f_2.png"]:
         Image.fromarray(numbered(1)).save(tmp_path / "f" / name)
-    with pytest.raises(ClipError, match="have one number; remove one of them"):
+    with pytest.raises(ClipError, match="have the same number; remove one of them"):
         FrameFolder(tmp_path / "f", 30)
 
 

@@ -175,7 +175,7 @@ def test_joined_files_are_read_in_turn(names: tuple[str, ...], tmp_path: Path) -
     sound = open_sound(joined(tmp_path / "joined", *sources))
     expected = np.concatenate([BURSTS + 4 * part for part in range(len(names))])
     assert sound.info.end == pytest.approx(4 * len(names), abs=0.005)
-    assert f"{len(names)} files are joined in it; the second begins at 4.00" in sound.remarks[0]
+    assert f"{len(names)} files were joined in it; the second begins at 4.00" in sound.remarks[0]
     samples = heard(sound)
     np.testing.assert_allclose(beginnings(samples), expected, atol=5e-3)
     again = np.concatenate(list(open_sound(sound.path).windows(np.array([2.5, 5.5]), 16000, 16000)))

@@ -49,5 +49,5 @@ def test_a_stream_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("id,path\na,a.mkv\n")
     result = extract(tmp_path, "c", "--stream", 2)
     assert result.exit_code == 1
-    assert "a.mkv: no audio stream 2, there are 2 in this file, counted from 0" in result.stderr
+    assert "a.mkv: no audio stream 2; the file has 2, counted from 0" in result.stderr
     assert extract(tmp_path, "d", "--stream", -1).exit_code == 2

@@ -82,7 +82,7 @@ def test_what_was_repaired_is_said() -> None:
     assert said == [
         "frame 30 is stamped 501.000 s, out of order; it is shown at 1.000 s",
         "frame 59 is stamped 90000.000 s, far from all others; it is shown at 1.967 s",
-        "1 frame is stamped as the one before (frame 9 at 0.267 s); each is shown between its neighbors",
+        "1 frame is stamped like the one before (frame 9 at 0.267 s); each is shown between its neighbors",
     ]
 
 

@@ -35,7 +35,7 @@ def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path: Path) -> None:
 def test_a_folder_or_a_stack_needs_a_frame_rate(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", numbered(0)[None])
     for path in (folder_of(tmp_path / "clip", ["1.png"]), tmp_path / "a.npy"):
-        with pytest.raises(ClipError, match="no frame rate of its own; give it in the column fps"):
+        with pytest.raises(ClipError, match="no frame rate; give it in the column fps"):
             open_frames(path)
         with pytest.raises(ClipError, match="fps 0 is not a frame rate"):
             open_frames(path, fps=0)
@@ -57,7 +57,7 @@ def test_a_damaged_frame_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_is_said_plainly(tmp_path: Path) -> None:
     (tmp_path / "clip").mkdir()
-    with pytest.raises(ClipError, match="clip: the folder holds no images"):
+    with pytest.raises(ClipError, match="clip: the folder contains no images"):
         FrameFolder(tmp_path / "clip", 10)
 
 
@@ -143,7 +143,7 @@ def test_stacks_of_another_kind_are_refused(tmp_path: Path) -> None:
     whole = (tmp_path / "float.npy").read_bytes()
     (tmp_path / "cut.npy").write_bytes(whole[:-8])
     (tmp_path / "text.npy").write_text("hello")
-    messages = {"float": "uint8", "four": "uint8", "none": "holds no frames", "objects": "not a", "cut": "cut short"}
+    messages = {"float": "uint8", "four": "uint8", "none": "contains no frames", "objects": "not a", "cut": "cut short"}
     for name, message in {**messages, "text": "not a .npy array", "absent": "no such file"}.items():
         with pytest.raises(ClipError, match=rf"{name}\.npy: .*{message}"):
             Stack(tmp_path / f"{name}.npy", 10)
@@ -170,7 +170,7 @@ def test_grey_frames_may_have_an_axis_of_one_channel(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "size", "said"),
     [
-        ((2**40, 1, 1, 3), 3 * 2**40 + 128, "1099511627776 frames, at most 10 million"),
+        ((2**40, 1, 1, 3), 3 * 2**40 + 128, "1099511627776 frames; at most 10 million"),
         ((2**62, 24, 24, 3), 1000, "not a .npy array, or cut short"),
         ((2**32, 2**32, 2**32, 3), 128, "not a .npy array, or cut short"),
     ],
@@ -192,13 +192,13 @@ def test_a_stack_that_declares_countless_frames_is_one_line(
     [
         (
             (64, 96, 3),
-            "may be one picture of 96x64 pixels or 64 grey frames of 3x96; save the picture as [1, 64, 96, 3]",
+            "may be one picture of 96x64 pixels or 64 gray frames of 3x96; save the picture as [1, 64, 96, 3]",
         ),
         ((64, 96, 1), "save the picture as [1, 64, 96, 1], or the frames as [64, 96, 1, 1]"),
         ((64, 96, 4), "may be one picture of 4 channels"),
         (
             (3, 64, 96),
-            "may be one picture of 96x64 pixels or 3 grey frames of 96x64; save the picture as [1, 64, 96, 3]",
+            "may be one picture of 96x64 pixels or 3 gray frames of 96x64; save the picture as [1, 64, 96, 3]",
         ),
         ((64, 96), "not uint8 [64, 96]; save one picture as [1, 64, 96]"),
         ((4, 3, 64, 96), "not uint8 [4, 3, 64, 96]"),

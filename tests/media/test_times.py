@@ -52,7 +52,7 @@ def test_a_repeated_stamp_moves_one_frame(tmp_path: Path) -> None:
     assert video.info.end == pytest.approx(11.99, abs=0.002)
     assert rows(video.path) == 24
     (remark,) = video.remarks
-    assert remark.startswith("1 frame is stamped as the one before (frame 6 at 0.165 s)")
+    assert remark.startswith("1 frame is stamped like the one before (frame 6 at 0.165 s)")
     assert numbers(video, [4, 5, 6, 7]) == [4, 5, 6, 7]
     assert numbers(video, [6]) == [6]  # reached by a jump, past the frame with the same stamp
     assert numbers(video, [5, 30]) == [5, 30]
@@ -166,7 +166,7 @@ def test_a_raw_stream_without_a_rate_takes_the_one_that_is_given(tmp_path: Path)
     assert open_frames(path, 10.0).remarks == []
     assumed = open_frames(path)
     assert assumed.info.end == pytest.approx(30 / 25)
-    assert "25 frames a second are assumed" in assumed.remarks[0]
+    assert "25 frames per second are assumed" in assumed.remarks[0]
 
 
 def test_an_hevc_stream_without_a_rate_in_its_header_says_what_is_assumed(tmp_path: Path) -> None:
@@ -176,7 +176,9 @@ def test_an_hevc_stream_without_a_rate_in_its_header_says_what_is_assumed(tmp_pa
     (clip,) = clips_of(list_folder(tmp_path).found, fps=10)
     assert open_frames(path, clip.fps).info.end == pytest.approx(2.0)
     (problem,) = check_clips([Clip("a", path)])
-    assert problem.detail == "its header gives no frame rate and there is no column fps; 25 frames a second are assumed"
+    assert (
+        problem.detail == "its header gives no frame rate and there is no column fps; 25 frames per second are assumed"
+    )
 
 
 def test_a_y4m_without_a_rate_takes_the_one_that_is_given(tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ def test_a_header_is_believed_before_the_manifest(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.h264", 30, format="h264", rate=15)
     frames = open_frames(path, 30.0)
     assert frames.info.end == pytest.approx(2.0)
-    assert frames.remarks == ["its header says 15 frames a second, not 30; the header is taken"]
+    assert frames.remarks == ["its header says 15 frames per second, not 30; the header is used"]
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".mkv"])
@@ -250,14 +252,14 @@ def test_a_last_frame_that_stays_for_a_day_is_named(tmp_path: Path) -> None:
                 container.mux(packet)
     video = Video(path)
     assert video.info.end == pytest.approx(0.6, abs=0.002)
-    assert video.remarks == ["the last frame is to be shown for 86400.000 s; it is shown for 0.100 s"]
+    assert video.remarks == ["the last frame states a duration of 86400.000 s; it is shown for 0.100 s"]
 
 
 def test_frames_with_one_stamp_on_either_side_of_a_key_frame_are_told_apart(tmp_path: Path) -> None:
     source = write_video(tmp_path / "good.mp4", 60, options={"bf": "0", "g": "15"})
     path = restamped(tmp_path / "a.mkv", source, lambda n, pts, dts: (pts + 5120 - 512 * (n == 30), dts))
     video = Video(path)
-    assert video.remarks[0].startswith("1 frame is stamped as the one before (frame 30 at 1.3")
+    assert video.remarks[0].startswith("1 frame is stamped like the one before (frame 30 at 1.3")
     for frame in (45, 29, 30, 59, 31, 29):  # reached by jumps
         assert numbers(video, [frame]) == [frame]
 

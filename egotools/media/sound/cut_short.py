@@ -1,4 +1,4 @@
-"""Sound files that were cut short: what their headers promise, against what there is."""
+"""Detects sound files that were cut short: compares their headers with what could be read."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from egotools.media.sound.joined_sound import MP3_FIRST_FRAME, after_tag
 from egotools.media.sound.sound_index import SoundIndex
 from egotools.media.sound.sound_only import has_cover
 
-# Containers whose headers tell the length of the sound, and seconds by which they may be off: MP4 and Matroska round,
-# and their streams may end apart. FFmpeg knows that of others only from what there is, or guesses it.
+# Containers whose headers state the duration of the sound, and their tolerance in seconds: MP4 and Matroska round,
+# and their streams may end at different times. For others FFmpeg knows it only from the data, or guesses.
 EXACT_LENGTHS = {"wav", "aiff", "au", "flac", "caf", "tta", "wv"}
 TOLERANCE = Fraction(1, 100)  # some writers count bytes of the header, too
 ROUGH = Fraction(1, 2)
-FEW_FRAMES = Fraction(1, 5)  # of MP3, that encoders count or not
-OPEN = 0x7FFF0000  # bytes or samples from which on a length was left open; so are none
+FEW_FRAMES = Fraction(1, 5)  # MP3 frames that encoders may not count
+OPEN = 0x7FFF0000  # a length of this many bytes or samples, or 0, was left open
 
 
 def cut_short(path: Path, stream: AudioStream, index: SoundIndex, place: tuple[int, int] | None) -> str:
-    """What is missing at the end, in words; "" if nothing is, or the file promises nothing.
+    """What is missing at the end, as a message; "" if nothing is, or the file states no length.
 
     Args:
         path: a file.
         stream: its sound.
         index: its packets.
-        place: the bytes of the part that is read; None: all.
+        place: the byte range of the part; None: all.
     """
     format = stream.container.format.name
     ticks = exact(stream.time_base or 1)
@@ -54,7 +54,7 @@ def cut_short(path: Path, stream: AudioStream, index: SoundIndex, place: tuple[i
 
 
 def _matroska_seconds(stream: AudioStream) -> Fraction:
-    """The length of all that a Matroska file holds, if that is one stream of sound."""
+    """The duration of a Matroska file, if it is a single audio stream."""
     container = stream.container
     assert isinstance(container, InputContainer)
     is_alone = len(container.streams) == 1 or (len(container.streams) == 2 and has_cover(container))
@@ -62,7 +62,7 @@ def _matroska_seconds(stream: AudioStream) -> Fraction:
 
 
 def _mp3_seconds(path: Path, stream: AudioStream, place: tuple[int, int] | None) -> Fraction:
-    """The length that the Xing header of an MP3 tells, with the encoder's padding; 0 if there is none."""
+    """The duration in the Xing header of an MP3, including encoder padding; 0 if there is none."""
     with open_file(path) as file:
         file.seek(place[0] if place else 0)
         head = file.read(10)
@@ -78,7 +78,7 @@ def _mp3_seconds(path: Path, stream: AudioStream, place: tuple[int, int] | None)
 
 
 def _wav_seconds(path: Path, stream: AudioStream, place: tuple[int, int] | None) -> Fraction:
-    """The length that a WAV's header tells, 0 if it is of a kind that does not, or left it open."""
+    """The duration in a WAV header; 0 if it has none, or left it open."""
     with open_file(path) as file:
         file.seek(place[0] if place else 0)
         head = file.read(1 << 16)
@@ -86,7 +86,7 @@ def _wav_seconds(path: Path, stream: AudioStream, place: tuple[int, int] | None)
     while len(head) >= at + 8:
         name, size = head[at : at + 4], int.from_bytes(head[at + 4 : at + 8], "little")
         if name == b"fmt ":
-            rate = int.from_bytes(head[at + 16 : at + 20], "little")  # bytes a second
+            rate = int.from_bytes(head[at + 16 : at + 20], "little")  # bytes per second
         if name == b"data":
             is_told = rate and stream.codec_context.name.startswith("pcm_") and size < OPEN
             return Fraction(size, rate) if is_told else Fraction(0)

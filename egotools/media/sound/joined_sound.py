@@ -1,4 +1,4 @@
-"""Sound files that were joined end to end, as `cat a.ogg b.ogg` does: where each of them begins."""
+"""Finds where each file begins in sound files that were concatenated, as by `cat a.ogg b.ogg`."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from egotools.media.mp4_boxes import boxes
 from egotools.media.sound.ogg_pages import BEGINS as OGG_BEGINS
 from egotools.media.sound.ogg_pages import page_size
 
-# A LAME or Xing header stands in the first frame of an MP3, whose other bytes up to there are zero: after its four
+# A LAME or Xing header is in the first frame of an MP3, whose other bytes before it are zero: after its four
 # bytes, 32 of side information (MPEG 1, stereo), 17 (MPEG 1 mono, MPEG 2 stereo) or 9 (MPEG 2 mono).
 MP3_FIRST_FRAME = re.compile(
     rb"\xff[\xe2-\xff][\x10-\xef].(?:\x00{32}|\x00{17}|\x00{9})(?:Xing|Info)",
     re.DOTALL,
 )
-FLAC_BEGINS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # and a block of 34 bytes, which is the first
+FLAC_BEGINS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # followed by the first block, of 34 bytes
 RIFF_BEGINS = re.compile(rb"RIFF.{4}WAVE(?:fmt |LIST|JUNK|bext|ds64)|FORM.{4}AIF[FC](?:COMM|FVER|COMT)", re.DOTALL)
 AMR_BEGINS = (b"#!AMR\n", b"#!AMR-WB\n")
 FLV_BEGINS = re.compile(rb"FLV\x01[\x01\x04\x05]\x00{3}\x09\x00{4}")
-# An EBML header, whose one element of text is the type of document.
+# An EBML header, whose only text element is the document type.
 MATROSKA_BEGINS = re.compile(rb"\x1a\x45\xdf\xa3.{1,60}?\x42\x82.{1,8}?(?:matroska|webm)", re.DOTALL)
 ASF_BEGINS = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
-NEAR = 4096  # bytes of padding that may stand between a tag and the first frame
+NEAR = 4096  # bytes of padding allowed between a tag and the first frame
 
 
 def parts_of(path: Path, format: str) -> list[tuple[int, int]]:
-    """First and last byte + 1 of each file that was joined; one part for the others, and for other formats.
+    """The byte range of each file that was joined; a single range for other formats.
 
     Args:
-        path: a regular file, of sound alone unless it is Ogg.
+        path: a regular file with sound only, unless it is Ogg.
         format: FFmpeg's name of the container.
 
     Raises:
@@ -43,12 +43,12 @@ def parts_of(path: Path, format: str) -> list[tuple[int, int]]:
     if begins_of is None:
         return [(0, path.stat().st_size)]
     with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        own = after_tag(data) + NEAR if format in ("mp3", "flac") else 0  # what begins up to here is the first file
+        own = after_tag(data) + NEAR if format in ("mp3", "flac") else 0  # matches up to here belong to the first file
         return list(itertools.pairwise([0, *(begin for begin in begins_of(data) if begin > own), len(data)]))
 
 
 def _ogg_links(data: mmap.mmap) -> Iterator[int]:
-    """Where a group of first pages begins: the streams of one link begin together, before any goes on."""
+    """Where groups of first pages begin: the streams of one link begin together, before any continues."""
     at, was_first = 0, False
     while (at := data.find(b"OggS", at)) >= 0 and at + 27 <= len(data):
         is_first = bool(data[at + 5] & OGG_BEGINS)
@@ -57,11 +57,11 @@ def _ogg_links(data: mmap.mmap) -> Iterator[int]:
         was_first = is_first
         size = page_size(data, at)
         is_whole = at + size >= len(data) or data[at + size : at + size + 4] == b"OggS"
-        at += size if is_whole else 4  # a page that was cut leads into the next file
+        at += size if is_whole else 4  # a page that was cut extends into the next file
 
 
 def _mp3_files(data: mmap.mmap) -> Iterator[int]:
-    """Where each file begins that has a LAME or Xing header: with that frame, or the ID3 tag before it."""
+    """Where each file with a LAME or Xing header begins: with that frame, or the ID3 tag before it."""
     before = 0
     for match in MP3_FIRST_FRAME.finditer(data):
         begin = match.start()
@@ -73,17 +73,17 @@ def _mp3_files(data: mmap.mmap) -> Iterator[int]:
 
 
 def _marked(*marks: bytes) -> Callable[[mmap.mmap], Iterator[int]]:
-    """Finds files that begin with any of some bytes."""
+    """Finds files that begin with one of the marks."""
     return _matching(re.compile(b"|".join(map(re.escape, marks))))
 
 
 def _matching(mark: re.Pattern[bytes]) -> Callable[[mmap.mmap], Iterator[int]]:
-    """Finds files whose beginnings match."""
+    """Finds files whose first bytes match."""
     return lambda data: (match.start() for match in mark.finditer(data))
 
 
 def _riff_files(data: mmap.mmap) -> Iterator[int]:
-    """WAV and AIFF say how long they are; where that leads nowhere, since it was left open, they are searched for."""
+    """WAV and AIFF state their length; if it was left open, the next header is searched for."""
     at, begins = 0, []
     while (name := data[at : at + 4]) in (b"RIFF", b"FORM"):
         begins.append(at)
@@ -96,7 +96,7 @@ def _riff_files(data: mmap.mmap) -> Iterator[int]:
 
 
 def _mp4_files(data: mmap.mmap) -> Iterator[int]:
-    """A box `ftyp` is the first of each file; its header has eight bytes."""
+    """A `ftyp` box comes first in each file; its header has eight bytes."""
     return (begin - 8 for kind, begin, _ in boxes(data) if kind == b"ftyp")
 
 
@@ -119,5 +119,5 @@ def after_tag(data: bytes | mmap.mmap) -> int:
 
 
 def _tag_size(digits: bytes) -> int:
-    """Of an ID3 tag without its first ten bytes: seven bits a byte."""
+    """The size of an ID3 tag without its first ten bytes: seven bits per byte."""
     return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(digits)))

@@ -1,4 +1,4 @@
-"""Sound that is missing amid a file, where FFmpeg passes over the damage without a word and moves up what follows."""
+"""Detects sound missing in the middle of a file, where FFmpeg silently skips the damage and moves up what follows."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 
 from egotools.media.sound.ogg_pages import lost_pages
 
-FLAC_HEAD = 12  # bytes of a frame that its number lies in
-FLAC_VARIABLE = 0x01  # a flag of the second byte: samples are counted, not frames
+FLAC_HEAD = 12  # bytes at the start of a frame that contain its number
+FLAC_VARIABLE = 0x01  # flag in the second byte: samples are counted, not frames
 
 
 def first_lost_flac(heads: Sequence[bytes], lengths: Sequence[int]) -> int | None:
-    """The first frame of FLAC before which others are missing; None if none are.
+    """The first FLAC frame before which others are missing; None if none are.
 
     Args:
         heads: the first bytes of each frame.
-        lengths: samples of each.
+        lengths: samples of each frame.
     """
     numbers = [_flac_number(head) for head in heads]
     steps = [length if head[1] & FLAC_VARIABLE else 1 for head, length in zip(heads, lengths, strict=True)]
@@ -31,13 +31,13 @@ def first_lost_flac(heads: Sequence[bytes], lengths: Sequence[int]) -> int | Non
 def first_lost_ogg(
     path: Path, place: tuple[int, int] | None, stream: int, positions: Sequence[int | None]
 ) -> int | None:
-    """The first packet of Ogg before which pages are missing or damaged; None if none are.
+    """The first Ogg packet before which pages are missing or damaged; None if none are.
 
     Args:
         path: the file.
-        place: the bytes of the part that is read; None: all.
+        place: the byte range of the part; None: all.
         stream: its position among the streams.
-        positions: of the packets' pages, bytes from the beginning of the part.
+        positions: byte offsets of the packets' pages in the part.
     """
     lost = lost_pages(path, place, stream)
     if not lost:
@@ -47,7 +47,7 @@ def first_lost_ogg(
 
 
 def _flac_number(head: bytes) -> int:
-    """Of a frame, or of its first sample: coded as UTF-8 codes characters, in up to seven bytes."""
+    """The number of a frame, or of its first sample: coded like a UTF-8 character, in up to seven bytes."""
     ones = 8 - (head[4] ^ 0xFF).bit_length()
     number = head[4] & (0x7F >> ones)
     for byte in head[5 : 4 + max(ones, 1)]:

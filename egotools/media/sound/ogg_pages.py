@@ -1,4 +1,4 @@
-"""Pages of an Ogg file that are damaged or missing. FFmpeg passes over them without a word."""
+"""Finds damaged or missing pages of an Ogg file, which FFmpeg skips silently."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 from egotools.files.disk import open_file
 
 HEADER = 27  # bytes before the table of segments
-BEGINS = 0x02  # a flag: the first page of a stream
+BEGINS = 0x02  # flag of the first page of a stream
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def lost_pages(path: Path, place: tuple[int, int] | None, stream: int) -> list[int]:
-    """Where pages of a stream are damaged, missing or cut off: bytes from the beginning of the part.
+    """Where pages of a stream are damaged, missing or cut off: byte offsets in the part.
 
     Args:
         path: an Ogg file.
-        place: the first byte and the last + 1 of the part; None: the whole file.
+        place: the byte range of the part; None: the entire file.
         stream: its position among the streams of the file.
 
     Raises:
@@ -28,7 +28,7 @@ def lost_pages(path: Path, place: tuple[int, int] | None, stream: int) -> list[i
     serials: list[bytes] = []
     numbers: dict[bytes, int] = {}
     lost: defaultdict[bytes, list[int]] = defaultdict(list)
-    unknown: list[int] = []  # of pages of which not even the stream is known
+    unknown: list[int] = []  # positions of pages whose stream is unknown
     with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         begin, end = place or (0, len(data))
         at = data.find(b"OggS", begin, end)
@@ -55,13 +55,13 @@ def lost_pages(path: Path, place: tuple[int, int] | None, stream: int) -> list[i
 
 
 def page_size(data: mmap.mmap, at: int) -> int:
-    """Bytes of the page that begins at `at`, as its header says."""
+    """The size of the page that starts at `at`, from its header."""
     segments = data[at + HEADER - 1] if at + HEADER <= len(data) else 0
     return HEADER + segments + sum(data[at + HEADER : at + HEADER + segments])
 
 
 def _is_whole(page: bytes) -> bool:
-    """Whether the checksum fits: a CRC-32 from 0 on, of bits in the other order than zlib's."""
+    """Whether the checksum is right: a CRC-32 starting from 0, with reversed bits compared to zlib's."""
     said = int.from_bytes(page[22:26], "little")
     plain = page[:22] + bytes(4) + page[26:]
     found = zlib.crc32(plain.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""One audio stream of a file, from packets to decoded frames, over all files that were joined in it."""
+"""Reads one audio stream of a file, from packets to decoded frames, across all files that were joined in it."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from egotools.media.sound.joined_sound import parts_of
 from egotools.media.sound.sound_index import SoundIndex, index_sound, is_unstamped, sound_packets
 from egotools.media.sound.sound_only import has_picture
 
-# Containers whose time stamps after a jump are exact to the sample. Elsewhere (Matroska rounds to milliseconds, MP3
-# has no time stamps) sound is decoded from its beginning: some hundred times faster than it plays.
+# Containers in which seeking is exact to the sample. In others (Matroska rounds to milliseconds, MP3
+# has no timestamps) sound is decoded from its beginning: some hundred times faster than real time.
 EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "flac", "caf"}
-EXACT_FOR_PCM = {"wav", "w64", "aiff"}  # in blocks of ADPCM, and in MP3, FFmpeg lands some samples away
-SETTLE_SECONDS = 1.0  # decoded before the wanted sound after a jump: codecs refer to what came before
+EXACT_FOR_PCM = {"wav", "w64", "aiff"}  # for ADPCM, and MP3, FFmpeg lands some samples away
+SETTLE_SECONDS = 1.0  # decoded before the requested sound after a seek: codecs refer to earlier samples
 
-# Their decoders drop what the encoder put before the sound, but leave the stamps of what remains as they are.
+# Their decoders drop the encoder delay, but do not adjust the timestamps of the rest.
 TRIMMED_LATE = {"wmav1", "wmav2"}
 
-JUST_BEGUN = 1 << 14  # bytes of a file that holds headers and no sound yet: a recorder was stopped then
+JUST_BEGUN = 1 << 14  # size of a file with headers but no sound yet, from a recorder stopped at once
 
-# When a frame is heard, in seconds of the file; None: when the one before it ends.
+# The time at which a frame is heard, in seconds of the file; None: when the one before it ends.
 Heard = tuple[Fraction | None, AudioFrame]
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One of the files that were joined: its bytes (None: the whole file), its packets, and when it is heard.
+    """One of the files that were joined: its byte range (None: the entire file), its packets, and its times.
 
-    `shift` seconds are added to its stamps; the others are seconds of the file.
+    `shift` seconds are added to its timestamps; the other times are seconds of the file.
     """
 
     place: tuple[int, int] | None
@@ -55,16 +55,16 @@ class _Part:
 
 
 class SoundFile:
-    """The frames of one audio stream, from its beginning or from a moment on.
+    """The frames of one audio stream, from its beginning or from a given time.
 
     Attributes:
         rate, layout: of the first frame.
         start, end: the seconds of the file that it covers.
-        seams: the seconds at which files begin that were joined to the first.
-        gaps: silences in it that are too long to be plausible, in seconds.
-        can_jump: whether frames can be read from the middle of the file, without those before.
-        remarks: what is odd, in sentences.
-        damage: what is missing, in words; "" if nothing is.
+        seams: the seconds at which joined files begin, except the first.
+        gaps: silences too long to be plausible, in seconds.
+        can_jump: whether frames can be read from the middle of the file, without the earlier ones.
+        remarks: what is unusual, in sentences.
+        damage: what is missing, as a message; "" if nothing is.
     """
 
     def __init__(self, path: Path, stream: int | None) -> None:
@@ -88,7 +88,7 @@ class SoundFile:
             yield from self._frames_of(part)
 
     def frames_from(self, moment: Fraction) -> Iterator[Heard] | None:
-        """The frames from some one before a moment on, or None if the container cannot jump there."""
+        """The frames from before a given time on, or None if the container does not support seeking there."""
         part = self._parts[0]
         settled = moment - Fraction(SETTLE_SECONDS)
         try:
@@ -111,12 +111,12 @@ class SoundFile:
             raise
         only(self._stream)
 
-    def _open_anew(self, place: tuple[int, int] | None) -> None:
+    def _reopen(self, place: tuple[int, int] | None) -> None:
         self.close()
         self._open(place)
 
     def _decoded(self, index: SoundIndex | None) -> Iterator[AudioFrame]:
-        # `sound_packets` has left out those that are to be
+        # `sound_packets` has already dropped those
         return decoded(self._packets(index), self._stream, self.path, parts=True)
 
     def _packets(self, index: SoundIndex | None) -> Iterator[Packet[Stream]]:
@@ -128,7 +128,7 @@ class SoundFile:
             yield packet
 
     def _frames_of(self, part: _Part) -> Iterator[Heard]:
-        self._open_anew(part.place)
+        self._reopen(part.place)
         yield from self._heard(part, self._decoded(part.index))
 
     def _heard(self, part: _Part, frames: Iterator[AudioFrame]) -> Iterator[Heard]:
@@ -144,7 +144,7 @@ class SoundFile:
 
     def _look(self) -> None:
         format = self._container.format.name
-        # Where there is a picture, too, the same is to be read of both.
+        # A stream with pictures must be read to the same end for both.
         places = parts_of(self.path, "" if format != "ogg" and has_picture(self._container) else format)
         if self._number is None and (remark := _which(self._container, self._stream)):
             self.remarks.append(remark)
@@ -153,7 +153,7 @@ class SoundFile:
             self._add(None)
         for place in places if len(places) > 1 else []:
             try:
-                self._open_anew(place)
+                self._reopen(place)
                 self._add(place)
             except ClipError as error:
                 if not self._parts:
@@ -167,7 +167,7 @@ class SoundFile:
         self.can_jump = len(places) == 1 and first.index.is_steady and self._has_exact_jumps()
         if self.seams:
             self.remarks.append(
-                f"{len(self._parts)} files are joined in it; the second begins at {float(self.seams[0]):.3f} s"
+                f"{len(self._parts)} files were joined in it; the second begins at {float(self.seams[0]):.3f} s"
             )
 
     def _has_exact_jumps(self) -> bool:
@@ -175,7 +175,7 @@ class SoundFile:
         return format in EXACT_CONTAINERS or (format in EXACT_FOR_PCM and codec.startswith("pcm_"))
 
     def _end_early(self, place: tuple[int, int], error: ClipError) -> None:
-        """Says that what follows the parts so far cannot be read; what a recorder had only just begun is nothing."""
+        """Reports that what follows the parts so far cannot be read; a recording without sound yet is ignored."""
         if place[1] - place[0] < JUST_BEGUN:
             return
         why = str(error).removeprefix(f"{self.path}: ")
@@ -183,9 +183,9 @@ class SoundFile:
         self._damaged(f"damaged: what is joined to it at {end:.3f} s cannot be read: {why}")
 
     def _add(self, place: tuple[int, int] | None) -> None:
-        """Looks at what is open as the next part."""
+        """Indexes the currently open byte range as the next part."""
         index = index_sound(self._container, self._stream, self.path, place)
-        self._open_anew(place)
+        self._reopen(place)
         frame = next(self._decoded(index), None)
         if frame is None:
             raise ClipError(f"{self.path}: no sound of it can be decoded")
@@ -197,7 +197,7 @@ class SoundFile:
             self.rate, self.layout = frame.sample_rate, frame.layout
             shift = self._first_shift(index, index.first * ticks, begin)
         if self._stream.codec_context.name in TRIMMED_LATE and not has_picture(self._container):
-            end += index.last * ticks  # the decoder holds a frame back
+            end += index.last * ticks  # the decoder delays by a frame
         end = max(end, begin + Fraction(frame.samples, frame.sample_rate))
         gaps = [(float(one * ticks + shift), float(other * ticks + shift)) for one, other in index.gaps.tolist()]
         self._parts.append(_Part(place, index, shift, begin + shift, end + shift, gaps))
@@ -205,21 +205,21 @@ class SoundFile:
         self._damaged(self._missing(index, shift, place))
 
     def _missing(self, index: SoundIndex, shift: Fraction, place: tuple[int, int] | None) -> str:
-        """What a part lacks, in words; "" if it is whole."""
+        """What is missing in a part, as a message; "" if it is complete."""
         if index.lost:
             moment = float(index.lost_at * exact(self._stream.time_base or 1) + shift)
             return f"damaged: a part of the file is broken or missing; the sound is lost from {moment:.3f} s on"
         return index.damage or cut_short(self.path, self._stream, index, place)
 
     def _damaged(self, what: str) -> None:
-        """Says what is missing; of several, the first."""
+        """Records what is missing; only the first is kept."""
         self.damage = self.damage or what
 
     def _first_shift(self, index: SoundIndex, packet: Fraction, frame: Fraction) -> Fraction:
-        """What brings the first frame to where it is heard; `packet` and `frame` are the seconds of the first ones.
+        """The shift that puts the first frame at its time; `packet` and `frame` are the seconds of the first ones.
 
-        Where the encoder's delay is dropped and the stamps do not allow for it, the sound begins with its first packet:
-        in a file of sound alone. Beside a picture the stamps are what keeps both together.
+        If the encoder delay is dropped and the timestamps do not account for it, the sound begins with its first packet
+        in a file with sound only. Next to video, the timestamps keep both in sync.
         """
         if is_unstamped(self._container):
             return -frame
@@ -230,7 +230,7 @@ class SoundFile:
 
 
 def _chosen(container: InputContainer, number: int | None, path: Path) -> AudioStream:
-    """The audio stream of that number; None: the default stream, else the first."""
+    """The audio stream with this number; None: the default stream, else the first."""
     streams = container.streams.audio
     if not streams:
         raise NoSound(f"{path}: no audio stream in this file")
@@ -238,16 +238,16 @@ def _chosen(container: InputContainer, number: int | None, path: Path) -> AudioS
         decodable = [stream for stream in streams if stream.codec_context is not None] or list(streams)
         chosen = default_stream(decodable)
     elif number >= len(streams):
-        raise ClipError(f"{path}: no audio stream {number}, there are {len(streams)} in this file, counted from 0")
+        raise ClipError(f"{path}: no audio stream {number}; the file has {len(streams)}, counted from 0")
     else:
         chosen = streams[number]
     if chosen.codec_context is None:
-        raise ClipError(f"{path}: its sound is of a kind that cannot be decoded")
+        raise ClipError(f"{path}: its audio codec cannot be decoded")
     return chosen
 
 
 def _which(container: InputContainer, chosen: AudioStream) -> str:
-    """Which of several streams is read, where none of them, or more than one, is marked as default."""
+    """A remark on which stream is read, if none, or more than one, of several is marked as default."""
     streams = container.streams.audio
     marked = sum(bool(stream.disposition & Disposition.default) for stream in streams)
     if len(streams) < 2 or marked == 1:

@@ -1,6 +1,6 @@
-"""What the packets of an audio stream tell before any is decoded: when each is heard, and when the last one ends.
+"""Indexes the packets of an audio stream without decoding: when each is heard, and when the last one ends.
 
-Time stamps are in ticks of the stream; P packets.
+Timestamps are in ticks of the stream; P packets.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from egotools.media.sound.lost_sound import FLAC_HEAD, first_lost_flac, first_lo
 from egotools.media.sound.sound_stamps import JITTER_SECONDS, heard, unbroken
 from egotools.types import IntArray
 
-# Containers of nothing but sound, packet after packet: FFmpeg counts their stamps itself, and miscounts where the rate
-# changes or where files were joined. What is decoded follows without a gap.
+# Containers with sound only, packet after packet: FFmpeg counts their timestamps itself, and miscounts if the rate
+# changes or files were joined. Decoded sound follows without a gap.
 UNSTAMPED = {"mp3", "aac", "flac", "wav", "w64", "aiff", "caf", "au", "amr", "ac3", "eac3", "tta", "wv", "ape"}
-# Their last packet may be short, where a writer to a pipe left the length open; a part of a sample is no sound.
+# Their last packet may be short if a writer to a pipe left the length open; a fraction of a sample is not sound.
 RAW_CODECS = ("pcm_", "adpcm_")
-ROUNDING_SECONDS = 0.002  # of lengths in MP4, which are whole milliseconds
-TAGS = (b"ID3", b"TAG", b"APE")  # amid an MP3 that was joined from several
+ROUNDING_SECONDS = 0.002  # of lengths in MP4, which are in milliseconds
+TAGS = (b"ID3", b"TAG", b"APE")  # inside an MP3 that was joined from several
 
 ADTS_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by the version's bits
@@ -42,18 +42,18 @@ class SoundIndex:
     """The packets of one audio stream.
 
     Attributes:
-        stamps: [P] when each packet is heard, where that is not what the packets say; None: as they say.
+        stamps: [P] when each packet is heard, if that differs from the packets' own timestamps; None: as they say.
         first: when the first one is heard, in ticks.
-        end: when the last one ends, in ticks, without what an encoder padded.
-        last: how long the last one is, in ticks.
+        end: when the last one ends, in ticks, without encoder padding.
+        last: the length of the last one, in ticks.
         skips: whether the container says that the first packet begins with encoder delay.
-        is_steady: whether a jump leads to where the stamps say.
-        gaps: [G, 2] ticks, silence that is too long to be plausible.
+        is_steady: whether seeking leads to where the timestamps say.
+        gaps: [G, 2] ticks, silences too long to be plausible.
         remarks: what was repaired, in sentences.
         lost: the packet before which sound is missing, P for the end; None if none is.
-        lost_at: when it is missing from, in ticks.
-        said_end: when the last one ends as the packets say, in ticks.
-        damage: what cannot be read, in words; "" if nothing.
+        lost_at: from when on it is missing, in ticks.
+        said_end: when the last one ends by the packets' own timestamps, in ticks.
+        damage: what cannot be read, as a message; "" if nothing.
     """
 
     stamps: IntArray | None
@@ -71,14 +71,14 @@ class SoundIndex:
 
 
 def is_unstamped(container: InputContainer) -> bool:
-    """Whether sound follows without a gap, whatever the stamps of its packets are."""
+    """Whether sound follows without a gap, whatever the packets' timestamps say."""
     return container.format.name in UNSTAMPED
 
 
 def sound_packets(
     container: InputContainer, stream: AudioStream, packets: Iterator[Packet[Stream]] | None = None
 ) -> Iterator[Packet[Stream]]:
-    """The packets of a stream that are to be decoded, those that `index_sound` counts; of all or `packets`."""
+    """The packets of a stream to decode, those that `index_sound` counts; of all packets or `packets`."""
     is_raw = stream.codec_context.name.startswith(RAW_CODECS)
     is_mp3 = container.format.name == "mp3"
     for packet in packets_of(container, stream) if packets is None else packets:
@@ -91,16 +91,16 @@ def sound_packets(
 def index_sound(
     container: InputContainer, stream: AudioStream, path: Path, place: tuple[int, int] | None = None
 ) -> SoundIndex:
-    """When the packets are heard, as their stamps say where those can be trusted. Moves the container.
+    """When the packets are heard, by their timestamps where these can be trusted. Seeks in the container.
 
     Args:
         container: of the file, or of a part of it.
         stream: of the container.
         path: the file.
-        place: the bytes of the part; None: all.
+        place: the byte range of the part; None: all.
 
     Raises:
-        ClipError: times that cannot be.
+        ClipError: impossible times.
     """
     ticks = exact(stream.time_base or 1)
     seconds_of = {"aac": _adts_seconds, "mp3": _mp3_seconds}.get(container.format.name)
@@ -108,20 +108,20 @@ def index_sound(
     durations: list[int] = []
     numbers: list[int] = []
     positions: list[int | None] = []
-    heads: list[bytes] = []  # of FLAC
+    heads: list[bytes] = []  # for FLAC
     skips, padding, read, is_clocked = False, 0, Read(), container.format.name in CLOCKED
     every = read.note(all_packets(container) if is_clocked else packets_of(container, stream), of=stream)
     for packet in sound_packets(container, stream, every):
         numbers.append(read.given - 1)
         seconds = seconds_of(bytes(memoryview(packet)[:4])) if seconds_of else None
-        if packet.is_corrupt and packet.size:  # a part of one
+        if packet.is_corrupt and packet.size:  # a partial one
             seconds = _raw_seconds(packet.size, stream)
         durations.append(packet.duration or 0 if seconds is None else round(seconds / ticks))
         said.append(packet.pts)
         positions.append(packet.pos)
         if container.format.name == "flac":
             heads.append(bytes(memoryview(packet)[:FLAC_HEAD]))
-        skipped, padding = _no_sound(packet)  # that of the last packet counts
+        skipped, padding = _no_sound(packet)  # the last packet's padding counts
         skips = skips or (bool(skipped) and not said[1:])
     if not said:
         return SoundIndex(None, 0, 0, 0, False, True, np.empty((0, 2), np.int64), [])
@@ -138,7 +138,7 @@ def index_sound(
     lost_at = int(stamps[lost - 1] + lengths[lost - 1]) if lost else 0
     said_end = int((stamps + lengths).max())
     rate = stream.codec_context.sample_rate or 48000
-    if padding:  # some containers have it off the last packet's duration already
+    if padding:  # some containers have already subtracted it from the last packet's duration
         lengths[-1] = max(0, min(lengths[-1], int(lengths.max()) - round(Fraction(padding, rate) / ticks)))
     if is_unstamped(container):
         return SoundIndex(
@@ -181,7 +181,7 @@ def _is_even(stamps: IntArray, lengths: IntArray, ticks: float) -> bool:
 
 
 def _stated_end(container: InputContainer, stream: AudioStream, end: int, last: int) -> int:
-    """MP4 says where amid the last packet the sound ends; what encoders pad it with is no sound."""
+    """The end of the sound inside the last packet, as MP4 states it; encoder padding is not sound."""
     if not container.format.name.startswith("mov") or not stream.duration:
         return end
     stated = (stream.start_time or 0) + stream.duration
@@ -190,7 +190,7 @@ def _stated_end(container: InputContainer, stream: AudioStream, end: int, last: 
 
 
 def _no_sound(packet: Packet[Stream]) -> tuple[int, int]:
-    """Samples of encoder delay at a packet's beginning, and of padding at its end."""
+    """Samples of encoder delay at the start of a packet, and of padding at its end."""
     for data in packet.iter_sidedata():
         if data.data_type == "skip_samples":
             first, last = struct.unpack_from("<II", memoryview(data))
@@ -199,7 +199,7 @@ def _no_sound(packet: Packet[Stream]) -> tuple[int, int]:
 
 
 def _raw_seconds(size: int, stream: AudioStream) -> Fraction | None:
-    """How long so many bytes of samples are; None if they are coded."""
+    """The duration of uncoded samples, in seconds; None if they are coded."""
     bits = re.fullmatch(r"pcm_[suf](\d+)[lb]?e?", stream.codec_context.name)
     if bits is None:
         return None
@@ -208,7 +208,7 @@ def _raw_seconds(size: int, stream: AudioStream) -> Fraction | None:
 
 
 def _adts_seconds(head: bytes) -> Fraction | None:
-    """How long a frame of AAC is, which its first four bytes tell; None if it has no header of its own."""
+    """The duration of an AAC frame, from its first four bytes; None without a header of its own."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xF0 != 0xF0:
         return None
     rate = head[2] >> 2 & 0xF
@@ -216,7 +216,7 @@ def _adts_seconds(head: bytes) -> Fraction | None:
 
 
 def _mp3_seconds(head: bytes) -> Fraction | None:
-    """How long a frame of MPEG sound, layer III, is."""
+    """The duration of an MPEG layer III frame."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return None
     version, rate = head[1] >> 3 & 3, head[2] >> 2 & 3

@@ -1,6 +1,6 @@
-"""Whether a video container holds sound alone, by a look at its first bytes or its tables: FFmpeg takes up to 100 ms.
+"""Detects video containers with sound only, from their first bytes or tables: FFmpeg would take up to 100 ms.
 
-A folder may hold a hundred thousand files, and all that depends on it is what they are counted as.
+A folder may contain a hundred thousand files, and only their kind depends on it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from egotools.files.disk import open_file
 from egotools.media.matroska import coded_number
 from egotools.media.mp4_boxes import boxes
 
-HEAD = 1 << 16  # bytes in which other containers than MP4 say what they hold
-LARGEST_TABLES = 1 << 26  # bytes; those of MP4 hold 16 a frame or so
+HEAD = 1 << 16  # bytes in which containers other than MP4 declare their streams
+LARGEST_TABLES = 1 << 26  # bytes; MP4 tables have about 16 per frame
 
 MP4_TRACK = re.compile(rb"hdlr.{8}(vide|soun)", re.DOTALL)
 AVI_TRACK = re.compile(rb"strh.{4}(vids|auds)", re.DOTALL)
@@ -33,17 +33,17 @@ TS_SOUND = {0x03, 0x04, 0x0F, 0x11, 0x81, 0x87}
 
 
 def has_picture(container: InputContainer) -> bool:
-    """Whether there is a video stream that is more than the picture of a cover."""
+    """Whether there is a video stream that is not just a cover picture."""
     return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
 
 
 def has_cover(container: InputContainer) -> bool:
-    """Whether there is the picture of a cover and no other video stream."""
+    """Whether there is a cover picture and no other video stream."""
     return bool(container.streams.video) and not has_picture(container)
 
 
 def is_sound_alone(path: Path) -> bool:
-    """Whether there is sound and no video; False where that does not show."""
+    """Whether there is sound and no video; False if that is unclear."""
     try:
         with open_file(path) as file:
             head = file.read(HEAD)
@@ -63,7 +63,7 @@ def is_sound_alone(path: Path) -> bool:
 
 
 def _mp4_tables(file: BinaryIO) -> bytes:
-    """The content of the `moov` box, wherever it lies; empty if there is none that can be read."""
+    """The content of the `moov` box, wherever it is; empty if it does not exist or cannot be read."""
     for kind, begin, end in boxes(file):
         if kind == b"moov":
             file.seek(begin)
@@ -81,7 +81,7 @@ def _matroska_tracks(head: bytes) -> bytes:
 
 
 def _is_sound_of_ts(head: bytes) -> bool:
-    """The same of a transport stream, of packets of 188 bytes, or of 192 in those of cameras."""
+    """Like `is_sound_alone`, for a transport stream with packets of 188 bytes, or 192 from cameras."""
     for first, step in ((0, 188), (4, 192)):
         packets = [head[at : at + 188] for at in range(first, len(head) - 188, step)]
         if len(packets) > 2 and all(packet[0] == TS_SYNC for packet in packets):
@@ -91,11 +91,11 @@ def _is_sound_of_ts(head: bytes) -> bool:
 
 
 def _ts_streams(packet: bytes) -> set[int]:
-    """The types of streams that a packet lists, if it holds a program's table."""
+    """The types of streams listed in a packet, if it contains a program table."""
     if not packet[1] & 0x40 or not packet[3] & 0x10:
         return set()
     at = 4 + (1 + packet[4] if packet[3] & 0x20 else 0)
-    at += 1 + packet[at] if at < 188 else 0  # a pointer to where the table begins
+    at += 1 + packet[at] if at < 188 else 0  # a pointer to the start of the table
     if at + 12 > 188 or packet[at] != 0x02:
         return set()
     end = min(at + 3 + (int.from_bytes(packet[at + 1 : at + 3], "big") & 0xFFF) - 4, 188)

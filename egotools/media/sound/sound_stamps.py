@@ -1,7 +1,7 @@
-"""When audio packets are heard whose time stamps are wrong here and there.
+"""Repairs wrong timestamps of audio packets.
 
-Sound has a clock of its own: a packet is heard when the one before it ends. Where the stamps say otherwise, they tell
-of a gap, of a clock that begins anew, or they are wrong. P packets; stamps and lengths are in ticks.
+Sound has a clock of its own: a packet is heard when the one before it ends. Timestamps that disagree mean
+a gap, a clock that restarts, or an error. P packets; timestamps and lengths are in ticks.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 from egotools.media.stamps import LONG, LONGER_THAN_THE_REST
 from egotools.types import IntArray
 
-JITTER_SECONDS = 0.02  # stamps wander by less; more is a gap in the stream, which is silence
-ODD_SECONDS = 1.0  # of sound at most whose stamps lie apart from those before and after
-ODD_SHARE = 4  # and a part of the file's
-LONGEST_PACKET = 1.0  # seconds more than the others
-ANEW_SECONDS = 1.0  # back at once: the clock begins anew; by less, packets overlap
+JITTER_SECONDS = 0.02  # timestamps jitter by less; more is a gap in the stream, which is silence
+ODD_SECONDS = 1.0  # at most this much sound may have outlying timestamps
+ODD_SHARE = 4  # and at most 1 / ODD_SHARE of the file
+LONGEST_PACKET = 1.0  # seconds longer than the others
+ANEW_SECONDS = 1.0  # a step back by more: the clock restarts; by less, packets overlap
 TOLD_SECONDS = 0.1  # smaller repairs are not worth a remark
 
 
 def unbroken(said: Sequence[int | None], durations: Sequence[int], ticks: float) -> tuple[IntArray, IntArray]:
-    """Stamps and lengths [P] of packets; where one has no stamp, it is heard when the one before ends.
+    """Timestamps and lengths [P] of packets; a packet without a timestamp is heard when the one before ends.
 
-    A length that is not told, or that reaches over a gap, is the usual one.
+    A length that is missing, or spans a gap, is replaced by the usual one.
     """
     lengths = np.array(durations, np.int64)
     steps = np.array([after - one for one, after in pairwise(said) if one is not None and after is not None] or [0])
@@ -42,7 +42,7 @@ def unbroken(said: Sequence[int | None], durations: Sequence[int], ticks: float)
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """When packets are heard: `stamps` [P]; `gaps` [G, 2] too long to be plausible; what was repaired, in sentences."""
+    """When packets are heard: `stamps` [P]; implausibly long `gaps` [G, 2]; what was repaired, in sentences."""
 
     stamps: IntArray
     gaps: IntArray
@@ -50,15 +50,15 @@ class Heard:
 
 
 def heard(stamps: IntArray, lengths: IntArray, ticks: float) -> Heard:
-    """When packets are heard; the same array of stamps if nothing was repaired.
+    """When packets are heard; the same array if nothing was repaired.
 
     Args:
-        stamps: [P] as the packets say.
-        lengths: [P] how long each is.
+        stamps: [P] the packets' own timestamps.
+        lengths: [P] the length of each.
         ticks: seconds of a tick.
     """
     before = np.cumsum(lengths) - lengths  # the clock of the sound itself
-    offsets = stamps - before  # of the stamps against it: constant, but for gaps
+    offsets = stamps - before  # of the timestamps from it: constant, except for gaps
     total = float(lengths.sum()) * ticks
     edges = np.flatnonzero(np.abs(np.diff(offsets)) * ticks > JITTER_SECONDS) + 1
     if not len(edges):
@@ -93,14 +93,14 @@ def heard(stamps: IntArray, lengths: IntArray, ticks: float) -> Heard:
 
 
 def is_believed(gap: float, rest: float) -> bool:
-    """Whether a gap of so many seconds may be in a file that holds `rest` seconds besides."""
+    """Whether a gap of so many seconds is plausible in a file with `rest` seconds besides."""
     return gap <= LONG and (gap <= LONGER_THAN_THE_REST or gap <= rest)
 
 
 def _is_odd(offset: int, before: int | None, after: Sequence[int], ticks: float, total: float) -> bool:
-    """Whether stamps lie apart from those before and after; at an end of the file, too far from the others.
+    """Whether timestamps differ from those before and after; at an end of the file, whether they are too far away.
 
-    `after` are the offsets of the next long run and of the next one; empty at the end.
+    `after` are the offsets of the next two long runs; empty at the end.
     """
     if before is not None and after:
         above, below = offset - max(before, after[0]), min(before, after[0]) - offset
@@ -122,7 +122,7 @@ def _sentences(
             f"it is played right after the one before it{others}"
         )
     if anew:
-        remarks.append(f"the audio time stamps start over {_times(len(anew))} at {result[anew[0]] * ticks:.3f} s")
+        remarks.append(f"the audio timestamps start over {_times(len(anew))} at {result[anew[0]] * ticks:.3f} s")
     if len(silent):
         begin, end = (silent[0] * ticks).tolist()
         remarks.append(

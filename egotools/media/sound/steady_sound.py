@@ -1,4 +1,4 @@
-"""Decoded frames as one steady waveform: of one rate and one layout, without gaps.
+"""Joins decoded audio frames to one continuous waveform with a fixed rate and layout.
 
 Axes: C channels, N samples.
 """
@@ -20,21 +20,21 @@ from egotools.media.sound.sound_stamps import JITTER_SECONDS
 
 Waveform = npt.NDArray[np.float32]
 
-PIECE = 1 << 15  # samples that are made at once
+PIECE = 1 << 15  # samples produced at once
 SAMPLE_KINDS = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
 def steady(
     frames: Iterator[Heard], file: SoundFile, begin: int, *, mono: bool, changed: Callable[[str], None]
 ) -> Iterator[Waveform]:
-    """The stream from sample `begin` on without a gap, at the rate and in the layout of its first frame.
+    """The stream from sample `begin` on, without gaps, at the rate and in the layout of its first frame.
 
     Args:
-        frames: from that sample or one before it on.
-        file: that the frames are from.
+        frames: decoded frames from that sample, or an earlier one, on.
+        file: the file that the frames are from.
         begin: counted from the start of the stream.
-        mono: the mean of all channels instead.
-        changed: told, in a sentence, where the rate or the layout changes.
+        mono: return the mean of all channels.
+        changed: called with a remark when the rate or the layout changes.
 
     Yields:
         [C, N], or [1, N] if mono.
@@ -62,9 +62,9 @@ def steady(
 
 
 def _laid(pieces: Iterable[tuple[int, Waveform]], position: int, end: int) -> Generator[Waveform, None, int]:
-    """Pieces at the samples that they begin at, with silence between, from `position` up to `end`; how far they go.
+    """Places pieces at their samples, with silence between, from `position` to `end`; returns how far they reach.
 
-    What an encoder padded the last packet with lies beyond the end.
+    Padding that an encoder added to the last packet is beyond the end.
     """
     for first, piece in pieces:
         piece = piece[:, : max(end - first, 0)]
@@ -84,7 +84,7 @@ class _Stretch:
         self._kind = _kind(frame)
         self.is_other = self._kind != (file.rate, file.layout.name)
         self._begin = self._made = begin
-        self._taken = 0  # samples of the frames
+        self._taken = 0  # samples taken from the frames
         self._ratio = (file.rate, frame.sample_rate)
         self._mono = mono
         layouts = (AudioLayout("mono"),) * 2 if mono else (frame.layout, file.layout)
@@ -96,11 +96,11 @@ class _Stretch:
         return self._begin + round(self._taken * self._ratio[0] / self._ratio[1])
 
     def is_like(self, frame: AudioFrame) -> bool:
-        """Whether a frame can follow."""
+        """Whether a frame can be appended."""
         return _kind(frame) == self._kind
 
     def take(self, frame: AudioFrame) -> list[tuple[int, Waveform]]:
-        """What a frame makes ready: pieces and the samples that they begin at."""
+        """Adds a frame; returns the pieces that are ready, and the samples at which they start."""
         samples = _floats(frame)
         self._taken += samples.shape[1]
         mixed = iter([samples.mean(axis=0, keepdims=True) if self._mono else samples])
@@ -120,7 +120,7 @@ class _Stretch:
 
 
 class Resampler:
-    """Pieces of sound at another rate, by a band-limited filter, and in another layout."""
+    """Converts pieces of sound to another rate, by a band-limited filter, and to another layout."""
 
     def __init__(self, source: int, rate: int, layout: AudioLayout, target: AudioLayout | None = None) -> None:
         target = target or layout
@@ -130,7 +130,7 @@ class Resampler:
             self._filter = AudioResampler(format="fltp", layout=target, rate=rate)
 
     def take(self, piece: Waveform) -> Iterator[Waveform]:
-        """What a piece [C, N] makes ready."""
+        """Adds a piece [C, N]; yields what is ready."""
         if self._filter is None:
             yield piece
             return
@@ -139,13 +139,13 @@ class Resampler:
         yield from _arrays(self._filter.resample(frame))
 
     def rest(self) -> Iterator[Waveform]:
-        """What the filter still holds, at the end."""
+        """Yields what the filter still holds, at the end."""
         if self._filter is not None:
             yield from _arrays(self._filter.resample(None))
 
 
 def cut(pieces: Iterator[Waveform], source: int, rate: int) -> Iterator[Waveform]:
-    """The same sound in pieces that are not long at another rate: a piece at a low rate becomes a long one."""
+    """Cuts pieces so that they stay short at another rate: a piece at a low rate becomes a long one."""
     most = max(1, PIECE * source // max(source, rate))
     for piece in pieces:
         for first in range(0, piece.shape[1], most):
@@ -166,14 +166,14 @@ def _change(file: SoundFile, frame: AudioFrame, at: int) -> str:
     moment = float(file.start) + at / file.rate
     return (
         f"at {moment:.3f} s the sound changes from {file.rate} Hz, {file.layout.name}, to {frame.sample_rate} Hz, "
-        f"{frame.layout.name}; from there on it is converted to the former"
+        f"{frame.layout.name}; from there on it is converted to the first rate and layout"
     )
 
 
 def _floats(frame: AudioFrame) -> Waveform:
     """A decoded frame as float32 [C, N]; full scale is [-1, 1].
 
-    The same bits as FFmpeg's converter gives, which ends the process where there are 64 channels.
+    Gives the same bits as FFmpeg's converter, which crashes with 64 channels.
     """
     kind = np.dtype(SAMPLE_KINDS[frame.format.name.removesuffix("p")])
     channels = frame.layout.nb_channels
