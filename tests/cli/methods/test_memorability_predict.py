@@ -24,7 +24,7 @@ def data(tmp_path, rng):
 def test_imported_features_cannot_be_computed_for_new_videos(data, tiny_video):
     run(*train(data))
     line = ["predict", "memorability", "--run", data / "run", tiny_video]
-    assert "were imported: they cannot be computed" in complaint(*line) or "cannot be made again" in complaint(*line)
+    assert "were imported: they cannot be computed" in complaint(*line) or "cannot be rebuilt" in complaint(*line)
 
 
 @pytest.fixture(scope="module")
