@@ -1,1 +1,1 @@
-"""Extractors: one file an extractor or family; `names` lists them."""
+"""Extractors: one file per extractor or family; `names` lists them."""

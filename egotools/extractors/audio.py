@@ -1,4 +1,4 @@
-"""Sound: waveforms as they are, and log-mel spectrograms."""
+"""Extractors of sound: waveforms, and log-mel spectrograms."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Waveform:
     place: ClassVar[Literal["device", "worker"]] = "worker"
     version: ClassVar[int] = 1
 
-    rate: int = option(16000, "Samples a second.")
-    length: float = option(1.0, "Seconds of a row.")
+    rate: int = option(16000, "Samples per second.")
+    length: float = option(1.0, "Seconds per row.")
     hop: float | None = option(None, "Seconds from one row to the next; by default they follow without a gap.")
     stream: int | None = option(None, STREAM, absent=None)
 
@@ -45,7 +45,7 @@ class Waveform:
         check_stream(self.stream)
 
     def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
-        """One stretch of samples a row."""
+        """One window of samples per row."""
         return stretches(sound, clip, rate=self.rate, length=self.length, hop=self.hop)
 
     def network(self) -> Callable[[Array], Array]:
@@ -64,14 +64,14 @@ class LogMelSpectrogram:
     place: ClassVar[Literal["device", "worker"]] = "device"
     version: ClassVar[int] = 1
 
-    rate: int = option(16000, "Samples a second to which the sound is resampled.")
-    length: float = option(1.0, "Seconds of a row.")
+    rate: int = option(16000, "Samples per second; the sound is resampled to this rate.")
+    length: float = option(1.0, "Seconds per row.")
     hop: float | None = option(None, "Seconds from one row to the next; by default they follow without a gap.")
-    window: float = option(0.032, "Seconds of a spectrum.")
+    window: float = option(0.032, "Seconds per spectrum.")
     step: float = option(0.016, "Seconds from one spectrum to the next.")
     mels: int = option(80, "Bands, evenly spaced in mel from 0 to half the rate.")
     pool: Literal["none", "mean", "mean+std"] = option(
-        "none", "Over time: everything, the mean, or mean and deviation."
+        "none", "Pooling over time: none, the mean, or mean and standard deviation."
     )
     stream: int | None = option(None, STREAM, absent=None)
 
@@ -85,7 +85,7 @@ class LogMelSpectrogram:
             raise ValueError(f"--mels must be above 0, not {self.mels}")
 
     def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
-        """One stretch of samples a row."""
+        """One window of samples per row."""
         return stretches(sound, clip, rate=self.rate, length=self.length, hop=self.hop)
 
     def network(self) -> nn.Module:
@@ -123,10 +123,10 @@ def stretches(sound: AudioInfo, clip: Clip, *, rate: int, length: float, hop: fl
 
 
 def check_lengths(rate: int, length: float, hop: float | None) -> None:
-    """Refuses rates and lengths that mean nothing.
+    """Refuses meaningless rates and lengths.
 
     Raises:
-        ValueError: names the option.
+        ValueError: the message names the option.
     """
     for name, value in (("rate", rate), ("length", length), ("hop", hop)):
         if value is not None and not 0 < value < math.inf:
@@ -135,20 +135,20 @@ def check_lengths(rate: int, length: float, hop: float | None) -> None:
 
 
 def check_stream(stream: int | None) -> None:
-    """Refuses numbers below 0.
+    """Refuses negative stream numbers.
 
     Raises:
-        ValueError: names the option.
+        ValueError: the message names the option.
     """
     if stream is not None and stream < 0:
         raise ValueError(f"--stream must be 0 or above, not {stream}")
 
 
 def check_samples(rate: int, **seconds: float) -> None:
-    """Refuses what is shorter than a sample.
+    """Refuses lengths shorter than a sample.
 
     Raises:
-        ValueError: names the option.
+        ValueError: the message names the option.
     """
     for name, value in seconds.items():
         if round(value * rate) < 1:

@@ -1,12 +1,12 @@
-"""What a run has learned, as extractors: `backbone.safetensors`, and `backbone.json` that says how to use it.
+"""The trained networks of a run as extractors: `backbone.safetensors`, and `backbone.json`, which describes their use.
 
     {"views": {"default": {"extractor": "torchvision:resnet18", "options": {"resize": "112x112"}}}}
 
 `extractor` is the published network that the tensors belong to, `options` those of its options that it was trained
-with. `run:DIR` is the view `default`, or the only one; `run:DIR#NAME` any. The views `audio` and `audio.NAME` are for
-sound and use the tensors of `backbone.audio.safetensors`. Release 0.1.0 wrote one view, without `views` around it.
+with. `run:DIR` is the view `default`, or the only one; `run:DIR#NAME` any view. The views `audio` and `audio.NAME` are
+for sound and use the tensors of `backbone.audio.safetensors`. Release 0.1.0 wrote one view, without `views` around it.
 
-The files are data of unknown origin: they name no file and no code, and every value is checked.
+The files are data of unknown origin: they name neither files nor code, and every value is checked.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class View:
 
 
 def read_backbone(name: str) -> FoundExtractor:
-    """The extractor that a run's backbone is, under the name `run:<absolute path>`; the tensors are not read yet.
+    """A run's backbone as an extractor with the name `run:<absolute path>`; the tensors are not read yet.
 
     Args:
         name: `run:<dir>`, or `run:<dir>#<view>`.
 
     Raises:
-        ExtractorError: no such run or view, no backbone, or a description that cannot be used; names file and entry.
+        ExtractorError: the run, view or backbone does not exist, or its description is invalid; names file and entry.
         MissingExtra: the library of its network is not installed.
     """
     run, said = run_and_view(name)
@@ -69,16 +69,16 @@ def read_backbone(name: str) -> FoundExtractor:
 def write_backbone(
     run: Path, views: Mapping[str, View], tensors: Mapping[str, Tensor], audio: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Makes what a run has learned usable as `run:<dir>#<view>`, for extractors and as weights.
+    """Writes the trained networks of a run for use as `run:<dir>#<view>`, as extractors and as weights.
 
     Args:
         run: the run's folder.
-        views: by name, what its networks are; `audio` and `audio.<name>` are for sound.
+        views: by name, how to use the networks; `audio` and `audio.<name>` are for sound.
         tensors: by the names that the network's own `state_dict()` has; those of its classifier may be missing.
         audio: the same of the network for sound, if there is one.
 
     Raises:
-        ExtractorError: no view or a name that cannot be one, no published network, options that it does not have, or
+        ExtractorError: no view, an invalid name, no published network, options that it does not have, or
             a view for sound without tensors for it.
         RunError: the files cannot be written.
     """
@@ -111,7 +111,7 @@ def _views(run: Path) -> Mapping[str, Any]:  # Any: JSON values
         raise ExtractorError(f"{run}: no such run")
     if not path.is_file():
         raise ExtractorError(
-            f"{run}: there is no {DESCRIPTION} in it; it must be a run that is done, of a method that trains a backbone"
+            f"{run}: contains no {DESCRIPTION}; it must be a finished run of a method that trains a backbone"
         )
     try:
         content = read_json(path)
@@ -125,7 +125,7 @@ def _views(run: Path) -> Mapping[str, Any]:  # Any: JSON values
 
 
 def _named(views: Any, path: Path) -> Mapping[str, Any]:  # Any: JSON values
-    """Views whose names are ones."""
+    """Checks the names of views."""
     if not isinstance(views, Mapping) or not views:
         raise ExtractorError(f"{path}: 'views' must be an object with a view at least")
     for name in views:
@@ -135,7 +135,7 @@ def _named(views: Any, path: Path) -> Mapping[str, Any]:  # Any: JSON values
 
 
 def _only(views: Mapping[str, Any], run: Path) -> str:
-    """The view that is meant if none is said."""
+    """The view that is used if none is given."""
     if DEFAULT in views or len(views) == 1:
         return DEFAULT if DEFAULT in views else next(iter(views))
     raise ExtractorError(f"{run}: has several views; choose from {', '.join(f'{RUN}{run}#{name}' for name in views)}")

@@ -1,4 +1,4 @@
-"""Features without a network: colour statistics, the example that docs/extractors.md walks through."""
+"""Color statistics, an extractor without a network; docs/add-an-extractor.md shows how to write one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Color:
-    """Mean, deviation and histogram of red, green and blue: one row of 3 * (2 + bins) numbers a frame.
+    """Mean, deviation and histogram of red, green and blue: one row of 3 * (2 + bins) numbers per frame.
 
     \b
     egotools extract --manifest m.csv --out caches/a color --fps 2 --bins 8
@@ -27,9 +27,9 @@ class Color:
     place: ClassVar[Literal["device", "worker"]] = "worker"
     version: ClassVar[int] = 1
 
-    fps: float = option(1.0, "Rows a second; the frame shown at the middle of each interval.")
-    frames: int | None = option(None, "Instead: so many rows a clip, evenly spaced.")
-    stride: int | None = option(None, "Instead: every n-th frame of the file.")
+    fps: float = option(1.0, "Rows per second; the frame shown at the middle of each interval.")
+    frames: int | None = option(None, "Instead of --fps: number of rows per clip, evenly spaced.")
+    stride: int | None = option(None, "Instead of --fps: every n-th frame of the file.")
     bins: int = option(8, "Bins of the histogram of each color.")
 
     def __post_init__(self) -> None:
@@ -38,11 +38,11 @@ class Color:
             raise ValueError(f"--bins must be from 1 to 256, not {self.bins}")
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
-        """One frame a row."""
+        """One frame per row."""
         return single_frames(video, clip, fps=self.fps, frames=self.frames, stride=self.stride)
 
     def prepare(self, frame: Frame) -> Frame:
-        """How often each color has each of its 256 values, as the bytes of uint32 [3, 256]: all that is needed."""
+        """The histogram of each color's 256 values, as the bytes of uint32 [3, 256]: all that is needed."""
         counts = [np.bincount(frame[..., channel].ravel(), minlength=256) for channel in range(3)]
         return np.stack(counts).astype(np.uint32).view(np.uint8)
 

@@ -1,4 +1,4 @@
-"""Channel-separated networks as the memorability system M3S uses them: one row a clip."""
+"""Channel-separated networks as in the memorability system M3S: one row per clip."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FILES: dict[Architecture, dict[str, str]] = {
         "sports1m_ft_kinetics_32frms": "irCSN_152_ft_kinetics_from_Sports1M_f101599884.pth",
     },
 }
-NAMES = ("DEFAULT", *FILES["ip_csn_152"])  # the first is the second
+NAMES = ("DEFAULT", *FILES["ip_csn_152"])  # the first one means the second
 # Parts of a residual block, or of the stem, as mmaction2's checkpoints name them, and their names here.
 MMACTION_STEM = {"conv1.conv": "stem.0", "conv1.bn": "stem.1"}
 MMACTION_BLOCK = {
@@ -57,10 +57,10 @@ MMACTION_NAME = re.compile(r"(?:backbone\.)?(layer\d\.\d+\.)?(.+\.(?:conv|bn))\.
 
 @dataclass(frozen=True)
 class CSNModel(PublishedModel):
-    """Event features of a channel-separated network: one row of 2048 numbers a clip, of frames spread over it.
+    """Event features of a channel-separated network: one row of 2048 numbers per clip, from frames spread over it.
 
     Frames are resized to 256x256, not cropped, as for Memento10k; for VideoMem give --resize 256, which takes the
-    centre. An image is a clip of one frame.
+    center. An image is a clip of one frame.
 
     \b
     egotools extract --manifest m.csv --out caches/a csn --weights ipCSN_152_ft_kinetics_from_ig65m_f133090949.pth
@@ -72,7 +72,7 @@ class CSNModel(PublishedModel):
         "ip_csn_152", "Interaction-preserved or interaction-reduced."
     )
     frames: int | Literal["all"] = option(
-        45, "Frames of the clip, evenly spread, its first and last among them; or all."
+        45, "Frames of the clip, evenly spread, including the first and last; or all."
     )
 
     def __post_init__(self) -> None:
@@ -82,17 +82,17 @@ class CSNModel(PublishedModel):
 
     @property
     def published(self) -> Published:
-        """The network of that architecture."""
+        """The network with this architecture."""
         return published_csn(self.architecture)
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
-        """One window, of frames spread over the clip, or of the only one."""
+        """One window, of frames spread over the clip, or its only frame."""
         return spread_frames(video, clip, count=1 if len(video) == 1 else self.frames)
 
 
 @lru_cache
 def published_csn(architecture: Architecture) -> Published:
-    """The network of an architecture; nothing is built or fetched yet."""
+    """The network of an architecture; nothing is built or downloaded yet."""
     return Published(
         name="csn",
         kind="video",
@@ -120,12 +120,12 @@ def _fetch(architecture: Architecture, weights: str) -> Path:
     files = FILES[architecture]
     name = NAMES[1] if weights == NAMES[0] else weights
     if name not in files:
-        raise WeightsError(f"csn has no weights {weights!r}; there are {', '.join(NAMES)}, files, and random:<seed>")
+        raise WeightsError(f"csn has no weights {weights!r}; choose from {', '.join(NAMES)}, a file, or random:<seed>")
     return downloaded(f"csn ({architecture})", URL + files[name], files[name])
 
 
 def _renamed(architecture: Architecture, tensors: dict[str, Tensor], _: nn.Module) -> dict[str, Tensor]:
-    """Names as VMZ has them, also where they are mmaction2's."""
+    """Converts mmaction2's names to VMZ's."""
     blocks = {**MMACTION_BLOCK, **MMACTION_UNIT[architecture]}
 
     def renamed(name: str) -> str:

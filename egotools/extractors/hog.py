@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients of frames, as the memorability system M3-S takes them."""
+"""Histograms of oriented gradients of frames, as in the memorability system M3-S."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SIDE = 256  # pixels
 
 @dataclass(frozen=True)
 class HOG:
-    """Histograms of oriented gradients of a frame, squashed to 256x256: one row of 34,596 numbers a frame.
+    """Histograms of oriented gradients of a frame, squashed to 256x256: one row of 34,596 numbers per frame.
 
-    With --frames N the rows are those of N frames spread over the clip, first and last among them; of --frames 1 the
-    first frame, on which M3-S fits its PCA.
+    With --frames N the rows are those of N frames spread over the clip, including the first and last; with --frames 1
+    the first frame, on which M3-S fits its PCA.
 
     \b
     egotools extract --manifest m.csv --out caches/fit hog --frames 1
@@ -34,15 +34,15 @@ class HOG:
     place: ClassVar[Literal["device", "worker"]] = "worker"
     version: ClassVar[int] = 1
 
-    fps: float = option(1.0, "Rows a second; the frame shown at the middle of each interval.")
-    frames: int | None = option(None, "Instead: so many rows a clip, from its first frame to its last.")
-    stride: int | None = option(None, "Instead: every n-th frame of the file.")
+    fps: float = option(1.0, "Rows per second; the frame shown at the middle of each interval.")
+    frames: int | None = option(None, "Instead of --fps: number of rows per clip, from its first frame to its last.")
+    stride: int | None = option(None, "Instead of --fps: every n-th frame of the file.")
 
     def __post_init__(self) -> None:
         check_sampling(self.fps, self.frames, self.stride)
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
-        """One frame a row."""
+        """One frame per row."""
         if self.frames is None:
             return single_frames(video, clip, fps=self.fps, frames=None, stride=self.stride)
         spread = spread_frames(video, clip, count=self.frames)
@@ -59,7 +59,7 @@ class HOG:
 
 
 def squashed(frame: Frame) -> Frame:
-    """A frame as [256, 256, 3], whatever its shape: by Pillow's bicubic filter, as the reference has it."""
+    """A frame as [256, 256, 3], whatever its shape, by Pillow's bicubic filter, as in the reference."""
     if frame.shape == (SIDE, SIDE, 3):
         return frame
     return np.asarray(Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.BICUBIC))

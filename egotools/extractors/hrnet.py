@@ -1,4 +1,4 @@
-"""HRNetV2-W48 as the memorability system M3S uses it: one row a clip, the mean over some of its frames."""
+"""HRNetV2-W48 as in the memorability system M3S: one row per clip, the mean over some of its frames."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from egotools.types import Clip, FrameWindows, VideoInfo
 
 SPREAD = 45  # frames of a clip in Memento10k's published arrays, of which some are taken
 FRAMES = (1, 5, 9, "all")
-AT_ONCE = 64  # frames through the network, of a clip that is taken whole
+AT_ONCE = 64  # frames per forward pass, for clips read with --frames all
 URL = "http://sceneparsing.csail.mit.edu/model/pytorch/ade20k-hrnetv2-c1/encoder_epoch_30.pth"
-FILE = "ade20k-hrnetv2-c1-encoder_epoch_30.pth"  # the published name alone says nothing
-# Buffers of the synchronized batch-norm that it was trained with.
+FILE = "ade20k-hrnetv2-c1-encoder_epoch_30.pth"  # the published name alone is not descriptive
+# Buffers of the synchronized batch-norm used in training.
 TRAINING_ONLY = ("_tmp_running_mean", "_tmp_running_var", "_running_iter")
 
 
 @dataclass(frozen=True)
 class HRNetModel(PublishedModel):
-    """Scene features of HRNetV2-W48, trained on ADE20K: one row of 720 numbers a clip, the mean over its frames.
+    """Scene features of HRNetV2-W48, trained on ADE20K: one row of 720 numbers per clip, the mean over its frames.
 
     Frames are resized to 256x256, not cropped, as for Memento10k; for VideoMem give --resize 256, which takes the
-    centre.
+    center.
 
     \b
     egotools extract --manifest m.csv --out caches/a hrnet --weights encoder_epoch_30.pth --frames 5
@@ -50,7 +50,7 @@ class HRNetModel(PublishedModel):
 
     @property
     def published(self) -> Published:
-        """The encoder, whose weights have one published file."""
+        """The encoder, with one published file of weights."""
         return HRNET
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
@@ -78,7 +78,7 @@ class _FrameMean(nn.Module):
 
 
 class _WholeMean(nn.Module):
-    """The same of long windows, a part of their frames at a time."""
+    """Like `_FrameMean`, for long windows: some of the frames at a time."""
 
     def __init__(self, mean: _FrameMean) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class _WholeMean(nn.Module):
 
 def _fetch(weights: str) -> Path:
     if weights != "DEFAULT":
-        raise WeightsError(f"hrnet has no weights {weights!r}; there are DEFAULT, files, and random:<seed>")
+        raise WeightsError(f"hrnet has no weights {weights!r}; choose from DEFAULT, a file, or random:<seed>")
     return downloaded("hrnet", URL, FILE)
 
 

@@ -1,4 +1,4 @@
-"""Published image networks: one row a frame."""
+"""Published image networks as extractors: one row per frame."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from egotools.types import Clip, FrameWindows, VideoInfo
 
 @dataclass(frozen=True)
 class ImageModel(PublishedModel):
-    """What an image network says of a frame, before its classifier: one row a frame.
+    """Features of a published image network, before its classifier: one row per frame.
 
     \b
     egotools extract --manifest m.csv --out caches/a torchvision:resnet50 --fps 2
     """
 
-    fps: float = option(1.0, "Rows a second; the frame shown at the middle of each interval.")
-    frames: int | None = option(None, "Instead: so many rows a clip, evenly spaced.")
-    stride: int | None = option(None, "Instead: every n-th frame of the file.")
+    fps: float = option(1.0, "Rows per second; the frame shown at the middle of each interval.")
+    frames: int | None = option(None, "Instead of --fps: number of rows per clip, evenly spaced.")
+    stride: int | None = option(None, "Instead of --fps: every n-th frame of the file.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sampling(self.fps, self.frames, self.stride)
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
-        """One frame a row."""
+        """One frame per row."""
         return single_frames(video, clip, fps=self.fps, frames=self.frames, stride=self.stride)
 
 
 def check_sampling(fps: float | None, frames: int | None, stride: int | None) -> None:
-    """Refuses rates and counts that mean nothing.
+    """Refuses meaningless rates and counts.
 
     Raises:
-        ValueError: names the option.
+        ValueError: the message names the option.
     """
     if frames is not None and stride is not None:
         raise ValueError("give one of --frames and --stride")

@@ -1,4 +1,4 @@
-"""Extractors by name: what is built in, torchvision's and timm's networks, runs' backbones, and the user's own."""
+"""Finds extractors by name: built-in ones, torchvision's and timm's networks, backbones of runs, and the user's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from egotools.texts import similar_names
 
 
 def find_extractor(name: str, *, trusted: Collection[str] | None = None) -> FoundExtractor:
-    """The extractor that a name means.
+    """The extractor with this name.
 
     Args:
         name: as on the command line.
@@ -22,7 +22,7 @@ def find_extractor(name: str, *, trusted: Collection[str] | None = None) -> Foun
             a name from a cache or a run takes what the user has trusted.
 
     Raises:
-        ExtractorError: unknown; near names are suggested. Or code that is not trusted.
+        ExtractorError: unknown name (similar ones are suggested), or code that is not trusted.
         MissingExtra: its library is not installed.
     """
     if trusted is not None:
@@ -44,7 +44,7 @@ def find_extractor(name: str, *, trusted: Collection[str] | None = None) -> Foun
 
 
 def _hint(name: str) -> str:
-    """What there is instead of an extractor that is unknown; asks torchvision and timm, whose import takes seconds."""
+    """Suggests alternatives to an unknown extractor; asks torchvision and timm, whose import takes seconds."""
     near = difflib.get_close_matches(name.lower(), [*BUILT_IN, *SHORT_NAMES], 3, cutoff=0.6)
     for library in () if near else ("torchvision", "timm"):
         known = importlib.import_module(f"egotools.extractors.{library}_models").names()
@@ -52,4 +52,4 @@ def _hint(name: str) -> str:
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     videos = ", ".join(VIDEO_NETWORKS)
-    return f"there are {videos} for videos, and torchvision:NAME and timm:NAME for images"
+    return f"choose from {videos} for videos, and torchvision:NAME and timm:NAME for images"

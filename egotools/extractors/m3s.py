@@ -1,4 +1,4 @@
-"""The raw features of the memorability system M3-S: one row a clip."""
+"""The raw features of the memorability system M3-S: one row per clip."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class M3S:
-    """Raw features of M3-S: HOG by its PCA, brightness, contrast, mean optical flow, blurriness and size: a row a clip.
+    """Raw features of M3-S: HOG by its PCA, brightness, contrast, mean optical flow, blurriness, size: a row per clip.
 
-    Means over 45 frames from the clip's first to its last, squashed to 256x256, not normalized: 15 numbers, or 28 with
+    Means over 45 frames from the clip's first to its last, resized to 256x256, not normalized: 15 numbers, or 28 with
     their deviations. Flow needs the extra flow.
 
     \b
@@ -45,16 +45,16 @@ class M3S:
     weights_option: ClassVar[str] = "pca"
 
     pca: str | None = option(None, "For hog: run:DIR of 'egotools train pca', its .npz, or the reference's .pickle.")
-    only: tuple[str, ...] = option(FEATURES, f"Some of {','.join(FEATURES)}; rows have them in that order.")
-    deviations: bool = option(False, "Also the deviation over the frames of each; flow and size have none.")
+    only: tuple[str, ...] = option(FEATURES, f"A selection of {','.join(FEATURES)}; rows have them in that order.")
+    deviations: bool = option(False, "Also the standard deviation of each over the frames; flow and size have none.")
     frames: int | Literal["all"] = option(
-        45, "Frames of the clip, evenly spread, its first and last among them; or all."
+        45, "Frames of the clip, evenly spread, including the first and last; or all."
     )
     brightness: Literal["row0", "value"] = option(
-        "row0", "Of HSV in the first row of pixels, as the reference; or of all V."
+        "row0", "Of HSV in the first row of pixels, as in the reference; or of V in all pixels."
     )
-    contrast: Literal["gray", "value"] = option("gray", "Deviation of the gray, or of V.")
-    flow: Literal["dis", "farneback"] = option("dis", "How flow is found.")
+    contrast: Literal["gray", "value"] = option("gray", "Standard deviation of gray, or of V.")
+    flow: Literal["dis", "farneback"] = option("dis", "Method for optical flow.")
 
     def __post_init__(self) -> None:
         if self.frames != "all":
@@ -67,11 +67,11 @@ class M3S:
             raise ValueError("--pca is for hog, which --only leaves out")
 
     def weights_digest(self) -> str | None:
-        """What stands for the PCA in a recipe; None without hog. Asked for before any clip is read.
+        """The digest of the PCA in a recipe; None without hog. Called before any clip is read.
 
         Raises:
-            WeightsError: hog is wanted without a PCA, or with one that cannot be had or is of something else.
-            MissingExtra: meanOF is wanted without OpenCV.
+            WeightsError: hog is selected without a PCA, or its PCA is not available or belongs to other features.
+            MissingExtra: meanOF is selected and OpenCV is not installed.
         """
         if "meanOF" in self.only:
             check_opencv()
@@ -80,16 +80,18 @@ class M3S:
             return None
         found = read_pca(path)
         if len(found.mean) != hog_width(SIDE, SIDE):
-            raise WeightsError(f"{path}: a PCA of {len(found.mean)} values, HOG has {hog_width(SIDE, SIDE)}")
+            raise WeightsError(f"{path}: a PCA of {len(found.mean)} values, but HOG has {hog_width(SIDE, SIDE)}")
         return file_digest(path)
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
         """One window."""
         if "size_orig" in self.only and not has_track(clip.path):
-            raise ClipError(f"{clip.path}: a frame folder or stack has no track for size_orig; leave it out by --only")
+            raise ClipError(
+                f"{clip.path}: a frame folder or stack has no track for size_orig; leave it out with --only"
+            )
         spread = spread_frames(video, clip, count=self.frames)
         if len(frames_inside(video, *spread.times[0])) == 1:
-            return FrameWindows(spread.frames[:, :1], spread.times)  # an image: the same mean of fewer frames
+            return FrameWindows(spread.frames[:, :1], spread.times)  # an image: the same mean from fewer frames
         return spread
 
     def prepare(self, frame: Frame) -> Frame:
@@ -97,23 +99,23 @@ class M3S:
         return squashed(frame)
 
     def network(self) -> Callable[[Array], Array]:
-        """Prepared frames [B, L, 256, 256, 3] to float32 [B, D], in which `complete` puts the size."""
+        """Prepared frames [B, L, 256, 256, 3] to float32 [B, D], in which `complete` fills in the size."""
         path = self._pca_path()
         pca = None if path is None else read_pca(path)
         return lambda windows: np.stack([self._row(frames, pca) for frames in windows])
 
     def complete(self, rows: Array, clip: Clip) -> Array:
-        """The row with the size of the clip's track, which its frames do not tell.
+        """The row with the size of the clip's video track, which its frames do not tell.
 
         Raises:
-            ClipError: it cannot be told.
+            ClipError: the size cannot be measured.
         """
         if "size_orig" in self.only:
             rows[:, -1] = track_bytes(clip.path, clip.start, clip.end)
         return rows
 
     def notes(self) -> list[str]:
-        """What a person should know before anything is read."""
+        """Notes for the user before anything is read."""
         path = None if self.pca is None else pca_path(self.pca)
         count = HOG_COMPONENTS if path is None else len(read_pca(path).components)
         if count == HOG_COMPONENTS:
@@ -121,7 +123,7 @@ class M3S:
         return [f"{self.pca} has {count} components, not {HOG_COMPONENTS}: published constants and weights do not fit"]
 
     def remark(self, windows: Array) -> str:
-        """What is odd about the frames [B, L, 256, 256, 3] of a clip, in words; empty where nothing is."""
+        """A remark on the frames [B, L, 256, 256, 3] of a clip; empty if there is none."""
         if "blurriness" not in self.only:
             return ""
         blank = sum(is_blank(frame) for frame in windows.reshape(-1, *windows.shape[2:]))
@@ -141,7 +143,7 @@ class M3S:
         values: dict[str, Array] = {}
         for feature in ordered(self.only):
             if feature == "hog":
-                assert pca is not None, "hog without it is refused"
+                assert pca is not None, "hog without a PCA is refused"
                 values["hog"] = pca.project(hog(frames))
             elif feature == "brightness":
                 values["brightness"] = bright.brightness(frames, self.brightness)

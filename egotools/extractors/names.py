@@ -1,4 +1,4 @@
-"""Names of extractors: what is built in, and the class that a name means."""
+"""The names of built-in extractors, and the classes that names refer to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from egotools.types import Extractor
 
-# name -> ("module:Class", what `egotools extract --help` says of it)
+# name -> ("module:Class", its line in `egotools extract --help`)
 BUILT_IN = {
     "efficientnet-lite0": (
         "egotools.extractors.image:ImageModel",
@@ -44,7 +44,7 @@ class FoundExtractor:
     """
 
     name: str
-    kind: type[Any]  # Any: a class that fulfils one of the protocols in egotools.types
+    kind: type[Any]  # Any: a class that implements one of the protocols in egotools.types
     fixed: Mapping[str, str] = field(default_factory=dict)
     source: Path | None = None
     defaults: Mapping[str, Any] | None = None  # Any: values of fields
@@ -52,15 +52,15 @@ class FoundExtractor:
 
     @property
     def cache_name(self) -> str:
-        """What follows the last `:` or `/` of the name, in lower case; `run:runs/A#clip` gives `a-clip`."""
+        """The part after the last `:` or `/` of the name, in lower case; `run:runs/A#clip` gives `a-clip`."""
         last = self.name.rpartition(":")[2].rpartition("/")[2].lower()
         return f"{last.removesuffix(f'#{self.view}')}-{self.view}" if self.view else last
 
     def built(self, **options: Any) -> Extractor:
-        """The extractor with these options (Any: values of fields); what is not given takes its default.
+        """The extractor with these options (Any: values of fields); others take their defaults.
 
         Raises:
-            ValueError: options that mean nothing.
+            ValueError: the options are invalid.
         """
         extractor: Extractor = self.kind(**{**(self.defaults or {}), **options, **self.fixed})
         return extractor
@@ -78,10 +78,10 @@ def _class_at(reference: str) -> type[Any]:
 
 
 def find_known(name: str) -> FoundExtractor | None:
-    """What is built in, or a network of torchvision or timm; None for any other name.
+    """A built-in extractor, or a network of torchvision or timm; None for any other name.
 
     Raises:
-        ExtractorError: the library has no such network; near names are suggested.
+        ExtractorError: the library does not have the network; similar names are suggested.
         MissingExtra: the library is not installed.
     """
     full = SHORT_NAMES.get(name, name)
@@ -91,7 +91,7 @@ def find_known(name: str) -> FoundExtractor | None:
         return FoundExtractor(name, kind, {"model": full} if has_model else {})
     if full.rpartition(":")[0] not in ("torchvision", "timm"):
         return None
-    from egotools.extractors.published_model import published  # here, for it loads torch
+    from egotools.extractors.published_model import published  # imported here because it loads torch
 
     is_video = published(full).kind == "video"
     kind = _class_at(f"egotools.extractors.{'video:VideoModel' if is_video else 'image:ImageModel'}")

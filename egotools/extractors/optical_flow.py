@@ -1,4 +1,4 @@
-"""What OpenCV does for M3-S (extra: flow): optical flow, and, where it is installed, what it does faster."""
+"""Functions of M3-S that use OpenCV (extra: flow): optical flow, and faster enlarging."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Method = Literal["dis", "farneback"]
 
 
 def check_opencv() -> None:
-    """Says early that OpenCV is missing.
+    """Reports early that OpenCV is missing.
 
     Raises:
-        MissingExtra: it is.
+        MissingExtra: OpenCV is not installed.
     """
     if find_spec("cv2") is None:
         raise MissingExtra("OpenCV, which meanOF needs (--only leaves it out),", "flow")
 
 
 def fastest_enlarging() -> Enlarge:
-    """OpenCV's enlarging where it is installed, else ours: the same to the bit, and a fifth of the time."""
+    """OpenCV's enlarging if it is installed, else ours: identical results, in a fifth of the time."""
     return _enlarged_gray if find_spec("cv2") is not None else enlarged_gray
 
 
@@ -48,7 +48,7 @@ def mean_flow(frames: Frame, method: Method = "dis") -> float:
         MissingExtra: OpenCV is not installed.
 
     Source:
-        M3-S does not say which flow it took; its constants fit either of these (156,000 for Memento10k's frames).
+        M3-S does not say which flow it used; its constants fit both (156,000 for Memento10k's frames).
     """
     check_opencv()
     if len(frames) < 2:
@@ -75,7 +75,7 @@ def _flow(cv2: Any, before: Frame, after: Frame, method: Method) -> Any:  # Open
 
 @contextmanager
 def _one_thread() -> Iterator[Any]:
-    """OpenCV cuts an image into stripes, one a thread, and what it finds depends on them."""
+    """Runs OpenCV in one thread: it splits images among threads, and its results depend on that."""
     import cv2
 
     before = cv2.getNumThreads()

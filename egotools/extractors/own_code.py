@@ -1,4 +1,4 @@
-"""Extractors of the user's own: a class in a file or a package, which runs only if the user names it."""
+"""The user's own extractors: a class in a file or package, which runs only if the user names it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from egotools.errors import ExtractorError
 
 
 def code_of(name: str) -> str:
-    """The user's own code that an extractor's name imports: a file by its whole path, or a package; else empty."""
+    """The user's own code that an extractor's name imports: a file by its full path, or a package; else empty."""
     prefix = name.rpartition(":")[0]
-    if name.startswith("run:"):  # data: its description can name built-in networks only
+    if name.startswith("run:"):  # data: its description can only name built-in networks
         return ""
     if prefix.endswith(".py"):
         return prefix if "\0" in prefix else os.path.realpath(prefix)
@@ -27,21 +27,21 @@ def code_of(name: str) -> str:
 
 
 def check_trusted(name: str, trusted: Collection[str]) -> None:
-    """Refuses an extractor of the user's own code that nobody has named but a cache or a run.
+    """Refuses code of the user's own that is named only by a cache or a run.
 
     Raises:
-        ExtractorError: says how to name it.
+        ExtractorError: the message says how to allow it.
     """
     code = code_of(name)
     if code and code not in trusted:
-        raise ExtractorError(f"made by code of your own, which runs only if you name it: --trust {code}")
+        raise ExtractorError(f"it was made by your own code, which runs only if you allow it: --trust {code}")
 
 
 def load_source(path: Path) -> ModuleType:
-    """The module that a user's own file is, imported once; its name carries the digest of its text.
+    """The module in a user's file, imported once; its name contains the digest of its text.
 
     Raises:
-        ExtractorError: no such file, or it cannot be imported.
+        ExtractorError: the file does not exist, or cannot be imported.
     """
     if not path.is_file():
         raise ExtractorError(f"{path}: no such file")
@@ -56,7 +56,7 @@ def load_source(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
-        del sys.modules[name]  # half a module; a second try must fail too
+        del sys.modules[name]  # incomplete; a second attempt must fail, too
         if isinstance(error, (ImportError, SyntaxError)):
             raise ExtractorError(f"{path}: cannot be imported ({error})") from error
         raise
@@ -78,17 +78,19 @@ def from_package(name: str, module: str, attribute: str) -> tuple[type[Any], dic
 
 
 def checked(kind: Any, name: str) -> type[Any]:
-    """A class that has the members of an extractor."""
+    """Checks that a class has the members of an extractor."""
     if not isinstance(kind, type):
-        raise ExtractorError(f"{name!r}: there is no such class")
+        raise ExtractorError(f"{name!r}: the class does not exist")
     members = (("windows", "prepare", "network", "place"), ("sound_windows", "network", "place"), ("rows",))
     if not any(all(hasattr(kind, member) for member in wanted) for wanted in members):
         raise ExtractorError(
-            f"{name!r} is no extractor: it needs place, windows, prepare and network (frames), "
-            "place, sound_windows and network (sound), or rows (whole files); see docs/extractors.md"
+            f"{name!r} is not an extractor: it needs place, windows, prepare and network (frames), "
+            "place, sound_windows and network (sound), or rows (whole files); see docs/add-an-extractor.md"
         )
     if not is_dataclass(kind) or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise ExtractorError(f"{name!r} is no extractor: it must be a frozen dataclass, whose fields are its options")
+        raise ExtractorError(
+            f"{name!r} is not an extractor: it must be a frozen dataclass, whose fields are its options"
+        )
     bare = [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
     if bare:
         raise ExtractorError(f"{name!r}: its field {bare[0]!r} needs a default; declare it as option(default, help)")

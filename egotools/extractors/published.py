@@ -1,4 +1,4 @@
-"""Networks that a library publishes, each with its weights' own preprocessing: torchvision's and timm's."""
+"""Networks published by torchvision and timm, each with the preprocessing of its weights."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ REACH_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Published:
-    """One network by name; nothing is built or fetched before it is asked for."""
+    """One network by name; built or downloaded only on request."""
 
     name: str
     kind: Literal["image", "video"]
-    preprocessing: Callable[[str], Preprocessing]  # of the weights of that name
-    build: Callable[..., nn.Module]  # (weights, size=None): whole, from torch's random state; size: see `features`
+    preprocessing: Callable[[str], Preprocessing]  # of the weights with this name
+    build: Callable[..., nn.Module]  # (weights, size=None): complete, from torch's random state; size: see `features`
     heads: Callable[[nn.Module], tuple[str, ...]]  # prefixes of the classifiers' parameters
     without_head: Callable[[nn.Module], nn.Module]  # [B, 3, (L,) H, W] to [B, D]
     fetch: Callable[[str], Path]  # the file of published weights
     rename: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] = lambda tensors, _: tensors
-    frames: int = 1  # of a window, for videos
+    frames: int = 1  # frames per window, for videos
     fps: float | None = None  # rate of a window's frames, Hz
 
     def digest(self, weights: str) -> str:
-        """What stands for the weights in a recipe."""
+        """The digest, or other identifier, of the weights in a recipe."""
         return weights_digest(weights, self.fetch)
 
     def features(self, weights: str, size: tuple[int, int] | None = None) -> nn.Module:
-        """The network up to its classifier, with the given weights.
+        """The network without its classifier, with the given weights.
 
         Args:
-            weights: as `--weights` takes them.
-            size: height and width of the frames, where they are not those of the weights: position embeddings are
-                then resampled. A network that cannot take it refuses frames when it is called.
+            weights: as accepted by `--weights`.
+            size: height and width of the frames, if they differ from those of the weights: position embeddings are
+                then resampled. A network that does not support it refuses frames when it is called.
 
         Raises:
-            WeightsError: weights that cannot be had or do not fit.
+            WeightsError: the weights are not available or do not fit.
         """
         seed = random_seed(weights)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed or 0)  # that of CPUs; a GPU's is left alone
+            torch.default_generator.manual_seed(seed or 0)  # for CPUs; a GPU's is unchanged
             network = self.build(weights, size)
         if seed is None:
             path = weights_file(weights, self.fetch)
@@ -62,24 +62,24 @@ class Published:
 
 
 def check_reachable(url: str) -> None:
-    """Asks once, within seconds, what a download would try for minutes.
+    """Checks within seconds what a download would try for minutes.
 
     Raises:
-        OSError: nobody answers.
+        OSError: the server does not answer.
     """
     try:
         urlopen(Request(url, method="HEAD"), timeout=REACH_SECONDS).close()
-    except HTTPError as error:  # it is there, and says what it thinks when it is asked in its own way
+    except HTTPError as error:  # the server answers, which is all that is checked
         error.close()
     except HTTPException as error:
         raise OSError(f"no sensible answer: {error}") from error
 
 
 def downloaded(name: str, url: str, file: str, *, hash_prefix: str | None = None) -> Path:
-    """A file of published weights where torch keeps them, under the name `file`; fetched if it is not there yet.
+    """A file of published weights in torch's cache, under the name `file`; downloaded if it does not exist yet.
 
     Raises:
-        WeightsError: it cannot be fetched; says what to fetch from where to where.
+        WeightsError: it cannot be downloaded; the message says what to fetch from where to where.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     if path.is_file():

@@ -1,4 +1,4 @@
-"""Extractors whose network a library publishes: what those of images and those of videos share."""
+"""The base of extractors with a published network: what image and video networks share."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from egotools.types import Frame
 
 @lru_cache
 def published(model: str) -> Published:
-    """The network of a name such as `torchvision:resnet50`, `timm:vit_base_patch16_224` or `efficientnet-lite0`.
+    """The network with a name such as `torchvision:resnet50`, `timm:vit_base_patch16_224` or `efficientnet-lite0`.
 
     Raises:
-        ExtractorError: no such network; near names are suggested.
+        ExtractorError: the network does not exist; similar names are suggested.
         MissingExtra: timm is not installed.
     """
     source, _, name = model.rpartition(":")
@@ -34,15 +34,15 @@ def published(model: str) -> Published:
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A published network with its weights and the preprocessing that belongs to them."""
+    """A published network with its weights and their preprocessing."""
 
     place: ClassVar[Literal["device", "worker"]] = "device"
     version: ClassVar[int] = 1
 
     model: str  # fixed by the extractor's name
     weights: str = option("DEFAULT", "Published name, file (.safetensors, .npz, .pth), run:<dir>, or random:<seed>.")
-    resize: str | None = option(None, "Instead of the weights' own: short side, or HxW (then nothing is cropped).")
-    crop: str | None = option(None, "Instead of the weights' own: side of the centre crop, or HxW.")
+    resize: str | None = option(None, "Overrides the weights' own: short side, or HxW (then nothing is cropped).")
+    crop: str | None = option(None, "Overrides the weights' own: side of the center crop, or HxW.")
 
     def __post_init__(self) -> None:
         for size in (self.resize, self.crop):
@@ -51,9 +51,9 @@ class PublishedModel:
 
     @property
     def rows_version(self) -> int:
-        """The version of the rows that these options make.
+        """The version of the rows computed with these options.
 
-        One more where `--resize` makes frames smaller than the weights' crop: once, they were filled up with black.
+        One higher if `--resize` makes frames smaller than the weights' crop: earlier versions padded them with black.
         """
         own = self.published.preprocessing(self.weights).crop
         is_cropped_to_itself = self.crop is None and self.preprocessing.crop not in (own, None)
@@ -61,26 +61,26 @@ class PublishedModel:
 
     @property
     def window_length(self) -> int:
-        """Frames of a window."""
+        """Frames per window."""
         return 1
 
     @property
     def published(self) -> Published:
-        """The network that the name means."""
+        """The network that the name refers to."""
         return published(self.model)
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """How a frame is prepared: the weights' own way, with the sizes overridden."""
+        """How frames are prepared: as for the weights, with the sizes overridden."""
         return self.published.preprocessing(self.weights).override(self.resize, self.crop)
 
     def __getstate__(self) -> dict[str, object]:
-        """With the cached values, so that reading workers need not import the library that knows them."""
+        """Includes the cached values, so that reading workers need not import the library."""
         _ = self.preprocessing
         return self.__dict__
 
     def weights_digest(self) -> str:
-        """What stands for the weights in a recipe."""
+        """The digest, or other identifier, of the weights in a recipe."""
         return self.published.digest(self.weights)
 
     def prepare(self, frame: Frame) -> Frame:
@@ -91,14 +91,14 @@ class PublishedModel:
         """uint8 [B, L, h, w, 3] to float [B, D]; L is 1 for images.
 
         Raises:
-            ExtractorError: the network takes no frames of the size that was asked for.
+            ExtractorError: the network does not accept frames of the requested size.
         """
         own, size = self.published.preprocessing(self.weights).size, self.preprocessing.size
         if (size, self.window_length) == (own, self.published.frames):
             return self._built(None)
         try:
             network = self._built(None if size == own else size).eval()
-            with torch.inference_mode():  # a black window, so that what cannot work is said before any clip is read
+            with torch.inference_mode():  # a black window, so that problems are reported before any clip is read
                 network(torch.zeros(1, self.window_length, *size, 3, dtype=torch.uint8))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise self._refusal(own, error) from error
@@ -114,7 +114,7 @@ class PublishedModel:
         asked = f"{'one frame' if number == 1 else f'{number} frames'} of {height}x{width}"
         made_for = f"{'' if usual == 1 else f'{usual} of '}{own[0]}x{own[1]}"
         return ExtractorError(
-            f"{self.model}: its network refuses windows of {asked}, its weights are made for {made_for} ({reason}); "
+            f"{self.model}: its network refuses windows of {asked}; its weights are made for {made_for} ({reason}); "
             f"choose another --resize or --crop{'' if number == 1 else ', other --frames'}, or leave them out"
         )
 

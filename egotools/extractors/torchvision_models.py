@@ -15,7 +15,7 @@ from egotools.extractors.published import Published, downloaded
 from egotools.pixels.preprocessing import Preprocessing
 from egotools.texts import similar_names
 
-# Length and rate of the windows that the weights were trained and judged with (torchvision's model pages).
+# Length and rate of the windows that the weights were trained and evaluated with (torchvision's model pages).
 WINDOWS = {
     "mc3_18": (16, 15.0),
     "r3d_18": (16, 15.0),
@@ -31,20 +31,20 @@ HAS_AUXILIARY_HEADS = ("inception_v3", "googlenet")
 
 
 def names() -> list[str]:
-    """Of all networks, for images and for videos."""
+    """The names of all image and video networks."""
     return [*models.list_models(module=models), *models.list_models(module=models.video)]
 
 
 def find(name: str) -> Published:
-    """The network `name` of torchvision, for images or for videos.
+    """The image or video network `name` of torchvision.
 
     Raises:
-        ExtractorError: no such network.
+        ExtractorError: the network does not exist.
     """
     videos = models.list_models(module=models.video)
     if name not in names():
         near = similar_names(name, names())
-        hint = f"; near: {', '.join(near)}" if near else ""
+        hint = f"; similar: {', '.join(near)}" if near else ""
         raise ExtractorError(f"torchvision has no network {name!r}{hint}")
     frames, fps = WINDOWS.get(name, (16, None)) if name in videos else (1, None)
     return Published(
@@ -64,16 +64,16 @@ def find(name: str) -> Published:
 def _build(name: str, weights: str, size: tuple[int, int] | None = None) -> nn.Module:
     extra: dict[str, object] = {}
     if name in HAS_AUXILIARY_HEADS:
-        # Its weights were trained on inputs in [-1, 1], which torchvision rescales to inside the network.
+        # Its weights were trained on inputs in [-1, 1], to which torchvision rescales inside the network.
         extra = {"init_weights": True, "transform_input": True}
-    if name.startswith("vit_"):  # its position embedding fits one size of image only
+    if name.startswith("vit_"):  # its position embedding fits one image size only
         extra = {"image_size": size[0] if size else _weights(name, weights).meta["min_size"][0]}
     network: nn.Module = models.get_model(name, weights=None, **extra)
     return network
 
 
 def _resampled(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Position embeddings of a vision transformer, made for frames of one size, as they are at the network's."""
+    """Resamples a vision transformer's position embeddings from the weights' frame size to the network's."""
     positions = "encoder.pos_embedding"
     if not isinstance(network, models.VisionTransformer) or positions not in tensors:
         return tensors
@@ -84,7 +84,7 @@ def _resampled(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tens
 
 
 def _heads(network: nn.Module) -> tuple[str, ...]:
-    """Prefixes of the parameters of the last layer, and of the heads that help in training only."""
+    """Prefixes of the parameters of the last layer, and of auxiliary heads for training."""
     return (_last_layer(network) + ".", "AuxLogits.", "aux1.", "aux2.")
 
 
@@ -101,7 +101,7 @@ def _without_head(network: nn.Module) -> nn.Module:
     if isinstance(network, models.SqueezeNet):
         network.classifier = nn.AdaptiveAvgPool2d(1)
     elif isinstance(network, models.video.S3D):
-        network.classifier = nn.Identity()  # averages what is left over time and space by itself
+        network.classifier = nn.Identity()  # averages over time and space by itself
     else:
         parent, _, name = _last_layer(network).rpartition(".")
         setattr(network.get_submodule(parent), name, nn.Identity())
@@ -109,7 +109,7 @@ def _without_head(network: nn.Module) -> nn.Module:
 
 
 def _weights(name: str, weights: str) -> models.WeightsEnum:
-    """The published weights of that name; the default ones for a file or `random:<seed>`."""
+    """The published weights with this name; the default ones for a file or `random:<seed>`."""
     published = models.get_model_weights(name)
     return published[weights if weights in published.__members__ else "DEFAULT"]
 
@@ -123,7 +123,7 @@ def _preprocessing(name: str, weights: str) -> Preprocessing:
         mean=tuple(preset.mean),
         std=tuple(preset.std),
         interpolation=preset.interpolation.value,
-        antialias=bool(getattr(preset, "antialias", False)),  # the preset for videos resizes without
+        antialias=bool(getattr(preset, "antialias", False)),  # the video presets resize without it
     )
 
 
@@ -131,8 +131,8 @@ def _fetch(name: str, weights: str) -> Path:
     published = models.get_model_weights(name)
     if weights != "DEFAULT" and weights not in published.__members__:
         known = ", ".join(published.__members__)
-        raise WeightsError(f"{name} has no weights {weights!r}; there are {known}, files, and random:<seed>")
+        raise WeightsError(f"{name} has no weights {weights!r}; choose from {known}, a file, or random:<seed>")
     url: str = _weights(name, weights).url
     file = url.rpartition("/")[2]
-    prefix = Path(file).stem.rpartition("-")[2]  # the file's own name carries the beginning of its SHA-256
+    prefix = Path(file).stem.rpartition("-")[2]  # the file name contains the beginning of its SHA-256
     return downloaded(name, url, file, hash_prefix=prefix)

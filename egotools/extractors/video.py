@@ -1,4 +1,4 @@
-"""Published video networks: one row a stack of frames."""
+"""Published video networks as extractors: one row per window of frames."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from egotools.types import Clip, FrameWindows, VideoInfo
 
 @dataclass(frozen=True)
 class VideoModel(PublishedModel):
-    """What a video network says of a stack of frames, before its classifier: one row a window.
+    """Features of a published video network, before its classifier: one row per window of frames.
 
     \b
     egotools extract --manifest m.csv --out caches/a torchvision:r2plus1d_18 --frames 16 --fps 15
     """
 
-    frames: int | None = option(None, "Frames of a window; by default what the weights were judged with.")
-    fps: float | None = option(None, "Rate of a window's frames, Hz; by default what the weights were judged with.")
+    frames: int | None = option(None, "Frames per window; by default as the weights were evaluated.")
+    fps: float | None = option(None, "Rate of a window's frames, Hz; by default as the weights were evaluated.")
     hop: float | None = option(None, "Seconds from one window to the next; by default they follow without a gap.")
-    clips: int | None = option(None, "Instead: so many windows a clip, evenly spaced.")
+    clips: int | None = option(None, "Instead of --hop: number of windows per clip, evenly spaced.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,20 +37,20 @@ class VideoModel(PublishedModel):
 
     @cached_property
     def window(self) -> tuple[int, float | None]:
-        """Frames of a window and their rate in Hz."""
+        """Frames per window, and their rate in Hz."""
         return self.frames or self.published.frames, self.fps or self.published.fps
 
     @property
     def window_length(self) -> int:
-        """Frames of a window."""
+        """Frames per window."""
         return self.window[0]
 
     def __getstate__(self) -> dict[str, object]:
-        """With the window, which the library knows, too."""
+        """Includes the window, which only the library knows."""
         _ = self.window
         return super().__getstate__()
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
-        """A stack of frames a row."""
+        """One window of frames per row."""
         length, fps = self.window
         return frame_stacks(video, clip, length=length, fps=fps, hop=self.hop, clips=self.clips)

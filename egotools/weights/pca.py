@@ -1,4 +1,4 @@
-"""A fitted PCA as a file: our `pca.npz`, and the pickled scikit-learn PCA of the reference."""
+"""Reads and writes fitted PCAs: our `pca.npz`, and the reference's pickled scikit-learn PCA."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from egotools.weights.pickles import Remembered, read_pickle
 from egotools.weights.run_files import PCA_FILE, RUN
 
 PICKLES = (".pickle", ".pkl")
-# The names that a pickled PCA of any scikit-learn and NumPy has.
+# The names in a pickled PCA, for all versions of scikit-learn and NumPy.
 OF_ESTIMATORS = ("sklearn.decomposition._pca.PCA", "sklearn.decomposition.pca.PCA")
 OF_ARRAYS = tuple(f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core"))
 OF_BUFFERS = tuple(f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core"))
@@ -30,10 +30,10 @@ ENTRIES = ("mean", "components", "explained_variance", "whiten")  # of a `.npz`
 
 
 def pca_path(place: str) -> Path:
-    """The file that an option `--pca` means: a path, or `run:<dir>`.
+    """The file of an option `--pca`: a path, or `run:<dir>`.
 
     Raises:
-        WeightsError: no such file, no such run, or a run without a PCA.
+        WeightsError: the file or run does not exist, or the run has no PCA.
     """
     if not place.startswith(RUN):
         path = Path(place)
@@ -44,7 +44,7 @@ def pca_path(place: str) -> Path:
     if not run.is_dir():
         raise WeightsError(f"{run}: no such run")
     if not (run / PCA_FILE).is_file():
-        raise WeightsError(f"{run}: there is no {PCA_FILE} in it; it must be a run of 'egotools train pca' that ended")
+        raise WeightsError(f"{run}: contains no {PCA_FILE}; it must be a finished run of 'egotools train pca'")
     return run / PCA_FILE
 
 
@@ -52,7 +52,7 @@ def read_pca(path: Path) -> PCA:
     """The PCA of a `.npz`, or of a `.pickle` or `.pkl`; nothing in the file is executed.
 
     Raises:
-        WeightsError: the file cannot be read, or holds no PCA.
+        WeightsError: the file cannot be read, or contains no PCA.
     """
     arrays = _unpickled(path) if path.suffix.lower() in PICKLES else _unzipped(path)
     try:
@@ -61,9 +61,9 @@ def read_pca(path: Path) -> PCA:
         )
         return PCA(mean, components, variance, bool(arrays.get("whiten", True)))
     except KeyError as error:
-        raise WeightsError(f"{path}: holds no PCA: there is no {error.args[0]!r} in it") from error
+        raise WeightsError(f"{path}: contains no PCA: {error.args[0]!r} is missing") from error
     except (TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: holds no usable PCA: {error}") from error
+        raise WeightsError(f"{path}: contains no usable PCA: {error}") from error
 
 
 def pca_bytes(pca: PCA) -> bytes:
@@ -90,7 +90,7 @@ def _unzipped(path: Path) -> dict[str, npt.NDArray[Any]]:
 def _unpickled(path: Path) -> dict[str, Any]:  # Any: arrays and a bool, to be checked
     found = read_pickle(path, NAMES)
     if not isinstance(found, Remembered) or found.name not in OF_ESTIMATORS or not isinstance(found.state, Mapping):
-        raise WeightsError(f"{path}: holds no scikit-learn PCA")
+        raise WeightsError(f"{path}: contains no scikit-learn PCA")
     arrays: dict[str, Any] = {"whiten": found.state.get("whiten") is True}
     for name in ("mean", "components", "explained_variance"):
         try:
@@ -101,7 +101,7 @@ def _unpickled(path: Path) -> dict[str, Any]:  # Any: arrays and a bool, to be c
 
 
 def _array(value: Any) -> npt.NDArray[np.float64]:
-    """The array that a pickle describes, from its bytes; a ValueError or TypeError where that is none of floats."""
+    """The array that a pickle describes, from its bytes; a ValueError or TypeError if it is not one of floats."""
     if not isinstance(value, Remembered):
         raise TypeError(f"it is {type(value).__name__}")
     if value.name in OF_BUFFERS:

@@ -1,10 +1,10 @@
-"""Pickles of other programs, read as data: nothing that a file names is ever imported or called.
+"""Reads pickles of other programs as data: nothing that a file names is ever imported or called.
 
-A pickle is a program that calls what it names. Here a name gives a stand-in that only remembers what it was to be
-called with, and only the names that the caller lists give even that; every other one ends the reading.
+A pickle is a program that calls what it names. Here a name yields a stand-in that only records the arguments of
+the call, and only for names that the caller lists; any other name ends the reading.
 
-This is the one file of egotools that may use `pickle.Unpickler`; tests/test_imports.py holds that, and
-tests/test_restricted_pickle.py what it refuses.
+This is the only file of egotools that may use `pickle.Unpickler`; tests/repository/test_imports.py checks that, and
+tests/weights/test_pickles.py what it refuses.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from egotools.errors import WeightsError
 from egotools.files.disk import open_file
 
 MOST_BYTES = 1 << 30
-MOST_STEPS = 1 << 20  # of the program that a pickle is; a PCA takes a hundred, ten thousand names thirty thousand
-# What the C code raises at bytes that are no pickle, or one that handles stand-ins as what they are not.
+MOST_STEPS = 1 << 20  # steps of a pickle's program; a PCA has a hundred, ten thousand names have thirty thousand
+# The exceptions of the C code for damaged pickles, or those that use stand-ins as something else.
 DAMAGES = (
     pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, ImportError, LookupError, MemoryError,
     RecursionError, TypeError, ValueError,
@@ -31,23 +31,23 @@ DAMAGES = (
 
 
 class Remembered:
-    """What a pickle wanted to make: by which name, from which arguments, with which state. Any: data of the pickle."""
+    """What a pickle wanted to create: by which name, arguments and state. Any: data of the pickle."""
 
     name = ""
     arguments: tuple[Any, ...]
     state: Any
 
     def __new__(cls, *arguments: Any) -> Remembered:
-        """Remembers the arguments."""
+        """Records the arguments."""
         made = super().__new__(cls)
         made.arguments, made.state = arguments, None
         return made
 
     def __init__(self, *arguments: Any) -> None:
-        """`__new__` has done it."""
+        """Does nothing: `__new__` has recorded the arguments."""
 
     def __setstate__(self, state: Any) -> None:
-        """Remembers the state, instead of taking it as attributes."""
+        """Records the state, instead of setting attributes."""
         self.state = state
 
 
@@ -57,22 +57,22 @@ class _Restricted(pickle.Unpickler):
         self._stand_ins = {name: type("Remembered", (Remembered,), {"name": name}) for name in names}
 
     def find_class(self, module_name: str, global_name: str) -> type[Remembered]:
-        """The stand-in of a listed name; that is all that a pickle can get hold of."""
+        """The stand-in for a listed name; a pickle can get nothing else."""
         name = f"{module_name}.{global_name}"
         if name not in self._stand_ins:
-            raise pickle.UnpicklingError(f"it names {name}, which has no business there")
+            raise pickle.UnpicklingError(f"it refers to {name}, which is not allowed there")
         return self._stand_ins[name]
 
 
 def read_pickle(path: Path, names: Collection[str] = ()) -> Any:  # Any: what a pickle holds
-    """What a pickle holds: numbers, texts, bytes, lists, tuples, dicts, sets, and `Remembered` for listed names.
+    """The content of a pickle: numbers, texts, bytes, lists, tuples, dicts, sets, and `Remembered` for listed names.
 
     Args:
         path: the file.
         names: such as `numpy.ndarray`; with none, only plain data is read.
 
     Raises:
-        WeightsError: no such file, no pickle, or one that names anything else.
+        WeightsError: the file does not exist, is not a pickle, or refers to anything else.
     """
     try:
         with open_file(path) as file:
@@ -89,17 +89,17 @@ def read_pickle(path: Path, names: Collection[str] = ()) -> Any:  # Any: what a 
 
 
 def _check_steps(data: bytes) -> None:
-    """Refuses a pickle that would take more memory or time than its size says; nothing of it is carried out.
+    """Refuses a pickle that would take more memory or time than its size suggests, without executing it.
 
-    The C code makes room for a memo of any number that a step names, and for as many bytes as a step declares.
+    The C code allocates a memo for any index in a step, and as many bytes as a step declares.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of texts with odd escapes
+        warnings.simplefilter("ignore")  # about texts with unusual escapes
         for number, (step, argument, position) in enumerate(pickletools.genops(data), 1):
             declared = argument if isinstance(argument, int) else 0
             if number > MOST_STEPS:
                 raise ValueError(f"it has more than {MOST_STEPS} steps")
             if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= declared <= number:
-                raise ValueError(f"step {number} counts what it remembers as number {declared}")
+                raise ValueError(f"step {number} declares memo index {declared}")
             if step.name == "FRAME" and declared > len(data) - (position or 0):
                 raise ValueError(f"cut short: step {number} declares {declared} bytes")

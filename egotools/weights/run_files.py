@@ -1,4 +1,4 @@
-"""What `run:<dir>[#<view>]` names: files that a run keeps for others. No torch."""
+"""The files of a run that `run:<dir>[#<view>]` refers to. Does not import torch."""
 
 from __future__ import annotations
 
@@ -35,13 +35,11 @@ def backbone_file(run: Path, view: str) -> Path:
     """The file of the tensors that a view of a run uses.
 
     Raises:
-        WeightsError: no such run, or one without that file.
+        WeightsError: the run does not exist, or does not have the file.
     """
     name = AUDIO_BACKBONE if is_for_sound(view) else BACKBONE
     if not run.is_dir():
         raise WeightsError(f"{run}: no such run")
     if not (run / name).is_file():
-        raise WeightsError(
-            f"{run}: there is no {name} in it; it must be a run that is done, of a method that trains a backbone"
-        )
+        raise WeightsError(f"{run}: contains no {name}; it must be a finished run of a method that trains a backbone")
     return run / name

@@ -1,4 +1,4 @@
-"""Trained weights from files: reading without unpickling, fitting into a network, digests."""
+"""Reads trained weights from files without unpickling, and loads them into networks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from egotools.files.numpy_files import check_archive, open_npz
 from egotools.weights.run_files import RUN, backbone_file, run_and_view
 
 FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".pickle", ".pkl")
-RANDOM = re.compile(r"random:(\d{1,18})")  # torch takes seeds of 64 bits
-# What torch, NumPy and safetensors raise at bytes that they cannot make sense of.
+RANDOM = re.compile(r"random:(\d{1,18})")  # torch seeds have 64 bits
+# The exceptions that torch, NumPy and safetensors raise for damaged data.
 DAMAGES = (
     OSError, EOFError, RuntimeError, ValueError, TypeError, AssertionError, AttributeError, LookupError,
     ArithmeticError, MemoryError, BadZipFile, struct.error,
@@ -34,10 +34,10 @@ def random_seed(weights: str) -> int | None:
 
 
 def weights_file(weights: str, fetch: Callable[[str], Path]) -> Path:
-    """The file that an option `--weights` means: a path, `run:<dir>[#<view>]`, or a published name that `fetch` gets.
+    """The file of an option `--weights`: a path, `run:<dir>[#<view>]`, or a published name, which `fetch` downloads.
 
     Raises:
-        WeightsError: no such file, no such run, or a run without a backbone.
+        WeightsError: the file or run does not exist, or the run has no backbone.
     """
     if weights.startswith(RUN):
         return backbone_file(*run_and_view(weights))
@@ -50,29 +50,29 @@ def weights_file(weights: str, fetch: Callable[[str], Path]) -> Path:
 
 
 def anchored(weights: str) -> str:
-    """The same weights as any working directory understands them: files and runs by their absolute path."""
+    """The same weights, valid in any working directory: files and runs by their absolute path."""
     if weights.startswith(RUN):
         return f"{RUN}{Path(weights.removeprefix(RUN)).absolute()}"
     return str(Path(weights).absolute()) if weights.lower().endswith(FILE_SUFFIXES) else weights
 
 
 def weights_digest(weights: str, fetch: Callable[[str], Path]) -> str:
-    """What stands for the weights in a recipe: the digest of their file, or `random:<seed>`."""
+    """The weights in a recipe: the digest of their file, or `random:<seed>`."""
     return weights if random_seed(weights) is not None else file_digest(weights_file(weights, fetch))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The named tensors of a `.safetensors`, `.npz` or torch checkpoint; nothing in the file is executed.
 
-    A training checkpoint's `state_dict` or `model` is taken out, and the `module.` of data-parallel training.
+    The `state_dict` or `model` of a training checkpoint is used, without the `module.` of data-parallel training.
 
     Raises:
-        WeightsError: the file cannot be read, or holds something else than tensors.
+        WeightsError: the file cannot be read, or contains other things than tensors.
     """
     try:
         found = _read(path)
     except UnpicklingError as error:
-        raise WeightsError(f"{path}: holds other things than tensors, or is damaged; save a state_dict()") from error
+        raise WeightsError(f"{path}: contains other things than tensors, or is damaged; save a state_dict()") from error
     except DAMAGES as error:
         reason = (str(error).splitlines() or ["empty"])[0]
         raise WeightsError(f"{path}: not readable as weights ({reason})") from error
@@ -80,11 +80,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise WeightsError(f"{path}: holds no table of named tensors (a state_dict)")
+        raise WeightsError(f"{path}: contains no named tensors (a state_dict)")
     return {str(key).removeprefix("module."): value for key, value in found.items()}
 
 
-def _read(path: Path) -> Any:  # Any: what a checkpoint holds is not known before it is read
+def _read(path: Path) -> Any:  # Any: the content of a checkpoint is unknown before it is read
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         from safetensors import SafetensorError
@@ -102,10 +102,10 @@ def _read(path: Path) -> Any:  # Any: what a checkpoint holds is not known befor
 
 
 def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple[str, ...], source: str) -> None:
-    """Puts named tensors into a network; those of its classifiers, by prefix, may be missing or of another task.
+    """Loads named tensors into a network; those of its classifiers, by prefix, may be missing or for another task.
 
     Raises:
-        WeightsError: a parameter is missing, unknown, or of another shape; the first is named.
+        WeightsError: a parameter is missing, unknown, or of another shape; the message names the first.
     """
     own = network.state_dict()
 

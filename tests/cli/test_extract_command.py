@@ -155,7 +155,7 @@ def test_random_weights_are_warned_about(manifest):
         (["color", "--frames", "1", "--stride", "1"], "one of"),
         (["torchvision:resnet18", "--resize", "large"], "is not a size"),
         (["nowhere.py:Class"], "nowhere.py"),
-        ([f"{ODD}:Missing"], "no such class"),
+        ([f"{ODD}:Missing"], "the class does not exist"),
         ([], "Missing command"),
     ],
 )

@@ -142,11 +142,11 @@ def test_a_backbone_of_another_network_is_refused_when_it_is_loaded(tmp_path):
 def test_no_run_and_a_run_without_a_backbone_are_said_to_be_so(tmp_path):
     with pytest.raises(ExtractorError, match="nowhere: no such run"):
         find_extractor(f"run:{tmp_path / 'nowhere'}")
-    with pytest.raises(ExtractorError, match=r"there is no backbone\.json in it; it must be a run that is done"):
+    with pytest.raises(ExtractorError, match=r"contains no backbone\.json; it must be a finished run"):
         find_extractor(f"run:{tmp_path}")
     write_backbone(tmp_path, {"default": View("resnet18", {})}, {"x": torch.zeros(1)})
     (tmp_path / "backbone.safetensors").unlink()
-    with pytest.raises(ExtractorError, match=r"there is no backbone\.safetensors in it"):
+    with pytest.raises(ExtractorError, match=r"contains no backbone\.safetensors"):
         find_extractor(f"run:{tmp_path}")
 
 
@@ -297,7 +297,7 @@ def test_a_second_backbone_is_for_sound(tmp_path, heard):
     assert recipe_in_json(f"run:{tmp_path}").identity["weights"] == digests["backbone.safetensors"]
     assert changed_files(recipe, "") == []
     (tmp_path / "backbone.audio.safetensors").unlink()
-    with pytest.raises(ExtractorError, match=r"there is no backbone\.audio\.safetensors in it"):
+    with pytest.raises(ExtractorError, match=r"contains no backbone\.audio\.safetensors"):
         find_extractor(f"run:{tmp_path}#audio")
 
 
@@ -350,7 +350,7 @@ def test_a_runs_backbone_can_be_the_weights_of_a_published_network(trained, mani
 
 
 def test_weights_of_a_run_that_has_none_fail_with_one_line(tmp_path, manifest):
-    for run, text in ((tmp_path / "nowhere", "no such run"), (tmp_path, "there is no backbone.safetensors in it")):
+    for run, text in ((tmp_path / "nowhere", "no such run"), (tmp_path, "contains no backbone.safetensors")):
         result = extract(manifest, "resnet18", "--weights", f"run:{run}")
         assert result.exit_code == 1
         assert isinstance(result.exception, WeightsError)
@@ -541,7 +541,7 @@ def test_a_run_can_be_replaced_by_another_run_or_by_weights(tmp_path, trained):
     write_backbone(tmp_path / "old", {"default": View("resnet18", {"resize": "64x64"})}, {"x": torch.zeros(1)})
     recipe = recipe_in_json(f"run:{tmp_path / 'old'}", frames=3)
     (tmp_path / "old/backbone.json").unlink()
-    with pytest.raises(ExtractorError, match=r"there is no backbone\.json in it"):
+    with pytest.raises(ExtractorError, match=r"contains no backbone\.json"):
         reproduced(recipe)
     found, extractor = reproduced(recipe, weights=f"run:{trained}")
     assert (found.name, extractor.resize, extractor.frames) == (f"run:{trained}", "40x40", 3)

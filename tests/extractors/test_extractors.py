@@ -243,9 +243,9 @@ def test_what_is_suggested_can_be_found():
     pytest.importorskip("timm")
     for name in ("timm:dinov2", "torchvision:mobilenet"):
         library = name.partition(":")[0]
-        with pytest.raises(ExtractorError, match="near: ") as raised:
+        with pytest.raises(ExtractorError, match="similar: ") as raised:
             find_extractor(name)
-        near = str(raised.value).partition("near: ")[2].split(", ")
+        near = str(raised.value).partition("similar: ")[2].split(", ")
         assert near
         assert all(find_extractor(f"{library}:{each}").kind is ImageModel for each in near)
     assert all(find_extractor(each).cache_name for each in VIDEO_NETWORKS)
@@ -323,9 +323,9 @@ def test_a_file_is_imported_once_for_each_content(own, capsys):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("Missing", "there is no such class"),
-        ("", "there is no such class"),
-        ("number", "there is no such class"),
+        ("Missing", "the class does not exist"),
+        ("", "the class does not exist"),
+        ("number", "the class does not exist"),
         ("Nothing", "it needs place, windows, prepare and network"),
         ("NoDataclass", "it must be a frozen dataclass"),
         ("Thawed", "it must be a frozen dataclass"),

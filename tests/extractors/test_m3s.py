@@ -180,7 +180,7 @@ def test_hog_without_a_pca_names_what_to_do_before_anything_is_read(place):
 def test_a_pca_of_something_else_is_refused(place):
     rows = np.eye(4, 30)
     np.savez(place / "p.npz", mean=np.zeros(30), components=rows, explained_variance=np.ones(4))
-    assert "a PCA of 30 values, HOG has 34596" in error_of(extract(place, "m3s", "--pca", place / "p.npz"))
+    assert "a PCA of 30 values, but HOG has 34596" in error_of(extract(place, "m3s", "--pca", place / "p.npz"))
     assert "no such run" in error_of(extract(place, "m3s", "--pca", "run:nowhere"))
 
 
@@ -231,7 +231,7 @@ def test_a_stack_has_no_size_and_fails_for_m3s_alone(place):
     write_manifest(place / "s.csv", [Clip("s", place / "s.npy", fps=15.0)])
     result = extract(place, "m3s", "--only", "contrast,size_orig", "color", manifest="s.csv")
     assert result.exit_code == 1
-    assert "leave it out by --only" in result.output
+    assert "leave it out with --only" in result.output
     assert len(open_store(place / "c/color.lmdb")) == 1
     assert extract(place, "m3s", "--only", "contrast", "--name", "light", manifest="s.csv").exit_code == 0
 
@@ -348,5 +348,5 @@ def test_the_tiny_video_of_an_even_gray_is_finite(tmp_path):
 
 def test_a_missing_pca_of_a_run_is_named(tmp_path):
     (tmp_path / "r").mkdir()
-    with pytest.raises(WeightsError, match=r"there is no pca\.npz in it"):
+    with pytest.raises(WeightsError, match=r"contains no pca\.npz"):
         M3S(pca=f"run:{tmp_path}/r").weights_digest()

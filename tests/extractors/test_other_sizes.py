@@ -94,7 +94,7 @@ def test_a_short_side_below_the_crop_is_cropped_to_itself_in_a_recipe_of_its_own
         (
             "timm:levit_128s",
             {"resize": "100"},
-            "refuses windows of one frame of 100x100, its weights are made for 224x224",
+            "refuses windows of one frame of 100x100; its weights are made for 224x224",
         ),
         ("timm:nest_tiny", {"crop": "100"}, "refuses windows of one frame of 100x100"),
         ("vit_b_16", {"crop": "100"}, "refuses windows of one frame of 100x100"),
@@ -102,7 +102,7 @@ def test_a_short_side_below_the_crop_is_cropped_to_itself_in_a_recipe_of_its_own
         (
             "torchvision:s3d",
             {"frames": 4},
-            "refuses windows of 4 frames of 224x224, its weights are made for 128 of 224x224",
+            "refuses windows of 4 frames of 224x224; its weights are made for 128 of 224x224",
         ),
     ],
 )

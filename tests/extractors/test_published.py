@@ -213,7 +213,7 @@ def test_what_was_fetched_by_hand_is_found(monkeypatch, tmp_path):
 
 def test_unknown_weights_are_refused_with_those_that_there_are():
     for weights in ("IMAGENET1K_V9", "random:x", "weights.zip"):
-        with pytest.raises(WeightsError, match=r"resnet50 has no weights .*; there are IMAGENET1K_V1, IMAGENET1K_V2"):
+        with pytest.raises(WeightsError, match=r"resnet50 has no weights .*; choose from IMAGENET1K_V1, IMAGENET1K_V2"):
             published("torchvision:resnet50").features(weights)
 
 
@@ -225,7 +225,7 @@ def test_unknown_networks_are_refused(name):
 
 
 def test_near_names_are_suggested():
-    with pytest.raises(ExtractorError, match=r"near: .*resnet50"):
+    with pytest.raises(ExtractorError, match=r"similar: .*resnet50"):
         published("torchvision:resnet5")
 
 
@@ -259,7 +259,7 @@ def test_a_tag_of_timm_that_is_none_is_refused(timm):
 
 def test_a_network_that_timm_has_no_weights_of_says_so(timm):
     name = next(name for name in timm.list_models() if not timm.get_pretrained_cfg(name).hf_hub_id)
-    with pytest.raises(WeightsError, match="timm publishes no weights of it; give a file or random:<seed>"):
+    with pytest.raises(WeightsError, match="timm publishes no weights for it; give a file or random:<seed>"):
         published(f"timm:{name}").digest("DEFAULT")
 
 

@@ -120,7 +120,7 @@ def test_joined_program_streams_go_on(tmp_path: Path) -> None:
     video = Video(path)
     assert numbers(video, range(80)) == list(range(80))
     assert video.info.end - video.info.times[0] == pytest.approx(80 / 30, abs=0.06)
-    assert "begins anew" in video.remarks[0]
+    assert "restarts" in video.remarks[0]
 
 
 def test_joined_matroska_files_go_on(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_joined_matroska_files_go_on(tmp_path: Path) -> None:
     video, sound = Video(path), open_sound(path)
     assert numbers(video, range(80)) == list(range(80))
     assert video.info.end == pytest.approx(sound.info.end, abs=0.04)
-    assert "begins anew" in video.remarks[0]
+    assert "restarts" in video.remarks[0]
 
 
 def test_what_follows_in_a_joined_flv_is_missed(tmp_path: Path) -> None:

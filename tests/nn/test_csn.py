@@ -211,5 +211,7 @@ def test_weights_that_cannot_be_downloaded_are_named_with_where_they_are_to_be_h
             CSNModel(**options).weights_digest()
         assert f"fetch https://github.com/bjuncek/VMZ/releases/download/test_models/{file} to" in str(error.value)
         assert f"to {tmp_path / 'checkpoints' / file}, or give --weights FILE" in str(error.value)
-    with pytest.raises(WeightsError, match=r"csn has no weights 'kinetics'; there are DEFAULT, ig_ft_kinetics_32frms"):
+    with pytest.raises(
+        WeightsError, match=r"csn has no weights 'kinetics'; choose from DEFAULT, ig_ft_kinetics_32frms"
+    ):
         CSNModel(weights="kinetics").weights_digest()

@@ -192,7 +192,7 @@ def test_weights_that_cannot_be_downloaded_are_named_with_where_they_are_to_be_h
         error.value
     )
     with pytest.raises(
-        WeightsError, match="hrnet has no weights 'ADE20K'; there are DEFAULT, files, and random:<seed>"
+        WeightsError, match="hrnet has no weights 'ADE20K'; choose from DEFAULT, a file, or random:<seed>"
     ):
         HRNetModel(weights="ADE20K").weights_digest()
 

@@ -76,7 +76,7 @@ def test_a_clip_of_other_times_or_another_rate_has_changed_whatever_its_file(cli
 def test_the_size_is_said_before_the_time(clip: Clip) -> None:
     source = Source.of(clip)
     clip.path.write_bytes(b"another video")
-    assert change(source, clip) == "its file had 5 bytes, now 13"
+    assert change(source, clip) == "its file had 5 bytes, now it has 13"
 
 
 def test_a_later_and_an_earlier_time_of_writing_are_a_change(clip: Clip) -> None:

@@ -167,12 +167,12 @@ def damaged(folder: Path, name: str, rng: np.random.Generator) -> Path:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("missing array", "no 'components' in it"),
+        ("missing array", "'components' is missing"),
         ("other shapes", "no usable PCA: a PCA has components"),
         ("not finite", "NaN"),
         ("no variance", "without variance cannot be whitened"),
         ("objects", "not readable as a PCA"),
-        ("pickled list", "holds no scikit-learn PCA"),
+        ("pickled list", "contains no scikit-learn PCA"),
         ("pickled unfitted", "mean_ is not an array of numbers"),
         ("pickled strange array", "its type is 'i8', not a float"),
         ("pickled objects", "its type is 'O8', not a float"),
@@ -190,7 +190,7 @@ def test_files_that_hold_no_pca_are_one_line(rng, tmp_path, name, text):
 
 @pytest.mark.parametrize(
     ("place", "text"),
-    [("nowhere.npz", "no such file"), ("run:nowhere", "no such run"), ("run:.", r"no pca\.npz in it")],
+    [("nowhere.npz", "no such file"), ("run:nowhere", "no such run"), ("run:.", r"contains no pca\.npz")],
 )
 def test_places_without_a_pca_are_named(tmp_path, monkeypatch, place, text):
     monkeypatch.chdir(tmp_path)

@@ -61,12 +61,12 @@ class Trap:
 def test_nothing_in_a_file_is_executed(suffix, tmp_path):
     marker, path = tmp_path / "executed", tmp_path / f"evil{suffix}"
     torch.save({"state_dict": Trap(marker)}, path)
-    with pytest.raises(WeightsError, match="holds other things than tensors") as error:
+    with pytest.raises(WeightsError, match="contains other things than tensors") as error:
         read_tensors(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
     path.write_bytes(pickle.dumps(Trap(marker), protocol=2))
-    with pytest.raises(WeightsError, match="holds other things than tensors"):
+    with pytest.raises(WeightsError, match="contains other things than tensors"):
         read_tensors(path)
     assert not marker.exists()
 
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_one_line(name, tensors, tmp_path, rng):
 @pytest.mark.parametrize("value", [[1, 2], torch.zeros(3), {"a": 1}, {"state_dict": {"a": [1.0]}}])
 def test_a_file_without_named_tensors_is_refused(value, tmp_path):
     torch.save(value, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match=r"holds no table of named tensors \(a state_dict\)"):
+    with pytest.raises(WeightsError, match=r"contains no named tensors \(a state_dict\)"):
         read_tensors(tmp_path / "w.pth")
 
 
@@ -210,9 +210,7 @@ def test_a_run_means_its_backbone(tmp_path, tensors):
     with pytest.raises(WeightsError, match="run: no such run"):
         weights_file(f"run:{tmp_path / 'run'}", fetch)
     (tmp_path / "run").mkdir()
-    with pytest.raises(
-        WeightsError, match=r"run: there is no backbone\.safetensors in it; it must be a run that is done"
-    ):
+    with pytest.raises(WeightsError, match=r"run: contains no backbone\.safetensors; it must be a finished run"):
         weights_digest(f"run:{tmp_path / 'run'}", fetch)
     save_file(tensors, tmp_path / "run/backbone.safetensors")
     assert weights_file(f"run:{tmp_path / 'run'}", fetch) == tmp_path / "run/backbone.safetensors"
