@@ -1,4 +1,4 @@
-# `make test` and `make demo` set up everything by themselves, in .venv, and install again only when setup.cfg changed.
+# `make test`, `make demo` and `make docs` set up everything by themselves, in .venv, and install again only when setup.cfg changed.
 # Another Python than the first that fits: make test PYTHON=python3.12
 
 VENV := .venv
@@ -9,7 +9,7 @@ FITS = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
 CANDIDATES = python3 python3.14 python3.13 python3.12 python3.11 python3.10 python
 PYTHON = $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c '$(FITS)' 2>/dev/null && echo $(name))))
 
-.PHONY: test test-versions lint types unit integration wheel demo clean
+.PHONY: test test-versions lint types unit integration wheel demo docs clean
 
 test: lint types unit integration wheel
 
@@ -42,12 +42,15 @@ wheel: $(VENV)/.dev
 demo: $(VENV)/.demo
 	$(BIN)/egotools demo
 
+docs: $(VENV)/.docs
+	$(BIN)/python docs/api.py build/api
+
 $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/pip
 	$(PIP) -e '.[dev]'
 	touch $(VENV)/.demo $@
 
-$(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/pip
-	$(PIP) -e '.[demo]'
+$(VENV)/.demo $(VENV)/.docs: $(VENV)/.%: setup.cfg pyproject.toml | $(BIN)/pip
+	$(PIP) -e '.[$*]'
 	touch $@
 
 $(BIN)/pip:

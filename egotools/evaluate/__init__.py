@@ -1,0 +1,1 @@
+"""Protocols that methods share: kNN, splits, leakage, classification, reports."""

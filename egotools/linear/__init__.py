@@ -1,0 +1,1 @@
+"""Standardization, PCA and softmax regression."""

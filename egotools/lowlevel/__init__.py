@@ -1,0 +1,1 @@
+"""Color, brightness, contrast, blur and HOG of a frame."""

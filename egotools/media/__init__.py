@@ -1,0 +1,1 @@
+"""Frames and audio of a file, by index or time."""

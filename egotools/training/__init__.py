@@ -1,0 +1,1 @@
+"""The training loop, run directories, optimizers, schedules, epochs and folds."""
