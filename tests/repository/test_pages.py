@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from egotools.cli.main import root
-from shown_files import shown_files
+from shown_files import build_in, shown_files
 from typing_commands import parse
 
 from egotools.extractors.backbone import View, write_backbone
@@ -42,15 +43,17 @@ def lines(page: Path):
 
 
 @pytest.fixture(scope="module")
-def where_the_pages_are_read(tmp_path_factory) -> Path:
-    """A folder with the extractors that the pages show, and with a run that has a backbone."""
+def where_the_pages_are_read(tmp_path_factory) -> Iterator[Path]:
+    """A folder with the extractors and the method that the pages show, and with a run that has a backbone."""
     folder = tmp_path_factory.mktemp("reader")
     for name, code in shown_files(REPOSITORY / "docs/add-an-extractor.md").items():
         (folder / name).write_text(code)
     (folder / "examples").symlink_to(REPOSITORY / "examples")
     views = {"default": View("torchvision:resnet18")}
     write_backbone(folder / "runs/memdpc", views, {"conv1.weight": torch.zeros(1)})
-    return folder
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        build_in(REPOSITORY / "docs/add-a-method.md", folder, monkeypatch)
+        yield folder
 
 
 @pytest.mark.parametrize(("page", "line"), [(page, line) for page in PAGES for line in lines(page)], ids=str)
