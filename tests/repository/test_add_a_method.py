@@ -46,6 +46,7 @@ def test_every_python_block_of_the_page_is_a_file():
     assert len(LINES) == 3
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("reader")
 def test_the_method_learns_what_there_is_to_learn_and_is_done_once(monkeypatch, capfd):
     words = [*shlex.split(LINES[2]), "--epochs", "1000"]

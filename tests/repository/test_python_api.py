@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import pytest
 from conftest import write_video
 from shown_files import shown_files
 
@@ -16,6 +17,7 @@ import egotools
 REPOSITORY = Path(__file__).parents[2]
 
 
+@pytest.mark.integration
 def test_the_script_of_the_page_runs(tmp_path):
     for index, name in enumerate(("cooking/soup", "cooking/rice", "walking/park", "walking/home")):
         (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
