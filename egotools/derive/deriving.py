@@ -1,16 +1,15 @@
-"""Making a cache from caches, and the recipe by which it is told later whether it still holds."""
+"""Deriving a cache from others, with the recipe that later tells whether it is up to date."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from egotools.config import options_of
+from egotools.config import options_of, plain
 from egotools.derive.fitted import Learned, exchange, keep, what_is_lost
 from egotools.errors import RecipeError, StoreError
 from egotools.files.disk import real
@@ -20,7 +19,7 @@ from egotools.stores.aside import aside
 from egotools.stores.digest import content_of
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import CLIPS_PER_COMMIT
-from egotools.stores.source import Source, content_digest
+from egotools.stores.source import content_digest
 from egotools.stores.store import SUFFIXES, Recipe, Store, check_dtype, differences, part_of
 from egotools.stores.verify import verify
 from egotools.types import Rows
@@ -39,8 +38,7 @@ class Derivation(Protocol):
     def rows(self, inputs: Mapping[str, Store]) -> Iterator[tuple[str, Rows]]:
         """Every clip of the inputs, once, with its rows; one that has none, too. Reads clips with `copying.intact`.
 
-        A derivation that learns from the inputs first does so here; if what it learned is to be kept, it is a
-        `LearningDerivation`.
+        A derivation that is fitted to the inputs first, and must keep what it learned, is a `LearningDerivation`.
         """
 
 
@@ -65,30 +63,27 @@ class Derived:
     inputs: Mapping[str, Path]  # the stem of each input's file name -> its path
     dtype: str = "float32"  # of the rows on disk; or float16
 
-    def recipe(self, origin: Mapping[str, Any] | None = None) -> Recipe:
-        """The recipe that the cache would have if it were made from what its inputs hold now. Any: JSON values.
+    def recipe(self, origin: Mapping[str, Any] | None = None, stores: Mapping[str, Store] | None = None) -> Recipe:
+        """The recipe of a cache made from what the inputs (opened as `stores`) hold now. Any: JSON values.
 
         Raises:
             StoreError: an input, or a file that an option names, cannot be read.
         """
-        return self.recipe_from(self.opened(), origin)
+        files = _files_of(self.derivation)
+        identity = {
+            "derivation": self.name,
+            "version": self.derivation.version,
+            "options": {**options_of(self.derivation), **{name: _digest(name, path) for name, path in files.items()}},
+            "inputs": {name: content_of(store) for name, store in (stores or self.opened()).items()},
+            "dtype": self.dtype,
+        }
+        places = {"inputs": plain({name: path.absolute() for name, path in self.inputs.items()})}
+        places["files"] = plain({name: path.absolute() for name, path in files.items()})
+        return Recipe(identity, {**(origin or {}), **places, **surroundings()})
 
     def opened(self) -> dict[str, Store]:
         """The inputs as they are now, for reading."""
         return {name: open_store(path) for name, path in self.inputs.items()}
-
-    def recipe_from(self, stores: Mapping[str, Store], origin: Mapping[str, Any] | None = None) -> Recipe:
-        """The recipe of what is made from inputs that are open."""
-        identity = {
-            "derivation": self.name,
-            "version": self.derivation.version,
-            "options": {**options_of(self.derivation), **digests_of_files(self.derivation)},
-            "inputs": {name: content_of(store) for name, store in stores.items()},
-            "dtype": self.dtype,
-        }
-        inputs = {name: str(path.absolute()) for name, path in self.inputs.items()}
-        again = {"inputs": inputs, "files": {name: str(path.absolute()) for name, path in files_of(self.derivation)}}
-        return Recipe(identity, {**(origin or {}), **again, **surroundings()})
 
 
 @dataclass(frozen=True)
@@ -125,18 +120,18 @@ def derive(
     path = out or wanted.cache
     _check_place(path, wanted)
     inputs = wanted.opened()
-    recipe = wanted.recipe_from(inputs, origin)
-    with _aside(path) as folder:
+    recipe = wanted.recipe(origin, inputs)
+    with aside(path, "derive") as folder:
         if path.exists():
             return _there(path, recipe)
-        new = folder / path.name
-        learned = _learned(wanted.derivation, inputs)
+        new, method = folder / path.name, wanted.derivation
+        learned = method.learn(inputs) if isinstance(method, LearningDerivation) else Learned(method.rows(inputs))
         if learned.arrays:
             recipe = keep(learned, new, recipe)
         check_dtype(recipe, wanted.dtype, path)
-        _write(new, wanted, inputs, recipe, learned.rows, progress)
+        _write(new, wanted, inputs, recipe, learned, progress)
         if faults := verify(new).faults:
-            raise StoreError(f"{path}: what was written is not as expected ({faults[0]}); run the same command again")
+            raise StoreError(f"{path}: the new cache is damaged ({faults[0]}); rerun the command")
         made = open_store(new)
         result = Made(path, len(made), made.rows, made.width, True, learned.remarks)
         del made
@@ -144,15 +139,13 @@ def derive(
     return result
 
 
-def _learned(derivation: Derivation | LearningDerivation, inputs: Mapping[str, Store]) -> Learned:
-    return derivation.learn(inputs) if isinstance(derivation, LearningDerivation) else Learned(derivation.rows(inputs))
-
-
 def _check_place(path: Path, wanted: Derived) -> None:
     if path.suffix not in SUFFIXES or path.is_dir():
         raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
     if any(real(path) == real(each) for each in wanted.inputs.values()):
-        raise StoreError(f"{path} is what it would be made from; choose another --out or --name")
+        raise StoreError(f"{path} is one of its own inputs; choose another --out or --name")
+    if path.suffix == ".h5" and (part := part_of(path)).exists():
+        raise StoreError(f"{part} is not sealed yet: finish the run that writes it, or choose another --out or --name")
 
 
 def _there(path: Path, recipe: Recipe) -> Made:
@@ -166,7 +159,7 @@ def _there(path: Path, recipe: Recipe) -> Made:
     name, was, now = unlike[0]
     if all(part.startswith("inputs.") and old and new for part, old, new in unlike):
         raise RecipeError(
-            f"{path} was made from {name.partition('.')[2]} as it was then, and that has changed;"
+            f"{path} is stale: its input {name.partition('.')[2]} has changed;"
             f" run 'egotools rebuild {path}', or choose another --out or --name"
         )
     raise RecipeError(
@@ -176,20 +169,15 @@ def _there(path: Path, recipe: Recipe) -> Made:
 
 
 def _write(
-    new: Path,
-    wanted: Derived,
-    inputs: Mapping[str, Store],
-    recipe: Recipe,
-    rows_by_id: Iterable[tuple[str, Rows]],
-    progress: Progress,
+    new: Path, wanted: Derived, inputs: Mapping[str, Store], recipe: Recipe, learned: Learned, progress: Progress
 ) -> None:
     """Rows gather in an LMDB, whatever the format of the cache."""
     gathered = new.with_suffix(".lmdb")
     total = len(set().union(*inputs.values()))
     with open_writer(gathered, recipe) as writer:
-        for done, (id, rows) in enumerate(rows_by_id, 1):
+        for done, (id, rows) in enumerate(learned.rows, 1):
             writer.append(id, _as_dtype(rows, wanted, id))
-            writer.finish(id, _source(inputs, id))
+            writer.finish(id, next(store for store in inputs.values() if id in store).source(id))
             if done % CLIPS_PER_COMMIT == 0:
                 writer.commit()
             progress(f"deriving {wanted.cache.name}", done, total)
@@ -209,41 +197,14 @@ def _as_dtype(rows: Rows, wanted: Derived, id: str) -> Rows:
     return Rows(values, rows.times)
 
 
-def _source(inputs: Mapping[str, Store], id: str) -> Source:
-    """Where the rows of a clip came from: what the first input that has it says."""
-    return next(store for store in inputs.values() if id in store).source(id)
+def _files_of(derivation: Any) -> dict[str, Path]:  # Any: a dataclass of options
+    """The options that are paths."""
+    values = {field.name: getattr(derivation, field.name) for field in fields(derivation)}
+    return {name: value for name, value in values.items() if isinstance(value, Path)}
 
 
-@contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`, for the one that writes it; what a killed process left there is removed."""
-    with aside(path, "derive") as folder:
-        part = part_of(path)
-        if path.suffix == ".h5" and part.exists():
-            raise StoreError(
-                f"{part} waits to be sealed: end the pass that makes it, or choose another --out or --name"
-            )
-        yield folder
-
-
-def files_of(derivation: Any) -> Iterator[tuple[str, Path]]:  # Any: a dataclass of options
-    """Each option that is a path, with its path."""
-    for field in fields(derivation):
-        value = getattr(derivation, field.name)
-        if isinstance(value, Path):
-            yield field.name, value
-
-
-def digests_of_files(derivation: Any) -> dict[str, str]:
-    """Each option that is a path, with the digest of what lies there.
-
-    Raises:
-        StoreError: nothing does, or it cannot be read.
-    """
-    digests = {}
-    for name, path in files_of(derivation):
-        try:
-            digests[name] = content_digest(path)
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be read ({error.strerror}); it is the option {name!r}") from error
-    return digests
+def _digest(option: str, path: Path) -> str:
+    try:
+        return content_digest(path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror}); it is the option {option!r}") from error

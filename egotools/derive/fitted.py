@@ -1,6 +1,6 @@
-"""What a derivation learned from its inputs: arrays in a file beside the cache, which new clips need.
+"""What a derivation learned from its inputs: arrays in a file beside the cache, needed for new clips.
 
-The file's name has its digest in it, and the cache's recipe names the file. So a cache and its file are exchanged at
+The file's name has its digest in it, and the cache's recipe names the file. So a cache and its file are replaced at
 once: the new file is there before the new cache takes its name, and the old one goes when nothing names it any more.
 """
 
@@ -50,17 +50,13 @@ def keep(learned: Learned, cache: Path, recipe: Recipe) -> Recipe:
     buffer = io.BytesIO()
     np.savez(buffer, **learned.arrays)  # type: ignore[arg-type]  # the stubs take every keyword for allow_pickle
     digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:16]  # as `file_digest` has it
+    name = f"{cache.name}{INFIX}{digest}.npz"
     try:
-        with new_file(cache.with_name(f"{cache.name}{INFIX}{digest}.npz")) as file:
+        with new_file(cache.with_name(name)) as file:
             file.write(buffer.getbuffer())
     except OSError as error:
         raise StoreError(f"{cache}: what it learned cannot be written: {error.strerror}") from error
-    said = {
-        "file": f"{cache.name}{INFIX}{digest}.npz",
-        "digest": digest,
-        **learned.facts,
-        "remarks": list(learned.remarks),
-    }
+    said = {"file": name, "digest": digest, **learned.facts, "remarks": list(learned.remarks)}
     return Recipe(recipe.identity, {**recipe.origin, LEARNED: said})
 
 
@@ -79,8 +75,8 @@ def what_is_lost(cache: Path, recipe: Recipe) -> str:
     try:
         is_same = file_digest(path) == recipe.origin[LEARNED].get("digest")
     except OSError:
-        return f"{path.name}, which has what it learned, is gone"
-    return "" if is_same else f"{path.name} is not what it learned"
+        return f"{path.name}, which holds what it learned, is gone"
+    return "" if is_same else f"{path.name} does not hold what it learned"
 
 
 def read_learned(cache: Path) -> dict[str, npt.NDArray[Any]]:
@@ -92,9 +88,9 @@ def read_learned(cache: Path) -> dict[str, npt.NDArray[Any]]:
     recipe = open_store(cache).recipe
     path = file_of(cache, recipe)
     if path is None:
-        raise StoreError(f"{cache}: this cache learned nothing that new clips could need")
+        raise StoreError(f"{cache}: this cache holds nothing learned; only similarities do")
     if lost := what_is_lost(cache, recipe):
-        raise StoreError(f"{cache}: {lost}; bring it back, or run 'egotools rebuild {cache}'")
+        raise StoreError(f"{cache}: {lost}; restore it, or run 'egotools rebuild {cache}'")
     return read_arrays(path)
 
 
@@ -118,11 +114,6 @@ def exchange(new: Path, cache: Path) -> None:
         os.replace(path, cache.with_name(path.name))
         sync_folder(cache.parent)
     replace(new, cache)
-    for old in _files(cache):
-        if path is None or old.name != path.name:
+    for old in list(cache.parent.iterdir()):
+        if old.name.startswith(f"{cache.name}{INFIX}") and (path is None or old.name != path.name):
             old.unlink(missing_ok=True)
-
-
-def _files(cache: Path) -> list[Path]:
-    """All files of arrays that lie beside a cache and bear its name."""
-    return [path for path in cache.parent.iterdir() if path.name.startswith(f"{cache.name}{INFIX}")]

@@ -26,7 +26,7 @@ def find_derivation(name: str) -> type[Any]:
     """
     if name not in BUILT_IN:
         near = difflib.get_close_matches(name, BUILT_IN, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BUILT_IN)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(BUILT_IN)}"
         raise StoreError(f"unknown derivation {name!r}; {hint}")
     module, _, attribute = BUILT_IN[name][0].partition(":")
     kind: type[Any] = getattr(importlib.import_module(module), attribute)

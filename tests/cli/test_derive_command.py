@@ -88,7 +88,7 @@ def test_other_options_need_another_place(tmp_path, two):
 def test_its_own_input_is_never_replaced(tmp_path, two):
     done = run("pool", "--features", two[0], "--out", tmp_path / "a")
     assert done.exit_code == 1
-    assert "resnet18.lmdb is what it would be made from" in done.stderr
+    assert "resnet18.lmdb is one of its own inputs" in done.stderr
     assert len(open_store(two[0])["a"].values) == 5
 
 

@@ -356,8 +356,8 @@ def test_a_cache_without_what_it_learned_is_stale_and_made_again(place, loss):
     cache = derive(wanted(place)).cache
     path = file_of(cache, open_store(cache).recipe)
     path.unlink() if loss == "gone" else path.write_bytes(b"x")
-    problem = "is gone" if loss == "gone" else "is not what it learned"
-    with pytest.raises(StoreError, match=f"{problem}; bring it back, or run 'egotools rebuild"):
+    problem = "is gone" if loss == "gone" else "does not hold what it learned"
+    with pytest.raises(StoreError, match=f"{problem}; restore it, or run 'egotools rebuild"):
         assign(cache, stacked(features()))
     with pytest.raises(StoreError, match=f"{problem}; run 'egotools rebuild"):
         derive(wanted(place))
@@ -368,7 +368,7 @@ def test_a_cache_without_what_it_learned_is_stale_and_made_again(place, loss):
 
 
 def test_a_cache_that_learned_nothing_says_so(place):
-    with pytest.raises(StoreError, match="learned nothing that new clips could need"):
+    with pytest.raises(StoreError, match="holds nothing learned"):
         read_learned(place / "hrnet.lmdb")
     (place / "x.npz").write_text("no zip")
     with pytest.raises(StoreError, match=r"x\.npz: not readable"):
