@@ -141,7 +141,7 @@ def derive(
 
 def _check_place(path: Path, wanted: Derived) -> None:
     if path.suffix not in SUFFIXES or path.is_dir():
-        raise StoreError(f"{path}: a cache is a file that ends in {' or '.join(SUFFIXES)}")
+        raise StoreError(f"{path}: the name of a cache must end in {' or '.join(SUFFIXES)}")
     if any(real(path) == real(each) for each in wanted.inputs.values()):
         raise StoreError(f"{path} is one of its own inputs; choose another --out or --name")
     if path.suffix == ".h5" and (part := part_of(path)).exists():

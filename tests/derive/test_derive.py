@@ -210,7 +210,7 @@ def test_a_damaged_clip_is_named_and_nothing_is_made(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("name", "problem"), [("gone.lmdb", "no such cache"), ("folder.lmdb", "a folder"), ("text.txt", "ends in .lmdb or")]
+    ("name", "problem"), [("gone.lmdb", "no such cache"), ("folder.lmdb", "a folder"), ("text.txt", "must end in .lmdb or")]
 )
 def test_an_input_that_is_no_cache_is_named(tmp_path, name, problem):
     (tmp_path / "folder.lmdb").mkdir()
@@ -222,7 +222,7 @@ def test_an_input_that_is_no_cache_is_named(tmp_path, name, problem):
 @pytest.mark.parametrize("name", ["p.txt", "folder.lmdb"])
 def test_a_place_that_cannot_be_a_cache_is_refused(tmp_path, input, name):
     (tmp_path / "folder.lmdb").mkdir()
-    with pytest.raises(StoreError, match=r"ends in \.lmdb or \.h5"):
+    with pytest.raises(StoreError, match=r"must end in \.lmdb or \.h5"):
         derive(pooled(tmp_path / name, input))
 
 
