@@ -1,4 +1,4 @@
-"""How much moves from one frame to the next: an extractor of one's own, which docs/extractors.md walks through.
+"""How much moves from one frame to the next: an extractor of one's own, which docs/add-an-extractor.md walks through.
 
 egotools extract --manifest m.csv --out caches/mine examples/motion.py:Motion --grid 4
 """
