@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from egotools.errors import TableError
+from egotools.training.how import How
+
 
 class Batch(NamedTuple):
     """Numbers [B] of the rows, and the share of the training that is behind them, 0 in the first epoch to 1."""
@@ -21,6 +24,21 @@ class Batch(NamedTuple):
 def batch_count(rows: int, batch_size: int) -> int:
     """Batches of an epoch; the last may have fewer rows."""
     return math.ceil(rows / batch_size)
+
+
+def steps_of(rows: int, batch_size: int, how: How) -> int:
+    """Steps of an epoch.
+
+    Raises:
+        TableError: its batches cannot be divided into steps.
+    """
+    count = batch_count(rows, batch_size)
+    if count % how.accumulate:
+        raise TableError(
+            f"{rows} training rows make {count} batches an epoch, which --accumulate {how.accumulate} does not divide;"
+            " choose another, or another --batch-size"
+        )
+    return count // how.accumulate
 
 
 def progress_at(epoch: int, epochs: int) -> float:

@@ -210,7 +210,8 @@ def test_a_damaged_clip_is_named_and_nothing_is_made(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("name", "problem"), [("gone.lmdb", "no such cache"), ("folder.lmdb", "a folder"), ("text.txt", "must end in .lmdb or")]
+    ("name", "problem"),
+    [("gone.lmdb", "no such cache"), ("folder.lmdb", "a folder"), ("text.txt", "must end in .lmdb or")],
 )
 def test_an_input_that_is_no_cache_is_named(tmp_path, name, problem):
     (tmp_path / "folder.lmdb").mkdir()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
-from egotools.training.epochs import batch_count, batches, progress_at
+from egotools.errors import TableError
+from egotools.training.epochs import batch_count, batches, progress_at, steps_of
+from egotools.training.how import How
 
 
 def listed(first=0, *, rows=7, batch_size=3, epochs=2, seed=0, shuffle=True):
@@ -49,3 +52,10 @@ def test_orders_are_those_of_release_0_1():
     """A training that it began is resumed with the same batches."""
     recorded = [[101, 104, 102], [103, 106, 105], [100], [104, 102, 100], [106, 105, 103], [101]]
     assert [rows for rows, _ in listed(seed=5)] == recorded
+
+
+def test_an_epoch_has_a_step_for_each_group_of_accumulated_batches():
+    assert steps_of(10, 4, How()) == 3
+    assert steps_of(10, 4, How(accumulate=3)) == 1
+    with pytest.raises(TableError, match="10 training rows make 3 batches an epoch, which --accumulate 2"):
+        steps_of(10, 4, How(accumulate=2))

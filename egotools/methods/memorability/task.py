@@ -20,11 +20,12 @@ from egotools.methods.memorability.normalizing import normalization
 from egotools.methods.memorability.options import RANKING, Normalizing, Training
 from egotools.methods.memorability.published import in_our_order
 from egotools.methods.memorability.scores import read_scores
-from egotools.methods.memorability.training import Examples, new_network, steps_of, train_network
+from egotools.methods.memorability.training import Examples, new_network, train_network
 from egotools.nn.mlp import ScoreMLP, score_mlp_of
 from egotools.progress import Progress, no_progress
 from egotools.tables.groups import Features, Group, read_features
 from egotools.training.best import Figures
+from egotools.training.epochs import steps_of
 from egotools.training.folds import Fold, FoldFile, Scores, by_folds, by_split
 from egotools.training.how import How
 from egotools.training.members import member_run, summarized
@@ -125,7 +126,7 @@ def plan_training(
         start = in_our_order(start, task.features.groups, config.raw_order, source=str(config.init))
     normalizations, remarks = [], dict[str, None]()
     for fold in task.folds:
-        steps_of(len(fold.train), config, how)
+        steps_of(len(fold.train), config.batch_size, how)
         if config.loss in RANKING and len(fold.train) % config.batch_size == 1:
             raise TableError(
                 f"{len(fold.train)} training clips in batches of {config.batch_size} leave one clip alone in the last,"

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from egotools.errors import TableError
 from egotools.losses.regression import l1, mse, mse_tails
 from egotools.losses.spearman import mse_to_spearman, spearman
 from egotools.methods.memorability.options import Training
@@ -27,7 +26,7 @@ from egotools.metrics.regression import (
 from egotools.nn.mlp import ScoreMLP
 from egotools.training import schedules
 from egotools.training.best import BestEpoch, Figures
-from egotools.training.epochs import Batch, batch_count, batches, progress_at
+from egotools.training.epochs import Batch, batches, progress_at, steps_of
 from egotools.training.fit import fit
 from egotools.training.how import How
 from egotools.training.optimizers import optimizer_of
@@ -136,7 +135,7 @@ def train_network(
     device = examples.values.device
     center = float(examples.scores[examples.train].mean())
     model = Memorability(network, examples.values, examples.scores, config, center).to(device).train()
-    steps = steps_of(len(examples.train), config, how)
+    steps = steps_of(len(examples.train), config.batch_size, how)
     best, schedule = BestEpoch("spearman"), _schedule(config)
 
     def after_step(done: int) -> Figures | None:
@@ -168,21 +167,6 @@ def train_network(
     if config.keep == "best":
         network.load_state_dict(best.weights)
     return Trained(network.eval(), best.last, best.best)
-
-
-def steps_of(clips: int, config: Training, how: How) -> int:
-    """Steps of an epoch.
-
-    Raises:
-        TableError: its batches cannot be divided into steps.
-    """
-    count = batch_count(clips, config.batch_size)
-    if count % how.accumulate:
-        raise TableError(
-            f"{clips} training clips make {count} batches an epoch, which --accumulate {how.accumulate} does not"
-            " divide; choose another, or another --batch-size"
-        )
-    return count // how.accumulate
 
 
 def new_network(width: int, config: Training, *, seed: int, mean: float = 0.5) -> ScoreMLP:

@@ -185,7 +185,7 @@ def test_how_a_training_runs_is_recorded_unless_it_is_usual_and_a_change_is_refu
 
 
 def test_batches_that_accumulate_does_not_divide_are_refused_before_anything_is_written(data):
-    said = "72 training clips make 9 batches an epoch, which --accumulate 2 does not divide"
+    said = "72 training rows make 9 batches an epoch, which --accumulate 2 does not divide"
     assert said in complaint(*train(data, "--accumulate", "2"))
     assert not (data / "run").exists()
 
