@@ -1,1 +1,1 @@
-"""Caches made from caches."""
+"""Derives caches from caches."""

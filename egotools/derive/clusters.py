@@ -1,4 +1,4 @@
-"""Clusters of training rows, and the cluster of any other row: t-SNE, DBSCAN and a classifier, as M3-S has them.
+"""Clusters training rows, and assigns other rows to the clusters: t-SNE, DBSCAN and a classifier, as in M3-S.
 
 Axes: N training rows, M others, C coordinates.
 """
@@ -20,39 +20,39 @@ Embed = Callable[[Floats], Floats]  # [N, C] to [N, 3]
 Classify = Callable[[Floats], Integers]  # [M, C] to labels [M]
 Learn = Callable[[Floats, Integers], Classify]  # from rows and their labels
 
-NOISE = -1  # the label of what is in no cluster
-NONE = -1  # the index of what has no column: a one-hot vector of zeros
-FEWEST = 5  # neighbours that make a row the core of a cluster, itself among them
+NOISE = -1  # the label of rows in no cluster
+NONE = -1  # the index for no column: a one-hot vector of zeros
+FEWEST = 5  # neighbors that make a row the core of a cluster, including itself
 PERPLEXITY = 30.0
 EPOCHS = 500
 
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
-    """The cluster of each row as the index of a column: `width` columns, -1 for none of them."""
+    """The cluster of each row as the index of a column: `width` columns, -1 for none."""
 
-    labels: Integers  # [N] of the training rows as DBSCAN has them
+    labels: Integers  # [N] DBSCAN labels of the training rows
     index: Integers  # [N + M]
     width: int
     classify: Classify
 
 
 def group(train: Floats, others: Floats, *, embed: Embed, learn: Learn, eps: float, noise: Noise) -> Grouping:
-    """Clusters of training rows, which a classifier then finds in other rows.
+    """Clusters training rows, and assigns other rows to the clusters by a classifier.
 
     Args:
         train: [N, C].
         others: [M, C].
-        embed: gives the points [N, 3] that are clustered.
-        learn: gives the classifier; what is in no cluster is a class of its own to it.
-        eps: how far neighbours may be from each other.
-        noise: what is in no cluster shares the column of the last cluster, has none, or has one of its own.
+        embed: returns the points [N, 3] to cluster.
+        learn: returns the classifier; rows in no cluster are a class of their own to it.
+        eps: maximum distance of neighbors.
+        noise: rows in no cluster share the column of the last cluster, have none, or have their own.
 
     Source:
         theodumont/modular-memorability, gen_features.py; there, noise is `last` (the index -1 of an array).
     """
     compute_alone_if_forked()
-    from sklearn.cluster import DBSCAN  # here, for it takes a second to import
+    from sklearn.cluster import DBSCAN  # imported here because it takes a second to import
 
     labels = DBSCAN(eps=eps, min_samples=FEWEST).fit_predict(embed(train)).astype(np.int64)
     classify = learn(train, labels)
@@ -62,7 +62,7 @@ def group(train: Floats, others: Floats, *, embed: Embed, learn: Learn, eps: flo
 
 
 def columns_of(labels: Integers, clusters: int, noise: Noise) -> tuple[Integers, int]:
-    """The column of each label, and how many there are; at least one, which nothing has if there is no cluster."""
+    """The column of each label, and how many there are; at least one, which stays empty if there is no cluster."""
     if not clusters:
         return np.full(len(labels), NONE), 1
     column = {"last": clusters - 1, "zero": NONE, "own": clusters}[noise]
@@ -70,11 +70,11 @@ def columns_of(labels: Integers, clusters: int, noise: Noise) -> tuple[Integers,
 
 
 def tsne(seed: int) -> Embed:
-    """t-SNE to three dimensions with the defaults that scikit-learn 0.24 had."""
+    """t-SNE to three dimensions with the defaults of scikit-learn 0.24."""
 
     def embed(train: Floats) -> Floats:
         from sklearn.manifold import TSNE
-        from threadpoolctl import threadpool_limits  # scikit-learn brings it
+        from threadpoolctl import threadpool_limits  # installed with scikit-learn
 
         model = TSNE(
             3,
@@ -90,19 +90,19 @@ def tsne(seed: int) -> Embed:
             random_state=seed,
             max_iter=1000,
         )
-        with threadpool_limits(1, "openmp"):  # sums of several threads differ from run to run, and so do then clusters
+        with threadpool_limits(1, "openmp"):  # multithreaded sums differ from run to run, and so would the clusters
             return np.asarray(model.fit_transform(train), np.float64)
 
     return embed
 
 
 def perplexity_of(rows: int) -> float:
-    """30, less for so few rows that t-SNE would refuse it."""
+    """30, or less if t-SNE would refuse it for so few rows."""
     return min(PERPLEXITY, (rows - 1) / 3)
 
 
 def network(seed: int, remarks: list[str]) -> Learn:
-    """scikit-learn's MLPClassifier with 500 epochs at most; adds to `remarks` if those were not enough."""
+    """scikit-learn's MLPClassifier with at most 500 epochs; adds a remark if it did not converge."""
 
     def learn(train: Floats, labels: Integers) -> Network:
         classes = np.unique(labels)

@@ -1,4 +1,4 @@
-"""Caches made from caches. Derivations by name."""
+"""Finds derivations, which make caches from caches, by name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any
 
 from egotools.errors import StoreError
 
-# name -> ("module:Class", what `egotools derive --help` says of it)
+# name -> ("module:Class", its line in `egotools derive --help`)
 BUILT_IN = {
-    "pool": ("egotools.derive.pool:Pool", "One row a clip: mean, deviation, largest or smallest of its rows."),
+    "pool": (
+        "egotools.derive.pool:Pool",
+        "One row per clip: mean, standard deviation, maximum or minimum of its rows.",
+    ),
     "similarity": (
         "egotools.derive.similarity:Similarity",
         "How similar each clip is to the training clips: clusters, densities, distances (M3-S).",
@@ -19,10 +22,10 @@ BUILT_IN = {
 
 
 def find_derivation(name: str) -> type[Any]:
-    """The class of a derivation. Any: one that fulfils `egotools.derive.deriving.Derivation`.
+    """The class of a derivation. Any: one that implements `egotools.derive.deriving.Derivation`.
 
     Raises:
-        StoreError: unknown; near names are suggested.
+        StoreError: unknown name; similar ones are suggested.
     """
     if name not in BUILT_IN:
         near = difflib.get_close_matches(name, BUILT_IN, 1)

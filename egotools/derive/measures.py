@@ -1,6 +1,6 @@
-"""How close a clip is to the clips of a training set: measures of low-dimensional coordinates.
+"""Measures of how close a clip is to a training set, from low-dimensional coordinates.
 
-Axes: N rows that are measured, M rows that they are compared with, C coordinates, K classes. All float64.
+Axes: N rows to measure, M rows to compare with, C coordinates, K classes. All float64.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-NO_DIRECTION = 1e-8  # the norm of a mean below which it points nowhere
-BLOCK = 256  # rows that are compared at a time
+NO_DIRECTION = 1e-8  # norm below which a mean has no direction
+BLOCK = 256  # rows compared at a time
 BANDWIDTHS = 100 ** np.linspace(-1, 1, 100)
 FOLDS = 5
-MOST_ROWS = 10_000  # that a bandwidth is chosen on, and a density is made of
+MOST_ROWS = 10_000  # used to choose a bandwidth and to estimate a density
 
 
 def cosine_to_mean(rows: Floats, mean: Floats) -> Floats:
-    """[N, C], [C] to [N]: the cosine between each row and a mean; 0 where the mean is (nearly) nothing.
+    """[N, C], [C] to [N]: the cosine between each row and a mean; 0 if the mean is (nearly) zero.
 
-    Whitened training rows have the mean 0: the reference's values are cosines to what rounding leaves of it.
+    Whitened training rows have mean 0: the reference's values are cosines to its rounding error.
     """
     norm = np.linalg.norm(mean)
     if norm < NO_DIRECTION:
@@ -43,13 +43,15 @@ def cosine_share(rows: Floats, reference: Floats, threshold: float) -> Floats:
 
 def euclidean_distance(rows: Floats, points: Floats) -> Floats:
     """[N, C], [K, C] to [N, K]."""
-    from scipy.spatial.distance import cdist  # here, for it takes its time to import, and lists of caches come by
+    from scipy.spatial.distance import (
+        cdist,
+    )  # imported here because SciPy is slow to import, and listing caches loads this module
 
     return np.asarray(cdist(rows, points))
 
 
 def fractional_distance(rows: Floats, points: Floats, exponent: float = 0.5) -> Floats:
-    """[N, C], [K, C] to [N, K]: sums of absolute differences to the power `exponent`, the sum to its inverse."""
+    """[N, C], [K, C] to [N, K]: (sum of |difference| ** exponent) ** (1 / exponent)."""
     blocks = [
         (np.abs(rows[at : at + BLOCK, np.newaxis] - points) ** exponent).sum(axis=2) ** (1 / exponent)
         for at in range(0, len(rows), BLOCK)
@@ -58,18 +60,18 @@ def fractional_distance(rows: Floats, points: Floats, exponent: float = 0.5) -> 
 
 
 def prototypes(rows: Floats, classes: Sequence[Collection[str]]) -> tuple[list[str], Floats]:
-    """The names of all classes, sorted, and of each the mean [K, C] of the rows that belong to it.
+    """The names of all classes, sorted, and the mean [K, C] of the rows of each.
 
     Args:
         rows: [N, C].
-        classes: of each row; a row may belong to several, or to none.
+        classes: the classes of each row; there may be several, or none.
     """
     names = sorted(set().union(*classes))
     return names, np.array([rows[[name in own for own in classes]].mean(axis=0) for name in names])
 
 
 def log_density(rows: Floats, data: Floats, bandwidth: float) -> Floats:
-    """[N, C], [M, C] to [N]: the logarithm of a density, the mean of Epanechnikov kernels around `data`.
+    """[N, C], [M, C] to [N]: a log density, the mean of Epanechnikov kernels around `data`.
 
     It is minus infinity farther than `bandwidth` from all of them.
     """
@@ -85,9 +87,9 @@ def log_density(rows: Floats, data: Floats, bandwidth: float) -> Floats:
 
 
 def best_bandwidth(data: Floats, candidates: Sequence[float] | Floats = BANDWIDTHS, folds: int = FOLDS) -> float:
-    """The bandwidth under which held-out rows [N, C] are likeliest, summed over folds of neighbouring rows.
+    """The bandwidth that maximizes the likelihood of held-out rows [N, C], over folds of adjacent rows.
 
-    Of equal ones it is the first; where every one leaves some row without any density, too.
+    The first one on ties; also if every one leaves some row without density.
     """
     totals = np.zeros(len(candidates))
     for held in np.array_split(np.arange(len(data)), folds):
@@ -98,7 +100,7 @@ def best_bandwidth(data: Floats, candidates: Sequence[float] | Floats = BANDWIDT
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A classifier of rows: linear layers with ReLU between them, the largest output wins.
+    """A classifier of rows: linear layers with ReLU between them; the largest output wins.
 
     With two classes its single output is positive for the second; with one class it has no layers.
     """
@@ -128,7 +130,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What a measure may learn from."""
+    """The data that a measure is fitted on."""
 
     rows: Floats  # [N, C] of the training clips, in the manifest's order
     everything: Floats  # [M, C] of all clips of the manifest, training first
@@ -139,9 +141,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Measure:
-    """What is kept of the training rows, and what rows [N, C] become with it: values [N, K]."""
+    """A measure: what it keeps of the training rows, and its values [N, K] for rows [N, C]."""
 
-    keep: Callable[[Training, list[str]], dict[str, npt.NDArray[Any]]]  # and remarks, which it may add to
+    keep: Callable[[Training, list[str]], dict[str, npt.NDArray[Any]]]  # may append remarks
     values: Callable[[Floats, Arrays], Floats]
 
 
@@ -179,7 +181,7 @@ def _keep_density(training: Training, remarks: list[str]) -> dict[str, npt.NDArr
 
 def _density(rows: Floats, kept: Arrays) -> Floats:
     scores = -log_density(rows, kept["data"], float(kept["bandwidth"]))
-    return _column(np.where(np.isinf(scores), kept["largest"], scores))  # a cache holds finite values only
+    return _column(np.where(np.isinf(scores), kept["largest"], scores))  # a cache should contain finite values only
 
 
 def _fractional(rows: Floats, kept: Arrays) -> Floats:

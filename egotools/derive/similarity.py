@@ -1,4 +1,4 @@
-"""How similar each clip is to the training clips, from one cache of features. Axes: N clips, D features, K values."""
+"""Similarity of each clip to the training clips, from one cache of features. Axes: N clips, D features, K values."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from egotools.stores.store import Store
 from egotools.texts import alike, composed, split_name, tidy
 from egotools.types import Clip, FloatArray, Rows
 
-EPS = {"hrnet": 1.25, "csn": 0.9}  # DBSCAN's radius for features that M3-S has
+EPS = {"hrnet": 1.25, "csn": 0.9}  # DBSCAN's radius for the features of M3-S
 SEPARATOR = ";"  # between the labels of one clip
-NAMED = 3  # clips that a remark names
+NAMED = 3  # clips named in a remark
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """How similar each clip is to the training clips, as M3-S has it: one row a clip.
+    """How similar each clip is to the training clips, as in M3-S: one row per clip.
 
-    A clip is the mean of its rows, projected to whitened principal components of the training clips. With dbscan its
-    one value is the index of its cluster, -1 for none, which training takes as a one-hot vector. What was learned is
-    kept beside the cache, so that 'predict' can place new videos.
+    A clip is represented by the mean of its rows, projected to whitened principal components of the training clips.
+    With dbscan its one value is the index of its cluster, -1 for none, which training turns into a one-hot vector. The
+    fitted model is kept next to the cache, so that 'predict' can place new videos.
     """
 
     version: ClassVar[int] = 1
@@ -48,14 +48,14 @@ class Similarity:
         "fractional_mean",
         "euclidean_to_prototypes_classes",
         "fractional_to_prototypes_classes",
-    ] = option("dbscan", "Cluster, or what is measured.")
-    manifest: Path | None = option(None, "CSV that says which are training clips.  [required]")  # noqa: RUF009 - frozen
+    ] = option("dbscan", "Cluster, or the measure to compute.")
+    manifest: Path | None = option(None, "CSV that lists the training clips.  [required]")  # noqa: RUF009 - frozen
     split: str = option("train", "Split of the training clips.")
     noise: Literal["last", "zero", "own"] = option(
         "last", "dbscan: clips of no cluster share the last one's column, have none, or have one of their own."
     )
-    eps: float | None = option(None, "dbscan: radius of neighbours; by default 0.9 for csn, otherwise 1.25 (hrnet).")
-    threshold: float = option(0.5, "cosine_threshold: cosine from which clips count as similar.")
+    eps: float | None = option(None, "dbscan: neighborhood radius; by default 0.9 for csn, otherwise 1.25 (hrnet).")
+    threshold: float = option(0.5, "cosine_threshold: minimum cosine of similar clips.")
     exponent: float = option(0.5, "fractional_*: power of the distance.")
     labels: str = option("action_labels", "*_to_prototypes_classes: manifest column, labels separated by ';'.")
     components: int = option(10, "Principal components.")
@@ -63,14 +63,14 @@ class Similarity:
 
     def __post_init__(self) -> None:
         if self.manifest is None:
-            raise ValueError("--manifest is needed: it says which clips are training clips")
+            raise ValueError("--manifest is needed: it lists the training clips")
         positive = {"eps": self.eps, "exponent": self.exponent, "components": self.components}
         for name, value in positive.items():
             if value is not None and not value > 0:
                 raise ValueError(f"--{name} must be above 0, not {value}")
 
     def learn(self, inputs: Mapping[str, Store]) -> Learned:
-        """The values of all clips of the one input, and what they follow from.
+        """Fits the model on the one input; returns it, and the values of all clips.
 
         Raises:
             StoreError: too few training clips, or features that are not finite or vary too little.
@@ -93,8 +93,8 @@ class Similarity:
         return Learned(_each(store, dict(zip(ids, values, strict=True))), kept, facts, tuple(remarks))
 
     def _clips(self, store: Store, remarks: list[str]) -> dict[str, Clip]:
-        """The clips of the manifest that the cache has rows of, training clips first."""
-        assert self.manifest is not None  # the constructor has refused that
+        """The clips of the manifest with rows in the cache, training clips first."""
+        assert self.manifest is not None  # checked by the constructor
         everything = [replace(clip, split=split_name(clip.split)) for clip in read_manifest(self.manifest)]
         remarks += alike({clip.split for clip in everything}, "splits")
         present = [clip for clip in everything if clip.id in store and len(store.stored(clip.id))]
@@ -107,18 +107,20 @@ class Similarity:
         if count < 2:
             raise StoreError(
                 f"{store.path}: {count} clips of the split {self.split!r} of {self.manifest} have rows;"
-                " at least 2 are needed to learn from"
+                " at least 2 are needed"
             )
         return {clip.id: clip for clip in present}
 
     def _projection(self, train: Floats, store: Store, remarks: list[str]) -> dict[str, npt.NDArray[Any]]:
-        """The principal components of the training clips; none where there are no more features than components."""
+        """The principal components of the training clips; none if there are no more features than components."""
         count, width = train.shape
         if width <= self.components:
             return {}
         components = min(self.components, count - 1)
         if components < self.components:
-            remarks.append(f"{components} principal components instead of {self.components}, of {count} training clips")
+            remarks.append(
+                f"{components} principal components instead of {self.components}, for {count} training clips"
+            )
         try:
             pca = fit_pca(train, components, whiten=True, solver="exact", fewer=True)
         except ValueError as error:
@@ -140,10 +142,10 @@ class Similarity:
         found = group(rows[train], rows[~train], embed=tsne(self.seed), learn=learner, eps=eps, noise=self.noise)
         clusters = int(found.labels.max()) + 1
         if not clusters:
-            remarks.append("no cluster was found: no clip has one; a larger --eps finds some")
+            remarks.append("no clusters were found; try a larger --eps")
         values = np.empty((len(rows), 1))
         values[np.concatenate([np.flatnonzero(train), np.flatnonzero(~train)]), 0] = found.index
-        assert isinstance(found.classify, Network)  # what `network` learns
+        assert isinstance(found.classify, Network)  # fitted by `network`
         columns, _ = columns_of(found.classify.classes, clusters, self.noise)
         layers = zip(found.classify.weights, found.classify.biases, strict=True)
         arrays = {
@@ -176,18 +178,18 @@ KINDS = ("weight", "bias")
 
 
 def assign(learned: Path | Arrays, features: FloatArray) -> npt.NDArray[np.float32]:
-    """What a similarity cache would say of new clips.
+    """The values of a similarity cache for new clips.
 
     Args:
-        learned: a cache that `egotools derive similarity` made, the file of arrays beside it, or those arrays.
-        features: [N, D], a row a clip, as the cache's input has them (the mean of several rows).
+        learned: a cache of `egotools derive similarity`, the file of arrays next to it, or those arrays.
+        features: [N, D], one row per clip, like the rows of the cache's input (their mean, if several).
 
     Returns:
-        [N, K]; of dbscan the index of the cluster's column [N, 1], -1 for none.
+        [N, K]; for dbscan the index of the cluster's column [N, 1], -1 for none.
 
     Raises:
         StoreError: the arrays cannot be read.
-        ValueError: features of another width.
+        ValueError: the features have another width.
     """
     if isinstance(learned, Path):
         learned = read_arrays(learned) if learned.suffix == ".npz" else read_learned(learned)
@@ -201,7 +203,7 @@ def assign(learned: Path | Arrays, features: FloatArray) -> npt.NDArray[np.float
 
 
 def _project(features: Floats, learned: Arrays) -> Floats:
-    """[N, D] to coordinates [N, C]; as they are where nothing was projected."""
+    """[N, D] to coordinates [N, C]; unchanged if there is no projection."""
     if "pca_mean" not in learned:
         return features
     pca = PCA(learned["pca_mean"], learned["pca_components"], learned["pca_variance"])
@@ -209,7 +211,7 @@ def _project(features: Floats, learned: Arrays) -> Floats:
 
 
 def _features(store: Store, ids: Sequence[str]) -> tuple[Floats, list[str]]:
-    """The mean row [D] of each clip that has any, and which clips those are."""
+    """The mean row [D] of each clip with rows, and the ids of these clips."""
     clips = ((id, intact(store, id)) for id in ids)
     means = {id: mean(clip) for id, clip in clips if len(clip)}
     features = np.array(list(means.values()), np.float64)
@@ -217,25 +219,25 @@ def _features(store: Store, ids: Sequence[str]) -> tuple[Floats, list[str]]:
     if broken:
         raise StoreError(
             f"{store.path}: {len(broken)} clips with NaN or infinite features, such as {broken[0]!r};"
-            " extract these again, or take them out of the manifest"
+            " extract these again, or remove them from the manifest"
         )
     return features, list(means)
 
 
 def _eps(given: float | None, name: str, store: Store, remarks: list[str]) -> float:
-    """The radius that M3-S takes for these features, unless one is given."""
+    """The radius that M3-S uses for these features, unless one is given."""
     if given is not None:
         return given
     known = f"{store.recipe.identity.get('extractor', '')} {name}"
     for features, eps in EPS.items():
         if features in known:
             return eps
-    remarks.append(f"--eps {EPS['hrnet']} is that of hrnet; other features may need another")
+    remarks.append(f"--eps {EPS['hrnet']} is the value for hrnet; other features may need another one")
     return EPS["hrnet"]
 
 
 def _each(store: Store, values: Mapping[str, Floats]) -> Iterator[tuple[str, Rows]]:
-    """Every clip of a cache with its one row float32; without one if it had none."""
+    """Every clip of a cache with its single float32 row; without a row if it had none."""
     width = len(next(iter(values.values())))
     for id in store:
         own = id if id in values else composed(id)

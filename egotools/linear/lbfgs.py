@@ -1,7 +1,7 @@
 """Limited-memory BFGS for smooth convex functions, from gradients alone.
 
-A convex function falls along a direction until its slope there turns: values are not needed, and gradients that are
-slightly rounded (bf16 products) lead to the same place, where rounded values would stop the search early.
+Along a descent direction a convex function falls until its slope changes sign: values are not needed, and gradients
+with small rounding errors (bf16 products) lead to the same minimum, where rounded values would end the search early.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Map = Callable[[Tensor], Tensor]  # to another tensor of the same shape
+Map = Callable[[Tensor], Tensor]  # returns a tensor of the same shape
 Pair = tuple[Tensor, Tensor]  # a step, and how the gradient changed along it
 
-HISTORY = 10  # pairs that are kept
-FLATTER = 0.9  # share of the slope, up or down, that may be left after a step
-TRIALS = 30  # of one step's length
+HISTORY = 10  # pairs to keep
+FLATTER = 0.9  # fraction of the slope that may remain after a step
+TRIALS = 30  # for the length of a step
 
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """Where a minimization ended."""
+    """The result of a minimization."""
 
     point: Tensor
-    evaluations: int  # of the gradient
-    pairs: tuple[Pair, ...]  # the curvature that was seen, for a next minimization of nearly the same function
+    evaluations: int  # gradient evaluations
+    pairs: tuple[Pair, ...]  # observed curvature, for minimizing a similar function next
 
 
 def minimize(
@@ -40,15 +40,15 @@ def minimize(
     steps: int,
     pairs: Sequence[Pair] = (),
 ) -> Minimum:
-    """Goes downhill from `start` to near the minimum.
+    """Minimizes a function from `start`.
 
     Args:
-        gradient: of the function.
+        gradient: gradient of the function.
         start: any shape.
-        guess: the inverse of the second derivative, roughly, times a gradient; the better, the fewer steps.
-        largest: entry of the gradient, and
-        gap: expected distance of the function to its minimum, at which to end.
-        steps: at most so many.
+        guess: multiplies a gradient by an approximate inverse Hessian; the better, the fewer steps.
+        largest: stops if no gradient entry is larger, and
+        gap: if the expected distance to the minimum is smaller.
+        steps: maximum number of steps.
         pairs: curvature of an earlier minimization, oldest first.
 
     Source:
@@ -63,7 +63,7 @@ def minimize(
             break
         length, after, trials = _search(gradient, point, direction, slope=-2 * expected)
         evaluations += trials
-        if after is None:  # rounding hides what is left to gain
+        if after is None:  # the remaining gain is below rounding errors
             break
         memory.append((length * direction, after - slopes))
         point, slopes = point + length * direction, after
@@ -71,14 +71,14 @@ def minimize(
 
 
 def _times_inverse(memory: Sequence[Pair], slopes: Tensor, guess: Map) -> Tensor:
-    """The inverse of the second derivative as the pairs, and before them the guess, have it, times `slopes`."""
+    """The inverse Hessian, as approximated by the guess and the pairs, times `slopes`."""
     result, shares = slopes.clone(), []
     curvatures = [_dot(step, change) for step, change in memory]
     for (step, change), curvature in zip(reversed(memory), reversed(curvatures), strict=True):
         shares.append(_dot(step, result) / curvature)
         result.sub_(change, alpha=shares[-1])
     result = guess(result)
-    if memory:  # the guess may be right but for a factor
+    if memory:  # the guess may be off by a factor
         latest = memory[-1][1]
         result *= curvatures[-1] / _dot(latest, guess(latest))
     for (step, change), curvature, share in zip(memory, curvatures, reversed(shares), strict=True):
@@ -87,10 +87,10 @@ def _times_inverse(memory: Sequence[Pair], slopes: Tensor, guess: Map) -> Tensor
 
 
 def _search(gradient: Map, point: Tensor, direction: Tensor, *, slope: float) -> tuple[float, Tensor | None, int]:
-    """A length along `direction` where the slope is flatter, by doubling and bisection; one is nearly always right.
+    """A length along `direction` where the slope is flat enough, by doubling and bisection; 1 is nearly always right.
 
     Returns:
-        The length, the gradient there (None: no such length was found), and the number of trials.
+        The length, the gradient there (None: no length was found), and the number of trials.
     """
     low, high, length = 0.0, float("inf"), 1.0
     for trial in range(1, TRIALS + 1):

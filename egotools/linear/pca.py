@@ -1,4 +1,4 @@
-"""Principal components: fitted exactly or by seeded random projections, with signs that do not depend on luck.
+"""Principal component analysis: exact, or by seeded random projections, with deterministic signs.
 
 Axes: N rows, D features, C components.
 """
@@ -15,40 +15,40 @@ Floats = npt.NDArray[np.floating[Any]]  # any float width
 Doubles = npt.NDArray[np.float64]
 Solver = Literal["auto", "exact", "randomized"]
 
-MOST_EXACT = 2000  # rows or columns: the exact solver takes seconds up to here, and minutes not far beyond
+MOST_EXACT = 2000  # rows or columns: up to here the exact solver takes seconds, soon beyond it minutes
 POWER_ITERATIONS = 7
-SPARE = 10  # random directions beyond the components asked for
+SPARE = 10  # random directions in addition to the components
 
 
 @dataclass(frozen=True, eq=False)
 class PCA:
-    """A fitted projection. With `whiten` every component is divided by its deviation."""
+    """A fitted projection. With `whiten` every component is divided by its standard deviation."""
 
     mean: Doubles  # [D]
     components: Doubles  # [C, D] orthonormal
-    explained_variance: Doubles  # [C] of the rows that it was fitted on, divided by N - 1
+    explained_variance: Doubles  # [C] variances of the fitted rows, divided by N - 1
     whiten: bool = True
 
     def __post_init__(self) -> None:
         count, width = self.components.shape if self.components.ndim == 2 else (-1, -1)
         if self.mean.shape != (width,) or self.explained_variance.shape != (count,):
             raise ValueError(
-                f"a PCA has components [C, D], a mean [D] and variances [C], not {self.components.shape}, "
+                f"a PCA needs components [C, D], a mean [D] and variances [C], not {self.components.shape}, "
                 f"{self.mean.shape} and {self.explained_variance.shape}"
             )
         if not all(np.isfinite(each).all() for each in (self.mean, self.components, self.explained_variance)):
-            raise ValueError("a PCA holds no NaN and no infinite values")
+            raise ValueError("a PCA must not contain NaN or infinite values")
         if self.whiten and not (self.explained_variance > 0).all():
-            raise ValueError("a component without variance cannot be whitened; ask for fewer components")
+            raise ValueError("a component without variance cannot be whitened; request fewer components")
 
     def project(self, rows: Floats, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
         """[N, D] to [N, C], computed and returned in `dtype`, float32 or float64.
 
         Raises:
-            ValueError: rows of another width.
+            ValueError: the rows have another width.
         """
         if rows.ndim != 2 or rows.shape[1] != len(self.mean):
-            raise ValueError(f"the PCA was fitted on rows of {len(self.mean)} values, these are {rows.shape}")
+            raise ValueError(f"the PCA was fitted on rows of {len(self.mean)} values, but these are {rows.shape}")
         centred = rows.astype(dtype, copy=False) - self.mean.astype(dtype)
         projected: npt.NDArray[Any] = centred @ self.components.T.astype(dtype)
         if self.whiten:
@@ -66,29 +66,29 @@ def fit_pca(
     overwrite: bool = False,
     fewer: bool = False,
 ) -> PCA:
-    """The directions of largest variance, by scikit-learn; of each, the entry of largest magnitude is positive.
+    """The directions of largest variance, by scikit-learn; the largest entry of each is positive.
 
     Args:
         rows: [N, D], N at least 2.
         components: at most N - 1 and D.
-        whiten: whether projected components are to have variance 1.
+        whiten: whether to scale projected components to variance 1.
         solver: `exact` needs the rows in float64 and the smaller of N and D squared in memory; `randomized` refines
-            random directions in seven passes and is as good where variances fall off; `auto` is exact up to 2000.
-        seed: of the random directions.
-        overwrite: whether `rows` may be centred in place, which saves a copy of it.
-        fewer: whether fewer components will do where the rows vary in fewer directions; one at least.
+            random directions in seven passes and is as accurate if variances decay; `auto` is exact up to 2000.
+        seed: seed of the random directions.
+        overwrite: whether `rows` may be centered in place, which saves a copy of it.
+        fewer: whether to accept fewer components, at least one, if the rows vary in fewer directions.
 
     Raises:
-        ValueError: too few rows for that many components, rows that vary in fewer directions, or values that are not
+        ValueError: too few rows for the components, rows that vary in fewer directions, or values that are not
             finite.
     """
     count, width = rows.shape
     most = min(count - 1, width)
     if not 1 <= components <= most:
-        raise ValueError(f"{count} rows of {width} values have 1 to {most} components, not {components}")
+        raise ValueError(f"{count} rows of {width} values allow 1 to {most} components, not {components}")
     mean = rows.mean(axis=0, dtype=np.float64)
     if not np.isfinite(mean).all():
-        raise ValueError("rows with NaN or infinite values have no principal components")
+        raise ValueError("rows contain NaN or infinite values")
     centred = rows if overwrite else rows.copy()
     centred -= mean.astype(centred.dtype)
     if solver == "exact" or (solver == "auto" and min(count, width) <= MOST_EXACT):
@@ -103,25 +103,25 @@ def fit_pca(
 
 
 def _exact(centred: Doubles, components: int) -> tuple[Doubles, Doubles, float]:
-    """Components [C, D], their squared singular values [C], and the value below which these are rounding."""
-    from sklearn import decomposition  # here, for it takes its time to import
+    """Components [C, D], their squared singular values [C], and the threshold below which they are rounding errors."""
+    from sklearn import decomposition  # imported here because scikit-learn is slow to import
 
     least = 1e-12 * float(np.vdot(centred, centred))
     if len(centred) > centred.shape[1]:
-        with np.errstate(invalid="ignore"):  # shares of no variance at all
+        with np.errstate(invalid="ignore"):  # ratios of zero variance
             fit = decomposition.PCA(components, svd_solver="covariance_eigh").fit(centred)
         return fit.components_, fit.explained_variance_ * (len(centred) - 1), least
-    # Of fewer rows than columns the products of rows have the same directions, at a fraction of the cost.
+    # With fewer rows than columns, the Gram matrix of the rows gives the same directions, at a fraction of the cost.
     dual = decomposition.KernelPCA(components, kernel="precomputed", eigen_solver="dense").fit(centred @ centred.T)
     squares = dual.eigenvalues_
     return dual.eigenvectors_.T @ centred / np.sqrt(np.maximum(squares, 1e-300))[:, None], squares, least
 
 
 def _randomized(centred: Floats, components: int, seed: int) -> tuple[Doubles, Doubles, float]:
-    """The same from random directions, refined by passing through the rows and back; overwrites these."""
+    """Like `_exact`, from random directions, refined by power iterations; overwrites the rows."""
     from sklearn import decomposition
 
-    generator = np.random.RandomState(np.random.MT19937(seed))  # an integer would have to be below 2^32
+    generator = np.random.RandomState(np.random.MT19937(seed))  # a plain integer seed must be below 2^32
     fit = decomposition.PCA(
         components,
         copy=False,
@@ -138,8 +138,8 @@ def _randomized(centred: Floats, components: int, seed: int) -> tuple[Doubles, D
 
 
 def _enough(squares: Doubles, least: float, *, fewer: bool) -> int:
-    """How many of the components with these squared singular values are more than rounding."""
+    """The number of components whose squared singular values exceed rounding errors."""
     enough = int((squares > max(least, 1e-300)).sum())
     if enough < len(squares) and not (fewer and enough):
-        raise ValueError(f"the rows vary in {enough} directions, not in {len(squares)}; ask for fewer components")
+        raise ValueError(f"the rows vary in {enough} directions, not in {len(squares)}; request fewer components")
     return enough

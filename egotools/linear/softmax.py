@@ -13,13 +13,13 @@ from torch.nn import functional
 from egotools.linear.lbfgs import Map, Pair, minimize
 from egotools.machine import has_fast_bf16
 
-LARGEST = 1e-4  # entry of the gradient at which to end; scikit-learn's default
+LARGEST = 1e-4  # largest gradient entry at which to stop; scikit-learn's default
 NORM = 6e-4  # of a gradient against which only the penalty bends: what it leaves to gain, at which to end
-GAPS = (2e-6, 3e-4)  # of the objective to its minimum, in nats: what is small enough and what never is
+GAPS = (2e-6, 3e-4)  # of the objective to its minimum, in nats: small enough, and never small enough
 STEPS = 100  # as scikit-learn's default
-WORTH_HALF = 1 << 22  # entries of a table from which on bf16 products pay for their conversion
-UNSEEN = 1e-3  # share of the mean curvature that every direction has for certain
-LOGITS = 1 << 25  # of rows by classes at a time; smaller problems are one piece
+WORTH_HALF = 1 << 22  # table entries from which bf16 products outweigh their conversion
+UNSEEN = 1e-3  # fraction of the mean curvature that every direction has at least
+LOGITS = 1 << 25  # rows x classes at a time; smaller problems are one piece
 EPOCHS = 30  # of stochastic gradient descent
 BATCH = 256
 RATE = 0.05  # its learning rate at the start
@@ -46,12 +46,12 @@ class Curvature:
     """The second derivative of the mean cross-entropy at zero, where all K classes are equally probable."""
 
     classes: int
-    variance: float  # of all features together
-    spread: Tensor | None  # [D, D] mean products of the features; None where it would cost more than it saves
+    variance: float  # over all features
+    spread: Tensor | None  # [D, D] mean products of the features; None if it costs more than it saves
 
     @classmethod
     def of(cls, x: Tensor, classes: int) -> Curvature:
-        """From rows [N, D]; the products from twice as many rows as features."""
+        """Estimated from rows [N, D]; the products from twice as many rows as features."""
         width = x.shape[1]
         variance = float(torch.linalg.vector_norm(x)) ** 2 / len(x)
         if len(x) * classes < width**2 / 32:
@@ -60,7 +60,7 @@ class Curvature:
         return cls(classes, variance, some.T @ some / len(some))
 
     def inverse(self, penalty: float) -> Map:
-        """Maps gradients [K, D + 1] to the steps that would make them zero; short ones where there is no spread."""
+        """Maps gradients [K, D + 1] to the steps that would make them zero; short ones without `spread`."""
         if self.spread is None:
             return lambda slopes: slopes * (self.classes / (self.variance + penalty * self.classes))
         whole = self.spread / self.classes
@@ -77,12 +77,12 @@ def fit_path(x: Tensor, labels: Tensor, classes: int, *, c: Sequence[float], hal
         labels: [N] int64 below K.
         classes: K.
         c: inverse strengths of regularization, as in scikit-learn.
-        half: bf16 products; None: where the processor has them and the table is large.
+        half: whether to use bf16 products; None: if the processor has them and the table is large.
 
     Returns:
         In the order of `c`.
     """
-    if len(x) < x.shape[1]:  # the best weights lie in the span of the rows, which has no more axes than rows
+    if len(x) < x.shape[1]:  # the optimal weights are in the span of the rows
         axes, inside = torch.linalg.qr(x.T)
         fits = fit_path(inside.T.contiguous(), labels, classes, c=c, half=half)
         return [replace(fit, weight=fit.weight @ axes.T) for fit in fits]
@@ -96,7 +96,7 @@ def fit_path(x: Tensor, labels: Tensor, classes: int, *, c: Sequence[float], hal
     penalty = 0.0
     for value in sorted(set(c)):
         last, penalty = penalty, 1.0 / (value * len(x))
-        # what was learned of the curvature holds but for the penalty's part of it, which is known
+        # the curvature is the same except for the penalty's part, which is known
         pairs = [(step, change + (penalty - last) * _weights_of(step)) for step, change in pairs]
         slopes, guess = partial(gradient, rows, labels, penalty), curvature.inverse(penalty)
         gap = min(max(NORM**2 / (2 * penalty), GAPS[0]), GAPS[1])
@@ -108,7 +108,7 @@ def fit_path(x: Tensor, labels: Tensor, classes: int, *, c: Sequence[float], hal
 
 
 def fit_sgd(x: Tensor, labels: Tensor, classes: int, *, c: float, generator: torch.Generator) -> Fit:
-    """One fit by stochastic gradient descent with momentum, its rate falling to zero in half a cosine."""
+    """One fit by stochastic gradient descent with momentum, with a cosine learning rate schedule."""
     weight = torch.zeros(classes, x.shape[1], device=x.device, requires_grad=True)
     bias = torch.zeros(classes, device=x.device, requires_grad=True)
     penalty = 1.0 / (c * len(x))
@@ -134,7 +134,7 @@ def objective(x: Tensor, labels: Tensor, penalty: float, point: Tensor) -> float
 
 
 def gradient(x: Tensor, labels: Tensor, penalty: float, point: Tensor) -> Tensor:
-    """Of the objective at a point [K, D + 1]. Products are computed in the type of `x` [N, D], all else in float32."""
+    """The gradient of the objective at a point [K, D + 1]. Products use the dtype of `x` [N, D], the rest float32."""
     slopes = torch.zeros_like(point)
     for rows, own in _parts(x, labels, len(point)):
         errors = torch.softmax(_logits(rows, point), dim=1)
@@ -146,14 +146,14 @@ def gradient(x: Tensor, labels: Tensor, penalty: float, point: Tensor) -> Tensor
 
 
 def _parts(x: Tensor, labels: Tensor, classes: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows and labels, so many at a time that their logits fit in memory however many classes there are."""
+    """Rows and labels in parts whose logits fit in memory, however many classes there are."""
     step = max(1, LOGITS // classes)
     return zip(torch.split(x, step), torch.split(labels, step), strict=True)
 
 
 def _logits(x: Tensor, point: Tensor) -> Tensor:
-    """[N, K] float32 of rows [N, D]; products in the type of `x`."""
-    weight = point[:, :-1].to(x.dtype).contiguous()  # a gap after each row would slow the product
+    """[N, K] float32 of rows [N, D]; products in the dtype of `x`."""
+    weight = point[:, :-1].to(x.dtype).contiguous()  # strided rows would slow the product
     return functional.linear(x, weight).float().add_(point[:, -1])
 
 

@@ -1,4 +1,4 @@
-"""Features to mean zero and deviation one. Axes: N rows, D features."""
+"""Standardizes features to mean 0 and standard deviation 1. Axes: N rows, D features."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import torch
 from torch import Tensor
 
 RANGE = 4 * torch.finfo(torch.float32).eps  # the relative range of a constant column: means of windows are rounded
-FLOOR = 1e-12  # below, a deviation summed in float64 is none
-ROUNDING = 1e-6  # of the mean: what float32 values leave of the deviation of equal numbers
-ROWS = 4096  # that are standardized at a time
+FLOOR = 1e-12  # a smaller deviation, summed in float64, counts as 0
+ROUNDING = 1e-6  # relative to the mean: the deviation that float32 rounding leaves for equal numbers
+ROWS = 4096  # standardized at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Standardization:
-    """(x - mean) / deviation of each feature, by the statistics of the rows that were learned from.
+    """(x - mean) / deviation of each feature, with the statistics of the training rows.
 
-    One that was constant there has an infinite deviation, so that it is 0 for all rows: nothing was learned of any
-    other value.
+    A feature that was constant there has an infinite deviation, so that it becomes 0 in all rows: nothing is known
+    about its other values.
     """
 
     mean: Tensor  # [D]
-    deviation: Tensor  # [D]; infinite where a feature is constant (1 in older runs of a probe)
+    deviation: Tensor  # [D]; infinite if a feature is constant (1 in older runs of a probe)
 
     def __call__(self, values: Tensor, *, in_place: bool = False) -> Tensor:
-        """[N, D] to the same, in the type of `values`; computed in the wider of theirs and the statistics' type."""
+        """[N, D] to [N, D], in the dtype of `values`; computed in the wider of both dtypes."""
         standard = values if in_place else torch.empty_like(values)
         for rows, place in zip(torch.split(values, ROWS), torch.split(standard, ROWS), strict=True):
             place.copy_((rows - self.mean).div_(self.deviation))
@@ -38,7 +38,7 @@ def fit_standardization(values: Tensor, dtype: torch.dtype = torch.float32) -> S
 
     Args:
         values: on any device.
-        dtype: of the sums. In float32 a feature is constant if its range is rounding, in float64 (summed by NumPy) if
+        dtype: of the sums. In float32 a feature is constant if its range is a rounding error, in float64 (by NumPy) if
             its deviation is.
     """
     if dtype == torch.float32:

@@ -1,6 +1,6 @@
-"""Cached features as the network takes them: groups in a fixed order, clusters as one-hots.
+"""Cached features as inputs of a network: groups of columns in a fixed order, cluster indices as one-hot vectors.
 
-Axes: N clips, D features of all groups together, K classes of a cluster number.
+Axes: N clips, D features of all groups together, K clusters.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from egotools.tables.table import Table, read_table
 
 RAW = "m3s"
 SIMILARITY = "similarity"
-ORDER = (RAW, "hrnet", "csn", f"{SIMILARITY}-hrnet", f"{SIMILARITY}-csn", SIMILARITY)  # of the published weights
+ORDER = (
+    RAW,
+    "hrnet",
+    "csn",
+    f"{SIMILARITY}-hrnet",
+    f"{SIMILARITY}-csn",
+    SIMILARITY,
+)  # the order of the published weights
 
 
 @dataclass(frozen=True)
@@ -32,18 +39,18 @@ class Group:
     cache: Path
     start: int
     stop: int
-    classes: int | None  # of a cluster number, here a one-hot; None: numbers as they are
+    classes: int | None  # number of clusters, for one-hot vectors; None: plain numbers
     identity: Mapping[str, Any]
     origin: Mapping[str, Any]
 
     @property
     def kind(self) -> str:
-        """What it is made by, as far as order and normalization care."""
+        """The extractor or derivation behind it, as far as order and normalization depend on it."""
         return _kind(self.name, self.identity)
 
     @property
     def tier(self) -> str:
-        """What it counts as in an ablation: all similarities are one."""
+        """The group that it counts as in an ablation: all similarities are one."""
         return SIMILARITY if self.kind.startswith(SIMILARITY) else self.name
 
     @property
@@ -53,7 +60,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """The table of a manifest's clips, and which of its columns are whose."""
+    """The table of a manifest's clips, and the group of each of its columns."""
 
     table: Table
     groups: tuple[Group, ...]
@@ -66,18 +73,18 @@ def read_features(
     labels: Sequence[str] | None = None,
     groups_of_run: Sequence[Group] | None = None,
 ) -> Features:
-    """The features of a manifest's clips, one row a clip, in the order raw, hrnet, csn, similarity, others.
+    """The features of a manifest's clips, one row per clip, in the order raw, hrnet, csn, similarity, others.
 
     Args:
-        manifest: which clips.
+        manifest: lists the clips.
         caches: their features.
-        labels: the manifest's label columns that are wanted; None: all.
-        groups_of_run: what a run was trained on, in its order, for which `caches` are (`egotools.tables.matching`): the
-            groups have the order and names that they have there.
+        labels: the manifest's label columns to read; None: all.
+        groups_of_run: the groups that a run was trained on, which `caches` match (`egotools.tables.matching`):
+            the result has their order and names.
 
     Raises:
-        TableError: two caches of one name; no clip is in every cache; NaN; cluster numbers that are none; a group of
-            another width than the run's.
+        TableError: two caches have the same name, no clip is in every cache, NaN, invalid cluster indices, a group has
+            another width than in the run.
     """
     stores = [open_store(path) for path in caches]
     if groups_of_run is None:
@@ -93,7 +100,7 @@ def read_features(
 
 
 def only(features: Features, names: Sequence[str]) -> Features:
-    """The columns of some groups, of the same clips."""
+    """The columns of some groups, for the same clips."""
     kept, start = [], 0
     for group in features.groups:
         if group.name in names:
@@ -104,15 +111,15 @@ def only(features: Features, names: Sequence[str]) -> Features:
 
 
 def _as_in_run(groups: Sequence[Group], wanted: Sequence[Group]) -> tuple[Group, ...]:
-    """The groups by the names that a run has for them.
+    """The groups by the names that a run uses for them.
 
     Raises:
-        TableError: one has another width there.
+        TableError: a group has another width there.
     """
     for group, there in zip(groups, wanted, strict=True):
         if group.width != there.width:
             raise TableError(
-                f"{group.cache} has {group.width} columns, the run was trained on {there.width} of {there.name!r}"
+                f"{group.cache} has {group.width} columns, but the run was trained on {there.width} of {there.name!r}"
             )
     return tuple(replace(group, name=there.name) for group, there in zip(groups, wanted, strict=True))
 
@@ -120,17 +127,17 @@ def _as_in_run(groups: Sequence[Group], wanted: Sequence[Group]) -> tuple[Group,
 def _ordered(stores: Sequence[Store]) -> list[Store]:
     names = [store.path.stem for store in stores]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise TableError(f"two caches are called {twice}: feature groups are known by that name, so give one another")
+        raise TableError(f"two caches are named {twice}: feature groups are identified by that name, so rename one")
 
     def place(store: Store) -> int:
         kind = _kind(store.path.stem, store.recipe.identity)
         return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
-    return sorted(stores, key=place)  # stable: others as they were given
+    return sorted(stores, key=place)  # stable: others stay in the given order
 
 
 def kind_of(store: Store) -> str:
-    """What a cache's features are made by, as far as order and normalization care."""
+    """The extractor or derivation of a cache, as far as order and normalization depend on it."""
     return _kind(store.path.stem, store.recipe.identity)
 
 
@@ -162,11 +169,11 @@ def _expanded(table: Table, stores: Sequence[Store], groups: Sequence[Group]) ->
 
 
 def one_hot(values: npt.NDArray[np.float32], group: Group) -> npt.NDArray[np.float32]:
-    """Cluster numbers [N, 1], -1 for none, to [N, K]."""
+    """Cluster indices [N, 1], -1 for none, to one-hot vectors [N, K]."""
     numbers = values[:, 0].astype(np.int64)
     classes = group.classes or 0
     if values.shape[1] != 1 or (numbers != values[:, 0]).any() or (numbers < -1).any() or (numbers >= classes).any():
-        raise TableError(f"{group.cache}: its rows are no numbers of {classes} clusters; make it anew")
+        raise TableError(f"{group.cache}: its rows are not indices of {classes} clusters; rebuild it")
     hot = np.zeros((len(numbers), classes), np.float32)
     rows = np.flatnonzero(numbers >= 0)
     hot[rows, numbers[rows]] = 1

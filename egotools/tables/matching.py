@@ -1,4 +1,4 @@
-"""Features that a run learned from: recorded, and found again among caches by recipe and name, in the run's order."""
+"""Records the features that a run was trained on, and finds them again among caches, by recipe and name."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from egotools.stores.opening import open_store
 from egotools.stores.recipe_shape import Identity, Origin
 from egotools.stores.store import LEARNED, Store, differences
 
-MADE = frozenset({"extractor", "derivation"})  # an identity with neither is of rows that were imported
+MADE = frozenset({"extractor", "derivation"})  # an identity with neither belongs to imported rows
 
 
 class Record(TypedDict):
-    """What a run knows of one cache's features, in JSON; `inputs` are such records of what it was derived from."""
+    """A run's record of one cache's features, in JSON; `inputs` are such records of the caches it was derived from."""
 
     identity: Identity
     origin: Origin
     cache: str
     inputs: dict[str, Record]
-    file: str | None  # what the recipe needs, if the run has kept it: a path in the run
+    file: str | None  # a file that the recipe needs, if the run keeps it: a path in the run
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One cache's features among those that a run learned from. Any: JSON values.
+    """One cache's features among those that a run was trained on. Any: JSON values.
 
-    `essence` is the recipe with those of its inputs in the place of their contents, so that features that were derived
-    from other clips in the same way are the same.
+    `essence` is the recipe in which inputs are represented by their recipes instead of their content, so that features
+    derived in the same way from other clips are equal.
     """
 
     name: str  # the stem of the cache's file name
@@ -46,24 +46,24 @@ class Feature:
 
 
 def record_of(cache: Path) -> Record:
-    """The record of a cache as it is now, without the file that its recipe may need; inputs that are gone are left out.
+    """The current record of a cache, without the file that its recipe may need; missing inputs are left out.
 
     Raises:
-        StoreError: it cannot be read, or follows from itself.
+        StoreError: it cannot be read, or is derived from itself.
     """
     check_no_cycle(cache)
     return _record(cache)
 
 
 def features_of(records: Mapping[str, Record]) -> list[Feature]:
-    """What a run learned from, in its order."""
+    """The features that a run was trained on, in its order."""
     return [Feature(Path(each["cache"]).stem, each["identity"], essence_of(each)) for each in records.values()]
 
 
 def essence_of(record: Record) -> dict[str, Any]:  # Any: JSON values
-    """A recipe's identity, with those of its inputs in the place of their contents where nothing was learned of them.
+    """A recipe's identity, with its inputs' identities instead of their contents, if nothing was fitted on them.
 
-    An input that is gone leaves the digest of its content.
+    A missing input is represented by the digest of its content.
     """
     identity: dict[str, Any] = {**record["identity"]}
     if record["inputs"] and LEARNED not in record["origin"]:
@@ -73,19 +73,19 @@ def essence_of(record: Record) -> dict[str, Any]:  # Any: JSON values
 
 
 def numbered_inputs(caches: Sequence[Path]) -> dict[str, dict[str, Any]]:  # Any: JSON values
-    """What each cache holds, by its place among them from 1: more clips or another recipe make another run."""
+    """The content of each cache, by its position, from 1: more clips or another recipe make another run."""
     stores = {str(number): open_store(path) for number, path in enumerate(caches, 1)}
     return {number: {"clips": len(store), **store.recipe.identity} for number, store in stores.items()}
 
 
 def matched(features: Sequence[Feature], caches: Sequence[Path], *, run: Path) -> tuple[list[Path], list[str]]:
-    """The cache of each of a run's features, in their order, whatever that of `caches`; remarks on caches of no use.
+    """The cache of each of a run's features, in the run's order; and remarks on unused caches.
 
-    A cache is that of a feature if it was made in the same way; its name decides between several. Rows that were
-    imported are known by their name alone.
+    A cache matches a feature if it was made in the same way; among several, its name decides. Imported
+    rows are identified by name only.
 
     Raises:
-        TableError: a feature has no cache, several, or one that was made in another way: the entry is named.
+        TableError: a feature has no matching cache, or several; the message names the differing entry.
     """
     left = [open_store(path) for path in caches]
     found: dict[int, Path] = {}
@@ -96,7 +96,7 @@ def matched(features: Sequence[Feature], caches: Sequence[Path], *, run: Path) -
             fitting = [store for store in left if _is_same(store, feature, by_name=by_name)]
             if len({real(store.path) for store in fitting}) > 1:
                 paths = " and ".join(str(store.path) for store in fitting)
-                raise TableError(f"{paths} both fit the features {feature.name!r} of {run}; give one of them")
+                raise TableError(f"{paths} both match the features {feature.name!r} of {run}; give one of them")
             if fitting:
                 found[number] = fitting[0].path
                 left = [store for store in left if store not in fitting]
@@ -104,7 +104,7 @@ def matched(features: Sequence[Feature], caches: Sequence[Path], *, run: Path) -
         if number not in found:
             raise TableError(_why_not(feature, left, is_alone=len(features) == 1, run=run))
     names = ", ".join(feature.name for feature in features)
-    remarks = [f"{store.path} is not used: {run} learned from {names}" for store in left]
+    remarks = [f"{store.path} is not used: {run} was trained on {names}" for store in left]
     return [found[number] for number in range(len(features))], remarks
 
 
@@ -117,7 +117,7 @@ def _is_same(store: Store, feature: Feature, *, by_name: bool) -> bool:
 
 
 def _unlike(store: Store, feature: Feature) -> list[tuple[str, Any, Any]]:
-    """In what a cache was made otherwise: entries with what they were for the run and what they are."""
+    """How a cache differs from a feature: entries, their values in the run, and in the cache."""
     now, was = plain(store.recipe.identity), plain(feature.identity)
     unlike = list(differences(was, now))
     if feature.essence is not None and any(name.startswith("inputs.") for name, _, _ in unlike):
@@ -131,11 +131,11 @@ def _why_not(feature: Feature, left: Sequence[Store], *, is_alone: bool, run: Pa
     if not close:
         return f"{run} was trained on the features {feature.name!r}, too: give --features .../{feature.name}.lmdb"
     name, was, now = _unlike(close[0], feature)[0]
-    return f"{close[0].path} was made with {name}={now!r}; {run} was trained on features of {name}={was!r}"
+    return f"{close[0].path} was made with {name}={now!r}; {run} was trained on features with {name}={was!r}"
 
 
 def _differs_little(store: Store, feature: Feature) -> bool:
-    """Whether a cache is of the same extractor, or derived in the same way."""
+    """Whether a cache has the same extractor, or was derived in the same way."""
     return not feature.is_imported and all(
         store.recipe.identity.get(name) == feature.identity.get(name) for name in MADE
     )
@@ -147,7 +147,7 @@ def _record(cache: Path) -> Record:
     for name, path in named_inputs(recipe).items():
         try:
             inputs[name] = _record(path)
-        except StoreError:  # it is gone
+        except StoreError:  # it no longer exists
             continue
     identity, origin = plain(recipe.identity), plain(recipe.origin)
     return {"identity": identity, "origin": origin, "cache": str(cache.absolute()), "inputs": inputs, "file": None}

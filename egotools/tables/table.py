@@ -1,4 +1,4 @@
-"""Features and labels in memory, row by row, joined by id.
+"""Features and labels in memory, as rows joined by clip id.
 
 Axes: N rows, D features, T rows of one clip in its cache, C clips.
 """
@@ -23,23 +23,23 @@ from egotools.texts import alike, named, split_name, tidy
 from egotools.types import Clip, IntArray
 
 Reduce = Literal["mean", "mean+std"]
-Texts = npt.NDArray[np.object_]  # of str: a text that many rows share is in memory once
+Texts = npt.NDArray[np.object_]  # of str: equal texts share memory
 Mask = npt.NDArray[np.bool_]
 
-SAME_TIME = 1e-3  # seconds; containers round time stamps to their own ticks
-NAMED = 3  # clips that a remark names
-RELEASED = 1 << 26  # bytes of a cache that are in memory at a time while it is read
-CHECKED = 1 << 24  # values that are looked at at a time
+SAME_TIME = 1e-3  # seconds; containers round timestamps to their own ticks
+NAMED = 3  # clips named in a remark
+RELEASED = 1 << 26  # bytes of a cache in memory at a time while reading
+CHECKED = 1 << 24  # values checked at a time
 
 
 class Columns(Mapping[str, Texts]):
-    """Label columns [N] that are kept once a clip, [C], and written out when they are asked for."""
+    """Label columns [N], stored once per clip [C], and expanded on access."""
 
     def __init__(self, columns: Mapping[str, Texts], rows: IntArray) -> None:
-        """Of each row [N] the number of its place in `columns`."""
+        """`rows` [N] are indices into `columns`."""
         self._columns: Mapping[str, Texts] = columns
         self._rows = rows
-        if isinstance(columns, Columns):  # of a table whose rows are chosen among
+        if isinstance(columns, Columns):  # rows of a table are selected
             self._columns, self._rows = columns._columns, columns._rows[rows]
 
     def __getitem__(self, name: str) -> Texts:
@@ -57,33 +57,33 @@ class Columns(Mapping[str, Texts]):
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows of features with what the manifest says of their clips.
+    """Rows of features with their clips' labels and splits from the manifest.
 
-    Labels and splits are tidy (`egotools.texts`): what white space alone tells apart is one.
+    Labels and splits are tidy (`egotools.texts`): texts that differ only in white space are equal.
     """
 
-    ids: Texts  # [N]; several rows of one id where clips were not reduced
+    ids: Texts  # [N]; several rows share an id if clips were not reduced
     values: npt.NDArray[np.float32]  # [N, D]
     times: npt.NDArray[np.float64]  # [N, 2] seconds of the file
-    labels: Mapping[str, Texts]  # by manifest column, each [N]; empty text where a clip has none
+    labels: Mapping[str, Texts]  # by manifest column, each [N]; empty if a clip has none
     split: Texts  # [N]
     remarks: tuple[str, ...] = ()  # what was left out, counted and named
-    parts: tuple[tuple[str, int], ...] = ()  # the caches that the columns are from, and how many each has
-    columns: tuple[str, ...] = ()  # all label columns of the manifest, those that were not read, too
+    parts: tuple[tuple[str, int], ...] = ()  # the caches of the columns, and how many columns each has
+    columns: tuple[str, ...] = ()  # all label columns of the manifest, including unread ones
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def groups(self) -> Texts:
-        """The clip of each row: rows of one clip are never on both sides of a comparison."""
+        """The clip of each row: rows of one clip are never both trained and evaluated on."""
         return self.ids
 
     def column(self, name: str) -> Texts:
         """A label column.
 
         Raises:
-            TableError: the manifest has no such column.
+            TableError: the manifest does not have the column.
         """
         if name not in self.labels:
             columns = ", ".join(self.columns or self.labels) or "none"
@@ -93,7 +93,7 @@ class Table:
     def labeled(self, name: str) -> Table:
         """The rows whose label in a column is not empty.
 
-        The others are counted among the remarks; labels that differ by case only are named there.
+        The others are counted in the remarks; labels that differ only in case are named there.
         """
         column = self.column(name)
         has = np.asarray(column != "", bool)
@@ -132,14 +132,14 @@ def read_table(
     """The features of a manifest's clips, from one or several caches joined by id and concatenated.
 
     Args:
-        manifest: which clips, in which order.
+        manifest: lists the clips, in order.
         caches: their features are concatenated along D in this order.
-        reduce: one row a clip, "mean" [D] or "mean+std" [2 D] over its windows; None: one row a window.
+        reduce: one row per clip, "mean" [D] or "mean+std" [2 D] over its windows; None: one row per window.
         split: only the clips of this split are read; None: all.
-        labels: the label columns that are wanted, as far as the manifest has them; None: all.
+        labels: the label columns to read, if the manifest has them; None: all.
 
     Raises:
-        TableError: no clip is in every cache, features that are not finite, times that differ.
+        TableError: no clip is in every cache, features are not finite, or times differ.
     """
     if not caches:
         raise ValueError("a table needs at least one cache")
@@ -149,8 +149,8 @@ def read_table(
     columns = {name: _texts(tidy(clip.labels.get(name, "")) for clip in clips) for name in _names(clips)}
     ids, splits = _texts(clip.id for clip in clips), _texts(clip.split for clip in clips)
     del clips
-    numbers = np.repeat(np.arange(len(ids)), counts)  # of the clip of each row
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name below
+    numbers = np.repeat(np.arange(len(ids)), counts)  # the clip index of each row
+    with np.errstate(invalid="ignore", over="ignore"):  # values that are not finite are refused below
         values, times = _read(stores, ids, counts, reduce)
     parts = tuple((str(store.path), _width(store, reduce)) for store in stores)
     by_row = Columns(columns, numbers)
@@ -160,8 +160,8 @@ def read_table(
     return table
 
 
-def reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[Any]:  # Any: a row as it lies there, or float64
-    """The mean of a clip's rows [D], or mean and deviation [2 D]; summed in float64."""
+def reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[Any]:  # Any: a row as stored, or float64
+    """The mean of a clip's rows [D], or mean and standard deviation [2 D]; summed in float64."""
     if reduce == "mean" and len(clip) == 1:
         row: npt.NDArray[Any] = clip.views[0][0]  # the mean of one row is that row
         return row
@@ -170,14 +170,14 @@ def reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[Any]:  # Any: a row
 
 
 def numbers_of(texts: Texts | Sequence[str]) -> tuple[list[str], IntArray]:
-    """The different texts, sorted, and the number [N] of each; memory grows with the text there is."""
+    """The unique texts, sorted, and the index [N] of each; memory is proportional to the text."""
     names = sorted({str(text) for text in texts})
     number = {name: at for at, name in enumerate(names)}
     return names, np.fromiter((number[text] for text in texts), np.int64, len(texts))
 
 
 def joined(tables: Sequence[Table]) -> Table:
-    """The rows of several tables of the same columns, one after the other."""
+    """The rows of several tables with the same columns, one after the other."""
     first = tables[0]
     columns = {name: np.concatenate([table.labels[name] for table in tables]) for name in first.labels}
     return replace(
@@ -194,7 +194,7 @@ def manifest_digest(manifest: Path) -> str:
     """The digest of a manifest's content.
 
     Raises:
-        TableError: there is none, or it cannot be read.
+        TableError: it does not exist or cannot be read.
     """
     try:
         return file_digest(manifest)
@@ -203,7 +203,7 @@ def manifest_digest(manifest: Path) -> str:
 
 
 def input_digests(manifest: Path, caches: Sequence[Path]) -> dict[str, Any]:
-    """What a result was computed from, JSON-ready (hence Any): digests of the manifest and of the caches' recipes."""
+    """The inputs of a result, JSON-ready (hence Any): digests of the manifest and of the caches' recipes."""
     return {
         "manifest": {"path": str(manifest), "digest": manifest_digest(manifest)},
         "features": [{"path": str(path), "recipe": digest(open_store(path).recipe.identity)} for path in caches],
@@ -213,7 +213,7 @@ def input_digests(manifest: Path, caches: Sequence[Path]) -> dict[str, Any]:
 def _clips(
     manifest: Path, stores: Sequence[Store], split: str | None, labels: Sequence[str] | None
 ) -> tuple[list[Clip], tuple[str, ...]]:
-    """The clips that every store has rows of, their splits by the names that count; and remarks on the others."""
+    """The clips with rows in every store, their normalized splits; and remarks on the others."""
     clips = read_manifest(manifest, labels=labels)
     for number, clip in enumerate(clips):
         if clip.split != split_name(clip.split):
@@ -228,7 +228,7 @@ def _clips(
 
 
 def _present(clips: Sequence[Clip], stores: Sequence[Store], manifest: Path) -> tuple[list[Clip], tuple[str, ...]]:
-    """The clips that every store has rows of, and remarks on the others."""
+    """The clips with rows in every store, and remarks on the others."""
     remarks = []
     for store in stores:
         missing = [clip.id for clip in clips if clip.id not in store]
@@ -255,10 +255,10 @@ def _present(clips: Sequence[Clip], stores: Sequence[Store], manifest: Path) -> 
 
 
 def _counts(clips: Sequence[Clip], stores: Sequence[Store], reduce: Reduce | None) -> IntArray:
-    """How many rows each clip becomes [C].
+    """The number of rows per clip [C].
 
     Raises:
-        TableError: clips that are not reduced have different numbers of rows in two stores.
+        TableError: unreduced clips have different numbers of rows in two stores.
     """
     if reduce is not None:
         return np.ones(len(clips), np.int64)
@@ -272,7 +272,7 @@ def _counts(clips: Sequence[Clip], stores: Sequence[Store], reduce: Reduce | Non
 
 def _not_joined(id: str, one: tuple[Store, int], other: tuple[Store, int]) -> TableError:
     return TableError(
-        f"clip {id!r} has {one[1]} rows in {one[0].path} and {other[1]} rows in {other[0].path}, of other times: "
+        f"clip {id!r} has {one[1]} rows in {one[0].path} and {other[1]} rows in {other[0].path}, with different times: "
         "only reduced clips (--reduce mean) can be joined"
     )
 
@@ -280,10 +280,10 @@ def _not_joined(id: str, one: tuple[Store, int], other: tuple[Store, int]) -> Ta
 def _read(
     stores: Sequence[Store], ids: Texts, counts: IntArray, reduce: Reduce | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Values [N, D] and the times [N, 2] of the first store; no more than one clip is in memory beside them.
+    """Values [N, D], and times [N, 2] of the first store; at most one clip is in memory besides them.
 
     Raises:
-        TableError: rows that are not reduced have other times in another store.
+        TableError: unreduced rows have different times in another store.
     """
     rows, widths = int(counts.sum()), [_width(store, reduce) for store in stores]
     values, times = np.empty((rows, sum(widths)), np.float32), np.empty((rows, 2))
@@ -300,7 +300,7 @@ def _read(
                 times[span] = clip.times if reduce is None else (clip.times[:, 0].min(), clip.times[:, 1].max())
             elif reduce is None and (np.abs(clip.times - times[span]) > SAME_TIME).any():
                 raise _not_joined(id, (stores[0], count), (store, count))
-            if read > RELEASED:  # what is mapped would stay beside the table
+            if read > RELEASED:  # mapped pages would add to the table's memory
                 store.release()
                 read = 0
         store.release()
@@ -315,7 +315,7 @@ def _check_finite(table: Table, caches: Sequence[Path]) -> None:
     """Refuses features that are not finite.
 
     Raises:
-        TableError: counts and names the clips.
+        TableError: the message counts and names the clips.
     """
     step = max(1, CHECKED // max(table.values.shape[1], 1))  # rows
     blocks = (table.values[at : at + step] for at in range(0, len(table), step))
@@ -329,12 +329,12 @@ def _check_finite(table: Table, caches: Sequence[Path]) -> None:
 
 
 def _names(clips: Sequence[Clip]) -> list[str]:
-    """The label columns of the clips, each once, in the order of the first clip that has it."""
+    """The label columns of the clips, in order of first appearance."""
     return list(dict.fromkeys(name for clip in clips for name in clip.labels))
 
 
 def _texts(texts: Iterable[str]) -> Texts:
-    """Texts as an array; equal ones are one object."""
+    """Texts as an array; equal ones share an object."""
     known: dict[str, str] = {}
     return np.array([known.setdefault(text, text) for text in texts], dtype=object)
 

@@ -255,7 +255,7 @@ def test_features_are_found_by_recipe_and_name_whatever_their_order(place: Path)
     assert found["accuracy"] == first["accuracy"]
     assert "more.lmdb is not used" in said
     write_cache(place / "copy.lmdb", ids, np.ones((192, 30)), COLOR)
-    assert "both fit the features 'color'" in error_of(*line, *joined(place, "hog", "renamed", "copy"))
+    assert "both match the features 'color'" in error_of(*line, *joined(place, "hog", "renamed", "copy"))
     assert "too: give --features .../color.lmdb" in error_of(*line, *joined(place, "hog"))
 
 

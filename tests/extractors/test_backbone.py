@@ -498,9 +498,9 @@ def test_options_that_came_since_take_their_default_and_options_that_went_are_na
 
 @pytest.mark.parametrize("origin", [{}, {"extractor": None}, {"extractor": 3}, {"command": "egotools derive"}])
 def test_a_recipe_that_names_no_extractor_is_refused(origin):
-    with pytest.raises(ExtractorError, match="its recipe does not say by which extractor"):
+    with pytest.raises(ExtractorError, match="its recipe does not name an extractor"):
         reproduced(Recipe({"options": {}}, origin))
-    with pytest.raises(ExtractorError, match="its recipe says no options"):
+    with pytest.raises(ExtractorError, match="its recipe lists no options"):
         reproduced(Recipe({}, {"extractor": "color"}))
 
 

@@ -258,7 +258,7 @@ def test_the_same_pca_again_has_nothing_to_do_and_another_is_refused(fitted):
     ("words", "text"),
     [
         (("--split", "test"), "no clip is in the split 'test'"),
-        (("--components", 4), "4 rows of 34596 values have 1 to 3 components, not 4"),
+        (("--components", 4), "4 rows of 34596 values allow 1 to 3 components, not 4"),
     ],
 )
 def test_a_pca_that_cannot_be_fitted_is_one_line_and_leaves_no_run(place, words, text):

@@ -40,7 +40,7 @@ def test_two_caches_of_one_name_keep_their_places(run, tmp_path):
     assert [feature.name for feature in features] == ["x", "x"]
     assert matched(features, caches[::-1], run=run.path) == (caches, [])
     same = cache(tmp_path / "three/x.lmdb", extractor="one")
-    with pytest.raises(TableError, match="both fit the features 'x'"):
+    with pytest.raises(TableError, match="both match the features 'x'"):
         matched(features, [*caches, same], run=run.path)
 
 

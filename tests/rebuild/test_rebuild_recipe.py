@@ -113,7 +113,7 @@ def test_a_recipe_without_a_manifest_or_an_extractor_is_said_to_be_so(manifest: 
     assert_unknown(assess(cache), "its recipe does not name a manifest; give one with --manifest")
     assert assess(cache, manifest=manifest).state == "fresh"
     imported = plant(want(tmp_path / "i.lmdb", "color"), manifest, recipe=Recipe(identity, {"manifest": str(manifest)}))
-    assert_unknown(assess(imported), "its recipe does not say by which extractor")
+    assert_unknown(assess(imported), "its recipe does not name an extractor")
 
 
 # --- the user's own code

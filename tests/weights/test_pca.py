@@ -76,11 +76,11 @@ def test_the_given_rows_stay_unless_they_may_be_overwritten(rng):
 @pytest.mark.parametrize(
     ("rows", "components", "text"),
     [
-        (np.ones((3, 5)), 3, "3 rows of 5 values have 1 to 2 components, not 3"),
-        (np.ones((9, 5)), 6, "have 1 to 5 components, not 6"),
-        (np.ones((1, 5)), 1, "1 rows of 5 values have 1 to 0 components"),
+        (np.ones((3, 5)), 3, "3 rows of 5 values allow 1 to 2 components, not 3"),
+        (np.ones((9, 5)), 6, "allow 1 to 5 components, not 6"),
+        (np.ones((1, 5)), 1, "1 rows of 5 values allow 1 to 0 components"),
         (np.ones((9, 5)), 2, "vary in 0 directions, not in 2"),
-        (np.outer(np.arange(9), np.ones(5)), 2, "vary in 1 directions, not in 2; ask for fewer"),
+        (np.outer(np.arange(9), np.ones(5)), 2, "vary in 1 directions, not in 2; request fewer"),
         (np.full((9, 5), np.nan), 2, "NaN or infinite"),
     ],
 )
@@ -168,7 +168,7 @@ def damaged(folder: Path, name: str, rng: np.random.Generator) -> Path:
     ("name", "text"),
     [
         ("missing array", "'components' is missing"),
-        ("other shapes", "no usable PCA: a PCA has components"),
+        ("other shapes", "no usable PCA: a PCA needs components"),
         ("not finite", "NaN"),
         ("no variance", "without variance cannot be whitened"),
         ("objects", "not readable as a PCA"),

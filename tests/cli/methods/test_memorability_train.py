@@ -121,7 +121,7 @@ def test_cluster_numbers_are_taken_as_one_hots(data):
     ]
     assert shown(*judge(data))["spearman"] > 0.5
     write_cache(data / "similarity-odd.lmdb", IDS, np.full((CLIPS, 1), 7.0), SIMILARITY)
-    assert "no numbers of 3 clusters" in complaint(*train(data, names=("similarity-odd",), out="odd"))
+    assert "not indices of 3 clusters" in complaint(*train(data, names=("similarity-odd",), out="odd"))
 
 
 def test_seeds_give_mean_and_deviation_and_equal_seeds_equal_networks(data):
@@ -334,7 +334,7 @@ def test_other_bad_input_is_one_line(data, rng):
     )
     write_cache(data / "more/csn.lmdb", IDS, rng.normal(size=(CLIPS, 4)))
     line = train(data, "--features", data / "more/csn.lmdb")
-    assert "two caches are called csn" in complaint(*line)
+    assert "two caches are named csn" in complaint(*line)
     assert "leave one clip alone" in complaint(*train(data, "--loss", "spearman", "--batch-size", "71"))
     assert "no such cache" in complaint(*train(data, names=("gone",)))
 
