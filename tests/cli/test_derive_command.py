@@ -99,7 +99,7 @@ def test_its_own_input_is_never_replaced(tmp_path, two):
         (["pool", "--out", "p"], "Missing option '--features'"),
         (["pool", "--features", "a.lmdb"], "Missing option '--out'"),
         (["pool", "--features", "a.lmdb", "--out", "p", "--statistics", "median"], "--statistics takes mean, std"),
-        (["pool", "--features", "a.lmdb", "--out", "p", "--statistics", "mean,mean"], "names one twice"),
+        (["pool", "--features", "a.lmdb", "--out", "p", "--statistics", "mean,mean"], "names a statistic twice"),
         (["pool", "--features", "a.lmdb", "--features", "b/a.h5", "--out", "p"], "two caches would be called a;"),
         (["pool", "--features", "a.lmdb", "--features", "b.h5", "--out", "p", "--name", "n"], "would be called n;"),
     ],

@@ -195,10 +195,12 @@ def test_clips_of_no_cluster_are_where_noise_says(place, noise, index, width):
 def test_other_features_than_those_of_m3s_are_told_about_the_radius(place):
     make_cache(place / "hrnet.lmdb", features(), "color")
     config = wanted(place).derivation
-    assert any("eps 1.25 is that of hrnet" in line for line in derive(wanted(place)).remarks) is False  # by its name
+    assert (
+        any("eps 1.25 is the value for hrnet" in line for line in derive(wanted(place)).remarks) is False
+    )  # by its name
     (place / "hrnet.lmdb").rename(place / "mine.lmdb")
     made = derive(Derived(place / "x.lmdb", "similarity", config, {"mine": place / "mine.lmdb"}))
-    assert any("eps 1.25 is that of hrnet" in line for line in made.remarks)
+    assert any("eps 1.25 is the value for hrnet" in line for line in made.remarks)
     make_cache(place / "other.lmdb", features(), "csn")
     made = derive(Derived(place / "y.lmdb", "similarity", config, {"other": place / "other.lmdb"}))
     assert open_store(made.cache).recipe.origin["learned"]["eps"] == 0.9
@@ -210,7 +212,7 @@ def test_few_training_clips_do_with_less_and_each_remark_comes_once(place):
     assert made.remarks == (
         "3 principal components instead of 10, of 4 training clips",
         "perplexity 1 instead of 30, for 4 training clips",
-        "no cluster was found: no clip has one; a larger --eps finds some",
+        "no clusters were found; try a larger --eps",
     )
     assert set(column(made.cache).values()) == {-1}
     assert classes_of(open_store(made.cache).recipe) == 1
