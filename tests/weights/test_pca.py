@@ -91,7 +91,7 @@ def test_rows_without_that_many_components_are_refused(rows, components, text, s
 
 
 def test_rows_of_another_width_are_refused(rng):
-    with pytest.raises(ValueError, match=r"fitted on rows of 30 values, these are \(2, 29\)"):
+    with pytest.raises(ValueError, match=r"fitted on rows of 30 values, but these are \(2, 29\)"):
         fit_pca(table(rng, 20, 30), 2).project(np.ones((2, 29), np.float32))
 
 
