@@ -195,12 +195,11 @@ def test_clips_of_no_cluster_are_where_noise_says(place, noise, index, width):
 def test_other_features_than_those_of_m3s_are_told_about_the_radius(place):
     make_cache(place / "hrnet.lmdb", features(), "color")
     config = wanted(place).derivation
-    assert (
-        any("eps 1.25 is the value for hrnet" in line for line in derive(wanted(place)).remarks) is False
-    )  # by its name
+    said = "eps 1.25 is the value for hrnet"
+    assert not any(said in line for line in derive(wanted(place)).remarks)  # by its name
     (place / "hrnet.lmdb").rename(place / "mine.lmdb")
     made = derive(Derived(place / "x.lmdb", "similarity", config, {"mine": place / "mine.lmdb"}))
-    assert any("eps 1.25 is the value for hrnet" in line for line in made.remarks)
+    assert any(said in line for line in made.remarks)
     make_cache(place / "other.lmdb", features(), "csn")
     made = derive(Derived(place / "y.lmdb", "similarity", config, {"other": place / "other.lmdb"}))
     assert open_store(made.cache).recipe.origin["learned"]["eps"] == 0.9
@@ -210,7 +209,7 @@ def test_few_training_clips_do_with_less_and_each_remark_comes_once(place):
     make_manifest(place / "m.csv", train=4)
     made = derive(wanted(place, eps=1e-3))
     assert made.remarks == (
-        "3 principal components instead of 10, of 4 training clips",
+        "3 principal components instead of 10, for 4 training clips",
         "perplexity 1 instead of 30, for 4 training clips",
         "no clusters were found; try a larger --eps",
     )
