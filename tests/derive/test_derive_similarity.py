@@ -129,7 +129,7 @@ def test_a_new_video_gets_the_cluster_of_its_crowd(place):
         index = assign(source, new)
         assert index.dtype == np.float32
         assert index[:, 0].tolist() == list(found.values())
-    with pytest.raises(ValueError, match=r"features \[N, 16\] are needed, not \[60, 5\]"):
+    with pytest.raises(ValueError, match=r"rows of 16 values, but these are \(60, 5\)"):
         assign(cache, new[:, :5])
 
 
