@@ -22,7 +22,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe, forkserver, util
 from multiprocessing.connection import Connection
@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-PATIENCE = 60.0  # seconds until what should happen counts as not happening
+PATIENCE = 120.0  # seconds until what should happen counts as not happening
 COMMIT_SECONDS = 0.02  # of commands here: a commit nearly each time a clip is finished, since all is over in a second
 PAUSE = 0.004  # after each step on the disk that others can see, of commands here
 DISK_BYTES = 96 << 20
@@ -99,11 +99,15 @@ class Starter:
         ours, theirs = Pipe()
         code = "import sys; sys.path[0] = sys.argv[3]; import faults; faults.serve(int(sys.argv[1]), sys.argv[2])"
         self._folder = tempfile.mkdtemp(prefix="faults")  # a short name, since sockets will lie in it
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, str(theirs.fileno()), self._folder, str(Path(__file__).parent)],
-            pass_fds=[theirs.fileno()],
-            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},  # as the command line sets it before torch is imported
-        )
+        with interruptible():
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code, str(theirs.fileno()), self._folder, str(Path(__file__).parent)],
+                pass_fds=[theirs.fileno()],
+                env={
+                    **os.environ,
+                    "OMP_WAIT_POLICY": "PASSIVE",
+                },  # as the command line sets it before torch is imported
+            )
         theirs.close()
         self._connection: Connection[Any, Any] = ours
 
@@ -368,15 +372,12 @@ def _mount(disk: Path, size: int) -> bool:
     return bool(system.mount(b"tmpfs", os.fsencode(disk), b"tmpfs", 0, f"size={size}".encode()) == 0)
 
 
-def started(words: Sequence[object]) -> subprocess.Popen[bytes]:
-    """A command as a terminal starts it, in a session of its own, its stderr a pipe.
-
-    Ctrl-C reaches it even where these tests run in the background: a shell starts what stands before `&`, and `nohup`
-    what it runs, with SIGINT ignored, and what is ignored stays so in every process that is started.
-    """
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Processes that are started here hear Ctrl-C, even if the tests run in the background, where SIGINT is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return subprocess.Popen([str(word) for word in words], stderr=subprocess.PIPE, start_new_session=True)
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
 

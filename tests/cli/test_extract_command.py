@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import write_video
 from egotools.cli.main import root
+from faults import wait_until
 from media_files import cut, noisy, write_sound
 from media_files import write_video as write_noisy
+from typing_commands import typed
 
 from egotools.errors import EgotoolsError
 from egotools.manifests.table import write_manifest
@@ -37,10 +40,6 @@ def manifest(tmp_path: Path) -> Path:
 def extract(manifest: Path, *words: object) -> Result:
     line = ["extract", "--manifest", manifest, "--out", manifest.parent / "caches", "--workers", 1, *words]
     return CliRunner().invoke(root, [str(word) for word in line])
-
-
-def typed(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(EGOTOOLS), *map(str, words)], capture_output=True, text=True, check=False)
 
 
 def test_one_line_fills_a_cache_for_each_extractor(manifest):
@@ -159,11 +158,11 @@ def test_random_weights_are_warned_about(manifest):
         ([], "Missing command"),
     ],
 )
-def test_wrong_usage_is_one_clear_line(manifest, words, says):
-    finished = typed("extract", "--manifest", manifest, "--out", manifest.parent / "caches", *words)
-    assert finished.returncode == 2
-    assert says in finished.stderr
-    assert "Traceback" not in finished.stderr
+def test_wrong_usage_is_one_clear_line(manifest, words, says, monkeypatch, capsys):
+    assert typed(monkeypatch, "extract", "--manifest", manifest, "--out", manifest.parent / "caches", *words) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert "Traceback" not in said
     assert not (manifest.parent / "caches").exists()
 
 
@@ -196,27 +195,25 @@ def test_weights_and_devices_that_are_not_there_are_one_clear_line(manifest, wor
         ("id,path,start,end\na,a.mp4,3,3\n", "row 2"),
     ],
 )
-def test_manifests_that_cannot_be_used_are_one_clear_line(tmp_path, text, says):
+def test_manifests_that_cannot_be_used_are_one_clear_line(tmp_path, text, says, monkeypatch, capsys):
     if text is not None:
         (tmp_path / "m.csv").write_text(text)
-    finished = typed("extract", "--manifest", tmp_path / "m.csv", "--out", tmp_path / "caches", "color")
-    assert finished.returncode == 1
-    assert says in finished.stderr
-    assert finished.stderr.count("\n") == 1
+    words = ["extract", "--manifest", tmp_path / "m.csv", "--out", tmp_path / "caches", "color"]
+    assert typed(monkeypatch, *words) == 1
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
 
 
-def test_a_second_extraction_into_the_same_cache_at_once_is_refused(manifest):
+@pytest.mark.integration
+def test_a_second_extraction_into_the_same_cache_at_once_is_refused(manifest, starter):
     line = ["extract", "--manifest", manifest, "--out", manifest.parent / "caches", "--batch-size", 1]
     line += [f"{ODD}:Slow", "--name", "slow"]  # the first is still at it when the second has started
-    first = subprocess.Popen([str(EGOTOOLS), *map(str, line)], stderr=subprocess.DEVNULL)
-    try:
-        while not (manifest.parent / "caches/slow.lmdb").exists():
-            assert first.poll() is None
-        second = typed(*line)
-    finally:
-        first.kill()
-        first.wait()
-    assert second.returncode == 1
+    first = starter.start(line, manifest.parent / "first")
+    wait_until(lambda: (manifest.parent / "caches/slow.lmdb").exists(), "no cache is made")
+    second = starter.run(line, manifest.parent / "second")
+    assert first.kill(everyone=True).status == -signal.SIGKILL
+    assert second.status == 1
     assert "slow.lmdb" in second.stderr
     assert "Traceback" not in second.stderr
 

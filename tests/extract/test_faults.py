@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 EGOTOOLS = Path(sys.executable).with_name("egotools")
-KILLS = 16  # of each store
+KILLS = 10  # of each store
 
 
 @pytest.mark.parametrize("store", ["lmdb", "hdf5"])
@@ -64,17 +64,26 @@ def test_the_installed_command_leaves_no_process_behind_when_it_is_killed(extrac
     assert 0 < len(held(tmp_path / "out/slow.lmdb")) < 13
 
 
-@pytest.mark.parametrize("everyone", [False, True], ids=["the command", "its reading processes, too"])
-def test_sigterm_commits_what_is_finished_and_the_same_line_goes_on(
-    starter: Starter, extracted: Whole, tmp_path: Path, everyone: bool
+@pytest.mark.parametrize(
+    ("number", "everyone", "status", "text"),
+    [
+        (signal.SIGINT, True, 130, "egotools: interrupted"),
+        (signal.SIGTERM, False, 143, "egotools: terminated"),
+        (signal.SIGTERM, True, 143, "egotools: terminated"),
+    ],
+    ids=["Ctrl-C", "SIGTERM to the command", "SIGTERM to its reading processes, too"],
+)
+def test_a_signal_commits_what_is_finished_and_the_same_line_goes_on(
+    starter: Starter, extracted: Whole, tmp_path: Path, number: signal.Signals, everyone: bool, status: int, text: str
 ) -> None:
     out, said = tmp_path / "out", tmp_path / "said"
     words = line(extracted.manifest, out, "lmdb", f"{ODD}:Slow", "color")
+    words.insert(1, "--json")
     running = starter.start(words, said)
     wait_until(lambda: bool(held(out / "slow.lmdb")), "nothing is extracted")
-    finished = running.kill(everyone=everyone, number=signal.SIGTERM)
-    assert finished.status == 143
-    assert [text for text in finished.stderr.splitlines() if text.startswith("egotools:")] == ["egotools: terminated"]
+    finished = running.kill(everyone=everyone, number=number)
+    assert finished.status == status
+    assert [line for line in finished.stderr.splitlines() if line.startswith("egotools:")] == [text]
     assert "Traceback" not in finished.stderr
     assert "rerun the command to resume" in finished.stderr
     nobody_survives(running)
@@ -83,9 +92,13 @@ def test_sigterm_commits_what_is_finished_and_the_same_line_goes_on(
     again = starter.run(words, said)
     assert again.status == 1  # for the clip that is no video
     assert "crashed" not in again.stderr
-    after = held(out / "slow.lmdb")
-    assert len(after) == 13
+    assert json.loads(again.stdout)["caches"][str(out / "slow.lmdb")]["there_already"] == len(kept)
+    after, expected = held(out / "slow.lmdb"), extracted.held["heavy"]
+    assert after.keys() == expected.keys()
     assert all(after[id] == clip for id, clip in kept.items())
+    for id, clip in after.items():  # both of the brightness of every frame
+        np.testing.assert_allclose(clip.rows.values.mean(axis=1), expected[id].rows.values[:, 1], rtol=1e-6)
+        np.testing.assert_array_equal(clip.rows.times, expected[id].rows.times)
     assert held(out / "color.lmdb") == extracted.held["color"]
 
 

@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import write_video
 
 pytestmark = [
     pytest.mark.integration,
@@ -17,14 +17,19 @@ pytestmark = [
 
 # Parent and forked workers do the same; what hangs is nothing after a minute.
 SCRIPT = """
-import json, multiprocessing
+import concurrent.futures, json, multiprocessing
+from pathlib import Path
 import numpy as np, torch
 from egotools.derive.clusters import group, network, tsne
 from egotools.evaluate.knn import KNN, knn
 from egotools.methods.probe.probe import Probe, probe
 from egotools.training.fit import fit
+from egotools.extract.engine import extract
 from egotools.extract.forward import runnable
+from egotools.extract.request import CacheRequest, Resources
+from egotools.extractors.lookup import find_extractor
 from egotools.tables.table import Table
+from egotools.types import Clip
 
 rng = np.random.default_rng(0)
 labels = rng.integers(0, 3, 1500)
@@ -60,63 +65,54 @@ JOBS = {
 def job(name):
     return JOBS[name]()
 
-if __name__ == "__main__":
-    found = {name: job(name) for name in JOBS}
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        forked = {name: pool.apply_async(job, (name,)) for name in JOBS}
-        print(json.dumps([found, {name: result.get(60) for name, result in forked.items()}]))
-"""
-
-
-def test_whatever_computes_gives_its_figures_in_workers_that_were_forked_from_a_process_with_threads(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)
-    several = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
-        [sys.executable, "script.py"],
-        cwd=tmp_path, env={**os.environ, **several}, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    parent, forked = json.loads(done.stdout)
-    assert forked == pytest.approx(parent, rel=1e-4)  # sums of one thread have other last bits than those of two
-    assert min(parent["knn"], parent["lbfgs"], parent["sgd"]) > 0.8
-
-
-READING = """
-import concurrent.futures, multiprocessing, sys
-from pathlib import Path
-from egotools.extract.request import CacheRequest, Resources
-from egotools.extract.engine import extract
-from egotools.extractors.lookup import find_extractor
-from egotools.types import Clip
-
-def job(out):
+def read(out):
     found = find_extractor("color")
     wanted = [CacheRequest(Path(out), found.built(), found)]
-    return extract([Clip("a", Path("a.mp4"))], wanted, resources=Resources("cpu", workers=1)).rows
+    return extract([Clip("tiny", Path("tiny.mp4"))], wanted, resources=Resources("cpu", workers=1)).rows
 
 if __name__ == "__main__":
-    assert job("parent.lmdb") > 0
+    found = {name: job(name) for name in JOBS}
     fork = multiprocessing.get_context("fork")
+    with fork.Pool(2) as pool:
+        forked = {name: pool.apply_async(job, (name,)) for name in JOBS}
+        print(json.dumps([found, {name: result.get(60) for name, result in forked.items()}]))
+
+    assert read("parent.lmdb") > 0
     executor = concurrent.futures.ProcessPoolExecutor(1, mp_context=fork)
-    print(executor.submit(job, "forked.lmdb").exception(60))
+    print(executor.submit(read, "forked.lmdb").exception(60))
     with fork.Pool(1) as pool:
         try:
-            pool.apply_async(job, ("pool.lmdb",)).get(60)
+            pool.apply_async(read, ("pool.lmdb",)).get(60)
         except Exception as error:
             print(error)
 """
 
 
-def test_a_process_that_cannot_start_reading_ones_says_which_start_method_to_use(tiny_video: Path) -> None:
-    folder = tiny_video.parent
-    tiny_video.rename(folder / "a.mp4")
-    (folder / "script.py").write_text(READING)
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What the script says: a line of figures, and two of errors."""
+    folder = tmp_path_factory.mktemp("forked")
+    write_video(folder / "tiny.mp4")
+    (folder / "script.py").write_text(SCRIPT)
+    several = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=200, check=False
-    )
-    first, second = done.stdout.splitlines()
+        [sys.executable, "script.py"],
+        cwd=folder, env={**os.environ, **several}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_whatever_computes_gives_its_figures_in_workers_that_were_forked_from_a_process_with_threads(
+    said: list[str],
+) -> None:
+    parent, forked = json.loads(said[0])
+    assert forked == pytest.approx(parent, rel=1e-4)  # sums of one thread have other last bits than those of two
+    assert min(parent["knn"], parent["lbfgs"], parent["sgd"]) > 0.8
+
+
+def test_a_process_that_cannot_start_reading_ones_says_which_start_method_to_use(said: list[str]) -> None:
+    _, first, second = said
     assert "use the start method 'spawn' or 'forkserver'" in first
     assert "multiprocessing.Pool cannot start any" in second
 
