@@ -141,8 +141,9 @@ def test_a_mistake_in_an_extractor_is_one_line(address, clips, own, tmp_path):
     def more(error: ExtractorError) -> None:
         raise error
 
-    workers = Workers(TWO, [wanted], Resources())
-    workers._calls[more.remote(caught.value)] = cluster._Remote(None)
+    workers, answer = Workers(TWO, [wanted], Resources()), more.remote(caught.value)
+    ray.wait([answer])
+    workers._calls[answer] = cluster._Remote(None)
     with pytest.raises(ExtractorError, match=r"failed on clip '0' \(ZeroDivisionError: a mistake in prepare\); '--eng"):
         list(workers._answered())
 
