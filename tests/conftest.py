@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from faults import Starter
     from rebuilt import Contents
+    from typing_commands import Installed
     from whole import Whole
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -93,6 +95,18 @@ def write_video(
 def tiny_video(tmp_path: Path) -> Path:
     """20 frames of 48x64 pixels at 10 Hz."""
     return write_video(tmp_path / "tiny.mp4")
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Installed:
+    """Runs the installed command in this process: exit status, stdout and stderr of `installed("cache", "ls", ...)`."""
+    from typing_commands import typed
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        status, said = typed(monkeypatch, *words), capsys.readouterr()
+        return subprocess.CompletedProcess(words, status, said.out, said.err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
+from collections.abc import Callable
 
 import click
 import pytest
 from egotools.cli.main import main, root
+
+Installed = Callable[..., subprocess.CompletedProcess[str]]  # what the fixture `installed` is
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:

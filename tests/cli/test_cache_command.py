@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from egotools.cli.main import root
+from typing_commands import Installed
 
 from egotools.errors import RecipeError, StoreError
 from egotools.stores import Recipe, Source, open_store, open_writer
@@ -48,11 +49,6 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(root, ["cache", *map(str, arguments)])
 
 
-def installed(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).with_name("egotools"), "cache", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def contents(path: Path) -> dict[str, tuple[list[list[float]], list[list[float]]]]:
     store = open_store(path)
     return {name: (store[name].values.tolist(), store[name].times.tolist()) for name in store}
@@ -74,10 +70,10 @@ def test_ls_lists_every_cache_below_a_folder(tmp_path: Path) -> None:
     assert "b.h5" in table
 
 
-def test_ls_names_a_broken_cache_lists_the_others_and_fails(tmp_path: Path) -> None:
+def test_ls_names_a_broken_cache_lists_the_others_and_fails(tmp_path: Path, installed: Installed) -> None:
     make_cache(tmp_path / "good.lmdb", {"x": make_rows(3)})
     (tmp_path / "bad.lmdb").write_text("text" * 100)
-    result = installed("ls", tmp_path)
+    result = installed("cache", "ls", tmp_path)
     assert result.returncode == 1
     assert "good.lmdb" in result.stdout
     assert result.stderr.count("\n") == 1
@@ -112,7 +108,7 @@ def test_info_shows_recipe_counts_and_first_ids(tmp_path: Path) -> None:
     assert "IMAGENET1K_V1" in run("info", path).stdout
 
 
-def test_info_of_a_clip_shows_its_source_and_statistics(tmp_path: Path) -> None:
+def test_info_of_a_clip_shows_its_source_and_statistics(tmp_path: Path, installed: Installed) -> None:
     rows = make_rows(4)
     rows.values[0, 0] = np.nan
     path = make_cache(tmp_path / "a.h5", {"x": rows})
@@ -120,22 +116,22 @@ def test_info_of_a_clip_shows_its_source_and_statistics(tmp_path: Path) -> None:
     assert (facts["source path"], facts["source end"], facts["rows"]) == ("/videos/a.mp4", 2.0, 4)
     assert facts["mean"] == pytest.approx(np.nanmean(rows.values), rel=1e-6)
     assert (facts["first row"], facts["last row"], facts["not finite"]) == ([0, 1], [3, 4], 1)
-    missing = installed("info", path, "--clip", "y")
+    missing = installed("cache", "info", path, "--clip", "y")
     assert missing.returncode == 1
     assert "no clip 'y'" in missing.stderr
 
 
 @pytest.mark.parametrize("name", ["a.lmdb", "a.h5"])
-def test_verify_names_the_damaged_clip_and_fails(tmp_path: Path, name: str) -> None:
+def test_verify_names_the_damaged_clip_and_fails(tmp_path: Path, name: str, installed: Installed) -> None:
     good = make_cache(tmp_path / f"good.{name[2:]}", {"x": make_rows(3)})
     path = make_cache(tmp_path / name, {f"clip/{index}": make_rows(50, index) for index in range(5)})
     assert run("verify", path, good).exit_code == 0
     damage(path, make_rows(50, 3))
-    result = installed("verify", path, good)
+    result = installed("cache", "verify", path, good)
     assert result.returncode == 1
     assert "clip 'clip/3': checksum differs" in result.stderr
     assert "clip/2" not in result.stderr
-    found = json.loads(installed("verify", path, good, "--json").stdout)
+    found = json.loads(installed("cache", "verify", path, good, "--json").stdout)
     assert [list(entry["bad"]) for entry in found] == [["clip/3"], []]
 
 
@@ -156,10 +152,10 @@ def test_verify_refuses_times_that_run_backwards(tmp_path: Path) -> None:
     assert "'x': times" in result.stderr
 
 
-def test_verify_of_a_cut_file_says_so(tmp_path: Path) -> None:
+def test_verify_of_a_cut_file_says_so(tmp_path: Path, installed: Installed) -> None:
     path = make_cache(tmp_path / "a.lmdb", {str(index): make_rows(100, index) for index in range(50)})
     os.truncate(path, 30_000)
-    result = installed("verify", path)
+    result = installed("cache", "verify", path)
     assert result.returncode == 1
     assert "cut short" in result.stderr
 
@@ -238,22 +234,22 @@ def test_convert_to_float16_rounds_the_rows_and_says_so_in_the_recipe(tmp_path: 
     assert store.stored("x").is_intact()
 
 
-def test_convert_refuses_values_that_float16_cannot_hold(tmp_path: Path) -> None:
+def test_convert_refuses_values_that_float16_cannot_hold(tmp_path: Path, installed: Installed) -> None:
     rows = make_rows(3)
     rows.values[1, 1] = 1e6
     path = make_cache(tmp_path / "a.lmdb", {"big": rows})
-    result = installed("convert", path, tmp_path / "half.h5", "--dtype", "float16")
+    result = installed("cache", "convert", path, tmp_path / "half.h5", "--dtype", "float16")
     assert result.returncode == 1
     assert "clip 'big' has values up to 1e+06" in result.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.lmdb", "a.lmdb-lock"]
 
 
 @pytest.mark.parametrize("suffix", [".lmdb", ".h5"])
-def test_convert_overwrites_only_when_told_to(tmp_path: Path, suffix: str) -> None:
+def test_convert_overwrites_only_when_told_to(tmp_path: Path, suffix: str, installed: Installed) -> None:
     one = make_cache(tmp_path / "one.lmdb", {"a": make_rows(3)})
     two = make_cache(tmp_path / f"two{suffix}", {"b": make_rows(3)})
     before = open_store(two)
-    refused = installed("convert", one, two)
+    refused = installed("cache", "convert", one, two)
     assert refused.returncode == 1
     assert "--overwrite" in refused.stderr
     assert list(contents(two)) == ["b"]
@@ -286,7 +282,9 @@ def test_an_interrupted_conversion_leaves_no_output(tmp_path: Path, monkeypatch:
     assert [p.name for p in tmp_path.iterdir() if not p.name.startswith("a.lmdb")] == []
 
 
-def test_export_writes_a_file_a_clip_that_numpy_reads_and_never_leaves_the_folder(tmp_path: Path) -> None:
+def test_export_writes_a_file_a_clip_that_numpy_reads_and_never_leaves_the_folder(
+    tmp_path: Path, installed: Installed
+) -> None:
     ids = ["a/b", "a%2Fb", "../up", "..", ".", "x" * 400, "x" * 399 + "y", "é b", "A", "con/"]
     path = make_cache(tmp_path / "a.h5", {name: make_rows(2, seed) for seed, name in enumerate(ids)})
     assert run("export", path, "--to", "npz", "--out", tmp_path / "npz").exit_code == 0
@@ -300,7 +298,7 @@ def test_export_writes_a_file_a_clip_that_numpy_reads_and_never_leaves_the_folde
             assert arrays["values"].tolist() == make_rows(2, seed).values.tolist()
             assert arrays["times"].tolist() == make_rows(2, seed).times.tolist()
     assert json.loads((tmp_path / "npz" / "recipe.json").read_text())["identity"] == IDENTITY
-    again = installed("export", path, "--to", "npz", "--out", tmp_path / "npz")
+    again = installed("cache", "export", path, "--to", "npz", "--out", tmp_path / "npz")
     assert again.returncode == 1
     assert "not an empty folder" in again.stderr
 
@@ -312,9 +310,9 @@ def test_file_names_are_short_and_differ() -> None:
     assert all("/" not in name and not name.startswith(".") and len(name.encode()) < 250 for name in names)
 
 
-def test_wrong_usage_is_status_two_and_every_command_has_an_example() -> None:
-    assert installed("merge").returncode == 2
-    assert installed("export", "x.h5", "--to", "pickle", "--out", "y").returncode == 2
+def test_wrong_usage_is_status_two_and_every_command_has_an_example(installed: Installed) -> None:
+    assert installed("cache", "merge").returncode == 2
+    assert installed("cache", "export", "x.h5", "--to", "pickle", "--out", "y").returncode == 2
     for command in ("ls", "info", "verify", "merge", "convert", "export"):
         assert f"egotools cache {command}" in run(command, "--help").stdout
 

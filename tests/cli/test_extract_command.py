@@ -17,7 +17,6 @@ from egotools.cli.main import root
 from faults import wait_until
 from media_files import cut, noisy, write_sound
 from media_files import write_video as write_noisy
-from typing_commands import typed
 
 from egotools.errors import EgotoolsError
 from egotools.manifests.table import write_manifest
@@ -158,11 +157,11 @@ def test_random_weights_are_warned_about(manifest):
         ([], "Missing command"),
     ],
 )
-def test_wrong_usage_is_one_clear_line(manifest, words, says, monkeypatch, capsys):
-    assert typed(monkeypatch, "extract", "--manifest", manifest, "--out", manifest.parent / "caches", *words) == 2
-    said = capsys.readouterr().err
-    assert says in said
-    assert "Traceback" not in said
+def test_wrong_usage_is_one_clear_line(manifest, words, says, installed):
+    finished = installed("extract", "--manifest", manifest, "--out", manifest.parent / "caches", *words)
+    assert finished.returncode == 2
+    assert says in finished.stderr
+    assert "Traceback" not in finished.stderr
     assert not (manifest.parent / "caches").exists()
 
 
@@ -195,14 +194,13 @@ def test_weights_and_devices_that_are_not_there_are_one_clear_line(manifest, wor
         ("id,path,start,end\na,a.mp4,3,3\n", "row 2"),
     ],
 )
-def test_manifests_that_cannot_be_used_are_one_clear_line(tmp_path, text, says, monkeypatch, capsys):
+def test_manifests_that_cannot_be_used_are_one_clear_line(tmp_path, text, says, installed):
     if text is not None:
         (tmp_path / "m.csv").write_text(text)
-    words = ["extract", "--manifest", tmp_path / "m.csv", "--out", tmp_path / "caches", "color"]
-    assert typed(monkeypatch, *words) == 1
-    said = capsys.readouterr().err
-    assert says in said
-    assert said.count("\n") == 1
+    finished = installed("extract", "--manifest", tmp_path / "m.csv", "--out", tmp_path / "caches", "color")
+    assert finished.returncode == 1
+    assert says in finished.stderr
+    assert finished.stderr.count("\n") == 1
 
 
 @pytest.mark.integration

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from click.testing import CliRunner, Result
 from egotools.cli.main import root
 from planted import ODD, add, contents, edit, plant, touch, want, write_own
 from torchvision import models
+from typing_commands import Installed
 
 from egotools.errors import ClusterError
 from egotools.extractors.backbone import View, write_backbone
@@ -26,7 +25,6 @@ from egotools.stores.writer_lock import WriterLock
 from egotools.types import Clip
 
 NETWORK = ("torchvision:squeezenet1_1", "--resize", "32x32", "--frames", 2)
-INSTALLED = Path(sys.executable).with_name("egotools")
 
 
 def run(*arguments: object) -> Result:
@@ -35,10 +33,6 @@ def run(*arguments: object) -> Result:
 
 def rebuild(*arguments: object) -> Result:
     return CliRunner().invoke(root, ["rebuild", "--workers", "1", *map(str, arguments)])
-
-
-def installed(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([INSTALLED, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
 def said(result: Any, name: str = "") -> Any:
@@ -233,7 +227,7 @@ def test_an_interrupted_sealing_is_ended(manifest: Path, tmp_path: Path) -> None
     assert not part_of(wanted.cache).exists()
 
 
-def test_a_cache_that_is_being_written_is_refused_by_name(manifest: Path, color: Path) -> None:
+def test_a_cache_that_is_being_written_is_refused_by_name(manifest: Path, color: Path, installed: Installed) -> None:
     touch(manifest.with_name("a.mp4"))
     lock = WriterLock(color)
     try:
@@ -295,7 +289,7 @@ def test_a_cache_that_is_none_stops_no_other(manifest: Path, color: Path) -> Non
     assert (color.parent / "text.lmdb").read_text() == "text " * 100
 
 
-def test_what_cannot_be_begun_is_one_line(color: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_begun_is_one_line(color: Path, tmp_path: Path, installed: Installed) -> None:
     (tmp_path / "empty").mkdir()
     refused = rebuild(tmp_path / "empty")
     assert (refused.exit_code, str(refused.exception)) == (1, f"{tmp_path / 'empty'}: no caches found")
