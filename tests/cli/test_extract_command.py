@@ -282,7 +282,7 @@ def test_devices_and_odd_names_are_the_failures_of_their_clips(manifest, tmp_pat
 def test_a_name_that_no_file_can_have_is_one_line(manifest):
     result = extract(manifest, "color", "--name", "n" * 300)
     assert isinstance(result.exception, EgotoolsError)
-    assert "a cache's name of 305 bytes" in str(result.exception)
+    assert "the cache's name has 305 bytes" in str(result.exception)
     line = ["extract", "--manifest", str(manifest), "--out", "o" * 300, "color"]
     error = CliRunner().invoke(root, line).exception
     assert isinstance(error, EgotoolsError)

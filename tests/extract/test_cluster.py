@@ -79,10 +79,10 @@ class Watched(Workers):
         self.processes: list[int] = []
         self.killed: list[int] = []
 
-    def _heard(self, remote: Any, answer: Any) -> Iterator[Piece | Failure]:
+    def _received(self, remote: Any, answer: Any) -> Iterator[Piece | Failure]:
         if isinstance(answer, Prepared):
             self.processes.append(answer.process)
-        for message in super()._heard(remote, answer):
+        for message in super()._received(remote, answer):
             yield message
             if not self.killed:
                 self.killed.append(remote.prepared.process)
@@ -145,7 +145,7 @@ def test_a_mistake_in_an_extractor_is_one_line(address, clips, own, tmp_path):
     ray.wait([answer])
     workers._calls[answer] = cluster._Remote(None)
     with pytest.raises(ExtractorError, match=r"failed on clip '0' \(ZeroDivisionError: a mistake in prepare\); '--eng"):
-        list(workers._answered())
+        list(workers._next_answer())
 
 
 def test_a_second_run_has_nothing_to_do_and_needs_no_cluster(clips, tmp_path):
@@ -198,8 +198,8 @@ def test_a_video_that_a_node_does_not_see_ends_the_run(clips, tmp_path):
     workers = Workers(TWO, [want(tmp_path, "color")], Resources())
     remote = cluster._Remote(None, Prepared("far", 1))
     with pytest.raises(EgotoolsError, match=r"0.mp4 exists here but not on node far"):
-        list(workers._heard(remote, Begun(0, [clips[0].path])))
-    assert list(workers._heard(remote, Begun(0, [tmp_path / "gone here too.mp4"]))) == []
+        list(workers._received(remote, Begun(0, [clips[0].path])))
+    assert list(workers._received(remote, Begun(0, [tmp_path / "gone here too.mp4"]))) == []
 
 
 def test_the_worst_agreement_and_the_sum_of_seconds_are_kept(tmp_path):
@@ -209,7 +209,7 @@ def test_the_worst_agreement_and_the_sum_of_seconds_are_kept(tmp_path):
         remote = cluster._Remote(None, Prepared("n", number), shard=number)
         workers._remotes.append(remote)
         batch = ShardMessages(number, [], True, {"decoding": 1.5}, {cache: Agreement(0.9999, centered, 8)})
-        assert list(workers._heard(remote, batch)) == []
+        assert list(workers._received(remote, batch)) == []
     assert workers.agreement[cache].centered == 0.985
     assert workers.seconds["decoding"] == 4.5
 
