@@ -300,5 +300,5 @@ def test_too_few_open_files_are_one_line(manifest):
 def test_more_rows_than_a_clip_can_have_are_refused(manifest):
     result = extract(manifest, "--json", "color", "--fps", 1e9)
     (cache,) = json.loads(result.stdout)["caches"].values()
-    assert all("rows of one clip" in item["error"] for item in cache["failed"])
+    assert all("rows for one clip" in item["error"] for item in cache["failed"])
     assert len(cache["failed"]) == 2
