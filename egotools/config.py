@@ -1,4 +1,4 @@
-"""Options as dataclass fields, declared once: flags, recipes and a run's `config.json` derive from them."""
+"""Options as dataclass fields, declared once; flags, recipes and a run's `config.json` derive from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from egotools.files.disk import open_file
 
 
 def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None, absent: Any = MISSING) -> Any:
-    """A dataclass field with a default and the help text that its flag shows.
+    """A dataclass field with a default and the help text of its flag.
 
     Any: the field takes the type of its annotation. A field named `learning_rate` becomes `--learning-rate`; a bool
     becomes a pair `--name / --no-name`; a `tuple[int, ...]` is written with commas. An option that is added when there
@@ -38,18 +38,18 @@ def options_of(value: object) -> dict[str, Any]:
 
 
 def recorded_options(value: Any) -> dict[str, Any]:
-    """The options of a dataclass instance that its recipe holds: all but those that are at their value `absent`."""
+    """The options of a dataclass instance to record in its recipe: all except those at their value `absent`."""
     older = omitted_options(type(value))
     return {name: each for name, each in options_of(value).items() if name not in older or each != older[name]}
 
 
 def omitted_options(kind: type[Any]) -> dict[str, Any]:
-    """What a recipe of this dataclass means by options that it lacks; JSON values."""
+    """The values of options that a recipe of this dataclass lacks; JSON values."""
     return {field.name: plain(field.metadata["absent"]) for field in fields(kind) if "absent" in field.metadata}
 
 
 def plain(value: Any) -> Any:
-    """`value` as what JSON can hold: paths as text, tuples as lists, dataclasses and NumPy scalars as their values."""
+    """`value` converted for JSON: paths as text, tuples as lists, dataclasses and NumPy scalars as their values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return options_of(value)
     if isinstance(value, Mapping):
@@ -64,7 +64,7 @@ def plain(value: Any) -> Any:
 
 
 def finite(value: Any) -> Any:
-    """As `plain`, with None for numbers that are not finite: JSON has no NaN and no infinity."""
+    """Like `plain`, with None for numbers that are not finite: JSON has no NaN and no infinity."""
     value = plain(value)
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
@@ -87,13 +87,13 @@ def to_json(value: Any, *, indent: int | None = 2, exact: bool = False) -> str:
 
 
 def digest(value: Any) -> str:
-    """The first 16 hex digits of the SHA-256 of a JSON-ready value, whatever the order of its keys."""
+    """The first 16 hex digits of the SHA-256 of a JSON-ready value, independent of key order."""
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(_encode(text)).hexdigest()[:16]
 
 
 def _encode(text: str) -> bytes:
-    """JSON as UTF-8; the surrogates that stand for bytes of a name that is no UTF-8 stay escaped, as UTF-8 has none."""
+    """JSON as UTF-8; surrogates, which represent bytes of names that are not UTF-8, stay escaped."""
     return text.encode(errors="backslashreplace")
 
 
@@ -101,7 +101,7 @@ def file_digest(path: Path) -> str:
     """The first 16 hex digits of the SHA-256 of a file's bytes.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, or is not a regular file.
     """
     sha = hashlib.sha256()
     with open_file(path) as file:
@@ -111,7 +111,7 @@ def file_digest(path: Path) -> str:
 
 
 def field_values(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON values of a dataclass's options as what its fields hold; those that it computes itself are left out.
+    """Converts JSON values of a dataclass's options to the types of its fields; computed fields are left out.
 
     Raises:
         ValueError: a value of another kind than its field's; names the option.
@@ -132,7 +132,7 @@ def field_values(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(hint: Any, value: Any) -> Any:  # Any: types as values, and JSON values
-    """A JSON value as a type has it; a TypeError where it cannot be.
+    """Converts a JSON value to a type; raises TypeError if it does not fit.
 
     >>> _value(tuple[int, ...] | None, [1, 5, 20])
     (1, 5, 20)
@@ -157,7 +157,7 @@ def _value(hint: Any, value: Any) -> Any:  # Any: types as values, and JSON valu
     else:  # a type of the user's own; options must not be mutable
         fitting = [_tuple((), value) if isinstance(value, list) and origin is not list and hint is not list else value]
     if not fitting:
-        raise TypeError(f"{value!r} is no {hint}")
+        raise TypeError(f"{value!r} is not {hint}")
     return fitting[0]
 
 
@@ -176,5 +176,5 @@ def _tuple(parts: tuple[Any, ...], value: list[Any]) -> tuple[Any, ...]:
     if parts[-1] is Ellipsis:
         return tuple(_value(parts[0], each) for each in value)
     if len(parts) != len(value):
-        raise TypeError(f"{value!r} has not {len(parts)} entries")
+        raise TypeError(f"{value!r} does not have {len(parts)} entries")
     return tuple(_value(part, each) for part, each in zip(parts, value, strict=True))

@@ -110,8 +110,8 @@ def derive(
     Args:
         wanted: what is to be made; if a cache with the same recipe is there already, nothing is done.
         out: where it is to lie instead of `wanted.cache`.
-        origin: what its recipe is to say beside what makes the rows: the command.
-        progress: is told of clips.
+        origin: further provenance for the recipe: the command.
+        progress: reports clips.
 
     Raises:
         RecipeError: the cache there was made in another way, or from inputs that have changed since.

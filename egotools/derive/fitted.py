@@ -1,4 +1,4 @@
-"""What a derivation learned from its inputs: arrays in a file beside the cache, needed for new clips.
+"""What a derivation learned from its inputs: arrays in a file next to the cache, needed for new clips.
 
 The file's name has its digest in it, and the cache's recipe names the file. So a cache and its file are replaced at
 once: the new file is there before the new cache takes its name, and the old one goes when nothing names it any more.
@@ -42,7 +42,7 @@ class Learned:
 
 
 def keep(learned: Learned, cache: Path, recipe: Recipe) -> Recipe:
-    """Writes the arrays beside a cache that is being made; gives the recipe that names them.
+    """Writes the arrays next to a cache that is being written; returns the recipe that names them.
 
     Raises:
         StoreError: the file cannot be written.
@@ -61,7 +61,7 @@ def keep(learned: Learned, cache: Path, recipe: Recipe) -> Recipe:
 
 
 def file_of(cache: Path, recipe: Recipe) -> Path | None:
-    """Where a cache's arrays lie: beside it; None for a cache that learned nothing."""
+    """The file of a cache's arrays, next to it; None if it has none."""
     said = recipe.origin.get(LEARNED)
     name = Path(str(said.get("file", ""))).name if isinstance(said, Mapping) else ""
     return cache.with_name(name.replace("\0", "?")) if name else None
@@ -108,7 +108,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def exchange(new: Path, cache: Path) -> None:
-    """Gives a whole new cache its name, and its arrays their place beside it; the old one's go last."""
+    """Renames a complete new cache and its arrays to their final names; the old arrays are removed last."""
     path = file_of(new, open_store(new).recipe)
     if path is not None:
         os.replace(path, cache.with_name(path.name))

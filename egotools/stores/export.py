@@ -59,10 +59,10 @@ def export_npz(path: Path, folder: Path, *, overwrite: bool = False, progress: P
     store, folder = open_store(path), Path(os.path.abspath(folder))  # "." has no name of its own
     with explained(folder):
         _check_free(folder, overwrite=overwrite)
-    with aside(folder) as beside:
+    with aside(folder) as temporary:
         _check_free(folder, overwrite=overwrite)
-        check_space(beside, store.rows * (store.width * store.dtype.itemsize + 16))
-        new, old = beside / folder.name, beside / "old"
+        check_space(temporary, store.rows * (store.width * store.dtype.itemsize + 16))
+        new, old = temporary / folder.name, temporary / "old"
         new.mkdir()
         _write_files(store, new, progress)
         if folder.is_dir():

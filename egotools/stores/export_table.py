@@ -55,9 +55,9 @@ def export_table(
     store = open_store(path)
     _check_free(out, overwrite=overwrite)
     columns = ["id", "start", "end", *(f"f{at}" for at in range(store.width))]
-    with aside(out) as beside:
+    with aside(out) as temporary:
         _check_free(out, overwrite=overwrite)
-        table = beside / "table"
+        table = temporary / "table"
         write, close = _parquet(table, columns, store) if kind == "parquet" else _csv(table, columns)
         try:
             for batch in _batches(store, progress):

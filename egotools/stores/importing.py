@@ -103,12 +103,12 @@ def import_arrays(
         raise StoreError(f"{out} exists and was made differently; choose another --out, or replace it with --overwrite")
     check_free(out, overwrite=overwrite)
     clips = exported_rows(exported) if exported else _checked(_of_folder(folder) if folder else _of_file(source, keys))
-    with aside(out) as beside:
+    with aside(out) as temporary:
         check_free(out, overwrite=overwrite)
-        _gather(beside / "gathered.lmdb", source, clips, recipe)
-        store = open_store(beside / "gathered.lmdb")
+        _gather(temporary / "gathered.lmdb", source, clips, recipe)
+        store = open_store(temporary / "gathered.lmdb")
         ordered = sorted(((id, store) for id in store), key=lambda item: key_of(item[0]))
-        place(out, beside, recipe, ordered, progress=progress)
+        place(out, temporary, recipe, ordered, progress=progress)
         return Imported(out, len(store), store.rows, store.width, True, *left)
 
 

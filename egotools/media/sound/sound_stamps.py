@@ -66,7 +66,7 @@ def heard(stamps: IntArray, lengths: IntArray, ticks: float) -> Heard:
     runs = list(pairwise([0, *edges.tolist(), len(stamps)]))
     result, level, shift = stamps.copy(), None, 0
     odd: list[int] = []
-    anew: list[int] = []
+    restarts: list[int] = []
     gaps: list[int] = []
     short = [lengths[first:last].sum() * ticks <= min(ODD_SECONDS, total / ODD_SHARE) for first, last in runs]
     for number, (first, last) in enumerate(runs):
@@ -82,14 +82,14 @@ def heard(stamps: IntArray, lengths: IntArray, ticks: float) -> Heard:
             continue
         step = 0.0 if level is None else (offset - level) * ticks
         if step < -ANEW_SECONDS:
-            anew.append(first)
+            restarts.append(first)
             shift += (level or 0) - offset
         elif not is_believed(step, total):
             gaps.append(first)
         result[first:last] = stamps[first:last] + shift
         level = int(offsets[last - 1]) + shift
     silent = np.array([(result[at - 1] + lengths[at - 1], result[at]) for at in gaps], np.int64).reshape(-1, 2)
-    return Heard(result, silent, _sentences(stamps, result, silent, ticks, odd, anew))
+    return Heard(result, silent, _sentences(stamps, result, silent, ticks, odd, restarts))
 
 
 def is_believed(gap: float, rest: float) -> bool:
@@ -110,7 +110,7 @@ def _is_odd(offset: int, before: int | None, after: Sequence[int], ticks: float,
 
 
 def _sentences(
-    stamps: IntArray, result: IntArray, silent: IntArray, ticks: float, odd: list[int], anew: list[int]
+    stamps: IntArray, result: IntArray, silent: IntArray, ticks: float, odd: list[int], restarts: list[int]
 ) -> list[str]:
     told = [at for at in odd if abs(stamps[at] - result[at]) * ticks > TOLD_SECONDS]
     remarks = []
@@ -121,8 +121,10 @@ def _sentences(
             f"the audio packet at {right:.3f} s is stamped {said:.3f} s, out of order; "
             f"it is played right after the one before it{others}"
         )
-    if anew:
-        remarks.append(f"the audio timestamps start over {_times(len(anew))} at {result[anew[0]] * ticks:.3f} s")
+    if restarts:
+        remarks.append(
+            f"the audio timestamps start over {_times(len(restarts))} at {result[restarts[0]] * ticks:.3f} s"
+        )
     if len(silent):
         begin, end = (silent[0] * ticks).tolist()
         remarks.append(
