@@ -46,7 +46,7 @@ def test_a_table_has_a_row_a_window_and_its_numbers_read_back_to_the_bit(tmp_pat
     done = run("export", tmp_path / "c.lmdb", "--to", kind, "--out", tmp_path / f"t.{kind}")
     assert done.exit_code == 0, done.output
     assert "6 clips" in done.stderr
-    assert "1 of which have no rows and are not in it" in done.stderr
+    assert "1 of them have no rows and are not in the table" in done.stderr
     if kind == "csv":
         frame = pd.read_csv(tmp_path / "t.csv", dtype={"id": str}, keep_default_na=False)
     else:
