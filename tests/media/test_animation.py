@@ -46,7 +46,7 @@ def test_frames_come_in_order_at_their_own_times(name: str, tmp_path: Path) -> N
     for indices in ([3, 7, 8], [7], [0, 1], [11], [4]):
         assert [number_of(frame) for frame in frames.frames(indices)] == indices
     assert (frames.damage, frames.remarks) == ("", [])
-    with pytest.raises(ClipError, match="frame 12 is not there"):
+    with pytest.raises(ClipError, match="frame 12 does not exist"):
         list(frames.frames([12]))
 
 

@@ -64,7 +64,7 @@ def test_a_folder_without_images_is_said_plainly(tmp_path: Path) -> None:
 def test_frames_beyond_the_last_or_out_of_order_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((3, 8, 8, 3), np.uint8))
     for frames in (FrameFolder(folder_of(tmp_path / "clip", ["1.png"]), 10), Stack(tmp_path / "a.npy", 10)):
-        with pytest.raises(ClipError, match="frame 3 is not there"):
+        with pytest.raises(ClipError, match="frame 3 does not exist"):
             list(frames.frames([3]))
         with pytest.raises(ValueError, match="ascend"):
             list(frames.frames([0, 0]))
