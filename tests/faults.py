@@ -1,8 +1,7 @@
 """Commands that can be killed: started within milliseconds, watched, ended by SIGKILL, and looked at afterwards.
 
 A start of `egotools` imports torch, which takes seconds. So one process here imports everything once, and forks a new
-one for each command: `Starter().start(["extract", ...], folder)`. What runs is the whole real thing, with reading
-processes of its own in a session of its own; only the imports are spared. Linux only.
+one for each command: `Starter().start(["extract", ...], folder)`. Only the imports are spared. Linux only.
 
     test -- Starter -- [process that has everything imported] -- command -- its fork server -- its reading processes
 """

@@ -18,6 +18,8 @@ from trained_together import ACCUMULATED, SIZE, STEPS, batches, train
 from egotools.errors import RunError, TrainingError
 from egotools.training.world import ALONE, World, joined
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
