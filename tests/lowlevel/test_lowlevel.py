@@ -24,7 +24,7 @@ from egotools.lowlevel.contrast import contrast
 from egotools.lowlevel.enlarge import enlarged_gray, taps
 from egotools.lowlevel.hog import hog, hog_width
 from egotools.lowlevel.m3s_row import FEATURES, clip_row, layout, ordered
-from egotools.methods.memorability.reference import REFERENCE, reference_normalization
+from egotools.methods.memorability.reference import constants_of_data_sets, reference_normalization
 
 Recorded = Mapping[str, Any]  # the arrays of a golden
 
@@ -337,7 +337,7 @@ def test_unknown_features_and_constants_are_refused(make, text):
 
 
 def test_constants_of_the_reference_keep_its_oddity():
-    flow, blur = (REFERENCE["memento10k"][name] for name in ("meanOF", "blurriness"))
-    assert blur.mean[0] / flow.mean[0] == pytest.approx(1.021, abs=1e-3)
+    flow, blur = (constants_of_data_sets()["memento10k"][name] for name in ("meanOF", "blurriness"))
+    assert blur["mean"][0] / flow["mean"][0] == pytest.approx(1.021, abs=1e-3)
     mean, scale = reference_normalization("memento10k", ("blurriness",))
     assert (12.0 - mean[0]) / scale[0] == pytest.approx(-1.2082, abs=2e-4)
