@@ -13,8 +13,9 @@ from PIL import Image
 
 from egotools.errors import ClipError
 from egotools.files.disk import open_file
-from egotools.media.animation_chunks import PNG, bare_png, frame_seconds, whole_part
+from egotools.media.animation_chunks import bare_png, frame_seconds, whole_part
 from egotools.media.apng import png_frames
+from egotools.media.chunks import PNG
 from egotools.media.limits import check_times
 from egotools.media.stills import NO_METADATA, ascending, decoding_image, opened_image, rgb, upright_turn
 from egotools.types import Frame, IntArray, VideoInfo

@@ -1,6 +1,6 @@
 """Reads the chunks of animated PNG and WebP files: the intact part of a file, and the duration of each frame.
 
-Pillow does not check the checksums of animations, and skips incomplete frames of a WebP.
+Pillow verifies no checksum of an animation, and skips frames of a WebP that are not whole.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import zlib
 from collections.abc import Iterator
 from typing import Literal
 
-PNG = b"\x89PNG\r\n\x1a\n"
-NEEDED = (b"IDAT", b"fdAT", b"fcTL")  # chunks of a PNG without which its pictures are lost
-PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"acTL", *NEEDED, b"IEND")  # chunks of a PNG that are not metadata
+from egotools.media.chunks import PNG, png_chunks, riff_chunks
+
+NEEDED = (b"IDAT", b"fdAT", b"fcTL")  # chunks of a PNG by which its pictures stand or fall
+PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"acTL", *NEEDED, b"IEND")  # chunks of a PNG that are no metadata
 LAST = (b"EXIF", b"XMP ")  # chunks of a WebP that follow its pictures
 
 Problem = Literal["", "truncated", "damaged"]
@@ -60,21 +61,8 @@ def _is_webp(data: bytes) -> bool:
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The kind, the start of the content and the stated length of each chunk."""
-    at = len(PNG)
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        yield kind, at + 8, length
-        at += 12 + length
-
-
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    at, declared = 12, 8 + int.from_bytes(data[4:8], "little")
-    while at + 8 <= min(declared, len(data)):
-        kind, length = struct.unpack_from("<4sI", data, at)
-        yield kind, at + 8, length
-        at += 8 + length + length % 2
+    return riff_chunks(data[: 8 + int.from_bytes(data[4:8], "little")])
 
 
 def _end_of_png(data: bytes) -> tuple[int, Problem]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from egotools.media.animation_chunks import PNG, png_chunks
+from egotools.media.chunks import PNG, png_chunks
 from egotools.types import Frame
 
 SHARED = (b"PLTE", b"tRNS")  # chunks that apply to every frame

@@ -1,7 +1,7 @@
-"""Puts all streams of a file on one ascending clock, if its own clock wraps, or restarts where files were joined.
+"""One ascending clock for all streams of a file whose own clock wraps, or restarts where files were concatenated.
 
-The same correction is added to the timestamps of video and audio, so that they stay in sync.
-Axes: P packets of one stream, in file order. Timestamps are in ticks, which are equal for all streams.
+Timestamps of video and audio are shifted alike, so that they stay in sync.
+Axes: P packets of one stream, in the file's order. Timestamps are ticks, of the same length in all streams.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from av.container import InputContainer
@@ -20,34 +18,31 @@ from av.stream import Discard, Stream
 
 from egotools.media.containers import exact, packets_of
 from egotools.media.stamps import STEPS, Stamps, repaired
-from egotools.media.stated_size import unread
 from egotools.types import IntArray
 
-Number = TypeVar("Number", int, Stamps)
-
-WRAPS = {"mpegts": 1 << 33, "mpeg": 1 << 33}  # ticks after which a clock wraps to 0
-CLOCKED = {*WRAPS, "flv", "matroska,webm"}  # formats that stay readable when files are joined byte by byte
-JUMP = 10.0  # maximum step of a broadcast's clock in seconds; more is another recording, as in FFmpeg
-APART = 10.0  # maximum offset of streams where a clock starts, in seconds
-NEAR = 50  # packets examined on each side of a seam
-MOST_SAID = 3  # seams listed in remarks
+WRAPS = {"mpegts": 1 << 33, "mpeg": 1 << 33}  # ticks after which a clock is at 0 again
+CLOCKED = {*WRAPS, "flv", "matroska,webm"}  # formats that stay readable when files are concatenated byte by byte
+JUMP = 10.0  # seconds that the clock of a broadcast jumps ahead at most; more is another recording, as in FFmpeg
+APART = 10.0  # seconds that streams are apart at most where a clock begins
+NEAR = 50  # packets beside a seam that are examined
+MOST_SAID = 3  # seams
 ODD_PACKETS = 8  # at the beginning of a file
 BROKEN = 4  # packets after a seam that FFmpeg may take for broken
 
 
 @dataclass(eq=False)
 class Read:
-    """The timestamps of the packets of all streams, in file order; `given` counts those of one stream passed on."""
+    """Timestamps of all packets read so far, in the file's order; `given` of them belong to the chosen stream."""
 
     stream: array[int] = field(default_factory=lambda: array("i"))
     dts: array[float] = field(default_factory=lambda: array("d"))  # NaN: none; a day's recording has millions
     pts: array[float] = field(default_factory=lambda: array("d"))
     duration: array[float] = field(default_factory=lambda: array("d"))
     given: int = 0
-    stop: int = 0  # where the last packet of any stream ends in the file, in bytes
+    stop: int = 0  # where in the file the last packet ends, bytes
 
     def note(self, packets: Iterator[Packet[Stream]], *, of: Stream) -> Iterator[Packet[Stream]]:
-        """Passes on the packets of one stream, while noting those of all."""
+        """The packets of one stream; those of all streams are noted."""
         for packet in packets:
             pts = math.nan if packet.pts is None else packet.pts
             self.stream.append(packet.stream_index)
@@ -60,7 +55,7 @@ class Read:
                 yield packet
 
     def dts_of(self, stream: Stream) -> Stamps:
-        """The decoding timestamp of each packet of one stream, in ticks; NaN if it has none."""
+        """When each packet of one stream is to be decoded, ticks; NaN where unknown."""
         result: Stamps = np.array(self.dts)[np.array(self.stream) == stream.index]
         return result
 
@@ -70,16 +65,12 @@ class Read:
         pts, dts = np.array(self.pts), np.array(self.dts)
         return 0 if np.isnan(pts).all() else int(np.nanmin(pts) - np.nanmin(dts))
 
-    def missed(self, container: InputContainer, path: Path, what: str) -> str:
-        """What is missing, as a message, if FFmpeg does not read a file to its end."""
-        return unread(container.format.name, path, self.stop, what)
-
 
 @dataclass(frozen=True, eq=False)
 class Clock:
-    """Corrections of timestamps: by stream, the packets from which on they change, and the ticks to add.
+    """What to add to timestamps: by stream, the packets from which it changes, and the ticks to add; empty if nothing.
 
-    `seams` are the first packets of each stream after the clock restarted. Empty if no correction is needed.
+    `seams` are the first packets of each stream after each restart of the clock.
     """
 
     changes: Mapping[int, IntArray] = field(default_factory=dict)
@@ -97,7 +88,7 @@ class Clock:
         return result
 
     def shown(self, stream: Stream, stamps: Stamps, packets: IntArray) -> Stamps:
-        """Timestamps [F] of frames, or packets, on the common clock, given the packets that they came from [F]."""
+        """The timestamps [F] of frames on the one clock, given the packets that they came from [F]."""
         stamps = stamps + self.added(stream, packets)
         known = ~np.isnan(stamps)
         if self.wrap and known.any():
@@ -106,14 +97,14 @@ class Clock:
 
 
 def all_packets(container: InputContainer) -> Iterator[Packet[Stream]]:
-    """The packets of all streams, including those marked to be skipped."""
+    """The packets of all streams, including those that were to be skipped."""
     for stream in container.streams:
         stream.discard = Discard.default
     return packets_of(container)
 
 
 def clock_of(container: InputContainer, read: Read) -> Clock:
-    """The clock of a container, after all its packets were read."""
+    """The clock of a container whose packets were all read."""
     kinds = {stream.index for stream in container.streams if stream.type in ("video", "audio")}
     wrap = WRAPS.get(container.format.name, 0)
     second = float(1 / exact(container.streams[0].time_base or 1))
@@ -131,18 +122,18 @@ def clock_of(container: InputContainer, read: Read) -> Clock:
         return Clock()
     cuts = {index: [seam[index] for seam in seams] for index in tracks}
     remarks = [
-        f"the clock restarts at {moment / second:.3f} s, as in files that were joined; it continues from there"
+        f"the clock restarts at {moment / second:.3f} s, as in concatenated files; times continue from there"
         for moment in moments[:MOST_SAID]
     ]
     if len(moments) > MOST_SAID:
         remarks.append(f"the clock restarts {len(moments) - MOST_SAID} more times")
     if any((track.unwrapped != track.raw).any() for track in tracks.values()):
-        remarks.append(f"the clock wraps at {wrap / second:.1f} s; it continues from there")
+        remarks.append(f"the clock wraps at {wrap / second:.1f} s; times continue from there")
     return Clock(changes, ticks, cuts, wrap, tuple(remarks))
 
 
 def whole_at_seams(container: InputContainer, stream: Stream) -> frozenset[int]:
-    """Packets that FFmpeg takes for broken only because another file starts after them. Reads the container."""
+    """Packets that FFmpeg takes for broken only because another file begins after them. Moves the container."""
     read, broken = Read(), []
     for packet in read.note(all_packets(container), of=stream):
         if packet.is_corrupt:
@@ -153,15 +144,15 @@ def whole_at_seams(container: InputContainer, stream: Stream) -> frozenset[int]:
 
 @dataclass(frozen=True, eq=False)
 class _Track:
-    """The packets of one stream [P]: raw timestamps, and cleaned ones without wraps and errors."""
+    """The packets of one stream [P]: timestamps as they are, without wraps, and repaired on each clock."""
 
-    raw: Stamps  # decoding timestamps, or the next best
+    raw: Stamps  # of decoding; where missing, the next best
     unwrapped: Stamps
     clean: Stamps
     shown: Stamps  # clean display timestamps
     ends: Stamps
-    place: IntArray  # position among the packets of all streams
-    begun: list[int]  # packets at which the clock restarts or jumps ahead
+    place: IntArray  # among the packets of all streams
+    begun: list[int]  # packets at which the clock restarts, or jumps ahead
     ahead: set[int]  # those at which it jumps ahead
 
 
@@ -181,7 +172,8 @@ def _tracks(read: Read, kinds: set[int], wrap: int, second: float) -> dict[int, 
             clean[begin:] += unwrapped[begin] - clean[begin]
         usual = max(JUMP * second, STEPS * found.step)  # one picture per minute is not a jump
         ahead = {int(at) + 1 for at in np.flatnonzero(np.diff(found.stamps) > usual)}
-        later = np.nan_to_num(_small(pts[place] - raw, wrap))
+        later = np.nan_to_num(pts[place] - raw)
+        later = (later + wrap // 2) % wrap - wrap // 2 if wrap else later  # one of them may be past the wrap
         shown = clean + np.where(np.abs(later) < APART * second, later, 0.0)
         ends = shown + np.where(durations[place] > 0, durations[place], found.step)
         begun = sorted({*found.restarts.tolist(), *ahead})
@@ -190,24 +182,19 @@ def _tracks(read: Read, kinds: set[int], wrap: int, second: float) -> dict[int, 
 
 
 def _held(stamps: Stamps) -> Stamps:
-    """Replaces missing timestamps by the one before; at the beginning, by the first."""
+    """Timestamps where a missing one is that of the packet before; at the beginning, that of the first known."""
     known = np.flatnonzero(~np.isnan(stamps))
     result: Stamps = stamps[known[np.maximum(np.searchsorted(known, np.arange(len(stamps)), side="right") - 1, 0)]]
     return result
-
-
-def _small(difference: Number, wrap: int) -> Number:
-    """A difference of stamps of which only one may be past the wrap."""
-    return (difference + wrap // 2) % wrap - wrap // 2 if wrap else difference
 
 
 def _seams(tracks: Mapping[int, _Track], second: float, *, jumps: bool) -> list[dict[int, int]]:
     """Where the clock of all streams restarts: by stream, the first packet after it.
 
     Args:
-        tracks: the packets by stream.
+        tracks: by stream.
         second: ticks per second.
-        jumps: whether a jump ahead is a restart; otherwise it is a pause.
+        jumps: whether a jump ahead is a restart; else it is a pause.
     """
     seams: list[dict[int, int]] = []
     events = sorted((int(tracks[index].place[at]), index, at) for index in tracks for at in tracks[index].begun)
@@ -216,19 +203,19 @@ def _seams(tracks: Mapping[int, _Track], second: float, *, jumps: bool) -> list[
         if at <= before[index] or (at in tracks[index].ahead and not jumps):
             continue
         if at <= ODD_PACKETS and not any(tracks[other].begun for other in tracks if other != index):
-            continue  # a few wrong timestamps in one stream are not a recording of their own
+            continue  # a few packets of one stream with wrong timestamps are no recording of their own
         last, first = tracks[index].clean[at - 1], tracks[index].clean[at]
         seam = {other: _cut(track, place, before[other], last, first, second) for other, track in tracks.items()}
         cuts = {other: cut for other, cut in seam.items() if cut is not None}
-        if len(cuts) == len(tracks):  # otherwise only one stream is wrong, and is repaired by itself
+        if len(cuts) == len(tracks):  # else the fault of one stream, which is repaired on its own
             seams.append(cuts)
     return seams
 
 
 def _cut(track: _Track, place: int, after: int, last: float, first: float, second: float) -> int | None:
-    """The first packet of a stream after a restart from `last` to `first`, seen in another stream at a file position.
+    """The first packet of a stream after a restart that another stream has at a place of the file.
 
-    None if this stream's clock does not restart there.
+    There the clock goes from `last` to `first`. None if this stream's clock does not.
     """
     for begin in track.begun:
         if begin > after and abs(track.clean[begin] - first) < APART * second:
@@ -240,10 +227,7 @@ def _cut(track: _Track, place: int, after: int, last: float, first: float, secon
 
 
 def _offsets(tracks: Mapping[int, _Track], seams: Sequence[Mapping[int, int]]) -> tuple[list[float], list[float]]:
-    """The time of each seam on the common clock, and the correction after it.
-
-    What is shown or heard first after a seam follows what was last before it.
-    """
+    """When each seam is, on the one clock, and what is added after it; it continues where all before it ends."""
     moments, offsets = [], [0.0]
     bounds = [dict.fromkeys(tracks, 0), *seams, {index: len(track.raw) for index, track in tracks.items()}]
     for before, seam, after in zip(bounds, bounds[1:], bounds[2:], strict=False):

@@ -1,9 +1,9 @@
-"""Opens media files: only local files, in known container formats; every failure is a one-line error."""
+"""Opening, demuxing and decoding of local media files by FFmpeg; every failure is one clear line."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -19,51 +19,43 @@ from egotools.errors import ClipError
 from egotools.files.disk import open_file
 from egotools.media.limits import MOST_PIXELS, reading
 
-# Demuxers that read one file and nothing else. FFmpeg also has playlists (hls, concat), devices and text art (tty),
-# by which a file could refer to other files or addresses, or a text file pass as a video.
+# Demuxers that read one file and nothing else. With FFmpeg's playlists (hls, concat), devices and text art (tty), a
+# file could refer to other files or addresses, or a text file could pass for a video.
 FORMATS = (
     "mov mp4 m4a 3gp 3g2 mj2 matroska webm avi mpegts mpeg mpegvideo flv asf ogg ivf gif nut mxf dv rm h264 hevc m4v "
     "mjpeg yuv4mpegpipe obu wtv wav w64 flac mp3 aac ac3 eac3 aiff au caf amr ape tta wv mp2"
 )
 
-# Options of every decoder. FFmpeg itself refuses larger frames before it allocates memory for them.
+# Options of every decoder. FFmpeg refuses larger frames before it allocates memory for them.
 LIMITS = {"max_pixels": str(MOST_PIXELS), "max_samples": str(1 << 22)}
 
-# By decoder, which flaws to treat as errors rather than guess, where that refuses no intact file: damaged
-# codes of Motion JPEG, and the checksums of formats that have any. H.264, MPEG-1, 2 and 4 and relatives mark pictures
-# that they had to conceal, without an option; "explode" would stop them at frames that are refreshed bit by bit.
-STRICT = {
-    "mjpeg": "explode",
-    "hevc": "crccheck+explode",
-    "flac": "crccheck+explode",
-    "ac3": "crccheck+explode",
-    "eac3": "crccheck+explode",
-    "tta": "crccheck+explode",
-    "wavpack": "crccheck+explode",
-}
+# By decoder, what it treats as an error instead of concealing it, where that refuses no good file: damaged codes of
+# Motion JPEG, and checksums of formats that have any. H.264, MPEG-1, 2 and 4 and similar codecs mark concealed pictures
+# anyway; "explode" stops them at gradually refreshed frames.
+STRICT = {"mjpeg": "explode"} | dict.fromkeys(("hevc", "flac", "ac3", "eac3", "tta", "wavpack"), "crccheck+explode")
 
-NO_INDEX = "cannot be opened: its index (moov) is missing or damaged; the file is probably cut short"
+NO_INDEX = "cannot be opened: its index (moov) is missing or damaged; the file is probably truncated"
 
 F = TypeVar("F")
 S = TypeVar("S", bound=Stream)
 
 
 class Decoder(Protocol[F]):
-    """A video or audio stream that turns packets into frames."""
+    """A video or audio stream."""
 
     def decode(self, packet: Packet[Stream] | None = None) -> list[F]:
-        """The frames completed by a packet; with None, those still held back."""
+        """The frames that a packet completes; for None, those still held back."""
 
 
 def open_container(path: Path, part: tuple[int, int] | None = None) -> InputContainer:
-    """Opens a media file; frames larger than the limits are not decoded.
+    """A media file, open for reading; frames larger than the limits are not decoded.
 
     Args:
         path: a file.
-        part: the byte range to read, if several files were joined.
+        part: the first byte and the last + 1 that are read, of several files that were joined; None: all.
 
     Raises:
-        ClipError: the file does not exist, is not regular, is empty, or FFmpeg does not recognize video or sound in it.
+        ClipError: a missing, irregular or empty file, or not a video or sound file.
     """
     if os.path.isdir(path):
         raise ClipError(f"{path}: a folder, not a video or sound file")
@@ -72,15 +64,15 @@ def open_container(path: Path, part: tuple[int, int] | None = None) -> InputCont
             head = file.read(12)
         if not head:
             raise ClipError(f"{path}: the file is empty")
-        # Clocks that wrap are unrolled by egotools.media.clock: FFmpeg would make the earlier timestamps negative.
+        # Clocks that wrap are unrolled by egotools.media.clock: FFmpeg would make earlier timestamps negative.
         options = {
             "protocol_whitelist": "file",
             "format_whitelist": FORMATS.replace(" ", ","),
             "correct_ts_overflow": "0",
         }
         if head[:4] == b"RIFF" and head[8:] == b"AVI ":
-            # As from a pipe: chunk by chunk, ignoring the index, which a crashed recorder leaves unfinished. It
-            # is not useful here, since frames are counted from the first one on.
+            # As from a pipe, from chunk to chunk: a crashed recorder leaves the index unfinished, and it is of no use
+            # here, since frames are counted from the first.
             options["seekable"] = "0"
         try:
             # "file:" keeps FFmpeg from seeing a protocol in a name such as "concat:a|b".
@@ -113,8 +105,20 @@ def stated_seconds(path: Path) -> float | None:
         return None if container.duration is None else container.duration / av.time_base
 
 
+def open_stream(
+    path: Path, choose: Callable[[InputContainer, Path], S], part: tuple[int, int] | None = None
+) -> tuple[InputContainer, S]:
+    """As `open_container`, with the chosen stream; closed again if that raises a `ClipError`."""
+    container = open_container(path, part)
+    try:
+        return container, choose(container, path)
+    except ClipError:
+        container.close()
+        raise
+
+
 class Ratio(Protocol):
-    """A fraction: the standard library's, or PyAV 19's own, whose products are rounded to 32 bits."""
+    """A fraction of the standard library, or of PyAV 19, whose products are rounded to 32 bits."""
 
     @property
     def numerator(self) -> int: ...
@@ -128,7 +132,7 @@ def exact(ratio: Ratio) -> Fraction:
 
 
 def default_stream(streams: Sequence[S]) -> S:
-    """The stream that players choose: the first one marked as default, else the first."""
+    """The stream that players choose: the first that is marked as default, else the first."""
     return next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
 
 
@@ -147,21 +151,21 @@ def decoded(
     parts: bool = False,
     alone: bool = False,
 ) -> Generator[F, None, None]:
-    """Decodes one stream's packets, video in display order, including frames that the decoder holds back at the end.
+    """The frames of one stream's packets, of video in display order, including those that the decoder holds back.
 
     Args:
-        packets: packets of the stream, from the container's beginning or from a key frame on.
-        stream: decodes them.
+        packets: of the stream, from the container's beginning or from a key frame on.
+        stream: the stream.
         path: of the container, for messages.
-        leading: a timestamp: packets shown earlier may fail, such as pictures that come after a key frame in the
-            file but before it in display order. None: packets before the first frame may fail.
-        parts: whether to decode packets with missing parts, which yield partial pictures.
-        alone: whether no picture refers to another: then undecodable ones are left out, and damaged ones are
-            among the frames.
+        leading: a timestamp: packets shown earlier may fail, such as pictures that follow a key frame in the file but
+            precede it on screen. None: whatever precedes the first frame may fail.
+        parts: whether incomplete packets are decoded, to incomplete pictures.
+        alone: whether no picture refers to another: then those that cannot be decoded are left out, and damaged ones
+            are returned.
 
     Raises:
-        ClipError: a packet does not decode, or a picture is damaged, with its time: later pictures might refer to it
-            and be wrong. Or nothing decodes.
+        ClipError: with its time, a packet that cannot be decoded, or a damaged picture, to which later ones
+            might refer; or no packet can be decoded.
     """
     begun, lost, why, time_base = False, False, "", Fraction(0)
     packets = (packet for packet in packets if parts or not packet.is_corrupt)
@@ -193,7 +197,7 @@ def decoded(
 
 
 def packets_of(container: InputContainer, *streams: Stream) -> Iterator[Packet[Stream]]:
-    """The packets in file order, up to the end or where the file is cut; of all streams if none is given.
+    """The packets in the file's order, up to its end or to where it is truncated; of all streams if none is given.
 
     Streams that begin in the middle of the file, such as captions in FLV, are skipped.
     """
@@ -206,37 +210,35 @@ def packets_of(container: InputContainer, *streams: Stream) -> Iterator[Packet[S
                     count += 1
                     yield packet
             return
-        except IndexError:  # at such a stream, unknown to PyAV; later packets can still be read
+        except IndexError:  # at such a stream, which PyAV does not know; the packets after it can still be read
             continue
         except av.FFmpegError:
-            return  # what is missing is found by comparing with the container's index
+            return  # the container's own index reveals what is missing
 
 
 def reason(error: Exception) -> str:
-    """FFmpeg's message, without its error numbers."""
+    """FFmpeg's error message without its number."""
     return str(getattr(error, "strerror", None) or error).rstrip(".").lower()
 
 
 def _opened(address: str, options: dict[str, str]) -> InputContainer:
-    """Opens a container whatever its metadata is: titles need not be UTF-8, and are not used."""
+    """Open for reading, whatever the encoding of the file's metadata, which is ignored."""
     lenient: dict[str, Any] = {"metadata_errors": "replace"}  # Any: an argument that PyAV has up to version 18 only
     try:
         container: InputContainer = av.open(address, options=LIMITS, container_options=options, **lenient)
         return container
-    except TypeError:  # PyAV 19 is never strict, and has no such argument
+    except TypeError:  # PyAV 19 has no such argument, and is lenient
         return av.open(address, options=LIMITS, container_options=options)
 
 
 def _why_not(head: bytes) -> str:
     if head[:4] in (b"RF64", b"FORM", b".snd"):
-        return (
-            "its header is damaged, or leaves the length open in a way that FFmpeg does not read: write the file again"
-        )
-    return NO_INDEX if head[4:8] == b"ftyp" else "not a video or sound file, or damaged at its beginning"
+        return "its header is damaged, or leaves the length open in a way that FFmpeg does not read: convert it again"
+    return NO_INDEX if head[4:8] == b"ftyp" else "not a video or sound file, or damaged from its first bytes on"
 
 
 def _why(error: av.FFmpegError) -> str:
-    """FFmpeg's message; it reports frames beyond its limits like any invalid data."""
+    """Why decoding fails; FFmpeg reports frames beyond its limits like other invalid arguments."""
     too_large = f", or a frame of more than {MOST_PIXELS / 1e6:.0f} million pixels"
     return reason(error) + (too_large if isinstance(error, av.error.ArgumentError) else "")
 

@@ -1,10 +1,10 @@
-"""Indexes the frames of a video and their times: from its packets if they can be trusted, else by decoding it once."""
+"""Index of a video's frames and their times: from its packets if they can be trusted, else by decoding it once."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,81 +20,62 @@ from egotools.media.containers import decoded, packets_of
 from egotools.media.missing_frames import STATED, Tally, missing, stays
 from egotools.media.mp4_tables import packets_by_tables
 from egotools.media.stamps import REORDERED, Stamps
-from egotools.media.timing import Seconds, at_a_rate, stamped
+from egotools.media.timing import Timing, at_a_rate, stamped
 from egotools.types import IntArray
 
-# Containers that store a timestamp for every frame, and codecs that yield one frame for every packet that is shown.
-# AVI stores none, MPEG-4 part 2 has packets without a frame, a transport stream may begin within a group of pictures.
+# Containers that keep a timestamp for every frame, and codecs that give one frame for every packet that is shown.
+# AVI keeps none, MPEG-4 part 2 has packets without a frame, a transport stream may begin inside a group of pictures.
 TRUSTED_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 TRUSTED_CODECS = {
-    "h264",
-    "hevc",
-    "vp8",
-    "vp9",
-    "av1",
-    "libdav1d",
-    "mjpeg",
-    "png",
-    "prores",
-    "dnxhd",
-    "ffv1",
-    "rawvideo",
-}
+    "h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mjpeg", "png", "prores", "dnxhd", "ffv1", "rawvideo",
+}  # fmt: skip
 
-# Formats without timestamps; those that FFmpeg reports are counted at a rate that it assumes.
+# Formats without timestamps; FFmpeg counts them by a rate that it assumes.
 RAW_FORMATS = {"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu", "yuv4mpegpipe"}
 
-# Formats that store when a picture is decoded. FFmpeg derives from it when it is shown, late by the decoder's delay.
+# Formats that store when a picture is decoded. FFmpeg derives when it is shown, late by the decoder's delay.
 DECODING_TIMES = {"avi", "asf"}
 
 # Formats that store how long each frame is shown, which matters for the last one.
 DURATIONS = {*TRUSTED_CONTAINERS, "gif", "apng"}
 
-FEW_REPEATED = 0.05  # of the frames; more may be fields with a packet each, two to a frame
-ODD = 3  # places by which display differs from decoding order; if only few do, their timestamps may be wrong
-SELDOM = 0.001  # of all frames
+FEW_REPEATED = 0.05  # of the frames; more may be fields with a packet each, of which two make a frame
+ODD = 3  # places that a frame is shown later or earlier than decoded; if only few are, their timestamps may be wrong
+SELDOM = 0.001  # of all
 
 
 @dataclass(frozen=True, eq=False)
-class FrameIndex:
+class FrameIndex(Timing):
     """The frames of a video in display order, before any is decoded (F frames, K key frames).
 
     Attributes:
-        pts: [F] timestamps in the stream's ticks, ascending, as stored in the file; some may be equal. None if
-            they do not identify a frame, so that frames are counted from the first one on.
-        times: [F] float64 seconds, strictly ascending: the timestamps, repaired where they are wrong.
-        end: when the last frame ends, in seconds.
-        keys: [K] ascending timestamps of the frames at which decoding can start.
-        damage: what is missing, as a message; "" if nothing is.
-        gaps: [G, 2] spans in seconds without a frame nearby.
-        remarks: what was repaired, in sentences.
-        whole: packets, by their number in file order, to decode although FFmpeg takes them for broken.
-        packets: [F] without timestamps, the packet that each frame came from: its number among those of the
-            stream, in file order. None if the decoder does not report it.
+        pts: [F] timestamps as the file has them, in ticks, ascending, some perhaps equal. None where they do not
+            identify a frame, so that frames are counted from the first.
+        keys: [K] ascending timestamps of the frames at which decoding can begin.
+        damage: what is missing, in words; "" if nothing is.
+        whole: numbers of packets, in the file's order, that are decoded although FFmpeg takes them for broken.
+        packets: [F] without timestamps, the number of the packet that each frame came from, in the file's order. None
+            where the decoder does not tell.
     """
 
-    pts: IntArray | None
-    times: Seconds
-    end: float
-    keys: IntArray
-    damage: str
-    gaps: Seconds
-    remarks: tuple[str, ...] = ()
+    pts: IntArray | None = None
+    keys: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    damage: str = ""
     whole: frozenset[int] = frozenset()
     packets: IntArray | None = None
 
     def from_frame(self, first: int) -> FrameIndex:
-        """Without the frames before `first`, which are listed but do not decode: the file was cut from a longer one."""
+        """Without the frames before `first`, which are listed but do not decode: the start of a trimmed file."""
         if self.pts is None or first <= self.pts[0]:
             return self
-        there = self.pts >= first
-        lost, begin = int((~there).sum()), float(self.times[there][0])
+        kept = self.pts >= first
+        lost, begin = int((~kept).sum()), float(self.times[kept][0])
         said = f"its first {'frame does' if lost == 1 else f'{lost} frames do'} not decode; it begins at {begin:.3f} s"
-        return replace(self, pts=self.pts[there], times=self.times[there], remarks=(*self.remarks, said))
+        return replace(self, pts=self.pts[kept], times=self.times[kept], remarks=(*self.remarks, said))
 
 
 def index_packets(container: InputContainer, stream: VideoStream, path: Path) -> FrameIndex | None:
-    """The frames by their packets, without decoding; None if the packets do not tell. Seeks in the container.
+    """The frames by the packets, without decoding; None where packets do not tell. Moves the container.
 
     Raises:
         ClipError: impossible times.
@@ -121,18 +102,12 @@ def index_packets(container: InputContainer, stream: VideoStream, path: Path) ->
 
 
 def has_tables(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether a file's tables may replace reading its packets: an MP4 in which every packet has a frame."""
+    """Whether a file's own tables may say what its packets do: an MP4 in which every packet has a frame."""
     return container.format.name.startswith("mov") and stream.codec_context.name in TRUSTED_CODECS - {"vp8"}
 
 
 def index_tables(container: InputContainer, stream: VideoStream, path: Path) -> FrameIndex | None:
-    """Like `index_packets`, but from the tables of a file; None if they may be wrong.
-
-    Seeks in the container.
-
-    Raises:
-        ClipError: impossible times.
-    """
+    """As `index_packets`, from the tables of a file that has them; None where they may be wrong."""
     said = packets_by_tables(container, stream, path)
     if said is None:
         return None
@@ -144,40 +119,33 @@ def index_tables(container: InputContainer, stream: VideoStream, path: Path) -> 
 def index_of(
     shown: Sequence[int], keys: Sequence[int], duration: int, damage: str, stream: VideoStream, path: Path
 ) -> FrameIndex | None:
-    """The frames of packets with these timestamps, in file order; None if they do not determine the order.
+    """The frames of packets with these timestamps, in the file's order; None where these do not tell the order.
 
     Args:
-        shown: timestamps of the packets with a frame that is shown.
-        keys: timestamps of the packets at which decoding can start.
-        duration: duration of the last frame, in ticks; 0 if unknown.
-        damage: what is missing, as a message.
+        shown: of each packet with a frame that is shown.
+        keys: of each packet at which decoding can begin.
+        duration: of the last frame, in ticks; 0 if unknown.
+        damage: what is missing, in words.
         stream: the stream of the packets.
         path: of the file, for messages.
 
     Raises:
         ClipError: impossible times.
     """
-    order = np.argsort(np.array(shown, np.int64), kind="stable")
-    pts = np.array(shown, np.int64)[order]
+    stamps = np.array(shown, np.int64)
+    order = np.argsort(stamps, kind="stable")
+    pts = stamps[order]
     repeated = len(pts) - len(np.unique(pts))
     if not len(pts) or repeated > FEW_REPEATED * len(pts):
         return None
     if repeated and (_may_have_fields(stream) or (np.diff(order) != 1).any()):
         return None
-    if not _are_ordered(np.array(shown, np.int64), np.isin(shown, keys), stream.codec_context.reorder_depth):
+    if not _are_ordered(stamps, np.isin(shown, keys), stream.codec_context.reorder_depth):
         return None
     timed = stamped(pts.astype(np.float64), duration, stream, path)
     if timed.has_far_ends and (np.diff(order)[-REORDERED:] != 1).any():  # outliers may belong earlier
         return None
-    return FrameIndex(
-        pts=pts,
-        times=timed.times,
-        end=timed.end,
-        keys=np.unique(np.array(keys, np.int64)),
-        damage=damage,
-        gaps=timed.gaps,
-        remarks=timed.remarks,
-    )
+    return FrameIndex(**vars(timed), pts=pts, keys=np.unique(np.array(keys, np.int64)), damage=damage)
 
 
 def index_by_decoding(
@@ -188,17 +156,17 @@ def index_by_decoding(
     fps: float | None = None,
     whole: frozenset[int] = frozenset(),
 ) -> FrameIndex:
-    """The frames found by decoding, one pass over the entire file. Seeks in the container.
+    """The frames as they decode, in one pass over the whole file. Moves the container.
 
     Args:
         container: open, at its beginning.
         stream: one of its streams.
         path: of the file, for messages.
-        fps: the frame rate of formats without times, if the header does not state one.
+        fps: the frame rate of formats without timestamps, if the header states none.
         whole: as in `FrameIndex`.
 
     Raises:
-        ClipError: no frame decodes, or impossible times.
+        ClipError: not one frame decodes, or impossible times.
     """
     format = container.format.name
     found: list[int | None] = []
@@ -209,7 +177,7 @@ def index_by_decoding(
         nonlocal broken
         packets = all_packets(container) if format in {*CLOCKED, *STATED} else packets_of(container, stream)
         for number, packet in enumerate(read.note(tally.counted(packets), of=stream)):
-            packet.opaque = [number]  # a distinct object: PyAV tells them apart by address
+            packet.opaque = [number]  # its own object: PyAV distinguishes them by address
             if packet.is_corrupt and number not in whole:
                 broken += 1
             else:
@@ -233,8 +201,8 @@ def index_by_decoding(
         timed = at_a_rate(len(found), stream, fps, path)
     else:
         pts = np.array([np.nan if stamp is None else stamp for stamp in found], np.float64)
-        if format in DECODING_TIMES:  # the decoding times, assigned in display order
-            # FFmpeg assumes a delay of one packet, as for MPEG-4.
+        if format in DECODING_TIMES:  # shown when it is decoded, but in display order
+            # FFmpeg assumes a delay of one packet, which is that of MPEG-4.
             is_h26x = known and stream.codec_context.name in ("h264", "hevc")
             pts = _delayed(read.dts_of(stream)[numbers], stream) if is_h26x else np.sort(pts) - read.delay
         pts = clock.shown(stream, pts, numbers if known else np.arange(len(found)))
@@ -244,37 +212,25 @@ def index_by_decoding(
     if broken and not damage:
         packets = "1 packet is" if broken == 1 else f"{broken} packets are"
         damage = f"damaged: {packets} broken; {len(found)} frames can be read"
-    return FrameIndex(
-        pts=None,
-        times=timed.times,
-        end=timed.end,
-        keys=np.array([], np.int64),
-        damage=damage,
-        gaps=timed.gaps,
-        remarks=(*clock.remarks, *timed.remarks),
-        whole=whole,
-        packets=numbers if known else None,
-    )
+    timed = replace(timed, remarks=(*clock.remarks, *timed.remarks))
+    return FrameIndex(**vars(timed), damage=damage, whole=whole, packets=numbers if known else None)
 
 
 def _are_ordered(stamps: IntArray, is_key: npt.NDArray[np.bool_], depth: int) -> bool:
-    """Whether frames with these timestamps, in decoding order, are in display order if at most `depth` are held back.
+    """Whether frames with these timestamps come out in display order if the decoder holds back at most `depth`.
 
-    If not, the timestamps are wrong, or the file does not state how many are held back.
+    If not, the timestamps are wrong, or the file does not say how many are held back.
     """
-    if (np.maximum.accumulate(stamps)[:-1] > stamps[1:])[
-        is_key[1:]
-    ].any():  # frames before a key frame are shown before it
+    is_late = np.maximum.accumulate(stamps)[:-1] > stamps[1:]
+    if is_late[is_key[1:]].any():  # what comes before a key frame is shown before it
         return False
-    later = np.empty(len(stamps), np.int64)  # by how many places display is later than decoding
-    later[np.argsort(stamps, kind="stable")] = np.arange(len(stamps))
-    later -= np.arange(len(stamps))
+    later = np.argsort(np.argsort(stamps, kind="stable")) - np.arange(len(stamps))  # places that each is shown later
     for places in (later, -later):
         most = int(places.max())
         few_are_odd = most >= ODD and int((places > most / 2).sum()) <= 1 + len(stamps) * SELDOM
         if most > REORDERED or few_are_odd:
             return False
-    largest: list[int] = []  # of earlier frames, one more than are held back; the smallest has been shown
+    largest: list[int] = []  # of those before, one more than are held back; the smallest of them has been shown
     for stamp in stamps.tolist():
         if len(largest) <= depth:
             heapq.heappush(largest, stamp)
@@ -286,7 +242,7 @@ def _are_ordered(stamps: IntArray, is_key: npt.NDArray[np.bool_], depth: int) ->
 
 
 def _delayed(dts: Stamps, stream: VideoStream) -> Stamps:
-    """Display times [F] from decoding times [F]; the decoder returns each frame after decoding some later ones."""
+    """When frames are shown [F], from when they are decoded [F]; the decoder returns each a few packets later."""
     dts = np.sort(dts)
     depth = min(stream.codec_context.reorder_depth, len(dts) - 1)
     return np.append(dts[depth:] - (dts[depth] - dts[0]), np.full(depth, np.nan))
@@ -297,7 +253,7 @@ def _ticks(seconds: float, stream: VideoStream) -> int:
 
 
 def _is_odd(duration: int, pts: Stamps) -> bool:
-    """Whether a duration differs from the usual one; small differences are rounding by containers."""
+    """Whether a duration differs from the usual one; containers round by small amounts."""
     usual = float(np.nanmedian(np.diff(pts))) if len(pts) > 1 else 0.0
     return abs(duration - usual) > usual / 2
 
@@ -309,5 +265,5 @@ def _may_have_fields(stream: VideoStream) -> bool:
 
 
 def _is_shown(packet: Packet[Stream], stream: VideoStream) -> bool:
-    # VP8 stores reference pictures that are never shown in separate packets; bit 4 of the first byte says so.
+    # VP8 keeps reference pictures that are never shown in their own packets; bit 4 of the first byte is 0 there.
     return stream.codec_context.name != "vp8" or bool(memoryview(packet)[0] & 0x10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,15 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from egotools.files.disk import open_file
+from egotools.media.chunks import boxes
 from egotools.media.containers import only
-from egotools.media.mp4_boxes import boxes
 from egotools.types import IntArray
 
 LARGEST = 1 << 28  # bytes of tables to read; and ticks, beyond which FFmpeg does not accept an offset
 TRIED, MOST_TRIED = 4, 64  # packets read in several places, to check that they match the tables
 PLACES = (0.0, 0.25, 0.5, 0.75)  # relative positions; the last packets, and some around key frames, too
 
-Boxes = dict[bytes, list[memoryview]]
+Boxes = dict[bytes, list[bytes]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +106,12 @@ def _agreed(
 def _tables(moov: bytes, track: int, count: int) -> tuple[IntArray, IntArray] | None:
     """The duration of each of `count` packets of a track, and its delay from decoding to display, in ticks."""
     try:
-        movie = _boxes(memoryview(moov))
-        if b"mvex" in movie:  # the rest of the index is between the pictures
+        movie = _boxes(moov)
+        if b"mvex" in movie:  # the rest of the index lies between the pictures
             return None
-        tracks = [boxes for boxes in map(_boxes, movie[b"trak"]) if _track_id(boxes[b"tkhd"][0]) == track]
-        (boxes,) = tracks
-        samples = _boxes(_boxes(_boxes(boxes[b"mdia"][0])[b"minf"][0])[b"stbl"][0])
-        if not _is_one_edit(boxes) or _number(samples[b"stsd"][0], 4) != 1:
+        (own,) = (each for each in map(_boxes, movie[b"trak"]) if _track_id(each[b"tkhd"][0]) == track)
+        samples = _boxes(_boxes(_boxes(own[b"mdia"][0])[b"minf"][0])[b"stbl"][0])
+        if not _is_one_edit(own) or _number(samples[b"stsd"][0], 4) != 1:
             return None
         durations = _runs(samples[b"stts"][0])
         offsets = _runs(samples[b"ctts"][0]) if b"ctts" in samples else np.zeros(count, np.int64)
@@ -140,8 +140,8 @@ def _is_one_edit(track: Boxes) -> bool:
     return True
 
 
-def _runs(box: memoryview) -> IntArray:
-    """A run-length table of counts and values, expanded to one value per packet."""
+def _runs(box: bytes) -> IntArray:
+    """A table of runs, each a count and a value: the value of each packet."""
     count = _number(box, 4)
     runs = np.frombuffer(box, ">i4", 2 * count, 8).reshape(-1, 2).astype(np.int64)
     if (runs[:, 0] < 0).any() or runs[:, 0].sum() > LARGEST:
@@ -149,29 +149,21 @@ def _runs(box: memoryview) -> IntArray:
     return np.repeat(runs[:, 1], runs[:, 0])
 
 
-def _track_id(header: memoryview) -> int:
+def _track_id(header: bytes) -> int:
     return _number(header, 20 if header[0] == 1 else 12)
 
 
-def _number(box: memoryview, at: int) -> int:
+def _number(box: bytes, at: int) -> int:
     return int(struct.unpack_from(">I", box, at)[0])
 
 
-def _boxes(box: memoryview) -> Boxes:
-    """The child boxes, by kind."""
+def _boxes(box: bytes) -> Boxes:
+    """The boxes within one, by kind."""
     found: Boxes = {}
-    at = 0
-    while at + 8 <= len(box):
-        size, kind = struct.unpack_from(">I4s", box, at)
-        begin = at + 8
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", box, begin)
-            begin += 8
-        end = at + size if size else len(box)
-        if not begin <= end <= len(box):
+    for kind, begin, end in boxes(io.BytesIO(box)):
+        if end > len(box):
             raise ValueError("a box larger than the one around it")
         found.setdefault(kind, []).append(box[begin:end])
-        at = end
     return found
 
 

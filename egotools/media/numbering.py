@@ -1,4 +1,4 @@
-"""Recognizes frames by the numbers in their file names, places them in time, and reports missing ones."""
+"""Frame numbers in file names: whether files are frames of a video, where each belongs, and which are missing."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FEWEST_FRAMES = 8  # a folder with fewer numbered images is a folder of images
-MOST_GAPS = 10  # images are still frames with at most one gap per this many
-RANGES = 4  # ranges of missing numbers listed in a remark
+MOST_GAPS = 10  # the frames of a video may have one gap in so many
+RANGES = 4  # of missing numbers that a remark names
 
 
 def frame_numbers(names: Sequence[str]) -> list[int] | None:
     """The number at the end of each name, before its suffix; None if the names differ in more than that."""
-    parts = [re.fullmatch(r"(.*?)(\d+)(\.\w+)", name, re.DOTALL) for name in names]
-    matches = [part for part in parts if part is not None]
-    if len(matches) < len(names) or len({match[1] for match in matches}) > 1:
-        return None
-    return [int(match[2]) for match in matches]
+    matches = [match for name in names if (match := re.fullmatch(r"(.*?)(\d+)(\.\w+)", name, re.DOTALL))]
+    is_one_series = len(matches) == len(names) and len({match[1] for match in matches}) <= 1
+    return [int(match[2]) for match in matches] if is_one_series else None
 
 
 def step_of(numbers: Sequence[int]) -> int | None:
-    """The step of ascending numbers, ignoring gaps; None if there is no common step.
+    """The step by which ascending numbers rise, gaps aside; None if there is no common step.
 
     >>> step_of([0, 30, 60, 120])
     30
@@ -39,10 +37,10 @@ def step_of(numbers: Sequence[int]) -> int | None:
 
 
 def positions(names: Sequence[str]) -> tuple[list[int], list[str]]:
-    """The position of each frame in its video, starting at 0, and remarks on ambiguities of the names.
+    """The position of each frame in its video, the first at 0, and remarks on what the names leave open.
 
-    Frames whose numbers have a common step are placed by number, so that a missing one does not move others. Otherwise
-    they follow one another.
+    If the numbers rise by a common step, they determine the positions, so that a missing frame moves no other.
+    Otherwise frames follow one another.
 
     Args:
         names: file names, in natural order.
@@ -55,18 +53,16 @@ def positions(names: Sequence[str]) -> tuple[list[int], list[str]]:
     if len(names) == 1:
         return order, []
     if numbers is None:
-        return order, [
-            "the names differ in more than one number at their end: frames are taken in the order of the names"
-        ]
-    for before, after in itertools.pairwise(range(len(names))):
-        if numbers[before] == numbers[after]:
-            raise ValueError(f"{names[before]} and {names[after]} have the same number; remove one of them")
+        return order, ["the names differ in more than one number at their end: frames are in the order of the names"]
+    for at, (before, after) in enumerate(itertools.pairwise(numbers)):
+        if before == after:
+            raise ValueError(f"{names[at]} and {names[at + 1]} have the same number; remove one of them")
     step = step_of(numbers)
     if step is None:
-        return order, ["the numbers in the names have no common step: frames follow one another, without gaps"]
+        return order, ["the numbers in the names have no common step: frames follow one another without gaps"]
     remarks = []
     if numbers[0] not in (0, 1, step):
-        remarks.append(f"the first frame is number {numbers[0]}; times count from it")
+        remarks.append(f"the first frame is number {numbers[0]}; times are counted from it")
     found = [(number - numbers[0]) // step for number in numbers]
     if lost := found[-1] + 1 - len(found):
         said = "1 frame is missing" if lost == 1 else f"{lost} frames are missing"
@@ -84,7 +80,7 @@ def _missing(numbers: Sequence[int], step: int) -> str:
 def are_frames(names: Sequence[str]) -> bool:
     """Whether image names look like the frames of one video: `frame_0001.jpg`, `frame_0002.jpg`, ...
 
-    They differ only in a number with a common step, except for a few gaps. Numbers padded to two digits
+    They share everything but a number that rises by a common step, with few gaps. Numbers padded to two digits
     (`01.png`) are how people number pictures, not how programs number frames; numbers with gaps after four capitals
     (`IMG_1203.JPG`) are how cameras number photographs.
     """
@@ -99,7 +95,7 @@ def are_frames(names: Sequence[str]) -> bool:
 
 
 def may_be_frames(names: Sequence[str]) -> bool:
-    """Whether image names could be frames with some missing, or with several numbers."""
+    """Whether image names could be those of frames, some of them missing, or with several numbers in each name."""
     numbers = _running(names)
     if numbers is not None:
         return _gaps(numbers) > 0
@@ -111,7 +107,7 @@ def may_be_frames(names: Sequence[str]) -> bool:
 
 
 def _running(names: Sequence[str]) -> list[int] | None:
-    """The numbers of at least eight names of one kind, ascending with a step; None if there are none."""
+    """The numbers of at least eight names of one kind, ascending by a common step; else None."""
     numbers = sorted(frame_numbers(names) or [])
     if len(numbers) < FEWEST_FRAMES or len({Path(name).suffix.lower() for name in names}) > 1:
         return None

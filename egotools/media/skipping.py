@@ -1,10 +1,9 @@
-"""Skips decoding of frames that are neither needed nor referred to; needed frames are identical bit for bit."""
+"""Skipping of frames that no window needs and no other frame refers to; the needed ones decode to the same bits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 
 from av.packet import Packet
 from av.stream import Stream
@@ -15,14 +14,14 @@ from av.video.stream import VideoStream
 from egotools.media.frame_index import FrameIndex
 from egotools.types import IntArray
 
-# Decoders that check `skip_frame` before each picture, in formats where a picture says that no other refers to it.
-# Those of AV1 and VP9 skip nothing; a picture that VP8 skips may still change how later ones are decoded.
+# Decoders that check `skip_frame` before each picture, in formats where a picture states that no other refers to it.
+# Those of AV1 and VP9 skip nothing; a picture that VP8 skips may still change how later ones are read.
 EXACT = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}
 
-# Decoders that ignore damage in data that can be checked otherwise: their frames keep that data.
+# Decoders that ignore damage which another library detects: their frames keep the data.
 CARELESS = {"mjpeg"}
 
-HEVC_VPS, HEVC_SPS = 32, 33  # types of the parameter sets with the number of temporal layers
+HEVC_VPS, HEVC_SPS = 32, 33  # types of the parameter sets that state the number of temporal layers
 
 
 @dataclass(frozen=True)
@@ -34,30 +33,27 @@ class NeededFrames:
 
     @classmethod
     def of(cls, labels: IntArray) -> NeededFrames:
-        """Needs those labels; if there are none, every frame."""
+        """Those labels; if there are none, every frame is decoded."""
         return cls(frozenset(labels.tolist()), int(labels[-1])) if len(labels) else cls()
 
     def needs(self, label: int | None) -> bool:
-        """Whether a frame with this label must be decoded.
-
-        Those after the last label must: a later call may need them.
-        """
+        """Whether a frame must be decoded. Frames after the last one must: a later call may well ask for them."""
         return label is not None and (label >= self.last or label in self.labels)
 
 
 class Skipping:
-    """Labels the packets and frames of one video, and makes its decoder skip packets that are not needed.
+    """Labels the packets and frames of one video, and lets its decoder skip packets that are not needed.
 
-    A frame's label ascends in display order: its timestamp, or its index if timestamps do not identify frames.
+    Labels ascend in display order: timestamps, or indices where timestamps do not identify frames.
     """
 
     def __init__(self, index: FrameIndex) -> None:
-        self.wanted = NeededFrames()
-        self.has_skipped = False  # since decoding started, at the file's beginning or at a key frame
+        self.needed = NeededFrames()
+        self.has_skipped = False  # since decoding began, at the file's beginning or at a key frame
         self._is_off = False
         self.is_stamped = index.pts is not None
         self._whole = index.whole
-        packets = index.packets  # of frames identified by the packets that they came from
+        packets = index.packets  # of frames that are identified by the packets that they came from
         self._shown = None if packets is None else {packet: label for label, packet in enumerate(packets.tolist())}
 
     def stop(self) -> None:
@@ -65,25 +61,25 @@ class Skipping:
         self._is_off = True
 
     def fed(self, packets: Iterator[Packet[Stream]], stream: VideoStream) -> Iterator[Packet[Stream]]:
-        """Passes on the packets that are not broken, setting up the decoder for each.
+        """The packets that are not broken, each after the decoder is set to skip or decode it.
 
-        If timestamps do not identify frames, they start at the file's beginning.
+        Where timestamps do not identify frames, they start at the file's beginning.
         """
         self.has_skipped = False
         decoder, may_skip, is_needed = stream.codec_context, is_exact(stream.codec_context), True
         stands_alone = self.is_stamped and decoder.codec.intra_only
-        # If B frames are packed with others (DivX, Xvid), the second of two is lost if the first is skipped.
+        # Where B frames are packed with others (DivX, Xvid) the second of two is lost if the first is skipped.
         is_mpeg4, keeps_data = decoder.name == "mpeg4", decoder.name in CARELESS
         is_skipping, decoder.skip_frame = False, "DEFAULT"
         for number, packet in enumerate(packets):
             label = None
             if self.is_stamped:
-                is_needed = packet.pts is None or self.wanted.needs(packet.pts)
+                is_needed = packet.pts is None or self.needed.needs(packet.pts)
             elif self._shown is not None:
                 label, following = self._shown.get(number), self._shown.get(number + 1)
-                packet.opaque = [label]  # a distinct object: PyAV tells them apart by address
-                if label is not None:  # otherwise it may be the second field of the one before
-                    is_needed = self.wanted.needs(label) or (is_mpeg4 and self.wanted.needs(following))
+                packet.opaque = [label]  # its own object: PyAV distinguishes them by address
+                if label is not None:  # else it may be the second field of the one before it
+                    is_needed = self.needed.needs(label) or (is_mpeg4 and self.needed.needs(following))
             if keeps_data and is_needed:
                 packet.opaque = [label, bytes(packet)]
             if packet.is_corrupt and number not in self._whole:
@@ -100,42 +96,37 @@ class Skipping:
         decoder.skip_frame = "DEFAULT"
 
     def labelled(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
-        """The labeled frames, with their labels."""
-        for number, frame in zip(count(), frames, strict=False):
-            if self.is_stamped:
-                label = frame.pts
-            elif self._shown is None:
-                label = number
-            else:
-                source = frame.opaque
-                label = source[0] if isinstance(source, list) else None
+        """The frames that have a label, with it."""
+        for number, frame in enumerate(frames):
+            source = frame.opaque if self._shown is not None else [number]
+            label = frame.pts if self.is_stamped else source[0] if isinstance(source, list) else None
             if isinstance(label, int):
                 yield label, frame
 
     def is_doubtful(self, frame: VideoFrame) -> bool:
-        """Whether a frame may lack a skipped part: a field with its own packet and timestamp."""
+        """Whether a frame may lack a part that was skipped: a field with its own packet and timestamp."""
         return self.is_stamped and self.has_skipped and bool(frame.interlaced_frame)
 
 
 def keep_labels(stream: VideoStream) -> None:
-    """Makes a decoder pass on what is attached to a packet to its frame; before it decodes anything."""
+    """Makes a decoder pass what is attached to a packet on to its frame; call it before decoding."""
     stream.codec_context.copy_opaque = stream.codec_context.name in EXACT | CARELESS
 
 
 def data_of(frame: VideoFrame) -> bytes:
-    """The packet of a frame, if its decoder ignores damage; otherwise nothing."""
+    """The packet that a frame came from, if its decoder is careless; else nothing."""
     source = frame.opaque
     return source[1] if isinstance(source, list) and len(source) > 1 else b""
 
 
 def is_exact(decoder: VideoCodecContext) -> bool:
-    """Whether a decoder skips exactly what no needed frame depends on."""
-    # HEVC's pictures say that none of their own layer refers to them; those of a higher layer may.
+    """Whether a decoder skips only pictures that no other refers to."""
+    # HEVC pictures state that none of their own layer refers to them; those of a higher layer may.
     return decoder.name in EXACT and (decoder.name != "hevc" or _layers(decoder.extradata or b"") == 1)
 
 
 def _layers(extradata: bytes) -> int:
-    """The number of temporal layers of an HEVC stream, by its parameter sets; 0 if unknown."""
+    """How many temporal layers an HEVC stream has, by its parameter sets; 0 if they do not say."""
     units = _units_of_record(extradata) if extradata[:1] == b"\1" else extradata.split(b"\0\0\1")
     found = 0
     for unit in units:

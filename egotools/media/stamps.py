@@ -1,7 +1,7 @@
-"""Repairs wrong timestamps of frames: pure functions of arrays.
+"""Repair of wrong frame timestamps: pure functions of arrays.
 
-A timestamp is wrong if it goes back, repeats, is missing, or is far from all others. Repairs are local;
-a file without errors keeps its timestamps exactly. F frames in display order, G gaps.
+A timestamp is wrong if it goes back, repeats, is missing, or lies far from all others. Repairs are local: a file
+without faults keeps its timestamps exactly. F frames in display order, G gaps.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from egotools.types import IntArray
 Stamps = npt.NDArray[np.float64]  # ticks; NaN: missing
 Flags = npt.NDArray[np.bool_]
 
-SHORT = 8  # up to this many frames have wrong timestamps, rather than a clock that restarts
-AHEAD = 2000  # frames to look ahead for the timestamps to recover
-REORDERED = 16  # places by which decoding order may differ from display order; the limit of H.264
-FEW = 3  # frames at an end of the file that may be far from all others
-ONE_IN = 20  # and at most 1 in this many of all frames
-LONG = 3600.0  # seconds without a frame, unless the file's own steps are as long
-LONGER_THAN_THE_REST = 60.0  # likewise, if all the rest of the file is shorter
-STEPS = 10  # this many usual steps are not long
+SHORT = 8  # up to so many frames in a row have wrong timestamps; more are on a clock that restarted
+AHEAD = 2000  # frames to look ahead for the timestamps to come back
+REORDERED = 16  # places that timestamps in decoding order may lie from where they belong; H.264 allows no more
+FEW = 3  # frames at an end of the file that may lie far from all others; and remarks of one kind
+ONE_IN = 20  # and their share of all
+LONG = 3600.0  # seconds without a frame or sound, unless the file's own steps are as long
+LONGER_THAN_THE_REST = 60.0  # the same where all the rest of the file is shorter
+STEPS = 10  # times the file's usual step is not long
 
 
 @dataclass(frozen=True, eq=False)
 class Repaired:
-    """Timestamps [F] that ascend strictly; the frames with wrong ones, by kind of error; the usual step."""
+    """Strictly ascending timestamps [F]; the frames whose timestamps were wrong, by what was wrong; the usual step."""
 
     stamps: Stamps
     step: float
@@ -44,7 +44,7 @@ def repaired(stamps: Stamps, *, usual: float, second: float) -> Repaired:
 
     Args:
         stamps: [F].
-        usual: ticks from frame to frame if the timestamps do not tell.
+        usual: ticks from frame to frame if the timestamps themselves do not tell.
         second: ticks per second.
     """
     known = np.flatnonzero(~np.isnan(stamps))
@@ -73,47 +73,48 @@ def gaps(stamps: Stamps, *, step: float, second: float) -> Stamps:
     return np.stack([stamps[last] + step, stamps[last + 1]], axis=1)
 
 
+def gap_remarks(gaps: Stamps) -> list[str]:
+    """The first few gaps [G, 2] in seconds, in sentences."""
+    return [f"no frames between {a:.1f} s and {b:.1f} s; no rows are made there" for a, b in gaps[:FEW].tolist()]
+
+
 def remarks(stamps: Stamps, found: Repaired, *, second: float) -> list[str]:
     """What was repaired, in sentences.
 
     Args:
-        stamps: [F], as stored in the file.
-        found: the result of `repaired`.
+        stamps: [F], as the file has them.
+        found: their repair.
         second: ticks per second.
     """
 
-    def seconds(frame: int) -> str:
+    def said(frame: int) -> str:
         return f"{stamps[frame] / second:.3f} s"
 
     def shown(frame: int) -> str:
-        return f"{found.stamps[frame] / second:.3f} s"
+        return f"it is shown at {found.stamps[frame] / second:.3f} s"
 
-    said = []
-    for frames, what in ((found.disordered, "out of order"), (found.far, "far from all others")):
-        if len(frames):
-            first = int(frames[0])
-            others = len(frames) - 1
+    result = []
+    for frames, what in ((found.disordered.tolist(), "out of order"), (found.far.tolist(), "far from all others")):
+        if frames:
+            first, others = frames[0], len(frames) - 1
             more = f"; so {'is 1 other' if others == 1 else f'are {others} others'}" if others else ""
-            said.append(f"frame {first} is stamped {seconds(first)}, {what}; it is shown at {shown(first)}{more}")
-    if len(found.repeated):
-        first, count = int(found.repeated[0]), len(found.repeated)
-        frames_are = "1 frame is" if count == 1 else f"{count} frames are"
-        where = (
-            f"frame {first} at {seconds(first)}" if count == 1 else f"the first is frame {first} at {seconds(first)}"
-        )
-        said.append(f"{frames_are} stamped like the one before ({where}); each is shown between its neighbors")
-    for first in found.restarts[:FEW].tolist():
-        said.append(f"the clock restarts at frame {first} ({seconds(first)}); it is shown at {shown(first)}")
-    return said
+            result.append(f"frame {first} has timestamp {said(first)}, {what}; {shown(first)}{more}")
+    if count := len(found.repeated):
+        first = int(found.repeated[0])
+        which = "1 frame has" if count == 1 else f"{count} frames have"
+        where = f"{'' if count == 1 else 'the first is '}frame {first} at {said(first)}"
+        result.append(f"{which} the timestamp of the one before ({where}); each is shown between its neighbors")
+    restarts = found.restarts[:FEW].tolist()
+    return result + [f"the clock restarts at frame {first} ({said(first)}); {shown(first)}" for first in restarts]
 
 
 def _differ(stamps: Stamps) -> Flags:
     """Which timestamps differ from the one before."""
-    return np.append(np.ones(1, np.bool_), np.diff(stamps) != 0)[: len(stamps)]
+    return np.append(True, np.diff(stamps) != 0)[: len(stamps)]
 
 
 def _is_in_decoding_order(stamps: Stamps) -> bool:
-    """Whether timestamps go back often, but only by a few places, so that sorting is enough."""
+    """Whether timestamps go back often, but only by a few places, so that it is enough to sort them."""
     if (np.diff(stamps) < 0).sum() <= len(stamps) // ONE_IN + 1:
         return False
     places = np.argsort(stamps, kind="stable")
@@ -121,11 +122,11 @@ def _is_in_decoding_order(stamps: Stamps) -> bool:
 
 
 def _on_one_clock(values: Stamps, places: IntArray, step: float) -> tuple[Flags, Stamps, IntArray]:
-    """Which timestamps to keep [F], all converted to the first clock [F], and the places where a clock restarts.
+    """Which timestamps to keep [F], all of them on the first one's clock [F], and the places where the clock restarts.
 
-    Where timestamps go back, some before were too late, or some after are too early until they catch up,
-    or the clock restarts. The fewest frames are taken as wrong; more than a few only if the clock then continues
-    as if nothing had happened.
+    Where timestamps go back, some before were too late, or some after are too early until they have caught up, or the
+    clock restarts. As few frames as possible are taken for wrong; more than a few only if the clock then continues
+    undisturbed.
     """
 
     def fits(before: int, after: int) -> bool:
@@ -134,10 +135,10 @@ def _on_one_clock(values: Stamps, places: IntArray, step: float) -> tuple[Flags,
 
     values = values.copy()
     kept: list[int] = []
-    begin, restarts = 0, []  # number of kept ones on earlier clocks
+    begin, restarts = 0, []  # how many of those kept are on earlier clocks
     i = 0
     while i < len(values):
-        if kept and len(kept) == begin and values[i] <= values[kept[-1]]:  # the start of the current clock was wrong
+        if kept and len(kept) == begin and values[i] <= values[kept[-1]]:  # the first on the present clock was wrong
             values[i:] += values[kept[-1]] + (places[i] - places[kept[-1]]) * step - values[i]
         if len(kept) == begin or values[i] >= values[kept[-1]]:
             kept.append(i)
@@ -163,7 +164,7 @@ def _on_one_clock(values: Stamps, places: IntArray, step: float) -> tuple[Flags,
 
 
 def _filled(places: IntArray, values: Stamps, count: int, step: float) -> Stamps:
-    """Timestamps [F], of which some are known: the others evenly between, but never long after the one before."""
+    """`count` timestamps [F], some of them known: the others evenly between, but never long after the one before."""
     if len(places) == count:
         return values
     if not len(places):
@@ -173,12 +174,12 @@ def _filled(places: IntArray, values: Stamps, count: int, step: float) -> Stamps
     frames = np.arange(count)
     before = np.maximum(np.searchsorted(places, frames, side="right") - 1, 0)
     each_of = np.where(frames < places[0], step, each[before])
-    result: Stamps = values[before] + (frames - places[before]) * each_of
-    return result
+    filled: Stamps = values[before] + (frames - places[before]) * each_of
+    return filled
 
 
 def _with_near_ends(stamps: Stamps, step: float, second: float) -> tuple[Stamps, IntArray]:
-    """Moves the few timestamps at either end that are far from all others next to them; returns those frames, too."""
+    """Timestamps, the few at either end that lie far from all others moved next to them; and which frames those are."""
     few = min(FEW, len(stamps) // ONE_IN)
     rises = np.diff(stamps)
     after = np.flatnonzero(_are_long(rises, step, second)) + 1  # the first frames after a long pause
@@ -195,7 +196,9 @@ def _with_near_ends(stamps: Stamps, step: float, second: float) -> tuple[Stamps,
 
 
 def _are_long(rises: Stamps, step: float, second: float) -> Flags:
-    rest = rises.sum() - rises + step
-    long = (rises > LONG * second) | ((rises > LONGER_THAN_THE_REST * second) & (rises > rest))
-    result: Flags = long & (rises > STEPS * step)
-    return result
+    return np.asarray(is_long(rises, rises.sum() - rises + step, second) & (rises > STEPS * step))
+
+
+def is_long(pause: Stamps | float, rest: Stamps | float, second: float = 1.0) -> Flags | bool:
+    """Whether a pause is too long to be plausible in a file that holds `rest` besides, in ticks; elementwise."""
+    return (pause > LONG * second) | ((pause > LONGER_THAN_THE_REST * second) & (pause > rest))

@@ -1,4 +1,4 @@
-"""Files whose clock wraps, or begins anew where they were joined: one ascending time for picture and sound."""
+"""Files whose clock wraps, or restarts where they were concatenated: one ascending time for video and audio."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_a_truncated_file_has_the_frames_that_are_left_and_says_so(
 
 
 def test_a_video_without_its_index_says_that_it_is_cut_short(tmp_path: Path) -> None:
-    with pytest.raises(ClipError, match=r"cut-a\.mp4: .*moov.*cut short"):
+    with pytest.raises(ClipError, match=r"cut-a\.mp4: .*moov.*truncated"):
         Video(cut(write_video(tmp_path / "a.mp4", noisy(60)), 0.5))
 
 

@@ -116,7 +116,7 @@ def test_metadata_of_a_png_with_a_wrong_check_sum_ends_nothing(kind: bytes, coun
     frames = open_frames(path)
     np.testing.assert_array_equal(next(frames.frames([0])), UPRIGHT)
     assert len(frames.info) == count
-    assert frames.remarks == ["its metadata cannot be read; the picture is taken as it is stored"]
+    assert frames.remarks == ["its metadata cannot be read; the picture is used as it is stored"]
     assert frames.damage == ""
 
 
@@ -134,7 +134,7 @@ def test_frames_that_are_odd_in_one_way_are_named_once(tmp_path: Path) -> None:
         Image.fromarray(numbered(number)).save(tmp_path / f"f/{number}.png", exif=exif)
     frames = FrameFolder(tmp_path / "f", 30)
     assert len(list(frames.frames(range(4)))) == 4
-    assert frames.remarks == ["1.png: its EXIF orientation is '9', not 1 to 8; the picture is taken as it is stored"]
+    assert frames.remarks == ["1.png: its EXIF orientation is '9', not 1 to 8; the picture is used as it is stored"]
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])

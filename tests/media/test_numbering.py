@@ -68,7 +68,7 @@ def test_frames_with_a_gap_from_the_command_line(tmp_path: Path) -> None:
     ("names", "places", "said"),
     [
         (["f_30.png", "f_60.png", "f_120.png", "f_150.png"], [0, 1, 3, 4], ["1 frame is missing of 5 (number 90)"]),
-        (["3.png", "4.png", "5.png"], [0, 1, 2], ["the first frame is number 3; times count from it"]),
+        (["3.png", "4.png", "5.png"], [0, 1, 2], ["the first frame is number 3; times are counted from it"]),
         (["1.png", "2.png", "90.jpg", "91.jpg"], [0, 1, 89, 90], ["87 frames are missing of 91 (number 3 to 89)"]),
         (["3.png", "13.png", "16.png", "37.png"], [0, 1, 2, 3], ["have no common step"]),
         (["a.png", "b.png"], [0, 1], ["differ in more than one number"]),
@@ -140,7 +140,7 @@ def test_pictures_that_may_be_frames_are_pointed_out(names: list[str], expected:
 def test_rows_do_not_multiply_in_a_long_gap(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "f", [*range(10), *range(100_000, 100_010)], "{}.png")
     frames = FrameFolder(folder, 10)
-    assert frames.remarks[-1] == "no frame from 1.0 s to 10000.0 s; no rows there"
+    assert frames.remarks[-1] == "no frames between 1.0 s and 10000.0 s; no rows are made there"
     clip = Clip("a", folder, fps=10)
     windows = single_frames(frames.info, clip, fps=2, frames=None, stride=None)
     assert windows.times[:, 0].tolist() == [0, 0.5, 10000, 10000.5]

@@ -134,7 +134,7 @@ def test_a_pause_stays_and_an_endless_one_is_told(tmp_path: Path) -> None:
     assert endless.info.end == pytest.approx(904.0, abs=0.02)
     (gap,) = endless.info.gaps
     assert gap == pytest.approx((1.7, 901.7), abs=0.03)
-    assert "there is no sound once, from 1.7" in endless.remarks[0]
+    assert "no sound between 1.7" in endless.remarks[0]
 
 
 def test_a_clock_that_begins_anew_goes_on(tmp_path: Path) -> None:

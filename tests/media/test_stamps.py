@@ -40,7 +40,7 @@ def changed(frames: slice | int, by: float) -> np.ndarray:
         pytest.param(changed(30, -1), id="one repeated"),
         pytest.param(RIGHT // 4 * 4, id="four frames a stamp"),
         pytest.param(RIGHT * 0, id="all the same"),
-        pytest.param(np.tile(RIGHT[:10], 6), id="a clock that begins anew five times"),
+        pytest.param(np.tile(RIGHT[:10], 6), id="a clock that restarts five times"),
         pytest.param(np.append(RIGHT[:30] + 3000, RIGHT[:30] + 300) - 3000, id="a clock that goes back"),
         pytest.param(RIGHT.reshape(-1, 4)[:, [0, 2, 3, 1]].ravel(), id="in the order of decoding"),
     ],
@@ -80,9 +80,9 @@ def test_what_was_repaired_is_said() -> None:
     stamps[9], stamps[-1] = stamps[8], 25 * HOUR
     said = remarks(stamps, repair(stamps), second=30.0)
     assert said == [
-        "frame 30 is stamped 501.000 s, out of order; it is shown at 1.000 s",
-        "frame 59 is stamped 90000.000 s, far from all others; it is shown at 1.967 s",
-        "1 frame is stamped like the one before (frame 9 at 0.267 s); each is shown between its neighbors",
+        "frame 30 has timestamp 501.000 s, out of order; it is shown at 1.000 s",
+        "frame 59 has timestamp 90000.000 s, far from all others; it is shown at 1.967 s",
+        "1 frame has the timestamp of the one before (frame 9 at 0.267 s); each is shown between its neighbors",
     ]
 
 

@@ -52,7 +52,7 @@ def test_a_repeated_stamp_moves_one_frame(tmp_path: Path) -> None:
     assert video.info.end == pytest.approx(11.99, abs=0.002)
     assert rows(video.path) == 24
     (remark,) = video.remarks
-    assert remark.startswith("1 frame is stamped like the one before (frame 6 at 0.165 s)")
+    assert remark.startswith("1 frame has the timestamp of the one before (frame 6 at 0.165 s)")
     assert numbers(video, [4, 5, 6, 7]) == [4, 5, 6, 7]
     assert numbers(video, [6]) == [6]  # reached by a jump, past the frame with the same stamp
     assert numbers(video, [5, 30]) == [5, 30]
@@ -67,7 +67,7 @@ def test_the_last_frame_far_from_all_others_makes_no_rows(tmp_path: Path) -> Non
     assert rows(path) == 4
     (problem,) = check_clips([Clip("a", path)])
     assert problem.problem == "remark"
-    assert "frame 59 is stamped 90001.9" in problem.detail
+    assert "frame 59 has timestamp 90001.9" in problem.detail
     assert numbers(Video(path), [58, 59]) == [58, 59]
     assert measure(path).end == pytest.approx(2.0, abs=0.01)
 
@@ -176,9 +176,7 @@ def test_an_hevc_stream_without_a_rate_in_its_header_says_what_is_assumed(tmp_pa
     (clip,) = clips_of(list_folder(tmp_path).found, fps=10)
     assert open_frames(path, clip.fps).info.end == pytest.approx(2.0)
     (problem,) = check_clips([Clip("a", path)])
-    assert (
-        problem.detail == "its header gives no frame rate and there is no column fps; 25 frames per second are assumed"
-    )
+    assert problem.detail == "no frame rate in its header or in column fps; 25 frames per second are assumed"
 
 
 def test_a_y4m_without_a_rate_takes_the_one_that_is_given(tmp_path: Path) -> None:
@@ -192,7 +190,7 @@ def test_a_header_is_believed_before_the_manifest(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.h264", 30, format="h264", rate=15)
     frames = open_frames(path, 30.0)
     assert frames.info.end == pytest.approx(2.0)
-    assert frames.remarks == ["its header says 15 frames per second, not 30; the header is used"]
+    assert frames.remarks == ["its header states 15 frames per second, not 30; the header is used"]
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".mkv"])
@@ -220,7 +218,7 @@ def test_a_stretch_without_frames_has_no_rows(tmp_path: Path) -> None:
     ticks = [*range(60), *range(3 * 3600 * 30, 3 * 3600 * 30 + 60)]
     video = Video(write_video(tmp_path / "a.mkv", 120, ticks=ticks, options={"bf": "0"}))
     assert video.info.times[60] == pytest.approx(3 * 3600)
-    assert video.remarks == ["no frame between 2.0 s and 10800.0 s; no rows there"]
+    assert video.remarks == ["no frames between 2.0 s and 10800.0 s; no rows are made there"]
     assert rows(video.path) == 8
     assert video.info.fps == pytest.approx(30, rel=0.01)
     clip = Clip("a", video.path)
@@ -252,14 +250,14 @@ def test_a_last_frame_that_stays_for_a_day_is_named(tmp_path: Path) -> None:
                 container.mux(packet)
     video = Video(path)
     assert video.info.end == pytest.approx(0.6, abs=0.002)
-    assert video.remarks == ["the last frame states a duration of 86400.000 s; it is shown for 0.100 s"]
+    assert video.remarks == ["the last frame has a duration of 86400.000 s; 0.100 s are used"]
 
 
 def test_frames_with_one_stamp_on_either_side_of_a_key_frame_are_told_apart(tmp_path: Path) -> None:
     source = write_video(tmp_path / "good.mp4", 60, options={"bf": "0", "g": "15"})
     path = restamped(tmp_path / "a.mkv", source, lambda n, pts, dts: (pts + 5120 - 512 * (n == 30), dts))
     video = Video(path)
-    assert video.remarks[0].startswith("1 frame is stamped like the one before (frame 30 at 1.3")
+    assert video.remarks[0].startswith("1 frame has the timestamp of the one before (frame 30 at 1.3")
     for frame in (45, 29, 30, 59, 31, 29):  # reached by jumps
         assert numbers(video, [frame]) == [frame]
 

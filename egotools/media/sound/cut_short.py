@@ -10,6 +10,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from egotools.files.disk import open_file
+from egotools.media.chunks import riff_chunks
 from egotools.media.containers import exact
 from egotools.media.sound.joined_sound import MP3_FIRST_FRAME, after_tag
 from egotools.media.sound.sound_index import SoundIndex
@@ -82,13 +83,11 @@ def _wav_seconds(path: Path, stream: AudioStream, place: tuple[int, int] | None)
     with open_file(path) as file:
         file.seek(place[0] if place else 0)
         head = file.read(1 << 16)
-    rate = at = 0
-    while len(head) >= at + 8:
-        name, size = head[at : at + 4], int.from_bytes(head[at + 4 : at + 8], "little")
+    rate = 0
+    for name, begin, size in riff_chunks(head) if head[:4] == b"RIFF" else ():
         if name == b"fmt ":
-            rate = int.from_bytes(head[at + 16 : at + 20], "little")  # bytes per second
+            rate = int.from_bytes(head[begin + 8 : begin + 12], "little")  # bytes a second
         if name == b"data":
-            is_told = rate and stream.codec_context.name.startswith("pcm_") and size < OPEN
-            return Fraction(size, rate) if is_told else Fraction(0)
-        at += 12 if name == b"RIFF" else 8 + size + size % 2
+            is_stated = rate and stream.codec_context.name.startswith("pcm_") and size < OPEN
+            return Fraction(size, rate) if is_stated else Fraction(0)
     return Fraction(0)

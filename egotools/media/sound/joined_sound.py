@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from egotools.files.disk import open_file
-from egotools.media.mp4_boxes import boxes
-from egotools.media.sound.ogg_pages import BEGINS as OGG_BEGINS
-from egotools.media.sound.ogg_pages import page_size
+from egotools.media.chunks import boxes
+from egotools.media.sound.lost_sound import OGG_BEGINS, OGG_HEADER, page_size
 
 # A LAME or Xing header is in the first frame of an MP3, whose other bytes before it are zero: after its four
 # bytes, 32 of side information (MPEG 1, stereo), 17 (MPEG 1 mono, MPEG 2 stereo) or 9 (MPEG 2 mono).
@@ -50,7 +49,7 @@ def parts_of(path: Path, format: str) -> list[tuple[int, int]]:
 def _ogg_links(data: mmap.mmap) -> Iterator[int]:
     """Where groups of first pages begin: the streams of one link begin together, before any continues."""
     at, was_first = 0, False
-    while (at := data.find(b"OggS", at)) >= 0 and at + 27 <= len(data):
+    while (at := data.find(b"OggS", at)) >= 0 and at + OGG_HEADER <= len(data):
         is_first = bool(data[at + 5] & OGG_BEGINS)
         if is_first and not was_first:
             yield at

@@ -13,8 +13,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from egotools.files.disk import open_file
-from egotools.media.matroska import coded_number
-from egotools.media.mp4_boxes import boxes
+from egotools.media.chunks import MATROSKA, boxes, coded_number
 
 HEAD = 1 << 16  # bytes in which containers other than MP4 declare their streams
 LARGEST_TABLES = 1 << 26  # bytes; MP4 tables have about 16 per frame
@@ -49,7 +48,7 @@ def is_sound_alone(path: Path) -> bool:
             head = file.read(HEAD)
             if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
                 found = set(MP4_TRACK.findall(_mp4_tables(file)))
-            elif head[:4] == b"\x1a\x45\xdf\xa3":
+            elif head[:4] == MATROSKA:
                 found = set(MATROSKA_TRACK.findall(_matroska_tracks(head)))
             elif head[:4] == b"RIFF":
                 found = set(AVI_TRACK.findall(head))
@@ -63,7 +62,7 @@ def is_sound_alone(path: Path) -> bool:
 
 
 def _mp4_tables(file: BinaryIO) -> bytes:
-    """The content of the `moov` box, wherever it is; empty if it does not exist or cannot be read."""
+    """The content of the `moov` box, wherever it lies; empty if none can be read."""
     for kind, begin, end in boxes(file):
         if kind == b"moov":
             file.seek(begin)
