@@ -257,7 +257,7 @@ def ascending(indices: Sequence[int] | IntArray, total: int, path: Path) -> IntA
     if chosen.size and (chosen[0] < 0 or (np.diff(chosen) <= 0).any()):
         raise ValueError(f"frame indices must be strictly ascending and at least 0, not {chosen[:8].tolist()}")
     if chosen.size and chosen[-1] >= total:
-        raise ClipError(f"{path}: frame {chosen[-1]} does not exist; it has {total} frames, counted from 0")
+        raise ClipError(f"{path}: frame {chosen[-1]} does not exist; the last one is {total - 1}")
     return chosen
 
 
