@@ -9,6 +9,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -58,7 +59,7 @@ class Sound:
         self.info = AudioInfo(file.rate, file.layout.nb_channels, *span, tuple(file.gaps))
         self._reading: _Reading | None = None
         self._kind: tuple[tuple[int, ...], bool] = ((), False)  # rates and mono of the current reading
-        self._change = ""
+        self._has_changed = False
 
     def windows(self, starts: FloatArray, length: int, rate: int, *, mono: bool = True) -> Iterator[Waveform]:
         """Windows of sound, resampled to `rate` by a band-limited filter; zeros outside the stream.
@@ -86,10 +87,7 @@ class Sound:
         """The windows of several requests from one decoding of the sound, in the order of their starts.
 
         Yields:
-            The index of the request in `wanted`, and its next window, as from `windows`.
-
-        Raises:
-            As `windows`.
+            The index of the request in `wanted`, and its next window; errors as in `windows`.
         """
         moments = [_checked(each) for each in wanted]
         rates = tuple(sorted({each.rate for each in wanted}))
@@ -100,40 +98,37 @@ class Sound:
         order = np.argsort(starts, kind="stable")
         with reading(self.path):
             for moment, asker in zip(starts[order].tolist(), askers[order].tolist(), strict=True):
-                each = wanted[asker]
-                first = round((moment - self.info.start) * each.rate)
-                window = self._read(first, each.length, each.rate, rates, mono)
+                first = round((moment - self.info.start) * wanted[asker].rate)
+                window = self._read(first, wanted[asker], (rates, mono))
                 yield asker, window[0] if mono else window
 
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
 
-    def _read(self, first: int, length: int, rate: int, rates: tuple[int, ...], mono: bool) -> Waveform:
-        """[C, length] from sample `first` on, counted at `rate` from the start of the stream."""
-        total = round((self.info.end - self.info.start) * rate)
-        if first >= total or first + length <= 0:
-            return np.zeros((1 if mono else self.info.channels, length), np.float32)
+    def _read(self, first: int, wanted: Stretches, kind: tuple[tuple[int, ...], bool]) -> Waveform:
+        """[C, length] from sample `first` on, counted at its rate from the start of the stream; `kind`: rates, mono."""
+        length, rate = wanted.length, wanted.rate
+        if first >= round((self.info.end - self.info.start) * rate) or first + length <= 0:
+            return np.zeros((1 if kind[1] else self.info.channels, length), np.float32)
         reading, self._reading = self._reading, None  # None if what follows fails
-        if reading is None or self._kind != (rates, mono) or not self._leads_to(first, reading, rate):
-            reading = self._begun(first, rate, rates, mono)
+        if reading is None or self._kind != kind or not self._leads_to(first, reading.held[rate], rate):
+            reading = self._begun(first, rate, *kind)
         window = reading.window(first, length, rate)
-        self._reading, self._kind = reading, (rates, mono)
+        self._reading, self._kind = reading, kind
         return window
 
-    def _leads_to(self, first: int, reading: _Reading, rate: int) -> bool:
+    def _leads_to(self, first: int, held: _Held, rate: int) -> bool:
         """Whether continuing the reading gets to a sample, sooner than a seek would."""
-        held = reading.held[rate]
-        near = first - held.stop <= JUMP_SECONDS * rate or not self._file.can_jump
-        return held.begin <= max(first, 0) and near
+        is_near = first - held.stop <= JUMP_SECONDS * rate or not self._file.can_jump
+        return held.begin <= max(first, 0) and is_near
 
     def _begun(self, first: int, rate: int, rates: tuple[int, ...], mono: bool) -> _Reading:
         """Starts a reading of the stream at or before sample `first`."""
-        own = self.info.rate
+        own, frames = self.info.rate, None
         # Only if a sample at the old rate coincides with one at the new rate does the filter start in the same phase.
         step = math.lcm(*(own // math.gcd(own, each) for each in rates))
         begin = max(0, round((first / rate - SETTLE_SECONDS) * own)) // step * step
-        frames = None
         if self._file.can_jump and begin > JUMP_SECONDS * own:
             frames = self._file.frames_from(self._file.start + Fraction(begin, own))
         if frames is None:
@@ -146,8 +141,8 @@ class Sound:
         return _Reading(cut(pieces, own, max(rates)), filters, held)
 
     def _changed(self, sentence: str) -> None:
-        if not self._change:  # a new reading may repeat it
-            self._change = sentence
+        if not self._has_changed:  # a new reading may repeat it
+            self._has_changed = True
             self.remarks.append(sentence)
 
 
@@ -241,10 +236,7 @@ def read_sound(
     Returns:
         float32 [N] if mono, else [C, N]; silence outside the stream.
     """
-    sound = open_sound(path)
-    try:
+    with closing(open_sound(path)) as sound:
         rate = rate or sound.info.rate
         length = max(1, round(((sound.info.end if end is None else end) - start) * rate))
         return next(sound.windows(np.array([start]), length, rate, mono=mono)), rate
-    finally:
-        sound.close()

@@ -61,13 +61,12 @@ class Shape:
 class Pictures:
     """Converts the frames of one file to RGB, upright and of one size.
 
-    `remark` says that the first frame of another size was scaled; "" if there was none.
+    The first frame of another size that is scaled is appended to `remarks`.
     """
 
-    def __init__(self, path: Path, shape: Shape) -> None:
-        self.path = path
-        self.shape = shape
-        self.remark = ""
+    def __init__(self, path: Path, shape: Shape, remarks: list[str]) -> None:
+        self.path, self.shape = path, shape
+        self._remarks, self._has_scaled = remarks, False
         self._reformatter = VideoReformatter()
 
     def picture(self, frame: VideoFrame, index: int, seconds: float) -> Frame:
@@ -78,8 +77,7 @@ class Pictures:
         """
         damage = jpeg_damage(data) if (data := data_of(frame)) else ""
         if frame.is_corrupt or damage:
-            why = f": {damage}" if damage else ""
-            raise ClipError(f"{self.path}: frame {index} at {seconds:.3f} s is damaged{why}")
+            raise ClipError(f"{self.path}: frame {index} at {seconds:.3f} s is damaged{damage and f': {damage}'}")
         turn = self.shape.turn
         if frame.rotation != self.shape.rotation:  # side data is read only if it may differ: it keeps a frame alive
             turn = turn_of(frame) or turn
@@ -94,12 +92,11 @@ class Pictures:
     def _scaled(self, frame: VideoFrame, turn: Turn, seconds: float) -> VideoFrame:
         check_size(self.path, frame.width, frame.height)
         width, height = self.shape.width, self.shape.height
-        if not self.remark:
+        if not self._has_scaled:
             found = "{}x{}".format(*_upright_size(frame, turn))
-            self.remark = (
-                f"the frame at {seconds:.3f} s has {found} pixels, the first one {width}x{height}; frames of other "
-                "sizes are scaled to that one's"
-            )
+            sizes = f"the frame at {seconds:.3f} s has {found} pixels, the first one {width}x{height}"
+            self._remarks.append(f"{sizes}; frames of other sizes are scaled to the first one's")
+            self._has_scaled = True
         # FFmpeg's bicubic filter widens when downscaling, so that it averages what becomes one pixel.
         size = {"width": height, "height": width} if turn.swap else {"width": width, "height": height}
         return self._reformatter.reformat(frame, **size, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1)

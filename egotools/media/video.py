@@ -123,10 +123,10 @@ class Video:
                 index = VideoIndex(*self._made_index(fps), status.st_size, status.st_mtime_ns, fps)
             stack.pop_all()
         self.index = index
-        self._frames, self._pictures = index.frames, Pictures(path, index.shape)
         frames, shape = index.frames, index.shape
         self.info = VideoInfo(frames.times, frames.end, shape.width, shape.height, frames.gaps)
         self.damage, self.remarks = frames.damage, list(frames.remarks)
+        self._frames, self._pictures = frames, Pictures(path, shape, self.remarks)
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
         """As `Frames.frames`; one decoding pass for indices close together."""
@@ -135,10 +135,7 @@ class Video:
         with reading(self.path):
             for index in chosen.tolist():
                 self._skipping.needed = needed  # calls may take turns
-                picture = self._pictures.picture(self._frame(index), index, float(self.info.times[index]))
-                if self._pictures.remark and self._pictures.remark not in self.remarks:
-                    self.remarks.append(self._pictures.remark)
-                yield picture
+                yield self._pictures.picture(self._frame(index), index, float(self.info.times[index]))
 
     def at(self, seconds: float) -> Frame:
         """The frame shown at a time of the file; the first or last one outside of it."""

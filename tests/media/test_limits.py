@@ -77,7 +77,7 @@ def test_what_interrupts_is_not_the_fault_of_a_file() -> None:
 def test_a_decoder_that_fails_in_any_way_fails_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(tmp_path / "a.mp4", 5)
     video = Video(path)
-    monkeypatch.setattr(egotools.media.video.Video, "_pixels", lambda *_: [][0])
+    monkeypatch.setattr(egotools.media.video.Pictures, "picture", lambda *_: [][0])
     with pytest.raises(ClipError, match=r"a\.mp4: cannot be read: list index out of range"):
         next(video.frames([0]))
     with pytest.raises(ValueError, match="ascend"):  # a mistake of who asks, not of the file

@@ -66,7 +66,7 @@ def test_frames_of_other_sizes_are_scaled_to_the_first_one(
     other = "{1}x{0}".format(*sizes[1])
     assert video.remarks == [
         f"the frame at 0.333 s has {other} pixels, the first one {width}x{height}; frames of other sizes are scaled to "
-        "that one's"
+        "the first one's"
     ]
     assert video.damage == ""
 

@@ -143,7 +143,7 @@ def test_stacks_of_another_kind_are_refused(tmp_path: Path) -> None:
     whole = (tmp_path / "float.npy").read_bytes()
     (tmp_path / "cut.npy").write_bytes(whole[:-8])
     (tmp_path / "text.npy").write_text("hello")
-    messages = {"float": "uint8", "four": "uint8", "none": "holds no frames", "objects": "not a", "cut": "truncated"}
+    messages = {"float": "uint8", "four": "uint8", "none": "contains no frames", "objects": "not a", "cut": "truncated"}
     for name, message in {**messages, "text": "not a .npy array", "absent": "no such file"}.items():
         with pytest.raises(ClipError, match=rf"{name}\.npy: .*{message}"):
             Stack(tmp_path / f"{name}.npy", 10)
@@ -170,7 +170,7 @@ def test_grey_frames_may_have_an_axis_of_one_channel(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "size", "said"),
     [
-        ((2**40, 1, 1, 3), 3 * 2**40 + 128, "1099511627776 frames, at most 10 million"),
+        ((2**40, 1, 1, 3), 3 * 2**40 + 128, "1099511627776 frames; at most 10 million"),
         ((2**62, 24, 24, 3), 1000, "not a .npy array, or truncated"),
         ((2**32, 2**32, 2**32, 3), 128, "not a .npy array, or truncated"),
     ],

@@ -34,22 +34,23 @@ def cut_short(path: Path, stream: AudioStream, index: SoundIndex, place: tuple[i
         index: its packets.
         place: the byte range of the part; None: all.
     """
-    format = stream.container.format.name
+    format, rate = stream.container.format.name, stream.codec_context.sample_rate or 1
     ticks = exact(stream.time_base or 1)
     span = (index.end - index.first) * ticks
     said = stream.duration * ticks if stream.duration else Fraction(0)
     tolerance = TOLERANCE
     if format == "wav":
-        said = max(said, _wav_seconds(path, stream, place))
+        if stream.codec_context.name.startswith("pcm_"):
+            said = max(said, _wav_seconds(_bytes(path, place[0] if place else 0, 1 << 16)))
     elif format == "mp3":
-        said, tolerance = _mp3_seconds(path, stream, place), FEW_FRAMES
+        said, tolerance = Fraction(_mp3_samples(path, place, 1152 if rate >= 32000 else 576), rate), FEW_FRAMES
     elif format == "matroska,webm":
         said, span, tolerance = _matroska_seconds(stream), index.said_end * ticks, ROUGH
     elif format.startswith("mov"):
         tolerance = ROUGH
     elif format not in EXACT_LENGTHS:
         return ""
-    if said - span <= tolerance or said * (stream.codec_context.sample_rate or 1) >= OPEN:
+    if said - span <= tolerance or said * rate >= OPEN:
         return ""
     return f"truncated: {float(span):.2f} s of {float(said):.2f} s of sound can be read"
 
@@ -62,32 +63,27 @@ def _matroska_seconds(stream: AudioStream) -> Fraction:
     return Fraction(container.duration, av.time_base) if is_alone and container.duration else Fraction(0)
 
 
-def _mp3_seconds(path: Path, stream: AudioStream, place: tuple[int, int] | None) -> Fraction:
-    """The duration in the Xing header of an MP3, including encoder padding; 0 if there is none."""
-    with open_file(path) as file:
-        file.seek(place[0] if place else 0)
-        head = file.read(10)
-        file.seek(after_tag(head) + (place[0] if place else 0))
-        match = MP3_FIRST_FRAME.search(file.read(1 << 14))
-        if match is None:
-            return Fraction(0)
-        fields = match.string[match.end() : match.end() + 8]
-    if not fields[3:4] or not fields[3] & 1:
-        return Fraction(0)
-    rate = stream.codec_context.sample_rate or 1
-    return Fraction(int.from_bytes(fields[4:], "big") * (1152 if rate >= 32000 else 576), rate)
+def _mp3_samples(path: Path, place: tuple[int, int] | None, each: int) -> int:
+    """The samples that the Xing header of an MP3 states, `each` per frame, with encoder padding; 0 if there is none."""
+    begin = place[0] if place else 0
+    tag = after_tag(_bytes(path, begin, 10))
+    match = MP3_FIRST_FRAME.search(_bytes(path, begin + tag, 1 << 14))
+    fields = match.string[match.end() : match.end() + 8] if match else b""
+    return int.from_bytes(fields[4:], "big") * each if fields[3:4] and fields[3] & 1 else 0
 
 
-def _wav_seconds(path: Path, stream: AudioStream, place: tuple[int, int] | None) -> Fraction:
-    """The duration in a WAV header; 0 if it has none, or left it open."""
-    with open_file(path) as file:
-        file.seek(place[0] if place else 0)
-        head = file.read(1 << 16)
+def _wav_seconds(head: bytes) -> Fraction:
+    """The duration in a WAV header; 0 if it states none, or left it open."""
     rate = 0
     for name, begin, size in riff_chunks(head) if head[:4] == b"RIFF" else ():
         if name == b"fmt ":
-            rate = int.from_bytes(head[begin + 8 : begin + 12], "little")  # bytes a second
+            rate = int.from_bytes(head[begin + 8 : begin + 12], "little")  # bytes per second
         if name == b"data":
-            is_stated = rate and stream.codec_context.name.startswith("pcm_") and size < OPEN
-            return Fraction(size, rate) if is_stated else Fraction(0)
+            return Fraction(size, rate) if rate and size < OPEN else Fraction(0)
     return Fraction(0)
+
+
+def _bytes(path: Path, begin: int, count: int) -> bytes:
+    with open_file(path) as file:
+        file.seek(begin)
+        return file.read(count)

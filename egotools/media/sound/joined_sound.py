@@ -14,17 +14,14 @@ from egotools.media.sound.lost_sound import OGG_BEGINS, OGG_HEADER, page_size
 
 # A LAME or Xing header is in the first frame of an MP3, whose other bytes before it are zero: after its four
 # bytes, 32 of side information (MPEG 1, stereo), 17 (MPEG 1 mono, MPEG 2 stereo) or 9 (MPEG 2 mono).
-MP3_FIRST_FRAME = re.compile(
-    rb"\xff[\xe2-\xff][\x10-\xef].(?:\x00{32}|\x00{17}|\x00{9})(?:Xing|Info)",
-    re.DOTALL,
-)
-FLAC_BEGINS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # followed by the first block, of 34 bytes
+MP3_FIRST_FRAME = re.compile(rb"\xff[\xe2-\xff][\x10-\xef].(?:\x00{32}|\x00{17}|\x00{9})(?:Xing|Info)", re.DOTALL)
+FLAC_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # followed by the first block, of 34 bytes
 RIFF_BEGINS = re.compile(rb"RIFF.{4}WAVE(?:fmt |LIST|JUNK|bext|ds64)|FORM.{4}AIF[FC](?:COMM|FVER|COMT)", re.DOTALL)
-AMR_BEGINS = (b"#!AMR\n", b"#!AMR-WB\n")
+AMR_BEGINS = re.compile(rb"#!AMR(?:-WB)?\n")
 FLV_BEGINS = re.compile(rb"FLV\x01[\x01\x04\x05]\x00{3}\x09\x00{4}")
 # An EBML header, whose only text element is the document type.
 MATROSKA_BEGINS = re.compile(rb"\x1a\x45\xdf\xa3.{1,60}?\x42\x82.{1,8}?(?:matroska|webm)", re.DOTALL)
-ASF_BEGINS = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
+ASF_BEGINS = re.compile(re.escape(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")))
 NEAR = 4096  # bytes of padding allowed between a tag and the first frame
 
 
@@ -71,11 +68,6 @@ def _mp3_files(data: mmap.mmap) -> Iterator[int]:
         before = begin
 
 
-def _marked(*marks: bytes) -> Callable[[mmap.mmap], Iterator[int]]:
-    """Finds files that begin with one of the marks."""
-    return _matching(re.compile(b"|".join(map(re.escape, marks))))
-
-
 def _matching(mark: re.Pattern[bytes]) -> Callable[[mmap.mmap], Iterator[int]]:
     """Finds files whose first bytes match."""
     return lambda data: (match.start() for match in mark.finditer(data))
@@ -102,9 +94,9 @@ def _mp4_files(data: mmap.mmap) -> Iterator[int]:
 BEGINS: dict[str, Callable[[mmap.mmap], Iterator[int]]] = {
     "ogg": _ogg_links,
     "mp3": _mp3_files,
-    "flac": _marked(*FLAC_BEGINS),
-    "asf": _marked(ASF_BEGINS),
-    "amr": _marked(*AMR_BEGINS),
+    "flac": _matching(FLAC_BEGINS),
+    "asf": _matching(ASF_BEGINS),
+    "amr": _matching(AMR_BEGINS),
     "flv": _matching(FLV_BEGINS),
     "matroska,webm": _matching(MATROSKA_BEGINS),
     "wav": _riff_files,
@@ -114,6 +106,7 @@ BEGINS: dict[str, Callable[[mmap.mmap], Iterator[int]]] = {
 
 
 def after_tag(data: bytes | mmap.mmap) -> int:
+    """Where the first frame begins: after an ID3 tag, if there is one."""
     return 10 + _tag_size(data[6:10]) if data[:3] == b"ID3" else 0
 
 

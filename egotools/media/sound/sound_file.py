@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 
 from egotools.errors import ClipError, NoSound
-from egotools.media.containers import decoded, default_stream, exact, only, open_container
+from egotools.media.containers import decoded, default_stream, exact, only, open_stream
 from egotools.media.sound.cut_short import cut_short
 from egotools.media.sound.joined_sound import parts_of
 from egotools.media.sound.sound_index import SoundIndex, index_sound, is_unstamped, sound_packets
@@ -85,7 +86,8 @@ class SoundFile:
     def frames(self) -> Iterator[Heard]:
         """All frames, from the beginning."""
         for part in self._parts:
-            yield from self._frames_of(part)
+            self._reopen(part.place)
+            yield from self._heard(part.shift, self._decoded(part.index))
 
     def frames_from(self, moment: Fraction) -> Iterator[Heard] | None:
         """The frames from before a given time on, or None if the container does not support seeking there."""
@@ -94,7 +96,7 @@ class SoundFile:
         try:
             stamp = math.floor((settled - part.shift) / exact(self._stream.time_base or 1))
             self._container.seek(stamp, stream=self._stream)
-            frames = self._heard(part, self._decoded(None))
+            frames = self._heard(part.shift, self._decoded(None))
             first = next(frames, None)
         except (av.FFmpegError, ClipError):
             return None
@@ -103,12 +105,7 @@ class SoundFile:
         return chain([first], frames)
 
     def _open(self, place: tuple[int, int] | None) -> None:
-        self._container = open_container(self.path, part=place)
-        try:
-            self._stream = _chosen(self._container, self._number, self.path)
-        except ClipError:
-            self._container.close()
-            raise
+        self._container, self._stream = open_stream(self.path, partial(_chosen, number=self._number), place)
         only(self._stream)
 
     def _reopen(self, place: tuple[int, int] | None) -> None:
@@ -127,17 +124,10 @@ class SoundFile:
                 packet.pts = packet.dts = int(index.stamps[number])
             yield packet
 
-    def _frames_of(self, part: _Part) -> Iterator[Heard]:
-        self._reopen(part.place)
-        yield from self._heard(part, self._decoded(part.index))
-
-    def _heard(self, part: _Part, frames: Iterator[AudioFrame]) -> Iterator[Heard]:
+    def _heard(self, shift: Fraction, frames: Iterator[AudioFrame]) -> Iterator[Heard]:
         is_counted = is_unstamped(self._container)
         for frame in frames:
-            if frame.pts is None:
-                yield None, frame
-            else:
-                yield _seconds(frame) + part.shift, frame
+            yield None if frame.pts is None else _seconds(frame) + shift, frame
             if is_counted:
                 break
         yield from ((None, frame) for frame in frames)
@@ -158,7 +148,9 @@ class SoundFile:
             except ClipError as error:
                 if not self._parts:
                     raise
-                self._end_early(place, error)
+                if place[1] - place[0] >= JUST_BEGUN:
+                    end, why = float(self._parts[-1].end), str(error).removeprefix(f"{self.path}: ")
+                    self.damage = self.damage or f"damaged: the file joined to it at {end:.3f} s cannot be read: {why}"
                 break
         first, last = self._parts[0], self._parts[-1]
         self.start, self.end = first.start, last.end
@@ -166,21 +158,12 @@ class SoundFile:
         self.gaps = [gap for part in self._parts for gap in part.gaps]
         self.can_jump = len(places) == 1 and first.index.is_steady and self._has_exact_jumps()
         if self.seams:
-            self.remarks.append(
-                f"{len(self._parts)} files were joined in it; the second begins at {float(self.seams[0]):.3f} s"
-            )
+            second = float(self.seams[0])
+            self.remarks.append(f"{len(self._parts)} files were joined in it; the second begins at {second:.3f} s")
 
     def _has_exact_jumps(self) -> bool:
         format, codec = self._container.format.name, self._stream.codec_context.name
         return format in EXACT_CONTAINERS or (format in EXACT_FOR_PCM and codec.startswith("pcm_"))
-
-    def _end_early(self, place: tuple[int, int], error: ClipError) -> None:
-        """Reports that what follows the parts so far cannot be read; a recording without sound yet is ignored."""
-        if place[1] - place[0] < JUST_BEGUN:
-            return
-        why = str(error).removeprefix(f"{self.path}: ")
-        end = float(self._parts[-1].end)
-        self._damaged(f"damaged: what is joined to it at {end:.3f} s cannot be read: {why}")
 
     def _add(self, place: tuple[int, int] | None) -> None:
         """Indexes the currently open byte range as the next part."""
@@ -202,7 +185,7 @@ class SoundFile:
         gaps = [(float(one * ticks + shift), float(other * ticks + shift)) for one, other in index.gaps.tolist()]
         self._parts.append(_Part(place, index, shift, begin + shift, end + shift, gaps))
         self.remarks += index.remarks
-        self._damaged(self._missing(index, shift, place))
+        self.damage = self.damage or self._missing(index, shift, place)
 
     def _missing(self, index: SoundIndex, shift: Fraction, place: tuple[int, int] | None) -> str:
         """What is missing in a part, as a message; "" if it is complete."""
@@ -210,10 +193,6 @@ class SoundFile:
             moment = float(index.lost_at * exact(self._stream.time_base or 1) + shift)
             return f"damaged: a part of the file is broken or missing; the sound is lost from {moment:.3f} s on"
         return index.damage or cut_short(self.path, self._stream, index, place)
-
-    def _damaged(self, what: str) -> None:
-        """Records what is missing; only the first is kept."""
-        self.damage = self.damage or what
 
     def _first_shift(self, index: SoundIndex, packet: Fraction, frame: Fraction) -> Fraction:
         """The shift that puts the first frame at its time; `packet` and `frame` are the seconds of the first ones.
@@ -229,18 +208,15 @@ class SoundFile:
         return Fraction(0)
 
 
-def _chosen(container: InputContainer, number: int | None, path: Path) -> AudioStream:
+def _chosen(container: InputContainer, path: Path, number: int | None) -> AudioStream:
     """The audio stream with this number; None: the default stream, else the first."""
     streams = container.streams.audio
     if not streams:
         raise NoSound(f"{path}: no audio stream in this file")
-    if number is None:
-        decodable = [stream for stream in streams if stream.codec_context is not None] or list(streams)
-        chosen = default_stream(decodable)
-    elif number >= len(streams):
+    if number is not None and number >= len(streams):
         raise ClipError(f"{path}: no audio stream {number}; the file has {len(streams)}, counted from 0")
-    else:
-        chosen = streams[number]
+    decodable = [stream for stream in streams if stream.codec_context is not None] or list(streams)
+    chosen = default_stream(decodable) if number is None else streams[number]
     if chosen.codec_context is None:
         raise ClipError(f"{path}: its audio codec cannot be decoded")
     return chosen

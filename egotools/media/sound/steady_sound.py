@@ -48,14 +48,17 @@ def steady(
             stamped = round((heard - file.start) * file.rate)
             is_near = stretch and not is_seam and abs(stamped - at) <= JITTER_SECONDS * file.rate
             at = at if is_near else stamped
-        if stretch is None or is_seam or at != stretch.end or not stretch.is_like(frame):
+        kind = frame.sample_rate, frame.layout.name
+        if stretch is None or is_seam or at != stretch.end or kind != stretch.kind:
             if stretch:
                 position = yield from _laid(stretch.rest(), position, seams[0])
             if is_seam:
                 seams.pop(0)
             stretch = _Stretch(at, frame, file, mono)
-            if stretch.is_other:
-                changed(_change(file, frame, at))
+            if kind != (file.rate, file.layout.name):
+                before, after = f"{file.rate} Hz, {file.layout.name}", f"{frame.sample_rate} Hz, {frame.layout.name}"
+                change = f"at {float(file.start) + at / file.rate:.3f} s the sound changes from {before}, to {after}"
+                changed(f"{change}; from there on it is converted to the first rate and layout")
         position = yield from _laid(stretch.take(frame), position, seams[0])
     if stretch:
         yield from _laid(stretch.rest(), position, seams[0])
@@ -70,7 +73,8 @@ def _laid(pieces: Iterable[tuple[int, Waveform]], position: int, end: int) -> Ge
         piece = piece[:, : max(end - first, 0)]
         if not piece.shape[1]:
             continue
-        yield from _zeros(position, first, piece)
+        for at in range(position, first, PIECE):
+            yield np.zeros((len(piece), min(PIECE, first - at)), np.float32)
         if first + piece.shape[1] > position:
             yield piece[:, max(position - first, 0) :]
         position = max(position, first + piece.shape[1])
@@ -81,8 +85,7 @@ class _Stretch:
     """Frames of one kind without a gap, from sample `begin` of the stream on."""
 
     def __init__(self, begin: int, frame: AudioFrame, file: SoundFile, mono: bool) -> None:
-        self._kind = _kind(frame)
-        self.is_other = self._kind != (file.rate, file.layout.name)
+        self.kind = frame.sample_rate, frame.layout.name
         self._begin = self._made = begin
         self._taken = 0  # samples taken from the frames
         self._ratio = (file.rate, frame.sample_rate)
@@ -95,16 +98,12 @@ class _Stretch:
         """The sample of the stream after the last."""
         return self._begin + round(self._taken * self._ratio[0] / self._ratio[1])
 
-    def is_like(self, frame: AudioFrame) -> bool:
-        """Whether a frame can be appended."""
-        return _kind(frame) == self._kind
-
     def take(self, frame: AudioFrame) -> list[tuple[int, Waveform]]:
         """Adds a frame; returns the pieces that are ready, and the samples at which they start."""
         samples = _floats(frame)
         self._taken += samples.shape[1]
-        mixed = iter([samples.mean(axis=0, keepdims=True) if self._mono else samples])
-        pieces = cut(mixed, self._ratio[1], self._ratio[0])
+        mixed = samples.mean(axis=0, keepdims=True) if self._mono else samples
+        pieces = cut([mixed], self._ratio[1], self._ratio[0])
         return self._placed(chain.from_iterable(self._filter.take(piece) for piece in pieces))
 
     def rest(self) -> list[tuple[int, Waveform]]:
@@ -144,30 +143,12 @@ class Resampler:
             yield from _arrays(self._filter.resample(None))
 
 
-def cut(pieces: Iterator[Waveform], source: int, rate: int) -> Iterator[Waveform]:
+def cut(pieces: Iterable[Waveform], source: int, rate: int) -> Iterator[Waveform]:
     """Cuts pieces so that they stay short at another rate: a piece at a low rate becomes a long one."""
     most = max(1, PIECE * source // max(source, rate))
     for piece in pieces:
         for first in range(0, piece.shape[1], most):
             yield piece[:, first : first + most]
-
-
-def _zeros(position: int, first: int, piece: Waveform) -> Iterator[Waveform]:
-    """Silence up to sample `first`, in pieces."""
-    for at in range(position, first, PIECE):
-        yield np.zeros((len(piece), min(PIECE, first - at)), np.float32)
-
-
-def _kind(frame: AudioFrame) -> tuple[int, str]:
-    return frame.sample_rate, frame.layout.name
-
-
-def _change(file: SoundFile, frame: AudioFrame, at: int) -> str:
-    moment = float(file.start) + at / file.rate
-    return (
-        f"at {moment:.3f} s the sound changes from {file.rate} Hz, {file.layout.name}, to {frame.sample_rate} Hz, "
-        f"{frame.layout.name}; from there on it is converted to the first rate and layout"
-    )
 
 
 def _floats(frame: AudioFrame) -> Waveform:
