@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import struct
+import mmap
 from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,9 +13,8 @@ from PIL import Image
 
 from egotools.errors import ClipError
 from egotools.files.disk import open_file
-from egotools.media.animation_chunks import bare_png, frame_seconds, whole_part
-from egotools.media.apng import png_frames
-from egotools.media.chunks import PNG
+from egotools.media.animation_chunks import bare_png, frame_seconds, png_frames, whole_part
+from egotools.media.chunks import PNG, png_chunks
 from egotools.media.limits import check_times
 from egotools.media.stills import NO_METADATA, ascending, decoding_image, opened_image, rgb, upright_turn
 from egotools.types import Frame, IntArray, VideoInfo
@@ -37,13 +36,8 @@ def is_animated(path: Path) -> bool:
             return bool(getattr(opened_image(file, path), "is_animated", False))
         if not head.startswith(PNG):
             return False
-        file.seek(len(PNG))
-        while len(chunk := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", chunk)
-            if kind in (b"acTL", b"IDAT"):
-                return bool(kind == b"acTL")
-            file.seek(length + 4, 1)
-    return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return next((kind for kind, *_ in png_chunks(data) if kind in (b"acTL", b"IDAT")), b"") == b"acTL"
 
 
 def is_picture(path: Path) -> bool:
@@ -80,12 +74,7 @@ class Animation:
         self.info = self._shown(begin, end)
 
     def frames(self, indices: Sequence[int] | IntArray) -> Iterator[Frame]:
-        """The frames at strictly ascending indices, upright, uint8 RGB [H, W, 3]; transparency is dropped.
-
-        Raises:
-            ClipError: a frame does not exist or does not decode.
-            ValueError: the indices do not ascend.
-        """
+        """As `Frames.frames`; transparency is dropped."""
         for index in ascending(indices, len(self.info), self.path).tolist():
             with decoding_image(self.path, f"frame {index} at {self.info.times[index]:.3f} s does not decode"):
                 image = self._at(index)
@@ -99,10 +88,9 @@ class Animation:
     def _begin(self) -> None:
         self._image = opened_image(io.BytesIO(self._data), self.path)
         is_png = self._image.format == "PNG"
-        is_whole = not self._problem
-        self._pictures = png_frames(self._data, is_whole=is_whole) if is_png else _by_pillow(self._image)
-        self._standing = -1
-        self._there: Image.Image | None = None
+        self._pictures = png_frames(self._data, is_whole=not self._problem) if is_png else _by_pillow(self._image)
+        self._position = -1  # index of the current frame
+        self._current: Image.Image | None = None
 
     def _begin_bare(self) -> None:
         """Goes to the first frame; reads a PNG without its metadata if that keeps Pillow from reading it."""
@@ -110,22 +98,20 @@ class Animation:
             with decoding_image(self.path):
                 self._begin()
         except ClipError:
-            bare = bare_png(self._data)
-            if bare is None:
+            if (bare := bare_png(self._data)) is None:
                 raise
             self._data = bare
             self._begin()
             self.remarks.append(NO_METADATA)
 
     def _at(self, index: int) -> Image.Image:
-        if index < self._standing or self._there is None:
+        if index < self._position or self._current is None:
             self._begin()
-        if index > self._standing:
-            steps, self._there = index - self._standing - 1, None
-            self._there = next(islice(self._pictures, steps, None))
-            self._standing = index
-        assert self._there is not None, "just decoded"
-        return self._there
+        if index > self._position:
+            steps, self._current = index - self._position - 1, None
+            self._current, self._position = next(islice(self._pictures, steps, None)), index
+        assert self._current is not None, "just decoded"
+        return self._current
 
     def _times(self) -> tuple[list[float], float, int]:
         """When each frame begins, when the last one ends, and how many there should be."""

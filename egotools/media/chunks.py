@@ -20,7 +20,7 @@ def riff_chunks(data: bytes | mmap.mmap) -> Iterator[tuple[bytes, int, int]]:
         at += 8 + length + length % 2
 
 
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(data: bytes | mmap.mmap) -> Iterator[tuple[bytes, int, int]]:
     """Each chunk of a PNG: its kind, where its content begins, and its stated length."""
     at = len(PNG)
     while at + 12 <= len(data):

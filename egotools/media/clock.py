@@ -56,8 +56,7 @@ class Read:
 
     def dts_of(self, stream: Stream) -> Stamps:
         """When each packet of one stream is to be decoded, ticks; NaN where unknown."""
-        result: Stamps = np.array(self.dts)[np.array(self.stream) == stream.index]
-        return result
+        return np.asarray(np.array(self.dts)[np.array(self.stream) == stream.index])
 
     @property
     def delay(self) -> int:
@@ -73,8 +72,7 @@ class Clock:
     `seams` are the first packets of each stream after each restart of the clock.
     """
 
-    changes: Mapping[int, IntArray] = field(default_factory=dict)
-    ticks: Mapping[int, IntArray] = field(default_factory=dict)
+    changes: Mapping[int, tuple[IntArray, IntArray]] = field(default_factory=dict)
     seams: Mapping[int, Sequence[int]] = field(default_factory=dict)
     wrap: int = 0
     remarks: tuple[str, ...] = ()
@@ -83,9 +81,8 @@ class Clock:
         """Ticks to add to the timestamps of the packets with these numbers."""
         if stream.index not in self.changes:
             return np.zeros(len(packets), np.int64)
-        at = np.searchsorted(self.changes[stream.index], packets, side="right") - 1
-        result: IntArray = self.ticks[stream.index][at]
-        return result
+        begins, ticks = self.changes[stream.index]
+        return np.asarray(ticks[np.searchsorted(begins, packets, side="right") - 1])
 
     def shown(self, stream: Stream, stamps: Stamps, packets: IntArray) -> Stamps:
         """The timestamps [F] of frames on the one clock, given the packets that they came from [F]."""
@@ -111,14 +108,14 @@ def clock_of(container: InputContainer, read: Read) -> Clock:
     tracks = _tracks(read, kinds, wrap, second)
     seams = _seams(tracks, second, jumps=bool(wrap))
     moments, offsets = _offsets(tracks, seams)
-    changes, ticks = {}, {}
+    changes = {}
     for index, track in tracks.items():
         added = track.unwrapped - track.raw
         for seam, more in zip(seams, np.diff(offsets).tolist(), strict=True):
             added[seam[index] :] += more
         starts = np.append(0, np.flatnonzero(np.diff(added)) + 1)
-        changes[index], ticks[index] = starts, np.rint(added[starts]).astype(np.int64)
-    if not any(values.any() for values in ticks.values()):
+        changes[index] = starts, np.rint(added[starts]).astype(np.int64)
+    if not any(ticks.any() for _, ticks in changes.values()):
         return Clock()
     cuts = {index: [seam[index] for seam in seams] for index in tracks}
     remarks = [
@@ -129,7 +126,7 @@ def clock_of(container: InputContainer, read: Read) -> Clock:
         remarks.append(f"the clock restarts {len(moments) - MOST_SAID} more times")
     if any((track.unwrapped != track.raw).any() for track in tracks.values()):
         remarks.append(f"the clock wraps at {wrap / second:.1f} s; times continue from there")
-    return Clock(changes, ticks, cuts, wrap, tuple(remarks))
+    return Clock(changes, cuts, wrap, tuple(remarks))
 
 
 def whole_at_seams(container: InputContainer, stream: Stream) -> frozenset[int]:
@@ -184,8 +181,8 @@ def _tracks(read: Read, kinds: set[int], wrap: int, second: float) -> dict[int, 
 def _held(stamps: Stamps) -> Stamps:
     """Timestamps where a missing one is that of the packet before; at the beginning, that of the first known."""
     known = np.flatnonzero(~np.isnan(stamps))
-    result: Stamps = stamps[known[np.maximum(np.searchsorted(known, np.arange(len(stamps)), side="right") - 1, 0)]]
-    return result
+    before = np.maximum(np.searchsorted(known, np.arange(len(stamps)), side="right") - 1, 0)
+    return np.asarray(stamps[known[before]])
 
 
 def _seams(tracks: Mapping[int, _Track], second: float, *, jumps: bool) -> list[dict[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -53,15 +53,12 @@ def packets_by_tables(container: InputContainer, stream: VideoStream, path: Path
     rows = [(each.pos, each.size, each.timestamp, each.is_keyframe, each.is_discard) for each in entries]
     positions, sizes, stamps, is_key, is_hidden = np.array(rows, np.int64).reshape(-1, 5).T
     ends = [other.index_entries[-1] for other in container.streams if len(other.index_entries)]
-    if any(end.pos + end.size > size for end in ends):
-        return None
-    if not len(rows) or (sizes <= 0).any() or (positions < 0).any() or (positions + sizes > size).any():
-        return None
-    if len(np.unique(positions)) != len(positions):
+    is_cut = any(end.pos + end.size > size for end in ends) or (positions + sizes > size).any()
+    if is_cut or not rows or (sizes <= 0).any() or (positions < 0).any() or len(np.unique(positions)) != len(rows):
         return None
     found = Packets(stamps + offsets, is_key > 0, is_hidden > 0, durations)
     shift = _agreed(container, stream, (positions, sizes, stamps), found)
-    return None if shift is None else Packets(found.pts + shift, found.is_key, found.is_hidden, durations)
+    return None if shift is None else replace(found, pts=found.pts + shift)
 
 
 def _agreed(
@@ -126,16 +123,10 @@ def _is_one_edit(track: Boxes) -> bool:
     """Whether a track is shown unchanged, except for a pause before it or a cut beginning."""
     for edits in track.get(b"edts", []):
         for box in _boxes(edits).get(b"elst", []):
-            wide = box[0] == 1
-            step = 20 if wide else 12
-            shown = 0
-            for at in range(8, 8 + step * _number(box, 4), step):
-                _, start, rate = struct.unpack_from(">Qqi" if wide else ">Iii", box, at)
-                if start >= 0:
-                    shown += 1
-                    if rate != 1 << 16:
-                        return False
-            if shown > 1:
+            entry = struct.Struct(">Qqi" if box[0] == 1 else ">Iii")
+            edits_of = [entry.unpack_from(box, 8 + entry.size * number) for number in range(_number(box, 4))]
+            rates = [rate for _, start, rate in edits_of if start >= 0]
+            if rates not in ([], [1 << 16]):
                 return False
     return True
 

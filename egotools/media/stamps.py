@@ -174,8 +174,7 @@ def _filled(places: IntArray, values: Stamps, count: int, step: float) -> Stamps
     frames = np.arange(count)
     before = np.maximum(np.searchsorted(places, frames, side="right") - 1, 0)
     each_of = np.where(frames < places[0], step, each[before])
-    filled: Stamps = values[before] + (frames - places[before]) * each_of
-    return filled
+    return np.asarray(values[before] + (frames - places[before]) * each_of)
 
 
 def _with_near_ends(stamps: Stamps, step: float, second: float) -> tuple[Stamps, IntArray]:

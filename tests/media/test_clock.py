@@ -64,7 +64,8 @@ def added(path: Path) -> list[set[float]]:
             pass
         clock = clock_of(container, read)
         return [
-            {round(ticks / TICKS, 6) for ticks in clock.ticks.get(stream.index, [])} for stream in container.streams
+            {round(ticks / TICKS, 6) for ticks in clock.changes.get(stream.index, ((), ()))[1]}
+            for stream in container.streams
         ]
 
 
