@@ -37,6 +37,18 @@ def options_of(value: object) -> dict[str, Any]:
     return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
 
 
+def check_positive(options: object, *names: str) -> None:
+    """Checks options that must be above 0; those that are None are left alone.
+
+    Raises:
+        ValueError: names the first that is not, as a flag.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+
+
 def recorded_options(value: Any) -> dict[str, Any]:
     """The options of a dataclass instance to record in its recipe: all except those at their value `absent`."""
     older = omitted_options(type(value))

@@ -1,8 +1,9 @@
-"""The clips of a dataset, and what reading annotations takes."""
+"""The clips of a dataset, and checks of annotations."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from egotools.types import Clip
 
 @dataclass(frozen=True)
 class DatasetClips:
-    """The clips of a dataset, the files that its annotations name and that do not exist, and remarks."""
+    """The clips of a dataset, the files that its annotations name but that do not exist, and remarks."""
 
     clips: list[Clip]
     missing: list[str] = field(default_factory=list)
@@ -35,6 +36,19 @@ def present(clips: Sequence[Clip], root: Path, remarks: Sequence[str] = ()) -> D
             " for features without videos use 'egotools manifest table'"
         )
     return DatasetClips(found, missing, list(remarks))
+
+
+def files_of_splits(root: Path, pattern: str) -> tuple[dict[str, Path], list[str]]:
+    """The annotation files that exist, by split, and remarks on the others; `{}` in the pattern stands for the split.
+
+    Raises:
+        ManifestError: none exists.
+    """
+    paths = {split: root / pattern.format(split) for split in ("train", "val", "test")}
+    found = {split: path for split, path in paths.items() if path.is_file()}
+    if not found:
+        raise ManifestError(f"{root}: no {pattern.format('train')}, nor of val or test; is this the dataset's folder?")
+    return found, [f"{path.name} does not exist" for split, path in paths.items() if split not in found]
 
 
 def checked_score(score: Any, where: str) -> float:
@@ -58,11 +72,9 @@ def check_differ(clips: Sequence[Clip], where: Path) -> None:
     Raises:
         ManifestError: names the first of them.
     """
-    seen: set[str] = set()
-    for clip in clips:
-        if clip.id in seen:
-            raise ManifestError(f"{where}: {clip.id!r} comes twice")
-        seen.add(clip.id)
+    twice = [id for id, count in Counter(clip.id for clip in clips).items() if count > 1]
+    if twice:
+        raise ManifestError(f"{where}: {twice[0]!r} appears twice")
 
 
 def read_json(path: Path) -> Any:  # Any: what JSON can hold

@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from egotools.config import option
-from egotools.datasets.clips import DatasetClips, check_differ, checked_score, present
+from egotools.config import check_positive, option
+from egotools.datasets.clips import DatasetClips, check_differ, checked_score, files_of_splits, present
 from egotools.errors import ManifestError
 from egotools.types import Clip
-
-SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,7 @@ class LaMem:
     split_number: int = option(1, "Which of the five splits.")
 
     def __post_init__(self) -> None:
-        if self.split_number < 1:
-            raise ValueError(f"--split-number must be 1 or more, not {self.split_number}")
+        check_positive(self, "split_number")
 
     def clips(self, root: Path) -> DatasetClips:
         """The images of LaMem as clips of one frame; the score is the label `memorability`.
@@ -37,12 +34,8 @@ class LaMem:
         Raises:
             ManifestError: no such split, unusable scores, or not a single image.
         """
-        paths = {split: root / "splits" / f"{split}_{self.split_number}.txt" for split in SPLITS}
-        if not any(path.is_file() for path in paths.values()):
-            name = f"splits/train_{self.split_number}.txt"
-            raise ManifestError(f"{root}: no {name}, nor of val or test; is this the dataset's folder?")
-        remarks = [f"{path.name} does not exist" for path in paths.values() if not path.is_file()]
-        clips = [clip for split, path in paths.items() if path.is_file() for clip in _clips(root, split, path)]
+        paths, remarks = files_of_splits(root, f"splits/{{}}_{self.split_number}.txt")
+        clips = [clip for split, path in paths.items() for clip in _clips(root, split, path)]
         check_differ(clips, root / "splits")
         return present(clips, root, remarks)
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from egotools.config import option
-from egotools.datasets.clips import DatasetClips, check_differ, checked_score, present, read_json
+from egotools.config import check_positive, option
+from egotools.datasets.clips import DatasetClips, check_differ, checked_score, files_of_splits, present, read_json
 from egotools.errors import ManifestError
 from egotools.types import Clip
 
-SPLITS = ("train", "val", "test")
 SEPARATOR = ";"  # between the action labels of a clip
 
 
@@ -37,8 +36,7 @@ class Memento10k:
     lag: float = option(80.0, "Lag that the scores of the files are at.")
 
     def __post_init__(self) -> None:
-        if not self.fps > 0:
-            raise ValueError(f"--fps must be above 0, not {self.fps}")
+        check_positive(self, "fps")
 
     def clips(self, root: Path) -> DatasetClips:
         """The clips with the labels `memorability` (none in test), `alpha` and `action_labels`.
@@ -46,15 +44,10 @@ class Memento10k:
         Raises:
             ManifestError: no annotations, unusable ones, or not a single video.
         """
-        paths = {split: root / f"memento_{split}_data.json" for split in SPLITS}
-        if not any(path.is_file() for path in paths.values()):
-            raise ManifestError(
-                f"{root}: no memento_train_data.json, nor of val or test; is this the dataset's folder?"
-            )
-        remarks = [f"{path.name} does not exist" for path in paths.values() if not path.is_file()]
+        paths, remarks = files_of_splits(root, "memento_{}_data.json")
         clips, beyond = [], 0
         for split, path in paths.items():
-            for entry, where in _entries(path) if path.is_file() else []:
+            for entry, where in _entries(path):
                 score, adjusted = _score(entry, split, where, self.score_at, self.lag)
                 beyond += score != adjusted
                 labels = {"memorability": "" if adjusted is None else repr(adjusted), **_labels(entry, where)}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from egotools.config import option
+from egotools.config import check_positive, option
 from egotools.derive.clusters import PERPLEXITY, columns_of, group, network, perplexity_of, tsne
 from egotools.derive.fitted import Arrays, Learned, read_arrays, read_learned
 from egotools.derive.measures import MEASURES, Floats, Network, Training
@@ -64,10 +64,7 @@ class Similarity:
     def __post_init__(self) -> None:
         if self.manifest is None:
             raise ValueError("--manifest is needed: it lists the training clips")
-        positive = {"eps": self.eps, "exponent": self.exponent, "components": self.components}
-        for name, value in positive.items():
-            if value is not None and not value > 0:
-                raise ValueError(f"--{name} must be above 0, not {value}")
+        check_positive(self, "eps", "exponent", "components")
 
     def learn(self, inputs: Mapping[str, Store]) -> Learned:
         """Fits the model on the one input; returns it, and the values of all clips.

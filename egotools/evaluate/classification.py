@@ -1,4 +1,4 @@
-"""What predicted labels are worth, in figures and row by row. Axes: N judged rows, K classes."""
+"""How good predicted labels are, in figures and row by row. Axes: N evaluated rows, K classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Predictions:
     """One predicted class a row."""
 
     classes: tuple[str, ...]  # K, in alphabetical order
-    rows: Table  # the N rows that were judged
+    rows: Table  # the N evaluated rows
     labels: IntArray  # [N] class numbers
     predicted: IntArray  # [N] class numbers
     scores: FloatArray  # [N] what speaks for the predicted class, 0 to 1
@@ -89,7 +89,7 @@ def figures(predictions: Predictions, train_labels: IntArray) -> dict[str, Any]:
 
 
 def by_class(predictions: Predictions, train_labels: IntArray) -> list[dict[str, Any]]:
-    """One entry a class: rows trained on and judged, recall and precision (None where there is nothing to divide)."""
+    """One entry a class: rows of training and evaluation, recall and precision (None for 0 / 0)."""
     hits, train_rows = predictions.hits, np.bincount(train_labels, minlength=len(predictions.classes))
     recalls, precisions = metrics.recall_scores(hits), metrics.precision_scores(hits)
     return [

@@ -1,4 +1,4 @@
-"""Accuracy of a vote among the nearest clips. Axes: N judged rows, M rows that vote, D features, K classes."""
+"""Accuracy of a vote among the nearest clips. Axes: N evaluated rows, M rows that vote, D features, K classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from egotools.types import FloatArray, IntArray
 
 DEEPEST = 2048  # neighbors that FAISS finds at once (its limit on GPUs); beyond, similarities are masked by group
 BLOCK = 1024  # queries whose similarities to all rows are in memory at once when masked
-SAMPLED = 1000  # rows that the caches' shares are judged by
+SAMPLED = 1000  # rows that the caches' shares are estimated from
 NEARLY_ALL = 0.99  # of the vectors' squared length
 NOBODY = -1  # row number where there are fewer neighbors than asked for
 
@@ -37,15 +37,15 @@ class KNN:
 
     def __post_init__(self) -> None:
         if not self.k or min(self.k) < 1:
-            raise ValueError(f"--k counts neighbors and is 1 at least, not {self.k}")
+            raise ValueError(f"--k must be 1 or more, not {self.k}")
         if not 0 < self.temperature < float("inf"):
-            raise ValueError(f"--temperature is above 0, not {self.temperature}")
+            raise ValueError(f"--temperature must be above 0, not {self.temperature}")
 
 
 def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_MANIFEST) -> Result:
-    """Predicts the label of each judged row by a vote of its nearest neighbors.
+    """Predicts the label of each evaluated row by a vote of its nearest neighbors.
 
-    With splits the rows of one vote on those of the other. Without any, every row is judged by the rows
+    With splits the rows of one vote on those of the other. Without any, every row is evaluated with the rows
     of all other clips. Rows of one group of the partition never vote on each other.
 
     Raises:
@@ -61,20 +61,20 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
     elif partition.group is None:
         remarks += voting_remarks(table, label)
     voting = np.ones(len(table), bool) if splits is None else splits.train
-    judged = np.ones(len(table), bool) if splits is None else splits.test
+    evaluated = np.ones(len(table), bool) if splits is None else splits.test
     classes, labels = numbered(table.labels[label])
-    kin = groups(table, partition.group)
-    if kin.min() == kin.max():
+    group_of = groups(table, partition.group)
+    if group_of.min() == group_of.max():
         raise TableError(f"all {len(table)} rows are of one {partition.group or 'clip'}: nobody is left to vote")
     queries, rows_that_vote = (table.values, table.values)
     if splits is not None:
-        queries, rows_that_vote = table.values[judged], table.values[voting]
-    neighbors, similarity = nearest(queries, rows_that_vote, max(config.k), own=(kin[judged], kin[voting]))
+        queries, rows_that_vote = table.values[evaluated], table.values[voting]
+    neighbors, similarity = nearest(queries, rows_that_vote, max(config.k), own=(group_of[evaluated], group_of[voting]))
     if np.isneginf(similarity[:, 0]).any():
-        stranded = str(table.only(judged).ids[np.isneginf(similarity[:, 0]).argmax()])
+        stranded = str(table.only(evaluated).ids[np.isneginf(similarity[:, 0]).argmax()])
         raise TableError(f"clip {stranded!r}: all rows that could vote are of its own {partition.group!r}")
-    remarks += _unreachable(classes, (labels[judged], kin[judged]), (labels[voting], kin[voting]))
-    rows, voters = table.without_values().only(judged), table.ids[voting]
+    remarks += _unreachable(classes, (labels[evaluated], group_of[evaluated]), (labels[voting], group_of[voting]))
+    rows, voters = table.without_values().only(evaluated), table.ids[voting]
     results = []
     for k in config.k:
         predicted, scores = vote(
@@ -84,7 +84,7 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
             "neighbors": _Details(neighbors[:, :k], neighbors[:, :k], lambda row: voters[row].tolist()),
             "similarities": _Details(neighbors[:, :k], similarity[:, :k], lambda row: np.round(row, 6).tolist()),
         }
-        results.append(Predictions(classes, rows, labels[judged], predicted, scores, details))
+        results.append(Predictions(classes, rows, labels[evaluated], predicted, scores, details))
     by_k = [{"k": k, **figures(result, labels[voting])} for k, result in zip(config.k, results, strict=True)]
     protocol = f"leave one {partition.group or 'clip'} out" if splits is None else splits.protocol
     return Result({"protocol": protocol, **by_k[0], "by_k": _short(by_k)}, results[0], tuple(remarks))
@@ -115,8 +115,8 @@ def nearest(
     points_somewhere = queries.any(axis=1)  # to a row of zeros all are equally similar
     wrong, lacking = (np.flatnonzero(each & points_somewhere) for each in exact.doubtful(similarity, k, rows.shape[1]))
     if len(lacking) and count < len(rows):
-        kin = None if own is None else (own[0][lacking], own[1])
-        found[lacking] = exact.search(queries[lacking], rows, count, kin)
+        group_of = None if own is None else (own[0][lacking], own[1])
+        found[lacking] = exact.search(queries[lacking], rows, count, group_of)
     found, best = found[:, :count], similarity[:, :k].astype(np.float64)
     if len(wrong):
         ordered, exactly = exact.rank(queries[wrong], rows, found[wrong])
@@ -133,8 +133,8 @@ def _candidates(
         return _nearest_masked(queries, rows, count, own)
     found, similarity = _search(queries, rows, min(count + largest, len(rows)))
     if own is not None and largest:
-        kin = own[1][found] == own[0][:, None]
-        found, similarity = np.where(kin, NOBODY, found), np.where(kin, -np.inf, similarity)
+        is_own = own[1][found] == own[0][:, None]
+        found, similarity = np.where(is_own, NOBODY, found), np.where(is_own, -np.inf, similarity)
     return _best(found, similarity, count)
 
 
@@ -228,19 +228,19 @@ def _unequal(table: Table) -> list[str]:
 
 
 def _unreachable(
-    classes: Sequence[str], judged: tuple[IntArray, IntArray], voting: tuple[IntArray, IntArray]
+    classes: Sequence[str], evaluated: tuple[IntArray, IntArray], voting: tuple[IntArray, IntArray]
 ) -> list[str]:
-    """A remark on classes with judged rows that no row of another group shares: these count as errors."""
-    groups_count = 1 + int(max(judged[1].max(), voting[1].max()))
+    """A remark on classes with evaluated rows that no row of another group shares: these count as errors."""
+    groups_count = 1 + int(max(evaluated[1].max(), voting[1].max()))
     voters = np.bincount(voting[0], minlength=len(classes))
     cells, cell = np.unique(
-        np.concatenate([own[0] * groups_count + own[1] for own in (voting, judged)]), return_inverse=True
+        np.concatenate([own[0] * groups_count + own[1] for own in (voting, evaluated)]), return_inverse=True
     )
-    kin = np.bincount(cell[: len(voting[0])], minlength=len(cells))
-    alone = voters[judged[0]] - kin[cell[len(voting[0]) :]] == 0
+    own_voters = np.bincount(cell[: len(voting[0])], minlength=len(cells))
+    alone = voters[evaluated[0]] - own_voters[cell[len(voting[0]) :]] == 0
     if not alone.any():
         return []
-    names = [classes[number] for number in np.unique(judged[0][alone])]
+    names = [classes[number] for number in np.unique(evaluated[0][alone])]
     return [class_remark(names, f"cannot be found, {int(alone.sum())} rows without a peer that votes count as errors")]
 
 

@@ -1,4 +1,4 @@
-"""Keeping what is judged apart from what is learned from: whole videos on one side, runs judged on other clips.
+"""No leakage from training to evaluation: whole videos on one side, runs evaluated on clips they were not trained on.
 
 Axes: N rows, K classes.
 """
@@ -21,22 +21,22 @@ GROUP_COLUMNS = ("recording", "video")  # columns of clips that look alike, the 
 
 @dataclass(frozen=True)
 class Shared:
-    """How many groups of a column are judged, and how many of these are learned from, too."""
+    """How many groups of a column are evaluated, and how many of these are trained on, too."""
 
     column: str
     both: int
-    judged: int
+    evaluated: int
 
     def __str__(self) -> str:
         what = f"{self.column}s" if self.column in GROUP_COLUMNS else f"values of {self.column!r}"
-        return f"{self.both} of {self.judged} judged {what} are on both sides"
+        return f"{self.both} of {self.evaluated} evaluated {what} are on both sides"
 
 
 def shared(table: Table, column: str, train: Mask, test: Mask) -> Shared:
     """Of a column's values those on both sides; rows where it says nothing are of no group."""
     values = table.column(column)
-    learned, judged = (set(values[rows].tolist()) - {""} for rows in (train, test))
-    return Shared(column, len(learned & judged), len(judged))
+    trained, evaluated = (set(values[rows].tolist()) - {""} for rows in (train, test))
+    return Shared(column, len(trained & evaluated), len(evaluated))
 
 
 def shared_remarks(table: Table, label: str, train: Mask, test: Mask, *, hint: str = "") -> list[str]:
@@ -44,21 +44,15 @@ def shared_remarks(table: Table, label: str, train: Mask, test: Mask, *, hint: s
 
     None where the video is the label, which clips are to be known by. `hint` is what to do, `{}` being the column.
     """
-    columns = [column for column in GROUP_COLUMNS if column in table.labels]
-    if label in columns:
-        return []
-    found = (shared(table, column, train, test) for column in columns)
+    found = (shared(table, column, train, test) for column in _videos(table, label))
     both = [each for each in found if each.both]
     return [f"{each}, which flatters features" + hint.format(each.column) for each in both[:1]]
 
 
 def voting_remarks(table: Table, label: str) -> list[str]:
     """A remark where clips of one video vote on each other and a class is in several videos."""
-    columns = [column for column in GROUP_COLUMNS if column in table.labels]
-    if label in columns:
-        return []
     numbers = numbers_of(table.column(label))[1]
-    for column in columns:
+    for column in _videos(table, label):
         clips = Counter(value for value, _ in {*zip(table.column(column).tolist(), table.ids.tolist(), strict=True)})
         if (
             any(count > 1 for value, count in clips.items() if value)
@@ -68,11 +62,17 @@ def voting_remarks(table: Table, label: str) -> list[str]:
     return []
 
 
+def _videos(table: Table, label: str) -> list[str]:
+    """The columns of clips that look alike; none where one of them is the label."""
+    columns = [column for column in GROUP_COLUMNS if column in table.labels]
+    return [] if label in columns else columns
+
+
 def default_group(table: Table, labels: IntArray) -> str | None:
     """The column whose groups are held out whole: `recording`, else `video`, if a class is in several of them.
 
     Windows of one video look alike: on both sides of a hold-out they would flatter every feature. A class that is in
-    one video only cannot be judged so, and is no reason to divide the videos of the others.
+    one video only cannot be evaluated so, and is no reason to divide the videos of the others.
     """
     for column in GROUP_COLUMNS:
         if column in table.labels and not lonely(labels, table.column(column)).all():
@@ -102,34 +102,32 @@ def unlearned(
     group: str | None = None,
     all_rows: bool = False,
 ) -> tuple[Mask, list[str]]:
-    """Of the rows [N] to be judged those that a run did not learn from, and a remark on the others.
+    """Of the rows [N] to evaluate those that a run was not trained on, and a remark on the others.
 
     Args:
         table: what the rows are of.
-        learned: what the run learned from; None: it does not say.
-        rows: which are to be judged.
-        group: a column whose groups are left out whole if the run learned from a row of them.
-        all_rows: whether all are judged nevertheless.
+        learned: what the run was trained on; None: it does not say.
+        rows: which to evaluate.
+        group: a column whose groups are left out whole if the run was trained on a row of them.
+        all_rows: whether to evaluate all of them anyway.
 
     Raises:
-        TableError: it learned from all of them.
+        TableError: it was trained on all of them.
     """
     if learned is None:
-        return rows, [
-            "the run does not say which clips it learned from, as earlier ones do not: they may be among these"
-        ]
+        return rows, ["the run, of an earlier version, does not say which clips it was trained on: some may be these"]
     known = learned.has(table)
     if group is not None:
         values = table.column(group)
         groups = set(values[known].tolist()) - {""}
         known = known | np.fromiter((value in groups for value in values.tolist()), bool, len(table))
-    count, whose = int((known & rows).sum()), "the run learned from them"
+    count, whose = int((known & rows).sum()), "the run was trained on them"
     if column := group or learned.group:
-        whose += f", or from others of their {column}"
+        whose += f", or on others of their {column}"
     if not count:
         return rows, []
     if all_rows:
-        return rows, [f"{count} of {int(rows.sum())} judged rows are no test: {whose}"]
+        return rows, [f"{count} of {int(rows.sum())} evaluated rows are no test: {whose}"]
     if count == rows.sum():
-        raise TableError(f"none of {count} rows can be judged: {whose}; --all-rows judges them nevertheless")
-    return rows & ~known, [f"{count} of {int(rows.sum())} rows left out: {whose} (--all-rows judges them, too)"]
+        raise TableError(f"none of {count} rows can be evaluated: {whose}; --all-rows evaluates them anyway")
+    return rows & ~known, [f"{count} of {int(rows.sum())} rows left out: {whose} (--all-rows evaluates them, too)"]

@@ -13,25 +13,15 @@ from egotools.evaluate.classification import Predictions, Result
 from egotools.files.disk import write_whole
 from egotools.metrics.classification import confusion
 from egotools.plots import confusion_picture
-from egotools.provenance import versions
-from egotools.tables.table import input_digests
+from egotools.training.runs import provenance_of
 from egotools.types import IntArray
 
 SHOWN = 400  # classes of a picture
 
 
-class _ClassShape(TypedDict):
-    train_rows: int
-    rows: int
-    recall: float | None
-    precision: float | None
-
-
-_Class = TypedDict("_Class", {"class": str})
-
-
-class _Row(_ClassShape, _Class):
-    pass
+_Row = TypedDict(
+    "_Row", {"class": str, "train_rows": int, "rows": int, "recall": float | None, "precision": float | None}
+)
 
 
 class _Arguments(TypedDict):
@@ -39,7 +29,7 @@ class _Arguments(TypedDict):
 
 
 class Shown(TypedDict):
-    """A report of a probe in JSON, as far as it is shown."""
+    """The report of a probe, as far as it is shown."""
 
     command: str
     protocol: str
@@ -54,17 +44,14 @@ class Shown(TypedDict):
 def report(
     command: str, arguments: Mapping[str, Any], result: Result, *, manifest: Path, features: Sequence[Path]
 ) -> dict[str, Any]:
-    """All that is to be known of a result, JSON-ready (hence Any): figures (None for what is undefined),
-    remarks, and what they came from."""
-    content: dict[str, Any] = {
+    """A result in JSON (hence Any): figures (None for what is undefined), remarks, and provenance."""
+    remarks = {"remarks": list(result.remarks)}
+    return {
         "command": command,
         **finite(result.figures),
-        "remarks": list(result.remarks),
-        "arguments": dict(arguments),
-        "inputs": input_digests(manifest, features),
-        "versions": versions(),
+        **remarks,
+        **provenance_of(dict(arguments), manifest, features),
     }
-    return content
 
 
 def save(folder: Path, content: Mapping[str, Any], result: Result) -> None:
@@ -78,18 +65,19 @@ def save(folder: Path, content: Mapping[str, Any], result: Result) -> None:
 
 
 def shown_confusions(predictions: Predictions, most: int = SHOWN) -> tuple[IntArray, list[str], str]:
-    """What a picture shows: counts [K, K or K + 1] of the classes that were judged, their names, and what is left out.
+    """What a picture shows: counts [K, K or K + 1] of the evaluated classes, their names, and what is left out.
 
     The last column counts predictions of other classes, if there are any; of more than `most` classes those with most
     rows are shown.
     """
     rows = predictions.hits.rows
-    judged = np.flatnonzero(rows)
-    shown = np.sort(judged[np.argsort(-rows[judged], kind="stable")[:most]])
+    evaluated = np.flatnonzero(rows)
+    shown = np.sort(evaluated[np.argsort(-rows[evaluated], kind="stable")[:most]])
     place = np.full(len(rows), len(shown))
     place[shown] = np.arange(len(shown))
     counts = confusion(place[predictions.labels], place[predictions.predicted], len(shown) + 1)[:-1]
     names = [predictions.classes[number] for number in shown]
     if not counts[:, -1].any():
         counts = counts[:, :-1]
-    return counts, names, f" (the {most} most frequent of {len(judged)} classes)" if len(shown) < len(judged) else ""
+    left_out = f" (the {most} most frequent of {len(evaluated)} classes)" if len(shown) < len(evaluated) else ""
+    return counts, names, left_out

@@ -1,4 +1,4 @@
-"""Which rows are learned from and which are judged. Axes: N rows, K classes."""
+"""Which rows are for training and which for evaluation. Axes: N rows, K classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from egotools.types import IntArray
 
 @dataclass(frozen=True)
 class Partition:
-    """Which rows may be learned from, and which are judged."""
+    """Which rows are for training, and which for evaluation."""
 
     group: str | None = option(None, "Manifest column (video, person) whose rows are never on both sides.")
     train_split: str | None = option(None, "Split to train on; by default train.")
@@ -28,7 +28,7 @@ class Partition:
             raise ValueError(f"--train-split and --test-split are both {self.train_split!r}")
 
     def columns(self, label: str) -> tuple[str, ...]:
-        """The manifest columns that judging a label takes."""
+        """The manifest columns that an evaluation of a label needs."""
         return (label, *GROUP_COLUMNS, *([] if self.group is None else [self.group]))
 
 
@@ -37,34 +37,34 @@ AS_IN_MANIFEST = Partition()
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """The rows [N] to learn from and to judge, what their splits are called, and what should be known of them."""
+    """The rows [N] for training and for evaluation, the names of their splits, and remarks."""
 
     train: Mask
     test: Mask
     train_name: str
     test_name: str
-    left_out: Mask  # rows to learn from whose group is judged
+    left_out: Mask  # training rows whose group is evaluated
     remarks: tuple[str, ...] = ()
 
     @property
     def protocol(self) -> str:
-        return f"learned from {self.train_name}, judged on {self.test_name}"
+        return f"trained on {self.train_name}, evaluated on {self.test_name}"
 
 
 def sides(table: Table, partition: Partition, *, label: str, is_pairwise: bool = False) -> Sides | None:
-    """The rows to learn from and to judge by the manifest's splits; None when it has none.
+    """The rows for training and for evaluation by the manifest's splits; None if it has none.
 
-    With a group, rows to learn from that share one with a judged row are left out. Without, a remark says how many
+    With a group, training rows that share one with an evaluated row are left out. Without, a remark says how many
     videos are on both sides.
 
     Args:
         table: labeled.
         partition: what was asked for.
-        label: the column that is learned.
-        is_pairwise: for what compares row with row and leaves out kin by itself: nothing is left out here.
+        label: the column that is predicted.
+        is_pairwise: for what compares row with row and leaves out rows of one group by itself: none are left out here.
 
     Raises:
-        TableError: a split without rows, or fewer than two classes left to learn from.
+        TableError: a split without rows, or fewer than two classes left to train on.
     """
     there = sorted(set(table.split.tolist()) - {""})
     if not there and partition.train_split is None and partition.test_split is None:
@@ -74,7 +74,7 @@ def sides(table: Table, partition: Partition, *, label: str, is_pairwise: bool =
     for name in (train, test):
         if name not in there:
             has = ", ".join(there) or "none"
-            raise TableError(f"no labeled clip with features has the split {name!r}; there are: {has}")
+            raise TableError(f"no labeled clip with features has the split {name!r}; choose from {has}")
     found = Sides(is_in(table, train), is_in(table, test), train, test, np.zeros(len(table), bool))
     if partition.group is None:
         remarks = shared_remarks(table, label, found.train, found.test, hint=KEEP_APART)
@@ -86,7 +86,7 @@ def sides(table: Table, partition: Partition, *, label: str, is_pairwise: bool =
 
 
 def _apart(table: Table, found: Sides, group: str, label: str) -> Sides:
-    """Without the rows to learn from that share a group with a judged row."""
+    """Without the training rows that share a group with an evaluated row."""
     kin, both = groups(table, group), shared(table, group, found.train, found.test)
     left_out = found.train & np.isin(kin, kin[found.test])
     train = found.train & ~left_out
@@ -94,10 +94,10 @@ def _apart(table: Table, found: Sides, group: str, label: str) -> Sides:
     if classes < 2:
         raise TableError(
             f"{both} ({found.train_name}, {found.test_name}): without their rows {classes or 'no'} "
-            f"class{'' if classes == 1 else 'es'} would be left to learn from; give the manifest splits that keep each"
+            f"class{'' if classes == 1 else 'es'} would be left to train on; give the manifest splits that keep each"
             f" {group} on one side ('egotools manifest split --by {group}')"
         )
-    said = f"{both}: {int(left_out.sum())} rows of {found.train_name} left out, {int(train.sum())} learned from"
+    said = f"{both}: {int(left_out.sum())} rows of {found.train_name} left out, {int(train.sum())} trained on"
     return replace(found, train=train, left_out=left_out, remarks=(said,))
 
 
@@ -107,12 +107,12 @@ def is_in(table: Table, split: str) -> Mask:
 
 
 def unused(table: Table, used: Mask) -> list[str]:
-    """Remarks on the rows of each split that are neither learned from nor judged (nor otherwise of use)."""
+    """Remarks on the rows of each split that are used neither for training nor for evaluation."""
     counts = Counter(table.split[~used].tolist())
     whose = {split: f"of the split {split!r}" if split else "without a split" for split in counts}
     return [
         f"{counts[split]} {'row' if counts[split] == 1 else 'rows'} {whose[split]}"
-        f" {'is' if counts[split] == 1 else 'are'} neither learned from nor judged"
+        f" {'is' if counts[split] == 1 else 'are'} neither trained on nor evaluated"
         for split in sorted(counts)
     ]
 
@@ -129,7 +129,7 @@ def alike_groups(table: Table, column: str | None) -> list[str]:
 
 def groups(table: Table, column: str | None) -> IntArray:
     """Numbers [N]: rows of one number are kept together. The clip, or what a column says where it says anything."""
-    names: Texts = table.groups
+    names: Texts = table.ids
     if column is not None:
         pairs = zip(table.column(column).tolist(), names.tolist(), strict=True)
         names = np.array([f"group {value}" if value else f"clip {id}" for value, id in pairs], dtype=object)
@@ -139,12 +139,12 @@ def groups(table: Table, column: str | None) -> IntArray:
 def hold_out(labels: IntArray, groups: IntArray, *, share: float, generator: np.random.Generator) -> Mask:
     """Rows [N] to hold out: whole groups, about `share` of every class, chosen at random.
 
-    A class keeps at least one group on the learning side; one that has several groups has at least one held out
+    A class keeps at least one group on the training side; one that has several groups has at least one held out
     where the others allow it. Classes with fewest groups choose first.
     """
     pairs = np.unique(np.stack([labels, groups]), axis=1)
     order = generator.permutation(pairs.shape[1])
-    left = np.bincount(pairs[0], minlength=labels.max() + 1)  # groups of each class on the learning side
+    left = np.bincount(pairs[0], minlength=labels.max() + 1)  # groups of each class on the training side
     by_class = np.split(pairs[1, order[np.argsort(pairs[0, order], kind="stable")]], np.cumsum(left)[:-1])
     wanted = np.bincount(labels) * share
     held_rows = np.zeros(len(wanted))

@@ -87,11 +87,7 @@ def _times_inverse(memory: Sequence[Pair], slopes: Tensor, guess: Map) -> Tensor
 
 
 def _search(gradient: Map, point: Tensor, direction: Tensor, *, slope: float) -> tuple[float, Tensor | None, int]:
-    """A length along `direction` where the slope is flat enough, by doubling and bisection; 1 is nearly always right.
-
-    Returns:
-        The length, the gradient there (None: no length was found), and the number of trials.
-    """
+    """A length along `direction` where the slope is flatter, the gradient there (None: not found), and the trials."""
     low, high, length = 0.0, float("inf"), 1.0
     for trial in range(1, TRIALS + 1):
         after = gradient(point + length * direction)

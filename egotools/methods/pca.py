@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from egotools.config import option, options_of
+from egotools.config import check_positive, option, options_of
 from egotools.errors import TableError
 from egotools.linear.pca import PCA, fit_pca
 from egotools.methods.records import write_records
@@ -39,15 +39,14 @@ class Shown(TypedDict):
 class Components:
     """How principal components are fitted."""
 
-    components: int | None = option(None, "How many directions are kept; by default 10, or as many as there are.")
-    whiten: bool = option(False, "Divide each component by its deviation, as M3-S does.")
+    components: int | None = option(None, "Number of components to keep; by default 10, or fewer if there are fewer.")
+    whiten: bool = option(False, "Divide each component by its standard deviation, as M3-S does.")
     solver: Literal["auto", "exact", "randomized"] = option(
-        "auto", "Exact up to 2000 rows or columns, beyond that randomized in eight passes."
+        "auto", "Solver; auto is exact up to 2000 rows or columns, and randomized in eight passes beyond."
     )
 
     def __post_init__(self) -> None:
-        if self.components is not None and self.components < 1:
-            raise ValueError(f"--components must be above 0, not {self.components}")
+        check_positive(self, "components")
 
     @property
     def wanted(self) -> int:

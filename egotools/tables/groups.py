@@ -16,7 +16,7 @@ import numpy.typing as npt
 from egotools.config import plain
 from egotools.errors import TableError
 from egotools.stores.opening import open_store
-from egotools.stores.store import Recipe, Store, classes_of
+from egotools.stores.store import Store, classes_of
 from egotools.tables.table import Table, read_table
 
 RAW = "m3s"
@@ -111,11 +111,7 @@ def only(features: Features, names: Sequence[str]) -> Features:
 
 
 def _as_in_run(groups: Sequence[Group], wanted: Sequence[Group]) -> tuple[Group, ...]:
-    """The groups by the names that a run uses for them.
-
-    Raises:
-        TableError: a group has another width there.
-    """
+    """The groups by the names that a run uses for them."""
     for group, there in zip(groups, wanted, strict=True):
         if group.width != there.width:
             raise TableError(
@@ -130,8 +126,7 @@ def _ordered(stores: Sequence[Store]) -> list[Store]:
         raise TableError(f"two caches are named {twice}: feature groups are identified by that name, so rename one")
 
     def place(store: Store) -> int:
-        kind = _kind(store.path.stem, store.recipe.identity)
-        return ORDER.index(kind) if kind in ORDER else len(ORDER)
+        return ORDER.index(kind) if (kind := kind_of(store)) in ORDER else len(ORDER)
 
     return sorted(stores, key=place)  # stable: others stay in the given order
 
@@ -151,10 +146,9 @@ def _kind(name: str, identity: Mapping[str, Any]) -> str:
 def _groups(stores: Sequence[Store]) -> tuple[Group, ...]:
     groups, start = [], 0
     for store in stores:
-        classes = classes_of(store.recipe)
+        classes, identity, origin = classes_of(store.recipe), plain(store.recipe.identity), plain(store.recipe.origin)
         stop = start + (store.width if classes is None else classes)
-        recipe = Recipe(plain(store.recipe.identity), plain(store.recipe.origin))
-        groups.append(Group(store.path.stem, store.path, start, stop, classes, recipe.identity, recipe.origin))
+        groups.append(Group(store.path.stem, store.path, start, stop, classes, identity, origin))
         start = stop
     return tuple(groups)
 

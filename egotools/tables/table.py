@@ -74,11 +74,6 @@ class Table:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
-    def groups(self) -> Texts:
-        """The clip of each row: rows of one clip are never both trained and evaluated on."""
-        return self.ids
-
     def column(self, name: str) -> Texts:
         """A label column.
 
@@ -178,16 +173,10 @@ def numbers_of(texts: Texts | Sequence[str]) -> tuple[list[str], IntArray]:
 
 def joined(tables: Sequence[Table]) -> Table:
     """The rows of several tables with the same columns, one after the other."""
-    first = tables[0]
-    columns = {name: np.concatenate([table.labels[name] for table in tables]) for name in first.labels}
-    return replace(
-        first,
-        ids=np.concatenate([table.ids for table in tables]),
-        values=np.concatenate([table.values for table in tables]),
-        times=np.concatenate([table.times for table in tables]),
-        labels=columns,
-        split=np.concatenate([table.split for table in tables]),
-    )
+    arrays = ("ids", "values", "times", "split")
+    parts: dict[str, Any] = {name: np.concatenate([getattr(table, name) for table in tables]) for name in arrays}
+    labels = {name: np.concatenate([table.labels[name] for table in tables]) for name in tables[0].labels}
+    return replace(tables[0], labels=labels, **parts)
 
 
 def manifest_digest(manifest: Path) -> str:
@@ -216,8 +205,8 @@ def _clips(
     """The clips with rows in every store, their normalized splits; and remarks on the others."""
     clips = read_manifest(manifest, labels=labels)
     for number, clip in enumerate(clips):
-        if clip.split != split_name(clip.split):
-            clips[number] = replace(clip, split=split_name(clip.split))
+        if clip.split != (name := split_name(clip.split)):
+            clips[number] = replace(clip, split=name)
     remarks = alike({clip.split for clip in clips}, "splits")
     if split is not None:
         clips = [clip for clip in clips if clip.split == split_name(split)]
@@ -229,7 +218,7 @@ def _clips(
 
 def _present(clips: Sequence[Clip], stores: Sequence[Store], manifest: Path) -> tuple[list[Clip], tuple[str, ...]]:
     """The clips with rows in every store, and remarks on the others."""
-    remarks = []
+    remarks, paths = [], ", ".join(str(store.path) for store in stores)
     for store in stores:
         missing = [clip.id for clip in clips if clip.id not in store]
         if len(missing) == len(clips):
@@ -243,11 +232,10 @@ def _present(clips: Sequence[Clip], stores: Sequence[Store], manifest: Path) -> 
             remarks.append(_named(missing, f"missing in {store.path} left out"))
     kept = [clip for clip in clips if all(clip.id in store for store in stores)]
     if not kept:
-        raise TableError(f"no clip of {manifest} is in every one of {_paths([store.path for store in stores])}")
+        raise TableError(f"no clip of {manifest} is in every one of {paths}")
     empty = {clip.id for clip in kept if any(len(store.stored(clip.id)) == 0 for store in stores)}
     if len(empty) == len(kept):
-        caches = _paths([store.path for store in stores])
-        raise TableError(f"{manifest}: all {len(empty)} clips in {caches} have no rows")
+        raise TableError(f"{manifest}: all {len(empty)} clips in {paths} have no rows")
     if empty:
         kept = [clip for clip in kept if clip.id not in empty]
         remarks.append(_named(sorted(empty), "without any row left out"))
@@ -255,11 +243,7 @@ def _present(clips: Sequence[Clip], stores: Sequence[Store], manifest: Path) -> 
 
 
 def _counts(clips: Sequence[Clip], stores: Sequence[Store], reduce: Reduce | None) -> IntArray:
-    """The number of rows per clip [C].
-
-    Raises:
-        TableError: unreduced clips have different numbers of rows in two stores.
-    """
+    """The number of rows per clip [C]."""
     if reduce is not None:
         return np.ones(len(clips), np.int64)
     first, *others = ([len(store.stored(clip.id)) for clip in clips] for store in stores)
@@ -280,11 +264,7 @@ def _not_joined(id: str, one: tuple[Store, int], other: tuple[Store, int]) -> Ta
 def _read(
     stores: Sequence[Store], ids: Texts, counts: IntArray, reduce: Reduce | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Values [N, D], and times [N, 2] of the first store; at most one clip is in memory besides them.
-
-    Raises:
-        TableError: unreduced rows have different times in another store.
-    """
+    """Values [N, D] and the times [N, 2] of the first store; at most one clip is in memory besides them."""
     rows, widths = int(counts.sum()), [_width(store, reduce) for store in stores]
     values, times = np.empty((rows, sum(widths)), np.float32), np.empty((rows, 2))
     for number, (store, stop) in enumerate(zip(stores, np.cumsum(widths).tolist(), strict=True)):
@@ -312,18 +292,14 @@ def _width(store: Store, reduce: Reduce | None) -> int:
 
 
 def _check_finite(table: Table, caches: Sequence[Path]) -> None:
-    """Refuses features that are not finite.
-
-    Raises:
-        TableError: the message counts and names the clips.
-    """
+    """Refuses features that are not finite; counts and names the clips."""
     step = max(1, CHECKED // max(table.values.shape[1], 1))  # rows
     blocks = (table.values[at : at + step] for at in range(0, len(table), step))
     finite = np.concatenate([np.isfinite(block).all(axis=1) for block in blocks])
     if not finite.all():
         broken = list(dict.fromkeys(table.ids[~finite].tolist()))
         raise TableError(
-            f"{_paths(caches)}: {_named(broken, 'with NaN or infinite features')}; "
+            f"{', '.join(map(str, caches))}: {_named(broken, 'with NaN or infinite features')}; "
             "extract these again, or take them out of the manifest"
         )
 
@@ -342,7 +318,3 @@ def _texts(texts: Iterable[str]) -> Texts:
 def _named(ids: Sequence[str], what: str) -> str:
     """A count and the first few clips: "2 clips missing in x.lmdb left out: 'a', 'b'"."""
     return f"{len(ids)} {'clip' if len(ids) == 1 else 'clips'} {what}: {named([*map(repr, ids)], NAMED)}"
-
-
-def _paths(paths: Sequence[Path]) -> str:
-    return ", ".join(str(path) for path in paths)

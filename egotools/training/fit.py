@@ -118,11 +118,7 @@ def _backward(
 
 
 def _scaler(how: How, device: torch.device) -> torch.amp.GradScaler:
-    """Keeps small gradients of fp16 from vanishing; of other precisions it passes everything on.
-
-    Raises:
-        TrainingError: fp16 anywhere but on a GPU.
-    """
+    """Keeps small gradients of fp16 from vanishing; other precisions are passed through."""
     if how.precision == "fp16" and device.type != "cuda":
         raise TrainingError(f"--precision fp16 needs a GPU (CUDA), not {device.type}; choose bf16 or float32")
     return torch.amp.GradScaler(device.type, enabled=how.precision == "fp16")

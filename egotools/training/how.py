@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from egotools.config import option
+from egotools.config import check_positive, option
 
 LINE = 50  # steps that one line of the metrics sums up, where a method has no epochs
 
@@ -15,18 +15,15 @@ class How:
     """Precision, gradients, and how often to log and save."""
 
     precision: Literal["float32", "bf16", "fp16"] = option(
-        "float32", "Of the forward pass; fp16 needs a GPU. Weights and optimizer stay in float32."
+        "float32", "Precision of the forward pass; fp16 needs a GPU. Weights and optimizer stay in float32."
     )
-    max_norm: float | None = option(None, "Clip gradients to this norm, over all parameters; by default not.")
+    max_norm: float | None = option(None, "Clip the gradients' norm over all parameters to this; by default not.")
     accumulate: int = option(1, "Batches whose gradients are averaged for one step.")
     log_every: int | None = option(None, "Steps between two lines of metrics; by default an epoch, or 50.")
-    save_every: float = option(30.0, "Seconds between two checkpoints; longer where saving would take over 5 %.")
+    save_every: float = option(30.0, "Seconds between two checkpoints; longer if saving would take over 5 %.")
 
     def __post_init__(self) -> None:
-        for name in ("max_norm", "accumulate", "log_every"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+        check_positive(self, "max_norm", "accumulate", "log_every")
         if not self.save_every >= 0:
             raise ValueError(f"--save-every must be 0 or above, not {self.save_every}")
 

@@ -1,29 +1,47 @@
-"""Optimizers by name."""
+"""Optimizers by name, and schedules: factors of the initial learning rate at a step or epoch, counted from 0."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import nn
 
-OPTIMIZERS = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-    "rmsprop": torch.optim.RMSprop,
-    "adagrad": torch.optim.Adagrad,
-    "adadelta": torch.optim.Adadelta,
-    "adamax": torch.optim.Adamax,
-    "nadam": torch.optim.NAdam,
-    "radam": torch.optim.RAdam,
-}
+NAMES = ("Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
+OPTIMIZERS: dict[str, Any] = {name.lower(): getattr(torch.optim, name) for name in NAMES}  # Any: their options differ
 FUSED = ("adam", "adamw")  # one pass over the parameters instead of ten
 
 
 def optimizer_of(model: nn.Module, name: str, **options: Any) -> torch.optim.Optimizer:
     """The optimizer of that name for all parameters of a model; `options` are torch's, such as `lr` (hence Any)."""
-    kind: Any = OPTIMIZERS[name]  # Any: their further options differ
     fused = {"fused": True} if name in FUSED else {}
-    optimizer: torch.optim.Optimizer = kind(model.parameters(), **options, **fused)
+    optimizer: torch.optim.Optimizer = OPTIMIZERS[name](model.parameters(), **options, **fused)
     return optimizer
+
+
+def step(at: int, *, every: int, factor: float) -> float:
+    """Multiplied by `factor` once in `every`.
+
+    >>> [step(at, every=2, factor=0.5) for at in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+    return factor ** (at // every)
+
+
+def exponential(at: int, *, factor: float) -> float:
+    """Multiplied by `factor` each time.
+
+    >>> [exponential(at, factor=0.5) for at in range(3)]
+    [1.0, 0.5, 0.25]
+    """
+    return factor**at
+
+
+def cosine(at: int, *, total: int) -> float:
+    """Half a cosine from 1 down to 0, which it would reach at `total`.
+
+    >>> [round(cosine(at, total=4), 3) for at in range(4)]
+    [1.0, 0.854, 0.5, 0.146]
+    """
+    return (1 + math.cos(math.pi * at / total)) / 2

@@ -70,7 +70,7 @@ class Run:
             return there
         if path.exists() and (not path.is_dir() or any(each.name != LOCK for each in path.iterdir())):
             raise RunError(f"{path} exists and holds no run; choose another --out")
-        write_whole(path / "config.json", to_json(recipe))
+        write_whole(path / CONFIG, to_json(recipe))
         return cls(path, recipe)
 
     @classmethod
@@ -82,6 +82,17 @@ class Run:
         """
         content = cls(path, Recipe({})).read(CONFIG, shape, missing=f"{path} is no run: it has no config.json")
         return cls(path, Recipe(content["identity"], content["origin"]))
+
+    @classmethod
+    def of_method(cls, path: Path, method: str, shape: Any) -> Run:  # Any: a type as a value
+        """As `open`, for a run of one method.
+
+        Raises:
+            RunError: it is of another method, too.
+        """
+        if cls.open(path).recipe.identity.get("method") != method:
+            raise RunError(f"{path} is not a run of 'egotools train {method}'")
+        return cls.open(path, shape)
 
     def read(self, name: str, shape: Any = dict[str, Any], *, missing: str = "") -> Any:  # Any: JSON values
         """A JSON file of the run, of the shape that is told.
@@ -195,7 +206,7 @@ def run_recipe(
     inputs: Mapping[str, Any],
     **origin: Any,
 ) -> Recipe:
-    """What a training on caches is: its options and the content of its inputs. Any: JSON values.
+    """The recipe of a training on caches: its options and the content of its inputs. Any: JSON values.
 
     Args:
         method: its name.
@@ -217,7 +228,7 @@ def provenance_of(arguments: Content, manifest: Path, caches: Sequence[Path]) ->
 
 @contextmanager
 def one_writer(folder: Path) -> Iterator[None]:
-    """Keeps all others from writing results into a folder; it is made, and goes again if nothing was written.
+    """Keeps others from writing into a folder; it is created, and removed again if nothing was written.
 
     Raises:
         StoreError: another process is writing there; it is named.

@@ -113,7 +113,7 @@ def test_stacks_and_videos_are_read_in_one_pass(memento, tmp_path):
         ([entry("a.mp4", True)], "the score True is not"),
         ([entry("a.mp4", None)], "a.mp4: no 'mem_score'"),
         ([{"mem_score": 0.5}], "entry 1 has no 'filename'"),
-        ([entry("a.mp4"), entry("a.mp4")], "'a' comes twice"),
+        ([entry("a.mp4"), entry("a.mp4")], "'a' appears twice"),
         ([entry("a.mp4", action_labels=["a;b"])], "'action_labels' is no list of texts without ';'"),
         ({"a": 1}, "holds no list"),
         ([entry("gone.mp4")], "none of the 1 files that its annotations name exists, such as"),
@@ -214,7 +214,7 @@ def test_unusable_splits_are_refused_and_nothing_in_them_runs(mem, tmp_path, cap
     [
         ("video,score\nvideo1.webm,1.5", "row 2: the score '1.5' is not a number from 0 to 1"),
         ("video,score\nvideo1.webm,", "row 2: the score '' is not"),
-        ("video,score\nvideo1.webm,0.1\nvideo1.mp4,0.2", "'video1' comes twice"),
+        ("video,score\nvideo1.webm,0.1\nvideo1.mp4,0.2", "'video1' appears twice"),
         ("video\nvideo1.webm", "two columns are needed"),
         ("video,score", "no videos, only the first line"),
     ],
@@ -300,7 +300,7 @@ def test_missing_numbers_are_left_empty(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "problem"),
     [
-        ({"id": np.array(["a", "a"])}, "'a' comes twice"),
+        ({"id": np.array(["a", "a"])}, "'a' appears twice"),
         ({"id": np.array(["a", ""])}, "a clip needs an id"),
         ({"id": np.array([{}, {}], object)}, "'id' cannot be read: it holds Python objects, which could run code"),
         ({"id": np.array(["a", "b"]), "x": np.array([{}, {}], object)}, "'x' cannot be read: it holds Python objects"),

@@ -156,7 +156,7 @@ def test_a_class_with_one_clip_is_named_and_counts_as_an_error() -> None:
         ([""] * 6, Partition(), "no clip with features has a label in the column 'label'"),
         (list("xxxyyy"), Partition(group="room"), "no column 'room'"),
         (list("xxxyyy"), Partition(group="one"), "all 6 rows are of one one"),
-        (list("xxxyyy"), Partition(test_split="test"), "the split 'train'; there are: none"),
+        (list("xxxyyy"), Partition(test_split="test"), "the split 'train'; choose from none"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(labels: list[str], partition: Partition, message: str) -> None:

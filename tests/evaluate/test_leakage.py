@@ -49,27 +49,27 @@ def with_column(table: Table, **columns: Any) -> Table:
 
 def test_splits_whose_sides_share_videos_are_remarked_on(rng: np.random.Generator) -> None:
     table = flattering(rng, splits=True)
-    said = "24 of 24 judged videos are on both sides, which flatters features; --group video keeps them apart"
+    said = "24 of 24 evaluated videos are on both sides, which flatters features; --group video keeps them apart"
     found = probe(table, "label", ONE)
     assert found.figures["accuracy"] > 0.9
     assert said in found.remarks
     assert said in knn(table, "label", KNN(k=(1,))).remarks
     assert not probe(table, "video", ONE).remarks  # clips are to find their own video
     room = replace(table, labels={"label": table.labels["label"], "recording": table.labels["video"]})
-    assert "24 of 24 judged recordings are on both sides" in probe(room, "label", ONE).remarks[0]
+    assert "24 of 24 evaluated recordings are on both sides" in probe(room, "label", ONE).remarks[0]
 
 
 def test_with_a_group_the_probe_learns_from_no_group_that_is_judged(rng: np.random.Generator) -> None:
     table = flattering(rng, splits=True)
     group = Partition(group="video")
     assert knn(table, "label", KNN(k=(5,)), partition=group).figures["accuracy"] < 0.45
-    with pytest.raises(TableError, match=r"24 of 24 judged videos are on both sides \(train, test\).* no classes"):
+    with pytest.raises(TableError, match=r"24 of 24 evaluated videos are on both sides \(train, test\).* no classes"):
         probe(table, "label", ONE, partition=group)
     split = table.split.copy()
     split[(split == "test") & (table.labels["video"] >= "v12")] = "train"
     half = replace(table, split=split)
     found = probe(half, "label", ONE, partition=group)
-    assert found.remarks[0] == "12 of 12 judged videos are on both sides: 72 rows of train left out, 96 learned from"
+    assert found.remarks[0] == "12 of 12 evaluated videos are on both sides: 72 rows of train left out, 96 trained on"
     assert found.figures["train_rows"] == 96
     assert not set(found.learned.groups) & set(found.predictions.rows.labels["video"].tolist())
     assert found.figures["accuracy"] < 0.6
@@ -79,7 +79,7 @@ def test_with_a_group_too_few_classes_are_refused_by_count(rng: np.random.Genera
     table = flattering(rng, splits=True)
     split = table.split.copy()
     split[(split == "test") & (table.labels["video"] == "v00")] = "train"
-    with pytest.raises(TableError, match=r"23 of 23 judged videos are on both sides .* 1 class would be left"):
+    with pytest.raises(TableError, match=r"23 of 23 evaluated videos are on both sides .* 1 class would be left"):
         probe(replace(table, split=split), "label", ONE, partition=Partition(group="video"))
 
 
@@ -108,7 +108,9 @@ def test_a_class_of_one_video_does_not_end_the_hold_out_by_video(rng: np.random.
     assert found.figures["protocol"] == "25% held out, video kept whole"
     assert found.figures["accuracy"] < 0.5
     count = "1 class" if label == "rare" else "24 classes"
-    assert any(said.startswith(f"{count} in one video only, so learned but not judged: ") for said in found.remarks)
+    assert any(
+        said.startswith(f"{count} in one video only, so trained on but not evaluated: ") for said in found.remarks
+    )
     judged = set(found.predictions.rows.labels["video"].tolist())
     first = found.predictions.rows.labels["video"][np.array(found.predictions.details["seed"]) == "0"]
     assert judged
@@ -119,7 +121,7 @@ def test_a_hold_out_that_cannot_be_by_video_says_so(rng: np.random.Generator) ->
     table = flattering(rng)
     found = probe(with_column(table, scene=table.labels["video"]), "scene", ONE)
     assert found.figures["protocol"] == "25% held out, clip kept whole"
-    assert found.remarks == ("24 of 24 judged videos are on both sides, which flatters features",)
+    assert found.remarks == ("24 of 24 evaluated videos are on both sides, which flatters features",)
 
 
 def test_neighbors_of_the_same_video_are_remarked_on(rng: np.random.Generator) -> None:
@@ -189,12 +191,12 @@ def test_a_run_is_judged_on_what_it_did_not_learn_from(place: Path) -> None:
     line = ["eval", "probe", "--run", place / "p"]
     found, said = shown(*line, *joined(place, "color", "hog"), "--out", place / "out")
     assert (found["rows"], found["accuracy"] < 0.6) == (64, True)
-    assert "128 of 192 rows left out: the run learned from them, or from others of their video" in said
+    assert "128 of 192 rows left out: the run was trained on them, or on others of their video" in said
     with (place / "out/predictions.csv").open() as file:
         assert not {row["id"] for row in csv.DictReader(file)} & set(learned["ids"])
     everything, said = shown(*line, *joined(place, "color", "hog"), "--all-rows")
     assert (everything["rows"], everything["accuracy"] > 0.8) == (192, True)
-    assert "128 of 192 judged rows are no test" in said
+    assert "128 of 192 evaluated rows are no test" in said
     tested, said = shown(*line, *joined(place, "color", "hog", manifest="s.csv"))
     assert (tested["rows"], tested["protocol"]) == (16, "a fitted probe applied to test")
     assert "32 of 48 rows left out" in said
@@ -216,10 +218,10 @@ def test_a_run_without_groups_leaves_out_its_clips_and_others_if_asked(place: Pa
     train(place, manifest="s.csv")
     line = ["eval", "probe", "--run", place / "p", *joined(place, "color", "hog")]
     assert shown(*line)[0]["rows"] == 48
-    assert "none of 192 rows can be judged: the run learned from them, or from others of their video" in error_of(
+    assert "none of 192 rows can be evaluated: the run was trained on them, or on others of their video" in error_of(
         *line, "--group", "video"
     )
-    assert "none of 144 rows can be judged" in error_of(
+    assert "none of 144 rows can be evaluated" in error_of(
         "eval", "probe", "--run", place / "p", *joined(place, "color", "hog", manifest="s.csv"), "--test-split", "train"
     )
 
@@ -230,7 +232,7 @@ def test_a_run_of_an_earlier_version_loads_and_is_remarked_on(place: Path) -> No
     (place / "p/features.json").unlink()
     found, said = shown("eval", "probe", "--run", place / "p", *joined(place, "hog", "color"))
     assert found["rows"] == 192
-    assert "does not say which clips it learned from" in said
+    assert "does not say which clips it was trained on" in said
 
 
 def test_all_rows_is_for_runs(place: Path) -> None:
@@ -288,11 +290,11 @@ def test_memorability_takes_features_in_the_order_of_the_run(place: Path) -> Non
     assert expected["clips"] == 48
     everything, said = shown(*judge, "--features", place / "aa.lmdb", "--features", place / "color.lmdb", "--all-rows")
     assert everything["clips"] == 192
-    assert "144 of 192 judged rows are no test" in said
+    assert "144 of 192 evaluated rows are no test" in said
     (place / "aa.lmdb").rename(place / "dup.lmdb")
-    assert "none of 144 rows can be judged" in error_of(*judge, "--split", "train")
+    assert "none of 144 rows can be evaluated" in error_of(*judge, "--split", "train")
     (place / "r/learned.json").unlink()
-    assert "does not say which clips it learned from" in shown(*judge)[1]
+    assert "does not say which clips it was trained on" in shown(*judge)[1]
 
 
 def write_table_with_val(place: Path) -> None:

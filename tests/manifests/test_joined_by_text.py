@@ -92,8 +92,8 @@ def test_rows_of_other_splits_are_counted(tmp_path: Path, cache: Path, command: 
     report = judged(command, cache, write_table(tmp_path / "m.csv", IDS, {"label": LABELS}, splits))
     assert report["train_rows"] == 14
     assert report["remarks"] == [
-        "1 row without a split is neither learned from nor judged",
-        "30 rows of the split 'holdout' are neither learned from nor judged",
+        "1 row without a split is neither trained on nor evaluated",
+        "30 rows of the split 'holdout' are neither trained on nor evaluated",
     ]
 
 
@@ -102,7 +102,7 @@ def test_val_is_of_use_to_a_probe_and_not_to_neighbors(tmp_path: Path, cache: Pa
     manifest = write_table(tmp_path / "m.csv", IDS, {"label": LABELS}, splits)
     assert judged(("eval", "probe"), cache, manifest)["remarks"] == []
     assert judged(("eval", "knn"), cache, manifest)["remarks"] == [
-        "15 rows of the split 'val' are neither learned from nor judged"
+        "15 rows of the split 'val' are neither trained on nor evaluated"
     ]
     assert judged(("eval", "knn"), cache, manifest, "--test-split", " VAL")["rows"] == 15
 

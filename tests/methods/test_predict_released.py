@@ -122,7 +122,7 @@ def test_the_width_says_which_extractors_run_and_how(tmp_path):
         ((), "give either --run DIR or --weights FILE"),
         (("--run", "r", "--weights", "w"), "give either --run DIR or --weights FILE"),
         (("--run", "r", "--pca", "p.npz"), "are for --weights"),
-        (("--weights", "w", "--raw-order", "sharpness"), "--raw-order is published, default"),
+        (("--weights", "w", "--raw-order", "sharpness"), "--raw-order must be published, default"),
     ],
 )
 def test_options_that_do_not_go_together_are_wrong_usage(words, text):

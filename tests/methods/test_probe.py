@@ -195,8 +195,8 @@ def test_a_class_that_train_lacks_is_named_and_counts_as_errors(rng: np.random.G
     result = probe(table.only(known), "label", Probe(c=(1.0,)))
     assert result.figures["accuracy"] == pytest.approx(2 / 3, abs=0.02)
     assert result.remarks == (
-        "20 of 30 judged videos are on both sides, which flatters features; --group video keeps them apart",
-        "1 class not among the rows to learn from: all of these rows count as errors: 'z'",
+        "20 of 30 evaluated videos are on both sides, which flatters features; --group video keeps them apart",
+        "1 class not among the training rows: all of these rows count as errors: 'z'",
     )
     assert result.classifier.classes == ("x", "y")
 
@@ -205,17 +205,17 @@ def test_a_class_with_one_clip_is_learned_and_named(rng: np.random.Generator) ->
     table = make_table(rng)
     single = table.only((table.labels["label"] != "z") | (np.arange(len(table)) == 2))
     result = probe(single, "label", Probe(c=(1.0,)))
-    assert result.remarks == ("1 class too few clips to be judged as well as learned: 'z'",)
+    assert result.remarks == ("1 class too few clips for both training and evaluation: 'z'",)
 
 
 def test_rows_that_cannot_be_divided_are_refused(rng: np.random.Generator) -> None:
     table = make_table(rng)
     with pytest.raises(TableError, match="nothing can be held out"):
         probe(table, "video", Probe(), partition=Partition(group="video"))
-    with pytest.raises(TableError, match="there are: train"):
+    with pytest.raises(TableError, match="choose from train"):
         probe(with_split(table, "train"), "label", Probe())
     one = with_split(table, "train", "test")
-    with pytest.raises(TableError, match="all of one class"):
+    with pytest.raises(TableError, match="all training rows are of one class"):
         probe(one.only((one.split == "test") | (one.labels["label"] == "x")), "label", Probe())
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from egotools.methods.memorability.options import Training
-from egotools.training import schedules
+from egotools.training import optimizers as schedules
 from egotools.training.optimizers import FUSED, OPTIMIZERS, optimizer_of
 
 

@@ -5,8 +5,9 @@ Axes: N clips, S seeds, D features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -18,14 +19,15 @@ import torch
 from egotools.config import finite, options_of, to_json
 from egotools.errors import TableError
 from egotools.evaluate.leakage import GROUP_COLUMNS, shared_remarks, unlearned
+from egotools.evaluate.splits import is_in
 from egotools.files.disk import write_whole
 from egotools.machine import choose_device
 from egotools.methods.memorability.normalizing import doubts, normalization
 from egotools.methods.memorability.options import Data, EvaluationOptions, Normalizing
 from egotools.methods.memorability.released import fit_released, without_similarity
-from egotools.methods.memorability.results import Evaluated, evaluated_figures, extremes_picture, undefined_figures
+from egotools.methods.memorability.results import Evaluated, evaluated_figures, extremes_picture
 from egotools.methods.memorability.run import TrainedRun, open_run
-from egotools.methods.memorability.scores import of_zeros, read_scores
+from egotools.methods.memorability.scores import of_undefined, of_zeros, read_scores
 from egotools.methods.memorability.task import (
     Member,
     ScoredClips,
@@ -60,7 +62,7 @@ def evaluate_memorability(
     device: str = "auto",
     progress: Progress = no_progress,
 ) -> tuple[Content, Evaluated]:
-    """Judges scores of a manifest's clips; the report, and each clip's scores.
+    """Evaluates predicted scores of a manifest's clips; the report, and each clip's scores.
 
     Args:
         manifest: which clips, with their scores.
@@ -76,11 +78,14 @@ def evaluate_memorability(
     """
     chosen = choose_device(device)
     trained = None if options.run is None else open_run(options.run)
-    data = _data(options, trained)
+    usual, groups = (Data(), None) if trained is None else (trained.data, trained.groups)
+    data = Data(options.target or usual.target, options.folds or usual.folds)
+    read = partial(
+        read_task, target=data.target, folds=data.fold_file, test_split=options.split or "val", groups_of_run=groups
+    )
     caches, unused = _caches(caches, trained)
-    groups = None if trained is None else trained.groups
     if options.baseline is not None:
-        task = read_task(manifest, caches, **_asked(data, options), groups_of_run=groups)
+        task = read(manifest, caches)
         evaluated, remarks, protocol = _of_baseline(task, options.baseline)
         normalizing = Normalizing(standardize=tuple(group.name for group in task.features.groups))
     elif trained is not None:
@@ -90,21 +95,18 @@ def evaluate_memorability(
         remarks += doubts(trained.groups, normalizing)
     else:
         evaluated, remarks, protocol, normalizing = _of_weights(manifest, caches, options, normalizing, data, chosen)
+    figures = evaluated_figures(evaluated, draws=options.draws)
+    targets = [evaluated.target[rows] for rows in evaluated.strata for _ in evaluated.predicted]
+    remarks = [*unused, *remarks, *of_zeros(evaluated.target), *of_undefined(targets, figures["by_network"])]
     content = {
         "command": "eval memorability",
         "protocol": protocol,
-        **finite(evaluated_figures(evaluated, draws=options.draws)),
-        "remarks": [
-            *evaluated.table.remarks,
-            *unused,
-            *remarks,
-            *of_zeros(evaluated.target),
-            *undefined_figures(evaluated),
-        ],
+        **finite(figures),
+        "remarks": [*evaluated.table.remarks, *remarks],
         **provenance_of({**options_of(options), **options_of(data), **normalizing.as_done()}, manifest, caches),
     }
     if options.ablation and trained is not None:
-        task = read_task(manifest, caches, **_asked(data, options), groups_of_run=groups)
+        task = read(manifest, caches)
         content["ablation"] = finite(ablation(task, trained, chosen, progress))
     return content, evaluated
 
@@ -144,21 +146,11 @@ def ablation(
     return found
 
 
-def _data(options: EvaluationOptions, trained: TrainedRun | None) -> Data:
-    """The scores and folds that are asked for, else those of the run."""
-    usual = Data() if trained is None else trained.data
-    return Data(options.target or usual.target, options.folds or usual.folds)
-
-
-def _asked(data: Data, options: EvaluationOptions) -> dict[str, Any]:
-    return {"target": data.target, "folds": data.fold_file, "test_split": options.split or "val"}
-
-
 def _caches(given: Sequence[Path], trained: TrainedRun | None) -> tuple[list[Path], list[str]]:
     """The caches to read; of a run those that it needs, in its order; and remarks on others."""
     if trained is None:
         if not given:
-            raise TableError("--features says which caches to evaluate on")
+            raise TableError("--features is needed: the caches to evaluate on")
         return list(given), []
     own = [group.cache for group in trained.groups]
     return matched(features_of(trained.records), given or own, run=trained.run.path)
@@ -172,8 +164,10 @@ def _of_run(
     own = {} if options.all_rows else _own_folds(trained, table, scores, options.split)
     if own:
         parts = {fold: (rows, [m for m in trained.members if m.fold == fold]) for fold, rows in own.items()}
-        remarks = _of_no_fold(own, table, scores, options.split)
-        protocol = f"clips of {len(own)} folds, each scored by what did not learn from it"
+        count = int(_chosen(table, scores, options.split).sum()) - sum(map(len, own.values()))
+        left = f"{count} scored clips are in none of the run's folds: left out (--all-rows evaluates all)"
+        remarks = [left] if count else []
+        protocol = f"clips of {len(own)} folds, each scored by networks trained without it"
     else:
         rows, name = _evaluated_rows(table, scores, options.split, data.target, all_rows=options.all_rows)
         there = np.isin(np.arange(len(table)), rows)
@@ -188,24 +182,18 @@ def _of_run(
 
 
 def _own_folds(trained: TrainedRun, table: Table, scores: Scores, split: str | None) -> dict[str, IntArray]:
-    """Of a run with folds: the numbers of the scored clips (of a split) that each fold did not learn from."""
-    if "" in trained.judged:
+    """Of a run with folds: the numbers of the scored clips (of a split) that each fold was not trained on."""
+    if "" in trained.evaluated:
         return {}
     chosen = _chosen(table, scores, split)
-    rows = {fold: np.flatnonzero(np.isin(table.ids, ids) & chosen) for fold, ids in trained.judged.items()}
+    rows = {fold: np.flatnonzero(np.isin(table.ids, ids) & chosen) for fold, ids in trained.evaluated.items()}
     return {fold: found for fold, found in rows.items() if len(found) > 1}
-
-
-def _of_no_fold(own: Mapping[str, IntArray], table: Table, scores: Scores, split: str | None) -> list[str]:
-    """A remark on scored clips that are in none of the run's folds."""
-    count = int(_chosen(table, scores, split).sum()) - sum(map(len, own.values()))
-    return [f"{count} scored clips are of no fold of the run: left out (--all-rows evaluates all)"] if count else []
 
 
 def _chosen(table: Table, scores: Scores, split: str | None) -> Mask:
     """The scored clips [N], of a split if one is asked for."""
     scored: Mask = ~np.isnan(scores)
-    return scored if split is None else scored & np.asarray(table.split == split_name(split), bool)
+    return scored if split is None else scored & is_in(table, split)
 
 
 def _evaluated_rows(
@@ -217,11 +205,11 @@ def _evaluated_rows(
     usual = () if all_rows else ("test", "val")
     name = split_name(split) if split else next((each for each in usual if each in there), "")
     everything = split is None and (all_rows or there <= {""})
-    chosen = np.flatnonzero(scored & (everything | np.asarray(table.split == name, bool)))
+    chosen = np.flatnonzero(scored & (everything | is_in(table, name)))
     if len(chosen) < 2:
         has = ", ".join(sorted(there - {""})) or "none"
         raise TableError(
-            f"{len(chosen)} clips with a {target} in the split {name or 'test or val'!r}; there are: {has}"
+            f"{len(chosen)} clips with a {target} in the split {name or 'test or val'!r}; choose from {has}"
         )
     return chosen, name or "scored"
 

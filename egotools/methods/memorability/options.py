@@ -1,4 +1,4 @@
-"""What a training of M3-S can be asked for."""
+"""The options of M3-S: data, normalization, training, evaluation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from egotools.config import option, options_of
+from egotools.config import check_positive, option, options_of
 from egotools.lowlevel.m3s_row import FEATURES, ordered
 from egotools.methods.memorability.reference import DataSet
 from egotools.training.folds import FoldFile
@@ -17,7 +17,7 @@ RAW_ORDERS = {  # of the raw features in checkpoints of the reference: of its pu
     "published": FEATURES,
     "default": ("hog", "brightness", "contrast", "blurriness", "size_orig", "meanOF"),
 }
-RAW_ORDER = "Of the raw features in the checkpoint: published, default (the reference's), or names with commas."
+RAW_ORDER = "order of the raw features in the checkpoint: published, default (the reference's), or names with commas."
 
 
 def order_of(text: str) -> tuple[str, ...]:
@@ -30,17 +30,24 @@ def order_of(text: str) -> tuple[str, ...]:
     try:
         ordered(names)
     except ValueError as error:
-        raise ValueError(f"--raw-order is published, default, or names of features: {error}") from error
+        raise ValueError(f"--raw-order must be published, default, or names of features: {error}") from error
     return names
+
+
+def _check_order(order: str | None, weights: str | Path | None, flag: str) -> None:
+    if order is not None:
+        if weights is None:
+            raise ValueError(f"--raw-order is for {flag}")
+        order_of(order)
 
 
 @dataclass(frozen=True)
 class Data:
-    """Which scores are learned, and on which clips."""
+    """Which scores to predict, and on which clips to train."""
 
     target: str = option("memorability", "Manifest column of the scores, from 0 to 1.")
     folds: str | None = option(
-        None, "FILE.json:KEY, lists of test ids, one a fold; by default train is trained on and val tested."
+        None, "FILE.json:KEY, one list of test ids a fold; by default one fold, of the splits train and val."
     )
 
     def __post_init__(self) -> None:
@@ -58,13 +65,14 @@ class Normalizing:
     """How the features are normalized."""
 
     norm: Literal["fit", "reference", "none"] | None = option(
-        None, "Of raw features (m3s): by the training clips (fit), as published, or not; fit but for --weights."
+        None,
+        "Normalization of raw features (m3s); fit (to the training clips) by default, reference with --weights.",
     )
     reference: DataSet | None = option(  # noqa: RUF009 - frozen
-        None, "Whose constants --norm reference takes; by default what the width of --weights tells, else memento10k."
+        None, "Data set whose constants --norm reference uses; by default by the width of --weights, else memento10k."
     )
     standardize: tuple[str, ...] = option(
-        (), "Further feature groups to mean 0 and deviation 1, by the training clips."
+        (), "Further feature groups to standardize to mean 0 and deviation 1 on the training clips."
     )
 
     @property
@@ -80,21 +88,20 @@ class Normalizing:
 
 @dataclass(frozen=True)
 class Sources:
-    """What published weights take beside themselves to score new videos."""
+    """What published weights need to score new videos."""
 
     pca: str | None = option(
-        None, "For --weights: the PCA of hog that was released with them (.pickle); .npz, run:DIR."
+        None, "For --weights: the PCA of hog that was released with them (.pickle), or a .npz or run:DIR."
     )
-    hrnet_weights: str = option("DEFAULT", "For --weights: those of hrnet, as in extract.")
-    csn_weights: str = option("DEFAULT", "For --weights: those of csn, as in extract.")
+    hrnet_weights: str = option("DEFAULT", "For --weights: weights of hrnet, as in extract.")
+    csn_weights: str = option("DEFAULT", "For --weights: weights of csn, as in extract.")
     reference: DataSet | None = option(  # noqa: RUF009 - frozen
-        None, "For --weights: whose constants; by default what their width tells, else memento10k."
+        None, "For --weights: data set of the constants; by default that of their width, else memento10k."
     )
-    raw_order: str | None = option(None, f"For --weights. {RAW_ORDER}")
+    raw_order: str | None = option(None, f"For --weights: {RAW_ORDER}")
 
     def __post_init__(self) -> None:
-        if self.raw_order is not None:
-            order_of(self.raw_order)
+        _check_order(self.raw_order, "videos", "--weights")
 
 
 # What `train.py` of modular-memorability does by default, and its constants (specs/memorability.md, section 7).
@@ -121,42 +128,45 @@ REFERENCE = {
 
 @dataclass(frozen=True)
 class Training:
-    """How the network is trained; the defaults are the reference's."""
+    """How the network is trained; the defaults are those of the reference."""
 
     hidden: tuple[int, ...] = option((512, 64), "Widths of the hidden layers.")
-    dropout: float = option(0.0, "Share of each hidden layer's numbers that are dropped in training.")
+    dropout: float = option(0.0, "Dropout probability of each hidden layer.")
     loss: Literal["mse", "l1", "mse-tails", "spearman", "mse-to-spearman"] = option(
-        "mse", "What is minimized; mse-to-spearman goes from the one to the other over the epochs."
+        "mse", "Loss; mse-to-spearman moves from mse to spearman over the epochs."
     )
-    mse_tails_power: float = option(4.0, "Of the distance to the usual score, in mse-tails.")
-    mse_tails_factor: float = option(2.0, "How much more the farthest scores weigh in mse-tails.")
+    mse_tails_power: float = option(4.0, "Power of the distance from the center in mse-tails.")
+    mse_tails_factor: float = option(2.0, "Extra weight of the farthest scores in mse-tails.")
     mse_tails_center: float | None = option(
-        None, "The usual score in mse-tails; by default the training clips' mean (the reference: 0.80099205)."
+        None, "Center of mse-tails; by default the mean score of the training clips (the reference: 0.80099205)."
     )
     spearman_strength: float = option(
-        1.0, "Of the soft ranks: with 1, as in the reference, the loss is Pearson's; 0.01 ranks."
+        1.0, "Strength of the soft ranks: at 1, as in the reference, the loss is Pearson's; at 0.01 it ranks."
     )
     epochs: int = option(20, "Passes over the training clips.")
-    batch_size: int = option(32, "Clips of a step; the last batch of an epoch may have fewer.")
-    shuffle: bool = option(True, "Draw the clips in another order in each epoch.")
+    batch_size: int = option(32, "Clips a batch; the last batch of an epoch may have fewer.")
+    shuffle: bool = option(True, "Shuffle the clips in each epoch.")
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "radam"] = option(
-        "adam", "Weight decay is coupled (L2) but in adamw."
+        "adam", "Optimizer; weight decay is L2 regularization except in adamw."
     )
-    learning_rate: float = option(1e-3, "In the first epoch.")
-    weight_decay: float = option(1e-5, "Of all parameters.")
+    learning_rate: float = option(1e-3, "Initial learning rate.")
+    weight_decay: float = option(1e-5, "Weight decay of all parameters.")
     scheduler: Literal["step", "exponential", "cosine", "none"] = option(
-        "step", "Of the learning rate, once an epoch: by --scheduler-gamma every so many or every epoch, or to 0."
+        "step",
+        "Learning rate schedule: a factor every few epochs or every epoch, half a cosine to 0, or none.",
     )
-    scheduler_gamma: float = option(0.2, "Factor of step and exponential.")
-    scheduler_step: int = option(5, "Epochs between two steps.")
-    patience: int | None = option(None, "Stop after so many epochs without a better Spearman; by default never.")
-    keep: Literal["last", "best"] = option("last", "Epoch whose weights are kept: the last, or the best on test clips.")
-    seeds: int = option(1, "Trainings with other random choices, for mean and deviation; scores are their mean.")
+    scheduler_gamma: float = option(0.2, "Factor of the schedules step and exponential.")
+    scheduler_step: int = option(5, "Epochs between two steps of the schedule step.")
+    patience: int | None = option(None, "Stop after this many epochs without a better Spearman; by default never.")
+    keep: Literal["last", "best"] = option(
+        "last", "Keep the weights of the last epoch, or of the best on the test clips."
+    )
+    seeds: int = option(1, "Number of seeds; one network is trained with each, and scores are their mean.")
     start_at_mean: bool = option(
-        False, "Begin with the training clips' mean score instead of 0.5, from which the reference begins."
+        False, "Start from the mean score of the training clips instead of 0.5, as in the reference."
     )
-    init: str | None = option(None, "Begin with these weights: a published checkpoint, or run:DIR.")
-    raw_order: str | None = option(None, f"For --init. {RAW_ORDER}")
+    init: str | None = option(None, "Start from these weights: a published checkpoint, or run:DIR.")
+    raw_order: str | None = option(None, f"For --init: {RAW_ORDER}")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {  # Any: values of this command's options
         "reference": REFERENCE,
@@ -172,61 +182,50 @@ class Training:
     }
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "seeds", "scheduler_step", "learning_rate", "spearman_strength")
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"--{name.replace('_', '-')} is above 0, not {getattr(self, name)}")
+        check_positive(self, "epochs", "batch_size", "seeds", "scheduler_step", "learning_rate", "spearman_strength")
+        check_positive(self, "patience")
         if not all(width > 0 for width in self.hidden):
-            raise ValueError(f"--hidden are widths above 0, not {self.hidden}")
+            raise ValueError(f"--hidden must be widths above 0, not {self.hidden}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout is a share from 0 to below 1, not {self.dropout}")
+            raise ValueError(f"--dropout must be from 0 to below 1, not {self.dropout}")
         if self.weight_decay < 0:
-            raise ValueError(f"--weight-decay is 0 or above, not {self.weight_decay}")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"--patience is above 0, not {self.patience}")
+            raise ValueError(f"--weight-decay must be 0 or above, not {self.weight_decay}")
         if self.start_at_mean and self.init is not None:
             raise ValueError("--start-at-mean is for new networks, --init for trained ones")
-        if self.raw_order is not None:
-            if self.init is None:
-                raise ValueError("--raw-order is for --init")
-            order_of(self.raw_order)
+        _check_order(self.raw_order, self.init, "--init")
         if self.loss in RANKING and self.batch_size < 2:
-            raise ValueError(f"--loss {self.loss} ranks the clips of a batch: --batch-size 2 at least")
+            raise ValueError(f"--loss {self.loss} ranks the clips of a batch: --batch-size must be 2 or more")
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
     """What is evaluated, and on which clips."""
 
-    run: Path | None = option(None, "A run of 'egotools train memorability'.")  # noqa: RUF009 - frozen
-    weights: Path | None = option(None, "Instead: a published checkpoint of M3-S.")  # noqa: RUF009 - frozen
-    baseline: Literal["ridge", "svr"] | None = option(None, "Instead: a regressor, fitted now and not kept.")
-    ablation: bool = option(False, "Also train anew on every subset of the run's feature groups.")
+    run: Path | None = option(None, "Run of 'egotools train memorability' to evaluate.")  # noqa: RUF009 - frozen
+    weights: Path | None = option(None, "Published checkpoint of M3-S to evaluate instead.")  # noqa: RUF009 - frozen
+    baseline: Literal["ridge", "svr"] | None = option(None, "Baseline to fit and evaluate instead; it is not kept.")
+    ablation: bool = option(False, "Also train on every subset of the run's feature groups.")
     target: str | None = option(None, "Manifest column of the scores; by default the run's, else memorability.")
     folds: str | None = option(None, "FILE.json:KEY, as in training; by default the run's.")
     split: str | None = option(
         None, "Evaluate the clips of this split; by default test if it has scores, else val; val with --baseline."
     )
-    all_rows: bool = option(False, "Of --run: include its training clips, and all splits.")
+    all_rows: bool = option(False, "With --run: also evaluate its training clips, and all splits.")
     zero_similarity: bool = option(
         False, "Take all similarity columns of --weights as 0; similarities among --features are left out."
     )
-    raw_order: str | None = option(None, f"For --weights. {RAW_ORDER}")
-    draws: int = option(1000, "Of the clips, for the intervals.")
+    raw_order: str | None = option(None, f"For --weights: {RAW_ORDER}")
+    draws: int = option(1000, "Bootstrap draws of the clips, for the confidence intervals.")
 
     def __post_init__(self) -> None:
         if self.run is None and self.weights is None and self.baseline is None:
-            raise ValueError("--run says which run to evaluate; or --weights FILE, or --baseline ridge")
+            raise ValueError("--run, --weights or --baseline is needed: what to evaluate")
         if self.weights is not None and (self.run is not None or self.baseline is not None):
-            raise ValueError("--weights stands alone, without --run and --baseline")
+            raise ValueError("--weights cannot be combined with --run or --baseline")
         if self.ablation and (self.run is None or self.baseline is not None):
-            raise ValueError("--ablation trains anew as a run was trained: it needs --run, and no --baseline")
+            raise ValueError("--ablation trains as a run was trained: it needs --run, without --baseline")
         if self.all_rows and (self.run is None or self.baseline is not None):
-            raise ValueError("--all-rows is for --run, which alone has training clips")
-        if self.raw_order is not None:
-            if self.weights is None:
-                raise ValueError("--raw-order is for --weights")
-            order_of(self.raw_order)
-        if self.draws < 1:
-            raise ValueError(f"--draws is above 0, not {self.draws}")
+            raise ValueError("--all-rows needs --run, without --baseline")
+        _check_order(self.raw_order, self.weights, "--weights")
+        check_positive(self, "draws")
         Data(folds=self.folds)

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from egotools.errors import EgotoolsError
 from egotools.manifests.table import read_manifest
 from egotools.media.video import middle_frame
-from egotools.methods.memorability.scores import of_undefined
 from egotools.methods.memorability.training import metrics
 from egotools.metrics.bootstrap import bootstrap_interval
 from egotools.metrics.regression import pearson_score, r2_score, spearman_score, squared_error
@@ -93,15 +92,6 @@ def _averaged(evaluated: Evaluated, draws: int, seed: int) -> Mapping[str, Any]:
         interval = bootstrap_interval(statistic, strata, draws=draws, level=LEVEL, seed=seed)
         found[name] = {"value": statistic(np.concatenate(strata)), "interval": list(interval)}
     return found
-
-
-def undefined_figures(evaluated: Evaluated) -> list[str]:
-    """Remarks on figures that there are none of."""
-    targets = [evaluated.target[rows] for rows in evaluated.strata for _ in evaluated.predicted]
-    figures = [
-        metrics(evaluated.target[rows], scores[rows]) for rows in evaluated.strata for scores in evaluated.predicted
-    ]
-    return of_undefined(targets, figures)
 
 
 def extremes(evaluated: Evaluated, count: int) -> tuple[Sequence[int], Sequence[int]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from safetensors import SafetensorError
@@ -20,7 +20,6 @@ from egotools.linear.standardize import Standardization
 from egotools.machine import choose_device
 from egotools.methods.memorability.options import Data, Normalizing, Training
 from egotools.methods.memorability.published import published_layout
-from egotools.methods.memorability.run_shapes import ConfigShape, FeaturesShape, ReportShape
 from egotools.methods.memorability.scores import of_undefined, of_zeros
 from egotools.methods.memorability.task import (
     NETWORK,
@@ -36,6 +35,7 @@ from egotools.methods.memorability.task import (
 )
 from egotools.methods.records import check_records, keep_records
 from egotools.progress import Progress, no_progress
+from egotools.stores.recipe_shape import RecipeShape
 from egotools.stores.store import Recipe
 from egotools.tables.groups import Group
 from egotools.tables.matching import Record
@@ -54,6 +54,74 @@ FEATURES = "features.json"
 Content = dict[str, Any]  # a report; Any: JSON values
 
 
+class _Group(RecipeShape):
+    name: str
+    cache: str
+    start: int
+    stop: int
+    classes: int | None
+
+
+class _Member(TypedDict):
+    fold: str
+    seed: int
+    last: dict[str, Any]
+    best: dict[str, Any]
+
+
+class FeaturesShape(TypedDict):
+    """`features.json` (`egotools.files.json_files`). Any: JSON values."""
+
+    groups: list[_Group]
+    records: dict[str, Record]
+    members: list[_Member]
+    judged: dict[str, list[str]]
+
+
+class _Identity(TypedDict):
+    method: str
+    target: str
+    seed: int
+
+
+class _Origin(TypedDict, total=False):
+    init: str | None
+    folds: str | None
+
+
+class ConfigShape(TypedDict):
+    """`config.json`; further options are compared with the types of their dataclasses."""
+
+    identity: _Identity
+    origin: _Origin
+
+
+class _Epoch(TypedDict):
+    epoch: float
+    spearman: float | None
+    pearson: float | None
+    kendall: float | None
+    mse: float | None
+    mae: float | None
+    r2: float | None
+    spearman_deviation_over_seeds: float | None
+    spearman_deviation_over_folds: float | None
+
+
+class _Arguments(TypedDict):
+    target: str
+
+
+class ReportShape(TypedDict):
+    """`report.json`, as far as it is shown; figures that are not finite are null."""
+
+    protocol: str
+    remarks: list[str]
+    arguments: _Arguments
+    last: _Epoch
+    best: _Epoch
+
+
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
     """What a run has trained, and on what."""
@@ -62,7 +130,7 @@ class TrainedRun:
     groups: tuple[Group, ...]
     records: Mapping[str, Record]  # of each group, what it takes to compute it for new videos
     members: tuple[Member, ...]
-    judged: Mapping[str, tuple[str, ...]]  # by fold, the ids that it was evaluated on
+    evaluated: Mapping[str, tuple[str, ...]]  # by fold, the ids that it was evaluated on
     learned: LearnedFrom | None  # what any of its networks was trained on; None: a run that does not say
     data: Data
     training: Training
@@ -120,9 +188,7 @@ def open_run(folder: Path) -> TrainedRun:
     Raises:
         RunError: there is none, of another method, not done, or damaged.
     """
-    if Run.open(folder).recipe.identity.get("method") != METHOD:
-        raise RunError(f"{folder} is no run of `train memorability`")
-    run = Run.open(folder, ConfigShape)
+    run = Run.of_method(folder, METHOD, ConfigShape)
     run.report()  # says so if it is not done
     content, identity, origin = run.read(FEATURES, FeaturesShape), run.recipe.identity, run.recipe.origin
     try:
@@ -138,26 +204,24 @@ def open_run(folder: Path) -> TrainedRun:
     except ValueError as error:
         raise RunError(f"{folder / FEATURES} cannot be read: {error}") from error
     members = tuple(_members(run, content["members"], config, groups[-1].stop))
-    judged = {fold: tuple(map(composed, ids)) for fold, ids in content["judged"].items()}
-    seed, learned = identity["seed"], _learned(run, judged)
+    evaluated = {fold: tuple(map(composed, ids)) for fold, ids in content["judged"].items()}
+    seed, learned = identity["seed"], _learned(run, evaluated)
     records = {group.name: content["records"][group.name] for group in groups}
-    return TrainedRun(run, groups, records, members, judged, learned, data, config, normalizing, how, seed)
+    return TrainedRun(run, groups, records, members, evaluated, learned, data, config, normalizing, how, seed)
 
 
-def _learned(run: Run, judged: Mapping[str, tuple[str, ...]]) -> LearnedFrom | None:
+def _learned(run: Run, evaluated: Mapping[str, tuple[str, ...]]) -> LearnedFrom | None:
     """What the networks of all folds were trained on; of runs that do not say it, the test clips of all folds."""
-    folds = learned_from.read(run, judged)
+    folds = learned_from.read(run, evaluated)
     if folds is not None:
         return LearnedFrom(tuple(dict.fromkeys(id for fold in folds.values() for id in fold.ids)))
-    return None if "" in judged else LearnedFrom(tuple(dict.fromkeys(id for ids in judged.values() for id in ids)))
+    if "" in evaluated:
+        return None
+    return LearnedFrom(tuple(dict.fromkeys(id for ids in evaluated.values() for id in ids)))
 
 
 def _check_features(content: Content, groups: Sequence[Group]) -> None:
-    """Compares the entries of `features.json` with each other.
-
-    Raises:
-        ValueError: they contradict each other; the entry is named.
-    """
+    """Refuses entries of `features.json` that contradict each other."""
     at = 0
     for number, group in enumerate(groups):
         if group.start != at or group.stop <= at or group.classes not in (None, group.width):
@@ -177,11 +241,7 @@ def _check_features(content: Content, groups: Sequence[Group]) -> None:
 
 
 def _members(run: Run, entries: Sequence[Mapping[str, Any]], config: Training, columns: int) -> Iterator[Member]:
-    """The networks of a run, each with the normalization of its columns.
-
-    Raises:
-        RunError: a file of one is missing, damaged, or of another number of columns; it is named.
-    """
+    """The networks of a run, each with the normalization of its columns."""
     for entry in entries:
         path = member_run(run, entry["fold"], entry["seed"], config.seeds).path
         if not (path / NETWORK).is_file():
@@ -211,19 +271,18 @@ def _normalization(path: Path, columns: int) -> Standardization:
 
 
 def _report(plan: TrainingPlan, members: Sequence[Member]) -> Content:
-    """What was trained, and what it is worth."""
-    judged = np.concatenate([fold.test for fold in plan.task.folds])
+    """What was trained, and how good it is."""
+    evaluated = np.concatenate([fold.test for fold in plan.task.folds])
     scores_of = {fold.name: plan.task.scores[fold.test] for fold in plan.task.folds}
     undefined = of_undefined([scores_of[m.fold] for m in members], [m.last for m in members])
-    report: Content = {
+    return {
         "command": "train memorability",
         "protocol": _protocol(plan.task, plan.config),
         **summary(members),
         "by_network": [{"fold": m.fold or None, "seed": m.seed, "last": m.last, "best": m.best} for m in members],
         "features": [{"name": group.name, "columns": group.width} for group in plan.task.features.groups],
-        "remarks": [*plan.task.remarks, *plan.remarks, *of_zeros(plan.task.scores[judged]), *undefined],
+        "remarks": [*plan.task.remarks, *plan.remarks, *of_zeros(plan.task.scores[evaluated]), *undefined],
     }
-    return report
 
 
 def _write_networks(run: Run, members: Sequence[Member], config: Training) -> None:

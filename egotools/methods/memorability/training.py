@@ -24,12 +24,11 @@ from egotools.metrics.regression import (
     squared_error,
 )
 from egotools.nn.mlp import ScoreMLP
-from egotools.training import schedules
 from egotools.training.best import BestEpoch, Figures
 from egotools.training.epochs import Batch, batches, progress_at, steps_of
 from egotools.training.fit import fit
 from egotools.training.how import How
-from egotools.training.optimizers import optimizer_of
+from egotools.training.optimizers import cosine, exponential, optimizer_of, step
 from egotools.training.runs import Run
 from egotools.types import FloatArray
 
@@ -195,7 +194,7 @@ def metrics(target: FloatArray, predicted: FloatArray) -> Figures:
 def _schedule(config: Training) -> Callable[[int], float] | None:
     """What multiplies the learning rate in an epoch, counted from 0; None: nothing."""
     if config.scheduler == "step":
-        return partial(schedules.step, every=config.scheduler_step, factor=config.scheduler_gamma)
+        return partial(step, every=config.scheduler_step, factor=config.scheduler_gamma)
     if config.scheduler == "exponential":
-        return partial(schedules.exponential, factor=config.scheduler_gamma)
-    return partial(schedules.cosine, total=config.epochs) if config.scheduler == "cosine" else None
+        return partial(exponential, factor=config.scheduler_gamma)
+    return partial(cosine, total=config.epochs) if config.scheduler == "cosine" else None

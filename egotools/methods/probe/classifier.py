@@ -35,8 +35,8 @@ class Classifier:
         """Features [N, D] to the numbers [N] of the most probable classes and their probabilities [N].
 
         Args:
-            values: of as many rows at a time as memory allows.
-            among: the rows that are wanted, in their order; None: all.
+            values: any number of rows; they are scored in pieces.
+            among: a mask [N] of the rows to score; None: all.
 
         Raises:
             TableError: features of another width.
@@ -45,14 +45,12 @@ class Classifier:
         compute_alone_if_forked()
         rows = np.arange(len(values)) if among is None else np.flatnonzero(among)
         step = max(1, LOGITS // max(self.weight.shape))
-        found = [self._predict(values[rows[at : at + step]]) for at in range(0, len(rows), step)]
-        if not found:
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        return np.concatenate([numbers for numbers, _ in found]), np.concatenate([scores for _, scores in found])
-
-    def _predict(self, values: FloatArray) -> tuple[IntArray, FloatArray]:
-        scores, numbers = self._probabilities(values).max(dim=1)
-        return numbers.cpu().numpy(), scores.cpu().numpy()
+        numbers, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+        for at in range(0, len(rows), step):
+            best = self._probabilities(values[rows[at : at + step]]).max(dim=1)
+            numbers.append(best.indices.cpu().numpy())
+            scores.append(best.values.cpu().numpy())
+        return np.concatenate(numbers), np.concatenate(scores)
 
     def probabilities(self, values: FloatArray) -> FloatArray:
         """Features [N, D] of few rows to probabilities [N, K].
@@ -117,11 +115,7 @@ class Classifier:
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], classes: int) -> None:
-    """Compares the tensors of a file with each other.
-
-    Raises:
-        ValueError: one is not of the shape or type that the others need; it is named.
-    """
+    """Refuses a tensor whose shape or type does not go with the others."""
     weight = tensors["weight"]
     shapes = {"weight": (classes, *weight.shape[1:2]), "bias": (classes,)}
     shapes |= dict.fromkeys(("mean", "deviation"), tuple(weight.shape[1:2]))

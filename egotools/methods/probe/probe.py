@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from egotools.config import option
+from egotools.config import check_positive, option
 from egotools.errors import TableError
 from egotools.evaluate.classification import Predictions, Result, by_class, class_remark, figures, numbered
 from egotools.evaluate.leakage import default_group, lonely_classes, shared_remarks, unlearned
@@ -43,24 +43,23 @@ class Probe:
     """A linear softmax classifier on standardized features."""
 
     c: tuple[float, ...] = option(
-        (0.001, 0.01, 0.1, 1.0), "Inverse strengths of regularization, as in scikit-learn; the best on val is taken."
+        (0.001, 0.01, 0.1, 1.0), "Inverse strengths of regularization, as in scikit-learn; the best on val is used."
     )
     solver: Literal["lbfgs", "sgd"] = option("lbfgs", "L-BFGS on all rows at once, or stochastic gradient descent.")
-    seeds: int = option(3, "Fits with other random choices (hold-out, order of SGD), for mean and deviation.")
-    held_out: float = option(0.25, "Share of each class that is held out where the manifest has no split for it.")
+    seeds: int = option(3, "Number of seeds (of the hold-out and the order of SGD), for mean and deviation.")
+    held_out: float = option(0.25, "Fraction of each class to hold out where the manifest has no splits.")
 
     def __post_init__(self) -> None:
         if not self.c or not all(0 < value < float("inf") for value in self.c):
-            raise ValueError(f"--c is above 0, not {self.c}")
-        if self.seeds < 1:
-            raise ValueError(f"--seeds is 1 at least, not {self.seeds}")
+            raise ValueError(f"--c must be above 0, not {self.c}")
+        check_positive(self, "seeds")
         if not 0 < self.held_out < 1:
-            raise ValueError(f"--held-out is a share between 0 and 1, not {self.held_out}")
+            raise ValueError(f"--held-out must be between 0 and 1, not {self.held_out}")
 
 
 @dataclass(frozen=True, eq=False)
 class ProbeResult(Result):
-    """What an evaluation found, the classifier of its first seed, and what that learned from."""
+    """What an evaluation found, the classifier of its first seed, and what that was trained on."""
 
     classifier: Classifier
     learned: LearnedFrom
@@ -73,7 +72,7 @@ class _SplitRows:
     table: Table
     classes: tuple[str, ...]
     labels: IntArray  # [N]
-    kin: IntArray  # [N] group numbers
+    groups: IntArray  # [N] group numbers
     group: str | None
     is_asked: bool  # whether the group was asked for
     split: Sides | None
@@ -92,18 +91,14 @@ class _SeedResult:
 
     fit: Fit
     classifier: Classifier
-    predictions: Predictions  # of the judged rows
-    train: Mask  # the rows that were learned from, among all
+    predictions: Predictions  # of the evaluated rows
+    train: Mask  # the training rows, among all
     train_labels: IntArray  # [N] of these
 
     def figures(self) -> dict[str, Any]:
         """JSON-ready, hence Any; the objective as scikit-learn scales it."""
-        scale = self.fit.c * len(self.train_labels)
-        return {
-            "c": self.fit.c,
-            "objective": scale * self.fit.objective,
-            **figures(self.predictions, self.train_labels),
-        }
+        objective = self.fit.c * len(self.train_labels) * self.fit.objective
+        return {"c": self.fit.c, "objective": objective, **figures(self.predictions, self.train_labels)}
 
 
 def probe(
@@ -115,12 +110,12 @@ def probe(
     seed: int = 0,
     device: str | device = "cpu",
 ) -> ProbeResult:
-    """Fits a linear classifier on the train rows and judges it on the test rows, for several seeds.
+    """Trains a linear classifier on the train rows and evaluates it on the test rows, for several seeds.
 
-    C is chosen on the split "val" where there is one that is not judged itself, else on a part of the train rows.
-    Rows to learn from whose group (of the partition) is judged are left out. Without any split the judged rows are held
-    out at random, stratified by class, groups kept whole: by default videos if a class is in several, else clips. A
-    class that is in one of them only is learned, and not judged.
+    C is chosen on the split "val" if there is one that is not evaluated itself, else on a part of the train rows.
+    Training rows whose group (of the partition) is evaluated are left out. Without splits, test rows are held out at
+    random, stratified by class, groups kept whole: by default videos if a class is in several, else clips. A class
+    that is in one of them only is trained on, and not evaluated.
 
     Raises:
         TableError: an unknown label or split, one class only, or classes that leave nothing to hold out.
@@ -129,15 +124,11 @@ def probe(
     classes, labels = numbered(table.labels[label])
     group = partition.group or default_group(table, labels)
     split = sides(table, partition, label=label)
-    kin, is_asked = groups(table, group), partition.group is not None
-    task = _SplitRows(table, classes, labels, kin, group, is_asked, split, config, device)
+    is_asked = partition.group is not None
+    task = _SplitRows(table, classes, labels, groups(table, group), group, is_asked, split, config, device)
     outcomes = [_fit_once(task, [seed, number]) for number in range(config.seeds if _varies(task) else 1)]
     first, predictions = outcomes[0], _pooled([outcome.predictions for outcome in outcomes])
-    report = {
-        "protocol": task.protocol,
-        **_summary(outcomes),
-        "classes": by_class(predictions, first.train_labels),
-    }
+    report = {"protocol": task.protocol, **_summary(outcomes), "classes": by_class(predictions, first.train_labels)}
     remarks = [*table.remarks, *alike_groups(table, partition.group)]
     if split is not None:
         used = split.train | split.test | split.left_out | _validation(task, split)
@@ -158,13 +149,13 @@ def apply(
     learned: LearnedFrom | None = NOTHING,
     all_rows: bool = False,
 ) -> Result:
-    """What a fitted classifier predicts for rows that it did not learn from, and its figures there.
+    """What a fitted classifier predicts for rows that it was not trained on, and its figures there.
 
-    Judged are the rows of the partition's test split; by default those of "test", else "val", or all where the table
-    has neither. With `all_rows` all, or all of the partition's test split.
+    These are the rows of the partition's test split; by default those of "test", else "val", or all if the table has
+    neither. With `all_rows` all, or all of the partition's test split.
 
     Raises:
-        TableError: no rows to judge.
+        TableError: no rows to evaluate.
     """
     table = table.labeled(label)
     name = partition.test_split or next(
@@ -215,12 +206,12 @@ def _validation(task: _SplitRows, split: Sides) -> Mask:
     """The rows of "val", if they are free to choose C on."""
     free: Mask = is_in(task.table, "val") & ~split.test & ~split.train & ~split.left_out
     if task.is_asked:
-        free &= ~np.isin(task.kin, task.kin[split.test | split.train])
+        free &= ~np.isin(task.groups, task.groups[split.test | split.train])
     return free
 
 
 def _fit_once(task: _SplitRows, seed: Sequence[int]) -> _SeedResult:
-    """Divides, chooses C, fits and judges."""
+    """Divides, chooses C, trains and evaluates."""
     generator = np.random.default_rng(list(seed))
     if task.split is None:
         train, test = _held_out(task, generator)
@@ -228,7 +219,7 @@ def _fit_once(task: _SplitRows, seed: Sequence[int]) -> _SeedResult:
     else:
         train, test, choosing = task.split.train, task.split.test, _validation(task, task.split)
     if len(np.unique(task.labels[train])) < 2:
-        raise TableError("the rows to learn from are all of one class")
+        raise TableError("all training rows are of one class")
     c = _choose_c(task, train, choosing, generator)
     ((fit, classifier),) = _fits(task, train, [c], generator)
     predicted, scores = classifier.predict(task.table.values, test)
@@ -248,7 +239,7 @@ def _choose_c(task: _SplitRows, train: Mask, choosing: Mask, generator: np.rando
     if len(grid) == 1:
         return grid[0]
     if not choosing.any():
-        rest, choosing = _drawn(task, train, task.kin, generator)
+        rest, choosing = _drawn(task, train, task.groups, generator)
         if not choosing.any():
             rest, choosing = _drawn(task, train, groups(task.table, None), generator)
         train = rest
@@ -287,29 +278,28 @@ def _fits(
 
 
 def _held_out(task: _SplitRows, generator: np.random.Generator) -> tuple[Mask, Mask]:
-    """Rows [N] to learn from and to judge, whole groups of clips."""
-    rest, chosen = _drawn(task, np.ones(len(task.table), bool), task.kin, generator)
+    """Rows [N] for training and for evaluation, whole groups of clips."""
+    rest, chosen = _drawn(task, np.ones(len(task.table), bool), task.groups, generator)
     if not chosen.any():
         raise TableError(
-            "every class lies within one group of clips, so that nothing can be held out: "
-            "give the manifest splits, or --group another column"
+            "every class is in one group of clips only, so nothing can be held out: "
+            "give the manifest splits, or choose another --group"
         )
     return rest, chosen
 
 
-def _drawn(task: _SplitRows, among: Mask, kin: IntArray, generator: np.random.Generator) -> tuple[Mask, Mask]:
-    """Rows [N] of a mask that are kept and held out, those of one number in `kin` [N] together.
+def _drawn(task: _SplitRows, among: Mask, of_row: IntArray, generator: np.random.Generator) -> tuple[Mask, Mask]:
+    """Rows [N] of a mask that are kept and held out, those of one number in `of_row` [N] together.
 
     Where every group has a class that is in no other, such classes are not asked: their rows are kept, but for those
     of groups that are held out, which are on neither side. None are held out if it cannot be.
     """
-    labels, groups = task.labels[among], kin[among]
+    labels, groups = task.labels[among], of_row[among]
     held = hold_out(labels, groups, share=task.config.held_out, generator=generator)
     shareable = ~lonely_classes(labels, groups)[labels]
     if not held.any() and shareable.any():
-        held[shareable] = hold_out(
-            labels[shareable], groups[shareable], share=task.config.held_out, generator=generator
-        )
+        some = labels[shareable], groups[shareable]
+        held[shareable] = hold_out(*some, share=task.config.held_out, generator=generator)
     kept, chosen = among.copy(), np.zeros(len(among), bool)
     kept[among], chosen[among] = ~np.isin(groups, groups[held]), held
     return kept, chosen
@@ -317,30 +307,26 @@ def _drawn(task: _SplitRows, among: Mask, kin: IntArray, generator: np.random.Ge
 
 def _pooled(parts: Sequence[Predictions]) -> Predictions:
     """The predictions of all seeds, one after the other."""
-    rows = joined([part.rows for part in parts])
-    return Predictions(
-        parts[0].classes,
-        rows,
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate([part.predicted for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        {"seed": [seed for part in parts for seed in part.details["seed"]]},
-    )
+    arrays = [(part.labels, part.predicted, part.scores) for part in parts]
+    labels, predicted, scores = (np.concatenate(each) for each in zip(*arrays, strict=True))
+    details = {"seed": [seed for part in parts for seed in part.details["seed"]]}
+    return Predictions(parts[0].classes, joined([part.rows for part in parts]), labels, predicted, scores, details)
 
 
 def _class_remarks(task: _SplitRows, predictions: Predictions, known: Sequence[str]) -> list[str]:
-    """Classes that were judged but not learned, and classes that were never judged."""
-    judged = np.bincount(predictions.labels, minlength=len(predictions.classes)) > 0
-    alone = lonely_classes(task.labels, task.kin) & ~lonely_classes(task.labels, groups(task.table, None))
-    names = list(zip(predictions.classes, judged, alone & (task.split is None), strict=True))
-    unknown = [name for name, is_judged, _ in names if is_judged and name not in known]
-    single = [name for name, is_judged, is_alone in names if not is_judged and is_alone]
-    few = [name for name, is_judged, is_alone in names if not is_judged and not is_alone]
-    remarks = []
-    if unknown:
-        remarks.append(class_remark(unknown, "not among the rows to learn from: all of these rows count as errors"))
-    if single:
-        remarks.append(class_remark(single, f"in one {task.group} only, so learned but not judged"))
-    if few:
-        remarks.append(class_remark(few, "too few clips to be judged as well as learned"))
-    return remarks
+    """Classes that were evaluated but not trained on, and classes that were not evaluated."""
+    evaluated = np.bincount(predictions.labels, minlength=len(predictions.classes)) > 0
+    alone = lonely_classes(task.labels, task.groups) & ~lonely_classes(task.labels, groups(task.table, None))
+    names = list(zip(predictions.classes, evaluated, alone & (task.split is None), strict=True))
+    found = {
+        "not among the training rows: all of these rows count as errors": [
+            name for name, has_rows, _ in names if has_rows and name not in known
+        ],
+        f"in one {task.group} only, so trained on but not evaluated": [
+            name for name, has_rows, is_alone in names if not has_rows and is_alone
+        ],
+        "too few clips for both training and evaluation": [
+            name for name, has_rows, is_alone in names if not has_rows and not is_alone
+        ],
+    }
+    return [class_remark(classes, what) for what, classes in found.items() if classes]

@@ -1,4 +1,4 @@
-"""Probes from files to files: fitted, kept as a run, applied."""
+"""Probes from files to files: trained, kept as a run, applied."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def fit_probe(
     seed: int = 0,
     device: str = "auto",
 ) -> tuple[Content, ProbeResult]:
-    """Fits and judges a probe on caches; its report and result."""
+    """Trains and evaluates a probe on caches; its report and result."""
     chosen = choose_device(device)
     table = read_table(manifest, features, reduce=reduce, labels=partition.columns(label))
     result = probe(table, label, config, partition=partition, seed=seed, device=chosen)
@@ -115,20 +115,20 @@ def apply_run(
     all_rows: bool = False,
     device: str = "auto",
 ) -> tuple[Content, Result]:
-    """What the probe of a run predicts for clips that it did not learn from, reduced as those that it was fitted on.
+    """What the probe of a run predicts for clips that it was not trained on, reduced as those of its training.
 
     Args:
         folder: the run.
         manifest: which clips.
-        features: caches made as those that it learned from, in any order.
-        partition: which split is judged, and whose other clips are left out, too.
+        features: caches made as those that it was trained on, in any order.
+        partition: which split is evaluated, and which groups of the training clips are left out, too.
         label: the column; None: that of the run.
-        all_rows: judge also what it learned from.
+        all_rows: also evaluate its training clips.
         device: unused by a linear classifier's few products; checked.
 
     Raises:
         RunError: no run of a probe, or a damaged one.
-        TableError: features of another recipe, or nothing to judge.
+        TableError: features of another recipe, or no clips to evaluate.
     """
     choose_device(device)
     run, classifier = open_probe(folder)
@@ -148,40 +148,27 @@ def apply_run(
 
 
 def open_probe(folder: Path) -> tuple[Run, Classifier]:
-    """The run of a probe, and what it fitted.
+    """The run of a probe, and its classifier.
 
     Raises:
         RunError: there is none, it is of another method, or damaged.
     """
-    if Run.open(folder).recipe.identity.get("method") != METHOD:
-        raise RunError(f"{folder} is no run of `train probe`")
-    return Run.open(folder, ConfigShape), Classifier.load(folder / WEIGHTS)
+    return Run.of_method(folder, METHOD, ConfigShape), Classifier.load(folder / WEIGHTS)
 
 
 def _features_of(run: Run) -> list[Feature]:
-    """What a run was fitted on, in its order; from `config.json` where it keeps no records.
-
-    Raises:
-        RunError: its files contradict themselves.
-    """
+    """What a run was trained on, in its order; from `config.json` where it keeps no records."""
     if has_records(run):
         return features_of(read_records(run))
     inputs, origin = run.recipe.identity["features"], run.recipe.origin
     paths = origin["features"]
     essences = origin.get("essences") or [None] * len(paths)
-    if (
-        len(inputs) != len(paths)
-        or len(essences) != len(paths)
-        or list(inputs) != [*map(str, range(1, len(inputs) + 1))]
-    ):
+    if not len(inputs) == len(paths) == len(essences) or list(inputs) != [*map(str, range(1, len(inputs) + 1))]:
         raise RunError(
             f"{run.path / 'config.json'} cannot be read: it has {len(inputs)} features, and the names of {len(paths)}"
         )
-    found = []
-    for path, entries, essence in zip(paths, inputs.values(), essences, strict=True):
-        identity = {name: value for name, value in entries.items() if name != "clips"}
-        found.append(Feature(Path(path).stem, identity, essence))
-    return found
+    recipes = [{name: value for name, value in each.items() if name != "clips"} for each in inputs.values()]
+    return [Feature(Path(path).stem, *both) for path, *both in zip(paths, recipes, essences, strict=True)]
 
 
 def _arguments(config: Probe, partition: Partition, **others: object) -> dict[str, Any]:

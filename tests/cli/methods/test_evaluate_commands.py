@@ -155,7 +155,7 @@ def test_features_that_are_not_finite_name_their_clip(place: Path, command: str)
 
 def test_a_split_without_rows_to_judge_is_refused(place: Path) -> None:
     write_manifest(place / "m.csv", LABELS, split="train")
-    assert "there are: train" in error_of(egotools(place, "eval", "knn", "--label", "animal"))
+    assert "choose from train" in error_of(egotools(place, "eval", "knn", "--label", "animal"))
 
 
 @pytest.mark.parametrize(

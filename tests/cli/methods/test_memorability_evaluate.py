@@ -43,7 +43,7 @@ def test_evaluation_writes_report_predictions_and_scatter(data):
     rows = read_csv(data / "out/predictions.csv")
     assert [row["id"] for row in rows] == IDS[96:]
     assert shown(*judge(data, "--split", "val"))["protocol"] == "24 val clips scored by a trained run"
-    assert "a memorability in the split 'none'; there are: test, train, val" in complaint(
+    assert "a memorability in the split 'none'; choose from test, train, val" in complaint(
         *judge(data, "--split", "none")
     )
 
@@ -119,9 +119,9 @@ def test_features_that_a_run_needs_are_named(data):
     ("options", "said"),
     [
         ([], "--run says which"),
-        (["--weights", "w.tar", "--run", "r"], "--weights stands alone"),
+        (["--weights", "w.tar", "--run", "r"], "--weights cannot be combined with"),
         (["--ablation", "--baseline", "ridge"], "it needs --run"),
-        (["--run", "r", "--draws", "0"], "--draws is above 0"),
+        (["--run", "r", "--draws", "0"], "--draws must be above 0"),
     ],
 )
 def test_wrong_options_of_an_evaluation_are_wrong_usage(data, options, said):

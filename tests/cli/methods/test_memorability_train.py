@@ -353,12 +353,12 @@ def test_a_manifest_without_splits_asks_for_folds(data):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--dropout", "1"], "--dropout is a share"),
-        (["--epochs", "0"], "--epochs is above 0"),
-        (["--hidden", "8,0"], "--hidden are widths"),
+        (["--dropout", "1"], "--dropout must be from 0"),
+        (["--epochs", "0"], "--epochs must be above 0"),
+        (["--hidden", "8,0"], "--hidden must be widths"),
         (["--loss", "spearman", "--batch-size", "1"], "--batch-size 2 at least"),
-        (["--patience", "0"], "--patience is above 0"),
-        (["--weight-decay", "-1"], "--weight-decay is 0 or above"),
+        (["--patience", "0"], "--patience must be above 0"),
+        (["--weight-decay", "-1"], "--weight-decay must be 0 or above"),
         (["--loss", "mean"], "'mean' is not one of"),
     ],
 )

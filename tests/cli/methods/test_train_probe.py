@@ -134,7 +134,7 @@ def test_features_of_another_width_are_refused(place: Path, rng: np.random.Gener
 def test_what_is_no_run_is_refused(place: Path) -> None:
     assert "is no run: it has no config.json" in error_of(apply(place))
     Run.begin(place / "p", Recipe({"method": "other"}))
-    assert "no run of `train probe`" in error_of(apply(place))
+    assert "not a run of 'egotools train probe'" in error_of(apply(place))
     (place / "p" / "config.json").write_text("{")
     assert "cannot be read" in error_of(apply(place))
 
