@@ -70,7 +70,7 @@ def test_baselines_are_judged_on_the_runs_folds_and_leave_nothing(data, kind):
     alone = shown(*plain, *caches(data, "csn"), "--folds", f"{data / 'folds.json'}:ids")
     assert by_run["spearman"] == alone["spearman"] > 0.6
     assert files(data) == before
-    assert "--features says" in complaint(*plain)
+    assert "--features is needed" in complaint(*plain)
 
 
 def test_published_weights_are_judged_and_lacking_columns_named(data):
@@ -118,7 +118,7 @@ def test_features_that_a_run_needs_are_named(data):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "--run says which"),
+        ([], "--run, --weights or --baseline is needed"),
         (["--weights", "w.tar", "--run", "r"], "--weights cannot be combined with"),
         (["--ablation", "--baseline", "ridge"], "it needs --run"),
         (["--run", "r", "--draws", "0"], "--draws must be above 0"),

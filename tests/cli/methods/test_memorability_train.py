@@ -356,7 +356,7 @@ def test_a_manifest_without_splits_asks_for_folds(data):
         (["--dropout", "1"], "--dropout must be from 0"),
         (["--epochs", "0"], "--epochs must be above 0"),
         (["--hidden", "8,0"], "--hidden must be widths"),
-        (["--loss", "spearman", "--batch-size", "1"], "--batch-size 2 at least"),
+        (["--loss", "spearman", "--batch-size", "1"], "--batch-size must be 2 or more"),
         (["--patience", "0"], "--patience must be above 0"),
         (["--weight-decay", "-1"], "--weight-decay must be 0 or above"),
         (["--loss", "mean"], "'mean' is not one of"),
