@@ -97,7 +97,9 @@ def test_a_run_without_records_must_be_trained_again(place):
 def test_a_run_of_another_method_and_records_of_files_elsewhere_are_one_line(place, tmp_path):
     run("train", "pca", "--manifest", place / "m.csv", "--features", place / "color.lmdb", "--components", "2",
         "--out", tmp_path / "pca")  # fmt: skip
-    assert "is not a run of 'egotools train probe'" in complaint("predict", "probe", "--run", tmp_path / "pca", place / "1.mp4")
+    assert "is not a run of 'egotools train probe'" in complaint(
+        "predict", "probe", "--run", tmp_path / "pca", place / "1.mp4"
+    )
     kept = (place / "windows" / FILE).read_text()
     (place / "windows" / FILE).write_text(kept.replace('"file": null', '"file": "../../x"'))
     said = complaint("predict", "probe", "--run", place / "windows", place / "1.mp4")
