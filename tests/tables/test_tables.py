@@ -92,7 +92,7 @@ def test_windows_stay_rows_when_nothing_reduces_them(tmp_path: Path, manifest: P
 def test_windows_of_other_times_are_not_joined(tmp_path: Path, manifest: Path, rows: FloatArray, shift: float) -> None:
     first = write_cache(tmp_path / "x.lmdb", {"a": A})
     second = write_cache(tmp_path / "y.lmdb", {"a": rows}, shift=shift)
-    with pytest.raises(TableError, match=r"clip 'a'.*other times"):
+    with pytest.raises(TableError, match=r"clip 'a'.*different times"):
         read_table(manifest, [first, second], reduce=None)
 
 
