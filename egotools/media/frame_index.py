@@ -46,22 +46,16 @@ SELDOM = 0.001  # of all
 
 @dataclass(frozen=True, eq=False)
 class FrameIndex(Timing):
-    """The frames of a video in display order, before any is decoded (F frames, K key frames).
+    """The frames of a video in display order, before any is decoded (F frames, K key frames)."""
 
-    Attributes:
-        pts: [F] timestamps as the file has them, in ticks, ascending, some perhaps equal. None where they do not
-            identify a frame, so that frames are counted from the first.
-        keys: [K] ascending timestamps of the frames at which decoding can begin.
-        damage: what is missing, in words; "" if nothing is.
-        whole: numbers of packets, in the file's order, that are decoded although FFmpeg takes them for broken.
-        packets: [F] without timestamps, the number of the packet that each frame came from, in the file's order. None
-            where the decoder does not tell.
-    """
-
+    # [F] timestamps as the file has them, in ticks, ascending, some perhaps equal. None where they do not identify a
+    # frame, so that frames are counted from the first.
     pts: IntArray | None = None
-    keys: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-    damage: str = ""
-    whole: frozenset[int] = frozenset()
+    keys: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # [K] ascending timestamps of key frames
+    damage: str = ""  # what is missing, in words; "" if nothing is
+    whole: frozenset[int] = frozenset()  # numbers of packets to decode although FFmpeg takes them for broken
+    # [F] without timestamps, the number of the packet that each frame came from, in the file's order. None where the
+    # decoder does not tell.
     packets: IntArray | None = None
 
     def from_frame(self, first: int) -> FrameIndex:

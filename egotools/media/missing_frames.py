@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -32,32 +33,25 @@ STATED = {"matroska,webm", "flv", "asf"}
 AFTER_BYTES, AFTER_SHARE = 4000, 0.05  # that may follow the last packet: tables of key frames, tags
 
 
+@dataclass(eq=False)
 class Tally:
-    """What could be read of one stream of a file.
+    """What could be read of one stream of a file."""
 
-    Attributes:
-        packets: of the stream.
-        chunks: the same with the empty ones of an AVI, by its count of time.
-        end: when the last packet of any stream ends, seconds.
-        stop: where in the file the last packet ends, bytes.
-        hole: whether two packets of a Matroska file are unusually far apart.
-    """
-
-    def __init__(self, stream: VideoStream) -> None:
-        self.stream = stream
-        self.packets = 0
-        self.chunks = 0
-        self.end = 0.0
-        self.stop = 0
-        self.hole, self._pos = False, 0
-        self._is_matroska = stream.container.format.name == "matroska,webm"
+    stream: VideoStream
+    packets: int = 0  # of the stream
+    chunks: int = 0  # the same with the empty ones of an AVI, by its count of time
+    end: float = 0.0  # when the last packet of any stream ends, in seconds
+    stop: int = 0  # where in the file the last packet ends, in bytes
+    hole: bool = False  # whether two packets of a Matroska file are unusually far apart
+    _pos: int = 0
 
     def counted(self, packets: Iterator[Packet[Stream]]) -> Iterator[Packet[Stream]]:
         """The packets of all streams, unchanged; broken ones are not counted."""
+        is_matroska = self.stream.container.format.name == "matroska,webm"
         for packet in packets:
             if not packet.is_corrupt:
                 pos = packet.pos or 0
-                if self._is_matroska and 0 < self.stop < pos - HOLE:
+                if is_matroska and 0 < self.stop < pos - HOLE:
                     self.hole = True
                 begin = self.stop if pos == self._pos else pos  # several audio packets may lie in one block
                 self.stop, self._pos = max(self.stop, begin + packet.size), pos

@@ -31,21 +31,13 @@ BETWEEN = 2  # the type of a picture that is shown before the one decoded before
 
 @dataclass(frozen=True, eq=False)
 class Timing:
-    """When frames are shown.
+    """When frames are shown, in seconds."""
 
-    Attributes:
-        times: [F] float64 seconds, strictly ascending.
-        end: seconds, when the last frame ends.
-        gaps: [G, 2] seconds without a frame nearby.
-        remarks: what was repaired, in sentences.
-        has_far_ends: whether some timestamps at an end were far from the others.
-    """
-
-    times: Seconds
-    end: float
-    gaps: Seconds
-    remarks: tuple[str, ...]
-    has_far_ends: bool = False
+    times: Seconds  # [F] float64, strictly ascending
+    end: float  # when the last frame ends
+    gaps: Seconds  # [G, 2] spans without a frame nearby
+    remarks: tuple[str, ...]  # what was repaired, in sentences
+    has_far_ends: bool = False  # whether some timestamps at an end were far from the others
 
 
 def stamped(pts: stamps.Stamps, duration: int, stream: VideoStream, path: Path) -> Timing:

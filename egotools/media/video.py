@@ -274,21 +274,13 @@ def main_stream(container: InputContainer, path: Path) -> VideoStream:
 
 @dataclass(frozen=True, eq=False)
 class VideoIndex:
-    """The frames of a video file at the time of indexing. It can be pickled.
+    """The frames of a video file at the time of indexing. It can be pickled."""
 
-    Attributes:
-        frames: their times, and how they are found.
-        shape: of the upright pictures.
-        size: of the file, in bytes.
-        written: when the file was, in nanoseconds since 1970.
-        fps: the frame rate that the caller gave.
-    """
-
-    frames: FrameIndex
-    shape: Shape
-    size: int
-    written: int
-    fps: float | None
+    frames: FrameIndex  # their times, and how they are found
+    shape: Shape  # of the upright pictures
+    size: int  # of the file, in bytes
+    written: int  # when the file was, in nanoseconds since 1970
+    fps: float | None  # the frame rate that the caller gave
 
     def is_of(self, file: os.stat_result, fps: float | None) -> bool:
         """Whether the file is unchanged, and opened with the same frame rate."""

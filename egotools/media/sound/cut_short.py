@@ -14,7 +14,7 @@ from egotools.media.chunks import riff_chunks
 from egotools.media.containers import exact
 from egotools.media.sound.joined_sound import MP3_FIRST_FRAME, after_tag
 from egotools.media.sound.sound_index import SoundIndex
-from egotools.media.sound.sound_only import has_cover
+from egotools.media.sound.sound_only import has_picture
 
 # Containers whose headers state the duration of the sound, and their tolerance in seconds: MP4 and Matroska round,
 # and their streams may end at different times. For others FFmpeg knows it only from the data, or guesses.
@@ -59,7 +59,7 @@ def _matroska_seconds(stream: AudioStream) -> Fraction:
     """The duration of a Matroska file, if it is a single audio stream."""
     container = stream.container
     assert isinstance(container, InputContainer)
-    is_alone = len(container.streams) == 1 or (len(container.streams) == 2 and has_cover(container))
+    is_alone = len(container.streams) == 1 + len(container.streams.video) <= 2 and not has_picture(container)
     return Fraction(container.duration, av.time_base) if is_alone and container.duration else Fraction(0)
 
 

@@ -41,35 +41,20 @@ MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 1200
 
 @dataclass(frozen=True, eq=False)
 class SoundIndex:
-    """The packets of one audio stream.
+    """The packets of one audio stream; times are in ticks."""
 
-    Attributes:
-        stamps: [P] when each packet begins, if the packets themselves are wrong; None: as they state.
-        first: when the first one begins, in ticks.
-        end: when the last one ends, in ticks, without encoder padding.
-        last: length of the last one, in ticks.
-        skips: whether the container says that the first packet begins with encoder delay.
-        is_steady: whether a seek leads to where the timestamps say.
-        gaps: [G, 2] ticks, silence that is too long to be plausible.
-        remarks: what was repaired, in sentences.
-        lost: the packet before which sound is missing, P for the end; None if none is.
-        lost_at: when it is missing from, in ticks.
-        said_end: when the last packet ends by its own timestamp, in ticks.
-        damage: what cannot be read, in words; "" if nothing.
-    """
-
-    stamps: IntArray | None
-    first: int
-    end: int
-    last: int
-    skips: bool
-    is_steady: bool
-    gaps: IntArray
-    remarks: list[str]
-    lost: int | None
-    lost_at: int
-    said_end: int
-    damage: str
+    stamps: IntArray | None  # [P] when each packet begins, if the packets themselves are wrong; None: as they state
+    first: int  # when the first one begins
+    end: int  # when the last one ends, without encoder padding
+    last: int  # length of the last one
+    skips: bool  # whether the container says that the first packet begins with encoder delay
+    is_steady: bool  # whether a seek leads to where the timestamps say
+    gaps: IntArray  # [G, 2] silence that is too long to be plausible
+    remarks: list[str]  # what was repaired, in sentences
+    lost: int | None  # the packet before which sound is missing, P for the end; None if none is
+    lost_at: int  # when it is missing from
+    said_end: int  # when the last packet ends by its own timestamp
+    damage: str  # what cannot be read, in words; "" if nothing
 
 
 def is_unstamped(container: InputContainer) -> bool:

@@ -36,11 +36,6 @@ def has_picture(container: InputContainer) -> bool:
     return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
 
 
-def has_cover(container: InputContainer) -> bool:
-    """Whether there is a cover picture and no other video stream."""
-    return bool(container.streams.video) and not has_picture(container)
-
-
 def is_sound_alone(path: Path) -> bool:
     """Whether there is sound and no video; False if that is unclear."""
     try:
