@@ -28,7 +28,7 @@ def track_bytes(path: Path, start: float = 0.0, end: float | None = None) -> int
         ClipError: neither a video nor an image, or a part of a file whose packets have no timestamps.
     """
     if not has_track(path):
-        raise ClipError(f"{path}: a frame folder or stack has no picture track to measure")
+        raise ClipError(f"{path}: a frame folder or stack has no video track to measure")
     is_whole = start == 0 and end is None
     if path.suffix.lower() in IMAGE_SUFFIXES:
         if not is_whole and is_animated(path):

@@ -193,7 +193,7 @@ def test_what_is_joined_and_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.ogg").write_bytes(data + broken)
     sound = open_sound(tmp_path / "broken.ogg")
     assert sound.info.end == 4.0
-    assert sound.damage.startswith("damaged: what is joined to it at 4.000 s cannot be read: ")
+    assert sound.damage.startswith("damaged: the file joined to it at 4.000 s cannot be read: ")
     whole, part = Clip("a", sound.path), Clip("b", sound.path, end=2.0)
     (failure,) = Reader([Waveform()], 8).read(whole, [0], 0, 0)
     assert isinstance(failure, Failure)
