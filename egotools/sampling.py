@@ -85,6 +85,15 @@ def near(times: Times, gaps: Times) -> npt.NDArray[np.bool_]:
     return result
 
 
+def spread(total: int, count: int) -> IntArray:
+    """At most `count` different positions out of `total`, first and last among them.
+
+    >>> spread(10, 3).tolist()
+    [0, 4, 9]
+    """
+    return np.unique(np.linspace(0, max(total - 1, 0), min(count, total)).astype(np.int64))
+
+
 def evenly(start: float, end: float, count: int) -> Times:
     """`count` equal parts [count, 2] of [start, end]."""
     edges = np.linspace(start, end, count + 1)

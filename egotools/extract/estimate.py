@@ -14,7 +14,7 @@ import torch
 from egotools.errors import ClipError, NoSound
 from egotools.extract.forward import runnable
 from egotools.extract.messages import Piece
-from egotools.extract.precision import sample_windows, spread, without_bf16
+from egotools.extract.precision import sample_windows, without_bf16
 from egotools.extract.reading import Reader
 from egotools.extract.recipes import recipe_of
 from egotools.extract.request import CacheRequest, Resources
@@ -22,6 +22,7 @@ from egotools.machine import usable_cores
 from egotools.manifests.check import measure
 from egotools.media.audio import open_sound
 from egotools.media.video import Video, VideoIndex, open_frames
+from egotools.sampling import spread
 from egotools.stores import check_same_recipe, open_store
 from egotools.types import AudioExtractor, Clip, ClipExtractor
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,84 +14,13 @@ from egotools.extract.forward import Network
 from egotools.extract.messages import Piece, ReadingTask, windows_of
 from egotools.extract.readers import Readers
 from egotools.extract.request import Agreement, CacheRequest
-from egotools.types import (
-    AudioExtractor,
-    AudioInfo,
-    Clip,
-    Extractor,
-    Frame,
-    FrameExtractor,
-    FrameWindows,
-    SampleWindows,
-    VideoInfo,
-)
+from egotools.sampling import spread
+from egotools.types import Clip
 
 ENOUGH = 0.98  # centered cosine between precisions; trained networks have 0.993 to 0.998
-
-
 GATE_ROWS = 8
 
-
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class FewFrames:
-    """An extractor reduced to `count` windows per clip: the first, the last and some in between."""
-
-    extractor: FrameExtractor
-    count: int
-    place: Literal["device", "worker"] = "device"
-
-    def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
-        """Some of the extractor's windows."""
-        whole = self.extractor.windows(video, clip)
-        chosen = spread(len(whole.frames), self.count)
-        return FrameWindows(whole.frames[chosen], whole.times[chosen])
-
-    def prepare(self, frame: Frame) -> Frame:
-        """As the extractor does."""
-        return self.extractor.prepare(frame)
-
-    def network(self) -> Any:
-        """Not called."""
-        return self.extractor.network()
-
-
-@dataclass(frozen=True)
-class FewSounds:
-    """Like `FewFrames`, for sound."""
-
-    extractor: AudioExtractor
-    count: int
-    place: Literal["device", "worker"] = "device"
-
-    def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
-        """Some of the extractor's windows."""
-        whole = self.extractor.sound_windows(sound, clip)
-        chosen = spread(len(whole.starts), self.count)
-        return SampleWindows(whole.starts[chosen], whole.length, whole.rate, whole.times[chosen])
-
-    def network(self) -> Any:
-        """Not called."""
-        return self.extractor.network()
-
-
-def spread(total: int, count: int) -> Array:
-    """At most `count` different positions out of `total`, first and last among them.
-
-    >>> spread(10, 3).tolist()
-    [0, 4, 9]
-    """
-    return np.unique(np.linspace(0, max(total - 1, 0), min(count, total)).astype(np.int64))
-
-
-def few(extractor: Extractor, count: int) -> Extractor:
-    """The extractor with at most `count` windows per clip."""
-    if isinstance(extractor, AudioExtractor):
-        return FewSounds(extractor, count)
-    assert isinstance(extractor, FrameExtractor), "clip extractors have no network"
-    return FewFrames(extractor, count)
 
 
 def sample_windows(
@@ -106,7 +34,7 @@ def sample_windows(
     tasks = [ReadingTask(number, clip, (0,)) for number, clip in enumerate(chosen)]
     sources = [request.source] if request.source is not None else []
     found: dict[bytes, Array] = {}
-    with Readers([few(request.extractor, each)], count=1, piece_rows=each, sources=sources) as readers:
+    with Readers([request.extractor], count=1, piece_rows=each, sources=sources, sample=each) as readers:
         readers.give(tasks)
         for message in readers.messages():
             if isinstance(message, Piece) and len(message.rows):

@@ -61,13 +61,22 @@ class Readers:
     """`count` processes that read clips for a list of extractors. A context manager; leaving it ends them."""
 
     def __init__(
-        self, extractors: Sequence[Extractor], *, count: int, piece_rows: int, sources: Sequence[Path] = ()
+        self,
+        extractors: Sequence[Extractor],
+        *,
+        count: int,
+        piece_rows: int,
+        sources: Sequence[Path] = (),
+        sample: int | None = None,
     ) -> None:
-        """`sources` are users' Python files that define extractors; a worker imports them before unpickling these."""
+        """`sources` are users' Python files that define extractors; a worker imports them before unpickling these.
+
+        `sample` is as in `Reader`.
+        """
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._is_stopped = False
         self._extractors = list(extractors)
-        self._setup = (list(sources), self._extractors, piece_rows)
+        self._setup = (list(sources), self._extractors, piece_rows, sample)
         self._count = count
         self._jobs: deque[list[ReadingTask]] = deque()
         self._awaited: Counter[Path] = Counter()  # how many pending jobs there are for each file
@@ -250,7 +259,8 @@ def _work(connection: Connection[Any, Any]) -> None:
     keep_freed_memory()  # 1.4 times the decoding rate: each frame is a large block
     for source in connection.recv():
         load_source(source)
-    reader, digesting = Reader(connection.recv(), connection.recv(), connection.send), Digesting()
+    extractors, piece_rows, sample = (connection.recv() for _ in range(3))
+    reader, digesting = Reader(extractors, piece_rows, connection.send, sample), Digesting()
     try:
         while True:
             tasks = connection.recv()

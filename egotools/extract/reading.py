@@ -10,8 +10,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,10 +20,9 @@ from egotools.errors import ClipError, NoSound
 from egotools.extract.messages import Failure, FileIndex, FileRemarks, Piece, windows_of
 from egotools.media.audio import Sound, Stretches, open_sound
 from egotools.media.video import Frames, Video, VideoIndex, open_frames
-from egotools.sampling import check_rows
+from egotools.sampling import check_rows, spread
 from egotools.types import (
     AudioExtractor,
-    AudioInfo,
     Clip,
     ClipExtractor,
     Extractor,
@@ -30,18 +30,21 @@ from egotools.types import (
     FrameExtractor,
     FrameWindows,
     SampleWindows,
-    VideoInfo,
 )
 
 Array = np.ndarray[Any, Any]
 
 PIECE_BYTES = 4 << 20
 
+File = TypeVar("File", Frames, Sound)
+Windows = TypeVar("Windows", "_Windows", "SoundWindows")
+
 
 class Reader:
     """Reads clips for a fixed list of extractors; `seconds` sums processor time by stage.
 
-    `tell` is called with a file's index as soon as it is open.
+    `tell` is called with the index of a file as soon as it is open. With `sample`, at most so many windows per clip are
+    read, the first, the last and some in between, and no rows are computed.
     """
 
     def __init__(
@@ -49,10 +52,10 @@ class Reader:
         extractors: Sequence[Extractor],
         piece_rows: int,
         tell: Callable[[FileIndex], object] = lambda _: None,
+        sample: int | None = None,
     ) -> None:
-        self.extractors = extractors
-        self.piece_rows = piece_rows
-        self._tell = tell
+        self.extractors, self.piece_rows = extractors, piece_rows
+        self._tell, self._sample = tell, sample
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._is_strict = False
         self._video: Frames | None = None
@@ -90,9 +93,15 @@ class Reader:
             else:
                 frame_extractors.append(position)
         if frame_extractors:  # first: other workers may be waiting for the index
-            yield from self._frames(clip, frame_extractors, number, attempt)
+            opened = partial(self._open, clip)
+            yield from self._read(
+                clip, frame_extractors, (number, attempt), opened, self._windows, self._frames, self.close
+            )
         for stream, positions in sound_extractors.items():
-            yield from self._sound(clip, stream, positions, number, attempt)
+            opened_sound = partial(self._open_sound, clip, stream)
+            yield from self._read(
+                clip, positions, (number, attempt), opened_sound, self._sound_windows, self._sound, self._close_sound
+            )
 
     def close(self) -> None:
         """Closes the open video and sound."""
@@ -113,36 +122,45 @@ class Reader:
         values = np.asarray(rows.values, np.float32)
         yield Piece(*place, count, np.arange(count), rows.times, values, is_computed=True)
 
-    def _sound(
-        self, clip: Clip, stream: int | None, positions: Sequence[int], number: int, attempt: int
+    def _read(
+        self,
+        clip: Clip,
+        positions: Sequence[int],
+        task: tuple[int, int],
+        opened: Callable[[], File],
+        windows_of_clip: Callable[[int, File, Clip, tuple[int, int]], Windows],
+        pieces: Callable[[File, Sequence[Windows], Clip], Iterator[Piece]],
+        close: Callable[[], None],
     ) -> Iterator[Piece | Failure | FileRemarks]:
-        under_way: list[SoundWindows] = []
-        refused: set[int] = set()
+        """Reads the frames, or the sound, of a clip for several extractors; `task` is its number and attempt."""
+        under_way: list[Windows] = []
+        left = list(positions)  # those that fail if the file does
         try:
-            sound = self._open_sound(clip, stream)
+            file = opened()
             for position in positions:
                 try:
-                    under_way.append(self._sound_windows(position, sound.info, clip, number, attempt))
+                    under_way.append(windows_of_clip(position, file, clip, task))
                 except ClipError as error:  # this extractor cannot use the clip; others may
-                    refused.add(position)
-                    yield Failure(number, attempt, position, str(error))
-            yield from (windows.nothing() for windows in under_way if not windows.total)
-            before = time.process_time()
-            for asker, samples in sound.together([windows.asked for windows in under_way]):
-                self.seconds["decoding"] += time.process_time() - before
-                self._check_remarks(sound.remarks, clip)
-                yield from (self._computed(piece, clip) for piece in under_way[asker].take(samples))
-                before = time.process_time()
-            if sound.remarks:
-                yield FileRemarks(number, tuple(sound.remarks))
+                    left.remove(position)
+                    yield Failure(*task, position, str(error))
+            yield from pieces(file, under_way, clip)
+            if file.remarks:
+                yield FileRemarks(task[0], tuple(file.remarks))
         except NoSound:  # nothing to do, which is not a failure
-            yield from (Piece(number, attempt, position, **nothing()) for position in positions)
+            yield from (_nothing((*task, position)) for position in positions)
         except ClipError as error:
-            self._close_sound()
-            done = refused | {windows.position for windows in under_way if windows.is_done}
-            yield from (
-                Failure(number, attempt, position, str(error)) for position in positions if position not in done
-            )
+            close()
+            done = {windows.position for windows in under_way if windows.is_done}
+            yield from (Failure(*task, position, str(error)) for position in left if position not in done)
+
+    def _sound(self, sound: Sound, under_way: Sequence[SoundWindows], clip: Clip) -> Iterator[Piece]:
+        yield from (_nothing(windows.place) for windows in under_way if not windows.total)
+        before = time.process_time()
+        for asker, samples in sound.together([windows.asked for windows in under_way]):
+            self.seconds["decoding"] += time.process_time() - before
+            self._check_remarks(sound.remarks, clip)
+            yield from (self._computed(piece, clip) for piece in under_way[asker].take(samples))
+            before = time.process_time()
 
     def _open_sound(self, clip: Clip, stream: int | None) -> Sound:
         key = (clip.path, stream)
@@ -159,57 +177,36 @@ class Reader:
             self._sound_file.close()
         self._sound_file = self._sound_key = None
 
-    def _sound_windows(self, position: int, sound: AudioInfo, clip: Clip, number: int, attempt: int) -> SoundWindows:
+    def _sound_windows(self, position: int, sound: Sound, clip: Clip, task: tuple[int, int]) -> SoundWindows:
         extractor = self.extractors[position]
         assert isinstance(extractor, AudioExtractor), "other kinds are read elsewhere"
-        windows = extractor.sound_windows(sound, clip)
+        windows = extractor.sound_windows(sound.info, clip)
+        if self._sample is not None:
+            chosen = spread(len(windows.starts), self._sample)
+            windows = replace(windows, starts=windows.starts[chosen], times=windows.times[chosen])
         check_rows(len(windows.starts))
-        return SoundWindows(windows, self._rows_of(4 * windows.length), (number, attempt, position))
+        return SoundWindows(windows, self._rows_of(4 * windows.length), (*task, position))
 
     def _check_remarks(self, remarks: Sequence[str], clip: Clip) -> None:
         if remarks and self._is_strict:
             raise ClipError(f"{clip.path}: {remarks[0]}; refused because of --strict")
 
-    def _frames(
-        self, clip: Clip, positions: Sequence[int], number: int, attempt: int
-    ) -> Iterator[Piece | Failure | FileRemarks]:
-        under_way: list[_Windows] = []
-        refused: set[int] = set()
-        try:
-            was_open = self._video_key == (clip.path, clip.fps)
-            video = self._open(clip)
-            if not was_open:
-                self._tell(FileIndex(clip.path, video.index if isinstance(video, Video) else None))
-            _check_whole(video.damage, video.info.end, clip)
-            for position in positions:
-                try:
-                    under_way.append(self._windows(position, video.info, clip, number, attempt))
-                except ClipError as error:  # this extractor cannot use the clip; others may
-                    refused.add(position)
-                    yield Failure(number, attempt, position, str(error))
-            union = np.unique(np.concatenate([np.empty(0, np.int64), *(windows.needed for windows in under_way)]))
-            frames = video.frames(union)
-            for index in union.tolist():
-                before = time.process_time()
-                frame = next(frames)
-                self._check_remarks(video.remarks, clip)
-                decoded = time.process_time()
-                for windows in under_way:
-                    windows.take(index, frame)
-                self.seconds["decoding"] += decoded - before
-                self.seconds["preparing"] += time.process_time() - decoded
-                for windows in under_way:
-                    yield from (self._computed(piece, clip) for piece in windows.pieces(index))
+    def _frames(self, video: Frames, under_way: Sequence[_Windows], clip: Clip) -> Iterator[Piece]:
+        union = np.unique(np.concatenate([np.empty(0, np.int64), *(windows.needed for windows in under_way)]))
+        frames = video.frames(union)
+        for index in union.tolist():
+            before = time.process_time()
+            frame = next(frames)
+            self._check_remarks(video.remarks, clip)
+            decoded = time.process_time()
             for windows in under_way:
-                yield from (self._computed(piece, clip) for piece in windows.pieces(None))
-            if video.remarks:
-                yield FileRemarks(number, tuple(video.remarks))
-        except ClipError as error:
-            self.close()
-            done = refused | {windows.position for windows in under_way if windows.is_done}
-            yield from (
-                Failure(number, attempt, position, str(error)) for position in positions if position not in done
-            )
+                windows.take(index, frame)
+            self.seconds["decoding"] += decoded - before
+            self.seconds["preparing"] += time.process_time() - decoded
+            for windows in under_way:
+                yield from (self._computed(piece, clip) for piece in windows.pieces(index))
+        for windows in under_way:
+            yield from (self._computed(piece, clip) for piece in windows.pieces(None))
 
     def _open(self, clip: Clip) -> Frames:
         key = (clip.path, clip.fps)
@@ -221,19 +218,24 @@ class Reader:
             if isinstance(self._video, Video):
                 self._index = (clip.path, self._video.index)
             self.seconds["decoding"] += time.process_time() - before
+            self._tell(FileIndex(clip.path, self._video.index if isinstance(self._video, Video) else None))
+        _check_whole(self._video.damage, self._video.info.end, clip)
         return self._video
 
-    def _windows(self, position: int, video: VideoInfo, clip: Clip, number: int, attempt: int) -> _Windows:
+    def _windows(self, position: int, video: Frames, clip: Clip, task: tuple[int, int]) -> _Windows:
         extractor = self.extractors[position]
         assert isinstance(extractor, FrameExtractor), "other kinds are read elsewhere"
-        windows = extractor.windows(video, clip)
+        windows = extractor.windows(video.info, clip)
+        if self._sample is not None:
+            chosen = spread(len(windows.frames), self._sample)
+            windows = replace(windows, frames=windows.frames[chosen], times=windows.times[chosen])
         check_rows(len(windows.frames))
-        if windows.frames.size and not 0 <= windows.frames.min() <= windows.frames.max() < len(video):
+        if windows.frames.size and not 0 <= windows.frames.min() <= windows.frames.max() < len(video.info):
             raise ClipError(
                 f"{clip.path}: the extractor requests frames {windows.frames.min()} to {windows.frames.max()}, "
-                f"but the video has {len(video)}"
+                f"but the video has {len(video.info)}"
             )
-        return _Windows(extractor, windows, self._rows_of, (number, attempt, position))
+        return _Windows(extractor, windows, self._rows_of, (*task, position))
 
     def _rows_of(self, window_bytes: int) -> int:
         """Windows of this size per piece."""
@@ -246,6 +248,8 @@ class Reader:
         """
         extractor = self.extractors[piece.extractor]
         if piece.is_computed or isinstance(extractor, ClipExtractor) or extractor.place != "worker":
+            return piece
+        if self._sample is not None:
             return piece
         if piece.extractor not in self._networks:
             self._networks[piece.extractor] = extractor.network()
@@ -271,18 +275,14 @@ class SoundWindows:
     def __init__(self, windows: SampleWindows, piece_rows: int, place: tuple[int, int, int]) -> None:
         self.asked = Stretches(windows.starts, windows.length, windows.rate)
         self.total = len(windows.starts)
-        self.position = place[2]
-        self._times, self._piece_rows, self._place = windows.times, piece_rows, place
+        self.place, self.position = place, place[2]
+        self._times, self._piece_rows = windows.times, piece_rows
         self._first = 0  # first row of those held
         self._held: list[Array] = []
 
     @property
     def is_done(self) -> bool:
         return self._first == self.total
-
-    def nothing(self) -> Piece:
-        """A clip without rows."""
-        return Piece(*self._place, **nothing())
 
     def take(self, samples: Array) -> Iterator[Piece]:
         """Yields a piece if these samples complete one."""
@@ -291,18 +291,12 @@ class SoundWindows:
             return
         rows = np.arange(self._first, self._first + len(self._held))
         self._first, units, self._held = self._first + len(rows), np.stack(self._held), []
-        yield Piece(*self._place, self.total, rows, self._times[rows], units)
+        yield Piece(*self.place, self.total, rows, self._times[rows], units)
 
 
-def nothing() -> dict[str, Any]:
-    """The fields of a piece without rows, which is valid."""
-    return {
-        "total": 0,
-        "rows": np.arange(0),
-        "times": np.empty((0, 2)),
-        "units": np.empty((0, 0), np.float32),
-        "is_computed": True,
-    }
+def _nothing(place: tuple[int, int, int]) -> Piece:
+    """A clip without rows, which is valid."""
+    return Piece(*place, 0, np.arange(0), np.empty((0, 2)), np.empty((0, 0), np.float32), is_computed=True)
 
 
 class _Windows:
@@ -315,10 +309,8 @@ class _Windows:
         rows_of: Callable[[int], int],
         place: tuple[int, int, int],
     ) -> None:
-        self.extractor = extractor
-        self.place = place
-        self.position = place[2]
-        self.rows_of = rows_of
+        self.extractor, self.rows_of = extractor, rows_of
+        self.place, self.position = place, place[2]
         self.needed = np.unique(windows.frames)
         self._is_needed = frozenset(self.needed.tolist())
         last = windows.frames.max(axis=1, initial=-1)
@@ -351,7 +343,7 @@ class _Windows:
         """Pieces of the windows that end at frame `index` or before; only full ones, unless `index` is None."""
         if not self._nothing_said:
             if index is None:
-                yield Piece(*self.place, **nothing())
+                yield _nothing(self.place)
             return
         ready = len(self._last) if index is None else int(np.searchsorted(self._last, index, side="right"))
         while ready > self._emitted:
