@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from egotools.errors import ClipError, ManifestError, MissingExtra
+from egotools.errors import ManifestError, MissingExtra
 from egotools.evaluate.knn import KNN, knn, nearest, normalized
 from egotools.evaluate.leakage import lonely
 from egotools.evaluate.report import report, save
@@ -23,7 +23,7 @@ from egotools.extract.engine import extract
 from egotools.extract.request import CacheRequest, Extraction
 from egotools.extractors.lookup import find_extractor
 from egotools.files.disk import write_whole
-from egotools.manifests.check import check_clips, measure_files
+from egotools.manifests.check import Span, check_clips, measure_files
 from egotools.manifests.folders import clips_of, list_folder
 from egotools.manifests.partition import windows
 from egotools.manifests.table import write_manifest
@@ -107,18 +107,15 @@ def demo(
         MissingExtra: the extra `demo` is not installed.
         ManifestError: the folder holds fewer than two videos.
     """
+    story = _Story(out, audience)
     with one_writer(out):
-        return _told(_Story(out, audience), folder, length, extractors)
-
-
-def _told(story: _Story, folder: Path | None, length: float, extractors: Mapping[str, Mapping[str, Any]]) -> DemoResult:
-    clips, problems = _manifest(story, folder, length)
-    caches, failed = _extract(story, clips, extractors)
-    table = read_table(story.manifest, caches[:1])
-    label, group = _protocol(story, table)
-    scores = _scores(story, caches, label, group)
-    pictures = _pictures(story, {clip.id: clip for clip in clips}, table, label, group, caches[0].stem)
-    return DemoResult(scores, [*pictures, story.out / "probe" / "confusion.png"], [*problems, *failed])
+        clips, problems = _manifest(story, folder, length)
+        caches, failed = _extract(story, clips, extractors)
+        table = read_table(story.manifest, caches[:1])
+        label, group = _protocol(story, table)
+        scores = _scores(story, caches, label, group)
+        pictures = _pictures(story, {clip.id: clip for clip in clips}, table, label, group, caches[0].stem)
+    return DemoResult(scores, [*pictures, out / "probe" / "confusion.png"], [*problems, *failed])
 
 
 def sample_folder() -> Path:
@@ -157,22 +154,14 @@ def _manifest(story: _Story, folder: Path | None, length: float) -> tuple[list[C
         f"Cut them into clips of {length:g} s",
         f"egotools manifest windows {story.manifest} --length {length:g} --out {story.manifest}",
     )
-    clips = _cut(whole, length)
+    spans = measure_files(whole)
+    measured = {clip.id: span for clip in whole if isinstance(span := spans[clip.path, clip.fps], Span)}
+    clips = windows(whole, {id: (span.start, span.end) for id, span in measured.items()}, length=length)
     kept = clips[:: -(-len(clips) // MOST_CLIPS)]
     write_manifest(story.manifest, kept)
     thinned = f", evenly chosen from {len(clips)}: the demo uses at most {MOST_CLIPS}" if len(kept) < len(clips) else ""
     tell.say(f"{story.manifest}: {len(kept)} clips{thinned}")
     return kept, problems
-
-
-def _cut(whole: Sequence[Clip], length: float) -> list[Clip]:
-    spans = {}
-    measured = measure_files(whole)
-    for clip in whole:
-        span = measured[clip.path, clip.fps]
-        if not isinstance(span, ClipError):  # the check has reported it
-            spans[clip.id] = (span.start, span.end)
-    return windows(whole, spans, length=length)
 
 
 def _extract(
@@ -190,7 +179,14 @@ def _extract(
     first = _pass(story, clips, wanted)
     tell.table(
         ["cache", "clips done", "already done", "failed"],
-        [[str(each.cache), first.done[each.cache], *_left(first, each.cache)] for each in wanted],
+        [
+            [
+                str(each.cache),
+                *(counts[each.cache] for counts in (first.done, first.skipped)),
+                len(first.failed[each.cache]),
+            ]
+            for each in wanted
+        ],
     )
     stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in first.seconds.items())
     tell.say(f"{first.rows} rows; seconds by stage: {stages}")
@@ -207,10 +203,6 @@ def _extract(
 def _pass(story: _Story, clips: Sequence[Clip], wanted: Sequence[CacheRequest]) -> Extraction:
     with story.audience.bar() as progress:
         return extract(clips, wanted, origin=manifest_origin(story.manifest), progress=progress)
-
-
-def _left(result: Extraction, cache: Path) -> tuple[int, int]:
-    return result.skipped[cache], len(result.failed[cache])
 
 
 def _flags(options: Mapping[str, Any]) -> str:
@@ -299,8 +291,8 @@ def _pictures(
 
 def _queries(kin: IntArray, labels: Texts) -> IntArray:
     """Evenly spaced rows among those with a match in another group; among all rows if none has one."""
-    pairs = np.unique(np.stack([np.unique(labels, return_inverse=True)[1], kin]), axis=1)
-    groups_of = np.bincount(pairs[0])[np.unique(labels, return_inverse=True)[1]]
+    numbers = np.unique(labels, return_inverse=True)[1]
+    groups_of = np.bincount(np.unique(np.stack([numbers, kin]), axis=1)[0])[numbers]
     rows = np.flatnonzero(groups_of > 1) if (groups_of > 1).any() else np.arange(len(labels))
     count = min(QUERIES, len(rows))
     evenly: IntArray = rows[((np.arange(count) + 0.5) * len(rows) / count).astype(np.int64)]

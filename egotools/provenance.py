@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,17 +13,13 @@ from typing import Any
 from egotools.config import file_digest
 
 LIBRARIES = ("egotools", "torch", "torchvision", "timm", "av", "numpy")
+RESULT_LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
 
 
 def surroundings() -> dict[str, Any]:
     """Versions of the libraries that the numbers depend on."""
-    versions = {}
-    for library in LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return {"python": platform.python_version(), "platform": platform.platform(), "libraries": versions}
+    libraries = _installed(LIBRARIES)
+    return {"python": platform.python_version(), "platform": platform.platform(), "libraries": libraries}
 
 
 def command_line() -> str:
@@ -37,13 +33,14 @@ def manifest_origin(manifest: Path, limit: int | None = None) -> dict[str, Any]:
     return origin if limit is None else {**origin, "limit": limit}
 
 
-RESULT_LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
-
-
 def versions() -> Mapping[str, str]:
     """Versions of Python and of the installed libraries that a result may depend on."""
-    found = {"python": platform.python_version()}
-    for name in RESULT_LIBRARIES:
+    return {"python": platform.python_version(), **_installed(RESULT_LIBRARIES)}
+
+
+def _installed(names: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
         with suppress(PackageNotFoundError):  # faiss-cpu or faiss-gpu, not both
             found[name] = version(name)
     return found

@@ -15,8 +15,7 @@ from egotools.extractors.hog import SIDE, squashed
 from egotools.extractors.image import check_sampling
 from egotools.extractors.optical_flow import check_opencv, fastest_enlarging, mean_flow
 from egotools.linear.pca import PCA
-from egotools.lowlevel import brightness as bright
-from egotools.lowlevel import contrast as contrasts
+from egotools.lowlevel import color
 from egotools.lowlevel.blurriness import blurriness, is_blank
 from egotools.lowlevel.hog import hog, hog_width
 from egotools.lowlevel.m3s_row import FEATURES, HOG_COMPONENTS, clip_row, ordered
@@ -146,9 +145,9 @@ class M3S:
                 assert pca is not None, "hog without a PCA is refused"
                 values["hog"] = pca.project(hog(frames))
             elif feature == "brightness":
-                values["brightness"] = bright.brightness(frames, self.brightness)
+                values["brightness"] = color.brightness(frames, self.brightness)
             elif feature == "contrast":
-                values["contrast"] = contrasts.contrast(frames, self.contrast)
+                values["contrast"] = color.contrast(frames, self.contrast)
             elif feature == "blurriness":
                 values["blurriness"] = blurriness(frames, fastest_enlarging())
             else:

@@ -126,7 +126,7 @@ def parse_json(text: str | bytes) -> Any:  # Any: JSON values
         raise ValueError(too_deep) from error
     level = [value]
     for _ in range(DEEPEST):
-        level = [item for each in level if isinstance(each, (dict, list)) for item in _values(each)]
+        level = [item for each in level if isinstance(each, (dict, list)) for _, item in _items(each)]
         if not level:
             return value
     raise ValueError(too_deep)
@@ -143,7 +143,3 @@ def read_json(path: Path, shape: Any = Any) -> Any:  # Any: JSON values, and a t
         value = parse_json(file.read())
     check_shape(value, shape)
     return value
-
-
-def _values(value: dict[str, Any] | list[Any]) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value

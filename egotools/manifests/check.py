@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -92,34 +94,20 @@ def is_sound(path: Path) -> bool:
 
 
 def _sound(path: Path, decode: Decode) -> Span:
-    sound = open_sound(path)
-    try:
+    with closing(open_sound(path)) as sound:
         info, damage = sound.info, sound.damage
         seconds = _tried(math.ceil(info.end - info.start), decode)
-        try:
-            for _ in sound.windows(info.start + seconds, info.rate, info.rate):
-                pass
-        except ClipError as error:
-            damage = damage or _damage(error, path)
-        return Span(info.start, info.end, None, damage, tuple(sound.remarks), info.gaps)
-    finally:
-        sound.close()
+        found = _damage(sound.windows(info.start + seconds, info.rate, info.rate), path)
+        return Span(info.start, info.end, None, damage or found, tuple(sound.remarks), info.gaps)
 
 
 def _frames(path: Path, fps: float | None, decode: Decode) -> Span:
-    frames = open_frames(path, fps)
-    try:
+    with closing(open_frames(path, fps)) as frames:
         info, damage = frames.info, frames.damage
-        try:
-            for _ in frames.frames(_tried(len(info), decode)):
-                pass
-        except ClipError as error:
-            damage = damage or _damage(error, path)
+        found = _damage(frames.frames(_tried(len(info), decode)), path)
         start = float(info.times[0]) if len(info) else 0.0
         gaps = [(begin, stop) for begin, stop in info.gaps.tolist()]
-        return Span(start, info.end, len(info), damage, tuple(frames.remarks), gaps)
-    finally:
-        frames.close()
+        return Span(start, info.end, len(info), damage or found, tuple(frames.remarks), gaps)
 
 
 def _of_its_sound(path: Path, decode: Decode, frames: Span) -> list[str]:
@@ -142,8 +130,13 @@ def _tried(count: int, decode: Decode) -> IntArray:
     return np.array(sorted(sample), np.int64)
 
 
-def _damage(error: ClipError, path: Path) -> str:
-    return "damaged: " + str(error).removeprefix(f"{path}: ")
+def _damage(decoded: Iterator[object], path: Path) -> str:
+    """What is damaged in a file, found by decoding; empty if nothing is."""
+    try:
+        deque(decoded, maxlen=0)
+    except ClipError as error:
+        return "damaged: " + str(error).removeprefix(f"{path}: ")
+    return ""
 
 
 def measure_files(
@@ -164,8 +157,9 @@ def measure_files(
     files = files_of(clips)
     spans: dict[tuple[Path, float | None], Span | ClipError] = {}
     for file, found in apart(partial(_measured, decode=decode), files, count=min(len(files), usable_cores())):
-        how = f"exit code {found.status}" if isinstance(found, Crash) else ""
-        spans[file] = ClipError(f"{file[0]}: the decoder crashed ({how})") if isinstance(found, Crash) else found
+        if isinstance(found, Crash):
+            found = ClipError(f"{file[0]}: the decoder crashed (exit code {found.status})")
+        spans[file] = found
         progress("opening files", len(spans), len(files))
     return {file: spans[file] for file in files}
 
@@ -229,5 +223,5 @@ def _is_missing(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, ValueError):  # too long, no permission, or not encodable in the locale
-        return False
+        pass
     return False

@@ -82,21 +82,15 @@ class Joined:
     columns_left: list[str]
 
 
-def list_folder(root: Path, *, pictures: Pictures = "auto", follow_links: bool = False) -> Listing:
+def list_folder(root: Path) -> Listing:
     """What `root` and its sub-folders hold; hidden files are skipped.
-
-    Args:
-        root: a folder.
-        pictures: whether the images of a folder are frames of a video or separate images; "auto" treats eight or
-            more images as frames if their names differ only in a running number.
-        follow_links: whether links that lead out of `root` are followed.
 
     Raises:
         ManifestError: the folder does not exist, cannot be listed, or contains nothing that can be read.
     """
     if not os.path.isdir(root):
         raise ManifestError(f"{root}: no such folder")
-    return list_places([root], pictures=pictures, follow_links=follow_links)
+    return list_places([root])
 
 
 def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_links: bool = False) -> Listing:
@@ -104,6 +98,12 @@ def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_l
 
     Names are relative to the folder if only one is given, otherwise to the deepest folder that contains all of them.
     Images that are given by name are separate images, not frames.
+
+    Args:
+        places: folders, files and patterns.
+        pictures: whether the images of a folder are frames of a video or separate images; "auto" treats eight or
+            more images as frames if their names differ only in a running number.
+        follow_links: whether links that lead out of a folder are followed.
 
     Raises:
         ManifestError: as `list_folder`; or a file does not exist, or nothing matches a pattern.
@@ -113,28 +113,28 @@ def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_l
     root = places[0] if len(places) == 1 and places[0].is_dir() else Path(top)
     listing = Listing(root)
     for path, _ in named:
-        part = _list_folder(path, pictures, follow_links) if path.is_dir() else _list_file(path)
+        if path.is_dir():
+            part = _list_folder(path, pictures, follow_links)
+        else:
+            part = Listing(path.parent)
+            _list_files(path.parent, [path.name], path.parent, "images", part)
         prefix = os.path.relpath(os.path.abspath(part.root), os.path.abspath(root))
         for item in part.found:
             listing.found.append(replace(item, name=posixpath.normpath(posixpath.join(prefix, item.name))))
-        listing.ignored += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.ignored]
-        listing.refused += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.refused]
-        listing.left_out += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.left_out]
-        listing.unsure += [posixpath.normpath(posixpath.join(prefix, name)) for name in part.unsure]
+        for kind in ("ignored", "refused", "left_out", "unsure"):
+            names = (posixpath.normpath(posixpath.join(prefix, name)) for name in getattr(part, kind))
+            getattr(listing, kind).extend(names)
     listing.found = sorted({item.name: item for item in listing.found}.values(), key=lambda item: natural(item.name))
     if sum(item.kind == "video" for item in listing.found) <= MOST_LOOKED_INTO:
-        listing.found = [replace(item, kind="sound") if _is_heard(item) else item for item in listing.found]
+        # Browsers record sound as .webm, and phones send it as .mp4.
+        heard = {item.name for item in listing.found if item.kind == "video" and is_sound_alone(item.path)}
+        listing.found = [replace(item, kind="sound") if item.name in heard else item for item in listing.found]
     if not listing.found:
         where = ", ".join(map(str, places[:3]))
         left = f"; {len(listing.refused)} links point outside" if listing.refused else ""
         left += f"; left out: {', '.join(listing.left_out[:3])}" if listing.left_out else ""
         raise ManifestError(f"{where}: no videos, frame folders, images, sound files or stacks{left}")
     return listing
-
-
-def _is_heard(item: FolderItem) -> bool:
-    """Whether a video has sound only: browsers record sound as .webm, and phones send it as .mp4."""
-    return item.kind == "video" and is_sound_alone(item.path)
 
 
 def _expanded(place: Path) -> list[tuple[Path, Path]]:
@@ -158,15 +158,6 @@ def _list_folder(root: Path, pictures: Pictures, follow_links: bool) -> Listing:
     except OSError as error:
         raise ManifestError(f"{error.filename}: cannot be listed: {error.strerror}") from error
     return listing
-
-
-def _list_file(path: Path) -> Listing:
-    if problem := _problem(path, path.name):
-        return Listing(path.parent, left_out=[f"{path.name}: {problem}"])
-    kind = _kind(path)
-    if kind is None:
-        return Listing(path.parent, ignored=[path.name])
-    return Listing(path.parent, [FolderItem(kind, path, path.name)])
 
 
 def _list_files(folder: Path, names: Iterable[str], root: Path, pictures: Pictures, listing: Listing) -> None:

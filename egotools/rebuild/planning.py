@@ -98,13 +98,8 @@ class Planner:
     def __init__(self, options: RebuildOptions, progress: Progress = no_progress) -> None:
         self._options, self._progress = options, progress
         self._manifests = Manifests(options.manifest)
-        self._files = SourceFiles(digest=options.digest)
+        self.files = SourceFiles(digest=options.digest)  # as they were when first read
         self.states: dict[Path, State] = {}  # of caches assessed so far, by their resolved paths
-
-    @property
-    def files(self) -> SourceFiles:
-        """The source files as they were when first read."""
-        return self._files
 
     def plan(self, cache: Path) -> RebuildPlan | Assessment:
         """How to rebuild a cache; or its assessment, if it cannot be rebuilt by computing clips."""
@@ -112,18 +107,17 @@ class Planner:
             stores = stores_of(cache)
             recipe = stores[0].recipe
             if is_derived(recipe):
-                damaged = self._damaged(stores) if self._options.checksums else {}
-                return assess_derived(cache, stores[0], self.state, damaged=damaged)
+                return assess_derived(cache, stores[0], self.state, damaged=self._damaged(stores))
             if is_imported(recipe):
-                damaged = self._damaged(stores) if self._options.checksums else {}
-                return assess_imported(cache, stores[0], damaged=damaged)
+                return assess_imported(cache, stores[0], damaged=self._damaged(stores))
             clips, origin = self._manifests.clips(recipe), _origin(recipe, self._manifests.paths(recipe))
             weights = self._options.weights.get(cache.stem)
             code = code_of(name_in(recipe, weights=weights))
             if code and code not in self._options.trusted:
                 reasons = changed_files(recipe, code) + ([f"its weights are to be {weights}"] if weights else [])
                 return self._assessed(cache, stores, clips, reasons, code)
-            request = _request_for(cache, recipe, weights, self._options.trusted)
+            found, extractor = reproduced(recipe, weights=weights, trusted=self._options.trusted)
+            request = CacheRequest(cache, extractor, found, *numbers_in(recipe))
             recipe_now = recipe_of(request, origin)
             assessment = self._assessed(cache, stores, clips, _reasons(recipe, recipe_now))
         except EgotoolsError as error:
@@ -151,29 +145,19 @@ class Planner:
             by_id(stores),
             clips,
             reasons=reasons,
-            damaged={} if reasons or not self._options.checksums else self._damaged(stores),
-            files=self._files,
+            damaged={} if reasons else self._damaged(stores),
+            files=self.files,
             retry_failed=self._options.retry_failed,
             code=code,
         )
 
     def _damaged(self, stores: Sequence[Store]) -> dict[str, str]:
         found: dict[str, str] = {}
-        for store in reversed(stores):
+        for store in reversed(stores) if self._options.checksums else ():
             verified = verify(store.path, progress=self._progress)
             bad = {composed(id): why for id, why in verified.bad.items()}
             found = {**{id: why for id, why in found.items() if id not in store}, **bad}
         return found
-
-
-def _request_for(cache: Path, recipe: Recipe, weights: str | None, trusted: frozenset[str]) -> CacheRequest:
-    """The request that would compute a cache today.
-
-    Raises:
-        EgotoolsError: it cannot be computed: its extractor no longer exists, or it was imported.
-    """
-    found, extractor = reproduced(recipe, weights=weights, trusted=trusted)
-    return CacheRequest(cache, extractor, found, *numbers_in(recipe))
 
 
 def _origin(recipe: Recipe, manifests: Sequence[str]) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def test_clips_whose_times_or_file_changed_since_are_named(videos, tmp_path):
     clips[1] = Clip("moved", videos / "a.mp4", 0.5, 1.5)
     result = extract(clips, [wanted], resources=ONE)
     assert result.changed[wanted.cache] == ["moved", "rewritten"]
-    assert not result.is_whole
+    assert not result.is_complete
 
 
 def test_a_bad_clip_is_recorded_and_the_others_go_on(videos, tmp_path):

@@ -21,8 +21,7 @@ from egotools.extractors.hog import HOG, squashed
 from egotools.extractors.m3s import M3S
 from egotools.extractors.optical_flow import fastest_enlarging, mean_flow
 from egotools.lowlevel.blurriness import blurriness
-from egotools.lowlevel.brightness import brightness
-from egotools.lowlevel.contrast import contrast
+from egotools.lowlevel.color import brightness, contrast
 from egotools.lowlevel.hog import hog
 from egotools.lowlevel.m3s_row import layout
 from egotools.manifests.table import write_manifest

@@ -21,7 +21,7 @@ from egotools.extractors.hrnet import HRNetModel, _FrameMean, _WholeMean
 from egotools.extractors.m3s import M3S
 from egotools.extractors.reproduction import reproduced
 from egotools.lowlevel.blurriness import BLANK, blurriness, is_blank
-from egotools.lowlevel.contrast import contrast
+from egotools.lowlevel.color import contrast
 from egotools.manifests.table import write_manifest
 from egotools.media.video import open_frames
 from egotools.pixels.preprocessing import Preprocessing

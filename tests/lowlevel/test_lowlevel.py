@@ -18,9 +18,7 @@ from PIL import Image
 
 from egotools.linear.pca import PCA
 from egotools.lowlevel.blurriness import BLANK, blurriness, high_pass_energy
-from egotools.lowlevel.brightness import brightness
-from egotools.lowlevel.color import gray, hsv
-from egotools.lowlevel.contrast import contrast
+from egotools.lowlevel.color import brightness, contrast, gray, hsv
 from egotools.lowlevel.enlarge import enlarged_gray, taps
 from egotools.lowlevel.hog import hog, hog_width
 from egotools.lowlevel.m3s_row import FEATURES, clip_row, layout, ordered

@@ -18,8 +18,7 @@ from tabled import write_cache, write_table
 from egotools.linear.pca import PCA, fit_pca
 from egotools.losses.soft_rank import soft_rank
 from egotools.lowlevel.blurriness import blurriness
-from egotools.lowlevel.brightness import brightness
-from egotools.lowlevel.contrast import contrast
+from egotools.lowlevel.color import brightness, contrast
 from egotools.lowlevel.hog import hog
 from egotools.lowlevel.m3s_row import clip_row
 from egotools.methods.memorability.normalizing import normalization, published_normalization
