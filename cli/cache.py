@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,7 +87,7 @@ def info(cache: Path, clip: str | None, as_json: bool) -> None:
         described = summary.describe_clip(store, clip)
         display.show_json(described) if as_json else display.show_mapping(_for_people(described))
         return
-    facts = {**vars(summary.summarize(cache)), "first ids": summary.first_ids(store)}
+    facts = {**vars(summary.summarize(cache)), "first ids": list(islice(store, 10))}
     if as_json:
         display.show_json({**facts, "identity": store.recipe.identity, "origin": store.recipe.origin})
     else:

@@ -73,3 +73,13 @@ class MissingExtra(EgotoolsError):
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
         """Makes the error picklable: errors travel between processes."""
         return MissingExtra, self._parts
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in one line; the name of its class if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def reason_of(error: BaseException) -> str:
+    """As `first_line`, without the number and the path that Python adds to errors of the system."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)

@@ -10,7 +10,7 @@ from egotools.datasets.clips import DatasetClips, check_differ
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
 from egotools.manifests.table import RESERVED
-from egotools.stores.arrays import ids_of, open_arrays, texts_of
+from egotools.stores.arrays import array_of, ids_of, open_arrays, texts_of
 from egotools.types import Clip
 
 
@@ -54,7 +54,7 @@ def clips_of_table(path: Path, *, id: str, split: str | None = None) -> DatasetC
 def _of_npz(path: Path, id: str) -> _Columns:
     with open_arrays(path) as arrays:
         ids = ids_of(arrays, id, path, each="row")
-        found = {name: arrays[name] for name in arrays.names()}
+        found = {name: array_of(arrays, name, path) for name in arrays.names()}
     texts = {name: texts_of(array, name, path) for name, array in found.items() if array.shape == (len(ids),)}
     return _Columns(len(ids), texts, [name for name in found if name not in texts])
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from egotools.errors import EgotoolsError
+from egotools.errors import EgotoolsError, first_line
 from egotools.extract.forward import Network
 from egotools.extract.messages import Piece, ReadingTask, windows_of
 from egotools.extract.readers import Readers
@@ -74,8 +74,7 @@ def _noise(count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 def without_bf16(name: str, error: RuntimeError) -> EgotoolsError:
     """The error for a network that runs in float32 but not in bf16, because an operation lacks a bf16 kernel."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return EgotoolsError(f"{name}: cannot be computed in bf16 here ({reason}); use --precision float32")
+    return EgotoolsError(f"{name}: cannot be computed in bf16 here ({first_line(error)}); use --precision float32")
 
 
 def compare_precisions(exact: Network, fast: Network, batches: Sequence[Tensor], name: str) -> Agreement:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from egotools.config import option
-from egotools.errors import ExtractorError
+from egotools.errors import ExtractorError, first_line
 from egotools.extractors.published import Published
 from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
 from egotools.types import Frame
@@ -108,14 +108,13 @@ class PublishedModel:
         return _Network(self.preprocessing, self.published.features(self.weights, size), self.published.kind)
 
     def _refusal(self, own: tuple[int, int], error: Exception) -> ExtractorError:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         height, width = self.preprocessing.size
         number, usual = self.window_length, self.published.frames
         asked = f"{'one frame' if number == 1 else f'{number} frames'} of {height}x{width}"
         made_for = f"{'' if usual == 1 else f'{usual} of '}{own[0]}x{own[1]}"
         return ExtractorError(
-            f"{self.model}: its network refuses windows of {asked}; its weights are made for {made_for} ({reason}); "
-            f"choose another --resize or --crop{'' if number == 1 else ', other --frames'}, or leave them out"
+            f"{self.model}: its network refuses windows of {asked}; its weights are made for {made_for} "
+            f"({first_line(error)}); choose another --resize or --crop{'' if number == 1 else ', other --frames'}, or leave them out"
         )
 
 

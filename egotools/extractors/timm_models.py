@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from egotools.errors import ExtractorError, MissingExtra, WeightsError
+from egotools.errors import ExtractorError, MissingExtra, WeightsError, first_line
 from egotools.extractors.published import Published, check_reachable
 from egotools.pixels.preprocessing import Preprocessing
 from egotools.texts import similar_names
@@ -145,9 +145,8 @@ def _fetch(architecture: str, weights: str) -> Path:
             check_reachable(hf_hub_url(repository, file))  # the library itself would try for half a minute
         return Path(hf_hub_download(repository, file))
     except (OSError, EntryNotFoundError, HTTPException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"timm:{architecture}: its weights could not be downloaded ({reason}); fetch {file} of "
+            f"timm:{architecture}: its weights could not be downloaded ({first_line(error)}); fetch {file} of "
             f"huggingface.co/{repository} and give it as --weights FILE, or give --weights random:0"
         ) from error
 

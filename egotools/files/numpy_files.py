@@ -22,6 +22,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from egotools.errors import first_line
 from egotools.files.disk import open_file
 from egotools.machine import available_memory
 
@@ -173,4 +174,4 @@ def _explained() -> Iterator[None]:
     except tokenize.TokenError as error:  # whose text is a tuple
         raise ValueError(f"damaged: cannot parse header: {error.args[0]}") from error
     except DAMAGE_ERRORS as error:
-        raise ValueError(f"damaged: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+        raise ValueError(f"damaged: {first_line(error)}") from error

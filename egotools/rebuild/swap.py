@@ -19,15 +19,13 @@ from egotools.derive import fitted
 from egotools.errors import StoreError
 from egotools.files.disk import remove
 from egotools.progress import Progress
-from egotools.stores.copying import check_space, copy_clip
+from egotools.stores.copying import check_space
 from egotools.stores.opening import open_store, open_writer
-from egotools.stores.publish import publish
+from egotools.stores.publish import copy_clips, publish
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences, key_of, make_folder_of, part_of
 from egotools.stores.verify import verify
 from egotools.types import Clip
-
-CLIPS_PER_COMMIT = 1000
 
 
 def folder_of(cache: Path) -> Path:
@@ -80,14 +78,9 @@ def complete(cache: Path, recipe: Recipe, carried: Mapping[str, Store], *, progr
         publish_hdf5(path.with_suffix(".h5"), recipe, ordered, progress=progress)
         return path.with_suffix(".h5")
     with open_writer(path, recipe) as writer:
-        missing = [id for id in sorted(carried, key=key_of) if id not in writer]
-        check_space(path.parent, sum(map(_bytes_a_clip, (carried[id] for id in missing))))
-        for done, name in enumerate(missing, 1):
-            copy_clip(carried[name], name, writer)
-            if done % CLIPS_PER_COMMIT == 0:
-                writer.commit()
-            progress(f"writing {cache.name}", done, len(missing))
-        writer.seal()
+        missing = [(id, carried[id]) for id in sorted(carried, key=key_of) if id not in writer]
+        check_space(path.parent, sum(_bytes_a_clip(store) for _, store in missing))
+        copy_clips(missing, writer, None, progress)
     return path
 
 

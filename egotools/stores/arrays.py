@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from egotools.errors import StoreError
-from egotools.files.numpy_files import Npz, open_npz, read_npy
+from egotools.errors import StoreError, reason_of
+from egotools.files.numpy_files import open_npz, read_npy
+from egotools.stores.hdf5_checks import DAMAGES
 from egotools.texts import named
 
 Array = npt.NDArray[Any]
@@ -23,14 +24,7 @@ class Arrays(Protocol):
     """Arrays by name, each read on access."""
 
     def names(self) -> list[str]: ...
-
-    def what_is(self, name: str) -> str:
-        """Describes an entry that is not an array; empty if the name does not exist."""
-
     def __getitem__(self, name: str) -> Array: ...
-
-    def ids(self, name: str) -> Array:
-        """Like `__getitem__`, for an array with one element per clip."""
 
 
 @contextmanager
@@ -42,7 +36,11 @@ def open_arrays(path: Path) -> Iterator[Arrays]:
     """
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        with _opened_npz(path) as arrays:
+        with ExitStack() as stack:  # errors raised while the arrays are used are not explained here
+            try:
+                arrays = stack.enter_context(open_npz(path))
+            except (OSError, ValueError) as error:
+                raise StoreError(f"{path}: not a .npz that can be read: {reason_of(error)}") from error
             yield arrays
     elif suffix in HDF5_SUFFIXES:
         from egotools.stores.hdf5_arrays import opened_hdf5  # imported here because h5py is slow to import
@@ -59,10 +57,9 @@ def array_of(arrays: Arrays, name: str, path: Path) -> Array:
     """One array.
 
     Raises:
-        StoreError: it does not exist; the message lists the available ones.
+        StoreError: it does not exist, and the message lists the available ones; or it cannot be read.
     """
-    _check_name(arrays, name, path)
-    return arrays[name]
+    return _read(arrays, arrays.__getitem__, name, path)
 
 
 def ids_of(arrays: Arrays, name: str, path: Path, *, each: str = "clip") -> list[str]:
@@ -71,20 +68,22 @@ def ids_of(arrays: Arrays, name: str, path: Path, *, each: str = "clip") -> list
     Raises:
         StoreError: the array does not exist, has another shape, or holds neither text nor numbers.
     """
-    _check_name(arrays, name, path)
-    ids = arrays.ids(name)
+    ids = _read(arrays, getattr(arrays, "ids", arrays.__getitem__), name, path)  # MATLAB's need two axes
     if ids.ndim != 1:
         raise StoreError(f"{path}: {name!r} has the shape {list(ids.shape)}, not one id per {each}")
     return texts_of(ids, name, path)
 
 
-def _check_name(arrays: Arrays, name: str, path: Path) -> None:
+def _read(arrays: Arrays, read: Callable[[str], Array], name: str, path: Path) -> Array:
     names = arrays.names()
-    if name in names:
-        return
-    if what := arrays.what_is(name):
-        raise StoreError(f"{path}: {name!r} is not an array: {what}")
-    raise StoreError(f"{path}: no array {name!r}; the file has {named(names, NAMED) or 'none'}")
+    if name not in names:
+        if what := getattr(arrays, "what_is", lambda _: "")(name):
+            raise StoreError(f"{path}: {name!r} is not an array: {what}")
+        raise StoreError(f"{path}: no array {name!r}; the file has {named(names, NAMED) or 'none'}")
+    try:
+        return read(name)
+    except DAMAGES as error:
+        raise StoreError(f"{path}: {name!r} cannot be read: {reason_of(error)}") from error
 
 
 def read_array(path: Path) -> Array:
@@ -96,7 +95,7 @@ def read_array(path: Path) -> Array:
     try:
         return read_npy(path)
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: not an array that can be read: {_reason(error)}") from error
+        raise StoreError(f"{path}: not an array that can be read: {reason_of(error)}") from error
 
 
 def texts_of(array: Array, name: str, path: Path) -> list[str]:
@@ -121,39 +120,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{type(value).__name__}")
     return value
-
-
-class _Npz:
-    def __init__(self, arrays: Npz, path: Path) -> None:
-        self._arrays, self._path = arrays, path
-
-    def names(self) -> list[str]:
-        return self._arrays.names()
-
-    def what_is(self, name: str) -> str:  # noqa: ARG002 - every entry is an array
-        return ""
-
-    def __getitem__(self, name: str) -> Array:
-        try:
-            return self._arrays[name]
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self._path}: {name!r} cannot be read: {_reason(error)}") from error
-
-    def ids(self, name: str) -> Array:
-        return self[name]
-
-
-@contextmanager
-def _opened_npz(path: Path) -> Iterator[_Npz]:
-    with ExitStack() as stack:  # errors raised while the arrays are used are not explained here
-        try:
-            arrays = stack.enter_context(open_npz(path))
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: not a .npz that can be read: {_reason(error)}") from error
-        yield _Npz(arrays, path)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -120,11 +120,16 @@ def file_name(id: str) -> str:
 
 def is_export(folder: Path) -> bool:
     """Whether a folder is an export, by its `recipe.json`."""
+    return has_format(folder / RECIPE, FORMAT)
+
+
+def has_format(path: Path, name: str) -> bool:
+    """Whether a JSON file is ours, of that format."""
     try:
-        said = read_json(folder / RECIPE)
+        said = read_json(path)
     except (OSError, ValueError):
         return False
-    return isinstance(said, dict) and said.get("format") == FORMAT
+    return isinstance(said, dict) and said.get("format") == name
 
 
 def read_export(folder: Path) -> Exported:

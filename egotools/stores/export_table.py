@@ -13,11 +13,10 @@ import numpy.typing as npt
 from egotools.config import to_json
 from egotools.errors import MissingExtra, StoreError
 from egotools.files.disk import write_whole
-from egotools.files.json_files import read_json
 from egotools.progress import Progress, no_progress
 from egotools.stores.aside import aside
 from egotools.stores.copying import copied_pieces
-from egotools.stores.export import recipe_of
+from egotools.stores.export import has_format, recipe_of
 from egotools.stores.opening import open_store
 from egotools.stores.store import Store
 
@@ -78,16 +77,8 @@ def _beside(out: Path) -> Path:
 def _check_free(out: Path, *, overwrite: bool) -> None:
     if os.path.lexists(out) and not (overwrite and os.path.isfile(out) and not os.path.islink(out)):
         raise StoreError(f"{out} exists; choose another --out, or overwrite it, if it is a file, with --overwrite")
-    if os.path.lexists(_beside(out)) and not _is_ours(_beside(out)):
+    if os.path.lexists(_beside(out)) and not has_format(_beside(out), FORMAT):
         raise StoreError(f"{_beside(out)} exists and does not describe an exported table; choose another --out")
-
-
-def _is_ours(beside: Path) -> bool:
-    try:
-        said = read_json(beside)
-    except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and said.get("format") == FORMAT
 
 
 def _batches(store: Store, progress: Progress) -> Iterator[RowsOfClips]:

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from egotools.errors import StoreError
+from egotools.errors import StoreError, reason_of
 from egotools.files.disk import open_file
 from egotools.stores.hdf5_checks import DAMAGES, check_dataset, datasets
 from egotools.stores.matlab import HIDDEN, OLDER, class_of, matlab_array, whole_numbers
@@ -34,7 +34,7 @@ class HDF5Arrays:
         try:
             return dict(datasets(self._file, without=HIDDEN))
         except DAMAGES as error:
-            raise StoreError(f"{self._path}: damaged: {_reason(error)}") from error
+            raise StoreError(f"{self._path}: damaged: {reason_of(error)}") from error
 
     def names(self) -> list[str]:
         """The paths of all datasets."""
@@ -54,29 +54,17 @@ class HDF5Arrays:
         """One array, as shown by the program that wrote it.
 
         Raises:
-            StoreError: it is stored elsewhere, cut short, or cannot be read.
+            One of `DAMAGES`: it is stored elsewhere, cut short, or cannot be read.
         """
         dataset = self._datasets[name]
-        try:
-            if class_of(dataset):
-                return matlab_array(dataset, self._checked)
-            return _read(self._checked(dataset))
-        except DAMAGES as error:
-            raise StoreError(f"{self._path}: {name!r} cannot be read: {_reason(error)}") from error
+        return matlab_array(dataset, self._checked) if class_of(dataset) else _read(self._checked(dataset))
 
     def ids(self, name: str) -> Array:
-        """One array, with one axis where MATLAB needs two.
-
-        Raises:
-            StoreError: as `__getitem__`.
-        """
+        """One array, with one axis where MATLAB needs two; raises like `__getitem__`."""
         found = self[name]
         if not class_of(self._datasets[name]):
             return found
-        try:
-            flat = whole_numbers(found)
-        except ValueError as error:
-            raise StoreError(f"{self._path}: {name!r} cannot be read: {error}") from error
+        flat = whole_numbers(found)
         return flat.ravel() if found.ndim == 2 and 1 in found.shape else flat
 
     def _checked(self, dataset: Any) -> Any:
@@ -119,11 +107,5 @@ def opened_hdf5(path: Path) -> Iterator[HDF5Arrays]:
                 )
             file = stack.enter_context(h5py.File(path, "r"))
         except DAMAGES as error:
-            raise StoreError(f"{path}: not an HDF5 file that can be read: {_reason(error)}") from error
+            raise StoreError(f"{path}: not an HDF5 file that can be read: {reason_of(error)}") from error
         yield HDF5Arrays(file, path, size)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error).splitlines() or [type(error).__name__])[0]

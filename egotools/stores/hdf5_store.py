@@ -25,6 +25,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from egotools.errors import StoreError
+from egotools.errors import StoreError, first_line
 from egotools.stores.hdf5_checks import DAMAGES, own_dataset, own_text, own_texts
 from egotools.stores.header import DTYPES, read_header
 from egotools.stores.source import Source
@@ -103,7 +104,6 @@ class HDF5Store:
         self.width = header.width
         self.rows = header.rows
         self._clips = header.clips
-        self._loaded: _Index | None = None
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:  # Any: h5py has no types
@@ -114,25 +114,18 @@ class HDF5Store:
         except StoreError:
             raise
         except DAMAGES as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0]
-            reason = (
-                "cut short"
-                if "truncated" in said
-                else "damaged"
-                if said.startswith("its ")
-                else "not a cache, or damaged"
-            )
+            said = first_line(error)
+            reason = "damaged" if said.startswith("its ") else "not a cache, or damaged"
+            reason = "cut short" if "truncated" in said else reason
             raise StoreError(f"{self.path}: {reason} ({said})") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reopened, (type(self), self.path, self.file)
 
-    @property
+    @cached_property
     def _index(self) -> _Index:
-        if self._loaded is None:
-            with self._opened() as file:
-                self._loaded = self._read_index(file)
-        return self._loaded
+        with self._opened() as file:
+            return self._read_index(file)
 
     def _read_index(self, file: Any) -> _Index:
         clips, size = self._clips, len(self._map)

@@ -10,7 +10,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from egotools.stores.export import Exported, exported_rows, is_export, read_expo
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import CLIPS_PER_COMMIT, check_free, place
 from egotools.stores.source import Source
-from egotools.stores.store import Recipe, Store, differences, key_of
+from egotools.stores.store import Recipe, Store, differences
 from egotools.texts import composed
 from egotools.types import Rows
 
@@ -93,7 +93,9 @@ def import_arrays(
         )
     folder = list_arrays(source) if os.path.isdir(source) and not is_export(source) else None
     exported = read_export(source) if os.path.isdir(source) and folder is None else None
-    recipe = _again(exported, source) if exported else _recipe(source, keys, origin or {})
+    recipe = exported.recipe if exported else _recipe(source, keys, origin or {})
+    if exported:
+        recipe = replace(recipe, origin={**recipe.origin, "exported": str(source.absolute())})
     left = (folder.passed_over, folder.refused) if folder else ((), ())
     if os.path.isfile(out) and not overwrite:
         store = open_store(out)
@@ -102,13 +104,15 @@ def import_arrays(
             return Imported(out, len(store), store.rows, store.width, False, *left)
         raise StoreError(f"{out} exists and was made differently; choose another --out, or replace it with --overwrite")
     check_free(out, overwrite=overwrite)
-    clips = exported_rows(exported) if exported else _checked(_of_folder(folder) if folder else _of_file(source, keys))
+    if folder:
+        clips = _checked((id, read_array(path), None, path) for id, path in folder.arrays.items())
+    else:
+        clips = exported_rows(exported) if exported else _checked(_of_file(source, keys))
     with aside(out) as temporary:
         check_free(out, overwrite=overwrite)
         _gather(temporary / "gathered.lmdb", source, clips, recipe)
         store = open_store(temporary / "gathered.lmdb")
-        ordered = sorted(((id, store) for id in store), key=lambda item: key_of(item[0]))
-        place(out, temporary, recipe, ordered, progress=progress)
+        place(out, temporary, recipe, [(id, store) for id in store], progress=progress)
         return Imported(out, len(store), store.rows, store.width, True, *left)
 
 
@@ -135,10 +139,6 @@ def imported_digest(source: Path) -> str:
     for name, path in relative:
         sha.update(f"{name}\0{file_digest(path)}\0".encode(errors="surrogateescape"))
     return sha.hexdigest()[:16]
-
-
-def _again(exported: Exported, source: Path) -> Recipe:
-    return Recipe(exported.recipe.identity, {**exported.recipe.origin, "exported": str(source.absolute())})
 
 
 def _holds(store: Store, exported: Exported) -> bool:
@@ -242,11 +242,6 @@ def _of_file(path: Path, keys: Keys) -> Named:
         raise StoreError(f"{path}: {keys.times!r} has the shape {list(times.shape)}, not {[*values.shape[:-1], 2]}")
     for at, id in enumerate(texts):
         yield id, values[at], None if times is None else times[at], path
-
-
-def _of_folder(folder: Folder) -> Named:
-    for id, path in folder.arrays.items():
-        yield id, read_array(path), None, path
 
 
 def _rows(values: Array, times: Array | None, where: str) -> Rows:

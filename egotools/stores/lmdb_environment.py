@@ -38,12 +38,12 @@ def open_environment(path: Path) -> lmdb.Environment:
         while True:
             try:
                 return lmdb.open(str(path), subdir=False, map_size=size, max_readers=READERS)
-            except lmdb.MemoryError:
-                size = _halved(path, size)
             except lmdb.Error as error:
-                if "Cannot allocate memory" not in str(error):
+                if not isinstance(error, lmdb.MemoryError) and "Cannot allocate memory" not in str(error):
                     raise
-                size = _halved(path, size)
+                if size <= SMALLEST_MAP:
+                    raise StoreError(f"{path}: not enough address space to map it; see 'ulimit -v'") from error
+                size //= 2
 
 
 def lmdb_lock_file(path: Path) -> Path:
@@ -74,12 +74,6 @@ def prepare_lock_file(path: Path) -> None:
         except OSError:
             lock_file.unlink(missing_ok=True)
             raise
-
-
-def _halved(path: Path, size: int) -> int:
-    if size <= SMALLEST_MAP:
-        raise StoreError(f"{path}: not enough address space to map it; see 'ulimit -v'")
-    return size // 2
 
 
 @contextmanager

@@ -16,14 +16,12 @@ def open_store(path: Path | str) -> Store:
     Raises:
         StoreError: it does not exist, is not a cache, or is cut short.
     """
-    path = Path(path)
+    path = _checked(path)
     if path.suffix == ".lmdb":
         return LMDBStore(path)
-    if path.suffix == ".h5":
-        from egotools.stores.hdf5_store import HDF5Store  # imported here because h5py is slow to import
+    from egotools.stores.hdf5_store import HDF5Store  # imported here because h5py is slow to import
 
-        return HDF5Store(path)
-    raise StoreError(f"{path}: the name of a cache must end in {' or '.join(SUFFIXES)}")
+    return HDF5Store(path)
 
 
 def open_writer(path: Path | str, recipe: Recipe) -> Writer:
@@ -33,11 +31,16 @@ def open_writer(path: Path | str, recipe: Recipe) -> Writer:
         RecipeError: the existing cache has another recipe; the message names the differing option.
         StoreError: another process is writing it, or the path is not a cache.
     """
-    path = Path(path)
+    path = _checked(path)
     if path.suffix == ".lmdb":
         return LMDBWriter(path, recipe)
-    if path.suffix == ".h5":
-        from egotools.stores.hdf5_writer import HDF5Writer
+    from egotools.stores.hdf5_writer import HDF5Writer
 
-        return HDF5Writer(path, recipe)
-    raise StoreError(f"{path}: the name of a cache must end in {' or '.join(SUFFIXES)}")
+    return HDF5Writer(path, recipe)
+
+
+def _checked(path: Path | str) -> Path:
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise StoreError(f"{path}: the name of a cache must end in {' or '.join(SUFFIXES)}")
+    return path

@@ -13,7 +13,7 @@ from egotools.errors import StoreError
 from egotools.progress import Progress, no_progress
 from egotools.stores.aside import aside
 from egotools.stores.copying import check_space, copy_clip, sync_folder
-from egotools.stores.store import SUFFIXES, Recipe, Store
+from egotools.stores.store import SUFFIXES, Recipe, Store, Writer
 
 CLIPS_PER_COMMIT = 1000
 
@@ -82,12 +82,19 @@ def _write_lmdb(
     stores = {id(store): store for _, store in clips}.values()
     check_space(path.parent, sum(store.rows * store.width * (dtype or store.dtype).itemsize for store in stores))
     with LMDBWriter(path, recipe) as writer:
-        for done, (name, store) in enumerate(clips, 1):
-            copy_clip(store, name, writer, dtype)
-            if done % CLIPS_PER_COMMIT == 0:
-                writer.commit()
-            progress(f"writing {path.name}", done, len(clips))
-        writer.seal()
+        copy_clips(clips, writer, dtype, progress)
+
+
+def copy_clips(
+    clips: Sequence[tuple[str, Store]], writer: Writer, dtype: np.dtype[Any] | None, progress: Progress
+) -> None:
+    """Copies clips into a cache, and seals it."""
+    for done, (name, store) in enumerate(clips, 1):
+        copy_clip(store, name, writer, dtype)
+        if done % CLIPS_PER_COMMIT == 0:
+            writer.commit()
+        progress(f"writing {writer.path.name}", done, len(clips))
+    writer.seal()
 
 
 def replace(new: Path, path: Path) -> None:

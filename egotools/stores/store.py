@@ -205,11 +205,7 @@ def read_rows(store: Store, ids: Sequence[str]) -> tuple[FloatArray, IntArray, n
 
 def copy_rows(clip: StoredClip, store: Store) -> Rows:
     """The rows of one clip as arrays that outlive the store."""
-    if len(clip.views) == 1:
-        return Rows(np.array(clip.views[0]), np.array(clip.times))
-    values = np.empty((len(clip), store.width), store.dtype)
-    if clip.views:
-        np.concatenate(clip.views, out=values)
+    values = np.concatenate([np.empty((0, store.width), store.dtype), *clip.views])
     return Rows(values, np.array(clip.times))
 
 

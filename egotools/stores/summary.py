@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,9 @@ def _caches_in(root: Path, remark: Callable[[str], None]) -> Iterator[Path]:
         if top is not root and not real(top).is_relative_to(inside):
             remark(f"{top}: a link to {real(top)}, outside of {root}; skipped: give it, too, to include it")
             continue
-        for folder, subfolders, names in os.walk(top, onerror=lambda error: remark(_unreadable(error))):
+        for folder, subfolders, names in os.walk(
+            top, onerror=lambda error: remark(f"{error.filename}: skipped: it cannot be read: {error.strerror}")
+        ):
             place = real(folder)
             if place in visited:
                 subfolders.clear()
@@ -120,18 +121,9 @@ def _caches_in(root: Path, remark: Callable[[str], None]) -> Iterator[Path]:
             yield from (Path(folder, name) for name in caches)
 
 
-def _unreadable(error: OSError) -> str:
-    return f"{error.filename}: skipped: it cannot be read: {error.strerror}"
-
-
 def sealed(path: Path) -> Path:
     """The name of a cache once it is sealed: a part's name without its suffix."""
     return path.with_name(path.name.removesuffix(".part")) if path.name.endswith(PART) else path
-
-
-def first_ids(store: Store, count: int = 10) -> list[str]:
-    """The first ids of a cache, sorted."""
-    return list(islice(store, count))
 
 
 def describe_clip(store: Store, id: str) -> dict[str, Any]:
@@ -145,13 +137,8 @@ def describe_clip(store: Store, id: str) -> dict[str, Any]:
     rows = store[id]
     values = rows.values.astype(np.float64)
     finite = values[np.isfinite(values)]
-    numbers: dict[str, Callable[[], Any]] = {
-        "mean": finite.mean,
-        "deviation": finite.std,
-        "smallest": finite.min,
-        "largest": finite.max,
-    }
-    statistics = {name: float(value()) if finite.size else None for name, value in numbers.items()}
+    names: dict[str, Callable[..., Any]] = {"mean": np.mean, "deviation": np.std, "smallest": np.min, "largest": np.max}
+    statistics = {name: float(value(finite)) if finite.size else None for name, value in names.items()}
     return {
         "id": id,
         **{f"source {name}": value for name, value in store.source(id).__dict__.items()},
