@@ -7,7 +7,7 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,6 @@ import numpy as np
 from egotools.types import FloatArray, Frame, IntArray
 
 if TYPE_CHECKING:  # matplotlib is slow to import
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WRITTEN = 20  # most classes for which cells show their counts
@@ -86,7 +85,8 @@ def contact_sheet(rows: Sequence[Sequence[Shot]], *, title: str) -> bytes:
     figure = Figure(figsize=(2.1 * columns, 1.75 * len(rows) + 0.5), layout="constrained")
     figure.suptitle("\n".join(textwrap.wrap(_escaped(title, 200), 22 * columns)), fontsize=12)
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes, shot in ((axes, shot) for line, row in zip(grid, rows, strict=True) for axes, shot in _filled(line, row)):
+    shots = (pair for line, row in zip(grid, rows, strict=True) for pair in zip_longest(line, row))
+    for axes, shot in shots:
         axes.set(xticks=[], yticks=[])
         if shot is None:
             axes.set_axis_off()
@@ -126,11 +126,6 @@ def similarity_picture(similarity: FloatArray, names: Sequence[str], *, title: s
     axes.set_xticks(middles, shown, rotation=90, fontsize=size)
     axes.set_yticks(middles, shown, fontsize=size)
     return _png(figure)
-
-
-def _filled(line: Sequence[Axes], row: Sequence[Shot]) -> list[tuple[Axes, Shot | None]]:
-    """Each axes of a row with its picture; None where the row is shorter."""
-    return list(zip(line, [*row, *[None] * (len(line) - len(row))], strict=True))
 
 
 def _thumbnail(frame: Frame, side: int = 240) -> Frame:

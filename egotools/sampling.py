@@ -49,6 +49,17 @@ def check_rows(count: float) -> None:
         raise ClipError(f"{count:.0f} rows for one clip, at most {MOST_ROWS} are possible: request fewer per second")
 
 
+def check_positive(**options: float | None) -> None:
+    """Refuses meaningless rates, lengths and counts, by the names of their options; None is not given.
+
+    Raises:
+        ValueError: the message names the option.
+    """
+    for name, value in options.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"--{name} must be above 0, not {value}")
+
+
 def intervals(start: float, end: float, length: float, hop: float) -> Times:
     """Intervals [T, 2] of `length` seconds, one every `hop` seconds, that lie in [start, end]; at least one.
 

@@ -223,8 +223,7 @@ class Readers:
 
     def _start_another(self) -> None:
         if self._jobs:
-            replacement = self._start()
-            self._workers.append(replacement)
+            self._workers.append(self._start())
 
 
 def _send(worker: _Worker, message: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from egotools.config import option
 from egotools.nn.log_mel import LogMel
-from egotools.sampling import extent, intervals, near
+from egotools.sampling import check_positive, extent, intervals, near
 from egotools.types import AudioInfo, Clip, SampleWindows
 
 Array = np.ndarray[Any, Any]
@@ -24,8 +23,34 @@ STREAM = (
 )
 
 
+class _Stretches:
+    """Windows of sound of `length` seconds, one every `hop`: what the extractors here share."""
+
+    rate: int
+    length: float
+    hop: float | None
+    stream: int | None
+
+    def __post_init__(self) -> None:
+        check_positive(rate=self.rate, length=self.length, hop=self.hop)
+        check_samples(self.rate, length=self.length)
+        if self.stream is not None and self.stream < 0:
+            raise ValueError(f"--stream must be 0 or above, not {self.stream}")
+
+    def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
+        """One stretch of samples per row, over the part of a clip that has sound; at least one.
+
+        Raises:
+            ClipError: the clip lies outside the sound.
+        """
+        start, end = extent(clip, sound.start, sound.end, slack=0.1)
+        times = intervals(start, end, self.length, self.hop or self.length)
+        times = times[near(times, np.array(sound.gaps).reshape(-1, 2))]
+        return SampleWindows(times[:, 0].copy(), round(self.length * self.rate), self.rate, times)
+
+
 @dataclass(frozen=True)
-class Waveform:
+class Waveform(_Stretches):
     """The sound itself, mono: one row of `length` seconds of samples in [-1, 1]; silence after the clip's end.
 
     \b
@@ -40,21 +65,13 @@ class Waveform:
     hop: float | None = option(None, "Seconds from one row to the next; by default they follow without a gap.")
     stream: int | None = option(None, STREAM, absent=None)
 
-    def __post_init__(self) -> None:
-        check_lengths(self.rate, self.length, self.hop)
-        check_stream(self.stream)
-
-    def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
-        """One window of samples per row."""
-        return stretches(sound, clip, rate=self.rate, length=self.length, hop=self.hop)
-
     def network(self) -> Callable[[Array], Array]:
         """The samples, unchanged."""
         return lambda samples: samples
 
 
 @dataclass(frozen=True)
-class LogMelSpectrogram:
+class LogMelSpectrogram(_Stretches):
     """Log-mel spectrogram of each `length` seconds of sound, mono: one row of (frames * mels) numbers.
 
     \b
@@ -76,17 +93,12 @@ class LogMelSpectrogram:
     stream: int | None = option(None, STREAM, absent=None)
 
     def __post_init__(self) -> None:
-        check_lengths(self.rate, self.length, self.hop)
-        check_stream(self.stream)
+        super().__post_init__()
         if not self.step > 0 or not 0 < self.window <= self.length:
             raise ValueError("--step must be above 0 and --window above 0 and not longer than --length")
         check_samples(self.rate, window=self.window, step=self.step)
         if self.mels < 1:
             raise ValueError(f"--mels must be above 0, not {self.mels}")
-
-    def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
-        """One window of samples per row."""
-        return stretches(sound, clip, rate=self.rate, length=self.length, hop=self.hop)
 
     def network(self) -> nn.Module:
         """Samples [B, rate * length] to float [B, D]."""
@@ -108,40 +120,6 @@ class _Pooled(nn.Module):
         if self.pool == "mean":
             return x.mean(1)
         return torch.cat([x.mean(1), x.std(1, correction=0)], dim=1)
-
-
-def stretches(sound: AudioInfo, clip: Clip, *, rate: int, length: float, hop: float | None) -> SampleWindows:
-    """Windows of `length` seconds, one every `hop`, over the part of a clip that has sound; at least one.
-
-    Raises:
-        ClipError: the clip lies outside the sound.
-    """
-    start, end = extent(clip, sound.start, sound.end, slack=0.1)
-    times = intervals(start, end, length, hop or length)
-    times = times[near(times, np.array(sound.gaps).reshape(-1, 2))]
-    return SampleWindows(times[:, 0].copy(), round(length * rate), rate, times)
-
-
-def check_lengths(rate: int, length: float, hop: float | None) -> None:
-    """Refuses meaningless rates and lengths.
-
-    Raises:
-        ValueError: the message names the option.
-    """
-    for name, value in (("rate", rate), ("length", length), ("hop", hop)):
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"--{name} must be above 0, not {value}")
-    check_samples(rate, length=length)
-
-
-def check_stream(stream: int | None) -> None:
-    """Refuses negative stream numbers.
-
-    Raises:
-        ValueError: the message names the option.
-    """
-    if stream is not None and stream < 0:
-        raise ValueError(f"--stream must be 0 or above, not {stream}")
 
 
 def check_samples(rate: int, **seconds: float) -> None:

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from egotools.config import option
 from egotools.errors import WeightsError
-from egotools.extractors.image import check_sampling
 from egotools.extractors.published import Published, downloaded
 from egotools.extractors.published_model import PublishedModel
 from egotools.nn.csn import CSN, HEAD, Architecture
 from egotools.pixels.preprocessing import Preprocessing
-from egotools.sampling import spread_frames
+from egotools.sampling import check_positive, spread_frames
 from egotools.types import Clip, FrameWindows, VideoInfo
 
 URL = "https://github.com/bjuncek/VMZ/releases/download/test_models/"
@@ -78,7 +77,7 @@ class CSNModel(PublishedModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.frames != "all":
-            check_sampling(None, self.frames, None)
+            check_positive(frames=self.frames)
 
     @property
     def published(self) -> Published:
@@ -96,24 +95,22 @@ def published_csn(architecture: Architecture) -> Published:
     return Published(
         name="csn",
         kind="video",
-        preprocessing=_preprocessing,
+        preprocessing=lambda _: PREPROCESSING,
         build=lambda *_: CSN(architecture),
         heads=lambda _: (HEAD,),
-        without_head=lambda network: network,
         fetch=partial(_fetch, architecture),
         rename=partial(_renamed, architecture),
     )
 
 
-def _preprocessing(_: str) -> Preprocessing:
-    return Preprocessing(
-        resize=(256, 256),
-        crop=(256, 256),
-        mean=(0.43216, 0.394666, 0.37645),
-        std=(0.22803, 0.22145, 0.216989),
-        interpolation="bicubic",
-        corner="floor",
-    )
+PREPROCESSING = Preprocessing(
+    resize=(256, 256),
+    crop=(256, 256),
+    mean=(0.43216, 0.394666, 0.37645),
+    std=(0.22803, 0.22145, 0.216989),
+    interpolation="bicubic",
+    corner="floor",
+)
 
 
 def _fetch(architecture: Architecture, weights: str) -> Path:

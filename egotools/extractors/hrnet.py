@@ -104,8 +104,6 @@ HRNET = Published(
     kind="image",
     preprocessing=lambda _: Preprocessing((256, 256), (256, 256), interpolation="bicubic", corner="floor"),
     build=lambda *_: HRNet(),
-    heads=lambda _: (),
-    without_head=lambda network: network,
     fetch=_fetch,
     rename=_without_training_state,
 )

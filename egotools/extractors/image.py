@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from egotools.config import option
 from egotools.extractors.published_model import PublishedModel
-from egotools.sampling import single_frames
+from egotools.sampling import check_positive, single_frames
 from egotools.types import Clip, FrameWindows, VideoInfo
 
 
@@ -40,6 +39,4 @@ def check_sampling(fps: float | None, frames: int | None, stride: int | None) ->
     """
     if frames is not None and stride is not None:
         raise ValueError("give one of --frames and --stride")
-    for name, value in (("fps", fps), ("frames", frames), ("stride", stride)):
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"--{name} must be above 0, not {value}")
+    check_positive(fps=fps, frames=frames, stride=stride)

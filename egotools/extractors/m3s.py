@@ -12,7 +12,6 @@ import numpy as np
 from egotools.config import file_digest, option
 from egotools.errors import ClipError, WeightsError
 from egotools.extractors.hog import SIDE, squashed
-from egotools.extractors.image import check_sampling
 from egotools.extractors.optical_flow import check_opencv, fastest_enlarging, mean_flow
 from egotools.linear.pca import PCA
 from egotools.lowlevel import color
@@ -20,7 +19,7 @@ from egotools.lowlevel.blurriness import blurriness, is_blank
 from egotools.lowlevel.hog import hog, hog_width
 from egotools.lowlevel.m3s_row import FEATURES, HOG_COMPONENTS, clip_row, ordered
 from egotools.media.track_size import has_track, track_bytes
-from egotools.sampling import frames_inside, spread_frames
+from egotools.sampling import check_positive, frames_inside, spread_frames
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
 from egotools.weights.pca import pca_path, read_pca
 
@@ -57,7 +56,7 @@ class M3S:
 
     def __post_init__(self) -> None:
         if self.frames != "all":
-            check_sampling(None, self.frames, None)
+            check_positive(frames=self.frames)
         try:
             ordered(self.only)
         except ValueError as error:

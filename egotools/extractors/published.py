@@ -28,9 +28,9 @@ class Published:
     kind: Literal["image", "video"]
     preprocessing: Callable[[str], Preprocessing]  # of the weights with this name
     build: Callable[..., nn.Module]  # (weights, size=None): complete, from torch's random state; size: see `features`
-    heads: Callable[[nn.Module], tuple[str, ...]]  # prefixes of the classifiers' parameters
-    without_head: Callable[[nn.Module], nn.Module]  # [B, 3, (L,) H, W] to [B, D]
     fetch: Callable[[str], Path]  # the file of published weights
+    heads: Callable[[nn.Module], tuple[str, ...]] = lambda _: ()  # prefixes of the classifiers' parameters
+    without_head: Callable[[nn.Module], nn.Module] = lambda network: network  # [B, 3, (L,) H, W] to [B, D]
     rename: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] = lambda tensors, _: tensors
     frames: int = 1  # frames per window, for videos
     fps: float | None = None  # rate of a window's frames, Hz

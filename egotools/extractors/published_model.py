@@ -114,7 +114,8 @@ class PublishedModel:
         made_for = f"{'' if usual == 1 else f'{usual} of '}{own[0]}x{own[1]}"
         return ExtractorError(
             f"{self.model}: its network refuses windows of {asked}; its weights are made for {made_for} "
-            f"({first_line(error)}); choose another --resize or --crop{'' if number == 1 else ', other --frames'}, or leave them out"
+            f"({first_line(error)}); choose another --resize or --crop{'' if number == 1 else ', other --frames'}, "
+            "or leave them out"
         )
 
 

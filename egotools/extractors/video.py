@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 from egotools.config import option
-from egotools.extractors.image import check_sampling
 from egotools.extractors.published_model import PublishedModel
-from egotools.sampling import frame_stacks
+from egotools.sampling import check_positive, frame_stacks
 from egotools.types import Clip, FrameWindows, VideoInfo
 
 
@@ -28,12 +26,10 @@ class VideoModel(PublishedModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sampling(self.fps, self.frames, None)
+        check_positive(fps=self.fps, frames=self.frames)
         if self.hop is not None and self.clips is not None:
             raise ValueError("give one of --hop and --clips")
-        for name, value in (("hop", self.hop), ("clips", self.clips)):
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"--{name} must be above 0, not {value}")
+        check_positive(hop=self.hop, clips=self.clips)
 
     @cached_property
     def window(self) -> tuple[int, float | None]:

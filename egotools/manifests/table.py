@@ -14,7 +14,6 @@ from egotools.files.csv_files import another_delimiter, open_csv
 from egotools.files.disk import is_below, new_file
 from egotools.types import Clip
 
-NO_FILE = Path()  # the path of a clip that has features only
 RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label
 
 
@@ -112,7 +111,7 @@ def _fps(values: Mapping[str, str]) -> float | None:
 def _path(path: str, root: str, folder: Path, real: Callable[[str], str]) -> Path:
     """The absolute path of a row's file. `root` may lie anywhere; a relative `path` stays below it."""
     if not path:
-        return NO_FILE
+        return Path()  # a clip that has features only
     if os.path.isabs(path):
         return Path(on_disk(os.path.normpath(path)))
     top = os.path.normpath(folder / root)

@@ -36,10 +36,9 @@ import numpy.typing as npt
 from egotools.errors import StoreError, first_line
 from egotools.stores.hdf5_checks import DAMAGES, own_dataset, own_text, own_texts
 from egotools.stores.header import DTYPES, read_header
-from egotools.stores.source import Source
-from egotools.stores.store import StoredClip, copy_rows, id_of, map_file, open_cache_file, part_of, release, reopened
+from egotools.stores.store import MappedStore, StoredClip, id_of, map_file, open_cache_file, part_of
 from egotools.texts import composed, uncomposed
-from egotools.types import LONGEST_ID, IntArray, Rows
+from egotools.types import LONGEST_ID, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +81,7 @@ class _MappedFile(io.RawIOBase):
         return len(piece)
 
 
-class HDF5Store:
+class HDF5Store(MappedStore):
     """A sealed cache. Holds no HDF5 handle: it may be used from several threads, after a fork, and pickled.
 
     Raises:
@@ -118,9 +117,6 @@ class HDF5Store:
             reason = "damaged" if said.startswith("its ") else "not a cache, or damaged"
             reason = "cut short" if "truncated" in said else reason
             raise StoreError(f"{self.path}: {reason} ({said})") from error
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return reopened, (type(self), self.path, self.file)
 
     @cached_property
     def _index(self) -> _Index:
@@ -173,9 +169,6 @@ class HDF5Store:
     def __iter__(self) -> Iterator[str]:
         return iter(self._index.positions)
 
-    def __getitem__(self, id: str) -> Rows:
-        return copy_rows(self.stored(id), self)
-
     def stored(self, id: str) -> StoredClip:
         """The rows of a clip as stored, not copied."""
         index = self._index
@@ -190,22 +183,9 @@ class HDF5Store:
             views = [flat.reshape(rows, self.width)]
         return StoredClip(views, index.times[first : first + rows], int(index.checksums[position]))
 
-    def release(self) -> None:
-        """Releases the memory of what was read."""
-        release(self._map)
-
-    def source(self, id: str) -> Source:
-        """The source of a clip's rows.
-
-        Raises:
-            KeyError: the clip does not exist.
-            StoreError: it is damaged, or has entries from a newer egotools.
-        """
-        try:
-            at, count = self._index.sources[self._position(id)]
-            return Source.from_json(self._map[at : at + count])
-        except ValueError as error:
-            raise StoreError(f"{self.path}: damaged: the source of clip {id!r} cannot be read: {error}") from error
+    def _source(self, id: str) -> bytes:
+        at, count = self._index.sources[self._position(id)]
+        return self._map[at : at + count]
 
     def _position(self, id: str) -> int:
         position = self._index.position(id)

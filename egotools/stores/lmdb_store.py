@@ -6,28 +6,24 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from egotools.errors import StoreError
 from egotools.stores.header import DTYPES, read_header
 from egotools.stores.lmdb_index import Index
 from egotools.stores.lmdb_layout import BLOCK, CLIP, HEADER, Record, block_key, unpack_record, view_block
-from egotools.stores.source import Source
 from egotools.stores.store import (
     NOTHING_YET,
+    MappedStore,
     StoredClip,
-    copy_rows,
     id_of,
     map_file,
     open_cache_file,
-    release,
-    reopened,
 )
 from egotools.texts import composed, uncomposed
-from egotools.types import FloatArray, Rows
+from egotools.types import FloatArray
 
 
-class LMDBStore:
+class LMDBStore(MappedStore):
     """An LMDB cache as of when it was opened; reopen it to see later commits.
 
     Reading needs no lock and only read permission. May be used from several threads and after a fork, and
@@ -58,9 +54,6 @@ class LMDBStore:
         self._clips = header.clips
         self._views: dict[int, FloatArray] = {}  # views of blocks that were read; a few hundred bytes per 4 MiB block
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return reopened, (type(self), self.path, self.file)
-
     def __len__(self) -> int:
         return self._clips
 
@@ -86,9 +79,6 @@ class LMDBStore:
         keys = (key[1:] for key in self._index.keys(CLIP) if not key.isascii())
         return uncomposed(key.decode(errors="surrogateescape") for key in keys)
 
-    def __getitem__(self, id: str) -> Rows:
-        return copy_rows(self.stored(id), self)
-
     def stored(self, id: str) -> StoredClip:
         """The rows of a clip as stored, not copied."""
         record = self._record(id)
@@ -97,21 +87,8 @@ class LMDBStore:
             raise StoreError(f"{self.path}: damaged: clip {id!r} does not have the rows that were written")
         return StoredClip(views, record.times, record.checksum)
 
-    def release(self) -> None:
-        """Releases the memory of what was read."""
-        release(self._map)
-
-    def source(self, id: str) -> Source:
-        """The source of a clip's rows.
-
-        Raises:
-            KeyError: the clip does not exist.
-            StoreError: its record is damaged, or has entries from a newer egotools.
-        """
-        try:
-            return Source.from_json(self._record(id).source)
-        except ValueError as error:
-            raise StoreError(f"{self.path}: damaged: the source of clip {id!r} cannot be read: {error}") from error
+    def _source(self, id: str) -> bytes:
+        return self._record(id).source
 
     def blocks_of(self, id: str) -> list[int]:
         """The numbers of the blocks that hold the rows of a clip."""

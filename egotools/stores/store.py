@@ -102,6 +102,56 @@ class Store(Protocol):
         """The source of a clip's rows."""
 
 
+class MappedStore:
+    """What the stores share: one file, mapped into memory. Unpickled elsewhere, it is the same file, or an error."""
+
+    path: Path
+    file: tuple[int, int]  # device and number
+    dtype: np.dtype[Any]
+    width: int
+    _map: mmap.mmap
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (type(self), self.path, self.file)
+
+    def __getitem__(self, id: str) -> Rows:
+        clip = self.stored(id)
+        values = np.concatenate([np.empty((0, self.width), self.dtype), *clip.views])
+        return Rows(values, np.array(clip.times))
+
+    def stored(self, id: str) -> StoredClip:
+        """The rows of a clip as stored, not copied."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Releases the memory of what was read; it stays in the system's page cache."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+    def source(self, id: str) -> Source:
+        """The source of a clip's rows.
+
+        Raises:
+            KeyError: the clip does not exist.
+            StoreError: it is damaged, or has entries from a newer egotools.
+        """
+        text = self._source(id)
+        try:
+            return Source.from_json(text)
+        except ValueError as error:
+            raise StoreError(f"{self.path}: damaged: the source of clip {id!r} cannot be read: {error}") from error
+
+    def _source(self, id: str) -> bytes:
+        raise NotImplementedError
+
+
+def _reopened(kind: Callable[[Path], Any], path: Path, file: tuple[int, int]) -> Any:  # Any: a store of that kind
+    store = kind(path)
+    if store.file != file:
+        raise StoreError(f"{path}: another cache has taken its place since it was opened; open it again")
+    return store
+
+
 class Writer(Protocol):
     """A cache for writing, one writer at a time. A context manager; leaving it does not commit."""
 
@@ -203,12 +253,6 @@ def read_rows(store: Store, ids: Sequence[str]) -> tuple[FloatArray, IntArray, n
     return values, counts, times
 
 
-def copy_rows(clip: StoredClip, store: Store) -> Rows:
-    """The rows of one clip as arrays that outlive the store."""
-    values = np.concatenate([np.empty((0, store.width), store.dtype), *clip.views])
-    return Rows(values, np.array(clip.times))
-
-
 def key_of(id: str) -> bytes:
     """The bytes under which an id is stored and sorted.
 
@@ -268,24 +312,6 @@ def map_file(file: BinaryIO, path: Path, length: int = 0) -> mmap.mmap:
         return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
     except (OSError, ValueError, OverflowError) as error:
         raise StoreError(f"{path}: cannot be mapped into memory: {error}; see 'ulimit -v'") from error
-
-
-def release(mapped: mmap.mmap) -> None:
-    """Drops the pages of a mapped file from this process; they stay in the system's page cache."""
-    if hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def reopened(kind: Callable[[Path], Any], path: Path, file: tuple[int, int]) -> Any:  # Any: a store of that kind
-    """A store in another process, after unpickling.
-
-    Raises:
-        StoreError: the file was replaced.
-    """
-    store = kind(path)
-    if store.file != file:
-        raise StoreError(f"{path}: another cache has taken its place since it was opened; open it again")
-    return store
 
 
 def make_folder_of(path: Path) -> None:
