@@ -16,6 +16,7 @@ from typing_commands import parse
 from egotools import demo as story
 from egotools.errors import ManifestError, MissingExtra
 from egotools.plots import Shot, contact_sheet, similarity_picture
+from egotools.progress import no_progress
 from egotools.stores import open_store
 
 SMALL = {"color": {"fps": 2.0, "bins": 4}}
@@ -38,8 +39,8 @@ class Listener:
         self.lines += [" ".join(map(str, row)) for row in rows]
 
     @contextmanager
-    def bar(self, clips):
-        yield lambda done, rows: None
+    def bar(self):
+        yield no_progress
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_a_large_folder_is_thinned_evenly(tmp_path, monkeypatch):
 
 def test_one_video_is_too_few(tmp_path):
     write_video(tmp_path / "only.mp4", 5)
-    with pytest.raises(ManifestError, match="needs two or more, not 1"):
+    with pytest.raises(ManifestError, match="needs at least two, not 1"):
         story.demo(tmp_path, tmp_path / "out", Listener(), extractors=SMALL)
 
 

@@ -149,7 +149,7 @@ def test_log_mel_rows_are_the_spectra_or_their_statistics(rng):
 
 
 def test_log_mel_stays_in_float32_where_networks_run_in_bf16(monkeypatch, rng):
-    monkeypatch.setattr("egotools.machine.has_fast_bf16", lambda device: True)
+    monkeypatch.setattr("egotools.extract.forward.has_fast_bf16", lambda device: True)
     samples = torch.from_numpy(rng.normal(0, 0.1, (2, 16000)).astype(np.float32))
     run = runnable(LogMelSpectrogram().network(), torch.device("cpu"), "bf16")
     torch.testing.assert_close(run(samples), LogMelSpectrogram().network()(samples))
