@@ -28,6 +28,7 @@ class PCA:
     components: Doubles  # [C, D] orthonormal
     explained_variance: Doubles  # [C] variances of the fitted rows, divided by N - 1
     whiten: bool = True
+    total_variance: float | None = None  # of the fitted rows, over all directions; None: not known
 
     def __post_init__(self) -> None:
         count, width = self.components.shape if self.components.ndim == 2 else (-1, -1)
@@ -91,6 +92,7 @@ def fit_pca(
         raise ValueError("rows contain NaN or infinite values")
     centred = rows if overwrite else rows.copy()
     centred -= mean.astype(centred.dtype)
+    total = sum(float(row @ row) for row in centred) / (count - 1)  # before the randomized solver overwrites them
     if solver == "exact" or (solver == "auto" and min(count, width) <= MOST_EXACT):
         directions, squares, least = _exact(centred.astype(np.float64, copy=False), components)
     else:
@@ -99,7 +101,7 @@ def fit_pca(
     directions, squares = directions[:enough], squares[:enough]
     largest = np.abs(directions).argmax(axis=1)
     directions *= np.sign(directions[np.arange(enough), largest])[:, None]
-    return PCA(mean, directions, squares / (count - 1), whiten)
+    return PCA(mean, directions, squares / (count - 1), whiten, total)
 
 
 def _exact(centred: Doubles, components: int) -> tuple[Doubles, Doubles, float]:

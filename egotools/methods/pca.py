@@ -81,12 +81,11 @@ def train_pca(
         table = read_table(manifest, features, reduce=None, split=split, labels=())
         clips, rows = len(np.unique(table.ids)), len(table)
         pca, remarks = _fitted(table, features, config, seed)
-        total = sum(float(row @ row) for row in table.values) / (rows - 1)  # which are centred now
         write_records(run, features)
         run.write(PCA_FILE, pca_bytes(pca))
         return {
             "command": "train pca",
-            **_figures(pca, total),
+            **_figures(pca),
             "rows": rows,
             "clips": clips,
             "remarks": [*table.remarks, *remarks],
@@ -118,9 +117,10 @@ def _fitted(table: Table, features: Sequence[Path], config: Components, seed: in
     return pca, [f"{found} principal components instead of {config.wanted}: {count} rows vary in no more directions"]
 
 
-def _figures(pca: PCA, total: float) -> Content:
+def _figures(pca: PCA) -> Content:
     """How much of the variance the components explain."""
-    shares = pca.explained_variance / total
+    assert pca.total_variance, "it was fitted on rows that vary"
+    shares = pca.explained_variance / pca.total_variance
     return {
         "components": len(shares),
         "width": len(pca.mean),

@@ -196,3 +196,10 @@ def test_places_without_a_pca_are_named(tmp_path, monkeypatch, place, text):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match=text):
         pca_path(place)
+
+
+@pytest.mark.parametrize("solver", ["exact", "randomized"])
+def test_the_variance_of_the_rows_is_known_though_they_are_overwritten(rng: np.random.Generator, solver: str) -> None:
+    rows = (rng.normal(size=(60, 12)) * np.arange(1, 13) + 5).astype(np.float32)
+    expected = rows.var(axis=0, ddof=1, dtype=np.float64).sum()
+    assert fit_pca(rows, 3, solver=solver, overwrite=True).total_variance == pytest.approx(expected, rel=1e-5)
