@@ -130,7 +130,12 @@ def prepare(own: Worker, wanted: CacheRequest) -> None:
     own.prepare(order, [ray.put([wanted])], [identity_of(wanted)])
 
 
-def test_a_mistake_in_an_extractor_is_one_line(address, clips, own, tmp_path):
+def test_a_mistake_in_an_extractor_is_one_line(address, clips, tmp_path):
+    with pytest.raises(ExtractorError, match=r"failed on clip '0' \(ZeroDivisionError: a mistake in prepare\); '--eng"):
+        extract(clips[:1], [want(tmp_path, "Buggy")], engine=TWO)
+
+
+def test_a_worker_passes_a_mistake_on_as_it_is(address, clips, own, tmp_path):
     wanted = want(tmp_path, "Buggy")
     prepare(own, wanted)
     own.begin(0, [ReadingTask(0, clips[0], (0,))])

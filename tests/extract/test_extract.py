@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_video
-from extracted import ODD, assert_same_rows, rows_of, want
+from extracted import ODD, assert_same_rows, committed, rows_of, want
+from faults import interruptible
 from PIL import Image
 
 from egotools.errors import ExtractorError, RecipeError, StoreError
@@ -296,6 +300,37 @@ def test_progress_ends_at_the_number_of_clips(videos, tmp_path):
     assert seen[-1][1:3] == (pytest.approx(4), 4)
     done = [each[1] for each in seen]
     assert done == sorted(done)
+
+
+def run_and_interrupt(manifest: Path, out: Path) -> int:
+    """Sends Ctrl-C to `egotools extract` once its first clips are committed."""
+    line = [Path(sys.executable).with_name("egotools"), "extract", "--manifest", manifest, "--out", out]
+    line += ["--batch-size", "2", "--workers", "1", f"{ODD}:Slow"]
+    with interruptible():
+        process = subprocess.Popen([str(word) for word in line], stderr=subprocess.PIPE, start_new_session=True)
+    while process.poll() is None and not committed(out / "slow.lmdb"):
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert b"Traceback" not in error
+    assert b"rerun the command to resume" in error
+    return process.returncode
+
+
+@pytest.mark.integration
+def test_ctrl_c_keeps_finished_clips_and_the_same_line_goes_on(videos, tmp_path):
+    from egotools.manifests.table import write_manifest
+
+    clips = [Clip(f"{name}{n}", videos / f"{name}.mp4") for n in range(3) for name in "abc"]
+    write_manifest(tmp_path / "m.csv", clips)
+    assert run_and_interrupt(tmp_path / "m.csv", tmp_path / "out") == 130
+    wanted = want(tmp_path / "out", "Slow")
+    kept = len(open_store(wanted.cache))
+    assert 0 < kept < 9
+    assert extract(clips, [wanted], resources=ONE).skipped[wanted.cache] == kept
+    whole = want(tmp_path / "whole", "Slow")
+    extract(clips, [whole], resources=ONE)
+    assert_same_rows(rows_of(whole), rows_of(wanted))
 
 
 def test_many_clips_of_one_file_open_it_once_and_never_go_back(videos, monkeypatch):

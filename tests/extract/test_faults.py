@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 EGOTOOLS = Path(sys.executable).with_name("egotools")
-KILLS = 10  # of each store
+KILLS = 16  # of each store
 
 
 @pytest.mark.parametrize("store", ["lmdb", "hdf5"])
