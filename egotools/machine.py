@@ -32,7 +32,7 @@ def keep_freed_memory() -> None:
 def available_memory() -> int | None:
     """Bytes that can be allocated without swapping, within the container's limit; None if unknown."""
     free = []
-    with suppress(OSError, AttributeError, ValueError):
+    with suppress(OSError, TypeError, ValueError):
         free.append(int(re.search(r"MemAvailable:\s*(\d+)", Path("/proc/meminfo").read_text())[1]) << 10)  # type: ignore[index]
     with suppress(OSError, ValueError):  # no limit is the word "max"
         free.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))

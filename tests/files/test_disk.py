@@ -24,9 +24,14 @@ def test_a_new_file_appears_under_its_name_only_when_it_is_complete(tmp_path: Pa
 def test_an_error_while_writing_keeps_the_old_file_and_removes_the_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="the disk is on fire"), new_file(path) as file:
-        file.write(b"new")
-        raise RuntimeError("the disk is on fire")
+
+    def write_half() -> None:
+        with new_file(path) as file:
+            file.write(b"new")
+            raise RuntimeError("the disk is on fire")
+
+    with pytest.raises(RuntimeError, match="the disk is on fire"):
+        write_half()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["report.json"]
 

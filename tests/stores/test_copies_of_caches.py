@@ -85,7 +85,7 @@ def test_a_damaged_clip_is_neither_copied_nor_published_and_others_are(tmp_path)
         list(copied_pieces(store, "a"))
     with pytest.raises(StoreError, match="damaged: clip 'a'"):
         publish(tmp_path / "y.lmdb", RECIPE, [("a", store)])
-    assert sorted(each.name for each in tmp_path.iterdir() if not each.name.startswith(".")) == ["x.lmdb"]
+    assert sorted(each.name for each in tmp_path.glob("[!.]*")) == ["x.lmdb", "x.lmdb-lock"]
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path, monkeypatch):
@@ -131,12 +131,20 @@ def test_the_folder_aside_is_empty_and_gone_afterwards_whatever_happens(tmp_path
     path = tmp_path / "deep" / "x.lmdb"
     (tmp_path / "deep" / ".x.lmdb.aside").mkdir(parents=True)
     (tmp_path / "deep" / ".x.lmdb.aside" / "leftover").write_text("of a kill")
-    with pytest.raises(KeyError), aside(path) as folder:
-        assert list(folder.iterdir()) == []
-        (folder / "new").write_text("")
-        with pytest.raises(StoreError, match=r"x\.lmdb.*process"), aside(path):
-            pytest.fail("two writers")
-        raise KeyError
+    seen = []
+
+    def fail_inside() -> None:
+        with aside(path) as folder:
+            seen.append((folder, list(folder.iterdir())))
+            (folder / "new").write_text("")
+            with pytest.raises(StoreError, match=r"x\.lmdb.*process"), aside(path):
+                pytest.fail("two writers")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_inside()
+    ((folder, content),) = seen
+    assert content == []
     assert not folder.exists()
     with aside(path, "rebuild") as other:
         assert other != folder

@@ -57,7 +57,9 @@ def test_differences_are_those_of_every_entry_and_turn_around(one, other):
         return found
 
     told = list(differences(one, other))
-    assert bool(told) == any(leaves(one).get(name) != leaves(other).get(name) for name in {*leaves(one), *leaves(other)})
+    assert bool(told) == any(
+        leaves(one).get(name) != leaves(other).get(name) for name in {*leaves(one), *leaves(other)}
+    )
     assert {(name, now, was) for name, was, now in map(_hashable, told)} == {*map(_hashable, differences(other, one))}
     for name, was, now in told:
         assert (leaves(one).get(name), leaves(other).get(name)) == (was, now)

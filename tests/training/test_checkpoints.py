@@ -143,9 +143,7 @@ def saved(content):
         b"no checkpoint",
         saved({"step": 1, "random": [{"cpu": torch.get_rng_state(), "cuda": []}], "parts": {}}),
         saved({"random": [], "parts": {"model": nn.Linear(1, 1).state_dict(), "counter": {"count": 1}}}),
-        saved(
-            {"step": 1, "random": [], "parts": {"model": nn.Linear(2, 1).state_dict(), "counter": {"count": 1}}}
-        ),
+        saved({"step": 1, "random": [], "parts": {"model": nn.Linear(2, 1).state_dict(), "counter": {"count": 1}}}),
     ],
     ids=["empty", "text", "without the model", "without the step", "of another network"],
 )

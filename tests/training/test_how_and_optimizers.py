@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from torch import nn
 
-from egotools.training import schedules
+from egotools.training import optimizers as schedules
 from egotools.training.how import How
 from egotools.training.optimizers import optimizer_of
 
