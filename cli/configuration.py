@@ -3,8 +3,6 @@
 A flag wins over the file, the file over the preset, the preset over the default.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any

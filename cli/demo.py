@@ -1,7 +1,5 @@
 """`egotools demo`: the whole pipeline, step by step."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Groups of commands that help with a slip: they suggest near names, and say where a misplaced option belongs."""
 
-from __future__ import annotations
-
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """How a command talks: `--quiet`, and the file of `--log` that keeps what was said, and when."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import sys

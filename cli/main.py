@@ -1,7 +1,5 @@
 """The root command: sub-commands that load when they are called, and errors as one line."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

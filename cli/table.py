@@ -1,7 +1,5 @@
 """Tables that fit the terminal: long text is folded, numbers are not, and columns that do not fit are named."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

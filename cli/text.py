@@ -1,7 +1,5 @@
 """Text of users as a terminal may be sent it: nothing that steers it, nothing that its encoding lacks."""
 
-from __future__ import annotations
-
 import unicodedata
 from typing import TextIO
 

@@ -1,7 +1,5 @@
 """Options as dataclass fields, declared once; flags, recipes and a run's `config.json` derive from them."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

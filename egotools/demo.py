@@ -3,8 +3,6 @@
 Every step is shown with the command that does the same. Axes: N clips, D features.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field

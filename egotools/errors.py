@@ -4,8 +4,6 @@ The command line maps every `EgotoolsError` to one line on stderr and exit statu
 is a `ValueError` instead.
 """
 
-from __future__ import annotations
-
 
 class EgotoolsError(Exception):
     """A problem with a user's files or options; the text says what is wrong, where, and what to do."""
@@ -70,7 +68,7 @@ class MissingExtra(EgotoolsError):
         super().__init__(f"{library} is not installed; install it with: pip install 'egotools[{extra}]'")
         self._parts = (library, extra)
 
-    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+    def __reduce__(self) -> "tuple[type[MissingExtra], tuple[str, str]]":
         """Makes the error picklable: errors travel between processes."""
         return MissingExtra, self._parts
 

@@ -1,7 +1,5 @@
 """Progress reports: one callback type for the whole library."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 

@@ -1,7 +1,5 @@
 """Provenance: what a result records about how it was made (versions, command, manifest)."""
 
-from __future__ import annotations
-
 import platform
 import sys
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Every row of features covers an interval of time, and its frames are taken from 
 outward, so that sampling at a video's own rate yields each frame once, and rounding never falls on a frame's edge.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Normalizes text that people typed: invisible white space, case, and Unicode normal forms; and words for messages."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import re

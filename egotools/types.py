@@ -4,8 +4,6 @@ Axes: T rows (one per window), L frames or samples of a window, D features, F fr
 Times are seconds of the file; frame indices count from 0 in the file.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`egotools manifest`: which clips there are."""
 
-from __future__ import annotations
-
 import click
 
 from egotools.datasets.names import BUILT_IN

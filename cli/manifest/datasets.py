@@ -1,7 +1,5 @@
 """`egotools manifest table`, and a command for each dataset."""
 
-from __future__ import annotations
-
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`egotools manifest windows` and `split`: clips cut into pieces, and dealt out to splits."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

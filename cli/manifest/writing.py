@@ -1,7 +1,5 @@
 """Writing a manifest, and saying what it holds."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path

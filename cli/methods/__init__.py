@@ -1,7 +1,5 @@
 """`egotools train`, `eval` and `predict`: a file a method, loaded when one of its commands is called."""
 
-from __future__ import annotations
-
 import os
 
 import click

@@ -1,7 +1,5 @@
 """`egotools eval knn`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """The commands of M3-S: how well videos are remembered."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`egotools train pca`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

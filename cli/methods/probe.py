@@ -1,7 +1,5 @@
 """The commands of the linear probe."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The clips of a dataset, and checks of annotations."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence

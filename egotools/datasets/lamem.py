@@ -4,8 +4,6 @@ Source:
     Khosla et al., "Understanding and Predicting Image Memorability at a Large Scale", ICCV 2015.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Source:
     Newman et al., "Multimodal Memorability", arXiv 2009.02568; the layout is that of modular-memorability.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 A dataset is a frozen dataclass: its fields are its options, `clips` lists what a folder has of it.
 """
 
-from __future__ import annotations
-
 import importlib
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rows that have features only: the columns of a `.npz` or a CSV as clips without a file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

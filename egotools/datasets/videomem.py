@@ -4,8 +4,6 @@ Source:
     Cohendet et al., "VideoMem", ICCV 2019; the layout is that of modular-memorability.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 Axes: N training rows, M others, C coordinates.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Deriving a cache from others, with the recipe that later tells whether it is up to date."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -4,8 +4,6 @@ The file's name has its digest in it, and the cache's recipe names the file. So 
 once: the new file is there before the new cache takes its name, and the old one goes when nothing names it any more.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

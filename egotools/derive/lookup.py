@@ -1,7 +1,5 @@
 """Finds derivations, which make caches from caches, by name."""
 
-from __future__ import annotations
-
 import difflib
 import importlib
 from typing import Any

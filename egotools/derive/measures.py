@@ -3,8 +3,6 @@
 Axes: N rows to measure, M rows to compare with, C coordinates, K classes. All float64.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass

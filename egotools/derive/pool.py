@@ -1,7 +1,5 @@
 """Pools a clip's rows into one row: statistics over all its rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar

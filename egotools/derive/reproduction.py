@@ -1,7 +1,5 @@
 """Derived caches described again by their recipes, to be rebuilt."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Similarity of each clip to the training clips, from one cache of features. Axes: N clips, D features, K values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

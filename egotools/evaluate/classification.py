@@ -1,7 +1,5 @@
 """How good predicted labels are, in figures and row by row. Axes: N evaluated rows, K classes."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence

@@ -8,8 +8,6 @@ cosine does; and small distances are exact where small differences of cosines ar
 is similar to none, counts as 2 away.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Accuracy of a vote among the nearest clips. Axes: N evaluated rows, M rows that vote, D features, K classes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

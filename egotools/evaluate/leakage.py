@@ -3,8 +3,6 @@
 Axes: N rows, K classes.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A result as files: `predictions.csv`, `confusion.png`, and `report.json` last."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict

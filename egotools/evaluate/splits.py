@@ -1,7 +1,5 @@
 """Which rows are for training and which for evaluation. Axes: N rows, K classes."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Fills batches with windows of many clips, and returns the rows to their clips."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Collects computed rows into clips: orders, checks and counts them, and passes them on for writing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -3,8 +3,6 @@
 clips -> an engine (Pipeline: this machine; Cluster: Ray) -> Collector -> Writing (thread) -> caches
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -45,7 +43,7 @@ class Computing(Protocol):
     ) -> Generator[Message, None, None]:
         """The computed rows of all tasks, failures, and digests of files."""
 
-    def __enter__(self) -> Computing: ...
+    def __enter__(self) -> "Computing": ...
     def __exit__(self, *exception: object) -> None: ...
 
 

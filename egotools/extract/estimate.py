@@ -1,7 +1,5 @@
 """Estimates the work of an extraction by opening clips and timing a few batches: `--dry-run`."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Its column `error` is the reason; `file_size` and `file_mtime` identify the file
 the clip should be tried again.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Prepares a network to run fast: device, precision, memory format, folded batch-norm."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

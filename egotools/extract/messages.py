@@ -1,7 +1,5 @@
 """The messages from reading workers to the engine: pieces of clips, failures, digests and remarks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

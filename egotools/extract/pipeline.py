@@ -3,8 +3,6 @@
 Readers (processes) -> queue -> Batcher per network -> pieces
 """
 
-from __future__ import annotations
-
 import queue
 import threading
 import time
@@ -100,7 +98,7 @@ class Pipeline:
         """Ends the reading processes."""
         self._readers.close()
 
-    def __enter__(self) -> Pipeline:
+    def __enter__(self) -> "Pipeline":
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -1,7 +1,5 @@
 """Takes a few windows of a few clips, to check a precision on and to time a network."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The inputs and the result of an extraction: requests, resources, and what was done."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +23,7 @@ class Agreement:
     rows: int
 
     @classmethod
-    def between(cls, exact: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> Agreement:
+    def between(cls, exact: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> "Agreement":
         """The agreement of two arrays [N, D] of the same windows."""
 
         def cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:

@@ -1,7 +1,5 @@
 """Writes rows to caches in one background thread, which commits at intervals."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -71,7 +69,7 @@ class Writing:
             self._later(writer.seal)
         self._wait(0)
 
-    def __enter__(self) -> Writing:
+    def __enter__(self) -> "Writing":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:

@@ -1,7 +1,5 @@
 """Extractors of sound: waveforms, and log-mel spectrograms."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal

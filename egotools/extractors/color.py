@@ -1,7 +1,5 @@
 """Color statistics, an extractor without a network; docs/add-an-extractor.md shows how to write one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal

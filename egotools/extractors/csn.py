@@ -1,7 +1,5 @@
 """Channel-separated networks as in the memorability system M3S: one row per clip."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import lru_cache, partial

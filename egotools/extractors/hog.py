@@ -1,7 +1,5 @@
 """Histograms of oriented gradients of frames, as in the memorability system M3-S."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal

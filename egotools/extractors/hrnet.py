@@ -1,7 +1,5 @@
 """HRNetV2-W48 as in the memorability system M3S: one row per clip, the mean over some of its frames."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal

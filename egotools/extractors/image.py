@@ -1,7 +1,5 @@
 """Published image networks as extractors: one row per frame."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from egotools.config import option

@@ -1,7 +1,5 @@
 """Finds extractors by name: built-in ones, torchvision's and timm's networks, backbones of runs, and the user's own."""
 
-from __future__ import annotations
-
 import difflib
 import importlib
 from collections.abc import Collection

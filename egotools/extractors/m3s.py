@@ -1,7 +1,5 @@
 """The raw features of the memorability system M3-S: one row per clip."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The names of built-in extractors, and the classes that names refer to."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields

@@ -1,7 +1,5 @@
 """Functions of M3-S that use OpenCV (extra: flow): optical flow, and faster enlarging."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """The user's own extractors: a class in a file or package, which runs only if the user names it."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import importlib.util

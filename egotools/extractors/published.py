@@ -1,7 +1,5 @@
 """Networks published by torchvision and timm, each with the preprocessing of its weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException

@@ -1,7 +1,5 @@
 """The base of extractors with a published network: what image and video networks share."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import ClassVar, Literal

@@ -1,7 +1,5 @@
 """Rebuilds the extractor of a cache from the cache's recipe."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """timm's image networks as extractors, and EfficientNet-Lite0, whose weights come with a registry package."""
 
-from __future__ import annotations
-
 import math
 import sys
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """torchvision's classification networks as feature extractors."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path

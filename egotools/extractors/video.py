@@ -1,7 +1,5 @@
 """Published video networks as extractors: one row per window of frames."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -1,7 +1,5 @@
 """Reading CSV files: separated by commas, semicolons, tabs or bars, in UTF-8 or in Excel's UTF-16 "Unicode text"."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

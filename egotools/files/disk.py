@@ -3,8 +3,6 @@
 Writing never follows a symbolic link: a link next to a result may point to any of the user's files.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Reading JSON files: nesting is limited, and values are checked against a type before they are used."""
 
-from __future__ import annotations
-
 import json
 import types
 from collections.abc import Iterator

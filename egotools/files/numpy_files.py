@@ -5,8 +5,6 @@ may decompress to at most 256 MiB or a hundred times its size, whichever is more
 file, and fit into memory.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import struct

@@ -4,8 +4,6 @@ Along a descent direction a convex function falls until its slope changes sign: 
 with small rounding errors (bf16 products) lead to the same minimum, where rounded values would end the search early.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

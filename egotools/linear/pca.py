@@ -3,8 +3,6 @@
 Axes: N rows, D features, C components.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

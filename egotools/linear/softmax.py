@@ -1,7 +1,5 @@
 """Multinomial logistic regression in torch. Axes: N rows, D features, K classes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -50,7 +48,7 @@ class Curvature:
     spread: Tensor | None  # [D, D] mean products of the features; None if it costs more than it saves
 
     @classmethod
-    def of(cls, x: Tensor, classes: int) -> Curvature:
+    def of(cls, x: Tensor, classes: int) -> "Curvature":
         """Estimated from rows [N, D]; the products from twice as many rows as features."""
         width = x.shape[1]
         variance = float(torch.linalg.vector_norm(x)) ** 2 / len(x)

@@ -1,7 +1,5 @@
 """Standardizes features to mean 0 and standard deviation 1. Axes: N rows, D features."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

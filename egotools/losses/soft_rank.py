@@ -1,7 +1,5 @@
 """Ranks that have a gradient. Axes: R rows that are ranked apart from each other, N numbers of a row."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal

@@ -1,7 +1,5 @@
 """Losses that reward the right order. Axes: B batch; both tensors have one shape, [B] or [B, 1]."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everywhere

@@ -1,7 +1,5 @@
 """Blurriness: what is left of a frame without its low frequencies."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 

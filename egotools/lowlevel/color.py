@@ -4,8 +4,6 @@ Source:
     The formulas of OpenCV's 8-bit conversions, as measured; they decide contrast, brightness and blurriness.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import numpy as np

@@ -4,8 +4,6 @@ A pixel of the result lies between two of the source, whose weights have 11 bits
 first, horizontally, then columns; both in integers, with OpenCV's own shifts in between.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

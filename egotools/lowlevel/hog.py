@@ -1,7 +1,5 @@
 """Histograms of oriented gradients."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

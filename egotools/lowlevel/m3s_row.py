@@ -1,7 +1,5 @@
 """The raw features of a clip as one row: which columns there are, and how frames are summed up."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

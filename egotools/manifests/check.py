@@ -1,7 +1,5 @@
 """Checks the files of a manifest: opens each one once and reports what is wrong with it."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections import deque

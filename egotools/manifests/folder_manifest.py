@@ -1,7 +1,5 @@
 """The manifest that `extract` creates for a folder: kept up to date until somebody edits it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Turns a folder into clips: finds videos, frame folders, images, sound and stacks, and joins labels to them."""
 
-from __future__ import annotations
-
 import glob
 import itertools
 import os

@@ -1,7 +1,5 @@
 """Cuts long clips into windows, and assigns clips to splits."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import random

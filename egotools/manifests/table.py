@@ -1,7 +1,5 @@
 """Reads and writes manifests: CSV tables with one clip per row."""
 
-from __future__ import annotations
-
 import math
 import os
 import unicodedata

@@ -1,7 +1,5 @@
 """Reads animated images (WebP, PNG, AVIF) as videos: frames in order, each with its own duration."""
 
-from __future__ import annotations
-
 import io
 import mmap
 from collections.abc import Generator, Iterator, Sequence

@@ -6,8 +6,6 @@ frame of a PNG; FFmpeg (8) starts from scratch at every frame that covers everyt
 Source: Portable Network Graphics (PNG) Specification, third edition, W3C, section 12.11 and 13.14.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """The chunks, boxes and elements that media files consist of: RIFF, PNG, MP4 and Matroska."""
 
-from __future__ import annotations
-
 import mmap
 import struct
 from collections.abc import Iterator

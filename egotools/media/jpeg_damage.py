@@ -1,7 +1,5 @@
 """Detects damage inside JPEG data that FFmpeg skips by resynchronizing at restart markers, which webcams write."""
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Limits on size and duration of media, and a context manager that turns decoder errors into one clear line."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

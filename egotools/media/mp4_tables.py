@@ -1,7 +1,5 @@
 """Indexes a video stream by the tables of an MP4, without reading its packets."""
 
-from __future__ import annotations
-
 import io
 import struct
 from dataclasses import dataclass, replace

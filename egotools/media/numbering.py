@@ -1,7 +1,5 @@
 """Frame numbers in file names: whether files are frames of a video, where each belongs, and which are missing."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections import Counter

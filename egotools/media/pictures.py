@@ -1,7 +1,5 @@
 """Turns decoded frames into upright RGB pictures, of the size of the file's first frame."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +50,7 @@ class Shape:
     rotation: int
 
     @classmethod
-    def of(cls, frame: VideoFrame) -> Shape:
+    def of(cls, frame: VideoFrame) -> "Shape":
         """The shape of this frame."""
         turn = turn_of(frame) or Turn()
         return cls(*_upright_size(frame, turn), turn, frame.rotation)

@@ -4,8 +4,6 @@ A timestamp is wrong if it goes back, repeats, is missing, or lies far from all 
 without faults keeps its timestamps exactly. F frames in display order, G gaps.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from dataclasses import dataclass
 

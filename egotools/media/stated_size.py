@@ -1,7 +1,5 @@
 """Whether all of a file can be read: the size that its header states, joined files, and damaged Matroska elements."""
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Folders of images, single images and `.npy` stacks, read as videos."""
 
-from __future__ import annotations
-
 import io
 import re
 import warnings

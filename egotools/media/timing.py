@@ -1,7 +1,5 @@
 """When the frames of a video are shown, in seconds: by their timestamps, or at a frame rate."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """How many bytes the pictures of a clip take in its file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from egotools.errors import ClipError

@@ -1,7 +1,5 @@
 """Exact access to the frames of a video by index or time, and one function to open anything that holds frames."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -61,7 +59,7 @@ class Frames(Protocol):
         """Closes the file."""
 
 
-def open_frames(path: Path, fps: float | None = None, index: VideoIndex | None = None) -> Frames:
+def open_frames(path: Path, fps: float | None = None, index: "VideoIndex | None" = None) -> Frames:
     """Opens a folder of images, an image, an animated image, a `.npy` stack, or else a video.
 
     Args:
@@ -108,7 +106,7 @@ class Video:
         ClipError: the file is missing, empty, no video, or none of its frames can be decoded.
     """
 
-    def __init__(self, path: Path, fps: float | None = None, index: VideoIndex | None = None) -> None:
+    def __init__(self, path: Path, fps: float | None = None, index: "VideoIndex | None" = None) -> None:
         self.path = path
         self._position: int | None = -1  # index of the frame decoded last; -1 at the beginning, None if unknown
         self._current: VideoFrame | None = None  # the frame decoded last

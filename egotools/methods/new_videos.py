@@ -1,7 +1,5 @@
 """Features of new videos, straight from their files, as those that a run learned from. Axes: N rows, D features."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

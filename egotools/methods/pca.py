@@ -1,7 +1,5 @@
 """Principal components from files to files: fitted on cached features, kept as a run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a run keeps so that it can compute its features for new videos: recipes, and the small files they name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How sure a figure is, by drawing the clips again. Axes: N clips."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 `labels` and `predicted` hold class numbers [N] int64, 0 to K - 1.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +30,7 @@ class Hits:
     right: IntArray  # [K] rows of each class that were called so
 
     @classmethod
-    def of(cls, labels: IntArray, predicted: IntArray, classes: int) -> Hits:
+    def of(cls, labels: IntArray, predicted: IntArray, classes: int) -> "Hits":
         """Of class numbers [N]."""
         if labels.shape != predicted.shape:
             raise ValueError(f"{labels.shape} labels and {predicted.shape} predictions do not belong together")
@@ -40,7 +38,7 @@ class Hits:
         return cls(*(each.astype(np.int64) for each in counts))
 
     @classmethod
-    def among(cls, counts: IntArray) -> Hits:
+    def among(cls, counts: IntArray) -> "Hits":
         """Of confusion counts [K, K]."""
         return cls(counts.sum(axis=1), counts.sum(axis=0), np.diag(counts))
 

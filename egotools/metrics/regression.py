@@ -1,7 +1,5 @@
 """How well numbers are predicted. Axes: N clips; `target` and `predicted` are [N] floats."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -5,8 +5,6 @@ Source:
     checkpoints (`pt/vmz/models/csn.py`), whose names the parameters have.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Literal
 

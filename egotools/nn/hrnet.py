@@ -5,8 +5,6 @@ Source:
     encoder `ade20k-hrnetv2-c1/encoder_epoch_30.pth`, whose names the parameters have.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Log-mel spectrograms of waveforms."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

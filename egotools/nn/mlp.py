@@ -1,7 +1,5 @@
 """The network of the memorability system M3-S: a score from concatenated features. Axes: B batch, D features."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections import OrderedDict

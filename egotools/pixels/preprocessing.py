@@ -1,7 +1,5 @@
 """Frames to network input: resizing and cropping of bytes, normalization on the device."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +31,7 @@ class Preprocessing:
     antialias: bool = True
     corner: Literal["round", "floor"] = "round"  # of the crop, where it falls on half a pixel; torchvision rounds
 
-    def override(self, resize: str | None, crop: str | None) -> Preprocessing:
+    def override(self, resize: str | None, crop: str | None) -> "Preprocessing":
         """The same with other sizes, given as options.
 
         A full `HxW` to resize to leaves nothing to crop, and a short side is cropped to itself where it is smaller

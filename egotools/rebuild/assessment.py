@@ -1,7 +1,5 @@
 """Assesses one cache: compares its clips with its manifest, their source files and the list of earlier failures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Assesses caches that were derived from caches, and orders caches so that inputs are rebuilt first."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path

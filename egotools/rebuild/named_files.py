@@ -1,7 +1,5 @@
 """Checks the files that a recipe names outside its cache: weights, and the source of the user's own extractor."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Plans rebuilds from the recipes, manifests and files of caches: what to rebuild, and how."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

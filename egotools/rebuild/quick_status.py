@@ -1,7 +1,5 @@
 """The state of a cache for lists: found without running code that its recipe names, and without reading its rows."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 

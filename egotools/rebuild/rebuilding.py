@@ -1,7 +1,5 @@
 """Rebuilds stale caches: one decoding pass for all that share a manifest; each is then verified and swapped in."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -140,7 +138,7 @@ def _rebuild_derived(
     return RebuildResult(found, "fresh", computed=made.clips, kept=kept)
 
 
-def _rebuild_group(group: Sequence[RebuildPlan], job: _GroupRebuild) -> dict[Path, RebuildResult]:
+def _rebuild_group(group: Sequence[RebuildPlan], job: "_GroupRebuild") -> dict[Path, RebuildResult]:
     """Rebuilds caches that share a manifest in one pass; if that fails, one by one, so that each can fail alone."""
     try:
         failed = job.compute(group)

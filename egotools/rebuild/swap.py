@@ -3,8 +3,6 @@
 Clips are computed into an LMDB there, whatever the cache's own format; an interrupted rebuild is resumed.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Reads arrays that other programs wrote: `.npz`, HDF5, and folders of `.npy`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Temporary folders next to a file that is being written; a fixed name, so that leftovers of a kill are removed."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

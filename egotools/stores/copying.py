@@ -1,7 +1,5 @@
 """Copies clips from cache to cache, in pieces; damaged clips are never copied."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

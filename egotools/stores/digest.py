@@ -1,7 +1,5 @@
 """The digest of a cache's content: a derived cache records it, to tell later whether its input has changed."""
 
-from __future__ import annotations
-
 import hashlib
 
 from egotools.config import digest

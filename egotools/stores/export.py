@@ -1,7 +1,5 @@
 """Exports a cache as files that can be read without egotools, and that `cache import` reads again."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import os

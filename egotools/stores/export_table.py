@@ -1,7 +1,5 @@
 """Exports a cache as one table, one row per window: id, start, end, then the features."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Detects network file systems, which LMDB does not support."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reads arrays of HDF5 files that other programs wrote, including MATLAB."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

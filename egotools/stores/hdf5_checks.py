@@ -1,7 +1,5 @@
 """Checks HDF5 files before reading: data must be inside the file, and sizes must be plausible."""
 
-from __future__ import annotations
-
 import math
 import struct
 from collections.abc import Collection, Iterator

@@ -17,8 +17,6 @@ Rows are read by offset through one memory map; a file that another tool rewrote
 offsets, as long as it stays contiguous.
 """
 
-from __future__ import annotations
-
 import io
 import mmap
 import os

@@ -1,7 +1,5 @@
 """Writes sealed caches: rows are collected in an LMDB next to it, then written to a new file and renamed."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os
@@ -53,7 +51,7 @@ class HDF5Writer:
             self._part.close()
             raise
 
-    def __enter__(self) -> HDF5Writer:
+    def __enter__(self) -> "HDF5Writer":
         return self
 
     def __exit__(self, *exception: object) -> None:

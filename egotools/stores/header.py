@@ -1,7 +1,5 @@
 """The header of a cache, for both formats: one JSON text, validated when it is read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

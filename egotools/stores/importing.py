@@ -3,8 +3,6 @@
 Axes: N clips, T rows of one clip, D features.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import unicodedata

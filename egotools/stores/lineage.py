@@ -1,7 +1,5 @@
 """The inputs of derived caches, and the check that they contain no cycle."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path

@@ -4,8 +4,6 @@ LMDB keeps a lock file next to the cache. Our writers lock each other out by `Wr
 programs that may read the cache through LMDB at the same time.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

@@ -13,8 +13,6 @@ transaction S is consistent if afterwards there is no transaction later than S +
 keeps the pages of S (`LMDBWriter` does, for some seconds).
 """
 
-from __future__ import annotations
-
 import os
 import struct
 import time

@@ -11,8 +11,6 @@ Once a clip is finished, its record and blocks are never rewritten, moved or del
 rely on that. To change its rows, a new file is written and renamed over the old one.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass

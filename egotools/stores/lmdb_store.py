@@ -1,7 +1,5 @@
 """The live cache: one LMDB file, written in durable commits alongside any number of readers. See `lmdb_layout.py`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from functools import cached_property

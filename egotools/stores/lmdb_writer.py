@@ -1,7 +1,5 @@
 """Writes live caches: rows are packed into blocks, and clips appear in durable commits."""
 
-from __future__ import annotations
-
 import os
 import time
 import zlib
@@ -138,7 +136,7 @@ class LMDBWriter:
             raise ValueError(f"the writer of {self.path} is closed")
         return self._opened
 
-    def __enter__(self) -> LMDBWriter:
+    def __enter__(self) -> "LMDBWriter":
         return self
 
     def __exit__(self, *exception: object) -> None:

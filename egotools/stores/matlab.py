@@ -3,8 +3,6 @@
 MATLAB arrays have at least two axes, in reverse order: what MATLAB shows as 20x16 is stored as 16x20.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

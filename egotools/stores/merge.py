@@ -1,7 +1,5 @@
 """Merges caches with the same recipe, and converts a cache to another format."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal

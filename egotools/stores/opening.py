@@ -1,7 +1,5 @@
 """Opens caches by path: LMDB or HDF5, by the suffix."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from egotools.errors import StoreError

@@ -1,7 +1,5 @@
 """Pools the rows of a clip into one row, reading them in pieces. Axes: T rows of the clip, D features."""
 
-from __future__ import annotations
-
 from functools import reduce
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Writes a complete new cache from clips of others: it appears only when complete."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Only entries that the library relies on are listed; others may be anything.
 """
 
-from __future__ import annotations
-
 from typing import Any, TypedDict
 
 

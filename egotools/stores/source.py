@@ -1,7 +1,5 @@
 """Records the source file of rows, and detects whether it has changed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -32,7 +30,7 @@ class Source:
     digest: str | None = None  # of the content, if requested
 
     @classmethod
-    def of(cls, clip: Clip) -> Source:
+    def of(cls, clip: Clip) -> "Source":
         """The source of `clip`: the current state of its file or frame folder."""
         path = Path(os.path.abspath(clip.path))
         status = path.stat()
@@ -44,7 +42,7 @@ class Source:
         return json.dumps(values, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Source:
+    def from_json(cls, text: str | bytes) -> "Source":
         """The inverse of `to_json`.
 
         Raises:

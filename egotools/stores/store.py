@@ -1,7 +1,5 @@
 """The interface of caches, independent of their format on disk."""
 
-from __future__ import annotations
-
 import json
 import mmap
 import os
@@ -181,7 +179,7 @@ class Writer(Protocol):
     def seal(self) -> None:
         """Commits, and publishes a sealed cache at `path` (HDF5); for a live one (LMDB), it just commits."""
 
-    def __enter__(self) -> Writer: ...
+    def __enter__(self) -> "Writer": ...
     def __exit__(self, *exception: object) -> None: ...
 
 

@@ -1,7 +1,5 @@
 """Finds and describes caches, without reading their rows."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

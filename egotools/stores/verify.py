@@ -1,7 +1,5 @@
 """Verifies that a cache is not damaged."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Allows one writer at a time: a lock file next to the output, whose lock ends with its process."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

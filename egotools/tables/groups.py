@@ -3,8 +3,6 @@
 Axes: N clips, D features of all groups together, K clusters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Records the features that a run was trained on, and finds them again among caches, by recipe and name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ class Record(TypedDict):
     identity: Identity
     origin: Origin
     cache: str
-    inputs: dict[str, Record]
+    inputs: "dict[str, Record]"
     file: str | None  # a file that the recipe needs, if the run keeps it: a path in the run
 
 

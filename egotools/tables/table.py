@@ -3,8 +3,6 @@
 Axes: N rows, D features, T rows of one clip in its cache, C clips.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,7 +83,7 @@ class Table:
             raise TableError(f"the manifest has no column {name!r}; its label columns are: {columns}")
         return self.labels[name]
 
-    def labeled(self, name: str) -> Table:
+    def labeled(self, name: str) -> "Table":
         """The rows whose label in a column is not empty.
 
         The others are counted in the remarks; labels that differ only in case are named there.
@@ -100,7 +98,7 @@ class Table:
         left = _named(sorted(set(self.ids[~has].tolist())), f"with an empty {name!r} left out")
         return replace(self.only(has), remarks=(*self.remarks, left, *remarks))
 
-    def only(self, rows: Mask) -> Table:
+    def only(self, rows: Mask) -> "Table":
         """The rows of a mask [N]."""
         return replace(
             self,
@@ -111,7 +109,7 @@ class Table:
             split=self.split[rows],
         )
 
-    def without_values(self) -> Table:
+    def without_values(self) -> "Table":
         """The rows without their features, [N, 0]."""
         return replace(self, values=np.empty((len(self), 0), np.float32), parts=())
 

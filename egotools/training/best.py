@@ -1,7 +1,5 @@
 """The best epoch of a training so far, saved with its checkpoint."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """The checkpoint of a run: what a training resumes from, to the same bits."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path

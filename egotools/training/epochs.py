@@ -1,7 +1,5 @@
 """Batches by epochs over a table in memory. Axes: N rows, B batch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The one training loop: it does not know which method it trains."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -98,7 +96,7 @@ def _backward(
     network: nn.Module,
     batches: Iterator[Any],
     scaler: torch.amp.GradScaler,
-    losses: _Losses,
+    losses: "_Losses",
     how: How,
     device: torch.device,
 ) -> bool:

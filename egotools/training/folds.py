@@ -1,7 +1,5 @@
 """Which clips to train and to test on: splits, or folds of a JSON file. Axes: N clips."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +36,7 @@ class FoldFile:
     key: str
 
     @classmethod
-    def parse(cls, text: str) -> FoldFile:
+    def parse(cls, text: str) -> "FoldFile":
         path, colon, key = text.rpartition(":")
         if not colon or not path or not key:
             raise ValueError(f"--folds is FILE.json:KEY, not {text!r}")

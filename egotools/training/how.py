@@ -1,7 +1,5 @@
 """How a training is run, whatever it trains: the flags of every `train` command that uses `fit`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 

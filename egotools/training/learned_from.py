@@ -1,7 +1,5 @@
 """Which clips a run was trained on: it is evaluated on others. Axes: N rows."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
@@ -31,7 +29,7 @@ class LearnedFrom:
     groups: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, table: Table, rows: Mask, group: str | None = None) -> LearnedFrom:
+    def of(cls, table: Table, rows: Mask, group: str | None = None) -> "LearnedFrom":
         """The rows of a mask [N], grouped by a column or not."""
         named = [] if group is None else table.column(group)[rows].tolist()
         return cls(tuple(dict.fromkeys(table.ids[rows].tolist())), group, tuple(sorted({*named} - {""})))

@@ -1,7 +1,5 @@
 """The member runs of one training: a network for each fold and seed, and their figures together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any

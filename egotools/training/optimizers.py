@@ -1,7 +1,5 @@
 """Optimizers by name, and schedules: factors of the initial learning rate at a step or epoch, counted from 0."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

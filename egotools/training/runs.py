@@ -1,7 +1,5 @@
 """The directory of one training: `config.json`, `metrics.jsonl`, `report.json` and what was learned."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -55,7 +53,7 @@ class Run:
         return (path / CONFIG).exists()
 
     @classmethod
-    def begin(cls, path: Path, recipe: Recipe) -> Run:
+    def begin(cls, path: Path, recipe: Recipe) -> "Run":
         """The run at `path`, new or the one that has the same identity.
 
         Raises:
@@ -74,7 +72,7 @@ class Run:
         return cls(path, recipe)
 
     @classmethod
-    def open(cls, path: Path, shape: Any = Config) -> Run:  # Any: a type as a value
+    def open(cls, path: Path, shape: Any = Config) -> "Run":  # Any: a type as a value
         """The run at `path`, whose `config.json` has the shape that is told (`egotools.files.json_files`).
 
         Raises:
@@ -84,7 +82,7 @@ class Run:
         return cls(path, Recipe(content["identity"], content["origin"]))
 
     @classmethod
-    def of_method(cls, path: Path, method: str, shape: Any) -> Run:  # Any: a type as a value
+    def of_method(cls, path: Path, method: str, shape: Any) -> "Run":  # Any: a type as a value
         """As `open`, for a run of one method.
 
         Raises:

@@ -1,7 +1,5 @@
 """Reads and writes fitted PCAs: our `pca.npz`, and the reference's pickled scikit-learn PCA."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Mapping

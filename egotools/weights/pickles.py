@@ -7,8 +7,6 @@ This is the only file of egotools that may use `pickle.Unpickler`; tests/reposit
 tests/weights/test_pickles.py what it refuses.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import pickle
@@ -37,7 +35,7 @@ class Remembered:
     arguments: tuple[Any, ...]
     state: Any
 
-    def __new__(cls, *arguments: Any) -> Remembered:
+    def __new__(cls, *arguments: Any) -> "Remembered":
         """Records the arguments."""
         made = super().__new__(cls)
         made.arguments, made.state = arguments, None

@@ -1,7 +1,5 @@
 """The files of a run that `run:<dir>[#<view>]` refers to. Does not import torch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from egotools.errors import WeightsError

@@ -1,7 +1,5 @@
 """Reads trained weights from files without unpickling, and loads them into networks."""
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Connects to a Ray cluster, or reports in one line why not; and computes how many workers it can host."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """Groups tasks into shards, the units given to cluster workers, and tracks open tasks. Pure: does not use Ray."""
 
-from __future__ import annotations
-
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence

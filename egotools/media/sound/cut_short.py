@@ -1,7 +1,5 @@
 """Detects sound files that were cut short: compares their headers with what could be read."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Finds where each file begins in sound files that were concatenated, as by `cat a.ogg b.ogg`."""
 
-from __future__ import annotations
-
 import itertools
 import mmap
 import re

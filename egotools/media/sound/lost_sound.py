@@ -1,7 +1,5 @@
 """Gaps in FLAC and Ogg files: frames and pages that are damaged or missing, which FFmpeg skips silently."""
 
-from __future__ import annotations
-
 import mmap
 import zlib
 from collections import defaultdict

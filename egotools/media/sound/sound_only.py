@@ -3,8 +3,6 @@
 A folder may contain a hundred thousand files, and only their kind depends on it.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import BinaryIO

@@ -4,8 +4,6 @@ Sound is its own clock: a packet begins when the one before it ends. Timestamps 
 restarted clock, or are wrong. P packets; timestamps and lengths are in ticks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from itertools import pairwise

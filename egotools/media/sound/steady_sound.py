@@ -3,8 +3,6 @@
 Axes: C channels, N samples.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain

@@ -3,8 +3,6 @@
 Axes: N clips, S seeds, D features.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial

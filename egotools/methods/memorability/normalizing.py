@@ -3,8 +3,6 @@
 Axes: N clips, D columns of all groups together, or of one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

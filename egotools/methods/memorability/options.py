@@ -1,7 +1,5 @@
 """The options of M3-S: data, normalization, training, evaluation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Scores of new videos, straight from their files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

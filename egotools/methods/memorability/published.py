@@ -7,8 +7,6 @@ Source:
     `rawfeatures.normalization`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product

@@ -6,8 +6,6 @@ Source:
     video; and the HOG columns are those of the released PCA, with its signs.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from functools import cache

@@ -1,7 +1,5 @@
 """Published weights on features: which columns they take, in which order, and how these are normalized."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Scores of new videos by published weights: the features that these take are computed straight from the files."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What predicted scores are worth, in figures and clip by clip. Axes: N evaluated clips, S seeds."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence

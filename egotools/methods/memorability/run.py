@@ -1,7 +1,5 @@
 """M3-S from files to a run, and a run back from its files."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

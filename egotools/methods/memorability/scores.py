@@ -1,7 +1,5 @@
 """True scores of clips, and what they do to figures. Axes: N clips."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """One training of M3-S on the device, from tensors to a network. Axes: N clips, D features, B batch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial

@@ -1,7 +1,5 @@
 """A fitted linear classifier as a value that can be saved. Axes: N rows, D features, K classes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,7 +89,7 @@ class Classifier:
         return save(tensors, metadata={"classes": json.dumps(self.classes)})
 
     @classmethod
-    def load(cls, path: Path) -> Classifier:
+    def load(cls, path: Path) -> "Classifier":
         """From a file that holds `to_bytes`.
 
         Raises:

@@ -1,7 +1,5 @@
 """Classes of new videos, straight from their files. Axes: V videos, N rows, K classes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Probes from files to files: trained, kept as a run, applied."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
