@@ -133,7 +133,7 @@ def our_task(folder: Path) -> Any:
     task = read_task(folder / "m.csv", caches, target="memorability")
     (fold,) = task.folds
     fitted, _ = normalization(task.features, fold.train, Normalizing(norm="none"))
-    values = torch.from_numpy(fitted(task.features.table.values))
+    values = fitted(torch.from_numpy(task.features.table.values))
     sides = (torch.from_numpy(rows) for rows in (fold.train, fold.test))
     return Examples(values, torch.from_numpy(task.scores), *sides)
 

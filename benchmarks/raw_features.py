@@ -80,8 +80,7 @@ def ours(name: str) -> Callable[[Any], tuple[Any, Cost]]:
 
     from egotools.extractors.optical_flow import fastest_enlarging, mean_flow
     from egotools.lowlevel.blurriness import blurriness
-    from egotools.lowlevel.brightness import brightness
-    from egotools.lowlevel.contrast import contrast
+    from egotools.lowlevel.color import brightness, contrast
     from egotools.lowlevel.hog import hog
     from egotools.machine import keep_freed_memory
 

@@ -21,6 +21,18 @@ STREAM = (
 )
 
 
+def stretches(sound: AudioInfo, clip: Clip, *, rate: int, length: float, hop: float | None) -> SampleWindows:
+    """One stretch of samples per row, over the part of a clip that has sound; at least one.
+
+    Raises:
+        ClipError: the clip lies outside the sound.
+    """
+    start, end = extent(clip, sound.start, sound.end, slack=0.1)
+    times = intervals(start, end, length, hop or length)
+    times = times[near(times, np.array(sound.gaps).reshape(-1, 2))]
+    return SampleWindows(times[:, 0].copy(), round(length * rate), rate, times)
+
+
 class _Stretches:
     """Windows of sound of `length` seconds, one every `hop`: what the extractors here share."""
 
@@ -36,15 +48,7 @@ class _Stretches:
             raise ValueError(f"--stream must be 0 or above, not {self.stream}")
 
     def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
-        """One stretch of samples per row, over the part of a clip that has sound; at least one.
-
-        Raises:
-            ClipError: the clip lies outside the sound.
-        """
-        start, end = extent(clip, sound.start, sound.end, slack=0.1)
-        times = intervals(start, end, self.length, self.hop or self.length)
-        times = times[near(times, np.array(sound.gaps).reshape(-1, 2))]
-        return SampleWindows(times[:, 0].copy(), round(self.length * self.rate), self.rate, times)
+        return stretches(sound, clip, rate=self.rate, length=self.length, hop=self.hop)
 
 
 @dataclass(frozen=True)

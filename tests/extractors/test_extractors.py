@@ -368,6 +368,9 @@ def test_a_class_of_an_installed_package_is_found(tmp_path, monkeypatch):
     found = find_extractor("mypackage.features:Own")
     assert found.kind is sys.modules["mypackage.features"].Own
     assert found.source == tmp_path / "mypackage/features.py"
-    for name, text in (("mypackage.other:Own", "cannot be imported"), ("mypackage.features:Other", "no such class")):
+    for name, text in (
+        ("mypackage.other:Own", "cannot be imported"),
+        ("mypackage.features:Other", "the class does not exist"),
+    ):
         with pytest.raises(ExtractorError, match=text):
             find_extractor(name)

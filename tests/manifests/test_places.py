@@ -125,7 +125,7 @@ def test_extract_makes_the_manifest_of_a_folder_and_keeps_it_up_to_date(videos):
     assert list(open_store(Path("caches/color.lmdb"))) == ["a"]
     assert open_store(Path("caches/color.lmdb")).recipe.origin["manifest"] == str(made.absolute())
     before = made.read_bytes()
-    assert f"{made}: there already, used as the manifest" in extracted()
+    assert f"{made}: exists already and is used as the manifest" in extracted()
     assert made.read_bytes() == before
     write_video(videos / "b.mp4", 5)
     assert f"{made}: the manifest of videos" in extracted()
@@ -138,7 +138,7 @@ def test_a_manifest_that_somebody_edited_is_used_and_never_overwritten(videos):
     (clip,) = read_manifest(made)
     write_manifest(made, [type(clip)("mine", clip.path, labels={"verb": "cut"})])
     edited = made.read_bytes()
-    assert "there already" in extracted()
+    assert "exists already" in extracted()
     assert "mine" in open_store(Path("caches/color.lmdb"))
     write_video(videos / "b.mp4", 5)
     line = extracted(status=1)
