@@ -123,18 +123,18 @@ def test_a_store_is_a_snapshot_and_opening_it_again_sees_new_commits(tmp_path: P
 
 
 READ = """
-import sys, time
+import os, sys
 from pathlib import Path
 from egotools.stores import open_store
-path, until = Path(sys.argv[1]), time.monotonic() + 30
+path, parent = Path(sys.argv[1]), os.getppid()
 seen = 0
-while seen < 60 and time.monotonic() < until:
+while seen < 30 and os.getppid() == parent:  # however slow the disk is
     store = open_store(path)
     assert len(store) >= seen and len(list(store)) == len(store)
     seen = len(store)
     for name in store:
         assert (store[name].values == float(name)).all(), name
-sys.exit(0 if seen == 60 else 1)
+sys.exit(0 if seen == 30 else 1)
 """
 
 
@@ -149,10 +149,10 @@ def test_many_readers_beside_one_writer_see_only_whole_clips(tmp_path: Path) -> 
     with open_writer(path, RECIPE) as writer:
         write(0)
         readers = [subprocess.Popen([sys.executable, "-c", READ, str(path)]) for _ in range(4)]
-        for index in range(1, 60):
+        for index in range(1, 30):
             write(index)
             writer.append("unfinished", Rows(np.full((50, 256), index, np.float32), np.zeros((50, 2))))
-        assert [reader.wait(60) for reader in readers] == [0] * 4
+        assert [reader.wait(300) for reader in readers] == [0] * 4
 
 
 def test_more_caches_may_be_open_than_fit_the_address_space(tmp_path: Path) -> None:
