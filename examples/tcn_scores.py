@@ -60,4 +60,6 @@ def convert(archive: Path, method: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: python examples/tcn_scores.py ARCHIVE.npz METHOD FOLDER")
     convert(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
