@@ -19,8 +19,7 @@ Times = npt.NDArray[np.float64]
 Average = Literal["corpus", "video"]
 
 THRESHOLDS = (0.1, 0.25, 0.5)  # overlaps (intersection over union) from which on a segment is found
-SLACK = 1e-9  # of an overlap: seconds are rounded, and 5 of 10 frames overlap by 0.5
-TOUCHING = 1e-6  # two times nearer than that are one
+NEAR = 2e-6  # what six digits of seconds may be off by: then 5 of 10 frames still overlap by 0.5, and neighbors touch
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +34,7 @@ class Segments:
         if not len(self.labels) == len(self.starts) == len(self.ends):
             found = f"{len(self.labels)} labels, {len(self.starts)} starts and {len(self.ends)} ends"
             raise ValueError(f"{found} do not belong together")
-        if np.any(self.ends < self.starts) or np.any(self.starts[1:] < self.ends[:-1] - TOUCHING):
+        if np.any(self.ends < self.starts) or np.any(self.starts[1:] < self.ends[:-1] - NEAR):
             raise ValueError("segments are in order of time, end after their start, and do not overlap")
 
     def __len__(self) -> int:
@@ -58,7 +57,7 @@ def merged(segments: Segments) -> Segments:
     kept = segments[segments.ends > segments.starts]
     if not len(kept):
         return kept
-    apart = (kept.labels[1:] != kept.labels[:-1]) | (kept.starts[1:] > kept.ends[:-1] + TOUCHING)
+    apart = (kept.labels[1:] != kept.labels[:-1]) | (kept.starts[1:] > kept.ends[:-1] + NEAR)
     first, last = np.concatenate(([True], apart)), np.concatenate((apart, [True]))
     return Segments(kept.labels[first], kept.starts[first], kept.ends[last])
 
@@ -114,21 +113,26 @@ def f1_counts(predicted: Segments, true: Segments, thresholds: Sequence[float] =
     """
     found = np.zeros(len(thresholds), np.int64)
     if len(predicted) and len(true):
-        overlaps = _overlaps(predicted, true)
-        best = overlaps.argmax(axis=1)
-        overlap = overlaps[np.arange(len(best)), best]
-        found[:] = [len(np.unique(best[overlap >= threshold - SLACK])) for threshold in thresholds]
+        overlaps, whole = _overlaps(predicted, true)
+        slack = NEAR / np.maximum(whole, NEAR)
+        best = (overlaps + slack >= overlaps.max(axis=1, keepdims=True)).argmax(axis=1)
+        places = np.arange(len(best)), best
+        overlap = np.where(overlaps[places] > 0, overlaps[places] + slack[places], 0)
+        found[:] = [len(np.unique(best[overlap >= threshold])) for threshold in thresholds]
     return np.stack([found, len(predicted) - found, len(true) - found], axis=1)
 
 
-def _overlaps(predicted: Segments, true: Segments) -> Times:
-    """Intersection over union of segments of one label, 0 for others, [predicted, true]."""
+def _overlaps(predicted: Segments, true: Segments) -> tuple[Times, Times]:
+    """Intersection over union of segments of one label, 0 for others, and from the first start to the last end.
+
+    Both [predicted, true]. Where the segments meet, the latter is their union.
+    """
     starts, ends = predicted.starts[:, None], predicted.ends[:, None]
     common = np.minimum(ends, true.ends) - np.maximum(starts, true.starts)
     whole = np.maximum(ends, true.ends) - np.minimum(starts, true.starts)
     same = (predicted.labels[:, None] == true.labels) & (common > 0)
     overlaps: Times = np.divide(common, whole, out=np.zeros_like(whole), where=same)
-    return overlaps
+    return overlaps, whole
 
 
 def correct(predicted: Segments, true: Segments) -> tuple[float, float]:

@@ -27,6 +27,7 @@ class C2FTCN(nn.Module):
     """Features [B, F, T] to logits of classes at six resolutions; of T < 384 it raises a ValueError.
 
     `width` is the number of channels of the finest levels, 256 as published; the coarse ones and the decoder have half.
+    Parameters are in the order of the published ones, so that the states of their optimizers fit, too.
     """
 
     def __init__(self, features: int, classes: int, *, width: int = 256) -> None:
@@ -38,12 +39,13 @@ class C2FTCN(nn.Module):
         self.inc = Block(features, width)
         self.down1, self.down2, self.down3 = Down(width, width), Down(width, width), Down(width, half)
         self.down4, self.down5, self.down6 = Down(half, half), Down(half, half), Down(half, half)
+        self.up, self.outcc0 = Up(2 * half + len(POOLS), half), Out(half, classes)
+        self.up0, self.outcc1 = Up(2 * half, half), Out(half, classes)
+        self.up1, self.outcc2 = Up(2 * half, half), Out(half, classes)
+        self.up2, self.outcc3 = Up(width + half, half), Out(half, classes)
+        self.up3, self.outcc4 = Up(width + half, half), Out(half, classes)
+        self.up4, self.outcc = Up(width + half, half), Out(half, classes)
         self.tpp = PyramidPooling(half)
-        self.up = Up(2 * half + len(POOLS), half)
-        self.up0, self.up1 = Up(2 * half, half), Up(2 * half, half)
-        self.up2, self.up3, self.up4 = Up(width + half, half), Up(width + half, half), Up(width + half, half)
-        self.outcc0, self.outcc1, self.outcc2 = Out(half, classes), Out(half, classes), Out(half, classes)
-        self.outcc3, self.outcc4, self.outcc = Out(half, classes), Out(half, classes), Out(half, classes)
 
     def forward(self, x: Tensor) -> Outputs:
         if x.shape[-1] < LEAST:
