@@ -148,7 +148,6 @@ def test_dropout_makes_noise_in_training_only_and_about_as_much_along_each_axis(
     x = torch.randn(1, 1, 64).expand(1, 4000, 64) if axis != "time" else torch.randn(1, 1, 64).expand(4000, 1, 64)
     with torch.no_grad():
         noisy, quiet = refiner(x, axis), refiner.eval()(x, axis)
-    assert torch.equal(quiet[:1], quiet[:1].clone())
     spread = (noisy - quiet).square().mean().sqrt().item()
     assert spread == pytest.approx(0.45, abs=0.1)
 
