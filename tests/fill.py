@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 DATA = Path(__file__).parent / "data"
+full_size = pytest.mark.skipif("EGOTOOLS_FULL_SIZE" not in os.environ, reason="minutes, 6 GB: EGOTOOLS_FULL_SIZE=1")
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def normal(key: str, shape: tuple[int, ...], salt: str = "a") -> npt.NDArray[np.float32]:
@@ -70,3 +75,10 @@ def assert_as_recorded(found: Tensor, recorded: npt.NDArray[np.float32]) -> None
     np.testing.assert_allclose(found.numpy(), recorded, rtol=0, atol=2e-4 * float(np.abs(recorded).max()))
     a, b = found.double().flatten(), torch.from_numpy(recorded).double().flatten()
     assert torch.cosine_similarity(a, b, dim=0) >= 0.99999
+
+
+def filled(network: Network) -> Network:
+    """With the values of its names, not training; it may have been built without memory (on the device "meta")."""
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    network.load_state_dict(state_dict(shapes), assign=True)
+    return network.eval()

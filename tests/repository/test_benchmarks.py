@@ -116,3 +116,11 @@ def test_decoding_with_skipping_is_compared_with_decoding_everything(video, tmp_
     found = ratios("skipping", video, tmp_path, monkeypatch, capsys)
     assert {f"video.mp4, {rate} Hz" for rate in (1, 2, 4)} < set(found)
     assert "(l) without / with skipping, 1 Hz" in found
+
+
+def test_metrics_of_segments_are_compared_with_walking_frames_and_are_the_same(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "figures.json"
+    benchmark("segmentation_metrics", monkeypatch).main(["--quick", "--json", str(path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert found["(m) published / ours, a temporal network"] > 1
+    assert "ms a sequence" in capsys.readouterr().out
