@@ -10,6 +10,8 @@ import fill
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from egotools.cli.main import root
 from media_files import numbers, write_video
 from torch import nn
 
@@ -17,6 +19,7 @@ from egotools.errors import WeightsError
 from egotools.extractors.names import find_known
 from egotools.extractors.tsm import FILE, TSMModel, first_frames
 from egotools.media.video import open_frames
+from egotools.stores import open_store
 from egotools.types import Clip, VideoInfo
 
 GOLDENS = fill.DATA / "two_stream"
@@ -140,3 +143,23 @@ def test_options() -> None:
         with pytest.raises(ValueError, match=named):
             TSMModel(**options)  # type: ignore[arg-type]
     assert TSMModel(resize="128").preprocessing.size == (128, 128)
+
+
+def test_from_video_to_the_public_layout_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r").mkdir()
+    write_video(tmp_path / "r" / "C10118_rgb.mp4", 4, rate=60, size=(32, 48))
+    (tmp_path / "a.csv").write_text("id,path,start,end,split\nr/C10118_rgb,r/C10118_rgb.mp4,,,train\n")
+    for line in (
+        ["extract", "--manifest", "a.csv", "--out", "c", "--workers", "1", "tsm", "--weights", "random:0"],
+        ["cache", "export", "c/tsm.lmdb", "--to", "assembly101", "--out", "lmdb/"],
+        ["cache", "import", "lmdb/C10118_rgb", "--from", "assembly101", "--out", "c/back.lmdb"],
+    ):
+        done = CliRunner().invoke(root, line)
+        assert done.exit_code == 0, done.output
+    rows, back = (open_store(tmp_path / "c" / f"{name}.lmdb")["r/C10118_rgb"] for name in ("tsm", "back"))
+    assert rows.values.shape == (2, 2048)
+    assert rows.values.min() >= 0
+    assert np.array_equal(rows.values, back.values)
+    assert np.array_equal(rows.times, back.times)
+    assert rows.times.tolist() == [[0, 1 / 30], [1 / 30, 2 / 30]]

@@ -256,7 +256,7 @@ def test_what_is_no_environment_gives_one_line(cache: Path, tmp_path: Path) -> N
         ("empty", b"", "empty, not an LMDB environment"),
         ("text", b"abc" * 9999, "not LMDB"),
         ("short", whole[:50000], "cut short: 50000 bytes instead of"),
-        ("shorter", whole[:3000], "cut short after 3000 bytes"),
+        ("shorter", whole[:3000], "cut short after 0 bytes"),
     ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "data.mdb").write_bytes(content)
@@ -267,7 +267,7 @@ def test_what_is_no_environment_gives_one_line(cache: Path, tmp_path: Path) -> N
     with lmdb.open(str(tmp_path / "named"), max_dbs=2) as environment:
         environment.open_db(b"other")
     assert "several databases" in said(tmp_path / "named")
-    assert "no such folder" in said(tmp_path / "absent")
+    assert "no such file or folder" in said(tmp_path / "absent")
     (tmp_path / "bare").mkdir()
     assert "a folder without LMDB environments" in said(tmp_path / "bare")
     assert "contains no frame of Assembly101's layout: " in said(cache)
@@ -279,16 +279,17 @@ def test_what_is_no_environment_gives_one_line(cache: Path, tmp_path: Path) -> N
 
 def test_damage_to_the_keys_is_found_before_it_is_used(tmp_path: Path) -> None:
     whole, said = (TINY / EXO / "data.mdb").read_bytes(), 0
+    pages = [0, 4096, whole.index(b"nusar") // 4096 * 4096]  # two of metadata, and that of the keys
     for number in range(60):
         content, rng = bytearray(whole), np.random.default_rng(number)
-        page = int(rng.integers(0, len(content) // 4096)) * 4096
+        page = pages[number % 3]
         struct.pack_into("<Q", content, page + int(rng.integers(0, 12)) * 8, int(rng.integers(0, 1 << 62)))
         (tmp_path / "data.mdb").write_bytes(content)
         try:
             statistics(tmp_path)
         except StoreError:
             said += 1
-    assert said > 5
+    assert said > 10
 
 
 def test_options_of_arrays_do_not_mix_with_a_layout(tmp_path: Path) -> None:
