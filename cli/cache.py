@@ -170,27 +170,38 @@ def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None,
     "--to",
     "kind",
     required=True,
-    type=click.Choice(["npz", "csv", "parquet"]),
-    help="npz: a folder with one file per clip; csv, parquet (extra: parquet): a table with one row per window.",
+    type=click.Choice(["npz", "csv", "parquet", "assembly101"]),
+    help="npz: a folder with one file per clip; csv, parquet (extra: parquet): a table with one row per window; "
+    "assembly101: a folder with one LMDB environment per camera.",
 )
 @click.option("--out", required=True, type=options.PATH, help="A new folder, or the table.")
 @overwrite
 @options.telling
-def export(cache: Path, kind: Literal["npz", "csv", "parquet"], out: Path, overwrite: bool) -> None:
-    """Write a cache as NumPy files or as a table, with its recipe.
+def export(cache: Path, kind: Literal["npz", "csv", "parquet", "assembly101"], out: Path, overwrite: bool) -> None:
+    """Write a cache as NumPy files, as a table, or as Assembly101's features, with its recipe.
 
     npz: values and times of each clip, index.csv and recipe.json; 'egotools cache import' takes the folder back.
     csv and parquet: columns id, start, end (seconds), f0, f1, ...; the recipe is in OUT.json.
+    assembly101: one key per video frame, as the public loaders of that data set read it, and the statistics pickle;
+    for rows of 'tsm' with ids <recording>/<camera>.
 
     \b
     egotools cache export caches/mine/csn.lmdb --to npz --out npz/
     egotools cache export caches/mine/csn.lmdb --to parquet --out csn.parquet
+    egotools cache export caches/a/tsm.lmdb --to assembly101 --out lmdb/
     """
+    from egotools.stores.assembly101_export import export_assembly101
     from egotools.stores.export import export_npz
     from egotools.stores.export_table import export_table
 
     empty = 0
     with Progress() as progress:
+        if kind == "assembly101":
+            made = export_assembly101(cache, out, overwrite=overwrite, progress=progress)
+            what = f"{made.frames} frames of {made.clips} clips, {len(made.cameras)} cameras"
+            display.note(f"{out}: {what} ({', '.join(made.cameras)})")
+            display.name_some("clips without rows, not in it", made.empty)
+            return
         if kind == "npz":
             count = export_npz(cache, out, overwrite=overwrite, progress=progress)
         else:
@@ -204,33 +215,61 @@ def export(cache: Path, kind: Literal["npz", "csv", "parquet"], out: Path, overw
 @click.option("--id", "id_key", metavar="NAME", help="Array of a file that holds the ids [N].")
 @click.option("--values", metavar="NAME", help="Array of a file that holds the features, [N, D] or [N, T, D].")
 @click.option("--times", metavar="NAME", help="Array of a file with seconds, [N, 2] or [N, T, 2].  [default: 0 to 0]")
+@click.option("--from", "layout", type=click.Choice(["assembly101"]), help="The data set in whose layout it is.")
+@click.option(
+    "--max-gap", type=click.IntRange(0), help="With --from: most missing frames in a row, which repeat.  [default: 5]"
+)
 @click.option("--out", required=True, type=options.PATH, help="The new cache, .lmdb or .h5.")
 @overwrite
 @options.telling
 def import_(
-    source: Path, id_key: str | None, values: str | None, times: str | None, out: Path, overwrite: bool
+    source: Path,
+    id_key: str | None,
+    values: str | None,
+    times: str | None,
+    layout: str | None,
+    max_gap: int | None,
+    out: Path,
+    overwrite: bool,
 ) -> None:
     """Write arrays of another program as a cache: a .npz or HDF5 file, or a folder of .npy files named <id>.npy.
 
     Rows become float32. If a file changes, the cache is stale; 'egotools manifest table' makes the manifest. A folder
     that 'egotools cache export --to npz' wrote becomes the cache that it was.
 
+    --from assembly101: the public TSM features, one LMDB environment (a folder with data.mdb) or a folder of several.
+    Frames become rows at 30 per second. A recording with a longer gap is left out, and the exit status is 1.
+
     \b
     egotools cache import trecvid2020_train.npz --id video_id --values c3d_resnet18_512 --out caches/t/c3d.lmdb
     egotools cache import features/ --out caches/t/mine.lmdb
+    egotools cache import lmdb/C10118_rgb --from assembly101 --out caches/back.lmdb
     """
     from egotools.provenance import command_line, surroundings
+    from egotools.stores.assembly101_import import MAX_GAP, import_assembly101
     from egotools.stores.importing import Keys, import_arrays
 
-    origin = {"command": command_line(), **surroundings()}
+    keys = Keys(id_key, values, times)
+    if layout and keys != Keys():
+        raise click.UsageError(f"--id, --values and --times name arrays; --from {layout} has none")
+    if max_gap is not None and not layout:
+        raise click.UsageError("--max-gap belongs to --from assembly101")
+    how: dict[str, Any] = {"origin": {"command": command_line(), **surroundings()}, "overwrite": overwrite}
     with Progress() as progress:
-        keys = Keys(id_key, values, times)
-        made = import_arrays(source, out, keys, origin=origin, overwrite=overwrite, progress=progress)
+        if layout:
+            gap = MAX_GAP if max_gap is None else max_gap
+            made = import_assembly101(source, out, max_gap=gap, progress=progress, **how)
+        else:
+            made = import_arrays(source, out, keys, progress=progress, **how)
     what = f"{made.clips} clips, {made.rows} rows of {made.width} features"
     display.note(f"{out}: {what}" + ("" if made.is_new else ", there already: nothing to do"))
     display.name_some("ignored, not .npy files", made.passed_over)
     display.name_some("links that lead out of the folder, not followed", made.refused, tell=display.failure)
-    if made.refused:
+    for remark in made.remarks:
+        display.note(f"  {remark}")
+    for clip in made.left_out:
+        display.failure(f"  left out: {clip}")
+    if made.refused or made.left_out:
         click.get_current_context().exit(1)
 
 

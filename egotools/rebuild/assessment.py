@@ -8,7 +8,7 @@ from typing import Any, Literal
 from egotools.errors import EgotoolsError, ManifestError, StoreError
 from egotools.extract.failures import read_failures
 from egotools.manifests.table import read_manifest
-from egotools.stores.importing import imported_digest
+from egotools.stores.importing import imported_digest, layout_of
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences, part_of
 from egotools.stores.summary import open_any
@@ -233,7 +233,7 @@ def assess_imported(
     store: Store,
     *,
     damaged: Mapping[str, str] | None = None,
-    digest: Callable[[Path], str] = imported_digest,
+    digest: Callable[[Path, str], str] = imported_digest,
 ) -> Assessment:
     """Assesses an imported cache, as a whole; it is never rebuilt.
 
@@ -243,7 +243,7 @@ def assess_imported(
     again = f"import it again: egotools cache import {source} ... --out {cache} --overwrite"
     reasons = [f"clip {id!r}: {problem}; {again}" for id, problem in (damaged or {}).items()][:1]
     try:
-        if digest(source) != store.recipe.identity.get("content"):
+        if digest(source, layout_of(store.recipe)) != store.recipe.identity.get("content"):
             reasons.insert(0, f"{source}, which it was imported from, has changed; {again}")
         gone: tuple[str, ...] = ()
     except (FileNotFoundError, NotADirectoryError):

@@ -3,7 +3,8 @@
 import csv
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,30 +55,53 @@ def export_npz(path: Path, folder: Path, *, overwrite: bool = False, progress: P
     Raises:
         StoreError: the folder contains something else, a clip is damaged, or it cannot be written.
     """
-    store, folder = open_store(path), Path(os.path.abspath(folder))  # "." has no name of its own
-    with explained(folder):
-        _check_free(folder, overwrite=overwrite)
-    with aside(folder) as temporary:
-        _check_free(folder, overwrite=overwrite)
-        check_space(temporary, store.rows * (store.width * store.dtype.itemsize + 16))
-        new, old = temporary / folder.name, temporary / "old"
-        new.mkdir()
+    store = open_store(path)
+    with new_folder(folder, FORMAT, _files_of, overwrite=overwrite) as new:
+        check_space(new, store.rows * (store.width * store.dtype.itemsize + 16))
         _write_files(store, new, progress)
-        if folder.is_dir():
-            os.replace(folder, old)
-        os.replace(new, folder)
     return len(store)
 
 
-def _check_free(folder: Path, *, overwrite: bool) -> None:
+@contextmanager
+def new_folder(
+    folder: Path, format: str, files_of: Callable[[Path], Collection[str]], *, overwrite: bool
+) -> Iterator[Path]:
+    """A folder to write an export into, which takes the place of `folder` once it is complete.
+
+    Args:
+        folder: new, or empty.
+        format: what the `recipe.json` of an earlier export says.
+        files_of: the names of what an earlier export consists of.
+        overwrite: whether to replace an earlier export.
+
+    Raises:
+        StoreError: `folder` contains something else, or cannot be written.
+    """
+    folder = Path(os.path.abspath(folder))  # "." has no name of its own
+    with explained(folder):
+        _check_free(folder, format, files_of, overwrite=overwrite)
+    with aside(folder) as temporary:
+        _check_free(folder, format, files_of, overwrite=overwrite)
+        new, old = temporary / folder.name, temporary / "old"
+        new.mkdir()
+        yield new
+        if folder.is_dir():
+            os.replace(folder, old)
+        os.replace(new, folder)
+
+
+def _files_of(folder: Path) -> Collection[str]:
+    return {INDEX, RECIPE, *(file for file, _, _ in read_export(folder).clips.values())}
+
+
+def _check_free(folder: Path, format: str, files_of: Callable[[Path], Collection[str]], *, overwrite: bool) -> None:
     is_link = os.path.islink(folder)
     if not os.path.lexists(folder) or (os.path.isdir(folder) and not is_link and not os.listdir(folder)):
         return
-    if not overwrite or is_link or not is_export(folder):
+    if not overwrite or is_link or not has_format(folder / RECIPE, format):
         hint = "; --overwrite replaces an earlier export" if not overwrite else ""
         raise StoreError(f"{folder} exists and is not an empty folder; choose another --out, or remove it{hint}")
-    written = {INDEX, RECIPE, *(file for file, _, _ in read_export(folder).clips.values())}
-    if others := sorted({*os.listdir(folder)} - written):
+    if others := sorted({*os.listdir(folder)} - {*files_of(folder)}):
         raise StoreError(
             f"{folder} contains files that are not from an export, such as {others[0]}; choose another --out"
         )
@@ -93,7 +117,12 @@ def _write_files(store: Store, folder: Path, progress: Progress) -> None:
             np.savez(folder / file, values=rows.values, times=rows.times)
             table.writerow([name, file, len(rows.values), checksum, store.source(name).to_json()])
             progress(f"exporting {store.path.name}", done, len(store))
-    recipe = {"format": FORMAT, **recipe_of(store)}
+    write_recipe(folder, FORMAT, store)
+
+
+def write_recipe(folder: Path, format: str, store: Store) -> None:
+    """Writes the recipe of a cache into its export."""
+    recipe = {"format": format, **recipe_of(store)}
     (folder / RECIPE).write_text(to_json(recipe) + "\n", encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ from egotools.files.disk import walk
 from egotools.progress import Progress, no_progress
 from egotools.stores.arrays import Array, array_of, ids_of, open_arrays, read_array
 from egotools.stores.aside import aside
+from egotools.stores.assembly101 import environments_digest
 from egotools.stores.export import Exported, exported_rows, is_export, read_export
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import CLIPS_PER_COMMIT, check_free, place
@@ -29,6 +30,7 @@ from egotools.texts import composed
 from egotools.types import Rows
 
 VERSION = 1
+LAYOUT = "from"  # the entry of what was imported that names a data set's own layout
 Named = Iterator[tuple[str, Array, Array | None, Path]]  # id, values, times or none, their file
 
 
@@ -43,6 +45,8 @@ class Imported:
     is_new: bool
     passed_over: tuple[str, ...] = ()  # files of a folder that are not arrays
     refused: tuple[str, ...] = ()  # links that point outside the folder
+    left_out: tuple[str, ...] = ()  # clips of a data set's own layout that are incomplete
+    remarks: tuple[str, ...] = ()  # what else was odd there
 
 
 @dataclass(frozen=True)
@@ -134,12 +138,24 @@ def _recipe(source: Path, keys: Keys, frames: Frames | None, origin: Mapping[str
     return Recipe(identity, {"source": str(source.absolute()), **origin})
 
 
-def imported_digest(source: Path) -> str:
+def layout_of(recipe: Recipe) -> str:
+    """The data set in whose own layout the source of an import is; "" for arrays."""
+    imported = recipe.identity.get("imported")
+    return str(imported.get(LAYOUT, "")) if isinstance(imported, Mapping) else ""
+
+
+def imported_digest(source: Path, layout: str = "") -> str:
     """The digest of an import's source: a file, or a folder with everything in it at any depth.
+
+    Args:
+        source: what was imported.
+        layout: the data set in whose own layout it is (`layout_of`).
 
     Raises:
         OSError: it cannot be read.
     """
+    if layout:
+        return environments_digest(source)
     if not os.path.isdir(source):
         return file_digest(source)
     files = [folder / name for folder, names in walk(source, []) for name in names]

@@ -102,7 +102,7 @@ class Index:
         self._page_size = state.page_size
         keys = nodes.at + _NODE_HEADER
         values = keys + nodes.key_bytes
-        overflow = _checked_values(nodes, values, pages, state)
+        overflow = _checked_values(nodes, values, pages, state)[0]
         if len(keys) != state.entries:
             raise _Damaged(f"damaged: {len(keys)} keys instead of {state.entries}")
         # As memory views, whose elements are Python ints: NumPy's take three times as long.
@@ -196,6 +196,54 @@ class _Nodes:
             raise _Damaged("damaged: a key of its index extends past its page")
 
 
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """Keys that follow each other in a file, and where their values are: offsets in the file and sizes, bytes."""
+
+    keys: list[bytes]
+    places: IntArray
+    sizes: IntArray
+
+
+def scan(file: int, path: Path) -> Iterator[Entries]:
+    """All keys of any LMDB file in order, some hundred thousand at a time; no value is read.
+
+    Raises:
+        StoreError: not an LMDB file with one database, damaged, cut short, or written at the same time.
+    """
+    state = _state(file, path)
+    try:
+        _length(file, state)
+        if state.flags:
+            raise _Damaged("its keys have another format than plain ones")
+        leaves, count, last = _leaf_numbers(file, state, state.root, state.depth), 0, b""
+        for first in range(0, len(leaves), _LONGEST_RUN):
+            entries = _entries(file, leaves[first : first + _LONGEST_RUN], state)
+            if (keys := [last, *entries.keys]) != sorted(keys):
+                raise _Damaged("damaged: its keys are not in order")
+            if _state(file, path).transaction > state.transaction + 1:
+                raise StoreError(f"{path}: it is being written; wait for the writer to finish")
+            yield entries
+            count, last = count + len(entries.keys), entries.keys[-1]
+        if count != state.entries:
+            raise _Damaged(f"damaged: {count} keys instead of {state.entries}")
+    except _Damaged as error:
+        raise StoreError(f"{path}: {error}; copy or download it again") from error
+
+
+def _entries(file: int, numbers: IntArray, state: _State) -> Entries:
+    pages = _read_pages(file, numbers, state)
+    nodes = _Nodes(pages, _LEAF)
+    values = nodes.at + _NODE_HEADER + nodes.key_bytes
+    overflow, starts = _checked_values(nodes, values, pages, state)
+    page = nodes.at // state.page_size  # an empty value may begin where its page ends
+    places = (numbers - np.arange(len(numbers)))[page] * state.page_size + values
+    places[overflow] = starts
+    bytes_ = pages.reshape(-1).data
+    ends = zip((nodes.at + _NODE_HEADER).tolist(), values.tolist(), strict=True)
+    return Entries([bytes(bytes_[begin:end]) for begin, end in ends], places, nodes.value_bytes)
+
+
 def check_magic(start: bytes, path: Path) -> None:
     """Refuses a file that does not start like an LMDB file.
 
@@ -253,14 +301,19 @@ def _length(file: int, state: _State) -> int:
 
 def _leaves(file: int, state: _State, root: int, depth: int) -> Pages:
     """The leaf pages of a tree, in key order."""
+    return _read_pages(file, _leaf_numbers(file, state, root, depth), state)
+
+
+def _leaf_numbers(file: int, state: _State, root: int, depth: int) -> IntArray:
+    """The numbers of the leaf pages of a tree, in key order."""
     if depth > _DEEPEST or (root == _NOTHING) != (depth == 0):
         raise _Damaged("damaged: its index has no root")
     if root == _NOTHING:
-        return np.empty((0, state.page_size), np.uint8)
+        return np.empty(0, np.int64)
     level = np.array([min(root, state.last + 1)], np.int64)
     for _ in range(depth - 1):
         level = _Nodes(_read_pages(file, level, state), _BRANCH).children
-    return _read_pages(file, level, state)
+    return level
 
 
 def _read_pages(file: int, numbers: IntArray, state: _State) -> Pages:
@@ -281,8 +334,10 @@ def _read_pages(file: int, numbers: IntArray, state: _State) -> Pages:
     return pages
 
 
-def _checked_values(nodes: _Nodes, values: IntArray, pages: Pages, state: _State) -> npt.NDArray[np.bool_]:
-    """Which values are in their own pages; checks that all of them are inside the file."""
+def _checked_values(
+    nodes: _Nodes, values: IntArray, pages: Pages, state: _State
+) -> tuple[npt.NDArray[np.bool_], IntArray]:
+    """Which values are in their own pages, and where those begin in the file; all are checked to lie inside it."""
     overflow: npt.NDArray[np.bool_] = nodes.flags == _OVERFLOW
     if (nodes.flags & ~_OVERFLOW).any():
         raise _Damaged("an LMDB file, but not a cache of egotools (it contains several databases)")
@@ -291,12 +346,10 @@ def _checked_values(nodes: _Nodes, values: IntArray, pages: Pages, state: _State
     flat = pages.reshape(-1)
     places: Any = flat[values[overflow][:, np.newaxis] + np.arange(8)].view("<u8")[:, 0]
     too_far = (places < 2) | (places > state.last)
-    ends = (
-        np.minimum(places, state.last).astype(np.int64) * state.page_size + _PAGE_HEADER + nodes.value_bytes[overflow]
-    )
-    if too_far.any() or (ends > (state.last + 1) * state.page_size).any():
+    starts = np.minimum(places, state.last).astype(np.int64) * state.page_size + _PAGE_HEADER
+    if too_far.any() or (starts + nodes.value_bytes[overflow] > (state.last + 1) * state.page_size).any():
         raise _Damaged("damaged: a value is outside the file")
-    return overflow
+    return overflow, starts
 
 
 def check_free_pages(file: int, path: Path) -> None:
@@ -311,7 +364,7 @@ def check_free_pages(file: int, path: Path) -> None:
         pages = _leaves(file, state, state.free_root, state.free_depth)
         nodes = _Nodes(pages, _LEAF)
         values = nodes.at + _NODE_HEADER + nodes.key_bytes
-        overflow = _checked_values(nodes, values, pages, state)
+        overflow, _ = _checked_values(nodes, values, pages, state)
         flat = pages.reshape(-1)
         for value, size, is_apart in zip(values.tolist(), nodes.value_bytes.tolist(), overflow.tolist(), strict=True):
             content = flat[value : value + (8 if is_apart else size)].tobytes()
