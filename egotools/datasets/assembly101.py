@@ -244,20 +244,20 @@ def _video(videos: Path, recording: str, camera: str) -> Path | None:
 
 def _counts(parts: Mapping[str, Sequence[Part]], clips: Sequence[Clip], ranges: Ranges) -> list[str]:
     """A remark on each split: its sequences, and the items that they make by view."""
-    of_recording: dict[str, list[tuple[int, int]]] = {}
+    of_recording: dict[str, list[tuple[str, int, int]]] = {}
     for sequence, own in parts.items():
-        of_recording.setdefault(recording_of(sequence), []).append((own[0].start, own[-1].end))
+        of_recording.setdefault(recording_of(sequence), []).append((sequence, own[0].start, own[-1].end))
     items: dict[str, Counter[str]] = {clip.split: Counter() for clip in clips}
-    sequences: dict[str, set[tuple[str, int]]] = {clip.split: set() for clip in clips}
+    sequences: dict[str, set[str]] = {clip.split: set() for clip in clips}
     outside = []  # labeled frames that a camera does not have
     for clip in clips:
         recording, camera = clip.labels["recording"], clip.labels["camera"]
         first, last = ranges.get(recording, {}).get(camera, (0, None))
-        for start, end in of_recording.get(recording, []):
+        for sequence, start, end in of_recording.get(recording, []):
             length = min(end, last or end) - max(start, first)
             outside += [end - start - length] if length < end - start else []
             items[clip.split][clip.labels["view"]] += max(0, -(-length // ITEM))
-            sequences[clip.split].add((recording, start))
+            sequences[clip.split].add(sequence)
     cut = f"labels exceed the frames of {len(outside)} sequences and cameras by up to {max(outside, default=0)} frames"
     lines = [
         f"{split}: {len(sequences[split])} sequences; items of at most {ITEM:,} frames:"
