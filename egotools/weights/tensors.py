@@ -16,7 +16,7 @@ from egotools.errors import WeightsError
 from egotools.files.numpy_files import check_archive, open_npz
 from egotools.weights.run_files import RUN, backbone_file, run_and_view
 
-FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".pickle", ".pkl")
+FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".model", ".pickle", ".pkl")
 RANDOM = re.compile(r"random:(\d{1,18})")  # torch seeds have 64 bits
 # The exceptions that torch, NumPy and safetensors raise for damaged data.
 DAMAGES = (

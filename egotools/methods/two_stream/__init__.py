@@ -1,0 +1,1 @@
+"""View-invariance pre-training of two synchronised streams."""
