@@ -2,10 +2,10 @@
 
     python benchmarks/two_views.py FOLDER [--seed 0]
 
-A recording goes through actions drawn from a Markov chain. Each moment has a hidden state: what is typical of the action,
-how far it has gone, and a slow drift. Two cameras see it through maps of their own that are partly alike, each with an
-appearance of its own in every recording and with noise. The view `v3` (exocentric) of the split `train` has labels, and
-so have both views of `val` and `test`; the split `pair` has none.
+A recording goes through actions drawn from a Markov chain. Each moment has a hidden state: what is typical of the
+action, how far it has gone, and a slow drift. Two cameras see it through maps of their own that are partly alike, each
+with an appearance of its own in every recording and with noise. The view `v3` (exocentric) of the split `train` has
+labels, and so have both views of `val` and `test`; the split `pair` has none.
 
 The numbers below were fixed, and committed, before any network was trained on what they make.
 """
