@@ -1,4 +1,4 @@
-"""Draws results: confusion matrices, scatter plots, curves, contact sheets and similarities, as PNG bytes."""
+"""Draws results: confusion matrices, scatter plots, curves, contact sheets, similarities, segments, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from egotools.metrics.segmentation import Segments
 from egotools.types import FloatArray, Frame, IntArray
 
 if TYPE_CHECKING:  # matplotlib is slow to import
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 
 WRITTEN = 20  # most classes for which cells show their counts
 NAMED = 60  # most classes for which axes show their names
+COLORED = 20  # most classes with a color of their own
+OTHERS = "lightgray"
 CLOSEST = 0.018  # minimum distance of two names, as a fraction of the axis
 
 
@@ -143,6 +146,51 @@ def similarity_picture(similarity: FloatArray, names: Sequence[str], *, title: s
     size = 9 if len(starts) <= WRITTEN else 6
     axes.set_xticks(middles, shown, rotation=90, fontsize=size)
     axes.set_yticks(middles, shown, fontsize=size)
+    return _png(figure)
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A video of a picture: its true segments, and the predicted ones below them."""
+
+    name: str
+    true: Segments
+    predicted: Segments
+
+
+def bands_picture(bands: Sequence[Band], classes: Sequence[str], *, title: str) -> bytes:
+    """True segments of videos over predicted ones, a color for each class; time is in seconds of the video.
+
+    The classes that last longest have a color of their own and an entry in the legend, the others share one.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    seconds = np.zeros(len(classes))
+    for segments in (each for band in bands for each in (band.true, band.predicted)):
+        np.add.at(seconds, segments.labels, segments.ends - segments.starts)
+    order = [number for number in np.argsort(-seconds, kind="stable").tolist() if seconds[number]]
+    color = {number: colormaps["tab20"](at) for at, number in enumerate(order[:COLORED])}
+    shown = order if len(order) <= COLORED else order[:COLORED]
+    height = 1.1 * len(bands) + 0.4 + 0.22 * -(-(len(shown) + 1) // 4)
+    figure = Figure(figsize=(11, height), layout="constrained")
+    figure.suptitle("\n".join(textwrap.wrap(_escaped(title, 200), 110)), fontsize=10)
+    grid = figure.subplots(len(bands), 1, squeeze=False)[:, 0]
+    for axes, band in zip(grid, bands, strict=True):
+        for row, segments in enumerate((band.true, band.predicted)):
+            spans = list(zip(segments.starts, segments.ends - segments.starts, strict=True))
+            colors = [color.get(number, OTHERS) for number in segments.labels.tolist()]
+            axes.broken_barh(spans, (1 - row, 0.92), facecolors=colors, linewidth=0)
+        axes.set_yticks([1.46, 0.46], ["true", "predicted"], fontsize=8)
+        axes.set(ylim=(0, 1.92), xlim=(band.true.starts[0], band.true.ends[-1]))
+        axes.tick_params(axis="x", labelsize=7)
+        axes.set_title(_escaped(band.name, 120), fontsize=8, loc="left")
+    grid[-1].set_xlabel("seconds", fontsize=8)
+    entries = [Patch(color=color[number], label=_escaped(classes[number])) for number in shown]
+    if len(order) > COLORED:
+        entries.append(Patch(color=OTHERS, label=f"{len(order) - COLORED} other classes"))
+    figure.legend(handles=entries, loc="outside lower center", ncols=4, fontsize=7)
     return _png(figure)
 
 

@@ -11,6 +11,10 @@ COMMANDS = {
     "check": ("manifest.check:check", "Open every file once and report what is wrong."),
     "windows": ("manifest.partition:cut", "Cut clips into pieces of equal length."),
     "split": ("manifest.partition:split", "Draw new splits at random; what shares a value stays together."),
+    "segmentation": (
+        "manifest.segmentation:segmentation",
+        "Features, labels a frame and bundles (GTEA, 50Salads, Breakfast), into a cache, manifest and segments.",
+    ),
     "table": ("manifest.datasets:table", "List rows that have features only, from a .npz or a CSV."),
 }
 

@@ -9,6 +9,7 @@ import click
 
 from egotools.datasets.clips import DatasetClips
 from egotools.manifests.partition import check_fractions
+from egotools.manifests.segments import write_segments
 from egotools.manifests.table import write_manifest
 from egotools.types import Clip
 
@@ -42,8 +43,13 @@ class Fractions(click.ParamType):  # type: ignore[type-arg]  # generic from clic
 
 
 def write_found(out: Path, found: DatasetClips) -> None:
-    """Writes the clips of a dataset; files that do not exist are named, and the exit status is 1."""
+    """Writes the clips of a dataset, and its segments beside; missing files are named, and the exit status is 1."""
     write(out, found.clips)
+    if found.segments is not None:
+        beside = out.with_name(f"{out.stem}.segments.csv")
+        write_segments(beside, found.segments)
+        sequences = len({(segment.id, segment.sequence) for segment in found.segments})
+        note(f"{beside}: {counted(len(found.segments), 'segment')} of {counted(sequences, 'sequence')}")
     for remark in found.remarks:
         note(f"  {remark}")
     name_some("files that do not exist, their clips are left out", found.missing, tell=failure)

@@ -11,11 +11,13 @@ TRAIN = {
     "pca": ("methods.pca:train", "Principal components of cached features, kept as a run."),
     "memorability": ("methods.memorability:train", "M3-S: how well videos are remembered, kept as a run."),
     "two-stream": ("methods.two_stream:train", "View-invariance pre-training on synchronised views, kept as a run."),
+    "segmentation": ("methods.segmentation:train", "C2F-TCN: a class for every moment of a video, kept as a run."),
 }
 EVALUATE = {
     "knn": ("methods.knn:evaluate", "A cosine vote among the nearest clips."),
     "probe": ("methods.probe:evaluate", "A linear classifier on frozen features: fitted here, or a run's."),
     "memorability": ("methods.memorability:evaluate", "Memorability scores against the true ones."),
+    "segmentation": ("methods.segmentation:evaluate", "Predicted segments against the true ones."),
 }
 PREDICT = {
     "probe": ("methods.probe:predict", "The class of each video and its probability."),

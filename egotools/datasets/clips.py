@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from egotools.errors import ManifestError
+from egotools.manifests.segments import Segment
 from egotools.types import Clip
 
 
 @dataclass(frozen=True)
 class DatasetClips:
-    """The clips of a dataset, the files that its annotations name but that do not exist, and remarks."""
+    """The clips of a dataset, the files that its annotations name but that do not exist, remarks, and labels at times.
+
+    Segments are written beside the manifest, `m.segments.csv` beside `m.csv`; None: the dataset has none.
+    """
 
     clips: list[Clip]
     missing: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    segments: list[Segment] | None = None
 
 
 def present(clips: Sequence[Clip], root: Path, remarks: Sequence[str] = ()) -> DatasetClips:

@@ -17,6 +17,10 @@ BUILT_IN = {
     "memento10k": ("egotools.datasets.memento10k:Memento10k", "Memento10k: videos with memorability scores."),
     "videomem": ("egotools.datasets.videomem:VideoMem", "VideoMem: videos with short-term memorability scores."),
     "lamem": ("egotools.datasets.lamem:LaMem", "LaMem: images with memorability scores."),
+    "assembly101": (
+        "egotools.datasets.assembly101:Assembly101",
+        "Assembly101: synchronized views with coarse actions at times.",
+    ),
 }
 
 

@@ -88,6 +88,17 @@ def read_npy(path: Path) -> Array:
         return _read(file, os.fstat(file.fileno()).st_size)
 
 
+def npy_shape(path: Path) -> tuple[int, ...]:
+    """The shape that a `.npy` declares; its values are not read.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+        ValueError: it is no array, or holds Python objects.
+    """
+    with open_file(path) as file, _explained():
+        return _declared(file)[0]
+
+
 def check_archive(path: Path) -> None:
     """Refuses a zip archive (a torch checkpoint is one, too) that must not be decompressed; other files pass.
 
@@ -132,7 +143,7 @@ def _name(info: zipfile.ZipInfo) -> str:
     return info.filename.removesuffix(".npy")
 
 
-def _read(file: IO[bytes], size: int) -> Array:
+def _declared(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError("it is not a plain array")
@@ -142,6 +153,11 @@ def _read(file: IO[bytes], size: int) -> Array:
         raise ValueError(OBJECTS)
     if any(axis < 0 for axis in shape):
         raise ValueError(f"it declares the shape {list(shape)}")
+    return shape, dtype
+
+
+def _read(file: IO[bytes], size: int) -> Array:
+    shape, dtype = _declared(file)
     declared, there = math.prod(shape) * max(dtype.itemsize, 1), size - file.tell()
     if declared > there:
         much = str(declared) if declared < 10**30 else "more than 10^30"

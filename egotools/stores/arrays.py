@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import StoreError, reason_of
-from egotools.files.numpy_files import open_npz, read_npy
+from egotools.files.numpy_files import npy_shape, open_npz, read_npy
 from egotools.stores.hdf5_checks import DAMAGES
 from egotools.texts import named
 
@@ -92,6 +92,18 @@ def read_array(path: Path) -> Array:
     """
     try:
         return read_npy(path)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: not an array that can be read: {reason_of(error)}") from error
+
+
+def shape_of(path: Path) -> tuple[int, ...]:
+    """The shape of the array of a `.npy` file, whose values are not read.
+
+    Raises:
+        StoreError: it cannot be read, or holds Python objects.
+    """
+    try:
+        return npy_shape(path)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: not an array that can be read: {reason_of(error)}") from error
 

@@ -54,6 +54,14 @@ class Keys:
     times: str | None = None  # [N, 2], or [N, T, 2] seconds
 
 
+@dataclass(frozen=True)
+class Frames:
+    """That each array of a folder has a row for each frame of a video, or a column."""
+
+    fps: float  # row k has the times k / fps to (k + 1) / fps
+    are_columns: bool = False  # [D, T], as usual in temporal segmentation
+
+
 def is_imported(recipe: Recipe) -> bool:
     """Whether a cache was imported from another program's arrays."""
     return "imported" in recipe.identity
@@ -64,6 +72,7 @@ def import_arrays(
     out: Path,
     keys: Keys,
     *,
+    frames: Frames | None = None,
     origin: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -77,6 +86,7 @@ def import_arrays(
         source: a `.npz` or HDF5 file, an exported folder, or one with a `.npy` [D] or [T, D] per clip, at any depth.
         out: `.lmdb` or `.h5`.
         keys: the names of the arrays in a file.
+        frames: of a folder, how frames become rows and times; None: rows with times 0 to 0.
         origin: further provenance for the recipe: the command.
         overwrite: whether to replace an existing cache; one that was imported from the same source is left unchanged.
         progress: reports clips.
@@ -91,7 +101,7 @@ def import_arrays(
         )
     folder = list_arrays(source) if os.path.isdir(source) and not is_export(source) else None
     exported = read_export(source) if os.path.isdir(source) and folder is None else None
-    recipe = exported.recipe if exported else _recipe(source, keys, origin or {})
+    recipe = exported.recipe if exported else _recipe(source, keys, frames, origin or {})
     if exported:
         recipe = replace(recipe, origin={**recipe.origin, "exported": str(source.absolute())})
     left = (folder.passed_over, folder.refused) if folder else ((), ())
@@ -103,7 +113,7 @@ def import_arrays(
         raise StoreError(f"{out} exists and was made differently; choose another --out, or replace it with --overwrite")
     check_free(out, overwrite=overwrite)
     if folder:
-        clips = _checked((id, read_array(path), None, path) for id, path in folder.arrays.items())
+        clips = _checked(_of_folder(folder, frames))
     else:
         clips = exported_rows(exported) if exported else _checked(_of_file(source, keys))
     with aside(out) as temporary:
@@ -114,12 +124,13 @@ def import_arrays(
         return Imported(out, len(store), store.rows, store.width, True, *left)
 
 
-def _recipe(source: Path, keys: Keys, origin: Mapping[str, Any]) -> Recipe:
+def _recipe(source: Path, keys: Keys, frames: Frames | None, origin: Mapping[str, Any]) -> Recipe:
     try:
         content = imported_digest(source)
     except OSError as error:
         raise StoreError(f"{source}: cannot be read: {error.strerror}") from error
-    identity = {"imported": plain(keys), "version": VERSION, "content": content, "dtype": "float32"}
+    imported = {**plain(keys), **({"frames": plain(frames)} if frames else {})}
+    identity = {"imported": imported, "version": VERSION, "content": content, "dtype": "float32"}
     return Recipe(identity, {"source": str(source.absolute()), **origin})
 
 
@@ -217,6 +228,16 @@ def _checked(clips: Named) -> Iterator[tuple[str, Rows, Source]]:
                 f"{file}: clip {id!r} has {rows.values.shape[1]} features, clip {first[0]!r} has {first[1]}"
             )
         yield id, rows, _source(file)
+
+
+def _of_folder(folder: Folder, frames: Frames | None) -> Named:
+    for id, path in folder.arrays.items():
+        values, times = read_array(path), None
+        if frames:
+            values = np.ascontiguousarray(values.T if frames.are_columns else values)
+            starts = np.arange(len(np.atleast_2d(values)))
+            times = np.stack([starts, starts + 1], axis=1) / frames.fps
+        yield id, values, times, path
 
 
 def _of_file(path: Path, keys: Keys) -> Named:

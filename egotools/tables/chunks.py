@@ -6,7 +6,7 @@ Axes: K chunks of an item, D features, B items of a batch.
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,8 +123,16 @@ class PooledItems:
     A context manager: its folder is there until it is left, and one that a killed process has left is replaced.
     """
 
-    def __init__(self, items: Sequence[FeatureSequence], caches: Sequence[Path], folder: Path) -> None:
-        self._items, self._folder = items, folder
+    def __init__(
+        self,
+        items: Sequence[FeatureSequence],
+        caches: Sequence[Path],
+        folder: Path,
+        *,
+        change: Callable[[FeatureSequence, Values], Values] | None = None,
+    ) -> None:
+        """`change` is applied to the chunks [K, D] of an item before they are kept, and keeps their shape."""
+        self._items, self._folder, self._change = items, folder, change
         self._stores = [open_store(path) for path in caches]
         self._width = sum(store.width for store in self._stores)
         self._tables: dict[int, tuple[BinaryIO, Values, IntArray]] = {}
@@ -155,6 +163,8 @@ class PooledItems:
         file, values, starts = self._tables[chunk]
         if (number, chunk) not in self._made:
             found = pooled(self._stores, self._items[number], chunk)
+            if self._change is not None:
+                found = self._change(self._items[number], found)
             self._write(file, found, int(starts[number]) * self._width * 4)
             self._made.add((number, chunk))
         return values[starts[number] : starts[number + 1]]

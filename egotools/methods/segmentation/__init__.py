@@ -1,0 +1,1 @@
+"""Temporal segmentation: a class for every moment of a video."""
