@@ -1,11 +1,11 @@
-"""Draws results: confusion matrices, scatter plots, contact sheets, similarities and segments, as PNG bytes."""
+"""Draws results: confusion matrices, scatter plots, curves, contact sheets, similarities, segments, as PNG bytes."""
 
 from __future__ import annotations
 
 import io
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
@@ -68,6 +68,24 @@ def scatter_picture(target: FloatArray, predicted: FloatArray, *, title: str) ->
     margin = float(np.ptp(predicted)) * 0.05 or 0.05
     axes.set_ylim(float(predicted.min()) - margin, float(predicted.max()) + margin)
     axes.set_title("\n".join(textwrap.wrap(_escaped(title, 200), 70)), fontsize=9)
+    return _png(figure)
+
+
+def curves_picture(
+    places: Sequence[float], panels: Mapping[str, Mapping[str, Sequence[float]]], *, across: str, title: str
+) -> bytes:
+    """Named curves over the same places [N], a panel a title; panels without curves are left out."""
+    from matplotlib.figure import Figure
+
+    drawn = {name: curves for name, curves in panels.items() if curves}
+    figure = Figure(figsize=(4.5 * len(drawn), 3.5), layout="constrained")
+    figure.suptitle(_escaped(title, 80), fontsize=9)
+    for axes, (name, curves) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
+        for label, values in curves.items():
+            axes.plot(places, values, label=_escaped(label), linewidth=1, marker="." if len(places) < WRITTEN else None)
+        axes.set(xlabel=across)
+        axes.set_title(_escaped(name, 60), fontsize=9)
+        axes.legend(fontsize=7)
     return _png(figure)
 
 

@@ -10,6 +10,7 @@ TRAIN = {
     "probe": ("methods.probe:train", "A linear classifier on frozen features, kept as a run."),
     "pca": ("methods.pca:train", "Principal components of cached features, kept as a run."),
     "memorability": ("methods.memorability:train", "M3-S: how well videos are remembered, kept as a run."),
+    "two-stream": ("methods.two_stream:train", "View-invariance pre-training on synchronised views, kept as a run."),
     "segmentation": ("methods.segmentation:train", "C2F-TCN: a class for every moment of a video, kept as a run."),
 }
 EVALUATE = {

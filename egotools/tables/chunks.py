@@ -111,9 +111,9 @@ def _sorted(order: IntArray, lengths: IntArray, batch_size: int, random: np.rand
 
 def padded(parts: Sequence[Values], slots: int) -> tuple[Values, IntArray]:
     """Items [K, D] of different length as one array [B, slots, D] that ends in zeros, and the lengths [B]."""
-    values = np.zeros((len(parts), slots, parts[0].shape[1]), np.float32)
+    values = np.empty((len(parts), slots, parts[0].shape[1]), np.float32)  # zeros everywhere first take twice the time
     for into, part in zip(values, parts, strict=True):
-        into[: len(part)] = part
+        into[: len(part)], into[len(part) :] = part, 0
     return values, np.array([len(part) for part in parts], np.int64)
 
 

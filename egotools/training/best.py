@@ -11,16 +11,17 @@ Figures = dict[str, Any]  # Any: numbers, JSON-ready
 
 @dataclass(eq=False)
 class BestEpoch:
-    """What an epoch was worth: the last one, and the one with the highest figure of the name `by`."""
+    """What an epoch was worth: the last one, and the one with the highest (or lowest) figure of the name `by`."""
 
     by: str
     epochs: int = 0
     last: Figures = field(default_factory=dict)
     best: Figures = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)  # of the best epoch
+    is_lowest: bool = False
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "by"}
+        return {name: value for name, value in vars(self).items() if name not in ("by", "is_lowest")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         vars(self).update(state_dict)
@@ -30,7 +31,8 @@ class BestEpoch:
         self.epochs += 1
         self.last = {"epoch": self.epochs, **figures}
         best, now = self.best.get(self.by, math.nan), figures[self.by]
-        if not self.best or now > best or (math.isnan(best) and not math.isnan(now)):
+        is_better = now < best if self.is_lowest else now > best
+        if not self.best or is_better or (math.isnan(best) and not math.isnan(now)):
             self.best = self.last
             self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
         return {"epoch": self.epochs, **{f"val_{name}": value for name, value in figures.items()}}

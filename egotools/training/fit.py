@@ -108,7 +108,7 @@ def _backward(
             return False
         is_last = number + 1 == how.accumulate
         with network.no_sync() if isinstance(network, DistributedDataParallel) and not is_last else nullcontext():
-            with _autocast(how, device):
+            with autocast(how, device):
                 found = network(batch)
             scaler.scale(found["loss"] / how.accumulate).backward()
         losses.add(found)
@@ -122,7 +122,8 @@ def _scaler(how: How, device: torch.device) -> torch.amp.GradScaler:
     return torch.amp.GradScaler(device.type, enabled=how.precision == "fp16")
 
 
-def _autocast(how: How, device: torch.device) -> torch.autocast:
+def autocast(how: How, device: torch.device) -> torch.autocast:
+    """The precision of a forward pass."""
     dtype = torch.float16 if how.precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=how.precision != "float32")
 
