@@ -116,3 +116,13 @@ def test_decoding_with_skipping_is_compared_with_decoding_everything(video, tmp_
     found = ratios("skipping", video, tmp_path, monkeypatch, capsys)
     assert {f"video.mp4, {rate} Hz" for rate in (1, 2, 4)} < set(found)
     assert "(l) without / with skipping, 1 Hz" in found
+
+
+def test_loading_of_items_is_compared_with_the_published_data_path_and_reads_the_same(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "figures.json"
+    benchmark("item_loading", monkeypatch).main(["--quick", "--json", str(path), "--folder", str(tmp_path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert set(found) == {"(m) cached epoch", "(m) cached, 1200 slots epoch", "(m) first epoch"}
+    assert found["(m) cached epoch"] > 1
+    assert "(m) cached epoch" in capsys.readouterr().out
+    assert [each.name for each in tmp_path.iterdir()] == ["figures.json"]
