@@ -21,6 +21,7 @@ from egotools.methods.segmentation.options import Applying, Data, Judging, Train
 from egotools.methods.segmentation.prediction import Slots, predict_sequences
 from egotools.methods.segmentation.predictions import Prediction
 from egotools.methods.segmentation.run import (
+    BEST_HEAD,
     FIRST,
     classes_of,
     open_segmentation,
@@ -119,6 +120,8 @@ def _of_run(applying: Applying, features: Sequence[Path]) -> _Applied:
     trained = open_segmentation(applying.run, weights=applying.weights)
     caches, remarks = matched(trained.features, features or trained.caches, run=applying.run)
     data, network = trained.data, trained.network
+    if applying.weights == "best" and not (applying.run / BEST_HEAD).is_file():
+        remarks = [*remarks, f"{applying.run} has validated nothing: its last epoch is evaluated"]
     if applying.frame_shift is not None:
         data = replace(data, frame_shift=applying.frame_shift)
     network.padding = applying.padding or network.padding
