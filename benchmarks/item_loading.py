@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     targets = {} if options.quick else {"cached": 20.0}
     report(
         f"An epoch of {items} items of {frames} frames x {width}: published / ours, CPU seconds",
-        [Ratio(f"(m) {name} epoch", value, targets.get(name), "same bits") for name, value in ratios.items()],
+        [Ratio(f"(n) {name} epoch", value, targets.get(name), "same bits") for name, value in ratios.items()],
         options.json,
         figures=figures,
     )

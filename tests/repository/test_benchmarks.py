@@ -124,3 +124,13 @@ def test_metrics_of_segments_are_compared_with_walking_frames_and_are_the_same(t
     found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
     assert found["(m) published / ours, a temporal network"] > 1
     assert "ms a sequence" in capsys.readouterr().out
+
+
+def test_loading_of_items_is_compared_with_the_published_data_path_and_reads_the_same(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "figures.json"
+    benchmark("item_loading", monkeypatch).main(["--quick", "--json", str(path), "--folder", str(tmp_path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert set(found) == {"(n) cached epoch", "(n) cached, 1200 slots epoch", "(n) first epoch"}
+    assert found["(n) cached epoch"] > 1
+    assert "(n) cached epoch" in capsys.readouterr().out
+    assert [each.name for each in tmp_path.iterdir()] == ["figures.json"]
