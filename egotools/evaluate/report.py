@@ -16,7 +16,6 @@ from egotools.types import IntArray
 
 SHOWN = 400  # classes of a picture
 
-
 _Row = TypedDict(
     "_Row", {"class": str, "train_rows": int, "rows": int, "recall": float | None, "precision": float | None}
 )
