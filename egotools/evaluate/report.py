@@ -15,7 +15,6 @@ from egotools.training.runs import provenance_of
 from egotools.types import IntArray
 
 SHOWN = 400  # classes of a picture
-
 _Row = TypedDict(
     "_Row", {"class": str, "train_rows": int, "rows": int, "recall": float | None, "precision": float | None}
 )

@@ -67,9 +67,7 @@ class Assessment:
         if self.code and self.state != "fresh":
             found.append(f"it was made by your own code, which runs only if you allow it: --trust {self.code}")
         if self.failed:
-            be, them = ("is", "it") if len(self.failed) == 1 else ("are", "them")
-            clips = f"{counted(len(self.failed), 'clip')} failed before and {be} unchanged"
-            found.append(f"{clips}; --retry-failed tries {them} again")
+            found.append(f"{counted(len(self.failed), 'clip')} failed before, unchanged since; --retry-failed retries")
         if self.gone:
             found.append(f"{len(self.gone)} clips cannot be compared: their files are gone, such as {self.gone[0]!r}")
         return found
