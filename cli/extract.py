@@ -14,7 +14,7 @@ from egotools.errors import OutputError
 from egotools.extract.failures import failures_path
 from egotools.extractors.names import BUILT_IN, SHORT_NAMES
 from egotools.manifests.table import read_manifest
-from egotools.texts import named
+from egotools.texts import counted, named
 
 from . import display, options
 from .groups import LazyGroup, Link
@@ -248,7 +248,7 @@ def _show(result: Extraction) -> None:
     display.show_table(["cache", *columns], rows)
     for cache, empty in result.empty.items():
         if empty:
-            clips = f"{'1 clip' if len(empty) == 1 else f'{len(empty)} clips'} without sound, or without a window"
+            clips = f"{counted(len(empty), 'clip')} without sound, or without a window"
             display.note(f"{cache}: nothing to do for {clips}: {named([*map(repr, empty)], 3)}")
     for cache, agreement in result.agreement.items():
         display.note(
@@ -287,7 +287,8 @@ def _show_failures(result: Extraction) -> None:
     if reasons:
         shown = f", the first {SHOWN} above" if len(reasons) > SHOWN else ""
         files = ", ".join(str(failures_path(cache)) for cache, failed in result.failed.items() if failed)
-        display.failure(f"{len({id for id, _ in reasons})} clips failed{shown}; all, with their reasons: {files}")
+        clips = counted(len({id for id, _ in reasons}), "clip")
+        display.failure(f"{clips} failed{shown}; all, with their reasons: {files}")
 
 
 def _count(part: int | Sequence[object]) -> int:

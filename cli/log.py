@@ -39,7 +39,7 @@ class Log:
         try:
             os.write(self._file, line.encode())
         except OSError as error:
-            click.echo(f"--log {visible(self.path)}: {error.strerror}; the work goes on", err=True)
+            click.echo(f"--log {visible(self.path)}: {error.strerror}; continuing without it", err=True)
             self._file = os.open(os.devnull, os.O_WRONLY)
 
 

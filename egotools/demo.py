@@ -263,9 +263,9 @@ def _pictures(
 ) -> list[Path]:
     """The contact sheet of neighbors, and all similarities."""
     table = table.labeled(label)
-    kin, labels = groups(table, group), table.column(label)
-    chosen = _queries(kin, labels)
-    found, similarity = nearest(table.values[chosen], table.values, NEIGHBORS, own=(kin[chosen], kin))
+    group_of, labels = groups(table, group), table.column(label)
+    chosen = _queries(group_of, labels)
+    found, similarity = nearest(table.values[chosen], table.values, NEIGHBORS, own=(group_of[chosen], group_of))
     rows = []
     for query, neighbors, cosines in zip(chosen, found, similarity, strict=True):
         shots = [Shot(middle_frame(clips[str(table.ids[query])]), str(labels[query]))]
@@ -287,10 +287,10 @@ def _pictures(
     return [story.out / name for name in pictures]
 
 
-def _queries(kin: IntArray, labels: Texts) -> IntArray:
+def _queries(group_of: IntArray, labels: Texts) -> IntArray:
     """Evenly spaced rows among those with a match in another group; among all rows if none has one."""
     numbers = np.unique(labels, return_inverse=True)[1]
-    groups_of = np.bincount(np.unique(np.stack([numbers, kin]), axis=1)[0])[numbers]
+    groups_of = np.bincount(np.unique(np.stack([numbers, group_of]), axis=1)[0])[numbers]
     rows = np.flatnonzero(groups_of > 1) if (groups_of > 1).any() else np.arange(len(labels))
     count = min(QUERIES, len(rows))
     evenly: IntArray = rows[((np.arange(count) + 0.5) * len(rows) / count).astype(np.int64)]

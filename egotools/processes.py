@@ -56,8 +56,6 @@ ENDED_EARLY = (
     "a reading process ended before it started work; its output is above "
     "(a script that calls this must have its main part under: if __name__ == '__main__')"
 )
-
-
 NO_CHILDREN = (
     "reading clips needs processes, but workers of multiprocessing.Pool cannot start any; "
     "use concurrent.futures.ProcessPoolExecutor with the start method 'spawn' or 'forkserver'"

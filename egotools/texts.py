@@ -56,6 +56,11 @@ def split_name(text: str) -> str:
     return name.lower() if name.lower() in SPLITS else name
 
 
+def counted(number: int, what: str) -> str:
+    """`1 clip`, `2 clips`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def named(names: Sequence[str], most: int, *, between: str = ", ") -> str:
     """The first names, and how many more there are.
 

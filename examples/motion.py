@@ -21,11 +21,7 @@ SIDE = 64  # pixels of a prepared frame
 
 @dataclass(frozen=True)
 class Motion:
-    """Mean absolute difference of neighboring frames in each cell of a grid: one row of grid * grid numbers a window.
-
-    \b
-    egotools extract --manifest m.csv --out caches/mine examples/motion.py:Motion --grid 4
-    """
+    """Mean absolute difference of neighboring frames in each cell of a grid: grid * grid numbers per window."""
 
     place: ClassVar[str] = "worker"  # network() is NumPy and runs where frames are read
     version: ClassVar[int] = 1  # raise it when the numbers change

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from cache_rows import make_rows
 
+from egotools.derive.deriving import Derived
+from egotools.derive.pool import Pool
 from egotools.stores import Recipe, Source, open_writer
 from egotools.types import Rows
 
@@ -30,3 +32,7 @@ def damage(path: Path, rows: Rows) -> None:
     data[data.index(rows.values.tobytes())] ^= 1
     path.unlink()
     path.write_bytes(data)
+
+
+def pooled(out: Path, input: Path, *statistics: str) -> Derived:
+    return Derived(out, "pool", Pool(statistics or ("mean",)), {input.stem: input})

@@ -15,8 +15,6 @@ from egotools.training.runs import provenance_of
 from egotools.types import IntArray
 
 SHOWN = 400  # classes of a picture
-
-
 _Row = TypedDict(
     "_Row", {"class": str, "train_rows": int, "rows": int, "recall": float | None, "precision": float | None}
 )
@@ -53,13 +51,18 @@ def report(
 
 
 def save(folder: Path, content: Mapping[str, Any], result: Result) -> None:
-    """Writes a report, the predictions and a picture of the confusions; each file whole or not at all."""
+    """Writes the predictions, a picture of the confusions, and the report; each file whole or not at all."""
+    save_predictions(folder, content, result)
+    write_whole(folder / "report.json", to_json(content))
+
+
+def save_predictions(folder: Path, content: Mapping[str, Any], result: Result) -> None:
+    """As `save`, without the report, which a run writes itself."""
     predictions = result.predictions
     title = f"{content['command']}: {content['arguments']['label']}"
     write_whole(folder / "predictions.csv", predictions.to_csv())
     counts, names, left = shown_confusions(predictions)
     write_whole(folder / "confusion.png", confusion_picture(counts, names, title=title + left))
-    write_whole(folder / "report.json", to_json(content))
 
 
 def shown_confusions(predictions: Predictions, most: int = SHOWN) -> tuple[IntArray, list[str], str]:

@@ -85,8 +85,8 @@ def sides(table: Table, partition: Partition, *, label: str, is_pairwise: bool =
 
 def _apart(table: Table, found: Sides, group: str, label: str) -> Sides:
     """Without the training rows that share a group with an evaluated row."""
-    kin, both = groups(table, group), shared(table, group, found.train, found.test)
-    left_out = found.train & np.isin(kin, kin[found.test])
+    groups_of_rows, both = groups(table, group), shared(table, group, found.train, found.test)
+    left_out = found.train & np.isin(groups_of_rows, groups_of_rows[found.test])
     train = found.train & ~left_out
     classes = len(set(table.column(label)[train].tolist()))
     if classes < 2:

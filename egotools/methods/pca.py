@@ -40,7 +40,7 @@ class Components:
     components: int | None = option(None, "Number of components to keep; by default 10, or fewer if there are fewer.")
     whiten: bool = option(False, "Divide each component by its standard deviation, as M3-S does.")
     solver: Literal["auto", "exact", "randomized"] = option(
-        "auto", "Solver; auto is exact up to 2000 rows or columns, and randomized in eight passes beyond."
+        "auto", "Solver; auto is exact up to 2000 rows or columns, and randomized beyond."
     )
 
     def __post_init__(self) -> None:

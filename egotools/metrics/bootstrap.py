@@ -23,7 +23,7 @@ def bootstrap_interval(
 
     Args:
         statistic: of the numbers of the clips drawn, [N].
-        strata: numbers of clips; of each as many are drawn as it has. Clips judged together are one stratum.
+        strata: numbers of clips; of each as many are drawn as it has. Clips evaluated together are one stratum.
         draws: how often.
         level: share of the draws inside the interval.
         seed: of the draws.

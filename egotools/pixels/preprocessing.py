@@ -20,7 +20,7 @@ class Preprocessing:
     """How a frame becomes a network's input; belongs to the weights.
 
     Resizing equals Pillow's (antialiased, on bytes) to within one grey level, bicubic beside hard edges two;
-    `antialias=False` is what torchvision's video weights were judged with.
+    `antialias=False` is what torchvision's video weights were evaluated with.
     """
 
     resize: tuple[int, ...]  # (short side,) or (height, width)

@@ -12,7 +12,7 @@ from egotools.stores.importing import imported_digest, layout_of
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences, part_of
 from egotools.stores.summary import open_any
-from egotools.texts import composed
+from egotools.texts import composed, counted
 from egotools.types import Clip
 
 State = Literal["fresh", "incomplete", "stale", "unknown"]
@@ -67,7 +67,7 @@ class Assessment:
         if self.code and self.state != "fresh":
             found.append(f"it was made by your own code, which runs only if you allow it: --trust {self.code}")
         if self.failed:
-            found.append(f"{len(self.failed)} clips failed before and are unchanged; --retry-failed tries them again")
+            found.append(f"{counted(len(self.failed), 'clip')} failed before, unchanged since; --retry-failed retries")
         if self.gone:
             found.append(f"{len(self.gone)} clips cannot be compared: their files are gone, such as {self.gone[0]!r}")
         return found

@@ -55,8 +55,8 @@ def fit(
         How many steps were done in all.
 
     Raises:
-        TrainingError: the loss is not finite; the last checkpoint from before that stays. Or the device does not have
-            the precision.
+        TrainingError: the loss is not finite; the last checkpoint from before that stays. Or not a single step was
+            done, or the device does not have the precision.
         RunError: the checkpoint cannot be resumed from.
     """
     compute_alone_if_forked()
@@ -87,6 +87,8 @@ def fit(
             run.log({"step": done, **means, **(found or {})})
         if is_due and done < steps:
             checkpoint.save_if_due(done)
+    if not done:
+        raise TrainingError(f"no training took place: {steps} steps were requested, and there was no batch for one")
     losses.means(run, done)  # those of no line: the last checkpoint is of finite ones, too
     checkpoint.save(done)
     return done

@@ -19,8 +19,6 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 REPORT = "report.json"
 LOCK = ".writer"  # in the folder, while something is writing into it
-
-
 Content = dict[str, Any]  # a report; Any: JSON values
 
 

@@ -156,7 +156,7 @@ def test_a_log_that_cannot_be_written_is_one_line_before_the_work_starts(tmp_pat
 def test_a_log_on_a_full_disk_does_not_end_the_work(capsys):
     log = Log(Path("/dev/full"))
     log.line("more")
-    assert capsys.readouterr().err == "--log /dev/full: No space left on device; the work goes on\n"
+    assert capsys.readouterr().err == "--log /dev/full: No space left on device; continuing without it\n"
 
 
 def test_a_killed_command_leaves_what_it_has_told(tmp_path):

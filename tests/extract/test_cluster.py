@@ -301,8 +301,8 @@ def test_options_of_a_cluster_belong_to_its_engine(option, tmp_path):
 
 @pytest.mark.parametrize(
     ("is_own", "number", "status"),
-    [(True, signal.SIGINT, 130), (False, signal.SIGTERM, 143), (False, signal.SIGKILL, -signal.SIGKILL)],
-    ids=["Ctrl-C, a Ray of its own", "SIGTERM, a cluster", "kill -9, a cluster"],
+    [(True, signal.SIGINT, 130), (False, signal.SIGKILL, -signal.SIGKILL)],
+    ids=["Ctrl-C, a Ray of its own", "kill -9, a cluster"],
 )
 def test_an_interrupted_driver_leaves_whole_clips_and_no_workers(
     address, clips, slow_rows, starter: Starter, tmp_path, is_own, number, status

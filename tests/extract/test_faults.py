@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 EGOTOOLS = Path(sys.executable).with_name("egotools")
-KILLS = 16  # of each store
+KILLS = 6  # of each store
 
 
 @pytest.mark.parametrize("store", ["lmdb", "hdf5"])

@@ -205,7 +205,7 @@ def test_a_class_with_one_clip_is_learned_and_named(rng: np.random.Generator) ->
     table = make_table(rng)
     single = table.only((table.labels["label"] != "z") | (np.arange(len(table)) == 2))
     result = probe(single, "label", Probe(c=(1.0,)))
-    assert result.remarks == ("1 class too few clips for both training and evaluation: 'z'",)
+    assert result.remarks == ("1 class with too few clips for both training and evaluation: 'z'",)
 
 
 def test_rows_that_cannot_be_divided_are_refused(rng: np.random.Generator) -> None:

@@ -71,7 +71,7 @@ def test_ls_says_why_as_a_dry_run_does(manifest: Path, tmp_path: Path) -> None:
     (found,) = json.loads(dry.stdout)["caches"]
     state, why = state_of(cache)
     assert state == found["state"] == "stale"
-    assert "1 clips failed before and are unchanged" in why
+    assert "1 clip failed before, unchanged since" in why
     assert set(found["stale"]) == {"a", "c"}
     assert "2 clips have changed" in why
 

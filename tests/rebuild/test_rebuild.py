@@ -129,7 +129,7 @@ def test_a_clip_that_failed_is_tried_again_only_if_something_changed_or_on_reque
     cache = plant(want(tmp_path / "color.lmdb", "color"), manifest, failed={"b"})
     found = assess(cache)
     assert (found.state, found.to_compute, dict(found.failed)) == ("fresh", frozenset(), {"b": "broken"})
-    assert found.remarks == ["1 clips failed before and are unchanged; --retry-failed tries them again"]
+    assert found.remarks == ["1 clip failed before, unchanged since; --retry-failed retries"]
     assert assess(cache, retry_failed=True).missing == ("b",)
     edit(manifest, b={"end": 0.3})
     assert assess(cache).missing == ("b",)

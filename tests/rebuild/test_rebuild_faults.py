@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="watches processes through /proc"),
 ]
 
-KILLS = 12  # of each store
+KILLS = 5  # of each store
 
 
 def edited(clips: list[Clip]) -> list[Clip]:

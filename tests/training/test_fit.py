@@ -221,6 +221,13 @@ def test_batches_that_do_not_suffice_for_a_step_make_none():
     assert regression(pairs(5, 4), steps=10, how=How(accumulate=2))[1] == 2
 
 
+@pytest.mark.parametrize(("count", "steps"), [(0, 10), (1, 10), (5, 0)])
+def test_a_training_without_a_step_is_an_error_and_leaves_no_checkpoint(count, steps, tmp_path):
+    with pytest.raises(TrainingError, match=f"no training took place: {steps} steps were requested"):
+        regression(pairs(count, 4), Run(tmp_path, Recipe({})), steps=steps, how=How(accumulate=2))
+    assert not any(tmp_path.iterdir())
+
+
 def test_bf16_computes_the_forward_pass_only(tmp_path):
     seen = []
 

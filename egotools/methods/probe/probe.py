@@ -325,7 +325,7 @@ def _class_remarks(task: _SplitRows, predictions: Predictions, known: Sequence[s
         f"in one {task.group} only, so trained on but not evaluated": [
             name for name, has_rows, is_alone in names if not has_rows and is_alone
         ],
-        "too few clips for both training and evaluation": [
+        "with too few clips for both training and evaluation": [
             name for name, has_rows, is_alone in names if not has_rows and not is_alone
         ],
     }

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict
 from egotools.config import options_of, to_json
 from egotools.errors import RunError
 from egotools.evaluate.classification import Result
-from egotools.evaluate.report import Shown, report, save
+from egotools.evaluate.report import Shown, report, save_predictions
 from egotools.evaluate.splits import Partition
 from egotools.machine import choose_device
 from egotools.methods.probe.classifier import Classifier
@@ -97,7 +97,7 @@ def train_probe(
         write_records(run, features)
         run.write(WEIGHTS, result.classifier.to_bytes())
         learned_from.keep(run, {"": result.learned})
-        save(folder, content, result)
+        save_predictions(folder, content, result)
         return content
 
     return once(folder, recipe, make, Shown)
