@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from egotools.methods.segmentation.options import Applying, Data, Judging, Training
+from egotools.methods.segmentation.options import Applying, Data, Scoring, Training
 from egotools.training.how import How
 
 from .. import display, options
@@ -83,14 +83,14 @@ def train(
 )
 @click.option("--background", multiple=True, help="Class that is no segment for edit and F1; repeatable.")
 @options.from_fields(Applying, "applying")
-@options.from_fields(Judging, "judging")
+@options.from_fields(Scoring, "scoring")
 @options.device
 @options.out
 @options.telling
 @options.as_json
 def evaluate(
     applying: Applying,
-    judging: Judging,
+    scoring: Scoring,
     manifest: Path | None,
     segments: Path,
     features: tuple[Path, ...],
@@ -123,15 +123,15 @@ def evaluate(
     with Progress("passes", "reading") as progress:
         if manifest is None or predictions:
             told |= {"manifest": manifest, "split": applying.split}
-            found = evaluate_predictions(predictions, segments, judging, **told)
+            found = evaluate_predictions(predictions, segments, scoring, **told)
         else:
-            from egotools.methods.segmentation.applying import evaluate_segmentation
+            from egotools.methods.segmentation.application import evaluate_segmentation
 
             told |= {"device": device, "progress": progress}
-            found = evaluate_segmentation(manifest, segments, features, applying, judging, **told)
-    content, judgment, made = found
+            found = evaluate_segmentation(manifest, segments, features, applying, scoring, **told)
+    content, comparison, made = found
     if out is not None:
-        save(out, content, judgment, made)
+        save(out, content, comparison, made)
     show(content, out, as_json=as_json)
     if content["missing"]:
         names = [f"{sequence} of {id}" for id, sequence in content["missing"]]

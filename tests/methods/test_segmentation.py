@@ -12,10 +12,10 @@ import torch
 from acted import CLASSES, WIDTH, write_acted
 
 from egotools.errors import TableError
-from egotools.methods.segmentation.applying import evaluate_segmentation
+from egotools.methods.segmentation.application import evaluate_segmentation
 from egotools.methods.segmentation.items import Items, predicted
 from egotools.methods.segmentation.network import Refining, SegmentationNetwork
-from egotools.methods.segmentation.options import Applying, Data, Judging, Training
+from egotools.methods.segmentation.options import Applying, Data, Scoring, Training
 from egotools.methods.segmentation.run import open_segmentation, train_segmentation
 from egotools.methods.segmentation.slots import edges, frame_labels, segments_of
 from egotools.methods.segmentation.training import new_head
@@ -195,7 +195,7 @@ def test_without_val_the_last_epoch_is_all_there_is(tmp_path):
     content = train(data, tmp_path / "run")
     assert content["best"] is None
     assert any("nothing is validated" in remark for remark in content["remarks"])
-    arguments = (data / "a.csv", data / "a.segments.csv", [], Applying(run=tmp_path / "run", weights="best"), Judging())
+    arguments = (data / "a.csv", data / "a.segments.csv", [], Applying(run=tmp_path / "run", weights="best"), Scoring())
     report, _, predictions = evaluate_segmentation(*arguments, device="cpu")
     assert any("its last epoch is evaluated" in remark for remark in report["remarks"])
     assert len(predictions) == 4

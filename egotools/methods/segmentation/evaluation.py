@@ -9,8 +9,8 @@ from egotools.errors import TableError
 from egotools.files.disk import write_whole
 from egotools.manifests.segments import Segment, read_segments
 from egotools.manifests.table import read_manifest
-from egotools.methods.segmentation.judging import Judgment, Key, judge, judgment_figures, remarks_of
-from egotools.methods.segmentation.options import Judging
+from egotools.methods.segmentation.comparison import Comparison, Key, compare, comparison_figures, remarks_of
+from egotools.methods.segmentation.options import Scoring
 from egotools.methods.segmentation.predictions import FILE, Prediction, read_predictions, write_predictions
 from egotools.plots import Band, bands_picture
 from egotools.provenance import versions
@@ -25,18 +25,18 @@ SHOWN = 4  # videos of a picture: the first ones, and as many with the fewest ri
 def evaluate_predictions(
     files: Sequence[Path],
     segments: Path,
-    judging: Judging,
+    scoring: Scoring,
     *,
     background: Sequence[str] = (),
     manifest: Path | None = None,
     split: str | None = None,
-) -> tuple[Content, Judgment, list[Prediction]]:
+) -> tuple[Content, Comparison, list[Prediction]]:
     """Compares predictions in files with the truth.
 
     Args:
         files: CSV of predicted segments.
         segments: the truth.
-        judging: averages and rare classes.
+        scoring: averages and rare classes.
         background: classes that are no segments for edit and F1.
         manifest: whose clips have to be predicted; None: the other sequences of recordings that have a prediction.
         split: only those of this split.
@@ -55,35 +55,35 @@ def evaluate_predictions(
                 raise TableError(f"{path}: the sequence {each.name!r} of {each.id!r} is predicted in two files")
     truth = read_segments(segments)
     wanted = None if manifest is None else _wanted(manifest, split, truth)
-    judgment = judge([*predictions.values()], truth, str(segments), wanted=wanted)
-    arguments = {**options_of(judging), "background": list(background), "predictions": [str(path) for path in files]}
+    comparison = compare([*predictions.values()], truth, str(segments), wanted=wanted)
+    arguments = {**options_of(scoring), "background": list(background), "predictions": [str(path) for path in files]}
     arguments |= {"manifest": None if manifest is None else str(manifest), "split": split}
     content = {
         "command": "eval segmentation",
-        "protocol": f"predictions of {len(judgment.videos)} videos",
-        **judged_report(judgment, background, judging),
-        "remarks": remarks_of(judgment),
+        "protocol": f"predictions of {len(comparison.videos)} videos",
+        **comparison_report(comparison, background, scoring),
+        "remarks": remarks_of(comparison),
         "arguments": {**arguments, "segments": str(segments)},
         "versions": versions(),
     }
-    return content, judgment, [*predictions.values()]
+    return content, comparison, [*predictions.values()]
 
 
-def save(folder: Path, content: Content, judgment: Judgment, predictions: Sequence[Prediction]) -> None:
+def save(folder: Path, content: Content, comparison: Comparison, predictions: Sequence[Prediction]) -> None:
     """Writes predictions, a picture of some of them, and the report, each whole or not at all."""
     write_predictions(folder / FILE, predictions)
     title = f"eval segmentation: {content['protocol']}"
-    write_whole(folder / "segments.png", bands_picture(_bands(judgment, content), judgment.classes, title=title))
+    write_whole(folder / "segments.png", bands_picture(_bands(comparison, content), comparison.classes, title=title))
     write_whole(folder / "report.json", to_json(content))
 
 
-def judged_report(judgment: Judgment, background: Sequence[str], judging: Judging) -> Content:
+def comparison_report(comparison: Comparison, background: Sequence[str], scoring: Scoring) -> Content:
     """The figures of a report, None for what is undefined.
 
     Raises:
         TableError: a class that is named is none.
     """
-    found: Content = finite(judgment_figures(judgment, background, judging))
+    found: Content = finite(comparison_figures(comparison, background, scoring))
     return found
 
 
@@ -98,14 +98,14 @@ def _wanted(manifest: Path, split: str | None, truth: Sequence[Segment]) -> set[
     return {(each.id, each.sequence) for each in truth if each.id in ids}
 
 
-def _bands(judgment: Judgment, content: Content) -> list[Band]:
+def _bands(comparison: Comparison, content: Content) -> list[Band]:
     """The first videos, and those with the fewest right frames."""
     by_video = content["by_video"]
     worst = sorted(range(len(by_video)), key=lambda at: by_video[at]["mof"] or 0.0)
     order = dict.fromkeys([*range(min(SHOWN, len(by_video))), *worst[:SHOWN]])
     bands = []
     for at in order:
-        video, mof = judgment.videos[at], by_video[at]["mof"]
+        video, mof = comparison.videos[at], by_video[at]["mof"]
         view = f", {video.prediction.view}" if video.prediction.view else ""
         name = f"{video.prediction.name}{view}: {'no' if mof is None else f'{mof:.0f} %'} frames right"
         bands.append(Band(name, video.true, video.predicted))

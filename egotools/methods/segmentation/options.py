@@ -130,7 +130,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Judging:
+class Scoring:
     """How predictions are compared with the truth."""
 
     average: Average = option(  # noqa: RUF009 - frozen

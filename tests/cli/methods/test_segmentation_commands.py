@@ -38,7 +38,7 @@ def trained(data: Path, *more: object, out: str = "run", fast: tuple[str, ...] =
     return ["train", "segmentation", *files, "--out", data / out, *fast, *more]
 
 
-def judged(data: Path, *more: object, run: str = "run") -> list[object]:
+def evaluated(data: Path, *more: object, run: str = "run") -> list[object]:
     files = ["--manifest", data / "a.csv", "--segments", data / "a.segments.csv"]
     return ["eval", "segmentation", "--run", data / run, *files, *more]
 
@@ -57,7 +57,7 @@ def fresh(tmp_path: Path) -> Path:
 
 
 def test_a_run_learns_and_its_predictions_say_the_same_as_files(data):
-    report = shown(*judged(data, "--out", data / "report"))
+    report = shown(*evaluated(data, "--out", data / "report"))
     assert report["total"] > 200
     assert [each["view"] for each in report["views"]] == ["e1", "v1"]
     assert report["videos"] == sum(each["videos"] for each in report["views"]) == 4
@@ -71,7 +71,7 @@ def test_a_run_learns_and_its_predictions_say_the_same_as_files(data):
 
 
 def test_predictions_hold_what_other_programs_need(data):
-    shown(*judged(data, "--out", data / "columns"))
+    shown(*evaluated(data, "--out", data / "columns"))
     with (data / "columns/predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["id", "start", "end", "label", "sequence", "recording", "view"]
@@ -81,29 +81,29 @@ def test_predictions_hold_what_other_programs_need(data):
 
 
 def test_the_table_names_each_view_and_all_together(data):
-    said = run(*judged(data)).stdout
+    said = run(*evaluated(data)).stdout
     for text in ("e1", "v1", "all", "MoF", "edit", "F1@10", "F1@25", "F1@50"):
         assert text in said
-    one = run(*judged(data, "--views", "v1")).stdout
+    one = run(*evaluated(data, "--views", "v1")).stdout
     assert "e1" not in one
 
 
 def test_several_chunk_sizes_background_and_tail_are_reported(data):
     (data / "tail.txt").write_text("pour\n")
     report = shown(
-        *judged(data, "--chunks", "2,4,5", "--background", "rest", "--tail", data / "tail.txt", "--average", "video")
+        *evaluated(data, "--chunks", "2,4,5", "--background", "rest", "--tail", data / "tail.txt", "--average", "video")
     )
     assert report["arguments"]["chunks"] == [2, 4, 5]
     assert 0 <= report["mof_tail"] <= 100
     assert 0 <= report["mof_head"] <= 100
-    assert "'sleep' is no class" in complaint(*judged(data, "--background", "sleep"))
+    assert "'sleep' is no class" in complaint(*evaluated(data, "--background", "sleep"))
 
 
 def test_recordings_of_the_training_are_evaluated_only_on_request(data):
-    said = complaint(*judged(data, "--split", "train"))
+    said = complaint(*evaluated(data, "--split", "train"))
     assert "the run was trained on them" in said
     assert "--all-rows" in said
-    report = shown(*judged(data, "--all-rows"))
+    report = shown(*evaluated(data, "--all-rows"))
     assert report["videos"] == 16
     assert any("are no test" in remark for remark in report["remarks"])
 
@@ -112,14 +112,14 @@ def test_a_run_of_one_view_is_not_evaluated_on_another_view_of_its_recordings(da
     run(*trained(data, "--train-views", "v1", "--epochs", "1", out="one"))
     learned = json.loads((data / "one/learned.json").read_text())[""]
     assert learned["ids"] == ["r0/v1", "r1/v1"]
-    assert "the run was trained on them" in complaint(*judged(data, "--split", "train", "--views", "e1", run="one"))
+    assert "the run was trained on them" in complaint(*evaluated(data, "--split", "train", "--views", "e1", run="one"))
 
 
 def test_without_a_split_test_val_is_evaluated_and_that_is_said(fresh):
     table = (fresh / "a.csv").read_text().replace(",test", ",other")
     (fresh / "a.csv").write_text(table)
     run(*trained(fresh))
-    report = shown(*judged(fresh, "--weights", "best"))
+    report = shown(*evaluated(fresh, "--weights", "best"))
     assert {each["id"] for each in report["by_video"]} == {"r2/v1", "r2/e1"}
     assert any("no clip has the split test: val is evaluated" in remark for remark in report["remarks"])
     assert any("the best epoch was chosen on val" in remark for remark in report["remarks"])
@@ -132,7 +132,7 @@ def test_presets_set_what_is_published_and_the_run_says_so(fresh):
     wanted = {"padding": "full", "frame_shift": 1, "shared_span": True, "refiner_dropout": True, "width": 8}
     assert wanted.items() <= config["identity"].items()
     assert config["origin"]["preset"] == "reference"
-    report = shown(*judged(fresh))  # the frame shift of the run holds for the times of predictions
+    report = shown(*evaluated(fresh))  # the frame shift of the run holds for the times of predictions
     assert report["uncovered_seconds"] > 0
     assert report["uncovered_seconds"] < 4 * 0.2
 
@@ -184,18 +184,18 @@ def retitled(path: Path, old: str, new: str) -> None:
 def test_runs_of_other_methods_and_damaged_ones_are_refused(fresh, data):
     (fresh / "run").mkdir()
     (fresh / "run/config.json").write_text('{"identity": {"method": "probe"}, "origin": {}}')
-    assert "is not a run of 'egotools train segmentation'" in complaint(*judged(fresh))
-    assert "no such run" in complaint(*judged(fresh, run="none")) or "is no run" in complaint(
-        *judged(fresh, run="none")
+    assert "is not a run of 'egotools train segmentation'" in complaint(*evaluated(fresh))
+    assert "no such run" in complaint(*evaluated(fresh, run="none")) or "is no run" in complaint(
+        *evaluated(fresh, run="none")
     )
     run(*trained(fresh, out="cut"))
     (fresh / "cut/head.safetensors").write_bytes((fresh / "cut/head.safetensors").read_bytes()[:1000])
-    assert "head.safetensors" in complaint(*judged(fresh, run="cut"))
+    assert "head.safetensors" in complaint(*evaluated(fresh, run="cut"))
 
 
 def test_features_of_another_cache_are_refused(fresh, data):
     other = write_acted(fresh / "wide", width=5)
-    said = complaint(*judged(data, "--features", other / "a.lmdb"))
+    said = complaint(*evaluated(data, "--features", other / "a.lmdb"))
     assert "5" in said
 
 
@@ -254,14 +254,14 @@ def test_what_is_evaluated_is_said_once(data):
 
 def test_a_picture_shows_few_of_many_videos(data):
     from egotools.methods.segmentation.evaluation import SHOWN, _bands
-    from egotools.methods.segmentation.judging import judge
+    from egotools.methods.segmentation.comparison import compare
     from egotools.methods.segmentation.predictions import read_predictions
 
     truth = [Segment(f"c{number:02}", 0.0, 2.0, f"class {number % 30}", f"c{number:02}") for number in range(40)]
     write_segments(data / "many.csv", truth)
-    judgment = judge(read_predictions(data / "many.csv"), read_segments(data / "many.csv"), "many.csv")
+    comparison = compare(read_predictions(data / "many.csv"), read_segments(data / "many.csv"), "many.csv")
     by_video = [{"mof": float(100 - number)} for number in range(40)]
-    bands = _bands(judgment, {"by_video": by_video})
+    bands = _bands(comparison, {"by_video": by_video})
     assert len(bands) == 2 * SHOWN
     assert bands[SHOWN].name.startswith("c39")
     np.testing.assert_array_equal(bands[0].true.ends, [2.0])

@@ -13,11 +13,11 @@ from egotools.evaluate.leakage import unlearned
 from egotools.machine import choose_device
 from egotools.manifests.segments import read_segments
 from egotools.manifests.table import read_manifest
-from egotools.methods.segmentation.evaluation import judged_report
+from egotools.methods.segmentation.evaluation import comparison_report
 from egotools.methods.segmentation.items import Asks
-from egotools.methods.segmentation.judging import Judgment, judge, remarks_of
+from egotools.methods.segmentation.comparison import Comparison, compare, remarks_of
 from egotools.methods.segmentation.network import SegmentationNetwork
-from egotools.methods.segmentation.options import Applying, Data, Judging, Training
+from egotools.methods.segmentation.options import Applying, Data, Scoring, Training
 from egotools.methods.segmentation.prediction import Slots, predict_sequences
 from egotools.methods.segmentation.predictions import Prediction
 from egotools.methods.segmentation.run import (
@@ -59,12 +59,12 @@ def evaluate_segmentation(
     segments: Path,
     features: Sequence[Path],
     applying: Applying,
-    judging: Judging,
+    scoring: Scoring,
     *,
     background: Sequence[str] = (),
     device: str = "auto",
     progress: Progress = no_progress,
-) -> tuple[Content, Judgment, list[Prediction]]:
+) -> tuple[Content, Comparison, list[Prediction]]:
     """Predicts the sequences of a split and compares them with the truth.
 
     Args:
@@ -72,7 +72,7 @@ def evaluate_segmentation(
         segments: the truth.
         features: caches; of a run by default its own.
         applying: what is evaluated, and on which sequences.
-        judging: averages and rare classes.
+        scoring: averages and rare classes.
         background: classes that are no segments for edit and F1.
         device: where the network runs.
         progress: of the prediction.
@@ -102,17 +102,17 @@ def evaluate_segmentation(
     )
     own = {(each.id, each.name) for each in predictions} | {(each.recording, each.name) for each in predictions}
     truth = [each for each in read_segments(segments) if (each.id, each.sequence) in own]
-    judgment = judge(predictions, truth, str(segments))
-    remarks = [*found.remarks, *applied.remarks, *remarks_of(judgment)]
-    arguments = {**options_of(applying), **options_of(judging), "background": list(background), "split": split}
+    comparison = compare(predictions, truth, str(segments))
+    remarks = [*found.remarks, *applied.remarks, *remarks_of(comparison)]
+    arguments = {**options_of(applying), **options_of(scoring), "background": list(background), "split": split}
     content = {
         "command": "eval segmentation",
         "protocol": f"{len(predictions)} videos of {split or 'all splits'}",
-        **judged_report(judgment, background, judging),
+        **comparison_report(comparison, background, scoring),
         "remarks": list(dict.fromkeys(remarks)),
         **provenance_of({**arguments, "segments": str(segments)}, manifest, applied.caches),
     }
-    return content, judgment, predictions
+    return content, comparison, predictions
 
 
 def _of_run(applying: Applying, features: Sequence[Path]) -> _Applied:

@@ -10,7 +10,7 @@ import numpy as np
 from egotools.errors import TableError
 from egotools.manifests.classes import read_classes
 from egotools.manifests.segments import Segment, by_sequence
-from egotools.methods.segmentation.options import Judging
+from egotools.methods.segmentation.options import Scoring
 from egotools.methods.segmentation.predictions import Prediction, numbered_segments
 from egotools.metrics.segmentation import Segments, accuracy, cut, scores
 from egotools.texts import named
@@ -24,7 +24,7 @@ NOTICED = 1e-6  # seconds
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Compared:
     """Predicted and true segments of a video, both cut to the time that both cover."""
 
     prediction: Prediction
@@ -34,19 +34,19 @@ class Judged:
 
 
 @dataclass(frozen=True, eq=False)
-class Judgment:
+class Comparison:
     """All videos, and which of the true sequences have none."""
 
-    videos: tuple[Judged, ...]
+    videos: tuple[Compared, ...]
     classes: tuple[str, ...]
     missing: tuple[Key, ...]  # that had to be predicted
     others: tuple[Key, ...]
     strangers: tuple[Key, ...]  # predictions without truth
 
 
-def judge(
+def compare(
     predictions: Sequence[Prediction], truth: Sequence[Segment], where: str, *, wanted: Collection[Key] | None = None
-) -> Judgment:
+) -> Comparison:
     """Pairs predictions with the truth by id or recording, and sequence; each view is a video of its own.
 
     Args:
@@ -69,7 +69,7 @@ def judge(
             strangers.append((each.id, each.name))
             continue
         met.add(key)
-        videos.append(_judged(each, numbered_segments(true[key], numbers), numbers))
+        videos.append(_compared(each, numbered_segments(true[key], numbers), numbers))
     if not videos:
         raise TableError(
             f"{where}: no prediction meets true segments; predictions are of ids like {predictions[0].id!r} and"
@@ -79,7 +79,7 @@ def judge(
     left = [key for key in true if key not in met]
     missing = [key for key in left if (key[0] in ids if wanted is None else key in wanted)]
     others = [key for key in left if key not in missing]
-    return Judgment(tuple(videos), classes, tuple(missing), tuple(others), tuple(strangers))
+    return Comparison(tuple(videos), classes, tuple(missing), tuple(others), tuple(strangers))
 
 
 def _key(prediction: Prediction, true: Collection[Key]) -> Key | None:
@@ -94,15 +94,15 @@ def _key(prediction: Prediction, true: Collection[Key]) -> Key | None:
     return own[0] if len(own) == 1 else None
 
 
-def _judged(prediction: Prediction, true: Segments, numbers: dict[str, int]) -> Judged:
+def _compared(prediction: Prediction, true: Segments, numbers: dict[str, int]) -> Compared:
     predicted = prediction.numbered(numbers)
     begin, end = max(predicted.starts[0], true.starts[0]), min(predicted.ends[-1], true.ends[-1])
     kept = cut(true, begin, end)
     lost = float(np.sum(true.ends - true.starts) - np.sum(kept.ends - kept.starts))
-    return Judged(prediction, cut(predicted, begin, end), kept, lost)
+    return Compared(prediction, cut(predicted, begin, end), kept, lost)
 
 
-def judgment_figures(found: Judgment, background: Sequence[str], judging: Judging) -> Content:
+def comparison_figures(found: Comparison, background: Sequence[str], scoring: Scoring) -> Content:
     """Figures of each view and of all videos together, and of each video; JSON-ready.
 
     Raises:
@@ -114,13 +114,13 @@ def judgment_figures(found: Judgment, background: Sequence[str], judging: Judgin
             f"--background {unknown[0]!r} is no class of truth or predictions, which are {named(found.classes, 12)}"
         )
     hidden = [numbers[name] for name in background]
-    tail = None if judging.tail is None else _tail(judging.tail, numbers)
+    tail = None if scoring.tail is None else _tail(scoring.tail, numbers)
     views = sorted({video.prediction.view for video in found.videos})
     by_view = {view: [each for each in found.videos if each.prediction.view == view] for view in views}
 
-    def figures(videos: Sequence[Judged]) -> Content:
+    def figures(videos: Sequence[Compared]) -> Content:
         pairs = [(each.predicted, each.true) for each in videos]
-        own: Content = {"videos": len(videos), **scores(pairs, average=judging.average, background=hidden)}
+        own: Content = {"videos": len(videos), **scores(pairs, average=scoring.average, background=hidden)}
         if tail is not None:
             own["mof_tail"] = accuracy(pairs, tail)
             own["mof_head"] = accuracy(pairs, {*numbers.values()} - {*tail})
@@ -139,7 +139,7 @@ def judgment_figures(found: Judgment, background: Sequence[str], judging: Judgin
     }
 
 
-def remarks_of(found: Judgment) -> list[str]:
+def remarks_of(found: Comparison) -> list[str]:
     """What could not be compared, counted and named; sequences that are missing are failures, and not here."""
     remarks = []
     if short := [each for each in found.videos if each.uncovered > NOTICED]:
