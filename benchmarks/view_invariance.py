@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from two_views import RECORDINGS, write
 
-from egotools.methods.segmentation.applying import evaluate_segmentation
-from egotools.methods.segmentation.options import Applying, Data, Judging, Training
+from egotools.methods.segmentation.application import evaluate_segmentation
+from egotools.methods.segmentation.options import Applying, Data, Scoring, Training
 from egotools.methods.segmentation.run import train_segmentation
 from egotools.methods.two_stream.options import TwoStream
 from egotools.methods.two_stream.run import train_two_stream
@@ -60,7 +60,7 @@ def segmented(folder: Path, files: tuple[Path, Path, Path], init: str, seed: int
     data, run = Data(train_views=("v3",), chunk=CHUNK), folder / f"segmentation-{init}"
     train_segmentation(run, files[0], files[1], [files[2]], data, config, seed=seed, device="cpu")
     applying = Applying(run=run, split="test")
-    content = evaluate_segmentation(files[0], files[1], [], applying, Judging(), device="cpu")[0]
+    content = evaluate_segmentation(files[0], files[1], [], applying, Scoring(), device="cpu")[0]
     return {each["view"]: {name: each[name] for name in FIGURES} for each in content["views"]}
 
 

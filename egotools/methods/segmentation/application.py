@@ -13,9 +13,9 @@ from egotools.evaluate.leakage import unlearned
 from egotools.machine import choose_device
 from egotools.manifests.segments import read_segments
 from egotools.manifests.table import read_manifest
+from egotools.methods.segmentation.comparison import Comparison, compare, remarks_of
 from egotools.methods.segmentation.evaluation import comparison_report
 from egotools.methods.segmentation.items import Asks
-from egotools.methods.segmentation.comparison import Comparison, compare, remarks_of
 from egotools.methods.segmentation.network import SegmentationNetwork
 from egotools.methods.segmentation.options import Applying, Data, Scoring, Training
 from egotools.methods.segmentation.prediction import Slots, predict_sequences

@@ -253,8 +253,8 @@ def test_what_is_evaluated_is_said_once(data):
 
 
 def test_a_picture_shows_few_of_many_videos(data):
-    from egotools.methods.segmentation.evaluation import SHOWN, _bands
     from egotools.methods.segmentation.comparison import compare
+    from egotools.methods.segmentation.evaluation import SHOWN, _bands
     from egotools.methods.segmentation.predictions import read_predictions
 
     truth = [Segment(f"c{number:02}", 0.0, 2.0, f"class {number % 30}", f"c{number:02}") for number in range(40)]
