@@ -22,7 +22,9 @@ def matching_loss(predictions: Tensor, targets: Tensor, first: int = 0) -> tuple
         MemDPC, `memdpc/model.py`, `get_loss`.
     """
     if predictions.dim() != 2 or targets.dim() != 2 or len(targets) < first + len(predictions):
-        raise ValueError(f"{tuple(predictions.shape)} predictions do not have one of {tuple(targets.shape)} targets each")
+        raise ValueError(
+            f"{tuple(predictions.shape)} predictions do not have one of {tuple(targets.shape)} targets each"
+        )
     with torch.autocast(predictions.device.type, enabled=False):
         wide = [x if x.dtype.itemsize >= 4 else x.float() for x in (predictions, targets)]
         scores = wide[0] @ wide[1].t()
@@ -37,19 +39,19 @@ def of_all_processes(rows: Tensor) -> tuple[Tensor, int]:
     processes, as DistributedDataParallel does, the training is that of the joined batch.
     """
     rank = torch.distributed.get_rank()
-    return _Gathered.apply(rows), rank * len(rows)  # type: ignore[no-untyped-call]
+    return _Gathered.apply(rows), rank * len(rows)
 
 
 class _Gathered(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, rows: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(_: Any, rows: Tensor) -> Tensor:
         rows = rows.contiguous()
         found = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather(found, rows)
         return torch.cat(found)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(_: Any, gradient: Tensor) -> Tensor:
         total = gradient.clone()
         torch.distributed.all_reduce(total)
         return total.chunk(torch.distributed.get_world_size())[torch.distributed.get_rank()]

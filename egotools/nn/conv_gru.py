@@ -34,22 +34,23 @@ class ConvGRUCell(nn.Module):
     def products(self) -> Products:
         """The weights, as `begun` and `step` take them."""
         gates = (self.reset_gate, self.update_gate, self.out_gate)
-        of_input, of_state = zip(*(gate.weight.split([self.inputs, self.hidden], dim=1) for gate in gates), strict=True)
+        of_input = [gate.weight[:, : self.inputs] for gate in gates]
+        of_state = [gate.weight[:, self.inputs :] for gate in gates]
         biases = torch.cat([gate.bias for gate in gates if gate.bias is not None])
         return Products(torch.cat(of_input), biases, torch.cat(of_state[:2]), of_state[2])
 
     def gates(self, x: Tensor, products: Products) -> Tensor:
         """The inputs' part of the gates, [B, inputs, H, W] to [B, 3 hidden, H, W], for as many steps as fit in B."""
-        return F.conv2d(x, products.of_input, products.biases, padding=self.out_gate.padding)  # type: ignore[arg-type]
+        return F.conv2d(x, products.of_input, products.biases, padding=self.out_gate.padding)
 
     def step(self, gates: Tensor, state: Tensor | None, products: Products) -> Tensor:
         """The next state [B, hidden, H, W]; without one before, it was zero."""
-        reset, update, out = gates.split(self.hidden, dim=1)
+        reset, update, out = gates.chunk(3, dim=1)
         if state is None:
             return torch.sigmoid(update) * torch.tanh(out)
         padding: tuple[int, int] = self.out_gate.padding  # type: ignore[assignment]
         both = torch.sigmoid(gates[:, : 2 * self.hidden] + F.conv2d(state, products.of_state, padding=padding))
-        reset, update = both.split(self.hidden, dim=1)
+        reset, update = both.chunk(2, dim=1)
         out = torch.tanh(out + F.conv2d(reset * state, products.of_reset, padding=padding))
         return torch.lerp(state, out, update)
 
@@ -92,7 +93,8 @@ class ConvGRU(nn.Module):
         batch, steps = x.shape[:2]
         finals = []
         for layer, (cell, product) in enumerate(zip(self.cells(), products or self.products(), strict=True)):
-            gates = cell.gates(x.flatten(0, 1), product).unflatten(0, (batch, steps))
+            gates = cell.gates(x.flatten(0, 1), product)
+            gates = gates.reshape(batch, steps, *gates.shape[1:])
             current, states = None if state is None else state[layer], []
             for step in range(steps):
                 current = F.dropout(cell.step(gates[:, step], current, product), self.dropout, self.training)

@@ -57,6 +57,7 @@ class MemDPC(nn.Module):
             orthogonal(part, GAIN)
 
     def forward(self, clips: Tensor) -> tuple[Pass, Pass]:
+        check_clips(clips)
         self.check_blocks(clips.shape[1])
         features = block_maps(self.backbone, clips)
         with torch.autocast(clips.device.type, enabled=False):  # the rest costs nothing, and decides about near ties
@@ -77,7 +78,7 @@ class MemDPC(nn.Module):
     def passes(self, features: Tensor) -> tuple[Pass, Pass]:
         """Both passes over block features [B, N, C, s, s]; the predictor takes both directions as one batch."""
         self.check_blocks(features.shape[1])
-        batch, observed = features.shape[0], features.shape[1] - self.predicted
+        observed = features.shape[1] - self.predicted
         ordered = (features, features.flip(1))
         grus = (self.agg_f, self.agg_b)
         products = [gru.products() for gru in grus]
@@ -87,10 +88,11 @@ class MemDPC(nn.Module):
             for gru, blocks, product in zip(grus, (seen, seen.flip(1)), products, strict=True)
         ]
         contexts = states
-        attentions, predictions = [], []
+        attentions: list[Tensor] = []
+        predictions: list[Tensor] = []
         for step in range(self.predicted):
             if step > 0:
-                inputs = F.relu(predictions[-1]).unsqueeze(1).split(batch)
+                inputs = F.relu(predictions[-1]).unsqueeze(1).chunk(2)
                 states = [
                     gru(given, state.transpose(0, 1), product)[1]
                     for gru, given, state, product in zip(grus, inputs, states, products, strict=True)
@@ -98,8 +100,8 @@ class MemDPC(nn.Module):
             attention, prediction = self.recalled(torch.cat([state[:, -1] for state in states]))
             attentions.append(attention)
             predictions.append(prediction)
-        stacked = torch.stack(predictions, dim=1).split(batch)
-        split = list(zip(*(attention.split(batch) for attention in attentions), strict=True))
+        stacked = torch.stack(predictions, dim=1).chunk(2)
+        split = list(zip(*(attention.chunk(2) for attention in attentions), strict=True))
         forward, backward = (
             Pass(stacked[way], ordered[way][:, observed:], contexts[way], list(split[way])) for way in (0, 1)
         )
@@ -127,7 +129,9 @@ class MemDPCContext(nn.Module):
 
     def context(self, clips: Tensor) -> Tensor:
         """Contexts [B, 2 C] of clips."""
-        maps = F.relu(self.backbone(clips.flatten(0, 1))).mean(2).unflatten(0, clips.shape[:2])
+        check_clips(clips)
+        maps = F.relu(self.backbone(clips.flatten(0, 1))).mean(2)
+        maps = maps.reshape(*clips.shape[:2], *maps.shape[1:])
         with torch.autocast(clips.device.type, enabled=False):
             maps = maps if maps.dtype == torch.float64 else maps.float()
             ends = (self.agg_f(maps)[1], self.agg_b(maps.flip(1))[1])
@@ -183,13 +187,26 @@ class MemDPCClassifier(MemDPCContext):
         return self.final_fc(self.final_bn(context))  # type: ignore[no-any-return]
 
 
+def check_clips(clips: Tensor) -> None:
+    """Refuses what is no batch of clips, cut into blocks.
+
+    Raises:
+        ValueError: says which axes it must have.
+    """
+    if clips.dim() != 6 or clips.shape[2] != 3 or not clips.numel():
+        raise ValueError(
+            f"clips have the axes [clips, blocks, 3, frames, height, width]; these are {tuple(clips.shape)}"
+        )
+
+
 def block_maps(backbone: nn.Module, clips: Tensor) -> Tensor:
     """The mean over time of the signed maps of each block, [B, N, 3, L, H, W] to [B, N, C, s, s]."""
     maps: Tensor = backbone(clips.flatten(0, 1)).mean(2)
-    return maps.unflatten(0, clips.shape[:2])
+    return maps.reshape(*clips.shape[:2], *maps.shape[1:])
 
 
 def recall(logits: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
     """Reads a memory [M, C] by logits [B, M, s, s]: the slots' shares [B, M, s, s], and their mixture [B, C, s, s]."""
     attention = logits.softmax(dim=1)
-    return attention, (memory.t() @ attention.flatten(2)).unflatten(2, logits.shape[2:])
+    mixture = memory.t() @ attention.flatten(2)
+    return attention, mixture.reshape(*mixture.shape[:2], *logits.shape[2:])

@@ -90,6 +90,23 @@ class FrameConv(nn.Conv2d):
         super()._load_from_state_dict(state_dict, prefix, *others)
 
 
+class ClipConv(nn.Conv3d):
+    """A convolution of clips; where bf16 on a CPU would get its weight's gradient wrong, with explicit padding in time.
+
+    There, PyTorch's gradient of a padded 3 x 3 x 3 convolution with stride 1 is garbage for clips of two frames.
+    """
+
+    def _conv_forward(self, clips: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if (
+            torch.is_autocast_enabled("cpu")
+            and torch.is_grad_enabled()
+            and (clips.device.type, clips.shape[2], self.stride[0], self.padding[0]) == ("cpu", 2, 1, 1)
+        ):
+            padded = F.pad(clips, (0, 0, 0, 0, 1, 1))
+            return F.conv3d(padded, weight, bias, self.stride, (0, *self.padding[1:]))
+        return super()._conv_forward(clips, weight, bias)  # type: ignore[no-any-return]
+
+
 class Block(nn.Module):
     """Two convolutions and a shortcut, of frames [K, C, H, W] (2D) or clips [K, C, L, H, W] (3D)."""
 
@@ -101,8 +118,8 @@ class Block(nn.Module):
         self.downsample = _shortcut(channels, planes, stride, is_3d)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(_convolved(self.conv1, x)), inplace=True)
-        y = self.bn2(_convolved(self.conv2, y))
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = self.bn2(self.conv2(y))
         return _added(y, x, self)
 
 
@@ -120,7 +137,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = F.relu(self.bn2(_convolved(self.conv2, y)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.bn3(self.conv3(y))
         return _added(y, x, self)
 
@@ -139,7 +156,7 @@ def _layer(plan: Plan, number: int, channels: int) -> Iterator[nn.Module]:
 
 
 def _convolution(channels: int, width: int, kernel: int, stride: int, is_3d: bool) -> nn.Module:
-    kind = nn.Conv3d if is_3d else FrameConv
+    kind = ClipConv if is_3d else FrameConv
     return kind(channels, width, kernel, stride=stride, padding=kernel // 2, bias=False)
 
 
@@ -154,21 +171,5 @@ def _shortcut(channels: int, width: int, stride: int, is_3d: bool) -> nn.Module 
 
 
 def _added(y: Tensor, x: Tensor, block: Block | Bottleneck) -> Tensor:
-    y = y + (x if block.downsample is None else block.downsample(x))
+    y += x if block.downsample is None else block.downsample(x)
     return y if block.is_last else F.relu(y, inplace=True)
-
-
-def _convolved(convolution: nn.Module, x: Tensor) -> Tensor:
-    """`convolution(x)`; where bf16 on a CPU would get the weight's gradient wrong, with the padding in time explicit.
-
-    There, PyTorch's gradient of a padded 3 x 3 x 3 convolution with stride 1 is garbage for clips of two frames.
-    """
-    if (
-        torch.is_autocast_enabled("cpu")
-        and torch.is_grad_enabled()
-        and isinstance(convolution, nn.Conv3d)
-        and (x.device.type, x.shape[2], convolution.stride[0], convolution.padding[0]) == ("cpu", 2, 1, 1)
-    ):
-        padded = F.pad(x, (0, 0, 0, 0, 1, 1))
-        return F.conv3d(padded, convolution.weight, convolution.bias, padding=(0, 1, 1))
-    return convolution(x)  # type: ignore[no-any-return]

@@ -1,5 +1,6 @@
 """The module that pre-training minimizes: MemDPC with its loss and what is logged beside it."""
 
+import torch
 from torch import Tensor
 
 from egotools.losses.matching import matching_loss, of_all_processes
@@ -9,8 +10,6 @@ from egotools.nn.resnet_2d3d import Depth
 
 TOPS = (1, 3, 5)
 WAYS = ("forward", "backward")
-
-import torch
 
 
 class Pretraining(MemDPC):
