@@ -49,7 +49,7 @@ class MemDPC(nn.Module):
         self.predicted = predicted
         width = PLANS[depth].width
         self.mb = nn.Parameter(torch.randn(slots, width))
-        self.backbone = ResNet2D3D(depth)
+        self.backbone: nn.Module = ResNet2D3D(depth)
         self.agg_f = ConvGRU(width, width, dropout=dropout)
         self.agg_b = ConvGRU(width, width, dropout=dropout)
         self.network_pred = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU(inplace=True), nn.Conv2d(width, slots, 1))
@@ -123,7 +123,7 @@ class MemDPCContext(nn.Module):
         super().__init__()
         width = PLANS[depth].width
         self.width = 2 * width
-        self.backbone = ResNet2D3D(depth)
+        self.backbone: nn.Module = ResNet2D3D(depth)
         self.agg_f = ConvGRU(width, width, dropout=dropout)
         self.agg_b = ConvGRU(width, width, dropout=dropout)
 

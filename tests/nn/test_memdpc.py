@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from egotools.losses.matching import matching_loss
 from egotools.methods.memdpc.network import Pretraining, rows_of
-from egotools.metrics.matching import own_ranks
+from egotools.metrics.ranks import own_ranks
 from egotools.nn.memdpc import MemDPC, MemDPCClassifier, MemDPCContext, Pass, block_maps, recall
 from egotools.weights.memdpc import load_memdpc, network_of, own_names, read_memdpc
 

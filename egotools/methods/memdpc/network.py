@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from egotools.losses.matching import matching_loss, of_all_processes
-from egotools.metrics.matching import group_share, own_ranks, position_plateau, top_shares
+from egotools.metrics.ranks import group_share, own_ranks, position_plateau, top_shares
 from egotools.nn.memdpc import MemDPC, Pass
 from egotools.nn.resnet_2d3d import Depth
 
