@@ -67,11 +67,19 @@ def test_a_checkpoints_network_predicts_as_the_reference(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["memdpc_resnet18_64", "memdpc_resnet18_128", "memdpc_resnet34_64"])
-def test_checkpoints_networks_of_all_sizes_predict_as_the_reference(case, shared, tmp_path):
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        ("memdpc_resnet18_64", torch.float32),
+        ("memdpc_resnet18_128", torch.float32),
+        # Gates near a tie amplify float32's noise of 34 layers above the tolerance, with plain 3D convolutions, too.
+        ("memdpc_resnet34_64", torch.float64),
+    ],
+)
+def test_checkpoints_networks_of_all_sizes_predict_as_the_reference(case, kind, shared, tmp_path):
     golden = Golden(case, shared / "goldens/memdpc")
     with torch.no_grad():
-        check_passes(golden, imported(golden, tmp_path).eval()(golden.input("block")))
+        check_passes(golden, imported(golden, tmp_path).to(kind).eval()(golden.input("block").to(kind)))
 
 
 @torch.no_grad()

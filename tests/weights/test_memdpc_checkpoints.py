@@ -8,7 +8,7 @@ import pytest
 import torch
 from fill import state_dict
 from memdpc_files import SMALL, write_released
-from torch import Tensor
+from torch import Tensor, nn
 
 from egotools.errors import WeightsError
 from egotools.nn.memdpc import MemDPC, MemDPCClassifier, MemDPCContext
@@ -177,21 +177,30 @@ def test_deeper_ones_have_the_references_names_shapes_and_order(case, shared):
 
 def test_a_written_checkpoint_is_what_was_saved_and_strict_readers_take_it(released, tmp_path):
     network = network_of(released)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    for parameter in network.parameters():
-        parameter.grad = torch.full_like(parameter, 0.5)
-    optimizer.step()
-    content = published_content(network, net="resnet18", epoch=3, iteration=9, best_acc=0.5, optimizer=optimizer)
+    content = published_content(network, net="resnet18", epoch=3, iteration=9, best_acc=0.5)
     write_memdpc(tmp_path / "out" / "m.pth.tar", content)
     plain = torch.load(tmp_path / "out" / "m.pth.tar", weights_only=True)
     assert list(plain) == ["epoch", "net", "state_dict", "best_acc", "optimizer", "iteration"]
-    shapes = [plain["state_dict"][name].shape for name, _ in network.named_parameters()]
-    assert [plain["optimizer"]["state"][number]["exp_avg"].shape for number in range(len(shapes))] == shapes
-    assert plain["optimizer"]["param_groups"][0]["params"] == list(range(len(shapes)))
     again = read_memdpc(tmp_path / "out" / "m.pth.tar")
     assert again.twice == ()
     assert all(torch.equal(value, again.tensors[name]) for name, value in network.state_dict().items())
     assert again.facts == {"epoch": 3, "iteration": 9, "best_acc": 0.5, "net": "resnet18"}
+
+
+def test_an_optimizers_moments_have_the_shapes_and_order_of_the_reference(monkeypatch):
+    monkeypatch.setattr(nn.init, "orthogonal_", lambda *_: None)
+    network = MemDPC("resnet18", slots=2)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in ("mb", "backbone.conv1.weight", "network_pred.2.bias"))
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(learning)
+    for parameter in learning:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    state = published_content(network, net="resnet18", epoch=0, iteration=1, optimizer=optimizer)["optimizer"]
+    assert [tuple(state["state"][number]["exp_avg"].shape) for number in range(3)] == [(2, 256), (64, 3, 1, 7, 7), (2,)]
+    assert state["param_groups"][0]["params"] == [0, 1, 2]
+    assert state["state"][0]["step"].item() == 1
 
 
 def test_a_classifiers_checkpoint_names_its_backbone():
