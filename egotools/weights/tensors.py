@@ -15,6 +15,7 @@ from egotools.config import file_digest
 from egotools.errors import WeightsError
 from egotools.files.numpy_files import check_archive, open_npz
 from egotools.weights.run_files import RUN, backbone_file, run_and_view
+from egotools.weights.torch_files import read_torch
 
 FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".model", ".pickle", ".pkl")
 RANDOM = re.compile(r"random:(\d{1,18})")  # torch seeds have 64 bits
@@ -67,13 +68,30 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: the file cannot be read, or contains other things than tensors.
     """
+    return named_tensors(read_content(path), path)
+
+
+def read_content(path: Path) -> Any:  # Any: the content of a checkpoint is unknown before it is read
+    """All that a `.safetensors`, `.npz` or torch checkpoint contains; nothing in the file is executed.
+
+    Raises:
+        WeightsError: the file cannot be read, or contains other things than tensors and plain data.
+    """
     try:
-        found = _read(path)
+        return _read(path)
     except UnpicklingError as error:
         raise WeightsError(f"{path}: contains other things than tensors, or is damaged; save a state_dict()") from error
     except DAMAGES as error:
         reason = (str(error).splitlines() or ["empty"])[0]
         raise WeightsError(f"{path}: not readable as weights ({reason})") from error
+
+
+def named_tensors(found: Any, path: Path) -> dict[str, Tensor]:
+    """The tensors among what `read_content` found, as `read_tensors` gives them.
+
+    Raises:
+        WeightsError: there are none.
+    """
     for name in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]
@@ -96,7 +114,7 @@ def _read(path: Path) -> Any:  # Any: the content of a checkpoint is unknown bef
         with open_npz(path) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.names()}
     check_archive(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return read_torch(path)
 
 
 def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple[str, ...], source: str) -> None:

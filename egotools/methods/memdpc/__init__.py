@@ -1,0 +1,1 @@
+"""MemDPC: memory-augmented dense predictive coding, trained from video."""
