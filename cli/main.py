@@ -26,8 +26,8 @@ COMMANDS = {
     "derive": ("derive:derive", "Make caches from caches."),
     "rebuild": ("rebuild:rebuild", "Find out which caches are stale, and why; rebuild them."),
     "cache": ("cache:cache", "List, verify, merge, convert and export caches."),
-    "train": ("methods:train", "Train on cached features: probes, PCA, memorability."),
-    "eval": ("methods:evaluate", "Evaluate features: kNN, probes, memorability."),
+    "train": ("methods:train", "Train on cached features: probes, PCA, memorability, two-stream, segmentation."),
+    "eval": ("methods:evaluate", "Evaluate features and runs: kNN, probes, memorability, segmentation."),
     "predict": ("methods:predict", "Apply a run to new videos."),
     "demo": ("demo:demo", "The whole story on a folder of videos, from manifest to pictures."),
 }

@@ -28,7 +28,7 @@ PREDICT = {
 @click.group(cls=LazyGroup, table=TRAIN)
 @click.pass_context
 def train(context: click.Context) -> None:
-    """Train on cached features.
+    """Train on cached features, and keep what was learned as a run.
 
     \b
     egotools train probe --features caches/mine/csn.lmdb --manifest m.csv --label action --out runs/p
@@ -39,7 +39,7 @@ def train(context: click.Context) -> None:
 
 @click.group(cls=LazyGroup, table=EVALUATE)
 def evaluate() -> None:
-    """Evaluate cached features.
+    """Evaluate cached features, runs, or predictions in files.
 
     \b
     egotools eval knn --features caches/mine/csn.lmdb --manifest m.csv --label action
