@@ -133,13 +133,13 @@ def recolored(pixels: Tensor, draws: Draw) -> Tensor:
     channels, factors, order = draws.channels.reshape(-1), draws.factors.reshape(-1, 4), draws.order.reshape(-1, 4)
     changed = np.flatnonzero((channels != NONE) | (order != NONE).any(1))
     found = frames.clone()
-    # The caches of a processor hold one frame; a GPU is busy with many.
-    for rows in np.split(changed, len(changed)) if pixels.device.type == "cpu" else [changed]:
-        if len(rows):
-            places = torch.from_numpy(rows).to(pixels.device)
-            planes = _planes(frames[places])
-            _recolor(planes, channels[rows], factors[rows], order[rows])
-            found[places] = _pixels(planes, found.shape[1:])
+    at_once = 1 if pixels.device.type == "cpu" else max(len(changed), 1)  # frames: the caches hold one; GPUs are busy
+    for begin in range(0, len(changed), at_once):
+        rows = changed[begin : begin + at_once]
+        places = torch.from_numpy(rows).to(pixels.device)
+        planes = _planes(frames[places])
+        _recolor(planes, channels[rows], factors[rows], order[rows])
+        found[places] = _pixels(planes, found.shape[1:])
     return found.view(pixels.shape)
 
 
