@@ -1,6 +1,11 @@
 """Batches of examples, made by the workers of PyTorch's DataLoader."""
 
+import multiprocessing
+import os
+import signal
+import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -97,20 +102,23 @@ class Loader(Generic[Batch]):
 
     def _started(self, first: int) -> "Iterator[Tensors | Failure]":
         context = forkserver() if self._workers else None
-        batches: DataLoader[Any] = DataLoader(
-            _Made(self._examples, self._seed),
-            batch_sampler=_Batches(self._order, first),
-            num_workers=self._workers,
-            collate_fn=_collated,
-            pin_memory=self._device.type == "cuda",
-            multiprocessing_context=context,
-            worker_init_fn=_begin,
-            generator=torch.Generator(),  # else it draws a seed, and a resumed training would differ
-        )
-        try:
-            return iter(batches)
-        except (OSError, EOFError) as error:
-            raise TrainingError(f"a reading process cannot be started: {first_line(error)}; lower --workers") from error
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*worker processes")  # than cores: the user's choice
+            batches: DataLoader[Any] = DataLoader(
+                _Made(self._examples, self._seed),
+                batch_sampler=_Batches(self._order, first),
+                num_workers=self._workers,
+                collate_fn=_collated,
+                pin_memory=self._device.type == "cuda",
+                multiprocessing_context=context,
+                worker_init_fn=_begin,
+                generator=torch.Generator(),  # else it draws a seed, and a resumed training would differ
+            )
+            try:
+                return iter(batches)
+            except (OSError, EOFError) as error:
+                why = first_line(error)
+                raise TrainingError(f"a reading process cannot be started: {why}; lower --workers") from error
 
     def _next(self, iterator: "Iterator[Tensors | Failure]") -> Tensors | None:
         began = time.perf_counter()
@@ -175,7 +183,13 @@ def _collated(items: Sequence[Any]) -> Any:
 
 def _begin(_: int) -> None:
     """In a new worker: PyTorch has set it to one thread."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
+
+
+def _end_with_parent() -> None:
+    """PyTorch's workers watch the process that forked them, which is the server, and it waits for them."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)

@@ -131,15 +131,13 @@ def recolored(pixels: Tensor, draws: Draw) -> Tensor:
     """
     frames = pixels.reshape(-1, *pixels.shape[-3:])
     channels, factors, order = draws.channels.reshape(-1), draws.factors.reshape(-1, 4), draws.order.reshape(-1, 4)
-    changed = np.flatnonzero((channels != NONE) | (order != NONE).any(1))
-    found = frames.clone()
-    at_once = 1 if pixels.device.type == "cpu" else max(len(changed), 1)  # frames: the caches hold one; GPUs are busy
-    for begin in range(0, len(changed), at_once):
-        rows = changed[begin : begin + at_once]
-        places = torch.from_numpy(rows).to(pixels.device)
-        planes = _planes(frames[places])
-        _recolor(planes, channels[rows], factors[rows], order[rows])
-        found[places] = _pixels(planes, found.shape[1:])
+    found = torch.empty_like(frames)
+    at_once = 1 if pixels.device.type == "cpu" else max(len(frames), 1)  # frames: the caches hold one; GPUs are busy
+    for begin in range(0, len(frames), at_once):
+        some = slice(begin, begin + at_once)
+        planes = _planes(frames[some])
+        _recolor(planes, channels[some], factors[some], order[some])
+        found[some] = _pixels(planes, found.shape[1:])
     return found.view(pixels.shape)
 
 
