@@ -23,7 +23,13 @@ from egotools.types import Clip, VideoInfo
 FILES = "files.npz"  # in the folder of a run
 Array = npt.NDArray[Any]  # Any: float64 or int64
 # The lists of a file, kept one after the other; without timestamps or numbers of packets None.
-LISTS: dict[str, type] = {"times": np.float64, "gaps": np.float64, "pts": np.int64, "keys": np.int64, "packets": np.int64}
+LISTS: dict[str, type] = {
+    "times": np.float64,
+    "gaps": np.float64,
+    "pts": np.int64,
+    "keys": np.int64,
+    "packets": np.int64,
+}
 
 
 def files_of(
@@ -112,7 +118,8 @@ def write_files(path: Path, files: Files) -> None:
     arrays = {name: np.concatenate(values) for name, values in parts.items()}
     try:
         with new_file(path) as file:
-            np.savez(file, content=np.frombuffer(json.dumps(content).encode(), np.uint8), **arrays)
+            text = np.frombuffer(json.dumps(content).encode(), np.uint8)
+            np.savez(file, content=text, **arrays)  # type: ignore[arg-type]  # names of lists, not of an option
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import warnings
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -71,7 +71,7 @@ class Loader(Generic[Batch]):
     ) -> None:
         self._examples, self._order, self._seed = examples, order, seed
         self._workers, self._device, self._finish = workers, device, finish
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def __call__(self, first: int) -> Iterator[Batch]:
         """The batches from number `first` on.
@@ -97,7 +97,8 @@ class Loader(Generic[Batch]):
         "waiting" and "finishing" are this process's own; those of the examples, such as "decoding", are sums over the
         workers, for batches that have arrived.
         """
-        found, self._seconds = dict(self._seconds), Counter()
+        found = dict(self._seconds)
+        self._seconds.clear()
         return found
 
     def _started(self, first: int) -> "Iterator[Tensors | Failure]":

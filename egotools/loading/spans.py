@@ -111,7 +111,8 @@ class SpanExamples:
         began = time.perf_counter()
         frames = read_frames(stretch, self.spans.drawn(stretch.count, random), self._open)
         decoded = time.perf_counter()
-        draw = self.augmentation.draw(*frames.shape[1:3], len(frames), random)
+        length, height, width = frames.shape[:3]
+        draw = self.augmentation.draw(height, width, length, random)
         pixels = cropped(frames, draw, self.side, crop=self.augmentation.crop)
         seconds = {"decoding": decoded - began, "resampling": time.perf_counter() - decoded}
         return {

@@ -5,7 +5,7 @@ Axes: L frames of a clip, B clips of a batch, S side.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from egotools.pixels import crops
-from egotools.pixels.colors import OPERATIONS, take_channel
+from egotools.pixels.colors import OPERATIONS, Planes, take_channel
 from egotools.types import FloatArray, Frame, IntArray
 
 Mask = npt.NDArray[np.bool_]
@@ -131,53 +131,44 @@ def recolored(pixels: Tensor, draws: Draw) -> Tensor:
     """
     frames = pixels.reshape(-1, *pixels.shape[-3:])
     channels, factors, order = draws.channels.reshape(-1), draws.factors.reshape(-1, 4), draws.order.reshape(-1, 4)
-    found = torch.empty_like(frames)
-    at_once = 1 if pixels.device.type == "cpu" else max(len(frames), 1)  # frames: the caches hold one; GPUs are busy
-    for begin in range(0, len(frames), at_once):
-        some = slice(begin, begin + at_once)
-        planes = _planes(frames[some])
-        _recolor(planes, channels[some], factors[some], order[some])
-        found[some] = _pixels(planes, found.shape[1:])
-    return found.view(pixels.shape)
+    if pixels.device.type != "cpu":
+        planes = frames.flatten(1, 2).transpose(1, 2).float().contiguous()
+        _recolor(planes, channels, factors, order)
+        return planes.to(torch.uint8).transpose(1, 2).reshape(pixels.shape)
+    found = np.empty((len(frames), frames[0].numel() // 3 if len(frames) else 0, 3), np.uint8)
+    for number, frame in enumerate(frames.numpy()):  # the caches hold one
+        one = slice(number, number + 1)
+        array = frame.reshape(1, -1, 3).transpose(0, 2, 1).astype(np.float32, order="C")
+        _recolor(array, channels[one], factors[one], order[one])
+        found[one] = array.astype(np.uint8).transpose(0, 2, 1)
+    return torch.from_numpy(found).view(pixels.shape)
 
 
-def _recolor(planes: Tensor, channels: IntArray, factors: FloatArray, order: IntArray) -> None:
+def _recolor(planes: Planes, channels: IntArray, factors: FloatArray, order: IntArray) -> None:
     """Changes planes [N, 3, P] in place."""
     gray = np.flatnonzero(channels != NONE)
     if len(gray):
         _apply(take_channel, planes, gray, channels)
     for position in range(order.shape[1]):
-        for number, operation in enumerate(OPERATIONS):
-            rows = np.flatnonzero(order[:, position] == number)
-            if len(rows):
-                _apply(operation, planes, rows, factors[:, number])
+        for number in np.unique(order[:, position]).tolist():
+            if number != NONE:
+                rows = np.flatnonzero(order[:, position] == number)
+                _apply(OPERATIONS[number], planes, rows, factors[:, number])
 
 
-def _apply(operation: Any, planes: Tensor, rows: IntArray, values: npt.NDArray[Any]) -> None:
+def _apply(
+    operation: Callable[[Planes, Planes], None], planes: Planes, rows: IntArray, values: npt.NDArray[Any]
+) -> None:
     """Changes some of the planes."""
-    numbers = torch.from_numpy(np.ascontiguousarray(values[rows])).to(planes.device, non_blocking=True)
+    chosen = values[rows]
+    places: Planes = rows if isinstance(planes, np.ndarray) else torch.from_numpy(rows).to(planes.device)
+    numbers: Planes = chosen if isinstance(planes, np.ndarray) else torch.from_numpy(chosen).to(planes.device)
     if len(rows) == len(planes):
         operation(planes, numbers)
-        return
-    places = torch.from_numpy(rows).to(planes.device, non_blocking=True)
-    some = planes[places]
-    operation(some, numbers)
-    planes[places] = some
-
-
-def _planes(frames: Tensor) -> Tensor:
-    """uint8 [N, S, S, 3] to float32 [N, 3, P]."""
-    if frames.device.type == "cpu":  # NumPy is four times as fast in this
-        flat = frames.numpy().reshape(len(frames), -1, 3)
-        return torch.from_numpy(flat.transpose(0, 2, 1).astype(np.float32, order="C"))
-    return frames.flatten(1, 2).transpose(1, 2).float().contiguous()
-
-
-def _pixels(planes: Tensor, shape: torch.Size) -> Tensor:
-    if planes.device.type == "cpu":
-        flat = np.ascontiguousarray(planes.numpy().astype(np.uint8).transpose(0, 2, 1))
-        return torch.from_numpy(flat).view(-1, *shape)
-    return planes.to(torch.uint8).transpose(1, 2).reshape(-1, *shape)
+    else:
+        some = planes[places]
+        operation(some, numbers)
+        planes[places] = some
 
 
 def _box(height: int, width: int, random: np.random.Generator) -> tuple[int, int, int, int]:
@@ -194,9 +185,7 @@ def _size(height: int, width: int, random: np.random.Generator) -> tuple[int, in
     return round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
 
 
-def _placed(
-    w: int, h: int, height: int, width: int, random: np.random.Generator
-) -> tuple[int, int, int, int] | None:
+def _placed(w: int, h: int, height: int, width: int, random: np.random.Generator) -> tuple[int, int, int, int] | None:
     if w > width or h > height:
         return None
     return int(random.integers(0, width - w + 1)), int(random.integers(0, height - h + 1)), w, h

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ def _alike(boxes: IntArray, flips: np.ndarray) -> Iterator[tuple[int, int]]:
     """Runs of frames that are cut and mirrored alike."""
     changes = np.flatnonzero((np.diff(boxes, axis=0) != 0).any(1) | (np.diff(flips.astype(np.int8)) != 0)) + 1
     edges = [0, *changes.tolist(), len(boxes)]
-    return zip(edges[:-1], edges[1:], strict=True)
+    return pairwise(edges)
 
 
 def _resized_box(frames: Frame, box: tuple[int, int, int, int], side: int) -> Frame:
@@ -102,7 +103,7 @@ def _resized_box(frames: Frame, box: tuple[int, int, int, int], side: int) -> Fr
 
 
 def _resized_middle(frames: Frame, _: tuple[int, int, int, int], side: int) -> Frame:
-    height, width = shorter_side(*frames.shape[1:3], side)
+    height, width = shorter_side(frames.shape[1], frames.shape[2], side)
     return np.ascontiguousarray(_cut(resized(frames, height, width), center_box(height, width, side)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from readable import Numbers, tensors
 
@@ -9,9 +11,8 @@ from egotools.loading.loader import loader
 from egotools.loading.order import Order
 
 if __name__ == "__main__":
-    batches = loader(
-        Numbers(100), Order(100, 2, seed=0), seed=0, workers=2, device=torch.device("cpu"), finish=tensors
-    )
+    batches = loader(Numbers(100), Order(100, 2, seed=0), seed=0, workers=2, device=torch.device("cpu"), finish=tensors)
     for number, _ in enumerate(batches(0)):
         if number == 3:
-            print("reading", flush=True)
+            sys.stdout.write("reading\n")
+            sys.stdout.flush()

@@ -93,7 +93,9 @@ def test_what_is_no_such_file_is_refused(clips, tmp_path):
 
 
 def test_only_a_few_files_stay_open(clips, tmp_path):
-    sources = [source for source in map(look_up, ((clip.path, clip.fps) for clip in clips)) if not isinstance(source, str)]
+    sources = [
+        source for source in map(look_up, ((clip.path, clip.fps) for clip in clips)) if not isinstance(source, str)
+    ]
     opened = OpenFiles(2)
     first = opened.frames(sources[0])
     assert opened.frames(sources[0]) is first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_every_epoch_has_each_example_once_in_an_order_of_its_own():
     order = Order(11, 3, seed=4, epochs=3, drop_last=False)
     batches = list(order.batches())
     assert [len(batch) for batch in batches] == [3, 3, 3, 2] * 3
-    epochs = [[index for epoch, index in sum(batches, []) if epoch == number] for number in range(3)]
+    epochs = [[index for epoch, index in chain(*batches) if epoch == number] for number in range(3)]
     assert all(sorted(indices) == list(range(11)) for indices in epochs)
     assert epochs[0] != epochs[1] != list(range(11))
     assert batches == list(Order(11, 3, seed=4, epochs=3, drop_last=False).batches())
@@ -43,7 +43,7 @@ def test_processes_share_the_batches_of_one_process_with_all_of_them():
     shares = [list(Order(23, 3, seed=4, epochs=2, rank=rank, size=2).batches()) for rank in range(2)]
     assert [len(share) for share in shares] == [len(alone)] * 2
     for whole, *parts in zip(alone, *shares, strict=True):
-        assert sorted(sum(parts, [])) == sorted(whole)
+        assert sorted(chain(*parts)) == sorted(whole)
         assert [len(part) for part in parts] == [3, 3]
     unshuffled = [next(Order(23, 3, seed=4, shuffle=False, rank=rank, size=2).batches()) for rank in range(2)]
     assert unshuffled == [[(0, 0), (0, 2), (0, 4)], [(0, 1), (0, 3), (0, 5)]]

@@ -26,8 +26,8 @@ def test_spans_are_the_references():
     with np.load(DATA / "memdpc" / "sampling.npz", allow_pickle=False) as recorded:
         for name in recorded:
             kind, sizes, length, *seed = name.split(".")
-            n, l, d = (int(part[1:]) for part in sizes.split("_"))
-            spans, total = Spans(n * l, d), int(length.removeprefix("len"))
+            blocks, length_of_block, stride = (int(part[1:]) for part in sizes.split("_"))
+            spans, total = Spans(blocks * length_of_block, stride), int(length.removeprefix("len"))
             if kind == "train":
                 # The reference draws with NumPy's old generator: how many starts there are decides its number.
                 state = np.random.RandomState(int(seed[0].removeprefix("seed")))
@@ -79,7 +79,11 @@ def clips(tmp_path: Path) -> list[Clip]:
 
 def test_clips_are_sorted_into_those_with_spans_too_short_ones_and_unreadable_ones(clips):
     found, short, failed = stretches(clips, files_of(clips), Spans(4, 2))
-    assert [(each.clip.id, each.first, each.count) for each in found] == [("a", 0, 40), ("part", 10, 15), ("folder", 0, 12)]
+    assert [(each.clip.id, each.first, each.count) for each in found] == [
+        ("a", 0, 40),
+        ("part", 10, 15),
+        ("folder", 0, 12),
+    ]
     assert [clip.id for clip in short] == ["short"]
     assert set(failed) == {"none", "outside"}
     assert "begins at 9 s" in failed["outside"]

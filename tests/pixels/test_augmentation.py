@@ -198,11 +198,18 @@ def test_a_batch_at_once_is_as_frame_by_frame(rng, monkeypatch):
     one_by_one = [recolored(frames[clip], draws[clip]) for clip in range(2)]
     one_by_one[1][2] = frames[1, 2]
     assert torch.equal(found, torch.stack(one_by_one))
-    rows = np.arange(10)
-    planes = augmentation._planes(frames.flatten(0, 1))
-    flat = [batch.channels.reshape(-1), batch.factors.reshape(-1, 4), batch.order.reshape(-1, 4)]
-    augmentation._recolor(planes, *(each[rows] for each in flat))
-    assert torch.equal(augmentation._pixels(planes, frames.shape[2:]).view(frames.shape), found)
+    planes = frames.flatten(0, 1).flatten(1, 2).transpose(1, 2).float()
+    augmentation._recolor(planes, batch.channels.ravel(), batch.factors.reshape(10, 4), batch.order.reshape(10, 4))
+    assert torch.equal(planes.to(torch.uint8).transpose(1, 2).reshape(frames.shape), found)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_bits(rng):
+    frames = torch.from_numpy(rng.integers(0, 256, (2, 5, 16, 16, 3), dtype=np.uint8))
+    chosen = Augmentation(gray_p=0.5, jitter=Jitter(0.5, 0.5, 0.5, 0.25, consistent=False))
+    draws = [chosen.draw(20, 30, 5, rng) for _ in range(2)]
+    batch = Draw.of({name: np.stack([getattr(draw, name) for draw in draws]) for name in vars(draws[0])})
+    assert torch.equal(recolored(frames.cuda(), batch).cpu(), recolored(frames, batch))
 
 
 def test_a_box_that_reaches_outside_is_black_there_and_mirroring_comes_last():
@@ -243,7 +250,9 @@ def test_boxes_flips_and_colors_are_drawn_as_specified():
     assert len(np.unique(apart, axis=0)) > 1
     assert len(np.unique(np.sort(apart[apart[:, 2] != 320, 2:], axis=1), axis=0)) <= 1  # one size, swapped or not
     drawn = [Augmentation(crop_p=0.3, gray_p=0.25).draw(240, 320, 40, rng) for _ in range(400)]
-    assert np.mean([draw.boxes[0, 2] == 224 and draw.boxes[0, 3] == 224 for draw in drawn]) == pytest.approx(0.7, abs=0.07)
+    assert np.mean([draw.boxes[0, 2] == 224 and draw.boxes[0, 3] == 224 for draw in drawn]) == pytest.approx(
+        0.7, abs=0.07
+    )
     assert np.mean([draw.flips[0] for draw in drawn]) == pytest.approx(0.5, abs=0.08)
     assert all(draw.flips.all() or not draw.flips.any() for draw in drawn)
     channels = np.concatenate([draw.channels for draw in drawn])

@@ -116,3 +116,10 @@ def test_decoding_with_skipping_is_compared_with_decoding_everything(video, tmp_
     found = ratios("skipping", video, tmp_path, monkeypatch, capsys)
     assert {f"video.mp4, {rate} Hz" for rate in (1, 2, 4)} < set(found)
     assert "(l) without / with skipping, 1 Hz" in found
+
+
+def test_the_loader_is_compared_with_the_habit_and_each_stage_with_its_limit(video, tmp_path, monkeypatch, capsys):
+    found = ratios("loader", video, tmp_path, monkeypatch, capsys)
+    assert found["(m) habit / ours, whole loader"] > 0
+    stages = ("decoding", "resampling", "color", "normalizing")
+    assert {f"(m) {stage}, of its limit" for stage in stages} < set(found)
