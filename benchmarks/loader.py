@@ -3,11 +3,12 @@
     python benchmarks/loader.py [--clips 12] [--rounds 3] [--workers 1] [--side 128] [--video FILE] [--json FILE]
         [--quick]
 
-Both sides read the same spans of the same files (40 frames, every third), draw the same boxes and colors for them, and
-give the same float32 tensors, normalized (96 to 100 % within one level; two files the habit reads wrongly after seeking,
-at the same cost: cockatoo.mp4 and apply_eye_makeup.avi). The habit opens the file, seeks, decodes and converts all frames of the span,
-transforms the wanted ones by Pillow in the worker and sends float32; ours is the loader with `recolored` and
-normalization in the main process. The processes are started before, and a figure is processor seconds of all of them.
+Both sides read the same spans of the same files (40 frames, every third), draw the same boxes and colors for them,
+and give the same float32 tensors, normalized (96 to 100 % within one level; two files the habit reads wrongly after
+seeking, at the same cost: cockatoo.mp4 and apply_eye_makeup.avi). The habit opens the file, seeks, decodes and
+converts all frames of the span, transforms the wanted ones by Pillow in the worker and sends float32; ours is the
+loader with `recolored` and normalization in the main process. The processes are started before, and a figure is
+processor seconds of all of them.
 
 Then each stage alone, in this process on one thread, in turns; the least of all rounds, which neighbours change least.
 """
