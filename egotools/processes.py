@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -129,10 +130,7 @@ def start(target: Callable[..., None], *arguments: object) -> tuple[BaseProcess,
     Raises:
         EgotoolsError: the system is out of processes or files, or this process must not start any.
     """
-    if multiprocessing.current_process().daemon:
-        raise EgotoolsError(NO_CHILDREN)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([name for name in sys.modules if name.startswith("egotools.") or name == "torch"])
+    context = forkserver()
     try:
         ours, theirs = context.Pipe()
         process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
@@ -144,6 +142,19 @@ def start(target: Callable[..., None], *arguments: object) -> tuple[BaseProcess,
         why = getattr(error, "strerror", None) or str(error) or "the process server ended"
         raise EgotoolsError(f"a reading process cannot be started: {why}; see 'ulimit -a'") from error
     return process, ours
+
+
+def forkserver() -> ForkServerContext:
+    """What starts processes from a server that preloads the modules of this process.
+
+    Raises:
+        EgotoolsError: this process must not start any.
+    """
+    if multiprocessing.current_process().daemon:
+        raise EgotoolsError(NO_CHILDREN)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([name for name in sys.modules if name.startswith("egotools.") or name == "torch"])
+    return context
 
 
 def _give(worker: _Worker[Item], left: deque[Item]) -> None:

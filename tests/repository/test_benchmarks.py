@@ -134,3 +134,10 @@ def test_loading_of_items_is_compared_with_the_published_data_path_and_reads_the
     assert found["(n) cached epoch"] > 1
     assert "(n) cached epoch" in capsys.readouterr().out
     assert [each.name for each in tmp_path.iterdir()] == ["figures.json"]
+
+
+def test_the_loader_is_compared_with_the_habit_and_each_stage_with_its_limit(video, tmp_path, monkeypatch, capsys):
+    found = ratios("loader", video, tmp_path, monkeypatch, capsys)
+    assert found["(o) habit / ours, whole loader"] > 0
+    stages = ("decoding", "resampling", "color", "normalizing")
+    assert {f"(o) {stage}, of its limit" for stage in stages} < set(found)

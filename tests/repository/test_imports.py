@@ -21,7 +21,7 @@ OURS = [
 # here.
 ROOMS = [
     *("demo", "methods", "rebuild", "extract", "derive", "evaluate", "datasets", "extractors"),
-    *("training", "weights", "linear", "tables", "manifests", "stores", "media", "provenance", "plots"),
+    *("training", "weights", "linear", "tables", "loading", "manifests", "stores", "media", "provenance", "plots"),
     *("pixels", "metrics", "lowlevel", "losses", "nn"),
     *("progress", "sampling", "config", "files", "machine", "processes", "types", "texts", "errors"),
 ]

@@ -1,0 +1,1 @@
+"""Training examples, read from video by PyTorch's DataLoader."""
