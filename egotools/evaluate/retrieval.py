@@ -103,4 +103,3 @@ def _chance(k: int, sizes: IntArray, same: IntArray) -> FloatArray:
     others = np.where(is_sure, drawn, others)  # of C(others, k) / C(sizes, k), the probability of none
     none = gammaln(others + 1) - gammaln(others - drawn + 1) - gammaln(sizes + 1) + gammaln(sizes - drawn + 1)
     return np.where(is_sure, 1.0, -np.expm1(np.where(same == 0, 0.0, none)))
-

@@ -87,8 +87,8 @@ def views_of(task: Task, views: Sequence[Table]) -> Views:
     for view in views:
         if view.values.shape[1] != task.table.values.shape[1]:
             raise TableError(
-                f"the rows of {view.parts[0][0] if view.parts else 'a view'} have {view.values.shape[1]} features, those"
-                f" of --features {task.table.values.shape[1]}: views are of the same extractors"
+                f"the rows of {view.parts[0][0] if view.parts else 'a view'} have {view.values.shape[1]} features,"
+                f" those of --features {task.table.values.shape[1]}: views are of the same extractors"
             )
     return [(view.ids, view.values) for view in views]
 
@@ -113,9 +113,7 @@ def fit_head(
     owner = np.concatenate(owners)
     order = np.argsort(owner, kind="stable")
     known, labels = np.unique(task.labels[train][firsts], return_inverse=True)
-    how = Training(
-        head.epochs, head.batch_size, head.learning_rate, head.weight_decay, head.dropout, head.rate
-    )
+    how = Training(head.epochs, head.batch_size, head.learning_rate, head.weight_decay, head.dropout, head.rate)
     fit, standardization = fit_bn_dropout(
         torch.from_numpy(np.concatenate(rows)[order]).to(device),
         torch.from_numpy(labels).to(device),

@@ -87,7 +87,7 @@ def probe(
 
     Raises:
         TableError: an unknown label or split, one class only, classes that leave nothing to hold out, or views of
-            another width or without a clip that is trained on.
+            another width.
     """
     task = Task.of(table, label, partition, held_out=config.held_out)
     own = views_of(task, views)
@@ -97,6 +97,7 @@ def probe(
     more = {} if head.is_trained else {"evaluations": outcomes[0].evaluations}
     report, predictions = summary(task, [outcome.trial for outcome in outcomes], more)
     remarks = remarks_on(task, first, predictions, chosen_on=None if head.is_trained else task.validation())
+    remarks += tuple(f"view: {remark}" for view in views for remark in view.remarks)
     return ProbeResult(report, predictions, remarks, outcomes[0].classifier, task.learned(first.train))
 
 
@@ -113,8 +114,8 @@ def apply(
     """What a fitted classifier predicts for rows that it was not trained on, and its figures there.
 
     These are the rows of the partition's test split; by default those of "test", else "val", or all if the table has
-    neither. With `all_rows` all, or all of the partition's test split. With `by_clip` a clip is predicted by the mean of
-    its rows' probabilities.
+    neither. With `all_rows` all, or all of the partition's test split. With `by_clip` a clip is predicted by the mean
+    of its rows' probabilities.
 
     Raises:
         TableError: no rows to evaluate.
@@ -186,9 +187,7 @@ def _fit_once(
     return _Outcome(trial, classifier, fit.evaluations)
 
 
-def _choose_c(
-    task: Task, config: Probe, device: str | device, train: Mask, generator: np.random.Generator
-) -> float:
+def _choose_c(task: Task, config: Probe, device: str | device, train: Mask, generator: np.random.Generator) -> float:
     """The C of the best accuracy on "val" (on a part of `train` where that is empty); of equal ones the lowest.
 
     Where each class has one group only, that part is whole clips instead; where it has one clip, the middle C is taken.
