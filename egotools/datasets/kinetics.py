@@ -53,7 +53,7 @@ class Kinetics:
         Raises:
             ManifestError: lists that cannot be used, or not a single video.
         """
-        entries = []
+        entries: list[Entry] = []
         for name in ("train", "val"):
             path = file_of(self.lists or root, *LISTS[name])
             split = "test" if name == "val" and self.val_from != "none" else name

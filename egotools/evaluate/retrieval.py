@@ -68,7 +68,8 @@ def retrieval(table: Table, label: str, config: Retrieval, *, partition: Partiti
 def centered(values: FloatArray) -> FloatArray:
     """Rows [N, D] without their mean, float32; the mean is summed in float64."""
     mean = values.mean(axis=0, dtype=np.float64)
-    return np.subtract(values, mean, dtype=np.float64).astype(np.float32)
+    moved: FloatArray = np.subtract(values, mean, dtype=np.float64).astype(np.float32)
+    return moved
 
 
 def first_ranks(gallery: IntArray, labels: IntArray, neighbors: IntArray) -> IntArray:

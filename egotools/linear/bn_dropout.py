@@ -49,7 +49,8 @@ def fit_bn_dropout(
         The fit, whose objective is the mean cross-entropy of the last epoch, and the standardization of features that
         it belongs to.
     """
-    norm, linear = (part.to(x.device) for part in _head(x.shape[1], classes, generator))
+    norm, linear = _head(x.shape[1], classes, generator)
+    norm, linear = norm.to(x.device), linear.to(x.device)
     parameters = [*norm.parameters(), *linear.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=how.learning_rate, weight_decay=how.weight_decay)
     counts, loss = starts.diff(), torch.zeros((), device=x.device)
@@ -60,7 +61,7 @@ def fit_bn_dropout(
         order = torch.randperm(len(labels), generator=generator)[: batches * size]
         drawn = (torch.rand(len(labels), generator=generator, dtype=torch.float64) * counts).long()
         rows, loss = (starts[:-1] + drawn)[order], torch.zeros((), device=x.device)
-        for clips, own in zip(order.to(x.device).split(size), rows.to(x.device).split(size), strict=True):
+        for clips, own in zip(*(torch.split(part.to(x.device), size) for part in (order, rows)), strict=True):
             seen = norm(x[own])
             if how.dropout:
                 kept = torch.rand(seen.shape, generator=generator) >= how.dropout
@@ -75,7 +76,7 @@ def fit_bn_dropout(
 
 def _head(width: int, classes: int, generator: torch.Generator) -> tuple[nn.BatchNorm1d, nn.Linear]:
     """The layers as the reference starts them: the linear one orthogonal, without bias."""
-    norm, linear = nn.BatchNorm1d(width), nn.utils.skip_init(nn.Linear, width, classes)
+    norm, linear = nn.BatchNorm1d(width), nn.Linear(width, classes, device="meta").to_empty(device="cpu")
     nn.init.orthogonal_(linear.weight, generator=generator)
     nn.init.zeros_(linear.bias)
     return norm, linear

@@ -165,8 +165,7 @@ def apply_run(
     table = read_table(manifest, caches, reduce=reduce, labels=[*partition.columns(label), *group])
     table = replace(table, remarks=(*table.remarks, *remarks))
     by_clip = run.recipe.identity.get("head") == "bn-dropout"
-    chosen = {"partition": partition, "learned": known, "all_rows": all_rows, "by_clip": by_clip}
-    result = apply(classifier, table, label, **chosen)
+    result = apply(classifier, table, label, partition=partition, learned=known, all_rows=all_rows, by_clip=by_clip)
     arguments = {"run": str(folder), "label": label, "reduce": reduce, "all_rows": all_rows}
     arguments |= {"group": partition.group, "test_split": partition.test_split}
     return report("eval probe", arguments, result, manifest=manifest, features=caches), result
