@@ -15,6 +15,8 @@ TRAIN = {
 }
 EVALUATE = {
     "knn": ("methods.knn:evaluate", "A cosine vote among the nearest clips."),
+    "retrieval": ("methods.retrieval:evaluate", "R@k: whether a clip of the same class is among the nearest."),
+    "svm": ("methods.svm:evaluate", "A linear support vector machine, its C by cross-validation."),
     "probe": ("methods.probe:evaluate", "A linear classifier on frozen features: fitted here, or a run's."),
     "memorability": ("methods.memorability:evaluate", "Memorability scores against the true ones."),
     "segmentation": ("methods.segmentation:evaluate", "Predicted segments against the true ones."),

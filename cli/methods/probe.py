@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from egotools.evaluate.splits import Partition
+from egotools.methods.probe.head import Head
 from egotools.methods.probe.probe import Probe
 
 from .. import display, options
@@ -15,6 +16,10 @@ from ..progress import Progress
 
 CLASSES_SHOWN = 40
 
+views = click.option(
+    "--view", "views", multiple=True, type=options.PATH, help="Cache of another view to train on.  [bn-dropout]"
+)
+
 
 @click.command("probe", cls=MethodCommand)
 @options.manifest
@@ -22,6 +27,8 @@ CLASSES_SHOWN = 40
 @options.label
 @options.reduce
 @options.from_fields(Probe)
+@options.from_fields(Head, "head")
+@views
 @options.from_fields(Partition, "partition")
 @options.seed
 @options.device
@@ -30,14 +37,17 @@ CLASSES_SHOWN = 40
 @options.as_json
 def train(
     config: Probe,
+    head: Head,
     partition: Partition,
     manifest: Path,
     features: tuple[Path, ...],
     out: Path,
     as_json: bool,
-    **asked: Any,  # Any: what click parsed: label, reduce, seed, device
+    **asked: Any,  # Any: what click parsed: label, reduce, views, seed, device
 ) -> None:
     """A linear classifier on frozen features, kept as a run.
+
+    --head bn-dropout trains batch norm, dropout and a linear layer by Adam, as MemDPC's linear probe does.
 
     \b
     egotools train probe --features caches/mine/csn.lmdb --manifest m.csv --label action --out runs/p
@@ -45,9 +55,10 @@ def train(
     """
     from egotools.methods.probe.run import train_probe
 
+    _check_views(head, asked)
     asked["reduce"] = options.REDUCE[asked["reduce"]]
     with Progress(stage="reading and fitting"):
-        content, is_new = train_probe(out, manifest, features, config, partition, **asked)
+        content, is_new = train_probe(out, manifest, features, config, partition, head=head, **asked)
     display.say_done(out, is_new)
     show(content, out, as_json=as_json)
 
@@ -60,6 +71,8 @@ def train(
 @click.option("--all-rows", is_flag=True, help="With --run: evaluate also on its training clips, and on all splits.")
 @options.reduce
 @options.from_fields(Probe)
+@options.from_fields(Head, "head")
+@views
 @options.from_fields(Partition, "partition")
 @options.seed
 @options.device
@@ -68,6 +81,7 @@ def train(
 @options.as_json
 def evaluate(
     config: Probe,
+    head: Head,
     partition: Partition,
     manifest: Path,
     features: tuple[Path, ...],
@@ -75,7 +89,7 @@ def evaluate(
     all_rows: bool,
     out: Path | None,
     as_json: bool,
-    **asked: Any,  # Any: what click parsed: label, reduce, seed, device
+    **asked: Any,  # Any: what click parsed: label, reduce, views, seed, device
 ) -> None:
     """A linear classifier on frozen features: fitted and evaluated, or a fitted one (--run) applied.
 
@@ -94,11 +108,12 @@ def evaluate(
         raise click.UsageError("give --label, the column to learn, or --run, the run to apply")
     if run is None and all_rows:
         raise click.UsageError("--all-rows is for --run")
+    _check_views(head, asked)
     asked["reduce"] = options.REDUCE[asked["reduce"]]
     options.keep_for_us(out)
     with Progress(stage="reading and evaluating"):
         if run is None:
-            content, result = fit_probe("eval probe", manifest, features, config, partition, **asked)
+            content, result = fit_probe("eval probe", manifest, features, config, partition, head=head, **asked)
         else:
             chosen = {name: asked[name] for name in ("label", "device")}
             content, result = apply_run(run, manifest, features, partition, all_rows=all_rows, **chosen)
@@ -132,6 +147,11 @@ def predict(run: Path, videos: tuple[Path, ...], as_json: bool, **given: Any) ->
     display.show_predictions(found, found.classified, columns, title=f"predict probe: {run}", as_json=as_json)
 
 
+def _check_views(head: Head, asked: Mapping[str, Any]) -> None:
+    if asked["views"] and not head.is_trained:
+        raise click.UsageError("--view is for --head bn-dropout")
+
+
 def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> None:
     """A report as JSON, or as tables."""
     kept = "" if folder is None else f"report, predictions and pictures are in {folder}"
@@ -141,9 +161,9 @@ def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> N
     title = f"{content['command']}, {arguments['label']}: {content['protocol']}"
     if "by_k" in content:
         by_k = sorted(content["by_k"], key=lambda entry: entry["k"])
-        rows = [[entry["k"], entry["accuracy"], entry["mean_class_accuracy"]] for entry in by_k]
-        display.show_table(["k", "accuracy", "mean class accuracy"], rows, title=title)
-        title = f"k = {content['k']}"
+        columns = [name.replace("_", " ") for name in by_k[0]]
+        display.show_table(columns, [[*entry.values()] for entry in by_k], title=title)
+        title = f"k = {content['k']}" if "k" in content else "the class of the nearest"
     names = ("accuracy", "accuracy_deviation", "mean_class_accuracy", "majority", "chance", "rows", "train_rows")
     display.show_mapping({n.replace("_", " "): content[n] for n in names if n in content}, title=title)
     classes = content["classes"]

@@ -21,6 +21,10 @@ BUILT_IN = {
         "egotools.datasets.assembly101:Assembly101",
         "Assembly101: synchronized views with coarse actions at times.",
     ),
+    "ucf101": ("egotools.datasets.ucf101:UCF101", "UCF101: videos of 101 actions, by the official lists."),
+    "hmdb51": ("egotools.datasets.hmdb51:HMDB51", "HMDB51: videos of 51 actions, by the official lists."),
+    "kinetics": ("egotools.datasets.kinetics:Kinetics", "Kinetics: ten-second clips, by the official lists."),
+    "memdpc-lists": ("egotools.datasets.memdpc_lists:MemDPCLists", "MemDPC's CSV lists of folders of frames."),
 }
 
 

@@ -8,11 +8,10 @@ from typing import Any, overload
 import numpy as np
 
 from egotools.config import option
-from egotools.errors import TableError
 from egotools.evaluate import exact
-from egotools.evaluate.classification import Predictions, Result, class_remark, figures, numbered
-from egotools.evaluate.leakage import voting_remarks
-from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, alike_groups, groups, sides, unused
+from egotools.evaluate.classification import Predictions, Result, figures
+from egotools.evaluate.comparison import VOTE, Compared, compared
+from egotools.evaluate.splits import AS_IN_MANIFEST, Partition
 from egotools.processes import compute_alone_if_forked
 from egotools.tables.table import Table
 from egotools.types import FloatArray, IntArray
@@ -49,43 +48,31 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
     Raises:
         TableError: an unknown label or split, one class only, or nobody to vote.
     """
-    table = table.labeled(label)
-    remarks = [*table.remarks, *alike_groups(table, partition.group), *_unequal(table)]
-    splits = sides(table, partition, label=label, is_pairwise=True)
-    if splits is not None:
-        remarks += [*splits.remarks, *unused(table, splits.train | splits.test)]
-        table = table.only(splits.train | splits.test)
-        splits = sides(table, partition, label=label, is_pairwise=True)
-    elif partition.group is None:
-        remarks += voting_remarks(table, label)
-    voting = np.ones(len(table), bool) if splits is None else splits.train
-    evaluated = np.ones(len(table), bool) if splits is None else splits.test
-    classes, labels = numbered(table.labels[label])
-    group_of = groups(table, partition.group)
-    if group_of.min() == group_of.max():
-        raise TableError(f"all {len(table)} rows are of one {partition.group or 'clip'}: nobody is left to vote")
-    queries, rows_that_vote = (table.values, table.values)
-    if splits is not None:
-        queries, rows_that_vote = table.values[evaluated], table.values[voting]
-    neighbors, similarity = nearest(queries, rows_that_vote, max(config.k), own=(group_of[evaluated], group_of[voting]))
-    if np.isneginf(similarity[:, 0]).any():
-        stranded = str(table.only(evaluated).ids[np.isneginf(similarity[:, 0]).argmax()])
-        raise TableError(f"clip {stranded!r}: all rows that could vote are of its own {partition.group!r}")
-    remarks += _unreachable(classes, (labels[evaluated], group_of[evaluated]), (labels[voting], group_of[voting]))
-    rows, voters = table.without_values().only(evaluated), table.ids[voting]
+    task = compared(table, label, partition, VOTE)
+    labels, voting = task.labels[task.queries], task.labels[task.gallery]
+    neighbors, similarity = nearest(*task.values(), max(config.k), own=task.own())
+    task.check(similarity)
+    rows, details = task.table.without_values().only(task.queries), found_details(task, neighbors, similarity)
     results = []
     for k in config.k:
         predicted, scores = vote(
-            labels[voting], neighbors[:, :k], similarity[:, :k], classes=len(classes), temperature=config.temperature
+            voting, neighbors[:, :k], similarity[:, :k], classes=len(task.classes), temperature=config.temperature
         )
-        details = {
-            "neighbors": _Details(neighbors[:, :k], neighbors[:, :k], lambda row: voters[row].tolist()),
-            "similarities": _Details(neighbors[:, :k], similarity[:, :k], lambda row: np.round(row, 6).tolist()),
-        }
-        results.append(Predictions(classes, rows, labels[evaluated], predicted, scores, details))
-    by_k = [{"k": k, **figures(result, labels[voting])} for k, result in zip(config.k, results, strict=True)]
-    protocol = f"leave one {partition.group or 'clip'} out" if splits is None else splits.protocol
-    return Result({"protocol": protocol, **by_k[0], "by_k": _short(by_k)}, results[0], tuple(remarks))
+        results.append(Predictions(task.classes, rows, labels, predicted, scores, details(k)))
+    by_k = [{"k": k, **figures(result, voting)} for k, result in zip(config.k, results, strict=True)]
+    remarks = (*task.remarks, *unequal(task.table), *task.unreachable())
+    return Result({"protocol": task.protocol, **by_k[0], "by_k": _short(by_k)}, results[0], remarks)
+
+
+def found_details(
+    task: Compared, neighbors: IntArray, similarity: FloatArray
+) -> Callable[[int], dict[str, Sequence[str]]]:
+    """For predictions.csv: by how many of the neighbors [N, k], their ids and similarities as JSON lists."""
+    ids = task.table.ids[task.gallery]
+    return lambda k: {
+        "neighbors": _Details(neighbors[:, :k], neighbors[:, :k], lambda row: ids[row].tolist()),
+        "similarities": _Details(neighbors[:, :k], similarity[:, :k], lambda row: np.round(row, 6).tolist()),
+    }
 
 
 def nearest(
@@ -213,7 +200,7 @@ def _largest_shared(queries: IntArray, rows: IntArray) -> int:
     return int(np.bincount(shared).max()) if len(shared) else 0
 
 
-def _unequal(table: Table) -> list[str]:
+def unequal(table: Table) -> list[str]:
     """A remark on joined caches of which one makes up nearly all of the vectors' length: cosines see no other."""
     stops = np.cumsum([width for _, width in table.parts]).tolist()
     some = table.values[:: max(1, len(table) // SAMPLED)].astype(np.float64)
@@ -223,23 +210,6 @@ def _unequal(table: Table) -> list[str]:
         return []
     name = table.parts[int(np.argmax(squares))][0]
     return [f"{name} makes up {share:.2%} of the vectors (by squared length): cosines hardly see the other caches"]
-
-
-def _unreachable(
-    classes: Sequence[str], evaluated: tuple[IntArray, IntArray], voting: tuple[IntArray, IntArray]
-) -> list[str]:
-    """A remark on classes with evaluated rows that no row of another group shares: these count as errors."""
-    groups_count = 1 + int(max(evaluated[1].max(), voting[1].max()))
-    voters = np.bincount(voting[0], minlength=len(classes))
-    cells, cell = np.unique(
-        np.concatenate([own[0] * groups_count + own[1] for own in (voting, evaluated)]), return_inverse=True
-    )
-    own_voters = np.bincount(cell[: len(voting[0])], minlength=len(cells))
-    alone = voters[evaluated[0]] - own_voters[cell[len(voting[0]) :]] == 0
-    if not alone.any():
-        return []
-    names = [classes[number] for number in np.unique(evaluated[0][alone])]
-    return [class_remark(names, f"cannot be found, {int(alone.sum())} rows without a peer that votes count as errors")]
 
 
 class _Details(Sequence[str]):

@@ -47,8 +47,8 @@ def shared_remarks(table: Table, label: str, train: Mask, test: Mask, *, hint: s
     return [f"{each}, which flatters features" + hint.format(each.column) for each in both[:1]]
 
 
-def voting_remarks(table: Table, label: str) -> list[str]:
-    """A remark where clips of one video vote on each other and a class is in several videos."""
+def voting_remarks(table: Table, label: str, *, does: str = "vote on") -> list[str]:
+    """A remark where clips of one video vote on each other (or what else each `does`) and a class is in several."""
     numbers = numbers_of(table.column(label))[1]
     for column in _videos(table, label):
         clips = Counter(value for value, _ in {*zip(table.column(column).tolist(), table.ids.tolist(), strict=True)})
@@ -56,7 +56,7 @@ def voting_remarks(table: Table, label: str) -> list[str]:
             any(count > 1 for value, count in clips.items() if value)
             and not lonely(numbers, table.column(column)).all()
         ):
-            return [f"clips of one {column} vote on each other, which flatters features{KEEP_APART.format(column)}"]
+            return [f"clips of one {column} {does} each other, which flatters features{KEEP_APART.format(column)}"]
     return []
 
 

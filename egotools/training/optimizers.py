@@ -1,6 +1,7 @@
 """Optimizers by name, and schedules: factors of the initial learning rate at a step or epoch, counted from 0."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -43,3 +44,21 @@ def cosine(at: int, *, total: int) -> float:
     [1.0, 0.854, 0.5, 0.146]
     """
     return (1 + math.cos(math.pi * at / total)) / 2
+
+
+def multi_step(at: int, *, milestones: Sequence[int], factor: float = 0.1) -> float:
+    """Multiplied by `factor` at each milestone.
+
+    >>> [round(multi_step(at, milestones=(2, 4)), 3) for at in range(6)]
+    [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    """
+    return float(factor ** sum(milestone <= at for milestone in milestones))
+
+
+def multi_step_restarted(at: int, *, milestones: Sequence[int], factor: float = 0.1) -> float:
+    """As `multi_step`, but without effect of the last milestone: MemDPC's schedule, whose restart is its last one.
+
+    >>> [round(multi_step_restarted(at, milestones=(2, 4)), 3) for at in range(6)]
+    [1.0, 1.0, 0.1, 0.1, 0.1, 0.1]
+    """
+    return multi_step(at, milestones=milestones[:-1], factor=factor)

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from egotools.config import check_positive, option
 from egotools.errors import TableError
-from egotools.evaluate.classification import Predictions, Result, by_class, class_remark, figures, numbered
-from egotools.evaluate.leakage import default_group, lonely_classes, shared_remarks, unlearned
-from egotools.evaluate.splits import (
-    AS_IN_MANIFEST,
-    Partition,
-    Sides,
-    alike_groups,
-    groups,
-    hold_out,
-    is_in,
-    sides,
-    unused,
-)
+from egotools.evaluate.classification import Predictions, Result, figures, numbered
+from egotools.evaluate.leakage import unlearned
+from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, groups, is_in
+from egotools.evaluate.trials import Task, Trial, remarks_on, summary
+from egotools.methods.probe.head import LINEAR, Head, Views, fit_head, predict_clips, predicted_clips, views_of
 from egotools.metrics.classification import accuracy_score
 from egotools.processes import compute_alone_if_forked
-from egotools.tables.table import Mask, Table, joined
+from egotools.tables.table import Mask, Table
 from egotools.training.learned_from import NOTHING, LearnedFrom
-from egotools.types import IntArray
 
 if TYPE_CHECKING:  # the options are read by the command line, which starts without torch
     from torch import device
 
     from egotools.linear.softmax import Fit
     from egotools.methods.probe.classifier import Classifier
-
-AVERAGED = ("accuracy", "mean_class_accuracy", "majority", "chance")
 
 
 @dataclass(frozen=True)
@@ -65,79 +54,51 @@ class ProbeResult(Result):
     learned: LearnedFrom
 
 
-@dataclass(frozen=True, eq=False)
-class _SplitRows:
-    """What is the same for all seeds."""
-
-    table: Table
-    classes: tuple[str, ...]
-    labels: IntArray  # [N]
-    groups: IntArray  # [N] group numbers
-    group: str | None
-    is_asked: bool  # whether the group was asked for
-    split: Sides | None
-    config: Probe
-    device: str | device
-
-    @property
-    def protocol(self) -> str:
-        kept = f"{self.config.held_out:.0%} held out, {self.group or 'clip'} kept whole"
-        return self.split.protocol if self.split else kept
-
-
-@dataclass(frozen=True, eq=False)
-class _SeedResult:
-    """What one seed gave."""
-
-    fit: Fit
-    classifier: Classifier
-    predictions: Predictions  # of the evaluated rows
-    train: Mask  # the training rows, among all
-    train_labels: IntArray  # [N] of these
-
-    def figures(self) -> dict[str, Any]:
-        """JSON-ready, hence Any; the objective as scikit-learn scales it."""
-        objective = self.fit.c * len(self.train_labels) * self.fit.objective
-        return {"c": self.fit.c, "objective": objective, **figures(self.predictions, self.train_labels)}
-
-
 def probe(
     table: Table,
     label: str,
     config: Probe,
     *,
     partition: Partition = AS_IN_MANIFEST,
+    head: Head = LINEAR,
+    views: Sequence[Table] = (),
     seed: int = 0,
     device: str | device = "cpu",
 ) -> ProbeResult:
-    """Trains a linear classifier on the train rows and evaluates it on the test rows, for several seeds.
+    """Trains a classifier on the train rows and evaluates it on the test rows, for several seeds.
 
     C is chosen on the split "val" if there is one that is not evaluated itself, else on a part of the train rows.
     Training rows whose group (of the partition) is evaluated are left out. Without splits, test rows are held out at
     random, stratified by class, groups kept whole: by default videos if a class is in several, else clips. A class
     that is in one of them only is trained on, and not evaluated.
 
+    The head "bn-dropout" has no C. It sees one row of each clip an epoch, drawn at random, and its probabilities of a
+    clip are the mean over the clip's rows.
+
+    Args:
+        table: the rows.
+        label: the column to predict.
+        config: the linear head, and seeds and hold-out of any.
+        partition: which rows are for what.
+        head: which head, and its training.
+        views: further rows of the same clips (other crops, flips), to train the head "bn-dropout" on.
+        seed: of everything random.
+        device: to compute on.
+
     Raises:
-        TableError: an unknown label or split, one class only, or classes that leave nothing to hold out.
+        TableError: an unknown label or split, one class only, classes that leave nothing to hold out, or views of
+            another width.
     """
-    table = table.labeled(label)
-    classes, labels = numbered(table.labels[label])
-    group = partition.group or default_group(table, labels)
-    split = sides(table, partition, label=label)
-    is_asked = partition.group is not None
-    task = _SplitRows(table, classes, labels, groups(table, group), group, is_asked, split, config, device)
-    outcomes = [_fit_once(task, [seed, number]) for number in range(config.seeds if _varies(task) else 1)]
-    first, predictions = outcomes[0], _pooled([outcome.predictions for outcome in outcomes])
-    report = {"protocol": task.protocol, **_summary(outcomes), "classes": by_class(predictions, first.train_labels)}
-    remarks = [*table.remarks, *alike_groups(table, partition.group)]
-    if split is not None:
-        used = split.train | split.test | split.left_out | _validation(task, split)
-        remarks += [*split.remarks, *unused(table, used)]
-    elif group is None:
-        remarks += shared_remarks(table, label, first.train, ~first.train)
-    remarks += _class_remarks(task, predictions, first.classifier.classes)
-    learned = LearnedFrom.of(table, first.train, group if is_asked or split is None else None)
-    return ProbeResult(report, predictions, tuple(remarks), first.classifier, learned)
+    task = Task.of(table, label, partition, held_out=config.held_out)
+    own = views_of(task, views)
+    numbers = range(config.seeds if _varies(task, config, head) else 1)
+    outcomes = [_fit_once(task, config, head, own, device, [seed, number]) for number in numbers]
+    first = outcomes[0].trial
+    more = {} if head.is_trained else {"evaluations": outcomes[0].evaluations}
+    report, predictions = summary(task, [outcome.trial for outcome in outcomes], more)
+    remarks = remarks_on(task, first, predictions, chosen_on=None if head.is_trained else task.validation())
+    remarks += tuple(f"view: {remark}" for view in views for remark in view.remarks)
+    return ProbeResult(report, predictions, remarks, outcomes[0].classifier, task.learned(first.train))
 
 
 def apply(
@@ -148,11 +109,13 @@ def apply(
     partition: Partition = AS_IN_MANIFEST,
     learned: LearnedFrom | None = NOTHING,
     all_rows: bool = False,
+    by_clip: bool = False,
 ) -> Result:
     """What a fitted classifier predicts for rows that it was not trained on, and its figures there.
 
     These are the rows of the partition's test split; by default those of "test", else "val", or all if the table has
-    neither. With `all_rows` all, or all of the partition's test split.
+    neither. With `all_rows` all, or all of the partition's test split. With `by_clip` a clip is predicted by the mean
+    of its rows' probabilities.
 
     Raises:
         TableError: no rows to evaluate.
@@ -170,7 +133,11 @@ def apply(
     classes, _ = numbered(names)
     known = np.searchsorted(names, np.array(classifier.classes))
     labels = np.searchsorted(names, table.labels[label])
-    predicted, scores = classifier.predict(table.values)
+    if by_clip:
+        firsts, predicted, scores = predict_clips(classifier, table)
+        table, labels = table.only(firsts), labels[firsts]
+    else:
+        predicted, scores = classifier.predict(table.values)
     predictions = Predictions(classes, table, labels, known[predicted], scores)
     report = figures(predictions, known)
     for entry in ("majority", "chance", "train_rows"):  # the rows that it was fitted on are not here
@@ -181,80 +148,75 @@ def apply(
     return Result({"protocol": protocol, **report}, predictions, (*table.remarks, *remarks))
 
 
-def _summary(outcomes: Sequence[_SeedResult]) -> dict[str, Any]:
-    """Means and deviations over the seeds, and each of them; JSON-ready, hence Any."""
-    by_seed = [outcome.figures() for outcome in outcomes]
-    return {
-        "seeds": len(outcomes),
-        **{name: float(np.mean([entry[name] for entry in by_seed])) for name in AVERAGED},
-        **{f"{name}_deviation": float(np.std([entry[name] for entry in by_seed])) for name in AVERAGED[:2]},
-        "rows": by_seed[0]["rows"],
-        "train_rows": by_seed[0]["train_rows"],
-        "evaluations": outcomes[0].fit.evaluations,
-        "by_seed": [{name: entry[name] for name in ("c", "objective", *AVERAGED)} for entry in by_seed],
-    }
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    """What one seed gave, and its classifier."""
+
+    trial: Trial
+    classifier: Classifier
+    evaluations: int  # passes over the rows
 
 
-def _varies(task: _SplitRows) -> bool:
+def _varies(task: Task, config: Probe, head: Head) -> bool:
     """Whether anything depends on the seed."""
-    if task.split is None or task.config.solver == "sgd":
+    if task.split is None or config.solver == "sgd" or head.is_trained:
         return True
-    return len(task.config.c) > 1 and not _validation(task, task.split).any()
+    return len(config.c) > 1 and not task.validation().any()
 
 
-def _validation(task: _SplitRows, split: Sides) -> Mask:
-    """The rows of "val", if they are free to choose C on."""
-    free: Mask = is_in(task.table, "val") & ~split.test & ~split.train & ~split.left_out
-    if task.is_asked:
-        free &= ~np.isin(task.groups, task.groups[split.test | split.train])
-    return free
-
-
-def _fit_once(task: _SplitRows, seed: Sequence[int]) -> _SeedResult:
+def _fit_once(
+    task: Task, config: Probe, head: Head, views: Views, device: str | device, seed: Sequence[int]
+) -> _Outcome:
     """Divides, chooses C, trains and evaluates."""
     generator = np.random.default_rng(list(seed))
-    if task.split is None:
-        train, test = _held_out(task, generator)
-        choosing = np.zeros(len(test), bool)
+    train, test = task.divided(generator)
+    if head.is_trained:
+        fit, classifier = fit_head(task, head, views, train, device, generator)
+        more: dict[str, Any] = {"epochs": head.epochs, "loss": fit.objective}
+        predictions = predicted_clips(classifier, task, test)
     else:
-        train, test, choosing = task.split.train, task.split.test, _validation(task, task.split)
-    if len(np.unique(task.labels[train])) < 2:
-        raise TableError("all training rows are of one class")
-    c = _choose_c(task, train, choosing, generator)
-    ((fit, classifier),) = _fits(task, train, [c], generator)
-    predicted, scores = classifier.predict(task.table.values, test)
-    known = np.searchsorted(np.array(task.classes), np.array(classifier.classes))
-    details = {"seed": [str(seed[-1])] * int(test.sum())}
-    rows = task.table.without_values().only(test)
-    predictions = Predictions(task.classes, rows, task.labels[test], known[predicted], scores, details)
-    return _SeedResult(fit, classifier, predictions, train, task.labels[train])
+        c = _choose_c(task, config, device, train, generator)
+        ((fit, classifier),) = _fits(task, config, device, train, [c], generator)
+        more = {"c": fit.c, "objective": fit.c * int(train.sum()) * fit.objective}  # as scikit-learn scales it
+        predicted, scores = classifier.predict(task.table.values, test)
+        known = np.searchsorted(np.array(task.classes), np.array(classifier.classes))
+        rows = task.table.without_values().only(test)
+        predictions = Predictions(task.classes, rows, task.labels[test], known[predicted], scores)
+    predictions = replace(predictions, details={"seed": [str(seed[-1])] * len(predictions.labels)})
+    trial = Trial(classifier.classes, predictions, train, task.labels[train], more)
+    return _Outcome(trial, classifier, fit.evaluations)
 
 
-def _choose_c(task: _SplitRows, train: Mask, choosing: Mask, generator: np.random.Generator) -> float:
-    """The C of the best accuracy on `choosing` (on a part of `train` where that is empty); of equal ones the lowest.
+def _choose_c(task: Task, config: Probe, device: str | device, train: Mask, generator: np.random.Generator) -> float:
+    """The C of the best accuracy on "val" (on a part of `train` where that is empty); of equal ones the lowest.
 
     Where each class has one group only, that part is whole clips instead; where it has one clip, the middle C is taken.
     """
-    grid = sorted(task.config.c)
+    grid, choosing = sorted(config.c), task.validation()
     if len(grid) == 1:
         return grid[0]
     if not choosing.any():
-        rest, choosing = _drawn(task, train, task.groups, generator)
+        rest, choosing = task.drawn(train, task.groups, generator)
         if not choosing.any():
-            rest, choosing = _drawn(task, train, groups(task.table, None), generator)
+            rest, choosing = task.drawn(train, groups(task.table, None), generator)
         train = rest
     if not choosing.any():
         return grid[len(grid) // 2]
     names = np.array(task.classes)[task.labels[choosing]]
     scores = []
-    for fit, classifier in _fits(task, train, grid, generator):
+    for fit, classifier in _fits(task, config, device, train, grid, generator):
         predicted, _ = classifier.predict(task.table.values, choosing)
         scores.append((accuracy_score(names, np.array(classifier.classes)[predicted]), -fit.c))
     return -max(scores)[1]
 
 
 def _fits(
-    task: _SplitRows, train: Mask, c: Sequence[float], generator: np.random.Generator
+    task: Task,
+    config: Probe,
+    device: str | device,
+    train: Mask,
+    c: Sequence[float],
+    generator: np.random.Generator,
 ) -> list[tuple[Fit, Classifier]]:
     """A fit and its classifier for each C, on the train rows [N]."""
     compute_alone_if_forked()
@@ -265,68 +227,13 @@ def _fits(
     from egotools.methods.probe.classifier import Classifier
 
     known, labels = np.unique(task.labels[train], return_inverse=True)  # of classes it never saw it can say nothing
-    values = torch.from_numpy(task.table.values[train]).to(task.device)
+    values = torch.from_numpy(task.table.values[train]).to(device)
     standardization = fit_standardization(values)
-    x, y = standardization(values, in_place=True), torch.from_numpy(labels).to(task.device)
-    if task.config.solver == "lbfgs":
+    x, y = standardization(values, in_place=True), torch.from_numpy(labels).to(device)
+    if config.solver == "lbfgs":
         fits = fit_path(x, y, len(known), c=c)
     else:
         order = torch.Generator().manual_seed(int(generator.integers(2**31)))
         fits = [fit_sgd(x, y, len(known), c=value, generator=order) for value in c]
     classes = tuple(task.classes[number] for number in known)
     return [(fit, Classifier(classes, fit.weight, fit.bias, standardization)) for fit in fits]
-
-
-def _held_out(task: _SplitRows, generator: np.random.Generator) -> tuple[Mask, Mask]:
-    """Rows [N] for training and for evaluation, whole groups of clips."""
-    rest, chosen = _drawn(task, np.ones(len(task.table), bool), task.groups, generator)
-    if not chosen.any():
-        raise TableError(
-            "every class is in one group of clips only, so nothing can be held out: "
-            "give the manifest splits, or choose another --group"
-        )
-    return rest, chosen
-
-
-def _drawn(task: _SplitRows, among: Mask, of_row: IntArray, generator: np.random.Generator) -> tuple[Mask, Mask]:
-    """Rows [N] of a mask that are kept and held out, those of one number in `of_row` [N] together.
-
-    Where every group has a class that is in no other, such classes are not asked: their rows are kept, but for those
-    of groups that are held out, which are on neither side. None are held out if it cannot be.
-    """
-    labels, groups = task.labels[among], of_row[among]
-    held = hold_out(labels, groups, share=task.config.held_out, generator=generator)
-    shareable = ~lonely_classes(labels, groups)[labels]
-    if not held.any() and shareable.any():
-        some = labels[shareable], groups[shareable]
-        held[shareable] = hold_out(*some, share=task.config.held_out, generator=generator)
-    kept, chosen = among.copy(), np.zeros(len(among), bool)
-    kept[among], chosen[among] = ~np.isin(groups, groups[held]), held
-    return kept, chosen
-
-
-def _pooled(parts: Sequence[Predictions]) -> Predictions:
-    """The predictions of all seeds, one after the other."""
-    arrays = [(part.labels, part.predicted, part.scores) for part in parts]
-    labels, predicted, scores = (np.concatenate(each) for each in zip(*arrays, strict=True))
-    details = {"seed": [seed for part in parts for seed in part.details["seed"]]}
-    return Predictions(parts[0].classes, joined([part.rows for part in parts]), labels, predicted, scores, details)
-
-
-def _class_remarks(task: _SplitRows, predictions: Predictions, known: Sequence[str]) -> list[str]:
-    """Classes that were evaluated but not trained on, and classes that were not evaluated."""
-    evaluated = np.bincount(predictions.labels, minlength=len(predictions.classes)) > 0
-    alone = lonely_classes(task.labels, task.groups) & ~lonely_classes(task.labels, groups(task.table, None))
-    names = list(zip(predictions.classes, evaluated, alone & (task.split is None), strict=True))
-    found = {
-        "not among the training rows: all of these rows count as errors": [
-            name for name, has_rows, _ in names if has_rows and name not in known
-        ],
-        f"in one {task.group} only, so trained on but not evaluated": [
-            name for name, has_rows, is_alone in names if not has_rows and is_alone
-        ],
-        "with too few clips for both training and evaluation": [
-            name for name, has_rows, is_alone in names if not has_rows and not is_alone
-        ],
-    }
-    return [class_remark(classes, what) for what, classes in found.items() if classes]

@@ -12,6 +12,7 @@ from egotools.evaluate.report import Shown, report, save_predictions
 from egotools.evaluate.splits import Partition
 from egotools.machine import choose_device
 from egotools.methods.probe.classifier import Classifier
+from egotools.methods.probe.head import LINEAR, Head
 from egotools.methods.probe.probe import Probe, ProbeResult, apply, probe
 from egotools.methods.records import has_records, read_records, write_records
 from egotools.stores.opening import open_store
@@ -39,10 +40,14 @@ class _MoreOrigin(_OriginShape, total=False):
     essences: list[dict[str, Any]]  # of runs from before records were kept
 
 
+class _MoreIdentity(_IdentityShape, total=False):
+    head: str  # absent: linear
+
+
 class ConfigShape(TypedDict):
     """`config.json`. Any: JSON values of recipes."""
 
-    identity: _IdentityShape
+    identity: _MoreIdentity
     origin: _MoreOrigin
 
 
@@ -55,14 +60,31 @@ def fit_probe(
     *,
     label: str,
     reduce: Reduce | None = "mean",
+    head: Head = LINEAR,
+    views: Sequence[Path] = (),
     seed: int = 0,
     device: str = "auto",
 ) -> tuple[Content, ProbeResult]:
-    """Trains and evaluates a probe on caches; its report and result."""
+    """Trains and evaluates a probe on caches; its report and result.
+
+    Args:
+        command: for the report.
+        manifest: which clips.
+        features: caches that are joined.
+        config: the linear head, and seeds and hold-out of any.
+        partition: which rows are for what.
+        label: the column to predict.
+        reduce: of a clip's rows.
+        head: which head, and its training.
+        views: caches of further views of the same clips, each of all features, to train the head "bn-dropout" on.
+        seed: of everything random.
+        device: to compute on.
+    """
     chosen = choose_device(device)
     table = read_table(manifest, features, reduce=reduce, labels=partition.columns(label))
-    result = probe(table, label, config, partition=partition, seed=seed, device=chosen)
-    arguments = _arguments(config, partition, label=label, reduce=reduce, seed=seed)
+    others = [read_table(manifest, [view], reduce=reduce, labels=[]) for view in views]
+    result = probe(table, label, config, partition=partition, head=head, views=others, seed=seed, device=chosen)
+    arguments = _arguments(config, partition, head, views, label=label, reduce=reduce, seed=seed)
     return report(command, arguments, result, manifest=manifest, features=features), result
 
 
@@ -75,6 +97,8 @@ def train_probe(
     *,
     label: str,
     reduce: Reduce | None = "mean",
+    head: Head = LINEAR,
+    views: Sequence[Path] = (),
     seed: int = 0,
     device: str = "auto",
 ) -> tuple[Content, bool]:
@@ -86,12 +110,13 @@ def train_probe(
     Raises:
         RunError: the folder holds a run with other options, or other files.
     """
-    arguments = _arguments(config, partition, label=label, reduce=reduce, seed=seed)
+    arguments = _arguments(config, partition, head, views, label=label, reduce=reduce, seed=seed)
     recipe = run_recipe(METHOD, arguments, manifest, features, numbered_inputs(features))
 
     def make(run: Run) -> Content:
+        asked: dict[str, Any] = {"label": label, "reduce": reduce, "head": head, "views": views}
         content, result = fit_probe(
-            "train probe", manifest, features, config, partition, label=label, reduce=reduce, seed=seed, device=device
+            "train probe", manifest, features, config, partition, **asked, seed=seed, device=device
         )
         run.write("metrics.jsonl", "".join(to_json(entry, indent=None) + "\n" for entry in content["by_seed"]))
         write_records(run, features)
@@ -139,7 +164,8 @@ def apply_run(
     group = [] if known is None or known.group is None else [known.group]
     table = read_table(manifest, caches, reduce=reduce, labels=[*partition.columns(label), *group])
     table = replace(table, remarks=(*table.remarks, *remarks))
-    result = apply(classifier, table, label, partition=partition, learned=known, all_rows=all_rows)
+    by_clip = run.recipe.identity.get("head") == "bn-dropout"
+    result = apply(classifier, table, label, partition=partition, learned=known, all_rows=all_rows, by_clip=by_clip)
     arguments = {"run": str(folder), "label": label, "reduce": reduce, "all_rows": all_rows}
     arguments |= {"group": partition.group, "test_split": partition.test_split}
     return report("eval probe", arguments, result, manifest=manifest, features=caches), result
@@ -169,5 +195,9 @@ def _features_of(run: Run) -> list[Feature]:
     return [Feature(Path(path).stem, *both) for path, *both in zip(paths, recipes, essences, strict=True)]
 
 
-def _arguments(config: Probe, partition: Partition, **others: object) -> dict[str, Any]:
-    return {**others, **options_of(config), **options_of(partition)}
+def _arguments(
+    config: Probe, partition: Partition, head: Head, views: Sequence[Path], **others: object
+) -> dict[str, Any]:
+    """The options, and the views by their content; what only another head has is left out, as before there was one."""
+    own = {"views": numbered_inputs(views)} if views else {}
+    return {**others, **options_of(config), **options_of(partition), **head.arguments, **own}

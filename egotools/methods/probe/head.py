@@ -1,0 +1,159 @@
+"""The head of a probe: linear, or batch norm, dropout and a linear layer. Axes: N rows, C clips, D features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from egotools.config import check_positive, option, options_of
+from egotools.errors import TableError
+from egotools.evaluate.classification import Predictions
+from egotools.evaluate.trials import Task
+from egotools.processes import compute_alone_if_forked
+from egotools.tables.table import Mask, Table, Texts
+from egotools.types import FloatArray, IntArray
+
+if TYPE_CHECKING:  # the options are read by the command line, which starts without torch
+    from torch import device
+
+    from egotools.linear.softmax import Fit
+    from egotools.methods.probe.classifier import Classifier
+
+ROWS = 4096  # scored at a time
+Views = Sequence[tuple[Texts, FloatArray]]  # ids [N] and rows [N, D] of further views
+
+
+@dataclass(frozen=True)
+class Head:
+    """Which head, and how that of batch norm and dropout is trained (the defaults are MemDPC's linear probe)."""
+
+    head: Literal["linear", "bn-dropout"] = option(
+        "linear", "Logistic regression, or batch norm, dropout and a linear layer trained by Adam."
+    )
+    dropout: float = option(0.5, "Share of features that are dropped in training.  [bn-dropout]")
+    epochs: int = option(100, "Epochs; one has one row of each clip.  [bn-dropout]")
+    batch_size: int = option(32, "Clips of a batch.  [bn-dropout]")
+    learning_rate: float = option(1e-3, "Of Adam.  [bn-dropout]")
+    weight_decay: float = option(1e-3, "Of Adam, added to the gradient.  [bn-dropout]")
+    schedule: tuple[int, ...] = option((60, 80), "Epochs at which the learning rate drops to a tenth.  [bn-dropout]")
+    schedule_fix: bool = option(
+        False,
+        "Drop at each of them; as published the last has no effect, and a drop comes an epoch late.  [bn-dropout]",
+    )
+
+    def __post_init__(self) -> None:
+        check_positive(self, "epochs", "learning_rate")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout must be 0 or more and below 1, not {self.dropout}")
+        if self.batch_size < 2:
+            raise ValueError(f"--batch-size must be 2 or more, as the batch norm compares clips, not {self.batch_size}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"--weight-decay must be 0 or above, not {self.weight_decay}")
+        if not all(low < high for low, high in zip((0, *self.schedule), self.schedule, strict=False)):
+            raise ValueError(f"--schedule must be rising epochs from 1 on, not {self.schedule}")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is the one with batch norm and dropout."""
+        return self.head == "bn-dropout"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """For reports and the identity of runs; those of the linear head, as before there was another. JSON values."""
+        return options_of(self) if self.is_trained else {}
+
+    def rate(self, epoch: int) -> float:
+        """What the learning rate of an epoch, from 0, is multiplied by."""
+        from egotools.training.optimizers import multi_step, multi_step_restarted
+
+        if self.schedule_fix:
+            return multi_step(epoch, milestones=self.schedule)
+        # The reference tells its scheduler of an epoch after that epoch.
+        return multi_step_restarted(max(epoch - 1, 0), milestones=self.schedule)
+
+
+LINEAR = Head()
+
+
+def views_of(task: Task, views: Sequence[Table]) -> Views:
+    """The rows of further views, by clip.
+
+    Raises:
+        TableError: they have another width than the task's.
+    """
+    for view in views:
+        if view.values.shape[1] != task.table.values.shape[1]:
+            raise TableError(
+                f"the rows of {view.parts[0][0] if view.parts else 'a view'} have {view.values.shape[1]} features,"
+                f" those of --features {task.table.values.shape[1]}: views are of the same extractors"
+            )
+    return [(view.ids, view.values) for view in views]
+
+
+def fit_head(
+    task: Task, head: Head, views: Views, train: Mask, device: str | device, generator: np.random.Generator
+) -> tuple[Fit, Classifier]:
+    """Batch norm, dropout and a linear layer on the train rows [N] and those of the views of their clips."""
+    compute_alone_if_forked()
+    import torch
+
+    from egotools.linear.bn_dropout import Training, fit_bn_dropout
+    from egotools.methods.probe.classifier import Classifier
+
+    ids = task.table.ids[train]
+    firsts, numbers = np.unique(ids.astype(str), return_index=True)[1], _numbers(ids, ids)
+    rows, owners = [task.table.values[train]], [numbers]
+    for view_ids, values in views:
+        found = _numbers(view_ids, ids)
+        rows.append(values[found >= 0])
+        owners.append(found[found >= 0])
+    owner = np.concatenate(owners)
+    order = np.argsort(owner, kind="stable")
+    known, labels = np.unique(task.labels[train][firsts], return_inverse=True)
+    how = Training(head.epochs, head.batch_size, head.learning_rate, head.weight_decay, head.dropout, head.rate)
+    fit, standardization = fit_bn_dropout(
+        torch.from_numpy(np.concatenate(rows)[order]).to(device),
+        torch.from_numpy(labels).to(device),
+        torch.from_numpy(np.concatenate([[0], np.cumsum(np.bincount(owner))])),
+        len(known),
+        how,
+        torch.Generator().manual_seed(int(generator.integers(2**31))),
+    )
+    classes = tuple(task.classes[number] for number in known)
+    return fit, Classifier(classes, fit.weight, fit.bias, standardization)
+
+
+def predicted_clips(classifier: Classifier, task: Task, test: Mask) -> Predictions:
+    """One prediction for each clip of the rows [N] of a mask."""
+    table = task.table.only(test)
+    firsts, predicted, scores = predict_clips(classifier, table)
+    known = np.searchsorted(np.array(task.classes), np.array(classifier.classes))
+    labels = task.labels[test][firsts]
+    return Predictions(task.classes, table.without_values().only(firsts), labels, known[predicted], scores)
+
+
+def predict_clips(classifier: Classifier, table: Table) -> tuple[Mask, IntArray, FloatArray]:
+    """The class of each clip by the mean of its rows' probabilities.
+
+    Returns:
+        The first row of each clip, as a mask [N]; the classifier's number of the class [C] and its probability [C], in
+        the order of these rows.
+    """
+    found, numbers = np.unique(table.ids.astype(str), return_index=True, return_inverse=True)[1:]
+    sums = np.zeros((len(found), len(classifier.classes)))
+    for at in range(0, len(table), ROWS):
+        rows = slice(at, at + ROWS)
+        np.add.at(sums, numbers[rows], classifier.probabilities(table.values[rows]))
+    means = (sums / np.bincount(numbers)[:, np.newaxis])[np.argsort(found)]
+    firsts = np.zeros(len(table), bool)
+    firsts[found] = True
+    return firsts, means.argmax(axis=1), means.max(axis=1)
+
+
+def _numbers(ids: Texts, among: Texts) -> IntArray:
+    """The place [N] of each id among the sorted unique ids of others; -1 where it is none."""
+    place = {id: number for number, id in enumerate(np.unique(among.astype(str)).tolist())}
+    return np.fromiter((place.get(str(id), -1) for id in ids.tolist()), np.int64, len(ids))
