@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -12,8 +13,18 @@ from typing import Literal
 from egotools.config import to_json
 from egotools.errors import ManifestError, OutputError
 from egotools.extract.failures import write_failures
-from egotools.extract.frame_writing import FrameOptions, FrameTask, Written, about_folder, write_frames
-from egotools.files.disk import write_whole
+from egotools.extract.frame_writing import (
+    FrameOptions,
+    FrameTask,
+    Written,
+    about_folder,
+    begin_folder,
+    complete_folder,
+    plan_frames,
+    write_frames,
+    write_piece,
+)
+from egotools.files.disk import remove, write_whole
 from egotools.files.json_files import read_json
 from egotools.machine import usable_cores
 from egotools.manifests.table import write_manifest
@@ -26,7 +37,9 @@ from egotools.types import Clip
 
 OPTIONS, MANIFEST = "frames.json", "manifest.csv"
 LONGEST_NAME = 200  # bytes of a folder's name
+PIECE = 32  # files that a process writes at a time, where each takes a second
 Layout = Literal["id", "memdpc"]
+Step = tuple[FrameTask, Written | None, float]  # a clip, what became of it once it is over, and how much of it is done
 
 
 @dataclass
@@ -78,15 +91,14 @@ def write_folders(
         found = Folders(top / MANIFEST)
         done = _done(tasks, found)
         left = [task for task in tasks if task.clip.id not in done]
-        count = min(len(left), workers or usable_cores())
-        progress("writing frames", len(done), len(tasks), sum(each.files for each in done.values()))
-        for task, written in apart(write_frames, left, count=count):
-            if isinstance(written, Crash):
-                written = Written(error=f"{task.clip.path}: the decoder crashed (exit code {written.status})")
-            if written.is_fatal:
-                raise OutputError(written.error)
-            done[task.clip.id] = written
-            progress("writing frames", len(done), len(tasks), sum(each.files for each in done.values()))
+        write = _written_in_pieces if options.flow == "tvl1" else _written
+        amount = float(len(done))
+        progress("writing frames", amount, len(tasks), sum(each.files for each in done.values()))
+        for task, written, share in write(left, workers or usable_cores()):
+            amount += share
+            if written is not None:
+                done[task.clip.id] = written
+            progress("writing frames", amount, len(tasks), sum(each.files for each in done.values()))
         found.made = sum(not done[task.clip.id].error for task in left)
         _finish(found, tasks, done)
     return found
@@ -163,6 +175,70 @@ def _done(tasks: Sequence[FrameTask], found: Folders) -> dict[str, Written]:
         else:
             found.changed.append(task.clip.id)
     return done
+
+
+def _written(tasks: Sequence[FrameTask], count: int) -> Iterator[Step]:
+    yield from ((task, written, 1.0) for task, written in _each(write_frames, tasks, count))
+
+
+def _written_in_pieces(tasks: Sequence[FrameTask], count: int) -> Iterator[Step]:
+    """As `_written`, where a file takes so long that a clip is worth several processes."""
+    planned: dict[str, tuple[FrameTask, Written]] = {}
+    for task, plan in _each(plan_frames, tasks, count):
+        if plan.error:
+            yield task, plan, 1.0
+        else:
+            planned[task.clip.id] = task, plan
+    pieces = [
+        replace(task, files=(first, min(first + PIECE, plan.files)))
+        for task, plan in planned.values()
+        for first in range(0, plan.files, PIECE)
+    ]
+    left = Counter(piece.clip.id for piece in pieces)
+    failed: dict[str, Written] = {}
+    try:
+        for task, _ in planned.values():
+            with _on_disk(task):
+                begin_folder(task)
+        for piece, written in _each(write_piece, pieces, count):
+            task, plan = planned[piece.clip.id]
+            left[piece.clip.id] -= 1
+            if written.error:
+                failed.setdefault(piece.clip.id, written)
+            is_last = not left[piece.clip.id]
+            if is_last and piece.clip.id not in failed:
+                with _on_disk(task):
+                    complete_folder(task, plan)
+            yield task, failed.get(piece.clip.id, plan) if is_last else None, _share(piece, plan)
+    finally:
+        for task, _ in planned.values():
+            with suppress(OSError):
+                remove(task.part)
+
+
+def _share(piece: FrameTask, plan: Written) -> float:
+    first, end = piece.files or (0, plan.files)
+    return (end - first) / plan.files
+
+
+def _each(
+    work: Callable[[FrameTask], Written], tasks: Sequence[FrameTask], count: int
+) -> Iterator[tuple[FrameTask, Written]]:
+    """Each task with its result, a crash as an error, from at most `count` processes."""
+    for task, written in apart(work, tasks, count=min(len(tasks), count)):
+        if isinstance(written, Crash):
+            written = Written(error=f"{task.clip.path}: the decoder crashed (exit code {written.status})")
+        if written.is_fatal:
+            raise OutputError(written.error)
+        yield task, written
+
+
+@contextmanager
+def _on_disk(task: FrameTask) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{task.folder} cannot be written: {error.strerror}") from error
 
 
 def _finish(found: Folders, tasks: Sequence[FrameTask], done: Mapping[str, Written]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from egotools.config import option
 from egotools.errors import ClipError, OutputError
 from egotools.files.disk import remove, write_whole
 from egotools.files.json_files import read_json
-from egotools.media.video import open_frames
+from egotools.media.video import Frames, open_frames
 from egotools.sampling import check_positive, extent, frames_inside, single_frames
 from egotools.stores.source import Source
 from egotools.types import Clip, Frame, IntArray, VideoInfo
@@ -57,11 +57,17 @@ class FrameOptions:
 
 @dataclass(frozen=True)
 class FrameTask:
-    """A clip, and the folder that its frames go to."""
+    """A clip, the folder that its frames go to, and which of its files are meant: from 0, the last excluded."""
 
     clip: Clip
     folder: Path
     options: FrameOptions
+    files: tuple[int, int] | None = None  # None: all
+
+    @property
+    def part(self) -> Path:
+        """Where the files are until all are there."""
+        return self.folder.with_name(f".{self.folder.name}.part")
 
 
 @dataclass(frozen=True)
@@ -77,24 +83,65 @@ class Written:
 
 def write_frames(task: FrameTask) -> Written:
     """Writes a clip's folder, which appears once it is complete; what is there before is replaced."""
-    part = task.folder.with_name(f".{task.folder.name}.part")
-    try:
-        remove(part)
-        part.mkdir(parents=True)
+
+    def write() -> Written:
         try:
-            written = _into(part, task)
-            about = {"source": json.loads(Source.of(task.clip).to_json()), "files": written.files, "fps": written.fps}
-            write_whole(part / ABOUT, json.dumps(about))
-            remove(task.folder)
-            part.rename(task.folder)
+            begin_folder(task)
+            written = _into(task)
+            complete_folder(task, written)
         finally:
-            remove(part)
+            remove(task.part)
+        return written
+
+    return _tried(task, write)
+
+
+def plan_frames(task: FrameTask) -> Written:
+    """What `write_frames` would write, of which nothing is decoded."""
+
+    def plan() -> Written:
+        with closing(_opened(task)) as video:
+            chosen, fps, remarks = _chosen(video.info, task)
+            return Written(len(chosen) - (task.options.flow is not None), fps, (*video.remarks, *remarks))
+
+    return _tried(task, plan)
+
+
+def write_piece(task: FrameTask) -> Written:
+    """Writes some of a clip's files between `begin_folder` and `complete_folder`."""
+    return _tried(task, lambda: _into(task))
+
+
+def begin_folder(task: FrameTask) -> None:
+    """An empty folder for the files, aside.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    remove(task.part)
+    task.part.mkdir(parents=True)
+
+
+def complete_folder(task: FrameTask, written: Written) -> None:
+    """Puts a clip's folder, all of whose files are there, in its place.
+
+    Raises:
+        OSError, OutputError: it cannot be written.
+    """
+    about = {"source": json.loads(Source.of(task.clip).to_json()), "files": written.files, "fps": written.fps}
+    write_whole(task.part / ABOUT, json.dumps(about))
+    remove(task.folder)
+    task.part.rename(task.folder)
+
+
+def _tried(task: FrameTask, work: Callable[[], Written]) -> Written:
+    try:
+        return work()
     except ClipError as error:
         return Written(error=str(error))
     except (OSError, OutputError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return Written(error=f"{task.folder} cannot be written: {reason}", is_fatal=True)
-    return written
 
 
 def about_folder(folder: Path) -> tuple[Source, Written] | None:
@@ -115,29 +162,42 @@ def about_folder(folder: Path) -> tuple[Source, Written] | None:
         ) from error
 
 
-def _into(part: Path, task: FrameTask) -> Written:
-    options = task.options
+def _opened(task: FrameTask) -> Frames:
     if task.clip.path == Path():
         raise ClipError("its row has no file: features only")
-    with closing(open_frames(task.clip.path, task.clip.fps)) as video:
-        if video.damage and (task.clip.end is None or task.clip.end > video.info.end):
-            raise ClipError(f"{task.clip.path}: {video.damage}")
-        chosen, fps, remarks = _chosen(video.info, task.clip, options.fps)
-        if options.flow and len(chosen) < 2:
-            raise ClipError(f"{task.clip.path}: the clip has one frame; flow needs two")
+    video = open_frames(task.clip.path, task.clip.fps)
+    if video.damage and (task.clip.end is None or task.clip.end > video.info.end):
+        video.close()
+        raise ClipError(f"{task.clip.path}: {video.damage}")
+    return video
+
+
+def _into(task: FrameTask) -> Written:
+    options = task.options
+    with closing(_opened(task)) as video:
+        chosen, fps, remarks = _chosen(video.info, task)
+        first, end = task.files or (0, len(chosen))
+        chosen = chosen[first : end + 1 if options.flow else end]  # flow needs the frame after, too
         frames = _repeated(video.frames(np.unique(chosen)), chosen)
         pictures: Iterator[Frame] = (_resized(frame, options.size) for frame in frames)
         if options.flow:
             pictures = _flow(pictures, options.flow, options.bound)
-        count = 0
-        for count, picture in enumerate(pictures, 1):
+        number = first
+        for number, picture in enumerate(pictures, first + 1):
             data = simplejpeg.encode_jpeg(picture, options.jpeg_quality, "RGB", "420")
-            (part / options.file_name.format(count)).write_bytes(data)
-        return Written(count, fps, (*video.remarks, *remarks))
+            (task.part / options.file_name.format(number)).write_bytes(data)
+        return Written(number - first, fps, (*video.remarks, *remarks))
 
 
-def _chosen(video: VideoInfo, clip: Clip, fps: float | None) -> tuple[IntArray, float, list[str]]:
+def _chosen(video: VideoInfo, task: FrameTask) -> tuple[IntArray, float, list[str]]:
     """The clip's frames, ascending, perhaps some twice; their rate; and remarks on it."""
+    chosen, fps, remarks = _sampled(video, task.clip, task.options.fps)
+    if task.options.flow and len(chosen) < 2:
+        raise ClipError(f"{task.clip.path}: the clip has one frame; flow needs two")
+    return chosen, fps, remarks
+
+
+def _sampled(video: VideoInfo, clip: Clip, fps: float | None) -> tuple[IntArray, float, list[str]]:
     if fps is not None:
         return single_frames(video, clip, fps=fps, frames=None, stride=None).frames[:, 0], fps, []
     inside = frames_inside(video, *extent(clip, video.times[0], video.end, slack=1 / video.fps))

@@ -13,7 +13,8 @@ from conftest import write_video
 from egotools.cli.main import root
 
 from egotools.errors import ManifestError
-from egotools.extract.frame_folders import memdpc_names, names_of
+from egotools.extract import frame_folders
+from egotools.extract.frame_folders import memdpc_names, names_of, write_folders
 from egotools.extract.frame_writing import FrameOptions, FrameTask, write_frames
 from egotools.manifests.table import read_manifest, write_manifest
 from egotools.media.video import open_frames
@@ -109,6 +110,24 @@ def test_flow_has_a_file_fewer_in_the_references_layout(place):
     assert [files[0].name, files[-1].name] == ["flow_00001.jpg", "flow_00019.jpg"]
     picture = simplejpeg.decode_jpeg(files[0].read_bytes())
     assert np.abs(picture[..., 0].astype(int) - 128).mean() < 4
+
+
+def test_tvl1_in_pieces_is_what_it_is_whole(place, monkeypatch):
+    cv2 = pytest.importorskip("cv2")
+    if not hasattr(cv2, "optflow"):
+        pytest.skip("this OpenCV has no contrib modules: install opencv-contrib-python-headless instead")
+    monkeypatch.setattr(frame_folders, "PIECE", 3)
+    video, options = place / "v/walk.mp4", FrameOptions(flow="tvl1", size=16)
+    clips = [Clip("short", video, 0.5, 1.0), Clip("broken", place / "v/broken.mp4")]
+    found = write_folders(clips, place / "out", options, workers=1)
+    assert [clip.id for clip, _ in found.failed] == ["broken"]
+    assert (found.made, found.files) == (1, 4)
+    task = FrameTask(clips[0], place / "whole", options)
+    assert write_frames(task).files == 4
+    for path in task.folder.glob("*.jpg"):
+        assert path.read_bytes() == (place / "out/short" / path.name).read_bytes()
+    left = sorted(path.name for path in (place / "out").iterdir())
+    assert left == ["frames.failed.csv", "frames.json", "manifest.csv", "short"]
 
 
 def test_a_folder_of_the_users_is_not_replaced(place):
