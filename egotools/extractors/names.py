@@ -19,6 +19,7 @@ BUILT_IN = {
     "tsm": ("egotools.extractors.tsm:TSMModel", "TSM ResNet-50 without shift, 30 rows per second, 2048-d."),
     "hog": ("egotools.extractors.hog:HOG", "Histograms of oriented gradients of a frame, 34,596-d."),
     "m3s": ("egotools.extractors.m3s:M3S", "Raw features of M3-S: HOG, flow, size, ...; a row a clip (extra: flow)."),
+    "flow": ("egotools.extractors.flow:Flow", "Mean length of optical flow, 1-d (extra: flow)."),
     "color": ("egotools.extractors.color:Color", "Mean, deviation and histogram of each color."),
     "waveform": ("egotools.extractors.audio:Waveform", "Sound, as samples."),
     "log-mel": ("egotools.extractors.audio:LogMelSpectrogram", "Sound, as log-mel spectra."),

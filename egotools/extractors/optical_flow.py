@@ -1,30 +1,42 @@
-"""Functions of M3-S that use OpenCV (extra: flow): optical flow, and faster enlarging."""
+"""What OpenCV computes (extra: flow): optical flow, as numbers and as bytes, and faster enlarging."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from egotools.errors import MissingExtra
+from egotools.errors import ExtractorError, MissingExtra
 from egotools.lowlevel.blurriness import Enlarge, Floats
 from egotools.lowlevel.color import gray
 from egotools.lowlevel.enlarge import enlarged_gray
 from egotools.types import Frame
 
-Method = Literal["dis", "farneback"]
+Method = Literal["dis", "farneback", "tvl1"]
+BOUND = 20.0  # pixels: longer flow is cut off where flow is stored in bytes
+BLANK = 128  # of the third channel of a picture of flow
 
 
-def check_opencv() -> None:
-    """Reports early that OpenCV is missing.
+def check_opencv(for_what: str = "meanOF needs (--only leaves it out)", method: Method = "dis") -> None:
+    """Reports early that OpenCV is missing, or its contrib modules, which have TV-L1.
 
     Raises:
         MissingExtra: OpenCV is not installed.
+        ExtractorError: its contrib modules are not.
     """
     if find_spec("cv2") is None:
-        raise MissingExtra("OpenCV, which meanOF needs (--only leaves it out),", "flow")
+        raise MissingExtra(f"OpenCV, which {for_what},", "flow")
+    if method == "tvl1":
+        import cv2
+
+        if not hasattr(cv2, "optflow"):
+            raise ExtractorError(
+                "OpenCV is installed without its contrib modules, which tvl1 needs; only one OpenCV can be installed:"
+                " pip uninstall opencv-python opencv-python-headless, then pip install 'egotools[flow]' again"
+            )
 
 
 def fastest_enlarging() -> Enlarge:
@@ -37,7 +49,7 @@ def mean_flow(frames: Frame, method: Method = "dis") -> float:
 
     Args:
         frames: [T, H, W, 3] uint8 RGB.
-        method: dense inverse search (preset medium), or Farneback's polynomial expansion.
+        method: dense inverse search (preset medium), Farneback's polynomial expansion, or dual TV-L1.
 
     Returns:
         Pixels; 0 for a single frame.
@@ -57,6 +69,41 @@ def mean_flow(frames: Frame, method: Method = "dis") -> float:
     return total / (len(frames) - 1)
 
 
+def flow_pictures(frames: Iterable[Frame], method: Method = "tvl1", bound: float = BOUND) -> Iterator[Frame]:
+    """The flow from each frame to the next, one picture [H, W, 3] fewer than there are frames.
+
+    Args:
+        frames: [H, W, 3] uint8 RGB, one at a time.
+        method: how it is computed; OpenCV's defaults.
+        bound: pixels; longer flow is cut off.
+
+    Returns:
+        uint8: red is 128, green the flow down, blue the flow to the right.
+
+    Source:
+        MemDPC's `extract_ff.py`, as a reader of RGB sees its files.
+    """
+    images = (gray(frame[None])[0].astype(np.uint8) for frame in frames)
+    for before, after in pairwise(images):
+        with _one_thread() as cv2:
+            flow = _flow(cv2, before, after, method)
+        picture = np.full((*before.shape, 3), BLANK, np.uint8)
+        picture[..., 1], picture[..., 2] = flow_bytes(flow[..., 1], bound), flow_bytes(flow[..., 0], bound)
+        yield picture
+
+
+def flow_bytes(flow: npt.NDArray[np.float32], bound: float = BOUND) -> npt.NDArray[np.uint8]:
+    """Flow in pixels as bytes: -bound to bound becomes 0 to 255, halves are rounded to even, so that 0 is 128.
+
+    >>> flow_bytes(np.array([-30, 0, 20], np.float32)).tolist()
+    [0, 128, 255]
+    """
+    found: npt.NDArray[np.uint8] = np.rint((np.clip(flow, -bound, bound) + bound) * (255 / (2 * bound))).astype(
+        np.uint8
+    )
+    return found
+
+
 def _enlarged_gray(frame: Frame, height: int, width: int) -> Floats:
     with _one_thread() as cv2:
         enlarged = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
@@ -68,6 +115,8 @@ def _flow(cv2: Any, before: Frame, after: Frame, method: Method) -> Any:  # Open
     """[H, W, 2] pixels, right and down."""
     if method == "farneback":
         return cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+    if method == "tvl1":
+        return cv2.optflow.DualTVL1OpticalFlow_create().calc(before, after, None)
     return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before, after, None)
 
 

@@ -53,7 +53,16 @@ def read_memdpc(path: Path) -> Published:
         WeightsError: it cannot be read, or is not of MemDPC, or of a depth that is not built.
     """
     content = read_content(path)
-    tensors, twice = own_names(named_tensors(content, path))
+    return published_of(named_tensors(content, path), content, path)
+
+
+def published_of(found: Mapping[str, Tensor], content: Mapping[str, Any], path: Path) -> Published:
+    """As `read_memdpc`, from what was read: the tensors by the file's names, and all that stands beside them.
+
+    Raises:
+        WeightsError: it is not of MemDPC, or of a depth that is not built.
+    """
+    tensors, twice = own_names(found)
     facts = {name: content[name] for name in FACTS if isinstance(content.get(name), (int, float, str))}
     memory, classes = tensors.get(MEMORY), tensors.get(CLASSES)
     depth = _depth_of(tensors, str(path))

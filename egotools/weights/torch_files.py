@@ -1,14 +1,20 @@
 """Reads torch checkpoints without running code from them; NumPy numbers may stand beside the tensors.
 
+To describe a file, `read_described` also passes over objects of any other class.
+
 Trainers often store their best score as such a number, which `weights_only=True` alone refuses. What its pickle calls
 is replaced here by functions of ours that decode eight bytes, so NumPy's own unpickling stays out of reach.
 """
 
+import pickletools
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from egotools.files.disk import open_file
 
 FORMATS = {"f8": "d", "f4": "f", "i8": "q", "i4": "i", "u8": "Q", "u4": "I", "b1": "?"}  # NumPy's codes, struct's
 ORDERS = {"<": "<", ">": ">", "=": "=", "|": "="}
@@ -51,3 +57,52 @@ def read_torch(path: Path) -> Any:  # Any: the content of a checkpoint is unknow
     """
     with torch.serialization.safe_globals(STAND_INS):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class Foreign:
+    """Stands in for an object of a class that is not imported: its name, arguments and state. Any: of the file."""
+
+    name = ""
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+
+    def __new__(cls, *arguments: Any, **_: Any) -> "Foreign":
+        """Records the arguments."""
+        made = super().__new__(cls)
+        made.arguments = arguments
+        return made
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Does nothing: `__new__` has recorded the arguments."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Records the state, instead of setting attributes."""
+        self.state = state
+
+
+def read_described(path: Path) -> Any:  # Any: the content of a checkpoint is unknown before it is read
+    """As `read_torch`, with `Foreign` for everything else that the file refers to; nothing of it is imported.
+
+    Raises:
+        pickle.UnpicklingError: it does more than make objects.
+        Others: `DAMAGES` of `egotools.weights.tensors`.
+    """
+    if zipfile.is_zipfile(path):
+        found = set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    else:
+        found = _named_in_old(path)
+    names = found - {name for _, name in STAND_INS}
+    foreign: list[Any] = [(type("Foreign", (Foreign,), {"name": name}), name) for name in sorted(names)]
+    with torch.serialization.safe_globals([*STAND_INS, *foreign]):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _named_in_old(path: Path) -> set[str]:
+    """What a file in torch's format before 1.6 refers to, beside torch: a row of pickles, of which four have names."""
+    names: set[str] = set()
+    with open_file(path) as file:
+        for _ in range(4):
+            for operation, argument, _ in pickletools.genops(file):
+                if operation.name == "GLOBAL":
+                    names.add(str(argument).replace(" ", "."))
+    return {name for name in names if name != "collections.OrderedDict" and not name.startswith("torch.")}
