@@ -74,10 +74,7 @@ def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
         for label, names in {
             "loss": ("loss",),
             "of position alone": ("position_plateau",),
-            **{
-                name: (f"{name}_forward", f"{name}_backward")
-                for name in ("top1", "top3", "top5", "clip")
-            },
+            **{name: (f"{name}_forward", f"{name}_backward") for name in ("top1", "top3", "top5", "clip")},
             "step": ("step",),
             "epoch": ("epoch",),
         }.items()

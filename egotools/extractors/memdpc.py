@@ -109,7 +109,7 @@ class MemDPCModel:
 
 
 def network_of(weights: str, depth: Depth | None) -> MemDPCContext:
-    """What describes clips, in eval mode, of an option `--weights`; drawn as pre-training draws it for `random:SEED`."""
+    """What describes clips, in eval mode, of an option `--weights`; `random:SEED` is drawn as pre-training draws it."""
     seed = random_seed(weights)
     if seed is not None:
         with torch.random.fork_rng(devices=[]):

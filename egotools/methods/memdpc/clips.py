@@ -160,4 +160,5 @@ def with_sign_turned(pixels: Tensor, flips: npt.NDArray[np.bool_]) -> Tensor:
 
 def blocks_of(frames: Tensor, length: int) -> Tensor:
     """Frames [B, T, 3, S, S] as blocks of so many: [B, N, 3, L, S, S]."""
-    return frames.unflatten(1, (-1, length)).transpose(2, 3)
+    batch, total = frames.shape[:2]
+    return frames.reshape(batch, total // length, length, *frames.shape[2:]).transpose(2, 3)

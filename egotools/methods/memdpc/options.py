@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from egotools.loading.spans import Spans
     from egotools.nn.resnet_2d3d import Depth
 
-NETS = Literal["resnet18", "resnet34", "resnet50"]
 SMALL = {"size": 64, "blocks": 5, "predict": 2, "batch_size": 6, "steps": 400}
 UCF101 = {"net": "resnet18", "size": 128, "batch_size": 16, "epochs": 500, "schedule": (300, 400)}
 KINETICS = {"net": "resnet34", "size": 224, "batch_size": 16, "epochs": 200, "schedule": (120, 160)}
@@ -22,7 +21,9 @@ KINETICS = {"net": "resnet34", "size": 224, "batch_size": 16, "epochs": 200, "sc
 class Sampling:
     """What a network of MemDPC is shown of a clip: N blocks of L frames, at a stride, as squares of S pixels."""
 
-    net: NETS = option("resnet18", "Backbone: a residual network, 2D in its first layers, 3D in its last.")
+    net: Literal["resnet18", "resnet34", "resnet50"] = option(
+        "resnet18", "Backbone: a residual network, 2D in its first layers, 3D in its last."
+    )
     size: int = option(128, "Side of the frames that the network sees, in pixels.")
     blocks: int = option(8, "Blocks of a clip (N).")
     length: int = option(5, "Frames of a block (L).")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -128,7 +127,12 @@ def train_memdpc(
                 examples_of(train.found, options, PRETRAINING),
                 examples_of(val.found, options, PRETRAINING) if val.found else None,
                 options,
-                **{"seed": seed, "run": run, "workers": readers, "how": how, "world": world, "progress": progress},
+                seed=seed,
+                run=run,
+                workers=readers,
+                how=how,
+                world=world,
+                progress=progress,
             )
         if world.is_first:
             write_run(run, model, trained, options, train.ids)
@@ -171,9 +175,7 @@ def workers_of(world: World) -> int:
     return max(min(usable_cores() // world.size - 1, MOST_WORKERS), 0)
 
 
-def found_clips(
-    clips: Sequence[Clip], files: Files, options: Sampling, where: str
-) -> tuple[Usable, Usable, list[str]]:
+def found_clips(clips: Sequence[Clip], files: Files, options: Sampling, where: str) -> tuple[Usable, Usable, list[str]]:
     """Clips to learn from, clips to validate on, and remarks.
 
     Raises:
@@ -232,7 +234,9 @@ def picture_of(run: Run) -> bytes:
     panels = {}
     for title, names in PANELS.items():
         there = [name for name in names if any(line.get(name) is not None for line in lines)]
-        panels[title] = {name: [float("nan") if line.get(name) is None else line[name] for line in lines] for name in there}
+        panels[title] = {
+            name: [float("nan") if line.get(name) is None else line[name] for line in lines] for name in there
+        }
     return curves_picture([line["step"] for line in lines], panels, across="step", title="train memdpc")
 
 

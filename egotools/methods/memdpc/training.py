@@ -113,8 +113,7 @@ def pretrain(
 def order_of(examples: SpanExamples, options: MemDPCOptions, how: How, *, seed: int, world: World = ALONE) -> Order:
     """The batches of all epochs; without end where steps are counted."""
     epochs = options.epochs if options.steps is None else None
-    shares = {"rank": world.rank, "size": world.size}
-    order = Order(len(examples), options.batch_size, seed=seed, epochs=epochs, **shares)
+    order = Order(len(examples), options.batch_size, seed=seed, epochs=epochs, rank=world.rank, size=world.size)
     if epochs is not None and epochs * order.per_epoch < how.accumulate:
         raise TrainingError(f"{epochs * order.per_epoch} batches make no step of --accumulate {how.accumulate}")
     return order
@@ -214,7 +213,8 @@ class Validation:
         gathers, model.gathers_negatives = model.gathers_negatives, False
         sums: dict[str, Tensor] = {}
         count = 0
-        for count, batch in enumerate(self._batches(), 1):
+        for batch in self._batches():
+            count += 1
             with autocast(self._how, device):
                 found = model.eval()(self._finish(batch))
             sums = {name: value.double() + sums.get(name, 0.0) for name, value in found.items()}
