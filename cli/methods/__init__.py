@@ -12,7 +12,9 @@ TRAIN = {
     "memorability": ("methods.memorability:train", "M3-S: how well videos are remembered, kept as a run."),
     "two-stream": ("methods.two_stream:train", "View-invariance pre-training on synchronised views, kept as a run."),
     "segmentation": ("methods.segmentation:train", "C2F-TCN: a class for every moment of a video, kept as a run."),
+    "memdpc": ("methods.memdpc:train", "MemDPC: predictive coding of videos, without labels, kept as a run."),
 }
+TOGETHER = ("memdpc",)  # what trains in several processes under torchrun
 EVALUATE = {
     "knn": ("methods.knn:evaluate", "A cosine vote among the nearest clips."),
     "retrieval": ("methods.retrieval:evaluate", "R@k: whether a clip of the same class is among the nearest."),
@@ -30,12 +32,13 @@ PREDICT = {
 @click.group(cls=LazyGroup, table=TRAIN)
 @click.pass_context
 def train(context: click.Context) -> None:
-    """Train on cached features, and keep what was learned as a run.
+    """Train on cached features, or on videos, and keep what was learned as a run.
 
     \b
     egotools train probe --features caches/mine/csn.lmdb --manifest m.csv --label action --out runs/p
     """
-    if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":  # each process would train the same
+    is_one_of_many = "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    if is_one_of_many and context.invoked_subcommand not in TOGETHER:  # each process would train the same
         context.fail(f"train {context.invoked_subcommand} trains in one process: start it without torchrun")
 
 

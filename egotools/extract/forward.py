@@ -53,7 +53,9 @@ def runnable(network: Network, device: torch.device, precision: Precision) -> Ne
 
 def _adapt(network: nn.Module, device: torch.device, precision: Precision) -> None:
     network.eval().requires_grad_(False)
-    fold_batch_norms(network)
+    apart = getattr(network, "traced_apart", None)  # says which parts can be traced, where the whole cannot
+    for part in [network] if apart is None else apart():
+        fold_batch_norms(part)
     if device.type == "cpu" and precision == "float32":
         run_framewise(network)
     network.to(device)

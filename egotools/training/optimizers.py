@@ -28,6 +28,21 @@ def step(at: int, *, every: int, factor: float) -> float:
     return factor ** (at // every)
 
 
+def milestones(at: int, *, places: Sequence[int], factor: float = 0.1, is_true: bool = True) -> float:
+    """Multiplied by `factor` at each place; without `is_true` the last place changes nothing.
+
+    The latter is a formula for restarts with a single cycle, as MemDPC's published code has it: at the last place it
+    has the rate fall back to that of the place before, which it has already.
+
+    >>> [milestones(at, places=(2, 3), factor=0.5) for at in range(5)]
+    [1.0, 1.0, 0.5, 0.25, 0.25]
+    >>> [milestones(at, places=(2, 3), factor=0.5, is_true=False) for at in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.5]
+    """
+    counted = places if is_true else places[:-1]
+    return factor ** sum(place <= at for place in counted)
+
+
 def exponential(at: int, *, factor: float) -> float:
     """Multiplied by `factor` each time.
 

@@ -1,7 +1,7 @@
 """The directory of one training: `config.json`, `metrics.jsonl`, `report.json` and what was learned."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,6 +14,7 @@ from egotools.provenance import versions
 from egotools.stores.store import Recipe, differences
 from egotools.stores.writer_lock import WriterLock
 from egotools.tables.table import input_digests, manifest_digest
+from egotools.training.world import ALONE, World
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -163,7 +164,13 @@ class Run:
         return figures
 
 
-def once(folder: Path, recipe: Recipe, make: Callable[[Run], Content], shape: Any = Content) -> tuple[Content, bool]:
+def once(
+    folder: Path,
+    recipe: Recipe,
+    make: Callable[[Run], Content],
+    shape: Any = Content,
+    world: World = ALONE,
+) -> tuple[Content, bool]:
     """The report of the run in a folder, which is made unless it is done: every `train` command.
 
     Args:
@@ -172,6 +179,7 @@ def once(folder: Path, recipe: Recipe, make: Callable[[Run], Content], shape: An
         make: writes what was learned into the run, and returns the report, which is written last. If it raises, a
             folder in which it has written nothing is removed again.
         shape: of a report that is there (`egotools.files.json_files`). Any: a type as a value.
+        world: the processes that train together, all of which call this; `make` writes in the first one only.
 
     Returns:
         The report, and whether it is new.
@@ -182,15 +190,23 @@ def once(folder: Path, recipe: Recipe, make: Callable[[Run], Content], shape: An
     """
     if Run.exists(folder) and (run := Run.begin(folder, recipe)).is_done:
         return run.report(shape), False
-    with one_writer(folder):
-        run = Run.begin(folder, recipe)
+    with ExitStack() as stack:
+
+        def begin() -> Run:
+            if world.is_first:
+                stack.enter_context(one_writer(folder))
+            return Run.begin(folder, recipe)
+
+        run = world.first_before_others(begin)
         if run.is_done:  # by another process, just now
             return run.report(shape), False
         try:
             content: Content = finite(make(run))
-            run.write(REPORT, to_json(content))
+            if world.is_first:
+                run.write(REPORT, to_json(content))
         finally:
-            run.forget_if_empty()
+            if world.is_first:
+                run.forget_if_empty()
     return content, True
 
 

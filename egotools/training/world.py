@@ -6,12 +6,12 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from egotools.errors import TrainingError
+from egotools.errors import EgotoolsError, TrainingError
 from egotools.machine import choose_device
 
 if TYPE_CHECKING:  # commands that train nothing with torch import runs, and so this
@@ -64,6 +64,25 @@ class World:
     def of_first(self, value: Value) -> Value:
         """The value of the first process; it is pickled."""
         return self.gathered(value)[0]
+
+    def first_before_others(self, work: Callable[[], Value]) -> Value:
+        """What `work` gives, in the first process before the others begin with it.
+
+        Raises:
+            EgotoolsError: of the first process, in all; the others then do not begin.
+        """
+        if self.size == 1:
+            return work()
+        found: list[Value] = []
+        error: EgotoolsError | None = None
+        if self.is_first:
+            try:
+                found.append(work())
+            except EgotoolsError as raised:
+                error = raised
+        if (error := self.of_first(error)) is not None:
+            raise error
+        return found[0] if self.is_first else work()
 
 
 ALONE = World()

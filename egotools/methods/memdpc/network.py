@@ -44,8 +44,8 @@ class Pretraining(MemDPC):
         found: dict[str, Tensor] = {}
         for way, each in zip(WAYS, passes, strict=True):
             found |= {f"{name}_{way}": value for name, value in self._of_pass(each).items()}
-        plateau = torch.tensor(position_plateau(self._clips(passes[0]), self.predicted))
         loss = found["loss_forward"] + found["loss_backward"]
+        plateau = loss.new_tensor(position_plateau(self._clips(passes[0]), self.predicted))
         found = {name: value.detach() for name, value in found.items()}
         return {"loss": loss, **found, "position_plateau": plateau}
 

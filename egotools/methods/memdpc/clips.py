@@ -1,0 +1,164 @@
+"""Clips of a manifest as what networks of MemDPC are shown: which have room, how they are changed, ready tensors.
+
+Axes: B clips, N blocks of L frames, T = N L, S x S pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from egotools.errors import TrainingError
+from egotools.loading.files import Files
+from egotools.loading.kept_files import FILES, files_of, write_files
+from egotools.loading.loader import Tensors
+from egotools.loading.spans import SpanExamples, Stretch, stretches
+from egotools.methods.memdpc.options import Sampling
+from egotools.pixels.augmentation import Augmentation, Draw, Jitter, recolored
+from egotools.pixels.preprocessing import Normalize
+from egotools.progress import Progress, no_progress
+from egotools.texts import counted, named, split_name
+from egotools.training.world import ALONE, World
+from egotools.types import Clip
+
+NAMED = 3
+BLUE = 2  # the channel of flow that has x
+TRAIN, VAL = "train", "val"
+# The published pipelines, in pixels of frames, and of flow, too.
+PRETRAINING = Augmentation(gray_p=0.25, jitter=Jitter(0.5, 0.5, 0.5, 0.25, consistent=False))
+CLASSIFYING = Augmentation(jitter=Jitter(0.5, 0.5, 0.5, 0.25, p=0.3))
+VALIDATING = Augmentation(crop_p=0.3, jitter=Jitter(0.2, 0.2, 0.2, 0.1, p=0.3))  # a classifier
+NORMALIZE = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True, eq=False)
+class Usable:
+    """Clips that have room for what is to be read, and what is to be said of the others."""
+
+    found: list[Stretch]
+    short: list[str]  # ids
+    failed: dict[str, str]  # why, by id
+    remarks: list[str]
+
+    @property
+    def ids(self) -> list[str]:
+        return [each.clip.id for each in self.found]
+
+
+def of_splits(clips: Sequence[Clip], *, held_out: Sequence[str] = (VAL, "test")) -> tuple[list[Clip], list[Clip], str]:
+    """Those to learn from, those of the split val, and a remark: the split train, or all that are not held out."""
+    splits = [split_name(clip.split) for clip in clips]
+    val = [clip for clip, split in zip(clips, splits, strict=True) if split == VAL]
+    if TRAIN in splits:
+        return [clip for clip, split in zip(clips, splits, strict=True) if split == TRAIN], val, ""
+    others = [clip for clip, split in zip(clips, splits, strict=True) if split not in held_out]
+    out = "" if len(others) == len(clips) else f" that is not of {' or '.join(held_out)}"
+    return others, val, f"no clip has the split {TRAIN!r}: learned from every clip{out}"
+
+
+def usable(clips: Sequence[Clip], files: Files, sampling: Sampling) -> Usable:
+    """The clips that have a span of frames; others are named and counted."""
+    found, short, failed = stretches(clips, files, sampling.spans)
+    remarks = []
+    if short:
+        ids = named([clip.id for clip in short], NAMED)
+        need = counted(sampling.spans.width + 1, "frame")
+        remarks.append(f"{counted(len(short), 'clip')} left out: too short, {need} are needed: {ids}")
+    if failed:
+        told = named(list(failed.values()), NAMED, between="; ")
+        remarks.append(f"{counted(len(failed), 'clip')} left out: unreadable: {told}")
+    return Usable(found, [clip.id for clip in short], failed, remarks)
+
+
+def check_any(clips: Usable, sampling: Sampling, where: str) -> None:
+    """Refuses to go on without a single clip.
+
+    Raises:
+        TrainingError: says why each was left out, and what to do.
+    """
+    if clips.found:
+        return
+    if not clips.short and not clips.failed:
+        raise TrainingError(f"{where}: no clips to learn from; those of the split val are only validated on")
+    spans = sampling.spans
+    advice = (
+        f"; lower --blocks {sampling.blocks}, --length {sampling.length} or --stride {sampling.stride}, whose product"
+        f" is {spans.width}"
+        if clips.short
+        else ""
+    )
+    raise TrainingError(f"{where}: no clip is left: {'; '.join(clips.remarks)}{advice}")
+
+
+def files_for(
+    folder: Path,
+    clips: Sequence[Clip],
+    *,
+    workers: int,
+    world: World = ALONE,
+    progress: Progress = no_progress,
+) -> Files:
+    """The clips' files, looked up by the first process, or as the run in a folder has kept them.
+
+    What is found is not written yet: `keep_files` does, once it is clear that there is something to train on.
+
+    Raises:
+        TrainingError: a file has changed since the run began.
+    """
+    kept = folder / FILES
+    found = None
+    if world.is_first and not kept.exists():
+        found = files_of(clips, None, workers=workers, progress=progress)
+    found = world.of_first(found)
+    return files_of(clips, kept) if found is None else found
+
+
+def keep_files(folder: Path, files: Files) -> None:
+    """Writes what was looked up into a run's folder, unless it is there."""
+    if not (folder / FILES).exists():
+        write_files(folder / FILES, files)
+
+
+def augmentation_of(published: Augmentation, sampling: Sampling) -> Augmentation:
+    """The published one; colors of flow are left alone if that is asked for."""
+    return published if sampling.flow_jitter else replace(published, gray_p=0.0, jitter=None)
+
+
+def examples_of(
+    clips: Sequence[Stretch],
+    sampling: Sampling,
+    published: Augmentation,
+    labels: Mapping[str, npt.NDArray[Any]] | None = None,  # Any: numbers of any type
+) -> SpanExamples:
+    """Examples of one drawn span a clip; `labels` [clips] by their name in a batch."""
+    augmentation = augmentation_of(published, sampling)
+    return SpanExamples(clips, sampling.spans, sampling.size, augmentation, labels or {})
+
+
+def clips_of(batch: Tensors, *, sampling: Sampling, device: torch.device) -> Tensor:
+    """The frames of a batch of examples, uint8 [B, T, S, S, 3], as normalized clips [B, N, 3, L, S, S] on a device."""
+    pixels, draws = batch["frames"].to(device, non_blocking=True), Draw.of(batch)
+    if sampling.flow_flip_sign:
+        pixels = with_sign_turned(pixels, draws.flips)
+    return blocks_of(NORMALIZE(recolored(pixels, draws)), sampling.length)
+
+
+def with_sign_turned(pixels: Tensor, flips: npt.NDArray[np.bool_]) -> Tensor:
+    """Flow as bytes [..., S, S, 3], with x of the frames [...] that are mirrored turned round."""
+    mask = torch.from_numpy(flips).to(pixels.device)[..., None, None]
+    turned = pixels.clone()
+    turned[..., BLUE] = torch.where(mask, 255 - pixels[..., BLUE], pixels[..., BLUE])
+    return turned
+
+
+def blocks_of(frames: Tensor, length: int) -> Tensor:
+    """Frames [B, T, 3, S, S] as blocks of so many: [B, N, 3, L, S, S]."""
+    batch, total = frames.shape[:2]
+    return frames.reshape(batch, total // length, length, *frames.shape[2:]).transpose(2, 3)
