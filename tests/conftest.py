@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from faults import Starter
     from rebuilt import Contents
     from typing_commands import Installed
     from whole import Whole
+
+# On a loaded machine making an example may take seconds; that is no mistake of a test.
+settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("loaded")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -14,6 +14,7 @@ Doubles = npt.NDArray[np.float64]
 Solver = Literal["auto", "exact", "randomized"]
 
 MOST_EXACT = 2000  # rows or columns: up to here the exact solver takes seconds, soon beyond it minutes
+MOST_DOUBLES = 1 << 28  # numbers of the rows (2 GiB) that the randomized solver gets in float64; more stay as they are
 POWER_ITERATIONS = 7
 SPARE = 10  # random directions in addition to the components
 
@@ -121,6 +122,8 @@ def _randomized(centred: Floats, components: int, seed: int) -> tuple[Doubles, D
     """Like `_exact`, from random directions, refined by power iterations; overwrites the rows."""
     from sklearn import decomposition
 
+    if centred.size <= MOST_DOUBLES:
+        centred = centred.astype(np.float64, copy=False)  # components to 1e-6 and better; in float32 to 3e-6
     generator = np.random.RandomState(np.random.MT19937(seed))  # a plain integer seed must be below 2^32
     fit = decomposition.PCA(
         components,

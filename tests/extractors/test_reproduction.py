@@ -80,6 +80,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     "color": {"fps": 2.5, "bins": 3},
     "waveform": {"rate": 8000, "hop": 0.25},
     "log-mel": {"pool": "mean+std", "hop": 2},
+    "tsm": {"preprocess": "tsm", "fps": 15.0},
     "resnet18": {"frames": 4, "resize": "40x50"},
     "torchvision:r3d_18": {"frames": 4, "clips": 2, "fps": 7.5},
     "timm:mobilenetv3_small_100": {"crop": "64"},
@@ -90,7 +91,7 @@ def weightless(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """With random weights where the published ones would have to be downloaded, and without what needs a fitted PCA."""
     if name == "m3s":
         return {"only": ("brightness", "contrast"), **options}
-    needs = any(part in name for part in ("resnet", "r3d", "timm", "hrnet", "csn", "memdpc"))
+    needs = any(part in name for part in ("resnet", "r3d", "timm", "hrnet", "csn", "tsm", "memdpc"))
     return {"weights": "random:2", **options} if needs else options
 
 

@@ -123,7 +123,7 @@ def test_a_store_is_a_snapshot_and_opening_it_again_sees_new_commits(tmp_path: P
 
 
 READ = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from egotools.stores import open_store
 path, parent = Path(sys.argv[1]), os.getppid()
@@ -134,6 +134,7 @@ while seen < 30 and os.getppid() == parent:  # however slow the disk is
     seen = len(store)
     for name in store:
         assert (store[name].values == float(name)).all(), name
+    time.sleep(0.005)  # readers that spin take the processor from the writer
 sys.exit(0 if seen == 30 else 1)
 """
 
