@@ -62,17 +62,16 @@ def figures(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if not name.startswith("seconds_")} for line in lines]
 
 
-@pytest.mark.parametrize("stop", [1, 3])
-def test_a_training_interrupted_in_any_epoch_resumes_to_the_same_bits(clips, tmp_path, stop):
+def test_a_training_interrupted_in_the_middle_of_its_second_epoch_resumes_to_the_same_bits(clips, tmp_path):
     whole = trained(tmp_path / "whole", clips, clips)
 
     def interrupt(stage: str, done: float, total: int | None = None, rows: int | None = None) -> None:
-        if done == stop + 1:
+        if done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "parts", clips, clips, progress=interrupt)
-    assert [line["step"] for line in figures(tmp_path / "parts")] == list(range(1, stop + 1))
+    assert [line["step"] for line in figures(tmp_path / "parts")] == [1, 2, 3]
     resumed = trained(tmp_path / "parts", clips, clips)
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
     assert figures(tmp_path / "parts") == figures(tmp_path / "whole")
@@ -85,7 +84,8 @@ def test_a_training_interrupted_in_any_epoch_resumes_to_the_same_bits(clips, tmp
 
 def test_one_batch_is_overfitted_below_what_position_alone_gives():
     """From recorded parameters, so that a few steps are enough."""
-    textures = F.interpolate(torch.randn(3, 3, 12, 12), size=(192, 192), mode="bilinear")
+    noise = torch.randn(3, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    textures = F.interpolate(noise, size=(192, 192), mode="bilinear")
     shown = [
         [textures[b].roll((-(b + 1) * f, (b - 1) * f), (-1, -2))[:, 64:128, 64:128] for f in range(3)] for b in range(3)
     ]
