@@ -186,6 +186,8 @@ def found_clips(clips: Sequence[Clip], files: Files, options: Sampling, where: s
     check_any(train, options, where)
     remarks = [remark] if remark else []
     remarks += [*train.remarks, *(f"of the split val: {each}" for each in val.remarks)]
+    if isinstance(options, MemDPCOptions) and options.gather_negatives and not torch.distributed.is_initialized():
+        remarks.append("--gather-negatives changes nothing: there is one process")
     if not val.found:
         remarks.append(f"no clip of the split 'val'{' is left' if held else ''}: not validated, and no best epoch kept")
     return train, val, remarks
@@ -230,7 +232,9 @@ def plain_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def picture_of(run: Run) -> bytes:
     """Losses and shares by step; where a line has no such figure, the one before it stays."""
-    lines = [line for line in run.metrics() if "loss" in line]
+    lines: list[Content] = []
+    for line in run.metrics():
+        lines.append({**(lines[-1] if lines else {}), **line})
     panels = {}
     for title, names in PANELS.items():
         there = [name for name in names if any(line.get(name) is not None for line in lines)]
