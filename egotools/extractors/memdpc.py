@@ -147,7 +147,9 @@ class _Features(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         frames = self._to_numbers[0](windows)  # [B, L, 3, S, S]
-        clips = frames.unflatten(1, (-1, self._length)).transpose(2, 3)
+        batch, total = frames.shape[:2]
+        blocks = (batch, total // self._length, self._length)
+        clips = frames.reshape(*blocks, *frames.shape[2:]).transpose(2, 3)
         if self._is_context:
             return self.network.context(clips)
         return block_maps(self.network.backbone, clips).mean((1, 3, 4))
