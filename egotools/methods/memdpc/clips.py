@@ -150,6 +150,12 @@ def clips_of(batch: Tensors, *, sampling: Sampling, device: torch.device) -> Ten
     return blocks_of(NORMALIZE(recolored(pixels, draws)), sampling.length)
 
 
+def labeled_clips_of(batch: Tensors, *, sampling: Sampling, device: torch.device) -> Tensors:
+    """As `clips_of`: `clips`, and beside them their `labels` [B]."""
+    labels = batch["labels"].to(device, non_blocking=True)
+    return {"clips": clips_of(batch, sampling=sampling, device=device), "labels": labels}
+
+
 def with_sign_turned(pixels: Tensor, flips: npt.NDArray[np.bool_]) -> Tensor:
     """Flow as bytes [..., S, S, 3], with x of the frames [...] that are mirrored turned round."""
     mask = torch.from_numpy(flips).to(pixels.device)[..., None, None]
