@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 
 from egotools.config import to_json
-from egotools.errors import TrainingError
+from egotools.errors import EgotoolsError, TrainingError
+from egotools.evaluate.classification import class_remark
 from egotools.loading.files import Files
 from egotools.loading.spans import SpanExamples
 from egotools.methods.memdpc.clips import (
@@ -109,9 +110,7 @@ def train_action(
     )
 
 
-def prepared_clips(
-    clips: Sequence[Clip], files: Files, options: ActionOptions, label: str, where: str
-) -> Prepared:
+def prepared_clips(clips: Sequence[Clip], files: Files, options: ActionOptions, label: str, where: str) -> Prepared:
     """Labeled clips as examples with the numbers of their classes, which are those of all clips to learn from.
 
     Raises:
@@ -121,7 +120,8 @@ def prepared_clips(
     learned = of_splits(there)[0]
     classes = sorted({label_of(clip, label) for clip in learned})
     if len(classes) < 2:
-        raise TrainingError(f"{where}: {counted(len(classes), 'class')} in the column {label!r} of the clips to learn from")
+        has = f"is {classes[0]!r} for" if classes else "has no label of"
+        raise TrainingError(f"{where}: the column {label!r} {has} all clips to learn from: nothing to tell apart")
     known, (_, held, _) = set(classes), of_splits(there)
     strange = [clip for clip in held if label_of(clip, label) not in known]
     out = {clip.id for clip in strange}
@@ -135,18 +135,18 @@ def prepared_clips(
     return Prepared(train, val, remarks, examples[0], examples[1] if val.found else None, tuple(classes), kept)
 
 
-def labeled(clips: Sequence[Clip], label: str, where: str) -> list[Clip]:
+def labeled(clips: Sequence[Clip], label: str, where: str, error: type[EgotoolsError] = TrainingError) -> list[Clip]:
     """The clips whose label in a column is not empty.
 
     Raises:
-        TrainingError: the manifest has no such column, or no clip a label there.
+        EgotoolsError: the manifest has no such column, or no clip a label there; `error` is its kind.
     """
     if not any(label in clip.labels for clip in clips):
         columns = ", ".join(sorted({name for clip in clips for name in clip.labels})) or "none"
-        raise TrainingError(f"{where}: no column {label!r}; its label columns are: {columns}")
+        raise error(f"{where}: no column {label!r}; its label columns are: {columns}")
     found = [clip for clip in clips if label_of(clip, label)]
     if not found:
-        raise TrainingError(f"{where}: no clip has a label in the column {label!r}")
+        raise error(f"{where}: no clip has a label in the column {label!r}")
     return found
 
 
@@ -167,9 +167,7 @@ def new_network(
     """The network before its first step; its last layers are drawn by the seed, the others, too, without `init`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Classification(
-            options.depth, classes=classes, dropout=options.dropped, is_frozen=not options.finetune
-        )
+        model = Classification(options.depth, classes=classes, dropout=options.dropped, is_frozen=not options.finetune)
     if init is not None:
         read = read_memdpc(init_file(init))
         kept = {name: value for name, value in read.tensors.items() if not name.startswith(HEADS)}
@@ -217,8 +215,8 @@ def _class_remarks(
     """On clips without a label, clips of val whose class is not learned, and classes that no clip is left of."""
     has = {clip.id for clip in there}
     said = [
-        ([clip.id for clip in clips if clip.id not in has], "clip", f"with an empty {label!r} left out"),
-        ([clip.id for clip in strange], "clip", "of the split val left out, of classes that are not learned"),
-        (sorted(empty), "class", "without a clip that could be learned from"),
+        ([clip.id for clip in clips if clip.id not in has], f"with an empty {label!r} left out"),
+        ([clip.id for clip in strange], "of the split val left out, of classes that are not learned"),
     ]
-    return [f"{counted(len(ids), what)} {why}: {named(ids, NAMED)}" for ids, what, why in said if ids]
+    found = [f"{counted(len(ids), 'clip')} {why}: {named(ids, NAMED)}" for ids, why in said if ids]
+    return [*found, *([class_remark(sorted(empty), "without a clip that could be learned from")] if empty else [])]

@@ -121,7 +121,8 @@ class ActionOptions(Training):
         None, "Share of features dropped before the linear layer; by default 0.9 with --finetune, else 0.5."
     )
     backbone_lr_mult: float = option(
-        1.0, "With --finetune, times the rate for backbone and recurrent networks; 0.1 is what the published code meant."
+        1.0,
+        "With --finetune, times the rate for backbone and recurrent networks; 0.1 is what the published code meant.",
     )
     batch_size: int = option(4, "Clips a batch, of each process, two at least.")
     weight_decay: float = option(1e-3, "Of all parameters that learn, added to the gradient.")
@@ -162,9 +163,9 @@ class Testing:
     crops: Literal["center", "five", "ten"] = option(
         "center", "Squares of each frame whose probabilities are averaged: ten are five, and those of mirrored frames."
     )
-    normalize: bool = option(True, "Normalize colors as in training.")
     jitter: bool = option(False, "Change colors by chance in 3 of 10 clips and crops, as the published test does.")
     batch_size: int = option(8, "Clips that the network sees at a time; it changes nothing else.")
+    normalize: bool = True  # colors as in training; the published test does not
 
     def __post_init__(self) -> None:
         check_positive(self, "batch_size")
