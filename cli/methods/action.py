@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from egotools.methods.memdpc.options import ActionOptions, Testing
+from egotools.methods.memdpc.options import ActionOptions, Viewing
 from egotools.training.how import How
 
 from .. import display, options
@@ -77,7 +77,7 @@ def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
 @click.option("--run", required=True, type=options.FOLDER, help="A run of 'egotools train action'.")
 @options.manifest
 @click.option("--label", help="Manifest column that is the label; by default that of the run.")
-@options.from_fields(Testing)
+@options.from_fields(Viewing)
 @click.option("--without-normalize", is_flag=True, help="Leave colors as they are, as the published test does.")
 @click.option("--test-split", help="Split to evaluate on; by default test, else val.")
 @click.option("--all-rows", is_flag=True, help="Evaluate also on the run's training clips, and on all splits.")
@@ -101,7 +101,7 @@ def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
 @options.telling
 @options.as_json
 def evaluate(
-    config: Testing,
+    config: Viewing,
     manifest: Path,
     without_normalize: bool,
     out: Path | None,
@@ -123,7 +123,7 @@ def evaluate(
     options.keep_for_us(out)
     config = replace(config, normalize=not without_normalize)
     with Progress("clips", "reading") as progress:
-        content, result, probabilities = evaluate_action(manifest=manifest, testing=config, progress=progress, **asked)
+        content, result, probabilities = evaluate_action(manifest=manifest, viewing=config, progress=progress, **asked)
     if out is not None:
         save_probabilities(out, probabilities)
         save(out, content, result)

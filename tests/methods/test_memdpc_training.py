@@ -187,6 +187,6 @@ def test_bf16_is_refused_where_it_is_slow_or_a_gradient_is_wrong(monkeypatch):
         check_precision(model, lambda: None, bf16)
     monkeypatch.setattr(training, "has_fast_bf16", lambda _: True)
     monkeypatch.setattr(training, "weight_gradient_errors", lambda *_: {"a": 0.001, "b.conv1": math.inf})
-    with pytest.raises(TrainingError, match="the gradient of b.conv1 is off by inf%"):
+    with pytest.raises(TrainingError, match=r"the gradient of b\.conv1 is off by inf%"):
         check_precision(model, lambda: None, bf16)
     check_precision(model, lambda: None, How())

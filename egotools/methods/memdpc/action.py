@@ -31,13 +31,14 @@ from egotools.methods.memdpc.options import ActionOptions, Training
 from egotools.methods.memdpc.run import found_clips
 from egotools.methods.memdpc.tasks import Content, Course, Prepared, Task, device_of, init_file, train_task
 from egotools.methods.memdpc.training import Trained, Validation, learn
+from egotools.nn.memdpc import HEADS
 from egotools.progress import Progress, no_progress
 from egotools.texts import counted, named, tidy
 from egotools.training.how import How
 from egotools.training.optimizers import multi_step_of_epochs, optimizer_of
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
-from egotools.weights.memdpc import HEADS, load_memdpc, read_memdpc
+from egotools.weights.memdpc import load_memdpc, read_memdpc
 
 METHOD = "action"
 CLASSES = "classes.json"
@@ -76,7 +77,7 @@ def train_action(
         manifest: of the split `train` if there is one; `val` is validated on.
         options: what is learned, and how.
         label: the manifest's column; its values of the clips to learn from are the classes.
-        init: begin with the weights of a checkpoint of pre-training or of a classifier, whose last layers are not taken.
+        init: begin with the weights of a checkpoint, of pre-training or of a classifier; last layers are not taken.
         workers: see `train_memdpc`, as for the others.
 
     Raises:

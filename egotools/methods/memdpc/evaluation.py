@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -26,9 +26,9 @@ from egotools.machine import choose_device
 from egotools.manifests.table import read_manifest
 from egotools.methods.memdpc.action import CLASSES, METHOD, ClassesShape, label_of, labeled
 from egotools.methods.memdpc.clips import TESTING, Usable, usable
-from egotools.methods.memdpc.options import ActionOptions, Testing
+from egotools.methods.memdpc.options import ActionOptions, Viewing
 from egotools.methods.memdpc.tasks import BEST, NETWORK, workers_of
-from egotools.methods.memdpc.testing import tested
+from egotools.methods.memdpc.testing import probabilities_of
 from egotools.metrics.ranks import own_ranks, top_shares
 from egotools.nn.memdpc import MemDPCClassifier
 from egotools.progress import Progress, no_progress
@@ -81,7 +81,7 @@ class Found:
 def evaluate_action(
     run: Path,
     manifest: Path,
-    testing: Testing,
+    viewing: Viewing,
     *,
     label: str | None = None,
     test_split: str | None = None,
@@ -98,7 +98,7 @@ def evaluate_action(
     Args:
         run: of `train_action`.
         manifest: which clips.
-        testing: crops and colors.
+        viewing: crops and colors.
         label: the column; None: that of the run.
         test_split: which split; None: `test`, else `val`, or all if there is neither.
         all_rows: also evaluate the clips that it was trained on.
@@ -124,15 +124,15 @@ def evaluate_action(
     protocol, clips, remarks = clips_to_evaluate(trained, manifest, column, test_split, all_rows=all_rows)
     files = files_of(clips, workers=readers, progress=progress)
     there = usable(clips, files, trained.options)
-    found, more = _tested(trained, there, testing, column, readers, seed, progress)
-    kept = probabilities_json(found, trained, testing)
-    result = fused_result(found, trained, column, testing, others)
+    found, more = _tested(trained, there, viewing, column, readers, seed, progress)
+    kept = probabilities_json(found, trained, viewing)
+    result = fused_result(found, trained, column, viewing, others)
     remarks = [*remarks, *there.remarks, *more, *result.remarks]
     protocol = (
-        f"the {trained.weights} weights, {testing.crops} crop{'' if testing.crops == 'center' else 's'}{protocol}"
+        f"the {trained.weights} weights, {viewing.crops} crop{'' if viewing.crops == 'center' else 's'}{protocol}"
     )
     result = Result({"protocol": protocol, **result.figures}, result.predictions, tuple(remarks))
-    arguments = {"run": str(run), "label": column, **options_of(testing), "weights": trained.weights, "seed": seed}
+    arguments = {"run": str(run), "label": column, **options_of(viewing), "weights": trained.weights, "seed": seed}
     arguments |= {"test_split": test_split, "all_rows": all_rows, "fuse": [str(path) for path in fuse]}
     return report("eval action", arguments, result, manifest=manifest, features=[]), result, kept
 
@@ -205,7 +205,7 @@ def table_of(clips: Sequence[Clip], label: str, times: Sequence[tuple[float, flo
 def _tested(
     trained: Classifier,
     there: Usable,
-    testing: Testing,
+    viewing: Viewing,
     label: str,
     workers: int,
     seed: int,
@@ -215,10 +215,10 @@ def _tested(
     if not there.found:
         raise TableError(f"no clip is left to evaluate: {'; '.join(there.remarks)}")
     options = trained.options
-    jitter = TESTING if testing.jitter else None
-    examples = ViewExamples(there.found, options.spans, testing.views, options.size, jitter, seed)
-    found = tested(
-        trained.network, examples, len(trained.classes), options, testing, workers=workers, progress=progress
+    jitter = TESTING if viewing.jitter else None
+    examples = ViewExamples(there.found, options.spans, viewing.views, options.size, jitter, seed)
+    found = probabilities_of(
+        trained.network, examples, len(trained.classes), options, viewing, workers=workers, progress=progress
     )
     left = [number for number in range(len(there.found)) if number not in found.failed]
     remarks = []
@@ -231,11 +231,11 @@ def _tested(
     small = [each.clip.id for each in kept if min(each.source.info.width, each.source.info.height) < examples.crop]
     if small:
         remarks.append(
-            f"frames of {counted(len(small), 'clip')} have fewer than {examples.crop} pixels at a side, and are enlarged"
+            f"{counted(len(small), 'clip')} with frames below {examples.crop} pixels at a side, which are enlarged"
             f" before they are cut: {named(small, NAMED)}"
         )
     times = [_times(each) for each in kept]
-    return Found(kept, table_of([each.clip for each in kept], label, times), found.probabilities.numpy()[left]), remarks
+    return Found(kept, table_of([each.clip for each in kept], label, times), found.values.numpy()[left]), remarks
 
 
 def _times(stretch: Stretch) -> tuple[float, float]:
@@ -243,11 +243,11 @@ def _times(stretch: Stretch) -> tuple[float, float]:
     return float(info.times[stretch.first]), float(info.ends[stretch.first + stretch.count - 1])
 
 
-def probabilities_json(found: Found, trained: Classifier, testing: Testing) -> str:
+def probabilities_json(found: Found, trained: Classifier, viewing: Viewing) -> str:
     """Means over the views, by id."""
     means = dict(zip(found.table.ids.tolist(), found.probabilities.mean(1).tolist(), strict=True))
     content = ProbabilitiesShape(
-        label=trained.label, classes=list(trained.classes), crops=testing.crops, probabilities=means
+        label=trained.label, classes=list(trained.classes), crops=viewing.crops, probabilities=means
     )
     return to_json(content, indent=None) + "\n"
 
@@ -280,7 +280,7 @@ def fused_result(
     found: Found,
     trained: Classifier,
     label: str,
-    testing: Testing,
+    viewing: Viewing,
     others: Sequence[Mapping[str, FloatArray]],
 ) -> Result:
     """The figures of the mean over views, and over runs if there are others; then each run's, on the same clips, too.
@@ -305,7 +305,7 @@ def fused_result(
     content["crops"] = {
         name: _short(_figures(own[:, :count].mean(1), table, label, trained.classes)[1])
         for name, count in SETS.items()
-        if count <= len(testing.views)
+        if count <= len(viewing.views)
     }
     return Result(content, predictions, tuple(remarks))
 

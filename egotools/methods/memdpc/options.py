@@ -157,7 +157,7 @@ class ActionOptions(Training):
 
 
 @dataclass(frozen=True)
-class Testing:
+class Viewing:
     """How a classifier is evaluated."""
 
     crops: Literal["center", "five", "ten"] = option(

@@ -148,6 +148,7 @@ def train_task(
             write_run(run, model, trained, options, prepared.train.ids)
             run.write(PICTURE, picture_of(run, task.panels, command))
         report = _report(command, run, prepared, trained, model)
+        report["remarks"] += init_remarks(init, options)
         inputs = input_digests(manifest, [])
         return {**report, "arguments": arguments, "inputs": {"manifest": inputs["manifest"]}, "versions": versions()}
 
@@ -186,6 +187,16 @@ def init_file(init: str) -> Path:
     if not (run.path / NETWORK).is_file():
         raise RunError(f"--init {init}: {folder} is not done: it has no {NETWORK}; rerun its command to resume")
     return run.path / NETWORK
+
+
+def init_remarks(init: str | None, options: Sampling) -> list[str]:
+    """Where a run to begin with was shown something else than what is to be shown now."""
+    if init is None or not init.startswith(RUN):
+        return []
+    before = Run.open(Path(init.removeprefix(RUN))).recipe.identity
+    names = ("size", "blocks", "length", "stride", "modality")
+    others = [f"--{name} {before[name]}" for name in names if before.get(name, now := getattr(options, name)) != now]
+    return [f"the run of --init was trained with {' '.join(others)}, other than here"] if others else []
 
 
 def workers_of(world: World) -> int:

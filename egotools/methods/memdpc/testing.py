@@ -14,7 +14,7 @@ from egotools.loading.loader import Tensors, loader
 from egotools.loading.order import Order
 from egotools.loading.views import ViewExamples
 from egotools.methods.memdpc.clips import AS_SHARES, NORMALIZE, clips_of
-from egotools.methods.memdpc.options import Sampling, Testing
+from egotools.methods.memdpc.options import Sampling, Viewing
 from egotools.progress import Progress, no_progress
 
 
@@ -31,7 +31,7 @@ def probabilities_of(
     examples: ViewExamples,
     classes: int,
     sampling: Sampling,
-    testing: Testing,
+    viewing: Viewing,
     *,
     workers: int = 0,
     progress: Progress = no_progress,
@@ -43,7 +43,7 @@ def probabilities_of(
         examples: of the clips.
         classes: C.
         sampling: as the examples'.
-        testing: as the examples', too.
+        viewing: as the examples', too.
         workers: processes that read.
         progress: is told the examples.
 
@@ -53,7 +53,7 @@ def probabilities_of(
     order = Order(len(examples), 1, seed=0, epochs=1, shuffle=False)
     device = next(model.parameters()).device
     batches = loader(examples, order, seed=0, workers=workers, device=device, finish=lambda batch: batch)
-    sums = torch.zeros(len(examples.stretches), len(testing.views), classes, dtype=torch.float64)
+    sums = torch.zeros(len(examples.stretches), len(viewing.views), classes, dtype=torch.float64)
     counts = torch.zeros(len(sums))
     failed: dict[int, str] = {}
     model.eval()
@@ -63,21 +63,21 @@ def probabilities_of(
             failed[number] = batch["failed"].numpy().tobytes().decode()
         else:
             spans = batch["frames"].shape[2]
-            sums[number] += spans * mean_probabilities(logits_of(model, batch, sampling, testing, device)).cpu()
+            sums[number] += spans * mean_probabilities(logits_of(model, batch, sampling, viewing, device)).cpu()
             counts[number] += spans
         progress("clips", done, len(examples))
     return Probabilities(sums / counts.clamp_min(1)[:, None, None], failed)
 
 
 @torch.no_grad()
-def logits_of(model: nn.Module, batch: Tensors, sampling: Sampling, testing: Testing, device: torch.device) -> Tensor:
-    """Logits [V, K, C] of an example's entries [1, V, K, ...]; so many clips at a time as `testing` says."""
+def logits_of(model: nn.Module, batch: Tensors, sampling: Sampling, viewing: Viewing, device: torch.device) -> Tensor:
+    """Logits [V, K, C] of an example's entries [1, V, K, ...]; so many clips at a time as `viewing` says."""
     views, spans = batch["frames"].shape[1:3]
     clips = {name: value[0].flatten(0, 1) for name, value in batch.items()}
-    normalize = NORMALIZE if testing.normalize else AS_SHARES
+    normalize = NORMALIZE if viewing.normalize else AS_SHARES
     found = []
-    for at in range(0, views * spans, testing.batch_size):
-        some = {name: value[at : at + testing.batch_size] for name, value in clips.items()}
+    for at in range(0, views * spans, viewing.batch_size):
+        some = {name: value[at : at + viewing.batch_size] for name, value in clips.items()}
         found.append(model(clips_of(some, sampling=sampling, device=device, normalize=normalize)))
     logits = torch.cat(found)
     return logits.view(views, spans, logits.shape[1])
