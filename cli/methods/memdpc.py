@@ -79,6 +79,7 @@ def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
             "epoch": ("epoch",),
         }.items()
     ]
+    rows = [row for row in rows if any(cell != "" for cell in row[1:])]
     title = f"train memdpc: {content['clips']} clips, {content['steps']} steps, validated on {content['val_clips']}"
     display.show_table(["", *(titles[name] for name in shown)], rows, title=title)
 

@@ -74,6 +74,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     "efficientnet-lite0": {"weights": "random:4", "stride": 3, "crop": "64"},
     "hrnet": {"frames": 5, "resize": "256"},
     "csn": {"architecture": "ir_csn_152", "frames": 16, "crop": "224"},
+    "tsm": {"weights": "random:4", "preprocess": "tsm"},
     "memdpc": {"weights": "random:4", "feature": "context", "net": "resnet34", "flip": True, "hop": 7},
     "hog": {"frames": 3},
     "m3s": {"only": ("blurriness", "size_orig"), "deviations": True, "frames": 5},
@@ -90,7 +91,7 @@ def weightless(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """With random weights where the published ones would have to be downloaded, and without what needs a fitted PCA."""
     if name == "m3s":
         return {"only": ("brightness", "contrast"), **options}
-    needs = any(part in name for part in ("resnet", "r3d", "timm", "hrnet", "csn", "memdpc"))
+    needs = any(part in name for part in ("resnet", "r3d", "timm", "hrnet", "csn", "tsm", "memdpc"))
     return {"weights": "random:2", **options} if needs else options
 
 

@@ -107,3 +107,21 @@ def test_variables_that_are_incomplete_are_refused(
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(TrainingError, match=said), joined(environment, "cpu"):
         pass
+
+
+class Other(World):
+    """The second of two processes, the first of which says something."""
+
+    said: object = None
+
+    def gathered(self, value: Any) -> list[Any]:
+        return [self.said, value]
+
+
+def test_what_fails_in_the_first_process_is_not_begun_by_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    assert ALONE.first_before_others(lambda: 3) == Other(1, 2).first_before_others(lambda: 3) == 3
+    monkeypatch.setattr(Other, "said", RunError("runs/a holds a run"))
+    with pytest.raises(RunError, match="runs/a holds a run"):
+        Other(1, 2).first_before_others(lambda: begun.append(1))
+    assert not begun

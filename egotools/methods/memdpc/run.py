@@ -108,6 +108,8 @@ def found_clips(clips: Sequence[Clip], files: Files, options: Sampling, where: s
     check_any(train, options, where)
     remarks = [remark] if remark else []
     remarks += [*train.remarks, *(f"of the split val: {each}" for each in val.remarks)]
+    if isinstance(options, MemDPCOptions) and options.gather_negatives and not torch.distributed.is_initialized():
+        remarks.append("--gather-negatives changes nothing: there is one process")
     if not val.found:
         remarks.append(f"no clip of the split 'val'{' is left' if held else ''}: not validated, and no best epoch kept")
     return train, val, remarks

@@ -227,7 +227,9 @@ def plain_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def picture_of(run: Run, panels: Panels, title: str) -> bytes:
     """Figures by step; where a line has no such figure, the one before it stays."""
-    lines = [line for line in run.metrics() if "loss" in line]
+    lines: list[Content] = []
+    for line in run.metrics():
+        lines.append({**(lines[-1] if lines else {}), **line})
     drawn = {}
     for heading, names in panels.items():
         there = [name for name in names if any(line.get(name) is not None for line in lines)]

@@ -133,11 +133,10 @@ def learn(
         progress("steps", done, steps)
         spent.count()
         found: Figures = spent.figures() if done % line == 0 or done == steps else {}
-        passed = int(done / epoch)
-        is_whole = passed > int((done - 1) / epoch)
-        if measured is not None and (done == steps or (is_whole and passed % options.validate_every == 0)):
+        if measured is not None and (done == steps or is_due(done, order, options, how)):
             with spent.aside():
-                found |= {**best.take(measured(model), model), "epoch": done / epoch}
+                taken = best.take({**measured(model), "epoch": done / epoch}, model)
+            found |= {**taken, "epoch": taken.pop("val_epoch")}
         return found or None
 
     done = fit(
@@ -167,6 +166,12 @@ def order_of(examples: SpanExamples, options: Training, how: How, *, seed: int, 
 def steps_of(order: Order, options: Training, how: How) -> int:
     """Steps of the whole training."""
     return options.epochs * order.per_epoch // how.accumulate if options.steps is None else options.steps
+
+
+def is_due(done: int, order: Order, options: Training, how: How) -> bool:
+    """Whether as many epochs as lie between two validations end with the step that has just been done."""
+    passed, before = ((step * how.accumulate) // order.per_epoch for step in (done, done - 1))
+    return passed > before and passed // options.validate_every > before // options.validate_every
 
 
 def rate_at(step: int, *, options: Training, epoch: float) -> float:
