@@ -218,3 +218,13 @@ def test_probabilities_are_the_same_however_many_spans_are_read_at_a_time(data):
     ]
     assert torch.equal(jittered[0].values, jittered[1].values)
     assert not torch.equal(jittered[0].values, jittered[2].values)
+
+
+def test_a_clip_that_cannot_be_decoded_is_named_and_the_others_have_their_probabilities(data):
+    examples = views_of(data)
+    first, *others = examples.stretches
+    gone = replace(first, source=replace(first.source, size=0))
+    found = probabilities_of(Sums(), replace(examples, stretches=[gone, *others]), 2, TINY, Viewing(crops="ten"))
+    assert [*found.failed] == [0]
+    assert "a.mp4: the file has changed" in found.failed[0]
+    assert found.values[1:].sum((1, 2)).tolist() == pytest.approx([10] * 4)

@@ -134,7 +134,7 @@ def train_task(
     def make(run: Run) -> Content:
         files = files_for(run.path, clips, workers=readers, world=world, progress=progress)
         prepared = task.prepare(clips, files)
-        order_of(prepared.examples, options, how, seed=seed, world=world)
+        order = order_of(prepared.examples, options, how, seed=seed, world=world)
         model = task.network(prepared, device)
         if world.is_first:
             keep_files(run.path, files)
@@ -148,6 +148,7 @@ def train_task(
             write_run(run, model, trained, options, prepared.train.ids)
             run.write(PICTURE, picture_of(run, task.panels, command))
         report = _report(command, run, prepared, trained, model)
+        report["epochs"] = trained.steps * how.accumulate // order.per_epoch
         report["remarks"] += init_remarks(init, options)
         inputs = input_digests(manifest, [])
         return {**report, "arguments": arguments, "inputs": {"manifest": inputs["manifest"]}, "versions": versions()}
@@ -252,5 +253,6 @@ def _report(command: str, run: Run, prepared: Prepared, trained: Trained, model:
         "last": {name: value for name, value in lines[-1].items() if not name.startswith("val_")},
         "val": trained.last,
         "best": trained.best,
+        "best_top1": trained.best.get("top1"),
         "remarks": list(prepared.remarks),
     }
