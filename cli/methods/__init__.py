@@ -13,14 +13,16 @@ TRAIN = {
     "two-stream": ("methods.two_stream:train", "View-invariance pre-training on synchronised views, kept as a run."),
     "segmentation": ("methods.segmentation:train", "C2F-TCN: a class for every moment of a video, kept as a run."),
     "memdpc": ("methods.memdpc:train", "MemDPC: predictive coding of videos, without labels, kept as a run."),
+    "action": ("methods.action:train", "A classifier of clips, from videos: MemDPC's last layers, or all of it."),
 }
-TOGETHER = ("memdpc",)  # what trains in several processes under torchrun
+TOGETHER = ("memdpc", "action")  # what trains in several processes under torchrun
 EVALUATE = {
     "knn": ("methods.knn:evaluate", "A cosine vote among the nearest clips."),
     "retrieval": ("methods.retrieval:evaluate", "R@k: whether a clip of the same class is among the nearest."),
     "svm": ("methods.svm:evaluate", "A linear support vector machine, its C by cross-validation."),
     "probe": ("methods.probe:evaluate", "A linear classifier on frozen features: fitted here, or a run's."),
     "memorability": ("methods.memorability:evaluate", "Memorability scores against the true ones."),
+    "action": ("methods.action:evaluate", "Classes of clips by a run of 'train action', averaged over crops."),
     "segmentation": ("methods.segmentation:evaluate", "Predicted segments against the true ones."),
 }
 PREDICT = {

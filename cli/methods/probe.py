@@ -164,7 +164,16 @@ def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> N
         columns = [name.replace("_", " ") for name in by_k[0]]
         display.show_table(columns, [[*entry.values()] for entry in by_k], title=title)
         title = f"k = {content['k']}" if "k" in content else "the class of the nearest"
-    names = ("accuracy", "accuracy_deviation", "mean_class_accuracy", "majority", "chance", "rows", "train_rows")
+    names = (
+        "accuracy",
+        "top5",
+        "accuracy_deviation",
+        "mean_class_accuracy",
+        "majority",
+        "chance",
+        "rows",
+        "train_rows",
+    )
     display.show_mapping({n.replace("_", " "): content[n] for n in names if n in content}, title=title)
     classes = content["classes"]
     columns = [name for name in ("class", "train_rows", "rows", "recall", "precision") if name in classes[0]]

@@ -99,6 +99,21 @@ def _apart(table: Table, found: Sides, group: str, label: str) -> Sides:
     return replace(found, train=train, left_out=left_out, remarks=(said,))
 
 
+def to_evaluate(table: Table, test_split: str | None, *, all_rows: bool = False) -> tuple[str, Mask]:
+    """Which split a fitted model is evaluated on, and its rows [N]: `test`, else `val`; all if there is neither.
+
+    With `all_rows` all, unless a split is told. The name is empty where it is all rows.
+
+    Raises:
+        TableError: the split has no rows.
+    """
+    name = test_split or next((each for each in ("test", "val") if not all_rows and is_in(table, each).any()), "")
+    rows = is_in(table, name) if name else np.ones(len(table), bool)
+    if not rows.any():
+        raise TableError(f"no labeled clip with features has the split {name!r}")
+    return name, rows
+
+
 def is_in(table: Table, split: str) -> Mask:
     """The rows [N] of a split."""
     return np.asarray(table.split == split_name(split), bool)

@@ -14,7 +14,7 @@ from egotools.config import check_positive, option
 from egotools.errors import WeightsError
 from egotools.nn.memdpc import MemDPC, MemDPCContext, block_maps
 from egotools.nn.resnet_2d3d import Depth
-from egotools.pixels.crops import cropped, five_boxes, resized, shorter_side
+from egotools.pixels.crops import cropped, enlarged, five_boxes
 from egotools.pixels.preprocessing import Normalize
 from egotools.sampling import check_rows, extent, frames_inside
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
@@ -92,8 +92,7 @@ class MemDPCModel:
     def prepare(self, frame: Frame) -> Frame:
         """A square of the frame, uint8 [size, size, 3]."""
         whole = frame[None, :, ::-1] if self.flip else frame[None]
-        if min(whole.shape[1:3]) < CROP:
-            whole = resized(whole, *shorter_side(whole.shape[1], whole.shape[2], CROP))
+        whole = enlarged(whole, CROP)
         box = five_boxes(whole.shape[1], whole.shape[2], CROP)[PLACES.index(self.crop)]
         found: Frame = cropped(whole, box[None], np.zeros(1, bool), self.size, between=CROP)[0]
         return found

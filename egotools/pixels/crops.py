@@ -52,6 +52,12 @@ def resized(frames: Frame, height: int, width: int) -> Frame:
     return array
 
 
+def enlarged(frames: Frame, side: int) -> Frame:
+    """Frames [L, H, W, 3]; if their shorter side is below `side`, they are resized so that it is equal."""
+    height, width = frames.shape[1:3]
+    return frames if min(height, width) >= side else resized(frames, *shorter_side(height, width, side))
+
+
 def shorter_side(height: int, width: int, side: int) -> tuple[int, int]:
     """Height and width of a frame whose shorter side becomes `side`; the other one is truncated."""
     return (int(side * height / width), side) if width < height else (side, int(side * width / height))

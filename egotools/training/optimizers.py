@@ -12,10 +12,15 @@ OPTIMIZERS: dict[str, Any] = {name.lower(): getattr(torch.optim, name) for name 
 FUSED = ("adam", "adamw")  # one pass over the parameters instead of ten
 
 
-def optimizer_of(model: nn.Module, name: str, **options: Any) -> torch.optim.Optimizer:
-    """The optimizer of that name for all parameters of a model; `options` are torch's, such as `lr` (hence Any)."""
+def optimizer_of(
+    model: nn.Module, name: str, *, groups: Sequence[dict[str, Any]] = (), **options: Any
+) -> torch.optim.Optimizer:
+    """The optimizer of that name for all parameters of a model, or for groups of some with options of their own.
+
+    `options` are torch's, such as `lr` (hence Any).
+    """
     fused = {"fused": True} if name in FUSED else {}
-    optimizer: torch.optim.Optimizer = OPTIMIZERS[name](model.parameters(), **options, **fused)
+    optimizer: torch.optim.Optimizer = OPTIMIZERS[name](groups or model.parameters(), **options, **fused)
     return optimizer
 
 
@@ -77,3 +82,16 @@ def multi_step_restarted(at: int, *, milestones: Sequence[int], factor: float = 
     [1.0, 1.0, 0.1, 0.1, 0.1, 0.1]
     """
     return multi_step(at, milestones=milestones[:-1], factor=factor)
+
+
+def multi_step_of_epochs(epoch: int, *, milestones: Sequence[int], is_true: bool) -> float:
+    """The factor of a whole epoch: a drop at each milestone, or as MemDPC's classifiers have it.
+
+    Their scheduler hears of an epoch after it, so drops come an epoch late, and the last one is without effect.
+
+    >>> [round(multi_step_of_epochs(at, milestones=(2, 4), is_true=False), 3) for at in range(6)]
+    [1.0, 1.0, 1.0, 0.1, 0.1, 0.1]
+    """
+    if is_true:
+        return multi_step(epoch, milestones=milestones)
+    return multi_step_restarted(max(epoch - 1, 0), milestones=milestones)

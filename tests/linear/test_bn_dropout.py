@@ -67,7 +67,7 @@ def test_the_published_schedule_is_the_recorded_one(milestones: tuple[int, ...])
 
 
 def test_the_true_schedule_drops_at_each_milestone_on_time() -> None:
-    published, true = Head(schedule=(2, 4)), Head(schedule=(2, 4), schedule_fix=True)
+    published, true = Head(schedule=(2, 4)), Head(schedule=(2, 4), true_schedule=True)
     assert [published.rate(epoch) for epoch in range(6)] == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1])
     assert [true.rate(epoch) for epoch in range(6)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
     assert multi_step(0, milestones=()) == 1

@@ -34,8 +34,10 @@ TRAIN, VAL = "train", "val"
 # The published pipelines, in pixels of frames, and of flow, too.
 PRETRAINING = Augmentation(gray_p=0.25, jitter=Jitter(0.5, 0.5, 0.5, 0.25, consistent=False))
 CLASSIFYING = Augmentation(jitter=Jitter(0.5, 0.5, 0.5, 0.25, p=0.3))
-VALIDATING = Augmentation(crop_p=0.3, jitter=Jitter(0.2, 0.2, 0.2, 0.1, p=0.3))  # a classifier
+TESTING = Jitter(0.2, 0.2, 0.2, 0.1, p=0.3)  # a classifier, if colors are to change at all
+VALIDATING = Augmentation(crop_p=0.3, jitter=TESTING)
 NORMALIZE = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+AS_SHARES = Normalize((0.0,) * 3, (1.0,) * 3)  # from 0 to 1, as the published test has colors
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,12 +144,18 @@ def examples_of(
     return SpanExamples(clips, sampling.spans, sampling.size, augmentation, labels or {})
 
 
-def clips_of(batch: Tensors, *, sampling: Sampling, device: torch.device) -> Tensor:
+def clips_of(batch: Tensors, *, sampling: Sampling, device: torch.device, normalize: Normalize = NORMALIZE) -> Tensor:
     """The frames of a batch of examples, uint8 [B, T, S, S, 3], as normalized clips [B, N, 3, L, S, S] on a device."""
     pixels, draws = batch["frames"].to(device, non_blocking=True), Draw.of(batch)
     if sampling.flow_flip_sign:
         pixels = with_sign_turned(pixels, draws.flips)
-    return blocks_of(NORMALIZE(recolored(pixels, draws)), sampling.length)
+    return blocks_of(normalize(recolored(pixels, draws)), sampling.length)
+
+
+def labeled_clips_of(batch: Tensors, *, sampling: Sampling, device: torch.device) -> Tensors:
+    """As `clips_of`: `clips`, and beside them their `labels` [B]."""
+    labels = batch["labels"].to(device, non_blocking=True)
+    return {"clips": clips_of(batch, sampling=sampling, device=device), "labels": labels}
 
 
 def with_sign_turned(pixels: Tensor, flips: npt.NDArray[np.bool_]) -> Tensor:

@@ -1,11 +1,14 @@
-"""The module that pre-training minimizes: MemDPC with its loss and what is logged beside it."""
+"""The modules that trainings minimize: MemDPC, or its classifier, with the loss and what is logged beside it."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from egotools.losses.matching import matching_loss, of_all_processes
 from egotools.metrics.ranks import group_share, own_ranks, position_plateau, top_shares
-from egotools.nn.memdpc import MemDPC, Pass
+from egotools.nn.memdpc import MemDPC, MemDPCClassifier, Pass
 from egotools.nn.resnet_2d3d import Depth
 
 TOPS = (1, 3, 5)
@@ -64,6 +67,16 @@ class Pretraining(MemDPC):
     def _clips(self, each: Pass) -> int:
         processes = torch.distributed.get_world_size() if self.gathers_negatives else 1
         return processes * len(each.predictions)
+
+
+class Classification(MemDPCClassifier):
+    """Clips [B, N, 3, L, H, W] and `labels` [B] to the loss, top-1 and top-5; state_dicts are the classifier's."""
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:  # type: ignore[override]
+        logits, labels = super().forward(batch["clips"]).float(), batch["labels"]
+        with torch.no_grad():
+            shares = top_shares(own_ranks(logits, labels), (1, 5))
+        return {"loss": F.cross_entropy(logits, labels), "top1": shares[0], "top5": shares[1]}
 
 
 def rows_of(maps: Tensor) -> Tensor:

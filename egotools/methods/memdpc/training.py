@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from egotools.errors import TrainingError
 from egotools.loading.loader import Loader, Tensors, loader
@@ -19,7 +19,7 @@ from egotools.loading.spans import SpanExamples
 from egotools.machine import has_fast_bf16
 from egotools.methods.memdpc.clips import clips_of
 from egotools.methods.memdpc.network import WAYS, Pretraining
-from egotools.methods.memdpc.options import MemDPCOptions
+from egotools.methods.memdpc.options import MemDPCOptions, Training
 from egotools.nn.mixed_precision import LIMIT, weight_gradient_errors
 from egotools.progress import Progress, no_progress
 from egotools.training.best import BestEpoch
@@ -75,13 +75,58 @@ def pretrain(
     """
     device = next(model.parameters()).device
     finish = partial(clips_of, sampling=options, device=device)
+    return learn(
+        model,
+        train,
+        None if val is None else Validation(val, options, world, how, finish, workers),
+        options,
+        optimizer_of(model, "adam", lr=options.learning_rate, weight_decay=options.weight_decay),
+        finish=finish,
+        rate=rate_at,
+        seed=seed,
+        run=run,
+        workers=workers,
+        how=how,
+        world=world,
+        progress=progress,
+    )
+
+
+def learn(
+    model: nn.Module,
+    train: SpanExamples,
+    measured: Callable[[Any], Figures] | None,  # Any: the model
+    options: Training,
+    optimizer: torch.optim.Optimizer,
+    *,
+    finish: Callable[[Tensors], Any],  # Any: what the model takes
+    rate: Callable[..., float],
+    seed: int,
+    run: Run | None,
+    workers: int,
+    how: How,
+    world: World,
+    progress: Progress,
+) -> Trained:
+    """As `pretrain`, any network: what it minimizes, how it is validated, and its optimizer are told.
+
+    Args:
+        model: `forward(finish(batch))` returns scalars, `loss` among them.
+        train: clips to learn from.
+        measured: figures of a validation; the epoch with the highest `top1` is the best one. None: no validation.
+        options: batches, epochs and schedule.
+        optimizer: of what learns.
+        finish: as the loader's.
+        rate: as `rate_at`.
+        seed: see `pretrain`, as for the others.
+    """
+    device = next(model.parameters()).device
     order = order_of(train, options, how, seed=seed, world=world)
     batches = loader(train, order, seed=seed, workers=workers, device=device, finish=finish)
     alone = loader(train, order, seed=seed, workers=0, device=device, finish=finish)
     check_precision(model, lambda: next(alone(0)), how)
     epoch, steps = order.per_epoch / how.accumulate, steps_of(order, options, how)
     best, spent = BestEpoch("top1"), Spent(batches)
-    measured = None if val is None else Validation(val, options, world, how, finish, workers)
     line = how.log_every or max(min(round(epoch), LINE), 1)
 
     def after_step(done: int) -> Figures | None:
@@ -97,11 +142,11 @@ def pretrain(
     done = fit(
         model.train(),
         batches,
-        optimizer_of(model, "adam", lr=options.learning_rate, weight_decay=options.weight_decay),
+        optimizer,
         run,
         steps=steps,
         state={"progress": best},
-        rate=partial(rate_at, options=options, epoch=epoch),
+        rate=partial(rate, options=options, epoch=epoch),
         after_step=after_step,
         how=replace(how, log_every=line),
         world=world,
@@ -109,7 +154,7 @@ def pretrain(
     return Trained(done, best.last, best.best, best.weights)
 
 
-def order_of(examples: SpanExamples, options: MemDPCOptions, how: How, *, seed: int, world: World = ALONE) -> Order:
+def order_of(examples: SpanExamples, options: Training, how: How, *, seed: int, world: World = ALONE) -> Order:
     """The batches of all epochs; without end where steps are counted."""
     epochs = options.epochs if options.steps is None else None
     order = Order(len(examples), options.batch_size, seed=seed, epochs=epochs, rank=world.rank, size=world.size)
@@ -118,24 +163,24 @@ def order_of(examples: SpanExamples, options: MemDPCOptions, how: How, *, seed: 
     return order
 
 
-def steps_of(order: Order, options: MemDPCOptions, how: How) -> int:
+def steps_of(order: Order, options: Training, how: How) -> int:
     """Steps of the whole training."""
     return options.epochs * order.per_epoch // how.accumulate if options.steps is None else options.steps
 
 
-def is_due(done: int, order: Order, options: MemDPCOptions, how: How) -> bool:
+def is_due(done: int, order: Order, options: Training, how: How) -> bool:
     """Whether as many epochs as lie between two validations end with the step that has just been done."""
     passed, before = ((step * how.accumulate) // order.per_epoch for step in (done, done - 1))
     return passed > before and passed // options.validate_every > before // options.validate_every
 
 
-def rate_at(step: int, *, options: MemDPCOptions, epoch: float) -> float:
+def rate_at(step: int, *, options: Training, epoch: float) -> float:
     """The factor of the learning rate in a step; epochs of so many steps."""
     places = [round(place * epoch) for place in options.schedule]
     return milestones(step, places=places, is_true=options.true_schedule)
 
 
-def check_precision(model: torch.nn.Module, batch: Callable[[], Any], how: How) -> None:
+def check_precision(model: nn.Module, batch: Callable[[], Any], how: How) -> None:
     """Refuses bf16 where it is slow, or where a convolution's gradient of a batch (Any) is wrong with it.
 
     Raises:
@@ -150,8 +195,8 @@ def check_precision(model: torch.nn.Module, batch: Callable[[], Any], how: How) 
             " use float32"
         )
     errors = weight_gradient_errors(model.train(), batch())
-    worst = max(errors, key=lambda name: errors[name])
-    if not errors[worst] <= LIMIT:
+    worst = max(errors, key=lambda name: errors[name], default="")
+    if worst and not errors[worst] <= LIMIT:
         raise TrainingError(
             f"--precision bf16: the gradient of {worst} is off by {errors[worst]:.1%} of its largest entry, more than"
             f" {LIMIT:.0%}; this version of PyTorch computes it wrongly: use float32"
@@ -161,7 +206,7 @@ def check_precision(model: torch.nn.Module, batch: Callable[[], Any], how: How) 
 class Spent:
     """Seconds per step of each stage since they were last asked for."""
 
-    def __init__(self, batches: Loader[Tensor]) -> None:
+    def __init__(self, batches: Loader[Any]) -> None:
         self._batches, self._steps, self._began = batches, 0, time.perf_counter()
 
     def count(self) -> None:
@@ -186,46 +231,63 @@ class Spent:
 class Validation:
     """Figures of clips that are not learned from, in eval mode, drawn as in training but alike each time.
 
-    Batches have as many clips as in training, since the loss depends on that: what is left over is not used, unless
-    there are fewer clips than for one batch of each process. Then all are one batch.
+    Args:
+        examples: of these clips.
+        options: as of the training.
+        world: the processes that have a share each.
+        how: the precision.
+        finish: as the loader's.
+        workers: processes that read.
+        is_whole: each clip counts, in a smaller last batch, too (not with several processes). Otherwise batches have
+            as many clips as in training, since a loss may depend on that: what is left over is not used, unless there
+            are fewer clips than for one batch of each process. Then all are one batch.
     """
 
     def __init__(
         self,
         examples: SpanExamples,
-        options: MemDPCOptions,
+        options: Training,
         world: World,
         how: How,
-        finish: Callable[[Tensors], Tensor],
+        finish: Callable[[Tensors], Any],  # Any: what the model takes
         workers: int,
+        *,
+        is_whole: bool = False,
     ) -> None:
         count, size = len(examples), options.batch_size
         if count < size * world.size:
-            order = Order(count, min(size, count), seed=0, epochs=1, shuffle=False)
+            order = Order(count, min(size, count), seed=0, epochs=1, shuffle=False, drop_last=not is_whole)
         else:
-            order = Order(count, size, seed=0, epochs=1, shuffle=False, rank=world.rank, size=world.size)
-        self.clips = order.per_epoch * order.batch_size * order.size
+            shared = {"rank": world.rank, "size": world.size}
+            order = Order(count, size, seed=0, epochs=1, shuffle=False, drop_last=not is_whole, **shared)
+        self.clips = min(order.per_epoch * order.batch_size * order.size, count)
         self._world, self._how, self._finish = world, how, finish
         cpu = torch.device("cpu")
         self._read = loader(examples, order, seed=0, workers=workers, device=cpu, finish=lambda batch: batch)
         total = len(examples) * examples.spans.frames * examples.side**2 * 3
         self._held: list[Tensors] | None = [] if total < HELD else None
 
-    @torch.no_grad()
     def __call__(self, model: Pretraining) -> Figures:
         """Means over the clips; `top1` and `clip` are those of both directions, which decides what is best."""
-        device, was_training = next(model.parameters()).device, model.training
         gathers, model.gathers_negatives = model.gathers_negatives, False
+        figures = self.means(model)
+        model.gathers_negatives = gathers
+        return {**figures, **{name: sum(figures[f"{name}_{way}"] for way in WAYS) / 2 for name in ("top1", "clip")}}
+
+    @torch.no_grad()
+    def means(self, model: nn.Module) -> Figures:
+        """Means over the clips of what the model returns."""
+        device, was_training = next(model.parameters()).device, model.training
         sums: dict[str, Tensor] = {}
         count = 0
         for batch in self._batches():
-            count += 1
+            clips = len(batch["frames"])
+            count += clips
             with autocast(self._how, device):
                 found = model.eval()(self._finish(batch))
-            sums = {name: value.double() + sums.get(name, 0.0) for name, value in found.items()}
-        model.train(was_training).gathers_negatives = gathers
-        figures: Figures = {name: self._world.mean(value).item() / count for name, value in sums.items()}
-        return {**figures, **{name: sum(figures[f"{name}_{way}"] for way in WAYS) / 2 for name in ("top1", "clip")}}
+            sums = {name: clips * value.double() + sums.get(name, 0.0) for name, value in found.items()}
+        model.train(was_training)
+        return {name: self._world.mean(value).item() / count for name, value in sums.items()}
 
     def _batches(self) -> Iterator[Tensors]:
         if self._held:

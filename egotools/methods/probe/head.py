@@ -39,7 +39,7 @@ class Head:
     learning_rate: float = option(1e-3, "Of Adam.  [bn-dropout]")
     weight_decay: float = option(1e-3, "Of Adam, added to the gradient.  [bn-dropout]")
     schedule: tuple[int, ...] = option((60, 80), "Epochs at which the learning rate drops to a tenth.  [bn-dropout]")
-    schedule_fix: bool = option(
+    true_schedule: bool = option(
         False,
         "Drop at each of them; as published the last has no effect, and a drop comes an epoch late.  [bn-dropout]",
     )
@@ -67,12 +67,9 @@ class Head:
 
     def rate(self, epoch: int) -> float:
         """What the learning rate of an epoch, from 0, is multiplied by."""
-        from egotools.training.optimizers import multi_step, multi_step_restarted
+        from egotools.training.optimizers import multi_step_of_epochs
 
-        if self.schedule_fix:
-            return multi_step(epoch, milestones=self.schedule)
-        # The reference tells its scheduler of an epoch after that epoch.
-        return multi_step_restarted(max(epoch - 1, 0), milestones=self.schedule)
+        return multi_step_of_epochs(epoch, milestones=self.schedule, is_true=self.true_schedule)
 
 
 LINEAR = Head()

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from egotools.config import check_positive, option
-from egotools.errors import TableError
 from egotools.evaluate.classification import Predictions, Result, figures, numbered
 from egotools.evaluate.leakage import unlearned
-from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, groups, is_in
+from egotools.evaluate.splits import AS_IN_MANIFEST, Partition, groups, to_evaluate
 from egotools.evaluate.trials import Task, Trial, remarks_on, summary
 from egotools.methods.probe.head import LINEAR, Head, Views, fit_head, predict_clips, predicted_clips, views_of
 from egotools.metrics.classification import accuracy_score
@@ -121,12 +120,7 @@ def apply(
         TableError: no rows to evaluate.
     """
     table = table.labeled(label)
-    name = partition.test_split or next(
-        (each for each in ("test", "val") if not all_rows and is_in(table, each).any()), ""
-    )
-    rows = is_in(table, name) if name else np.ones(len(table), bool)
-    if not rows.any():
-        raise TableError(f"no labeled clip with features has the split {name!r}")
+    name, rows = to_evaluate(table, partition.test_split, all_rows=all_rows)
     rows, remarks = unlearned(table, learned, rows, group=partition.group, all_rows=all_rows)
     table = table.only(rows)
     names = np.union1d(table.labels[label], np.array(classifier.classes))

@@ -1,0 +1,134 @@
+"""`egotools train action` and `egotools eval action`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from egotools.methods.memdpc.options import ActionOptions, Viewing
+from egotools.training.how import How
+
+from .. import display, options
+from ..configuration import MethodCommand
+from ..log import output
+from ..progress import Progress
+from .memdpc import init, workers
+from .probe import show as show_figures
+
+
+@click.command("action", cls=MethodCommand)
+@options.manifest
+@options.label
+@init
+@options.from_fields(ActionOptions)
+@options.from_fields(How, "how")
+@workers
+@options.seed
+@options.device
+@options.run_out
+@options.telling
+@options.as_json
+def train(
+    config: ActionOptions,
+    manifest: Path,
+    out: Path,
+    as_json: bool,
+    **asked: Any,  # Any: what click parsed: label, init, how, workers, seed, device, preset
+) -> None:
+    """A classifier of clips on top of MemDPC's networks, from videos: the last layers only, or all with --finetune.
+
+    Learned from is the split 'train' if the manifest has it, or else every clip that is not of 'val' or 'test'; the
+    split 'val' is validated on. Its last layers are new; without --init, or with one that has no such layers, so is
+    the rest.
+
+    \b
+    egotools train action --init run:runs/memdpc --finetune --manifest u.csv --label label --out runs/ft
+    torchrun --nproc-per-node 2 -m egotools train action --preset reference --init k400-rgb-224_resnet34_memdpc.pth.tar
+    --manifest u.csv --label label --out runs/ucf
+    """
+    from egotools.methods.memdpc.action import train_action
+    from egotools.training.world import joined
+
+    with joined(os.environ, asked["device"]) as world:
+        if not world.is_first:
+            output().quiet = True
+        with Progress("steps", "reading") as progress:
+            content, is_new = train_action(out, manifest, config, world=world, progress=progress, **asked)
+    if world.is_first:
+        display.say_done(out, is_new)
+        show(content, out, as_json=as_json)
+
+
+def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
+    """The report as JSON, or as a table of its figures."""
+    if not display.show_report(content, f"report, metrics, picture and weights are in {folder}", as_json=as_json):
+        return
+    titles = {"last": "last batches", "val": "val, last", "best": "val, best"}
+    shown = {titles[name]: content[name] for name in titles if content[name]}
+    rows = [[name, *(each.get(name, "") for each in shown.values())] for name in ("loss", "top1", "top5", "epoch")]
+    title = f"train action: {content['clips']} clips, {content['steps']} steps, validated on {content['val_clips']}"
+    display.show_table(["", *shown], rows, title=title)
+
+
+@click.command("action", cls=MethodCommand)
+@click.option("--run", required=True, type=options.FOLDER, help="A run of 'egotools train action'.")
+@options.manifest
+@click.option("--label", help="Manifest column that is the label; by default that of the run.")
+@options.from_fields(Viewing)
+@click.option("--without-normalize", is_flag=True, help="Leave colors as they are, as the published test does.")
+@click.option("--test-split", help="Split to evaluate on; by default test, else val.")
+@click.option("--all-rows", is_flag=True, help="Evaluate also on the run's training clips, and on all splits.")
+@click.option(
+    "--fuse",
+    multiple=True,
+    type=options.PATH,
+    help="Average with these: probabilities.json of another run, or its folder.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Of the best epoch on val, if there was a val, or those after the last step.",
+)
+@workers
+@options.seed
+@options.device
+@options.out
+@options.telling
+@options.as_json
+def evaluate(
+    config: Viewing,
+    manifest: Path,
+    without_normalize: bool,
+    out: Path | None,
+    as_json: bool,
+    **asked: Any,  # Any: what click parsed: run, label, test_split, all_rows, fuse, weights, workers, seed, device
+) -> None:
+    """The classes of clips by a run of 'egotools train action': the mean over overlapping spans and crops.
+
+    Evaluated are clips that it was not trained on: of the split test (else val) if the manifest has splits. --out
+    keeps a probability for each class and clip, which --fuse averages with those of another run, such as of flow.
+
+    \b
+    egotools eval action --run runs/ft --manifest u.csv --crops ten --out results/rgb
+    egotools eval action --run runs/flow --manifest flow.csv --crops ten --fuse results/rgb
+    """
+    from egotools.evaluate.report import save
+    from egotools.methods.memdpc.evaluation import evaluate_action, save_probabilities
+
+    options.keep_for_us(out)
+    config = replace(config, normalize=not without_normalize)
+    with Progress("clips", "reading") as progress:
+        content, result, probabilities = evaluate_action(manifest=manifest, viewing=config, progress=progress, **asked)
+    if out is not None:
+        save_probabilities(out, probabilities)
+        save(out, content, result)
+    crops = content["crops"]
+    if not as_json and len(crops) > 1:
+        rows = [[name, *each.values()] for name, each in crops.items()]
+        display.show_table(["crops", "top-1", "top-5", "mean class"], rows, title="this run alone, by crops")
+    show_figures(content, out, as_json=as_json)

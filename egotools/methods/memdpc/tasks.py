@@ -1,0 +1,258 @@
+"""Trainings of MemDPC's networks from videos to runs, whatever they learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypedDict, TypeVar
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from egotools.config import file_digest, options_of
+from egotools.errors import RunError, TrainingError
+from egotools.extractors.backbone import DEFAULT, View, write_backbone
+from egotools.loading.files import Files
+from egotools.loading.spans import SpanExamples
+from egotools.machine import choose_device, usable_cores
+from egotools.manifests.table import read_manifest
+from egotools.methods.memdpc.clips import Usable, files_for, keep_files
+from egotools.methods.memdpc.options import Sampling, Training
+from egotools.methods.memdpc.training import Trained, order_of
+from egotools.plots import curves_picture
+from egotools.progress import Progress, no_progress
+from egotools.provenance import versions
+from egotools.stores.store import Recipe
+from egotools.tables.table import input_digests, manifest_digest
+from egotools.training import learned_from
+from egotools.training.how import How
+from egotools.training.learned_from import LearnedFrom
+from egotools.training.runs import Run, once
+from egotools.training.world import ALONE, World
+from egotools.types import Clip
+from egotools.weights.run_files import RUN
+
+NETWORK, BEST, PICTURE = "memdpc.safetensors", "memdpc.best.safetensors", "training.png"
+METHODS = ("memdpc", "action")  # whose runs have a network to begin with
+MOST_WORKERS = 16
+
+Content = dict[str, Any]  # a report; Any: JSON values
+Network = TypeVar("Network", bound=nn.Module)
+Panels = Mapping[str, Sequence[str]]  # titles of a picture, and the figures of each
+
+
+class Shown(TypedDict):
+    """`report.json`, as far as it is shown. Any: JSON values."""
+
+    remarks: list[str]
+    clips: int
+    val_clips: int
+    steps: int
+    last: dict[str, Any]
+    val: dict[str, Any]
+    best: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Clips to learn from and to validate on, the same as examples, and what is to be said of them."""
+
+    train: Usable
+    val: Usable
+    remarks: Sequence[str]
+    examples: SpanExamples
+    val_examples: SpanExamples | None
+    classes: tuple[str, ...] = ()  # of a classifier, in alphabetical order
+    files: Mapping[str, str] = field(default_factory=dict)  # what else the run keeps, by name
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """How a training goes, whatever it learns: arguments of `pretrain`."""
+
+    seed: int
+    run: Run
+    workers: int
+    how: How
+    world: World
+    progress: Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Task(Generic[Network]):
+    """What is learned.
+
+    Args:
+        method: as the run's `config.json` names it, and the command.
+        options: of the training.
+        prepare: the manifest's clips and their files to examples; raises TrainingError if there are none.
+        network: the network before its first step, on a device.
+        train: trains it.
+        panels: of the picture.
+        arguments: further ones that make the same training.
+    """
+
+    method: str
+    options: Training
+    prepare: Callable[[Sequence[Clip], Files], Prepared]
+    network: Callable[[Prepared, torch.device], Network]
+    train: Callable[[Network, Prepared, Course], Trained]
+    panels: Panels
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON values
+
+
+def train_task(
+    folder: Path,
+    manifest: Path,
+    task: Task[Any],  # Any: whatever its network is
+    *,
+    init: str | None = None,
+    workers: int | None = None,
+    how: How = How(),  # noqa: B008 - frozen
+    seed: int = 0,
+    device: torch.device,
+    preset: str | None = None,
+    world: World = ALONE,
+    progress: Progress = no_progress,
+) -> tuple[Content, bool]:
+    """Trains a network on the clips of a manifest, kept as a run in `folder`; arguments and result as `train_memdpc`.
+
+    Raises:
+        RunError: the folder holds a run with other options, or other files.
+        TrainingError: no clip can be used, or there are too few for a batch.
+        WeightsError: `init` is of another network.
+    """
+    clips, options = read_manifest(manifest), task.options
+    arguments = {**task.arguments, **arguments_of(options, how, seed, init, world)}
+    identity = {"method": task.method, **arguments, "manifest": manifest_digest(manifest)}
+    origin: Content = {"manifest": str(manifest.absolute()), "versions": versions()}
+    origin |= {name: value for name, value in (("preset", preset), ("init", init)) if value is not None}
+    readers = workers_of(world) if workers is None else workers
+
+    def make(run: Run) -> Content:
+        files = files_for(run.path, clips, workers=readers, world=world, progress=progress)
+        prepared = task.prepare(clips, files)
+        order = order_of(prepared.examples, options, how, seed=seed, world=world)
+        model = task.network(prepared, device)
+        if world.is_first:
+            keep_files(run.path, files)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed + (world.rank << 32))  # dropout: each process has its own
+            trained = task.train(model, prepared, Course(seed, run, readers, how, world, progress))
+        command = f"train {task.method}"
+        if world.is_first:
+            for name, content in prepared.files.items():
+                run.write(name, content)
+            write_run(run, model, trained, options, prepared.train.ids)
+            run.write(PICTURE, picture_of(run, task.panels, command))
+        report = _report(command, run, prepared, trained, model)
+        report["epochs"] = trained.steps * how.accumulate // order.per_epoch
+        report["remarks"] += init_remarks(init, options)
+        inputs = input_digests(manifest, [])
+        return {**report, "arguments": arguments, "inputs": {"manifest": inputs["manifest"]}, "versions": versions()}
+
+    return once(folder, Recipe(identity, origin), make, Shown, world)
+
+
+def device_of(device: str, world: World) -> torch.device:
+    """Where to train; of a process among others, that of its world."""
+    return choose_device(world.device if world.size > 1 else device)
+
+
+def arguments_of(options: Sampling, how: How, seed: int, init: str | None, world: World = ALONE) -> Content:
+    """What makes two trainings the same, beside the manifest. The weights to begin with count by their content."""
+    begun = None if init is None else file_digest(init_file(init))
+    together = {"processes": world.size} if world.size > 1 else {}
+    return {**options_of(options), **how.identity, "seed": seed, "init": begun, **together}
+
+
+def init_file(init: str) -> Path:
+    """The checkpoint that `--init` says: a file, or the network of a run of `train memdpc` or `train action`.
+
+    Raises:
+        TrainingError: there is no such file.
+        RunError: the run is not done, or of another method.
+    """
+    if not init.startswith(RUN):
+        if not Path(init).is_file():
+            raise TrainingError(f"--init {init}: no such file; give a checkpoint, or run:DIR")
+        return Path(init)
+    folder = Path(init.removeprefix(RUN))
+    if not Run.exists(folder):
+        raise RunError(f"--init {init}: {folder} is no run: it has no config.json")
+    run = Run.open(folder)
+    if run.recipe.identity.get("method") not in METHODS:
+        raise RunError(f"--init {init}: {folder} is not a run of 'egotools train memdpc' or 'egotools train action'")
+    if not (run.path / NETWORK).is_file():
+        raise RunError(f"--init {init}: {folder} is not done: it has no {NETWORK}; rerun its command to resume")
+    return run.path / NETWORK
+
+
+def init_remarks(init: str | None, options: Sampling) -> list[str]:
+    """Where a run to begin with was shown something else than what is to be shown now."""
+    if init is None or not init.startswith(RUN):
+        return []
+    before = Run.open(Path(init.removeprefix(RUN))).recipe.identity
+    names = ("size", "blocks", "length", "stride", "modality")
+    others = [f"--{name} {before[name]}" for name in names if before.get(name, now := getattr(options, name)) != now]
+    return [f"the run of --init was trained with {' '.join(others)}, other than here"] if others else []
+
+
+def workers_of(world: World) -> int:
+    """Reading processes of each process that trains: the cores that it does not need itself."""
+    return max(min(usable_cores() // world.size - 1, MOST_WORKERS), 0)
+
+
+def write_run(run: Run, model: nn.Module, trained: Trained, options: Sampling, ids: Sequence[str]) -> None:
+    """The network after the last step, that of the best epoch, and what extractors need of the former."""
+    state = model.state_dict()
+    run.write(NETWORK, save(plain_tensors(state)))
+    if trained.weights:
+        run.write(BEST, save(plain_tensors(trained.weights)))
+    kept = {name: value for name, value in state.items() if name.startswith(("backbone.", "agg_f.", "agg_b."))}
+    write_backbone(run.path, {DEFAULT: View("memdpc", view_of(options))}, kept)
+    learned_from.keep(run, {"": LearnedFrom(tuple(ids))})
+
+
+def view_of(options: Sampling) -> Content:
+    """The options of the extractor that show its network what it was trained on."""
+    return {name: getattr(options, name) for name in ("net", "size", "blocks", "length", "stride")}
+
+
+def plain_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As safetensors takes them: on the CPU, none sharing memory."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+
+
+def picture_of(run: Run, panels: Panels, title: str) -> bytes:
+    """Figures by step; where a line has no such figure, the one before it stays."""
+    lines: list[Content] = []
+    for line in run.metrics():
+        lines.append({**(lines[-1] if lines else {}), **line})
+    drawn = {}
+    for heading, names in panels.items():
+        there = [name for name in names if any(line.get(name) is not None for line in lines)]
+        drawn[heading] = {
+            name: [float("nan") if line.get(name) is None else line[name] for line in lines] for name in there
+        }
+    return curves_picture([line["step"] for line in lines], drawn, across="step", title=title)
+
+
+def _report(command: str, run: Run, prepared: Prepared, trained: Trained, model: nn.Module) -> Content:
+    train, val = prepared.train, prepared.val
+    lines = [line for line in run.metrics() if "loss" in line]
+    return {
+        "command": command,
+        "clips": len(train.found),
+        "val_clips": len(val.found),
+        "left_out": {"short": [*train.short, *val.short], "unreadable": {**train.failed, **val.failed}},
+        "steps": trained.steps,
+        "parameters": sum(each.numel() for each in model.parameters()),
+        "last": {name: value for name, value in lines[-1].items() if not name.startswith("val_")},
+        "val": trained.last,
+        "best": trained.best,
+        "best_top1": trained.best.get("top1"),
+        "remarks": list(prepared.remarks),
+    }
