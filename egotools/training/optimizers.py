@@ -66,32 +66,12 @@ def cosine(at: int, *, total: int) -> float:
     return (1 + math.cos(math.pi * at / total)) / 2
 
 
-def multi_step(at: int, *, milestones: Sequence[int], factor: float = 0.1) -> float:
-    """Multiplied by `factor` at each milestone.
-
-    >>> [round(multi_step(at, milestones=(2, 4)), 3) for at in range(6)]
-    [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
-    """
-    return float(factor ** sum(milestone <= at for milestone in milestones))
-
-
-def multi_step_restarted(at: int, *, milestones: Sequence[int], factor: float = 0.1) -> float:
-    """As `multi_step`, but without effect of the last milestone: MemDPC's schedule, whose restart is its last one.
-
-    >>> [round(multi_step_restarted(at, milestones=(2, 4)), 3) for at in range(6)]
-    [1.0, 1.0, 0.1, 0.1, 0.1, 0.1]
-    """
-    return multi_step(at, milestones=milestones[:-1], factor=factor)
-
-
-def multi_step_of_epochs(epoch: int, *, milestones: Sequence[int], is_true: bool) -> float:
+def milestones_of_epochs(epoch: int, *, places: Sequence[int], is_true: bool) -> float:
     """The factor of a whole epoch: a drop at each milestone, or as MemDPC's classifiers have it.
 
     Their scheduler hears of an epoch after it, so drops come an epoch late, and the last one is without effect.
 
-    >>> [round(multi_step_of_epochs(at, milestones=(2, 4), is_true=False), 3) for at in range(6)]
+    >>> [round(milestones_of_epochs(at, places=(2, 4), is_true=False), 3) for at in range(6)]
     [1.0, 1.0, 1.0, 0.1, 0.1, 0.1]
     """
-    if is_true:
-        return multi_step(epoch, milestones=milestones)
-    return multi_step_restarted(max(epoch - 1, 0), milestones=milestones)
+    return milestones(epoch if is_true else max(epoch - 1, 0), places=places, is_true=is_true)

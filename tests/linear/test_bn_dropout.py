@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from fill import DATA
 from torch import Tensor, nn
 
 from egotools.linear.bn_dropout import Training, fit_bn_dropout
 from egotools.methods.probe.head import Head
-from egotools.training.optimizers import multi_step, multi_step_restarted
 
 
 def how(dropout: float = 0.0, epochs: int = 6, **more: float) -> Training:
@@ -59,15 +56,7 @@ def test_the_seed_decides_alone() -> None:
     assert not torch.equal(fits[0].weight, fits[2].weight)
 
 
-@pytest.mark.parametrize("milestones", [(60, 80), (120, 160), (1000,)])
-def test_the_published_schedule_is_the_recorded_one(milestones: tuple[int, ...]) -> None:
-    recorded = np.load(DATA / "memdpc/lr_multiplier.npz")["step_" + "_".join(map(str, milestones))]
-    found = [multi_step_restarted(at, milestones=milestones) for at in range(len(recorded))]
-    np.testing.assert_allclose(found, recorded, rtol=1e-12)
-
-
 def test_the_true_schedule_drops_at_each_milestone_on_time() -> None:
     published, true = Head(schedule=(2, 4)), Head(schedule=(2, 4), true_schedule=True)
     assert [published.rate(epoch) for epoch in range(6)] == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1])
     assert [true.rate(epoch) for epoch in range(6)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
-    assert multi_step(0, milestones=()) == 1

@@ -35,7 +35,7 @@ from egotools.nn.memdpc import HEADS
 from egotools.progress import Progress, no_progress
 from egotools.texts import counted, named, tidy
 from egotools.training.how import How
-from egotools.training.optimizers import multi_step_of_epochs, optimizer_of
+from egotools.training.optimizers import milestones_of_epochs, optimizer_of
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.memdpc import load_memdpc, read_memdpc
@@ -203,7 +203,7 @@ def optimizer_for(model: Classification, options: ActionOptions) -> torch.optim.
 
 def rate_at(step: int, *, options: Training, epoch: float) -> float:
     """The factor of the learning rate in a step, the same in a whole epoch of so many steps."""
-    return multi_step_of_epochs(int(step / epoch), milestones=options.schedule, is_true=options.true_schedule)
+    return milestones_of_epochs(int(step / epoch), places=options.schedule, is_true=options.true_schedule)
 
 
 def _labels(clips: Usable, label: str) -> set[str]:

@@ -67,9 +67,9 @@ class Head:
 
     def rate(self, epoch: int) -> float:
         """What the learning rate of an epoch, from 0, is multiplied by."""
-        from egotools.training.optimizers import multi_step_of_epochs
+        from egotools.training.optimizers import milestones_of_epochs
 
-        return multi_step_of_epochs(epoch, milestones=self.schedule, is_true=self.true_schedule)
+        return milestones_of_epochs(epoch, places=self.schedule, is_true=self.true_schedule)
 
 
 LINEAR = Head()
