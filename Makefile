@@ -9,9 +9,9 @@ FITS = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
 CANDIDATES = python3 python3.14 python3.13 python3.12 python3.11 python3.10 python
 PYTHON = $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c '$(FITS)' 2>/dev/null && echo $(name))))
 
-.PHONY: test test-versions lint types unit integration tests wheel demo docs clean
+.PHONY: test test-versions lint types unit integration wheel demo docs clean
 
-test: lint types tests wheel
+test: lint types unit integration wheel
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -20,20 +20,16 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-# Two processes of one thread each: more threads than cores make torch crawl. File by file, so that the tests of a file
-# share what they set up, such as Ray.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# Two processes of one thread each: more threads than cores make torch crawl.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 LONG = integration or slow
 
 unit: $(VENV)/.dev
 	$(PYTEST) -m 'not ($(LONG))'
 
+# File by file, so that the tests of a file share what they set up, such as Ray.
 integration: $(VENV)/.dev
-	$(PYTEST) -m '$(LONG)'
-
-# Both in one run: less waiting than one after the other.
-tests: $(VENV)/.dev
-	$(PYTEST)
+	$(PYTEST) -m '$(LONG)' --dist loadfile
 
 # Hours, on two cores: the same with the oldest and the newest libraries on each Python, in .versions. Fewer:
 # make test-versions VERSIONS="3.10 oldest 3.14 newest"; see CONTRIBUTING.md.
