@@ -1,6 +1,5 @@
 """`egotools train action` and `egotools eval action`."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +12,8 @@ from egotools.training.how import How
 
 from .. import display, options
 from ..configuration import MethodCommand
-from ..log import output
 from ..progress import Progress
-from .memdpc import init, workers
+from .memdpc import init, train_together, workers
 from .probe import show as show_figures
 
 
@@ -50,16 +48,8 @@ def train(
     --manifest u.csv --label label --out runs/ucf
     """
     from egotools.methods.memdpc.action import train_action
-    from egotools.training.world import joined
 
-    with joined(os.environ, asked["device"]) as world:
-        if not world.is_first:
-            output().quiet = True
-        with Progress("steps", "reading") as progress:
-            content, is_new = train_action(out, manifest, config, world=world, progress=progress, **asked)
-    if world.is_first:
-        display.say_done(out, is_new)
-        show(content, out, as_json=as_json)
+    train_together(train_action, show, out, manifest, config, as_json=as_json, **asked)
 
 
 def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:

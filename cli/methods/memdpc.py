@@ -1,7 +1,7 @@
 """`egotools train memdpc`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +50,31 @@ def train(
     torchrun --nproc-per-node 2 -m egotools train memdpc --preset reference --manifest u.csv --out runs/ucf
     """
     from egotools.methods.memdpc.run import train_memdpc
+
+    train_together(train_memdpc, show, out, manifest, config, as_json=as_json, **asked)
+
+
+def train_together(
+    method: Callable[..., tuple[Mapping[str, Any], bool]],
+    show_report: Callable[..., None],
+    out: Path,
+    manifest: Path,
+    config: object,
+    *,
+    as_json: bool,
+    **asked: Any,  # Any: keywords of the method
+) -> None:
+    """Trains, under torchrun with the other processes, and shows the report, which the first of them says alone."""
     from egotools.training.world import joined
 
     with joined(os.environ, asked["device"]) as world:
         if not world.is_first:
             output().quiet = True
         with Progress("steps", "reading") as progress:
-            content, is_new = train_memdpc(out, manifest, config, world=world, progress=progress, **asked)
+            content, is_new = method(out, manifest, config, world=world, progress=progress, **asked)
     if world.is_first:
         display.say_done(out, is_new)
-        show(content, out, as_json=as_json)
+        show_report(content, out, as_json=as_json)
 
 
 def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:

@@ -1,17 +1,15 @@
 """`egotools eval retrieval`."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from egotools.config import options_of
 from egotools.evaluate.retrieval import Retrieval
 from egotools.evaluate.splits import Partition
 
 from .. import options
 from ..configuration import MethodCommand
-from ..progress import Progress
-from .probe import show
+from .cached import evaluate_cached
 
 
 @click.command("retrieval", cls=MethodCommand)
@@ -24,16 +22,7 @@ from .probe import show
 @options.out
 @options.telling
 @options.as_json
-def evaluate(
-    config: Retrieval,
-    partition: Partition,
-    manifest: Path,
-    features: tuple[Path, ...],
-    label: str,
-    reduce: str,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+def evaluate(config: Retrieval, partition: Partition, **asked: Any) -> None:  # Any: what click parsed
     """R@k: the share of clips with one of the same class among their k nearest.
 
     With splits in the manifest, the clips of test are looked for among those of train; without, each clip among all
@@ -43,16 +32,6 @@ def evaluate(
     egotools eval retrieval --features caches/w/memdpc.lmdb --manifest w.csv --label video --k 1,5,10,20,50
     egotools eval retrieval --features caches/u/memdpc.lmdb --manifest u.csv --label label --out retrieval/
     """
-    from egotools.evaluate.report import report, save
     from egotools.evaluate.retrieval import retrieval
-    from egotools.tables.table import read_table
 
-    options.keep_for_us(out)
-    with Progress(stage="reading and evaluating"):
-        table = read_table(manifest, features, reduce=options.REDUCE[reduce], labels=partition.columns(label))  # type: ignore[arg-type]
-        result = retrieval(table, label, config, partition=partition)
-    arguments = {"label": label, "reduce": reduce, **options_of(config), **options_of(partition)}
-    content = report("eval retrieval", arguments, result, manifest=manifest, features=features)
-    if out is not None:
-        save(out, content, result)
-    show(content, out, as_json=as_json)
+    evaluate_cached("retrieval", retrieval, config, partition, **asked)

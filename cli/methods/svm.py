@@ -1,17 +1,15 @@
 """`egotools eval svm`."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from egotools.config import options_of
 from egotools.evaluate.splits import Partition
 from egotools.evaluate.svm import SVM
 
 from .. import options
 from ..configuration import MethodCommand
-from ..progress import Progress
-from .probe import show
+from .cached import evaluate_cached
 
 
 @click.command("svm", cls=MethodCommand)
@@ -25,17 +23,7 @@ from .probe import show
 @options.out
 @options.telling
 @options.as_json
-def evaluate(
-    config: SVM,
-    partition: Partition,
-    manifest: Path,
-    features: tuple[Path, ...],
-    label: str,
-    reduce: str,
-    seed: int,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+def evaluate(config: SVM, partition: Partition, **asked: Any) -> None:  # Any: what click parsed
     """A linear support vector machine on standardized features, by scikit-learn.
 
     Splits, groups and hold-outs are those of 'eval probe'. C is chosen by cross-validation within the training rows.
@@ -44,16 +32,6 @@ def evaluate(
     egotools eval svm --features caches/mine/csn.lmdb --manifest m.csv --label action
     egotools eval svm --features caches/mine/csn.lmdb --manifest m.csv --label action --c 0.01,0.1,1 --group video
     """
-    from egotools.evaluate.report import report, save
     from egotools.evaluate.svm import svm
-    from egotools.tables.table import read_table
 
-    options.keep_for_us(out)
-    with Progress(stage="reading and fitting"):
-        table = read_table(manifest, features, reduce=options.REDUCE[reduce], labels=partition.columns(label))  # type: ignore[arg-type]
-        result = svm(table, label, config, partition=partition, seed=seed)
-    arguments = {"label": label, "reduce": reduce, "seed": seed, **options_of(config), **options_of(partition)}
-    content = report("eval svm", arguments, result, manifest=manifest, features=features)
-    if out is not None:
-        save(out, content, result)
-    show(content, out, as_json=as_json)
+    evaluate_cached("svm", svm, config, partition, stage="reading and fitting", **asked)

@@ -52,6 +52,17 @@ def check_held(share: float) -> None:
         raise ValueError(f"--val-share must be between 0 and 1, not {share}")
 
 
+def check_official(lists: Path | None, fps: float, share: float, split: int = 1) -> None:
+    """Refuses, with a ValueError, options of a dataset with official lists in up to three splits."""
+    if lists is None:
+        raise ValueError("--lists is needed, the folder of the official lists")
+    if split not in (1, 2, 3):
+        raise ValueError(f"--split must be 1, 2 or 3, not {split}")
+    check_held(share)
+    if not fps > 0:
+        raise ValueError(f"--fps must be above 0, not {fps}")
+
+
 def checked_name(name: str, where: str) -> str:
     """A part of a path as a list names it.
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from egotools.config import check_positive, option
-from egotools.datasets.action_clips import VAL_FROM, Entry, Held, check_held, checked_name, clips_of
+from egotools.config import option
+from egotools.datasets.action_clips import VAL_FROM, Entry, Held, check_official, checked_name, clips_of
 from egotools.datasets.clips import DatasetClips
 from egotools.errors import ManifestError
 from egotools.files.text_files import numbered_lines
@@ -38,12 +38,7 @@ class HMDB51:
     fps: float = option(30.0, "Frame rate of folders of frames.")
 
     def __post_init__(self) -> None:
-        if self.lists is None:
-            raise ValueError("--lists is needed, the folder of the official lists")
-        if self.split not in (1, 2, 3):
-            raise ValueError(f"--split must be 1, 2 or 3, not {self.split}")
-        check_held(self.val_share)
-        check_positive(self, "fps")
+        check_official(self.lists, self.fps, self.val_share, self.split)
 
     def clips(self, root: Path) -> DatasetClips:
         """The clips with the label `label`, in the order of the lists, classes sorted.

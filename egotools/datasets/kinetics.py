@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from egotools.config import check_positive, option
-from egotools.datasets.action_clips import VAL_FROM, Entry, Held, check_held, checked_name, clips_of, file_of
+from egotools.config import option
+from egotools.datasets.action_clips import VAL_FROM, Entry, Held, check_official, checked_name, clips_of, file_of
 from egotools.datasets.clips import DatasetClips
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
@@ -42,10 +42,7 @@ class Kinetics:
     fps: float = option(30.0, "Frame rate of folders of frames.")
 
     def __post_init__(self) -> None:
-        if self.lists is None:
-            raise ValueError("--lists is needed, the folder of the official lists")
-        check_held(self.val_share)
-        check_positive(self, "fps")
+        check_official(self.lists, self.fps, self.val_share)
 
     def clips(self, root: Path) -> DatasetClips:
         """The clips with the label `label`.

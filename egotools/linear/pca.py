@@ -119,7 +119,7 @@ def _exact(centred: Doubles, components: int) -> tuple[Doubles, Doubles, float]:
 
 
 def _randomized(centred: Floats, components: int, seed: int) -> tuple[Doubles, Doubles, float]:
-    """Like `_exact`, from random directions, refined by power iterations; overwrites the rows."""
+    """Like `_exact`, from random directions, refined by power iterations; may overwrite the rows."""
     from sklearn import decomposition
 
     if centred.size <= MOST_DOUBLES:

@@ -4,7 +4,6 @@ Axes: T rows of a sequence, D features, K chunks. A sequence is a stretch of a c
 a run of rows that become one: their largest values, and their most frequent label.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -220,10 +219,10 @@ def _labeled(clips: Sequence[Clip], segments: Path | None) -> list[tuple[Clip, s
 
 
 def _classes(parts: Sequence[Segment], classes: Sequence[str] | None, segments: Path | None) -> tuple[str, ...]:
-    counts = Counter(segment.label for segment in parts)
+    there = {segment.label for segment in parts}
     if classes is None:
-        return tuple(sorted(counts))
-    if unknown := sorted({*counts} - {*classes}):
+        return tuple(sorted(there))
+    if unknown := sorted(there - {*classes}):
         raise TableError(f"{segments}: {len(unknown)} labels are none of the classes: {named(unknown, NAMED)}")
     return tuple(classes)
 

@@ -29,7 +29,7 @@ from egotools.methods.memdpc.clips import (
 from egotools.methods.memdpc.network import Classification
 from egotools.methods.memdpc.options import ActionOptions, Training
 from egotools.methods.memdpc.run import found_clips
-from egotools.methods.memdpc.tasks import Content, Course, Prepared, Task, device_of, init_file, train_task
+from egotools.methods.memdpc.tasks import Content, Course, Prepared, Task, init_file, train_task
 from egotools.methods.memdpc.training import Trained, Validation, learn
 from egotools.nn.memdpc import HEADS
 from egotools.progress import Progress, no_progress
@@ -104,7 +104,7 @@ def train_action(
         workers=workers,
         how=how,
         seed=seed,
-        device=device_of(device, world),
+        device=device,
         preset=preset,
         world=world,
         progress=progress,
@@ -118,16 +118,16 @@ def prepared_clips(clips: Sequence[Clip], files: Files, options: ActionOptions, 
         TrainingError: no such column, fewer than two classes, or no clip is left.
     """
     there = labeled(clips, label, where)
-    learned = of_splits(there)[0]
+    learned, held, _ = of_splits(there)
     classes = sorted({label_of(clip, label) for clip in learned})
     if len(classes) < 2:
         has = f"is {classes[0]!r} for" if classes else "has no label of"
         raise TrainingError(f"{where}: the column {label!r} {has} all clips to learn from: nothing to tell apart")
-    known, (_, held, _) = set(classes), of_splits(there)
+    known = set(classes)
     strange = [clip for clip in held if label_of(clip, label) not in known]
     out = {clip.id for clip in strange}
     train, val, remarks = found_clips([clip for clip in there if clip.id not in out], files, options, where)
-    remarks += _class_remarks(clips, there, label, strange, set(classes) - _labels(train, label))
+    remarks += _class_remarks(clips, there, label, strange, known - _labels(train, label))
     examples = [
         examples_of(each.found, options, augmentation, {"labels": numbers_of(each, classes, label)})
         for each, augmentation in ((train, CLASSIFYING), (val, VALIDATING))

@@ -18,7 +18,7 @@ from egotools.methods.memdpc.clips import (
 )
 from egotools.methods.memdpc.network import WAYS, Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions, Sampling
-from egotools.methods.memdpc.tasks import Content, Course, Prepared, Task, device_of, init_file, train_task
+from egotools.methods.memdpc.tasks import Content, Course, Prepared, Task, init_file, train_task
 from egotools.methods.memdpc.training import Trained, pretrain
 from egotools.progress import Progress, no_progress
 from egotools.training.how import How
@@ -90,7 +90,7 @@ def train_memdpc(
         workers=workers,
         how=how,
         seed=seed,
-        device=device_of(device, world),
+        device=device,
         preset=preset,
         world=world,
         progress=progress,

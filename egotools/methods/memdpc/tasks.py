@@ -112,7 +112,7 @@ def train_task(
     workers: int | None = None,
     how: How = How(),  # noqa: B008 - frozen
     seed: int = 0,
-    device: torch.device,
+    device: str = "auto",
     preset: str | None = None,
     world: World = ALONE,
     progress: Progress = no_progress,
@@ -124,7 +124,7 @@ def train_task(
         TrainingError: no clip can be used, or there are too few for a batch.
         WeightsError: `init` is of another network.
     """
-    clips, options = read_manifest(manifest), task.options
+    chosen, clips, options = device_of(device, world), read_manifest(manifest), task.options
     arguments = {**task.arguments, **arguments_of(options, how, seed, init, world)}
     identity = {"method": task.method, **arguments, "manifest": manifest_digest(manifest)}
     origin: Content = {"manifest": str(manifest.absolute()), "versions": versions()}
@@ -135,10 +135,10 @@ def train_task(
         files = files_for(run.path, clips, workers=readers, world=world, progress=progress)
         prepared = task.prepare(clips, files)
         order = order_of(prepared.examples, options, how, seed=seed, world=world)
-        model = task.network(prepared, device)
+        model = task.network(prepared, chosen)
         if world.is_first:
             keep_files(run.path, files)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []):
             torch.manual_seed(seed + (world.rank << 32))  # dropout: each process has its own
             trained = task.train(model, prepared, Course(seed, run, readers, how, world, progress))
         command = f"train {task.method}"

@@ -1,0 +1,45 @@
+"""What evaluations of cached features by split have in common: `eval knn`, `retrieval` and `svm`."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from egotools.config import options_of
+from egotools.evaluate.splits import Partition
+
+from .. import options
+from ..progress import Progress
+from .probe import show
+
+if TYPE_CHECKING:
+    from egotools.evaluate.classification import Result
+
+
+def evaluate_cached(
+    name: str,
+    evaluator: "Callable[..., Result]",
+    config: object,
+    partition: Partition,
+    *,
+    manifest: Path,
+    features: Sequence[Path],
+    label: str,
+    reduce: str,
+    out: Path | None,
+    as_json: bool,
+    stage: str = "reading and evaluating",
+    **more: Any,  # Any: further arguments of the evaluator, such as a seed
+) -> None:
+    """Reads the table, evaluates it, keeps report, predictions and picture in `out`, and shows the figures."""
+    from egotools.evaluate.report import report, save
+    from egotools.tables.table import read_table
+
+    options.keep_for_us(out)
+    with Progress(stage=stage):
+        table = read_table(manifest, features, reduce=options.REDUCE[reduce], labels=partition.columns(label))  # type: ignore[arg-type]
+        result = evaluator(table, label, config, partition=partition, **more)
+    arguments = {"label": label, "reduce": reduce, **more, **options_of(config), **options_of(partition)}
+    content = report(f"eval {name}", arguments, result, manifest=manifest, features=features)
+    if out is not None:
+        save(out, content, result)
+    show(content, out, as_json=as_json)
