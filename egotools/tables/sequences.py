@@ -6,6 +6,7 @@ a run of rows that become one: their largest values, and their most frequent lab
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -234,8 +235,9 @@ def _spans(
     reading: Reading,
 ) -> Iterator[FeatureSequence]:
     ends: dict[tuple[str, str], float] = {}  # of sequences that a camera has cut short
+    times_of = lru_cache(maxsize=None)(partial(_times, stores))  # a clip may hold several sequences
     for clip, name, parts in labeled:
-        times = _times(stores, clip.id)
+        times = times_of(clip.id)
         recording = clip.labels.get(RECORDING) or clip.id
         whole = FeatureSequence(
             name,
