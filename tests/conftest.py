@@ -36,10 +36,12 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def _same_randomness() -> Iterator[None]:
-    """NumPy's and torch's global states are as they were after every test."""
+    """Every test draws the same from NumPy's and torch's global states, which are as they were after it."""
     import torch
 
     numpy_state, torch_state = np.random.get_state(), torch.get_rng_state()
+    np.random.seed(0)
+    torch.manual_seed(0)
     yield
     np.random.set_state(numpy_state)
     torch.set_rng_state(torch_state)
