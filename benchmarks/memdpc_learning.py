@@ -1,0 +1,120 @@
+"""Whether MemDPC learns from real videos in 400 steps: figures of held-out videos, beside chance and the plateau.
+
+    python benchmarks/memdpc_learning.py FOLDER [--seeds 0 1 2] [--steps 400]
+
+A quarter of the videos of `../shared/data/videos` that have 121 or more frames (every fourth by name) is held out; the
+rest is trained on by the command line, once a seed. Runs are kept in FOLDER: rerun the command to resume. Then each
+network is shown spans of the held-out videos, and of the last fifth of a drive that it has not seen either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import measuring
+import torch
+
+from egotools.loading.files import Files
+from egotools.loading.kept_files import files_of
+from egotools.loading.loader import loader
+from egotools.loading.order import Order
+from egotools.loading.spans import frames_of
+from egotools.manifests.table import read_manifest, write_manifest
+from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, usable
+from egotools.methods.memdpc.network import WAYS, Pretraining
+from egotools.methods.memdpc.options import SMALL, MemDPCOptions
+from egotools.types import Clip
+from egotools.weights.memdpc import load_memdpc, read_memdpc
+
+FRAMES = 121
+DRAWS = 20  # spans that are drawn from each held-out clip
+DRIVE_PARTS = 24  # clips of the held-out fifth of the drive
+OPTIONS = MemDPCOptions(**SMALL)
+CHANCE = {"top1": 1 / (OPTIONS.batch_size * OPTIONS.predict), "clip": 1 / OPTIONS.batch_size}
+PLATEAU = 2 * math.log(OPTIONS.batch_size * OPTIONS.predict)
+WANTED = {"loss": PLATEAU - 0.3, "top1": 1.7 * CHANCE["top1"], "clip": 1.7 * CHANCE["clip"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=OPTIONS.steps)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    manifest = asked.folder / "m.csv"
+    egotools("manifest", "folder", measuring.SHARED / "videos", "--out", asked.folder / "all.csv")
+    clips, files = with_splits(asked.folder / "all.csv")
+    write_manifest(manifest, clips)
+    drive = drive_parts(measuring.SHARED / "streams" / "rc_track1.mp4")
+    drive_files = files_of(drive, None, workers=1)
+    held = [clip for clip in clips if clip.split == "test"]
+    print(f"{len(clips) - len(held)} videos to learn from, {len(held)} held out: {', '.join(c.id for c in held)}")
+    print(f"wanted of held-out videos: {rounded(WANTED)}; the position-only plateau: loss {PLATEAU:.3f}")
+    found = []
+    for seed in asked.seeds:
+        run = asked.folder / f"seed{seed}"
+        options = ["--preset", "small", "--steps", asked.steps, "--seed", seed, "--workers", 1, "--quiet"]
+        egotools("train", "memdpc", "--manifest", manifest, *options, "--out", run)
+        model = Pretraining(OPTIONS.depth, predicted=OPTIONS.predict, slots=OPTIONS.slots)
+        load_memdpc(model, read_memdpc(run / "memdpc.safetensors"))
+        figures = measured(model, held, files)
+        found.append(figures)
+        print(f"seed {seed}: {rounded(figures)}; the drive: {rounded(measured(model, drive, drive_files))}")
+    means = {name: statistics.mean(each[name] for each in found) for name in WANTED}
+    met = {name: means[name] < each if name == "loss" else means[name] >= each for name, each in WANTED.items()}
+    print(f"means of {len(found)} seeds: {rounded(means)}: {'met' if all(met.values()) else f'MISSED: {met}'}")
+    (asked.folder / "learning.json").write_text(json.dumps({"means": means, "wanted": WANTED, "seeds": found}))
+
+
+def with_splits(listed: Path) -> tuple[list[Clip], Files]:
+    """The clips of a manifest, of the splits train and test, and their files; unreadable ones are left out."""
+    clips = read_manifest(listed)
+    files = files_of(clips, None, workers=2)
+    clips = [clip for clip in clips if clip.path in files.sources]
+    long = sorted(clip.id for clip in clips if len(frames_of(clip, files.sources[clip.path])) >= FRAMES)
+    held = set(long[::4])
+    return [replace(clip, split="test" if clip.id in held else "train") for clip in clips], files
+
+
+def drive_parts(path: Path) -> list[Clip]:
+    """The last fifth of a drive of ten minutes, in parts."""
+    edges = [480 + 120 * part / DRIVE_PARTS for part in range(DRIVE_PARTS + 1)]
+    return [Clip(f"drive/{start:g}", path, start=start, end=end) for start, end in pairwise(edges)]
+
+
+@torch.no_grad()
+def measured(model: Pretraining, clips: Sequence[Clip], files: Files) -> dict[str, float]:
+    """Means over batches of spans of the clips, in eval mode, with the augmentation of training, as published."""
+    stretches = usable(clips, files, OPTIONS).found
+    examples = examples_of(stretches, OPTIONS, PRETRAINING)
+    order = Order(len(examples), OPTIONS.batch_size, seed=0, epochs=DRAWS)
+    finish = partial(clips_of, sampling=OPTIONS, device=torch.device("cpu"))
+    read = loader(examples, order, seed=0, workers=1, device=torch.device("cpu"), finish=finish)
+    figures = [{name: value.item() for name, value in model.eval()(batch).items()} for batch in read(0)]
+    of = {"loss": ["loss"], "top1": [f"top1_{way}" for way in WAYS], "clip": [f"clip_{way}" for way in WAYS]}
+    return {name: statistics.mean(each[part] for each in figures for part in parts) for name, parts in of.items()}
+
+
+def egotools(*command: object) -> None:
+    """Runs a command."""
+    subprocess.run([sys.executable, "-m", "egotools", *map(str, command)], check=True, stdout=subprocess.DEVNULL)
+
+
+def rounded(figures: dict[str, float]) -> str:
+    """As text."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+
+
+if __name__ == "__main__":
+    main()
