@@ -181,20 +181,21 @@ def build(config: type, values: dict[str, Any], **fixed: Any) -> Any:
 def _parameter(field: dataclasses.Field[Any], hint: Any) -> click.Option:
     flag = "--" + field.name.replace("_", "-")
     shared: dict[str, Any] = {"default": field.default, "help": field.metadata["help"], "show_default": True}
+    flags = [flag, *(f"--{name}" for name in [field.metadata["alias"]] if name)]
     if get_origin(hint) in (Union, types.UnionType):
         hint, *words = (part for part in get_args(hint) if part is not type(None))
         if words:
-            return click.Option([flag], type=CountOr(get_args(words[0])), **shared)
+            return click.Option(flags, type=CountOr(get_args(words[0])), **shared)
     if hint is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], **shared)
     if get_origin(hint) is tuple:
-        return click.Option([flag], type=Several(get_args(hint)[0]), **shared)
+        return click.Option(flags, type=Several(get_args(hint)[0]), **shared)
     if get_origin(hint) is Literal:
-        return click.Option([flag], type=click.Choice(get_args(hint)), **shared)
+        return click.Option(flags, type=click.Choice(get_args(hint)), **shared)
     if field.metadata["choices"]:
-        return click.Option([flag], type=click.Choice(field.metadata["choices"]), **shared)
+        return click.Option(flags, type=click.Choice(field.metadata["choices"]), **shared)
     kind = PATH if hint is Path else hint
-    return click.Option([flag], type=kind, **shared)
+    return click.Option(flags, type=kind, **shared)
 
 
 class CountOr(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2

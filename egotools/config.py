@@ -14,15 +14,18 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from egotools.files.disk import open_file
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None, absent: Any = MISSING) -> Any:
+def option(
+    default: Any, help: str, *, choices: tuple[str, ...] | None = None, absent: Any = MISSING, alias: str | None = None
+) -> Any:
     """A dataclass field with a default and the help text of its flag.
 
     Any: the field takes the type of its annotation. A field named `learning_rate` becomes `--learning-rate`; a bool
     becomes a pair `--name / --no-name`; a `tuple[int, ...]` is written with commas. An option that is added when there
     are caches already says what was computed without it: at the value `absent` it is left out of recipes, so that the
-    older ones stay equal, and a recipe that lacks it means that value, whatever the default.
+    older ones stay equal, and a recipe that lacks it means that value, whatever the default. `alias` is a second name
+    of the flag.
     """
-    metadata = {"help": help, "choices": choices} | ({} if absent is MISSING else {"absent": absent})
+    metadata = {"help": help, "choices": choices, "alias": alias} | ({} if absent is MISSING else {"absent": absent})
     if isinstance(default, (list, dict)):
         raise TypeError("an option's default must not be mutable")
     return dataclasses.field(default=default, metadata=metadata)

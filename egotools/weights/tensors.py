@@ -146,3 +146,8 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple
             )
     fitting = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
     network.load_state_dict(fitting, strict=False)
+
+
+def plain_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As safetensors takes them: on the CPU, none sharing memory."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypedDict, TypeVar
 
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from egotools.config import file_digest, options_of
 from egotools.errors import RunError, TrainingError
@@ -21,18 +21,19 @@ from egotools.manifests.table import read_manifest
 from egotools.methods.memdpc.clips import Usable, files_for, keep_files
 from egotools.methods.memdpc.options import Sampling, Training
 from egotools.methods.memdpc.training import Trained, order_of
-from egotools.plots import curves_picture
 from egotools.progress import Progress, no_progress
 from egotools.provenance import versions
 from egotools.stores.store import Recipe
 from egotools.tables.table import input_digests, manifest_digest
 from egotools.training import learned_from
+from egotools.training.curves import Panels, run_picture
 from egotools.training.how import How
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.run_files import RUN
+from egotools.weights.tensors import plain_tensors
 
 NETWORK, BEST, PICTURE = "memdpc.safetensors", "memdpc.best.safetensors", "training.png"
 METHODS = ("memdpc", "action")  # whose runs have a network to begin with
@@ -40,7 +41,6 @@ MOST_WORKERS = 16
 
 Content = dict[str, Any]  # a report; Any: JSON values
 Network = TypeVar("Network", bound=nn.Module)
-Panels = Mapping[str, Sequence[str]]  # titles of a picture, and the figures of each
 
 
 class Shown(TypedDict):
@@ -146,7 +146,7 @@ def train_task(
             for name, content in prepared.files.items():
                 run.write(name, content)
             write_run(run, model, trained, options, prepared.train.ids)
-            run.write(PICTURE, picture_of(run, task.panels, command))
+            run.write(PICTURE, run_picture(run, task.panels, command))
         report = _report(command, run, prepared, trained, model)
         report["epochs"] = trained.steps * how.accumulate // order.per_epoch
         report["remarks"] += init_remarks(init, options)
@@ -219,25 +219,6 @@ def write_run(run: Run, model: nn.Module, trained: Trained, options: Sampling, i
 def view_of(options: Sampling) -> Content:
     """The options of the extractor that show its network what it was trained on."""
     return {name: getattr(options, name) for name in ("net", "size", "blocks", "length", "stride")}
-
-
-def plain_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As safetensors takes them: on the CPU, none sharing memory."""
-    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-
-
-def picture_of(run: Run, panels: Panels, title: str) -> bytes:
-    """Figures by step; where a line has no such figure, the one before it stays."""
-    lines: list[Content] = []
-    for line in run.metrics():
-        lines.append({**(lines[-1] if lines else {}), **line})
-    drawn = {}
-    for heading, names in panels.items():
-        there = [name for name in names if any(line.get(name) is not None for line in lines)]
-        drawn[heading] = {
-            name: [float("nan") if line.get(name) is None else line[name] for line in lines] for name in there
-        }
-    return curves_picture([line["step"] for line in lines], drawn, across="step", title=title)
 
 
 def _report(command: str, run: Run, prepared: Prepared, trained: Trained, model: nn.Module) -> Content:
