@@ -47,7 +47,7 @@ class StoryboardOptions:
     memory: Literal["two-tier", "fifo", "reservoir", "minred", "balanced", "none", "iid"] = option(
         "two-tier",
         "Frames that batches are drawn from: the latest and a sample of all (two-tier), one of both (fifo, reservoir),"
-        " the least alike (minred), as many of each class (balanced), only the next (none), or all of the stream (iid).",
+        " the least alike (minred), as many of each class (balanced), only the next (none), or all frames (iid).",
     )
     fps: float | None = option(None, "Frames a second of the stream; by default each video's own.")
     height: int = option(256, "Frames that are higher are reduced to so many pixels.")
