@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everywhere
 
+from egotools.nn.mixed_precision import in_float32
 
+
+@in_float32
 def matching_loss(predictions: Tensor, targets: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
     """Cross-entropy of telling each prediction's own target from all others, by raw products: no norm, no temperature.
 
@@ -25,11 +28,9 @@ def matching_loss(predictions: Tensor, targets: Tensor, first: int = 0) -> tuple
         raise ValueError(
             f"{tuple(predictions.shape)} predictions do not have one of {tuple(targets.shape)} targets each"
         )
-    with torch.autocast(predictions.device.type, enabled=False):
-        wide = [x if x.dtype.itemsize >= 4 else x.float() for x in (predictions, targets)]
-        scores = wide[0] @ wide[1].t()
-        own = torch.arange(first, first + len(predictions), device=scores.device)
-        return F.cross_entropy(scores, own), scores
+    scores = predictions @ targets.t()
+    own = torch.arange(first, first + len(predictions), device=scores.device)
+    return F.cross_entropy(scores, own), scores
 
 
 def of_all_processes(rows: Tensor) -> tuple[Tensor, int]:

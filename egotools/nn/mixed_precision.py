@@ -1,16 +1,38 @@
-"""Whether a lower precision computes the gradients of convolutions right, where the training is to run."""
+"""What stays in float32 in a lower precision, and whether convolutions get their gradients right where it is to run."""
 
 import copy
+import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Parameters = ParamSpec("Parameters")
+Found = TypeVar("Found")
 LIMIT = 0.02  # of an error relative to the largest entry of a gradient; rounding to bf16 alone is below 0.005
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """The same numbers, in float32 if they were less precise; integers are left alone."""
+    return x if x.dtype.itemsize >= 4 or not x.is_floating_point() else x.float()
+
+
+def in_float32(function: Callable[Parameters, Found]) -> Callable[Parameters, Found]:
+    """The same function of tensors, computed in float32 even under autocast; float64 stays."""
+
+    @functools.wraps(function)
+    def computed(*args: Parameters.args, **options: Parameters.kwargs) -> Found:
+        given: Any = [*args, *options.values()]
+        wide = [at_least_float32(each) if isinstance(each, Tensor) else each for each in given]
+        device = next(each.device.type for each in given if isinstance(each, Tensor))
+        with torch.autocast(device, enabled=False):
+            return function(*wide[: len(args)], **dict(zip(options, wide[len(args) :], strict=True)))
+
+    return computed
 
 
 def weight_gradient_errors(
