@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PATIENCE = 1.0  # seconds before a bar is shown
 FIRST, EVERY = 10.0, 60.0  # seconds before the first line, and between lines
 REFRESH = 0.1  # seconds between two looks at a bar
+UNITS = {"looking up": "files"}  # of stages that count something else than their command
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ class Progress:
             self._standing = replace(before, at=now, done=done, total=total, rows=rows)
         else:
             self._close_stage()
-            self._standing = Standing(stage, self._unit, now, now, done, total, rows, done, rows or 0)
+            unit = UNITS.get(stage, self._unit)
+            self._standing = Standing(stage, unit, now, now, done, total, rows, done, rows or 0)
 
     def __enter__(self) -> Progress:
         if self._bar is not None or self._output.log is not None or not self._output.quiet:

@@ -13,7 +13,7 @@ from egotools.training.how import How
 from .. import display, options
 from ..configuration import MethodCommand
 from ..progress import Progress
-from .memdpc import init, train_together, workers
+from .memdpc import init, titled, train_together, workers
 from .probe import show as show_figures
 
 
@@ -58,9 +58,11 @@ def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
         return
     titles = {"last": "last batches", "val": "val, last", "best": "val, best"}
     shown = {titles[name]: content[name] for name in titles if content[name]}
-    rows = [[name, *(each.get(name, "") for each in shown.values())] for name in ("loss", "top1", "top5", "epoch")]
-    title = f"train action: {content['clips']} clips, {content['steps']} steps, validated on {content['val_clips']}"
-    display.show_table(["", *shown], rows, title=title)
+    rows = [
+        [name, *(each.get(name, "") for each in shown.values())] for name in ("loss", "top1", "top5", "step", "epoch")
+    ]
+    rows = [row for row in rows if any(cell != "" for cell in row[1:])]
+    display.show_table(["", *shown], rows, title=titled("action", content))
 
 
 @click.command("action", cls=MethodCommand)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from egotools.methods.memdpc.options import MemDPCOptions
+from egotools.texts import counted
 from egotools.training.how import How
 
 from .. import display, options
@@ -95,8 +96,13 @@ def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
         }.items()
     ]
     rows = [row for row in rows if any(cell != "" for cell in row[1:])]
-    title = f"train memdpc: {content['clips']} clips, {content['steps']} steps, validated on {content['val_clips']}"
-    display.show_table(["", *(titles[name] for name in shown)], rows, title=title)
+    display.show_table(["", *(titles[name] for name in shown)], rows, title=titled("memdpc", content))
+
+
+def titled(method: str, content: Mapping[str, Any]) -> str:
+    """What a run was trained and validated on, above its figures."""
+    did = f"{counted(content['clips'], 'clip')}, {counted(content['steps'], 'step')}"
+    return f"train {method}: {did}, validated on {content['val_clips'] or 'none'}"
 
 
 def _figure(figures: Mapping[str, Any], names: tuple[str, ...]) -> object:

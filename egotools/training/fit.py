@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from egotools.errors import TrainingError
 from egotools.processes import compute_alone_if_forked
 from egotools.training.checkpoint import Checkpoint, Stateful
-from egotools.training.how import LINE, How
+from egotools.training.how import LINE, How, check_fp16
 from egotools.training.runs import Run
 from egotools.training.world import ALONE, World
 
@@ -119,8 +119,7 @@ def _backward(
 
 def _scaler(how: How, device: torch.device) -> torch.amp.GradScaler:
     """Keeps small gradients of fp16 from vanishing; other precisions are passed through."""
-    if how.precision == "fp16" and device.type != "cuda":
-        raise TrainingError(f"--precision fp16 needs a GPU (CUDA), not {device.type}; choose bf16 or float32")
+    check_fp16(how, device)
     return torch.amp.GradScaler(device.type, enabled=how.precision == "fp16")
 
 

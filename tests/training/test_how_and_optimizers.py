@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 from torch import nn
 
+from egotools.errors import TrainingError
+from egotools.training import how as hows
 from egotools.training import optimizers as schedules
-from egotools.training.how import How
+from egotools.training.how import How, how_for
 from egotools.training.optimizers import optimizer_of
 
 
@@ -35,6 +37,21 @@ def test_only_what_changes_the_weights_makes_another_run():
     assert How(log_every=3, save_every=0.0).identity == How().identity == {}
     assert How(precision="bf16", accumulate=4).identity == {"precision": "bf16", "accumulate": 4}
     assert How(max_norm=1.0, accumulate=1).identity == {"max_norm": 1.0}
+
+
+@pytest.mark.parametrize("is_fast", [False, True])
+def test_bf16_is_float32_and_said_on_hardware_without_it(monkeypatch, is_fast):
+    monkeypatch.setattr(hows, "has_fast_bf16", lambda _: is_fast)
+    cpu, asked = torch.device("cpu"), How(precision="bf16", accumulate=2)
+    assert how_for(How(), cpu) == (How(), [])
+    found, remarks = how_for(asked, cpu)
+    if is_fast:
+        assert (found, remarks) == (asked, [])
+    else:
+        assert found == How(accumulate=2)
+        assert remarks == ["--precision bf16: trained in float32, since this cpu does not compute bf16 in hardware"]
+    with pytest.raises(TrainingError, match="fp16 needs a GPU"):
+        how_for(How(precision="fp16"), cpu)
 
 
 @given(at=some.integers(0, 200), every=some.integers(1, 20), factor=some.floats(0.01, 1.0))

@@ -27,7 +27,7 @@ from egotools.stores.store import Recipe
 from egotools.tables.table import input_digests, manifest_digest
 from egotools.training import learned_from
 from egotools.training.curves import Panels, run_picture
-from egotools.training.how import How
+from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once
 from egotools.training.world import ALONE, World
@@ -125,6 +125,7 @@ def train_task(
         WeightsError: `init` is of another network.
     """
     chosen, clips, options = device_of(device, world), read_manifest(manifest), task.options
+    how, told = how_for(how, chosen)
     arguments = {**task.arguments, **arguments_of(options, how, seed, init, world)}
     identity = {"method": task.method, **arguments, "manifest": manifest_digest(manifest)}
     origin: Content = {"manifest": str(manifest.absolute()), "versions": versions()}
@@ -149,7 +150,10 @@ def train_task(
             run.write(PICTURE, run_picture(run, task.panels, command))
         report = _report(command, run, prepared, trained, model)
         report["epochs"] = trained.steps * how.accumulate // order.per_epoch
-        report["remarks"] += init_remarks(init, options)
+        report |= {
+            "precision_used": how.precision,
+            "remarks": [*report["remarks"], *init_remarks(init, options), *told],
+        }
         inputs = input_digests(manifest, [])
         return {**report, "arguments": arguments, "inputs": {"manifest": inputs["manifest"]}, "versions": versions()}
 
@@ -196,8 +200,10 @@ def init_remarks(init: str | None, options: Sampling) -> list[str]:
         return []
     before = Run.open(Path(init.removeprefix(RUN))).recipe.identity
     names = ("size", "blocks", "length", "stride", "modality")
-    others = [f"--{name} {before[name]}" for name in names if before.get(name, now := getattr(options, name)) != now]
-    return [f"the run of --init was trained with {' '.join(others)}, other than here"] if others else []
+    now = {name: getattr(options, name) for name in names}
+    others = [name for name in names if before.get(name, now[name]) != now[name]]
+    was, here = (" ".join(f"--{name} {values[name]}" for name in others) for values in (before, now))
+    return [f"the run of --init was trained with {was}, and here it is {here}"] if others else []
 
 
 def workers_of(world: World) -> int:

@@ -65,7 +65,7 @@ def probabilities_of(
             spans = batch["frames"].shape[2]
             sums[number] += spans * mean_probabilities(logits_of(model, batch, sampling, viewing, device)).cpu()
             counts[number] += spans
-        progress("clips", done, len(examples))
+        progress("evaluating", done, len(examples))
     return Probabilities(sums / counts.clamp_min(1)[:, None, None], failed)
 
 

@@ -16,7 +16,6 @@ from egotools.errors import TrainingError
 from egotools.loading.loader import Loader, Tensors, loader
 from egotools.loading.order import Order
 from egotools.loading.spans import SpanExamples
-from egotools.machine import has_fast_bf16
 from egotools.methods.memdpc.clips import clips_of
 from egotools.methods.memdpc.network import WAYS, Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions, Training
@@ -130,7 +129,7 @@ def learn(
     line = how.log_every or max(min(round(epoch), LINE), 1)
 
     def after_step(done: int) -> Figures | None:
-        progress("steps", done, steps)
+        progress("training", done, steps)
         spent.count()
         found: Figures = spent.figures() if done % line == 0 or done == steps else {}
         if measured is not None and (done == steps or is_due(done, order, options, how)):
@@ -181,19 +180,13 @@ def rate_at(step: int, *, options: Training, epoch: float) -> float:
 
 
 def check_precision(model: nn.Module, batch: Callable[[], Any], how: How) -> None:
-    """Refuses bf16 where it is slow, or where a convolution's gradient of a batch (Any) is wrong with it.
+    """Refuses bf16 where a convolution's gradient of a batch (Any) is wrong with it.
 
     Raises:
         TrainingError: says which.
     """
-    device = next(model.parameters()).device
     if how.precision != "bf16":
         return
-    if not has_fast_bf16(device):
-        raise TrainingError(
-            f"--precision bf16: this {device.type} does not compute bf16 in hardware, so it would be slower;"
-            " use float32"
-        )
     errors = weight_gradient_errors(model.train(), batch())
     worst = max(errors, key=lambda name: errors[name], default="")
     if worst and not errors[worst] <= LIMIT:

@@ -39,7 +39,7 @@ from egotools.tables.groups import Group
 from egotools.tables.matching import Record
 from egotools.texts import composed
 from egotools.training import learned_from
-from egotools.training.how import How
+from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.members import joined_metrics, member_run
 from egotools.training.runs import METRICS, Run, once, provenance_of, run_recipe
@@ -162,6 +162,7 @@ def train_memorability(
         TableError: features or scores that cannot be used.
     """
     chosen = choose_device(device)
+    how, slower = how_for(how, chosen)
     task = read_task(manifest, caches, target=data.target, folds=data.fold_file)
     told = published_layout(task.features.groups[-1].stop) if config.init is not None else None
     data_set = normalizing.reference or (told.data_set if told else None)  # published weights tell by their width
@@ -175,7 +176,9 @@ def train_memorability(
         members = train_members(plan, seed=seed, device=chosen, run=run, progress=progress)
         _write_networks(run, members, config)
         _write_features(run, task, records, members)
-        return {**_report(plan, members), **provenance_of({**arguments, **normalizing.as_done()}, manifest, caches)}
+        report = {**_report(plan, members), "precision_used": how.precision}
+        report["remarks"] += slower
+        return {**report, **provenance_of({**arguments, **normalizing.as_done()}, manifest, caches)}
 
     return once(folder, recipe, make, ReportShape)
 

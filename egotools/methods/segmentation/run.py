@@ -27,7 +27,7 @@ from egotools.tables.matching import Feature, features_of, numbered_inputs
 from egotools.tables.sequences import RECORDING, FeatureSequence, Sequences, read_sequences
 from egotools.texts import split_name
 from egotools.training import learned_from
-from egotools.training.how import How
+from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once, provenance_of, run_recipe
 from egotools.weights.run_files import RUN
@@ -120,6 +120,7 @@ def train_segmentation(
         WeightsError: a refiner or a checkpoint that does not fit.
     """
     chosen = choose_device(device)
+    how, slower = how_for(how, chosen)
     start = None if config.init is None else refiner_file(config.init)
     digests = {"init": start, "head": config.head, "classes": data.classes, "segments": segments}
     arguments = {**options_of(data), **options_of(config), **how.identity, "seed": seed}
@@ -137,8 +138,8 @@ def train_segmentation(
         write_records(run, features)
         trained = train_network(plan, head, refining, run, progress=progress)
         _write(run, trained, train, refining, facts)
-        remarks = [*dict.fromkeys([*train.remarks, *validation.remarks, *remarks, *told])]
-        provenance = provenance_of(arguments, manifest, features)
+        remarks = [*dict.fromkeys([*train.remarks, *validation.remarks, *remarks, *told, *slower])]
+        provenance = {"precision_used": how.precision, **provenance_of(arguments, manifest, features)}
         return {**_report(trained, plan), "classes": list(train.classes), "remarks": remarks, **provenance}
 
     return once(folder, recipe, make, ReportShape)

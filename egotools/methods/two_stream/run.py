@@ -22,7 +22,7 @@ from egotools.stores.store import Recipe
 from egotools.tables.matching import numbered_inputs
 from egotools.training import learned_from
 from egotools.training.epochs import steps_of
-from egotools.training.how import How
+from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once, provenance_of, run_recipe
 
@@ -85,6 +85,7 @@ def train_two_stream(
         TableError: views that cannot be paired, or features of a width that the networks cannot have.
     """
     chosen = choose_device(device)
+    how, told = how_for(how, chosen)
     pairs = read_pairs(manifest, caches, segments, config)
     _check(pairs, config, how)
     arguments = {**config.as_done(), **how.identity, "seed": seed}
@@ -96,7 +97,9 @@ def train_two_stream(
         learned_from.keep(run, {"": LearnedFrom(tuple(pairs.ids), "recording", tuple(sorted(pairs.recordings)))})
         run.write(PICTURE, _picture(run, config))
         _write_refiner(run, model, trained, pairs.width, config)
-        return {**_report(pairs, trained, model, config), **provenance_of(arguments, manifest, caches)}
+        report = {**_report(pairs, trained, model, config), "precision_used": how.precision}
+        report["remarks"] += told
+        return {**report, **provenance_of(arguments, manifest, caches)}
 
     return once(folder, recipe, make, Shown)
 

@@ -28,6 +28,7 @@ from tabled import write_cache, write_table
 
 from egotools.methods.memorability.reference import reference_normalization
 from egotools.nn.mlp import ScoreMLP
+from egotools.training import how
 
 
 @pytest.fixture
@@ -164,12 +165,15 @@ def test_an_interrupted_training_ends_in_the_same_bits(data, monkeypatch):
             assert (data / "run" / name).read_bytes() == (data / "whole" / name).read_bytes(), name
 
 
-def test_how_a_training_runs_is_recorded_unless_it_is_usual_and_a_change_is_refused(data):
+def test_how_a_training_runs_is_recorded_unless_it_is_usual_and_a_change_is_refused(data, monkeypatch):
     run(*train(data, "--log-every", "3"))
     usual = json.loads((data / "run/config.json").read_text())["identity"]
     assert not {"precision", "max_norm", "accumulate", "log_every", "save_every"} & set(usual)  # as in release 0.1
     run(*train(data, "--save-every", "1"))  # the same training
     other = ["--precision", "bf16", "--max-norm", "0.5", "--accumulate", "3"]
+    monkeypatch.setattr(how, "has_fast_bf16", lambda _: False)
+    assert "--precision bf16: trained in float32" in shown(*train(data, *other[:2], out="slow"))["remarks"][-1]
+    monkeypatch.setattr(how, "has_fast_bf16", lambda _: True)
     assert "precision=None, not 'bf16'" in complaint(*train(data, *other[:2]))
     report = shown(*train(data, *other, out="other"))
     found = json.loads((data / "other/config.json").read_text())["identity"]

@@ -20,6 +20,7 @@ from PIL import Image
 
 from egotools.errors import EgotoolsError
 from egotools.stores import open_store
+from egotools.training import how
 from egotools.weights.memdpc import network_of, read_memdpc
 
 SIZES = ("--size", "32", "--blocks", "2", "--length", "1", "--stride", "2", "--predict", "1", "--slots", "4")
@@ -103,7 +104,7 @@ def test_a_run_is_an_extractor_beside_an_untrained_one_and_weights_to_begin_with
     assert "no clip of the split 'val': not validated" in done.stderr
 
 
-def test_folders_of_frames_are_read_as_they_are(tmp_path):
+def test_folders_of_frames_are_read_as_they_are_and_bf16_is_for_hardware_that_has_it(tmp_path, monkeypatch):
     rows = ["id,path,fps"]
     for number in range(2):
         (tmp_path / f"f{number}").mkdir()
@@ -111,9 +112,13 @@ def test_folders_of_frames_are_read_as_they_are(tmp_path):
         for place, frame in enumerate(moving.frames(number, 6), 1):
             Image.fromarray(frame).save(tmp_path / f"f{number}" / f"flow_{place:05d}.jpg")
     (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
-    done = typed(tmp_path / "m.csv", tmp_path / "run", "--modality", "flow", "--flow-flip-sign", "--steps", "1")
+    monkeypatch.setattr(how, "has_fast_bf16", lambda _: False)
+    more = ("--modality", "flow", "--flow-flip-sign", "--steps", "1", "--precision", "bf16")
+    done = typed(tmp_path / "m.csv", tmp_path / "run", *more)
     assert done.exit_code == 0, done.output
-    assert "train memdpc: 2 clips, 1 steps" in done.stdout
+    assert "train memdpc: 2 clips, 1 step," in done.stdout
+    assert "note: --precision bf16: trained in float32" in done.stderr
+    assert json.loads((tmp_path / "run/report.json").read_text())["precision_used"] == "float32"
 
 
 def test_what_cannot_be_trained_is_refused_and_leaves_nothing(run, videos, tmp_path):
