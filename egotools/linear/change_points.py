@@ -22,7 +22,7 @@ from egotools.types import FloatArray, IntArray
 Floats = npt.NDArray[np.float64]
 
 ZERO = 1e-12  # smaller norms divide by this: a black frame may be a row of zeros
-BLOCK = 64  # rows that are normalized at a time
+BLOCK = 16  # rows at a time
 ROUNDING = 1e-12  # per row: scores that differ by less are equal, as for frames that repeat
 
 
@@ -56,20 +56,12 @@ def change_points(features: FloatArray, segments: int) -> IntArray:
 def picks_of_rows(features: FloatArray, segments: int) -> Picks:
     """As `change_points`, with the order of the picks and their scores.
 
-    A block of a Gram matrix sums to the squared length of a sum of rows, so prefix sums of rows are enough: time n * D
-    for these and for each pick, memory n * D float64.
+    A block of a Gram matrix sums to the squared length of a sum of rows, so prefix sums are enough. Time: n * D twice,
+    and at most 1.5 times for each pick; memory: n + k * D float64 beside the features, which are not copied.
     """
-    count = len(features)
-    mean = sum(rows.sum(axis=0) for _, rows in _unit_blocks(features)) / max(count, 1)
-    _check(segments, count)
-    sums, squares = np.zeros((count + 1, len(mean))), np.zeros(count + 1)
-    for first, rows in _unit_blocks(features):
-        rows -= mean  # changes every score by the same amount, and keeps sums small: rounding is relative to them
-        for at, row in enumerate(rows, first):
-            np.add(sums[at], row, out=sums[at + 1])
-        here = sums[first + 1 : first + 1 + len(rows)]
-        squares[first + 1 : first + 1 + len(rows)] = np.einsum("nd,nd->n", here, here)
-    return _search(squares, lambda edge, low, high: sums[low:high] @ sums[edge], segments, count * float(mean @ mean))
+    sums = _Sums(features)
+    _check(segments, len(features))
+    return _search(sums.squares, sums.cross, segments, sums.offset)
 
 
 def picks_of_similarity(similarity: FloatArray, segments: int) -> Picks:
@@ -99,19 +91,76 @@ def unit_rows(features: FloatArray) -> Floats:
     Raises:
         ValueError: a row is not finite, and is named, or there are no rows.
     """
-    return np.concatenate([rows for _, rows in _unit_blocks(features)])
+    rows = features.astype(np.float64)
+    rows *= _scales(features)[:, np.newaxis]
+    return rows
 
 
-def _unit_blocks(features: FloatArray) -> Iterator[tuple[int, Floats]]:
-    """Unit rows a few at a time, so that they stay in the processor's cache, with the number of the first."""
+class _Sums:
+    """Prefix sums of unit rows minus their mean, which changes every score by the same amount and keeps sums small.
+
+    Only those at change points are kept, and rows pass through a buffer that fits the processor's cache: memory for all
+    would cost more time than the sums.
+    """
+
+    def __init__(self, features: FloatArray) -> None:
+        self._features, self._scales = features, _scales(features)
+        count, width = features.shape
+        self._mean = self._total(0, count) / count
+        self._sums = {0: np.zeros(width), count: np.zeros(width)}
+        self.offset = count * float(self._mean @ self._mean)
+        self.squares = np.zeros(count + 1)  # squared lengths of all prefix sums
+        before = np.zeros(width)
+        for span, rows in _blocks(features, 0, count):
+            rows *= self._scales[span, np.newaxis]
+            rows -= self._mean
+            rows[0] += before
+            for above, row in pairwise(rows):
+                row += above
+            before = rows[-1].copy()
+            self.squares[span.start + 1 : span.stop + 1] = np.einsum("nd,nd->n", rows, rows)
+
+    def cross(self, edge: int, low: int, high: int) -> Floats:
+        """Products of the sum before `edge` with the sums before low, ..., high - 1; `low` is 0 or a change point."""
+        if edge in (0, len(self._features)):
+            return np.zeros(high - low)
+        if edge not in self._sums:
+            self._sums[edge] = self._sums[low] + self._total(low, edge) - (edge - low) * self._mean
+        vector = self._sums[edge]
+        products = np.empty(high - low)
+        products[0] = self._sums[low] @ vector
+        for span, rows in _blocks(self._features, low, high - 1):
+            np.dot(rows, vector, out=products[span.start - low + 1 : span.stop - low + 1])
+        products[1:] *= self._scales[low : high - 1]
+        products[1:] -= self._mean @ vector
+        return np.cumsum(products, out=products)
+
+    def _total(self, low: int, high: int) -> Floats:
+        total = np.zeros(self._features.shape[1])
+        for span, rows in _blocks(self._features, low, high):
+            total += self._scales[span] @ rows
+        return total
+
+
+def _scales(features: FloatArray) -> Floats:
+    """1 / length of each row [n]."""
     if features.ndim != 2 or not len(features):
         raise ValueError(f"features need the shape [n, D] with n of at least 1, not {list(features.shape)}")
-    for first in range(0, len(features), BLOCK):
-        block = features[first : first + BLOCK]
-        _check_finite(block, first)
-        rows = block.astype(np.float64)
-        rows /= np.maximum(np.sqrt(np.einsum("nd,nd->n", rows, rows)), ZERO)[:, np.newaxis]
-        yield first, rows
+    scales = np.empty(len(features))
+    for span, rows in _blocks(features, 0, len(features)):
+        _check_finite(rows, span.start)
+        np.einsum("nd,nd->n", rows, rows, out=scales[span])
+    return np.asarray(1 / np.maximum(np.sqrt(scales), ZERO))
+
+
+def _blocks(features: FloatArray, low: int, high: int) -> Iterator[tuple[slice, Floats]]:
+    """Rows low, ..., high - 1 a few at a time in one buffer, which is the caller's until the next ones."""
+    buffer = np.empty((BLOCK, features.shape[1]))
+    for first in range(low, high, BLOCK):
+        span = slice(first, min(first + BLOCK, high))
+        rows = buffer[: span.stop - first]
+        rows[:] = features[span]
+        yield span, rows
 
 
 def _check_finite(rows: FloatArray, first: int = 0) -> None:
