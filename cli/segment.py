@@ -60,6 +60,7 @@ def segment(
         if found.clips:
             write_segments(out, [each for one in found.clips for each in one.segments()])
         drawn, remarks = _draw(found, features, manifest, picture, clip)
+    remarks = [*found.remarks, *remarks]
     if as_json:
         display.show_json(_summary(found, out if found.clips else None, picture if drawn else None, remarks))
     elif found.clips:

@@ -30,6 +30,7 @@ from egotools.types import Clip, FloatArray, IntArray, Rows
 Floats = npt.NDArray[np.float64]
 
 DIGITS = 6  # of written seconds
+ROWS = 4096  # looked at together
 SLACK = 1e-6  # of a class, by which a row may begin before its class does: times are rounded
 
 
@@ -82,6 +83,7 @@ class Segmented:
 
     clips: list[SegmentedClip]
     failed: list[tuple[str, str]]  # id and reason
+    remarks: list[str]
 
 
 def segment_cache(
@@ -101,7 +103,7 @@ def segment_cache(
     """
     store = open_store(cache)
     ids = [*store] if manifest is None else [clip.id for clip in read_manifest(manifest, labels=())]
-    found, failed, label = list[SegmentedClip](), [], 0
+    found, failed, remarks, label = list[SegmentedClip](), [], [], 0
     for done, id in enumerate(ids, 1):
         try:
             clip = segmented_clip(id, rows_of(store, id), cutting, label)
@@ -110,9 +112,11 @@ def segment_cache(
         else:
             found.append(clip)
             label = int(clip.labels[-1]) + 1
+            if cutting.segments not in (None, len(clip)):
+                remarks.append(f"{id}: {len(clip)} segments, not {cutting.segments}: windows divide them unequally")
         store.release()
         progress("segmenting", done, len(ids))
-    return Segmented(found, failed)
+    return Segmented(found, failed, remarks)
 
 
 def rows_of(store: Store, id: str) -> Rows:
@@ -129,8 +133,10 @@ def rows_of(store: Store, id: str) -> Rows:
         raise TableError(f"no rows in {store.path}")
     values = stored.views[0] if len(stored.views) == 1 else np.concatenate(stored.views)
     starts, ends = stored.times.T
-    for number, is_fine in enumerate(np.isfinite(values).all(axis=1)):
-        if not is_fine:
+    for first in range(0, len(values), ROWS):
+        broken = np.flatnonzero(~np.isfinite(values[first : first + ROWS]).all(axis=1))
+        if len(broken):
+            number = first + int(broken[0])
             raise TableError(
                 f"row {number} ({starts[number]:.6g} to {ends[number]:.6g} s) has NaN or infinite features in"
                 f" {store.path}; extract the clip again"
@@ -160,7 +166,7 @@ def segmented_clip(id: str, rows: Rows, cutting: Cutting, first_label: int = 0) 
         points = _points(rows.values, cutting.segments, "--segments")
         numbers = np.arange(cutting.segments)
     else:
-        of_rows = _windowed(rows, cutting.class_length or length / (cutting.segments or 1), cutting.window)
+        of_rows = _windowed(rows, cutting, length)
         points = np.flatnonzero(np.diff(of_rows)) + 1
         numbers = of_rows[np.append(0, points)]
     inner = (ends[points - 1] + starts[points]) / 2  # the border of the rows, or the middle of their gap or overlap
@@ -168,14 +174,18 @@ def segmented_clip(id: str, rows: Rows, cutting: Cutting, first_label: int = 0) 
     return SegmentedClip(id, np.concatenate([[0], points, [len(starts)]]), seconds, first_label + numbers)
 
 
-def _windowed(rows: Rows, class_length: float, window: float | None) -> IntArray:
+def _windowed(rows: Rows, cutting: Cutting, length: float) -> IntArray:
     """The number of each row's segment [T], not descending."""
+    if cutting.segments is None:
+        class_length, flag = cutting.class_length or length, "--class-length"
+    else:
+        class_length, flag = length / cutting.segments, "--segments"
     middles = rows.times.mean(axis=1) - rows.times[0, 0]
     classes = np.floor(middles / class_length + SLACK).astype(np.int64)
     numbers = np.empty(len(classes), np.int64)
-    for start, end in _windows(classes, middles, window):
+    for start, end in _windows(classes, middles, cutting.window):
         count = int(classes[end - 1] - classes[start]) + 1
-        points = _points(rows.values[start:end], count, "--class-length")
+        points = _points(rows.values[start:end], count, flag)
         numbers[start:end] = classes[start] + np.searchsorted(points, np.arange(end - start), side="right")
     return numbers
 
