@@ -24,6 +24,7 @@ COMMANDS = {
     "manifest": ("manifest:manifest", "List clips: make, check, cut and split manifests."),
     "extract": ("extract:extract", "Decode each clip once and cache the features of any number of extractors."),
     "derive": ("derive:derive", "Make caches from caches."),
+    "segment": ("segment:segment", "Cut clips where their features change: segments, and a storyboard picture."),
     "frames": ("frames:frames", "Write clips as folders of frames or optical flow, for training from video."),
     "weights": ("weights:weights", "Say what a file of weights holds; export runs in published layouts."),
     "rebuild": ("rebuild:rebuild", "Find out which caches are stale, and why; rebuild them."),

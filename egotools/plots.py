@@ -1,4 +1,4 @@
-"""Draws results: confusion matrices, scatter plots, curves, contact sheets, similarities, segments, as PNG bytes."""
+"""Draws results: confusion matrices, scatter plots, curves, contact sheets, similarities, storyboards, segments, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from egotools.metrics.segmentation import Segments
 from egotools.types import FloatArray, Frame, IntArray
 
 if TYPE_CHECKING:  # matplotlib is slow to import
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WRITTEN = 20  # most classes for which cells show their counts
 NAMED = 60  # most classes for which axes show their names
 COLORED = 20  # most classes with a color of their own
 OTHERS = "lightgray"
+STRIP = 10  # key frames in a line
 CLOSEST = 0.018  # minimum distance of two names, as a fraction of the axis
 
 
@@ -147,6 +149,61 @@ def similarity_picture(similarity: FloatArray, names: Sequence[str], *, title: s
     axes.set_xticks(middles, shown, rotation=90, fontsize=size)
     axes.set_yticks(middles, shown, fontsize=size)
     return _png(figure)
+
+
+@dataclass(frozen=True, eq=False)
+class Storyboard:
+    """Similarities [M, M] of the cells of a clip, in order of time, its S segments, and key frames, if there are."""
+
+    similarity: FloatArray
+    edges: FloatArray  # [S + 1] in cells
+    seconds: FloatArray  # [S + 1], the same places
+    labels: Sequence[int]  # [S]
+    shots: Sequence[Shot]
+
+
+def storyboard_picture(board: Storyboard, *, title: str) -> bytes:
+    """Similarities with the borders of segments, over a strip of key frames."""
+    from matplotlib.figure import Figure
+
+    lines = -(-len(board.shots) // STRIP)
+    figure = Figure(figsize=(10, 8 + 1.15 * lines), layout="constrained")
+    parts = figure.subfigures(1 + bool(lines), 1, height_ratios=[8, *([1.15 * lines] if lines else [])], squeeze=False)
+    axes = parts[0, 0].subplots()
+    size = float(board.edges[-1])
+    image = axes.imshow(board.similarity, cmap="viridis", extent=(0, size, size, 0), interpolation="nearest")
+    parts[0, 0].colorbar(image, ax=axes, label="cosine", shrink=0.8)
+    axes.set_title(_escaped(title, 100), fontsize=10)
+    for edge in board.edges[1:-1]:
+        axes.axhline(edge, color="white", linewidth=0.6)
+        axes.axvline(edge, color="white", linewidth=0.6)
+    _name_blocks(axes, board)
+    if lines:
+        grid = parts[1, 0].subplots(lines, STRIP, squeeze=False).ravel()
+        for place, shot in zip_longest(grid, board.shots):
+            place.set_axis_off()
+            if shot is not None:
+                place.imshow(_thumbnail(shot.frame))
+                place.set_title(_escaped(shot.caption, 26), fontsize=6)
+    return _png(figure)
+
+
+def _name_blocks(axes: Axes, board: Storyboard) -> None:
+    """Seconds at the borders of segments, and the labels of segments down the right, where there is room."""
+    least = CLOSEST * float(board.edges[-1])
+    places, texts, labels = [float(board.edges[0])], [f"{board.seconds[0]:.1f}"], []
+    for edge, second in zip(board.edges[1:].tolist(), board.seconds[1:].tolist(), strict=True):
+        if edge - places[-1] >= least:
+            places.append(edge)
+            texts.append(f"{second:.1f}")
+    for (first, last), label in zip(pairwise(board.edges.tolist()), board.labels, strict=True):
+        if last - first >= least:
+            labels.append(((first + last) / 2, str(label)))
+    axes.set_xticks(places, texts, rotation=90, fontsize=7)
+    axes.set_yticks(places, texts, fontsize=7)
+    axes.set(xlabel="seconds", ylabel="seconds")
+    for middle, text in labels:
+        axes.text(float(board.edges[-1]) + least / 3, middle, text, fontsize=7, va="center")
 
 
 @dataclass(frozen=True, eq=False)

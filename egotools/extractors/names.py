@@ -21,6 +21,7 @@ BUILT_IN = {
     "hog": ("egotools.extractors.hog:HOG", "Histograms of oriented gradients of a frame, 34,596-d."),
     "m3s": ("egotools.extractors.m3s:M3S", "Raw features of M3-S: HOG, flow, size, ...; a row a clip (extra: flow)."),
     "flow": ("egotools.extractors.flow:Flow", "Mean length of optical flow, 1-d (extra: flow)."),
+    "pixels": ("egotools.extractors.pixels:Pixels", "The frame itself at 16x16 pixels, in color or gray."),
     "color": ("egotools.extractors.color:Color", "Mean, deviation and histogram of each color."),
     "waveform": ("egotools.extractors.audio:Waveform", "Sound, as samples."),
     "log-mel": ("egotools.extractors.audio:LogMelSpectrogram", "Sound, as log-mel spectra."),
