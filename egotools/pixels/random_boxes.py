@@ -52,16 +52,6 @@ def overlap(first: IntArray, second: IntArray) -> npt.NDArray[np.bool_]:
     return result
 
 
-def check_scale(scale: Range) -> None:
-    """Refuses shares of the area that make no box.
-
-    Raises:
-        ValueError: not 0 < least <= most <= 1.
-    """
-    if not 0 < scale[0] <= scale[1] <= 1:
-        raise ValueError(f"--scale-min and --scale-max must be 0 < min <= max <= 1, not {scale[0]} and {scale[1]}")
-
-
 def _first_fitting(
     heights: IntArray,
     widths: IntArray,

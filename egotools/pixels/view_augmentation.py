@@ -8,7 +8,7 @@ Axes: V views, S side.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,7 @@ class ViewColors:
 
     flip_p: float = 0.5
     vertical_flip_p: float = 0.0
-    jitter: Jitter = Jitter(0.4, 0.4, 0.2, 0.1, p=0.8, consistent=False)
+    jitter: Jitter = field(default_factory=lambda: Jitter(0.4, 0.4, 0.2, 0.1, p=0.8, consistent=False))
     gray_p: float = 0.2
     blur_p: float = 0.5
     sigma: tuple[float, float] = (0.1, 2.0)  # of the blur, in pixels
