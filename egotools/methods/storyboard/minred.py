@@ -39,10 +39,10 @@ class Choosing(Held):
         **options: float,
     ) -> None:
         super().__init__(frames, step, batch, default, random, size=size, taken=taken, **options)
-        self.size, self._taken = size, taken
+        self.size, self.taken = size, taken
 
     def _take(self) -> IntArray:
-        taken = np.arange(self._head, min(self._head + self._taken, self.frames))
+        taken = np.arange(self._head, min(self._head + self.taken, self.frames))
         self._head += len(taken)
         self._arrive(taken)
         return self._forget(max(len(self.ids) - self.size, 0))
@@ -114,7 +114,7 @@ class MinRed(Choosing):
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options, gamma=gamma)
-        self._gamma, slots = gamma, self.size + self._taken
+        self._gamma, slots = gamma, self.size + self.taken
         self._entries["slots"] = np.empty(0, np.int64)  # rows of the neighbors
         self._order = np.full(slots, -1)  # ids by slot; -1: free
         self._neighbors = Neighbors(slots, device)

@@ -72,13 +72,22 @@ class Viewing:
         views = augmented(frames, places, self.draw(frames, random), self.crop_size, device)
         return views.unflatten(0, (2, len(frames)))
 
-    def clustering(self, frames: Sequence[Frame], device: torch.device) -> torch.Tensor:
-        """Whole frames [B, 3, S, S], resized without regard to their aspect, by which they are segmented; normalized."""
-        return self._plain(frames, self.clustering_preprocessing, device, upside_down=self.vertical_flip)
+    def clustering_pixels(self, frames: Sequence[Frame]) -> Frame:
+        """Whole frames, uint8 [B, S, S, 3], resized without regard to their aspect, by which they are segmented."""
+        return self._plain(frames, self.clustering_preprocessing, upside_down=self.vertical_flip)
 
-    def evaluation(self, frames: Sequence[Frame], device: torch.device) -> torch.Tensor:
-        """Middles of frames [B, 3, S, S], never turned, by which the network is evaluated; normalized."""
-        return self._plain(frames, self.evaluation_preprocessing, device, upside_down=False)
+    def evaluation_pixels(self, frames: Sequence[Frame]) -> Frame:
+        """Middles of frames, uint8 [B, S, S, 3], never turned, by which the network is evaluated."""
+        return self._plain(frames, self.evaluation_preprocessing, upside_down=False)
+
+    def normalized(self, pixels: Frame, device: torch.device) -> torch.Tensor:
+        """What a network takes, float32 [B, 3, S, S] on a device, of uint8 [B, S, S, 3]."""
+        import torch
+
+        from egotools.pixels.preprocessing import Normalize
+
+        own = self.evaluation_preprocessing
+        return Normalize(own.mean, own.std)(torch.from_numpy(pixels).to(device)).contiguous()
 
     @property
     def clustering_preprocessing(self) -> Preprocessing:
@@ -94,20 +103,13 @@ class Viewing:
 
         return Preprocessing(resize=(256 * self.crop_size // 224,), crop=(self.crop_size, self.crop_size))
 
-    def _plain(
-        self, frames: Sequence[Frame], preprocessing: Preprocessing, device: torch.device, *, upside_down: bool
-    ) -> torch.Tensor:
-        import torch
-
-        from egotools.pixels.preprocessing import Normalize
-
+    def _plain(self, frames: Sequence[Frame], preprocessing: Preprocessing, *, upside_down: bool) -> Frame:
         side = self.crop_size
         pixels = np.empty((len(frames), side, side, 3), np.uint8)
         for place, frame in enumerate(frames):
             found = preprocessing(frame)
             pixels[place] = found[::-1] if upside_down else found
-        normalize = Normalize(preprocessing.mean, preprocessing.std)
-        return normalize(torch.from_numpy(pixels).to(device)).contiguous()
+        return pixels
 
 
 def random_of(seed: int, step: int) -> np.random.Generator:

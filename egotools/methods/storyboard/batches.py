@@ -1,0 +1,186 @@
+"""The batches of a stream: which frames are remembered, read as they arrive, and shown as two views.
+
+Axes: B images of a batch, n frames.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+
+from egotools.methods.storyboard.held import Drawn, LabelsOf, Memory, State
+from egotools.methods.storyboard.learners import Views
+from egotools.methods.storyboard.memories import Sizes, memory_of
+from egotools.methods.storyboard.minred import Choosing
+from egotools.methods.storyboard.options import StoryboardOptions
+from egotools.methods.storyboard.reading import Reader
+from egotools.methods.storyboard.stream import Read, Stream
+from egotools.methods.storyboard.views import Viewing, random_of
+from egotools.types import Frame, IntArray
+
+DRAWS, KEYS = 0, 1  # the two chances of a memory, each with a seed of its own
+
+
+def new_memory(options: StoryboardOptions, frames: int, default: LabelsOf, seed: int) -> tuple[Memory, Random]:
+    """The empty memory of a stream of so many frames, and the chance that it draws with.
+
+    Raises:
+        TrainingError: the stream is too short for it.
+    """
+    current, replay = options.curr_batch_size, options.replay_batch_size
+    if options.memory != "two-tier":  # one memory gives the whole batch
+        current = replay = options.batch_size
+    sizes = Sizes(
+        options.step_batch_size,
+        current,
+        replay,
+        options.short_buffer_size,
+        options.long_buffer_size,
+        options.subsample,
+        options.frames_per_step,
+    )
+    words = np.random.default_rng(seed).integers(1 << 62, size=2).tolist()
+    random, generator = Random(words[DRAWS]), torch.Generator().manual_seed(words[KEYS])
+    return memory_of(options.memory, frames, sizes, default, random=random, generator=generator), random
+
+
+def without_labels(ids: IntArray) -> IntArray:
+    """For a memory that only says which frames it needs."""
+    return np.zeros(len(ids), np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Needed:
+    """The plan of a `Reader`: all frames that are held, then, step by step, those that arrive.
+
+    An equal memory runs ahead, from a saved state on.
+    """
+
+    options: StoryboardOptions
+    frames: int
+    seed: int
+    state: State
+
+    def __call__(self, first: int) -> Iterator[IntArray]:
+        memory, _ = new_memory(self.options, self.frames, without_labels, self.seed)
+        memory.load_state_dict(self.state)
+        yield memory.ids
+        if isinstance(memory, Choosing):  # what it forgets is not known here, but what arrives is
+            yield from self._in_order(first, memory)
+        else:
+            for _ in range(first, memory.steps):
+                yield memory.advance().arrived
+
+    def _in_order(self, first: int, memory: Choosing) -> Iterator[IntArray]:
+        head, held = self.state["head"], len(memory.ids)
+        for _ in range(first, memory.steps):
+            begin = head
+            while head < self.frames:
+                taken = min(memory.taken, self.frames - head)
+                head, held = head + taken, held + taken
+                if held >= memory.size:
+                    break
+            yield np.arange(begin, head)
+
+
+class Batches:
+    """Gives `fit` its batches, each `num_grads` times; saves which frames are held, and reads them again.
+
+    Args:
+        stream: where frames are read.
+        memory: which of them are held.
+        options: of the batches and views.
+        seed: of memory and views.
+        device: of the views.
+        workers: 1, or 0: this process reads.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        memory: Memory,
+        options: StoryboardOptions,
+        *,
+        seed: int,
+        device: torch.device,
+        workers: int,
+    ) -> None:
+        self.memory, self._stream, self._options = memory, stream, options
+        self.viewing = Viewing(
+            options.crop_size,
+            options.scale_min,
+            options.scale_max,
+            options.ensure_overlap,
+            options.flip,
+            options.vertical_flip,
+        )
+        self._seed, self._device, self._workers = seed, device, workers
+        self.number = 0  # batches that were drawn
+        self.drawn = Drawn(np.empty(0, np.int64), np.empty(0, np.int64))
+        self._frames: dict[int, Frame] = {}  # those that are held
+        self._spent: defaultdict[str, float] = defaultdict(float)
+        self._current = {"two-tier": options.curr_batch_size, "none": options.batch_size}.get(options.memory, 0)
+
+    def __call__(self, first: int) -> Iterator[Views]:
+        """Batches from number `first` on, repeated ones counted."""
+        self._frames.clear()
+        plan = Needed(self._options, len(self._stream), self._seed, copy.deepcopy(self.memory.state_dict()))
+        self._reader = Reader(self._stream, plan, workers=self._workers)
+        arriving = self._reader(self.number)
+        self._take(next(arriving))
+        repeats = self._options.num_grads
+        if first % repeats:
+            yield from self._repeated(repeats - first % repeats)
+        for read in arriving:
+            change = self.memory.advance()
+            self._take(read)
+            left = change.left
+            if isinstance(self.memory, Choosing):  # may forget at once what has just arrived
+                left = np.union1d(left, np.setdiff1d(read.ids, self.memory.ids))
+            for id in left.tolist():
+                del self._frames[id]
+            self.drawn = self.memory.draw()
+            self.number += 1
+            yield from self._repeated(repeats)
+
+    def frames(self, ids: IntArray) -> list[Frame]:
+        """Frames that are held [n], or others, which are read again."""
+        missing = np.unique([id for id in ids.tolist() if id not in self._frames]).astype(np.int64)
+        found = dict(zip(missing.tolist(), self._stream.frames(missing), strict=True)) if len(missing) else {}
+        return [found[id] if id in found else self._frames[id] for id in ids.tolist()]
+
+    def spent(self) -> dict[str, float]:
+        """Seconds since this was last asked: waiting for frames, decoding them elsewhere, and making views."""
+        found = {**self._reader.spent(), **self._spent}
+        self._spent.clear()
+        return found
+
+    def state_dict(self) -> State:
+        """Ids, not pixels."""
+        ids, labels = (torch.from_numpy(each.copy()) for each in (self.drawn.ids, self.drawn.labels))
+        return {"memory": self.memory.state_dict(), "number": self.number, "ids": ids, "labels": labels}
+
+    def load_state_dict(self, state_dict: State) -> None:
+        self.memory.load_state_dict(state_dict["memory"])
+        self.number = state_dict["number"]
+        self.drawn = Drawn(state_dict["ids"].numpy().copy(), state_dict["labels"].numpy().copy())
+
+    def _take(self, read: Read) -> None:
+        self._frames.update(zip(read.ids.tolist(), read.frames, strict=True))
+
+    def _repeated(self, times: int) -> Iterator[Views]:
+        began = time.perf_counter()
+        frames: Sequence[Frame] = self.frames(self.drawn.ids)
+        views = self.viewing.training(frames, random_of(self._seed, self.number), self._device)
+        labels = torch.from_numpy(self.drawn.labels).to(self._device)
+        self._spent["views"] += time.perf_counter() - began
+        for _ in range(times):
+            yield Views(views, labels, min(self._current, len(labels)))

@@ -1,0 +1,121 @@
+"""Evaluates a network in training on labeled images: nearest neighbors and linear support vector machines.
+
+Axes: N images, S side, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from egotools.errors import TrainingError
+from egotools.evaluate.labelled_sets import labelled_set_figures
+from egotools.loading.files import Files, OpenFiles
+from egotools.loading.kept_files import files_of
+from egotools.loading.loader import loader
+from egotools.loading.order import Order
+from egotools.loading.spans import Spans, Stretch, read_frames, stretches
+from egotools.manifests.table import column_of, read_manifest
+from egotools.methods.storyboard.learners import Learner
+from egotools.methods.storyboard.views import Viewing
+from egotools.texts import named
+from egotools.types import Frame
+from egotools.training.fit import autocast
+from egotools.training.how import How
+
+BATCH = 64
+ONE_FRAME = Spans(frames=1, stride=1, short="pad")
+
+Figures = dict[str, Any]  # Any: numbers, JSON-ready
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledSet:
+    """Images with labels and splits, as the network is shown them."""
+
+    name: str
+    pixels: Frame  # uint8 [N, S, S, 3]
+    labels: list[str]
+    splits: list[str]
+
+
+def read_labeled_set(manifest: Path, label: str, viewing: Viewing, *, workers: int) -> LabeledSet:
+    """The middle frame of each clip of a manifest, with the splits `train` and `test`; all in memory.
+
+    Raises:
+        ManifestError: the manifest cannot be used, or has no such column.
+        TrainingError: an image cannot be read.
+    """
+    clips = [clip for clip in read_manifest(manifest) if clip.labels.get(label)]
+    column_of(clips, label)
+    files = files_of(clips, None, workers=workers)
+    found, _, failed = stretches(clips, files, ONE_FRAME)
+    if failed:
+        raise TrainingError(f"--eval-manifest {manifest}: {named([*failed.values()], 3, between='; ')}")
+    order = Order(len(found), BATCH, seed=0, epochs=1, shuffle=False, drop_last=False)
+    read = loader(
+        MiddleFrames(found, viewing),
+        order,
+        seed=0,
+        workers=workers,
+        device=torch.device("cpu"),
+        finish=lambda batch: batch["pixels"].numpy(),
+    )
+    pixels = np.concatenate([*read(0)])
+    return LabeledSet(manifest.stem, pixels, [each.clip.labels[label] for each in found], [c.clip.split for c in found])
+
+
+@dataclass(frozen=True, eq=False)
+class MiddleFrames:
+    """Examples of the middle frame of each clip, as in evaluation: `pixels` uint8 [S, S, 3]."""
+
+    stretches: Sequence[Stretch]
+    viewing: Viewing
+    _open: OpenFiles = field(default_factory=OpenFiles, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.stretches)
+
+    def example(self, index: int, random: np.random.Generator) -> Mapping[str, npt.NDArray[Any]]:  # Any: of any type
+        """As `Examples.example`."""
+        stretch = self.stretches[index]
+        frames = read_frames(stretch, np.array([stretch.count // 2]), self._open)
+        return {"pixels": self.viewing.evaluation_pixels([*frames])[0]}
+
+
+def evaluation_of(
+    sets: Sequence[LabeledSet], viewing: Viewing, how: How, seed: int
+) -> Callable[[Learner], Figures] | None:
+    """Figures of a learner, with the sets' names before them; None without sets."""
+    if not sets:
+        return None
+
+    def evaluated(learner: Learner) -> Figures:
+        found: Figures = {}
+        for each in sets:
+            features = learner_features(learner, each.pixels, viewing, how)
+            figures = labelled_set_figures(features, each.labels, each.splits, seed=seed)
+            found |= {f"{each.name}_{name}": value for name, value in figures.items()}
+        return found
+
+    return evaluated
+
+
+@torch.no_grad()
+def learner_features(learner: Learner, pixels: Frame, viewing: Viewing, how: How) -> npt.NDArray[np.float32]:
+    """Features of the backbone [N, F] of images [N, S, S, 3], in eval mode."""
+    was_training, device = learner.training, next(learner.parameters()).device
+    learner.eval()
+    found = []
+    for first in range(0, len(pixels), BATCH):
+        images = viewing.normalized(pixels[first : first + BATCH], device)
+        with autocast(how, device):
+            found.append(learner.backbone(images).float().cpu())
+    learner.train(was_training)
+    return torch.cat(found).numpy()
