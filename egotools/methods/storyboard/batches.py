@@ -23,7 +23,7 @@ from egotools.methods.storyboard.minred import Choosing
 from egotools.methods.storyboard.options import StoryboardOptions
 from egotools.methods.storyboard.reading import Reader
 from egotools.methods.storyboard.stream import Read, Stream
-from egotools.methods.storyboard.views import Viewing, random_of
+from egotools.methods.storyboard.views import random_of
 from egotools.types import Frame, IntArray
 
 DRAWS, KEYS = 0, 1  # the two chances of a memory, each with a seed of its own
@@ -114,14 +114,7 @@ class Batches:
         workers: int,
     ) -> None:
         self.memory, self._stream, self._options = memory, stream, options
-        self.viewing = Viewing(
-            options.crop_size,
-            options.scale_min,
-            options.scale_max,
-            options.ensure_overlap,
-            options.flip,
-            options.vertical_flip,
-        )
+        self.viewing = options.viewing
         self._seed, self._device, self._workers = seed, device, workers
         self.number = 0  # batches that were drawn
         self.drawn = Drawn(np.empty(0, np.int64), np.empty(0, np.int64))

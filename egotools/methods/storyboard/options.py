@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from egotools.config import check_positive, option
+from egotools.methods.storyboard.views import Viewing
 
 SGD = ("simsiam", "simsiam-tc")  # methods whose optimizer is SGD; that of the others is Adam
 WITH_LABELS = ("simsiam", "simclr", "simsiam-tc", "simclr-tc", "tc", "barlow-twins")  # methods with a temporal term
@@ -119,12 +120,7 @@ class StoryboardOptions:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{_flag(name)} must be 0 or above, not {value}")
-        if not 0 < self.scale_min <= self.scale_max <= 1:
-            raise ValueError(
-                f"--scale-min {self.scale_min} and --scale-max {self.scale_max} must be ascending, above 0, up to 1"
-            )
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"--flip must be a probability from 0 to 1, not {self.flip}")
+        _ = self.viewing  # checks its own
         if not 0 < self.merge_threshold < 1:
             raise ValueError(f"--merge-threshold must be between 0 and 1, not {self.merge_threshold}")
         self._check_labels()
@@ -151,6 +147,12 @@ class StoryboardOptions:
     def segments(self) -> bool:
         """Whether segments are found while training."""
         return self.memory == "two-tier" and self.segment and self.has_labels and bool(self.class_length)
+
+    @property
+    def viewing(self) -> Viewing:
+        """How frames become views."""
+        names = ("crop_size", "scale_min", "scale_max", "ensure_overlap", "flip", "vertical_flip")
+        return Viewing(**{name: getattr(self, name) for name in names})
 
     @property
     def rate(self) -> float:

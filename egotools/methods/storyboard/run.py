@@ -1,0 +1,242 @@
+"""Memory Storyboard from a manifest to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+
+from egotools.config import file_digest, options_of
+from egotools.errors import RunError, TrainingError
+from egotools.loading.kept_files import FILES
+from egotools.machine import choose_device
+from egotools.manifests.segments import write_segments
+from egotools.manifests.table import read_manifest
+from egotools.methods.storyboard.evaluation import LabeledSet, evaluation_of, read_labeled_set
+from egotools.methods.storyboard.export import MAPPING, TENSORS, keep_network
+from egotools.methods.storyboard.held import LabelsOf
+from egotools.methods.storyboard.learners import CLASSIFIES, Learner
+from egotools.methods.storyboard.options import StoryboardOptions
+from egotools.methods.storyboard.segments import found_segments, frame_classes
+from egotools.methods.storyboard.stream import Stream, stream_of
+from egotools.methods.storyboard.training import Trained, learn
+from egotools.progress import Progress, no_progress
+from egotools.provenance import versions
+from egotools.stores.store import Recipe
+from egotools.tables.table import input_digests, manifest_digest
+from egotools.training import learned_from
+from egotools.training.curves import run_picture
+from egotools.training.how import How, how_for
+from egotools.training.learned_from import LearnedFrom
+from egotools.training.runs import Run, once
+from egotools.weights.run_files import RUN
+from egotools.weights.storyboard import load_storyboard, read_storyboard, write_label_mapping
+
+METHOD = "storyboard"
+SEGMENTS, PICTURE = "segments.csv", "training.png"
+PANELS = {
+    "loss": ("loss",),
+    "parts": ("curr_loss", "tc_loss", "tc_curr_loss", "cross_loss", "replay_loss"),
+    "classes": ("classes", "merged_classes"),
+}
+
+Content = dict[str, Any]  # a report; Any: JSON values
+
+
+class Shown(TypedDict):
+    """`report.json`, as far as it is shown. Any: JSON values."""
+
+    remarks: list[str]
+    clips: int
+    frames: int
+    steps: int
+    last: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """Labeled images that a network is evaluated on while it learns."""
+
+    manifest: Path
+    label: str
+
+
+def train_storyboard(
+    folder: Path,
+    manifest: Path,
+    options: StoryboardOptions,
+    *,
+    segments: Path | None = None,
+    init: str | None = None,
+    evaluate: Sequence[EvalSet] = (),
+    eval_every: int | None = None,
+    skip_unreadable: bool = False,
+    workers: int = 1,
+    how: How = How(),  # noqa: B008 - frozen
+    seed: int = 0,
+    device: str = "auto",
+    preset: str | None = None,
+    progress: Progress = no_progress,
+) -> tuple[Content, bool]:
+    """Learns from the clips of a manifest as one stream, seen once, kept as a run in `folder`.
+
+    Args:
+        folder: of the run.
+        manifest: the stream, in its order.
+        options: of memories, views, losses and segments.
+        segments: with the memory `iid`, a segments CSV whose labels are the classes.
+        init: begin with the weights of a checkpoint, a file or `run:DIR`.
+        evaluate: labeled images for evaluations.
+        eval_every: steps between two evaluations, beside the one at the end.
+        skip_unreadable: leave clips out that cannot be read.
+        workers: 1: another process decodes; 0: this one.
+        how: precision, gradients, logging.
+        seed: of the network, memories and views.
+        device: where it is trained.
+        preset: reported only.
+        progress: is told the steps.
+
+    Returns:
+        The report, and whether it is new: a run that is done with the same options is left as it is, one that was
+        interrupted is resumed.
+
+    Raises:
+        RunError: the folder holds a run with other options, or other files.
+        TrainingError: the stream is too short, or a file cannot be read.
+        WeightsError: `init` is of another network.
+    """
+    chosen, clips = choose_device(device), read_manifest(manifest)
+    how, told = how_for(how, chosen)
+    arguments = {**options_of(options), **how.identity, "seed": seed, "skip_unreadable": skip_unreadable}
+    arguments |= {"segments": None if segments is None else file_digest(segments)}
+    arguments |= {"init": None if init is None else file_digest(init_file(init))}
+    arguments |= {"evaluate": [[manifest_digest(each.manifest), each.label] for each in evaluate]}
+    arguments |= {"eval_every": eval_every}
+    identity = {"method": METHOD, **arguments, "manifest": manifest_digest(manifest)}
+    origin: Content = {"manifest": str(manifest.absolute()), "versions": versions()}
+    origin |= {name: value for name, value in (("preset", preset), ("init", init)) if value is not None}
+
+    def make(run: Run) -> Content:
+        stream = stream_of(
+            clips,
+            run.path / FILES,
+            fps=options.fps,
+            height=options.height,
+            skip_unreadable=skip_unreadable,
+            workers=workers,
+            progress=progress,
+        )
+        default, classes = default_labels(options, stream, segments)
+        sets = [read_labeled_set(each.manifest, each.label, options.viewing, workers=workers) for each in evaluate]
+        learner = new_learner(options, classes, init, seed).to(chosen)
+        with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []):
+            torch.manual_seed(seed)
+            trained = learn(
+                learner,
+                stream,
+                options,
+                default=default,
+                seed=seed,
+                run=run,
+                workers=workers,
+                how=how,
+                evaluation=evaluation_of(sets, options.viewing, how, seed),
+                eval_every=eval_every,
+                progress=progress,
+            )
+        keep(run, learner, stream, trained, options)
+        report = report_of(run, stream, learner, trained, sets)
+        report |= {"precision_used": how.precision, "remarks": [*stream.remarks, *told]}
+        inputs = input_digests(manifest, [])
+        return {**report, "arguments": arguments, "inputs": {"manifest": inputs["manifest"]}, "versions": versions()}
+
+    return once(folder, Recipe(identity, origin), make, Shown)
+
+
+def default_labels(options: StoryboardOptions, stream: Stream, segments: Path | None) -> tuple[LabelsOf, int]:
+    """Labels of frames as they arrive, and the number of classes.
+
+    Raises:
+        TrainingError: a class is longer than the stream, or the segments do not fit it.
+        ValueError: segments for another memory than `iid`.
+    """
+    if segments is not None:
+        table, classes = frame_classes(segments, stream)
+        return lambda ids: table[ids], classes
+    length = options.class_length or 0
+    if options.has_labels and length > len(stream):
+        raise TrainingError(f"--class-length {length} is longer than the stream, {len(stream)} frames; lower it")
+    last = stream.labels(torch.tensor([len(stream) - 1]).numpy(), length)
+    return lambda ids: stream.labels(ids, length), int(last[0]) + 1
+
+
+def new_learner(options: StoryboardOptions, classes: int, init: str | None, seed: int) -> Learner:
+    """The network before its first step: drawn by the seed, or with the weights of a checkpoint."""
+    assert options.method is not None
+    has_labels = options.has_labels
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        learner = Learner(
+            options.method,
+            18 if options.depth == "18" else 50,
+            norm=options.norm,
+            activation=options.activation,
+            classes=classes if options.method in CLASSIFIES else 0,
+            curr_loss_coef=options.curr_loss_coef,
+            tc_loss_coef=options.tc_loss_coef if has_labels else 0.0,
+            tc_curr_coef=options.tc_curr_coef if has_labels else 0.0,
+            osiris=options.osiris,
+        )
+    if init is not None:
+        load_storyboard(learner, read_storyboard(init_file(init)))
+    return learner
+
+
+def init_file(init: str) -> Path:
+    """The checkpoint that `--init` says: a file, or the network of a run.
+
+    Raises:
+        TrainingError: there is no such file.
+        RunError: the run is not done, or of another method.
+    """
+    if not init.startswith(RUN):
+        if not Path(init).is_file():
+            raise TrainingError(f"--init {init}: no such file; give a checkpoint, or run:DIR")
+        return Path(init)
+    run = Run.of_method(Path(init.removeprefix(RUN)), METHOD, Content)
+    if not (run.path / TENSORS).is_file():
+        raise RunError(f"--init {init}: {run.path} is not done: it has no {TENSORS}; rerun its command to resume")
+    return run.path / TENSORS
+
+
+def keep(run: Run, learner: Learner, stream: Stream, trained: Trained, options: StoryboardOptions) -> None:
+    """Writes what was learned: the network, segments, merged classes, and the picture of the training."""
+    keep_network(run, learner, crop_size=options.crop_size, vertical_flip=options.vertical_flip)
+    learned_from.keep(run, {"": LearnedFrom(tuple(clip.id for clip in stream.clips))})
+    if options.segments:
+        write_segments(run.path / SEGMENTS, found_segments(stream, trained.windows, trained.mapping))
+    if options.merge_from is not None:
+        write_label_mapping(run.path / MAPPING, trained.mapping)
+    run.write(PICTURE, run_picture(run, PANELS, f"train {METHOD}"))
+
+
+def report_of(
+    run: Run, stream: Stream, learner: Learner, trained: Trained, sets: Sequence[LabeledSet]
+) -> Content:
+    """Sizes, the last losses, and the figures of the last evaluation."""
+    lines = [line for line in run.metrics() if "loss" in line]
+    names = [each.name for each in sets]
+    last = {name: value for name, value in lines[-1].items() if not name.startswith(tuple(f"{n}_" for n in names))}
+    return {
+        "command": f"train {METHOD}",
+        "clips": len(stream.clips),
+        "frames": len(stream),
+        "steps": trained.steps,
+        "windows": len(trained.windows),
+        "parameters": sum(each.numel() for each in learner.parameters()),
+        "last": last,
+        "evaluation": {name: value for name, value in lines[-1].items() if name not in last},
+    }
