@@ -73,7 +73,7 @@ class Viewing:
         return views.unflatten(0, (2, len(frames)))
 
     def clustering(self, frames: Sequence[Frame], device: torch.device) -> torch.Tensor:
-        """Whole frames [B, 3, S, S], resized without regard to their aspect, by which they are segmented; normalized."""
+        """Whole frames [B, 3, S, S], squeezed into a square, by which they are segmented; normalized."""
         return self._plain(frames, self.clustering_preprocessing, device, upside_down=self.vertical_flip)
 
     def evaluation(self, frames: Sequence[Frame], device: torch.device) -> torch.Tensor:

@@ -25,7 +25,9 @@ def golden_image() -> Frame:
 
 @pytest.fixture
 def frames(rng: np.random.Generator) -> list[Frame]:
-    return [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in ((40, 60), (50, 40), (40, 60))]
+    return [
+        rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in ((40, 60), (50, 40), (40, 60))
+    ]
 
 
 def test_plain_views_are_the_references_to_one_level():
