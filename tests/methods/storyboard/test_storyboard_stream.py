@@ -1,4 +1,4 @@
-"""The stream: ids, labels and times as specified, frames bit-equal however often and in whichever company they are read."""
+"""The stream: ids, labels and times as specified, and frames that are bit-equal whenever they are read again."""
 
 from __future__ import annotations
 
