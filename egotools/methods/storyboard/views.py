@@ -73,7 +73,7 @@ class Viewing:
         return views.unflatten(0, (2, len(frames)))
 
     def clustering_pixels(self, frames: Sequence[Frame]) -> Frame:
-        """Whole frames, uint8 [B, S, S, 3], resized without regard to their aspect, by which they are segmented."""
+        """Whole frames, uint8 [B, S, S, 3], squeezed into a square, by which they are segmented."""
         return self._plain(frames, self.clustering_preprocessing, upside_down=self.vertical_flip)
 
     def evaluation_pixels(self, frames: Sequence[Frame]) -> Frame:

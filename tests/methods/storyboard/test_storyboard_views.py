@@ -25,16 +25,20 @@ def golden_image() -> Frame:
 
 @pytest.fixture
 def frames(rng: np.random.Generator) -> list[Frame]:
-    return [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in ((40, 60), (50, 40), (40, 60))]
+    return [
+        rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in ((40, 60), (50, 40), (40, 60))
+    ]
 
 
 def test_plain_views_are_the_references_to_one_level():
     image, level = golden_image(), 1 / 255 / 0.224
-    found = {
-        "saycam.test": Viewing(vertical_flip=True).clustering([image], CPU),
-        "kcam.test": Viewing().clustering([image], CPU),
-        "eval": Viewing(vertical_flip=True).evaluation([image], CPU),
+    turned = Viewing(vertical_flip=True)
+    pixels = {
+        "saycam.test": turned.clustering_pixels([image]),
+        "kcam.test": Viewing().clustering_pixels([image]),
+        "eval": turned.evaluation_pixels([image]),
     }
+    found = {name: turned.normalized(each, CPU) for name, each in pixels.items()}
     with np.load(DATA / "storyboard" / "data_transforms.npz", allow_pickle=False) as recorded:
         for name, view in found.items():
             away = np.abs(view[0, :, ::7, ::7].numpy() - recorded[f"{name}.slice"])
