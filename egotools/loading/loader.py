@@ -102,43 +102,72 @@ class Loader(Generic[Batch]):
         return found
 
     def _started(self, first: int) -> "Iterator[Tensors | Failure]":
-        context = forkserver() if self._workers else None
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*worker processes")  # than cores: the user's choice
-            batches: DataLoader[Any] = DataLoader(
-                _Made(self._examples, self._seed),
-                batch_sampler=_Batches(self._order, first),
-                num_workers=self._workers,
-                collate_fn=_collated,
-                pin_memory=self._device.type == "cuda",
-                multiprocessing_context=context,
-                worker_init_fn=_begin,
-                generator=torch.Generator(),  # else it draws a seed, and a resumed training would differ
-            )
-            try:
-                return iter(batches)
-            except (OSError, EOFError) as error:
-                why = first_line(error)
-                raise TrainingError(f"a reading process cannot be started: {why}; lower --workers") from error
+        return started(
+            _Made(self._examples, self._seed),
+            self._workers,
+            self._device,
+            batch_sampler=_Batches(self._order, first),
+            collate_fn=_collated,
+        )
 
     def _next(self, iterator: "Iterator[Tensors | Failure]") -> Tensors | None:
         began = time.perf_counter()
-        try:
-            found = next(iterator, None)
-        except RuntimeError as error:
-            if not str(error).startswith(LOST):
-                raise
-            raise TrainingError(
-                "a reading process was killed, so training ended; if memory or shared memory (/dev/shm) ran out, lower"
-                " --workers or --batch-size"
-            ) from error
+        found: Tensors | None = received(iterator)
         self._seconds[WAITING] += time.perf_counter() - began
-        if isinstance(found, Failure):
-            raise TrainingError(f"{found.reason}; training ended: mend the file, or leave it out of the manifest")
         if found is not None:
             for name in [name for name in found if name.startswith(SECONDS)]:
                 self._seconds[name.removeprefix(SECONDS)] += float(found.pop(name).sum())
         return found
+
+
+def started(dataset: Dataset[Any], workers: int, device: torch.device, **options: Any) -> Iterator[Any]:
+    """PyTorch's batches of a dataset, read by processes.
+
+    Args:
+        dataset: sent once to each process.
+        workers: how many; 0: this process reads.
+        device: where batches go; for CUDA they come in pinned memory.
+        options: further ones of DataLoader.
+
+    Raises:
+        TrainingError: a process cannot be started.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*worker processes")  # than cores: the user's choice
+        batches: DataLoader[Any] = DataLoader(
+            dataset,
+            num_workers=workers,
+            pin_memory=device.type == "cuda",
+            multiprocessing_context=forkserver() if workers else None,
+            worker_init_fn=_begin,
+            generator=torch.Generator(),  # else it draws a seed, and a resumed training would differ
+            **options,
+        )
+        try:
+            return iter(batches)
+        except (OSError, EOFError) as error:
+            why = first_line(error)
+            raise TrainingError(f"a reading process cannot be started: {why}; lower --workers") from error
+
+
+def received(iterator: "Iterator[Any]") -> Any:
+    """The next of what `started` gave, None at its end.
+
+    Raises:
+        TrainingError: it is a `Failure`, or a process was killed.
+    """
+    try:
+        found = next(iterator, None)
+    except RuntimeError as error:
+        if not str(error).startswith(LOST):
+            raise
+        raise TrainingError(
+            "a reading process was killed, so training ended; if memory or shared memory (/dev/shm) ran out, lower"
+            " --workers or --batch-size"
+        ) from error
+    if isinstance(found, Failure):
+        raise TrainingError(f"{found.reason}; training ended: mend the file, or leave it out of the manifest")
+    return found
 
 
 def to_device(batch: Tensors, device: torch.device) -> Tensors:

@@ -133,19 +133,19 @@ def recolored(pixels: Tensor, draws: Draw) -> Tensor:
     channels, factors, order = draws.channels.reshape(-1), draws.factors.reshape(-1, 4), draws.order.reshape(-1, 4)
     if pixels.device.type != "cpu":
         planes = frames.flatten(1, 2).transpose(1, 2).float().contiguous()
-        _recolor(planes, channels, factors, order)
+        recolor(planes, channels, factors, order)
         return planes.to(torch.uint8).transpose(1, 2).reshape(pixels.shape)
     found = np.empty((len(frames), frames[0].numel() // 3 if len(frames) else 0, 3), np.uint8)
     for number, frame in enumerate(frames.numpy()):  # the caches hold one
         one = slice(number, number + 1)
         array = frame.reshape(1, -1, 3).transpose(0, 2, 1).astype(np.float32, order="C")
-        _recolor(array, channels[one], factors[one], order[one])
+        recolor(array, channels[one], factors[one], order[one])
         found[one] = array.astype(np.uint8).transpose(0, 2, 1)
     return torch.from_numpy(found).view(pixels.shape)
 
 
-def _recolor(planes: Planes, channels: IntArray, factors: FloatArray, order: IntArray) -> None:
-    """Changes planes [N, 3, P] in place."""
+def recolor(planes: Planes, channels: IntArray, factors: FloatArray, order: IntArray) -> None:
+    """Changes planes [N, 3, P] as drawn, in place: `channels` [N], `factors` and `order` [N, 4] as in `Draw`."""
     gray = np.flatnonzero(channels != NONE)
     if len(gray):
         _apply(take_channel, planes, gray, channels)

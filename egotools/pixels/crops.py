@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
@@ -42,14 +43,24 @@ def cropped(frames: Frame, boxes: IntArray, flips: np.ndarray, side: int, *, bet
     return found
 
 
-def resized(frames: Frame, height: int, width: int) -> Frame:
-    """Frames [L, H, W, 3] at another size, bilinear with antialiasing."""
+def resized(
+    frames: Frame, height: int, width: int, interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+) -> Frame:
+    """Frames [L, H, W, 3] at another size, with antialiasing."""
     if frames.shape[1:3] == (height, width):
         return np.ascontiguousarray(frames)
     pixels = torch.from_numpy(frames if min(frames.strides) > 0 else frames.copy()).permute(0, 3, 1, 2)
-    pixels = F.interpolate(pixels, size=(height, width), mode="bilinear", antialias=True)
+    pixels = F.interpolate(pixels, size=(height, width), mode=interpolation, antialias=True)
     array: Frame = pixels.permute(0, 2, 3, 1).contiguous().numpy()
     return array
+
+
+def lowered(frame: Frame, height: int) -> Frame:
+    """A frame [H, W, 3] that is at most so high, its width even then, as FFmpeg's `scale=-2:256` has it; bicubic."""
+    if frame.shape[0] <= height:
+        return frame
+    width = max(2, 2 * round(frame.shape[1] * height / frame.shape[0] / 2))
+    return resized(frame[None], height, width, "bicubic")[0]
 
 
 def enlarged(frames: Frame, side: int) -> Frame:

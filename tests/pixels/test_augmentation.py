@@ -199,7 +199,7 @@ def test_a_batch_at_once_is_as_frame_by_frame(rng, monkeypatch):
     one_by_one[1][2] = frames[1, 2]
     assert torch.equal(found, torch.stack(one_by_one))
     planes = frames.flatten(0, 1).flatten(1, 2).transpose(1, 2).float()
-    augmentation._recolor(planes, batch.channels.ravel(), batch.factors.reshape(10, 4), batch.order.reshape(10, 4))
+    augmentation.recolor(planes, batch.channels.ravel(), batch.factors.reshape(10, 4), batch.order.reshape(10, 4))
     assert torch.equal(planes.to(torch.uint8).transpose(1, 2).reshape(frames.shape), found)
 
 

@@ -1,0 +1,1 @@
+"""Memory Storyboard: streaming self-supervised learning, with segments of time as labels."""
