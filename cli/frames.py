@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 @options.from_fields(FrameOptions)
 @click.option(
     "--layout",
-    type=click.Choice(["id", "memdpc"]),
+    type=click.Choice(["id", "memdpc", "storyboard"]),
     default="id",
     show_default=True,
-    help="id: a folder is called as its clip; memdpc: frame/CLASS/VIDEO and flow/CLASS/VIDEO, as MemDPC's scripts.",
+    help="id: a folder is called as its clip; memdpc: frame/CLASS/VIDEO and flow/CLASS/VIDEO, as MemDPC's scripts;"
+    " storyboard: as id, files numbered from 0 (000000.jpg), as Memory Storyboard's script.",
 )
 @click.option("--label", default="label", show_default=True, help="Manifest column of memdpc's classes.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first clips.")
@@ -40,7 +41,7 @@ def frames(
     manifest: Path,
     out: Path,
     config: FrameOptions,
-    layout: Literal["id", "memdpc"],
+    layout: Literal["id", "memdpc", "storyboard"],
     label: str,
     limit: int | None,
     workers: int | None,
@@ -55,6 +56,7 @@ def frames(
 
     \b
     egotools frames --manifest m.csv --out frames/ --size 256
+    egotools frames --manifest kcam.csv --fps 10 --height 256 --out frames/kcam
     egotools frames --manifest m.csv --flow tvl1 --limit 2 --out flow/
     """
     from egotools.extract.frame_folders import write_folders

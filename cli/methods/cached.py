@@ -28,6 +28,7 @@ def evaluate_cached(
     out: Path | None,
     as_json: bool,
     stage: str = "reading and evaluating",
+    preset: str | None = None,
     **more: Any,  # Any: further arguments of the evaluator, such as a seed
 ) -> None:
     """Reads the table, evaluates it, keeps report, predictions and picture in `out`, and shows the figures."""
@@ -38,7 +39,8 @@ def evaluate_cached(
     with Progress(stage=stage):
         table = read_table(manifest, features, reduce=options.REDUCE[reduce], labels=partition.columns(label))  # type: ignore[arg-type]
         result = evaluator(table, label, config, partition=partition, **more)
-    arguments = {"label": label, "reduce": reduce, **more, **options_of(config), **options_of(partition)}
+    named = {} if preset is None else {"preset": preset}
+    arguments = {**named, "label": label, "reduce": reduce, **more, **options_of(config), **options_of(partition)}
     content = report(f"eval {name}", arguments, result, manifest=manifest, features=features)
     if out is not None:
         save(out, content, result)

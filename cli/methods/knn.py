@@ -23,13 +23,15 @@ from .cached import evaluate_cached
 @options.telling
 @options.as_json
 def evaluate(config: KNN, partition: Partition, **asked: Any) -> None:  # Any: what click parsed
-    """A cosine vote among the nearest clips.
+    """A vote among the nearest clips.
 
-    With splits in the manifest, train votes on test; without, all other clips vote on each clip.
+    With splits in the manifest, train votes on test; without, all other clips vote on each clip. --preset storyboard is
+    Memory Storyboard's vote: Euclidean, unweighted, over ten k.
 
     \b
     egotools eval knn --features caches/mine/csn.lmdb --manifest m.csv --label action --k 1,5,20
     egotools eval knn --features caches/mine/csn.lmdb --manifest m.csv --label action --group video
+    egotools eval knn --preset storyboard --features caches/mini/rc.lmdb --manifest mini.csv --label label
     """
     from egotools.evaluate.knn import knn
 

@@ -152,6 +152,13 @@ def _check_views(head: Head, asked: Mapping[str, Any]) -> None:
         raise click.UsageError("--view is for --head bn-dropout")
 
 
+def _title(content: Mapping[str, Any], value: str) -> str:
+    """Of the figures below those by k or alpha."""
+    if value == "alpha" or "oracle" in content:
+        return f"oracle: best {value} on test; validation: that of a tenth of train"
+    return f"k = {content['k']}" if "k" in content else "the class of the nearest"
+
+
 def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> None:
     """A report as JSON, or as tables."""
     kept = "" if folder is None else f"report, predictions and pictures are in {folder}"
@@ -159,12 +166,19 @@ def show(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> N
         return
     arguments = content["arguments"]
     title = f"{content['command']}, {arguments['label']}: {content['protocol']}"
-    if "by_k" in content:
-        by_k = sorted(content["by_k"], key=lambda entry: entry["k"])
-        columns = [name.replace("_", " ") for name in by_k[0]]
-        display.show_table(columns, [[*entry.values()] for entry in by_k], title=title)
-        title = f"k = {content['k']}" if "k" in content else "the class of the nearest"
+    for value in ("k", "alpha"):
+        if f"by_{value}" in content:
+            by_value = sorted(content[f"by_{value}"], key=lambda entry: entry[value])
+            columns = [name.replace("_", " ") for name in by_value[0]]
+            display.show_table(columns, [[*entry.values()] for entry in by_value], title=title)
+            title = _title(content, value)
     names = (
+        "oracle",
+        "oracle_k",
+        "oracle_alpha",
+        "validation",
+        "validation_k",
+        "validation_alpha",
         "accuracy",
         "top5",
         "accuracy_deviation",

@@ -27,10 +27,12 @@ def evaluate(config: SVM, partition: Partition, **asked: Any) -> None:  # Any: w
     """A linear support vector machine on standardized features, by scikit-learn.
 
     Splits, groups and hold-outs are those of 'eval probe'. C is chosen by cross-validation within the training rows.
+    --preset storyboard is Memory Storyboard's: stochastic gradient descent on features as they are, over ten alpha.
 
     \b
     egotools eval svm --features caches/mine/csn.lmdb --manifest m.csv --label action
     egotools eval svm --features caches/mine/csn.lmdb --manifest m.csv --label action --c 0.01,0.1,1 --group video
+    egotools eval svm --preset storyboard --features caches/mini/rc.lmdb --manifest mini.csv --label label
     """
     from egotools.evaluate.svm import svm
 

@@ -25,6 +25,13 @@ BUILT_IN = {
     "hmdb51": ("egotools.datasets.hmdb51:HMDB51", "HMDB51: videos of 51 actions, by the official lists."),
     "kinetics": ("egotools.datasets.kinetics:Kinetics", "Kinetics: ten-second clips, by the official lists."),
     "memdpc-lists": ("egotools.datasets.memdpc_lists:MemDPCLists", "MemDPC's CSV lists of folders of frames."),
+    "saycam": ("egotools.datasets.saycam:SAYCam", "SAYCam: recordings from children's heads, in their order."),
+    "krishnacam": ("egotools.datasets.krishnacam:KrishnaCam", "KrishnaCam: nine months of walks, in their order."),
+    "labeled-s": ("egotools.datasets.labeled_s:LabeledS", "Labeled-S: frames of SAYCam in 26 classes."),
+    "mini-imagenet": ("egotools.datasets.mini_imagenet:MiniImageNet", "Mini-ImageNet, by a split file."),
+    "imagenet": ("egotools.datasets.imagenet:ImageNet", "ImageNet: images in class folders of train and val."),
+    "inaturalist": ("egotools.datasets.inaturalist:INaturalist", "iNaturalist 2018: images of 8,142 species."),
+    "split-file": ("egotools.datasets.split_file:SplitFile", "Images of a list with a path and a number a line."),
 }
 
 

@@ -1,17 +1,20 @@
 """Accuracy of a vote among the nearest clips. Axes: N evaluated rows, M rows that vote, D features, K classes."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 
 from egotools.config import option
+from egotools.errors import TableError
 from egotools.evaluate import exact
 from egotools.evaluate.classification import Predictions, Result, figures
 from egotools.evaluate.comparison import VOTE, Compared, compared
+from egotools.evaluate.labelled_sets import KS, SHARE, neighbor_choices, rows_of_task
 from egotools.evaluate.splits import AS_IN_MANIFEST, Partition
+from egotools.evaluate.trials import Task, Trial, remarks_on
 from egotools.processes import compute_alone_if_forked
 from egotools.tables.table import Table
 from egotools.types import FloatArray, IntArray
@@ -25,12 +28,19 @@ NOBODY = -1  # row number where there are fewer neighbors than asked for
 
 @dataclass(frozen=True)
 class KNN:
-    """Accuracy of a cosine vote among the nearest neighbors, found exactly."""
+    """Accuracy of a vote among the nearest neighbors, found exactly."""
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"storyboard": {"vote": "euclidean", "k": KS}}
+
+    vote: Literal["cosine", "euclidean"] = option(
+        "cosine",
+        "By cosine, weighted; or one vote each by Euclidean distance, with the best k on test (oracle) and that of a"
+        " tenth of train, as Memory Storyboard.",
+    )
     k: tuple[int, ...] = option(
         (20, 1, 5), "Neighbors that vote; several with commas. The first is the one shown in detail."
     )
-    temperature: float = option(0.07, "A neighbor's vote weighs exp(cosine / temperature).")
+    temperature: float = option(0.07, "A neighbor's vote weighs exp(cosine / temperature).  [cosine]")
 
     def __post_init__(self) -> None:
         if not self.k or min(self.k) < 1:
@@ -39,15 +49,19 @@ class KNN:
             raise ValueError(f"--temperature must be above 0, not {self.temperature}")
 
 
-def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_MANIFEST) -> Result:
+def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_MANIFEST, seed: int = 0) -> Result:
     """Predicts the label of each evaluated row by a vote of its nearest neighbors.
 
     With splits the rows of one vote on those of the other. Without any, every row is evaluated with the rows
     of all other clips. Rows of one group of the partition never vote on each other.
 
+    The Euclidean vote needs splits; `seed` is that of the tenth of train on which its k is chosen.
+
     Raises:
         TableError: an unknown label or split, one class only, or nobody to vote.
     """
+    if config.vote == "euclidean":
+        return _euclidean(Task.of(table, label, partition, held_out=SHARE), config, seed)
     task = compared(table, label, partition, VOTE)
     labels, voting = task.labels[task.queries], task.labels[task.gallery]
     neighbors, similarity = nearest(*task.values(), max(config.k), own=task.own())
@@ -62,6 +76,28 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
     by_k = [{"k": k, **figures(result, voting)} for k, result in zip(config.k, results, strict=True)]
     remarks = (*task.remarks, *unequal(task.table), *task.unreachable())
     return Result({"protocol": task.protocol, **by_k[0], "by_k": _short(by_k)}, results[0], remarks)
+
+
+def _euclidean(task: Task, config: KNN, seed: int) -> Result:
+    """The vote of Memory Storyboard, its k chosen on a tenth of train; the best k on test is reported beside it."""
+    if task.split is None:
+        raise TableError(
+            "--vote euclidean needs the splits train and test, or val: 'egotools manifest split' draws them"
+        )
+    train, test = task.split.train, task.split.test
+    rows, back = rows_of_task(task, train, test, seed)
+    choices = neighbor_choices(rows, config.k)
+    at = choices.chosen
+    shown = task.table.without_values().only(test)
+    found = Predictions(task.classes, shown, back[rows.truth], back[choices.predicted[at]], choices.scores[at])
+    labels = task.labels[train]
+    known = tuple(task.classes[number] for number in np.unique(labels))
+    remarks = remarks_on(task, Trial(known, found, train, labels), found)
+    if left := sorted({*config.k} - {*choices.values}):
+        remarks += (f"--k {','.join(map(str, left))}: more than the {len(labels)} training rows, left out",)
+    report = {"protocol": f"{task.protocol}, Euclidean, k of a tenth of train", "k": int(choices.values[at])}
+    report |= {**figures(found, labels), **choices.figures("k"), "by_k": choices.table("k")}
+    return Result(report, found, remarks)
 
 
 def found_details(

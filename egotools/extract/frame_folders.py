@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from egotools.config import to_json
 from egotools.errors import ManifestError, OutputError
@@ -38,7 +38,7 @@ from egotools.types import Clip
 OPTIONS, MANIFEST = "frames.json", "manifest.csv"
 LONGEST_NAME = 200  # bytes of a folder's name
 PIECE = 32  # files that a process writes at a time, where each takes a second
-Layout = Literal["id", "memdpc"]
+Layout = Literal["id", "memdpc", "storyboard"]
 Step = tuple[FrameTask, Written | None, float]  # a clip, what became of it once it is over, and how much of it is done
 
 
@@ -72,7 +72,8 @@ def write_folders(
         clips: of a manifest.
         out: the folder of the folders; of `memdpc`, the reference's `frame` or `flow` in it.
         options: what is written.
-        layout: by the clips' ids, or by label and the file's name as MemDPC's lists have it.
+        layout: by the clips' ids, or by label and the file's name as MemDPC's lists have it; `storyboard` by ids, with
+            files numbered from 0 and called so.
         label: the column of `memdpc`'s classes.
         limit: only the first clips.
         workers: processes; by default as many as there are cores.
@@ -83,11 +84,12 @@ def write_folders(
         ManifestError: a clip has no such label.
         StoreError: another process is writing there.
     """
-    top = out if layout == "id" else out / ("flow" if options.flow else "frame")
-    folders = names_of(clips) if layout == "id" else memdpc_names(clips, label)
-    tasks = [FrameTask(clip, top / folders[clip.id], options) for clip in clips[:limit]]
+    top = out if layout != "memdpc" else out / ("flow" if options.flow else "frame")
+    folders = names_of(clips) if layout != "memdpc" else memdpc_names(clips, label)
+    is_numbered = layout == "storyboard"
+    tasks = [FrameTask(clip, top / folders[clip.id], options, is_numbered_from_0=is_numbered) for clip in clips[:limit]]
     with one_writer(top):
-        _check_options(top, options)
+        _check_options(top, {**asdict(options), "quality": options.jpeg_quality, "from_0": is_numbered or None})
         found = Folders(top / MANIFEST)
         done = _done(tasks, found)
         left = [task for task in tasks if task.clip.id not in done]
@@ -145,9 +147,8 @@ def _apart(names: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _check_options(top: Path, options: FrameOptions) -> None:
+def _check_options(top: Path, now: Mapping[str, Any]) -> None:  # Any: JSON values
     """Refuses a folder of frames that were written otherwise; keeps the options in a new one."""
-    now = {**asdict(options), "quality": options.jpeg_quality}
     path = top / OPTIONS
     try:
         there = read_json(path, dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class FrameOptions:
 
     fps: float | None = option(None, "Frames per second; by default every frame.")
     size: int | None = option(None, "Short side in pixels; by default as in the file.")
+    height: int | None = option(None, "Instead of --size: height at most; the width is even, as FFmpeg's -2 has it.")
     quality: int | None = option(None, "Of the JPEGs, 1 to 100; by default 95, of flow 100.")
     flow: Literal["tvl1", "dis"] | None = option(
         None, "Write the optical flow to the next frame instead (extra: flow).", choices=("tvl1", "dis")
@@ -42,17 +44,15 @@ class FrameOptions:
     bound: float = option(20.0, "Of flow: so many pixels are the largest byte; longer flow is cut off.")
 
     def __post_init__(self) -> None:
-        check_positive(fps=self.fps, size=self.size, bound=self.bound)
+        check_positive(fps=self.fps, size=self.size, height=self.height, bound=self.bound)
+        if self.size is not None and self.height is not None:
+            raise ValueError("give one of --size and --height")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise ValueError(f"--quality must be from 1 to 100, not {self.quality}")
 
     @property
     def jpeg_quality(self) -> int:
         return self.quality or (100 if self.flow else 95)
-
-    @property
-    def file_name(self) -> str:
-        return "flow_{:05d}.jpg" if self.flow else "image_{:05d}.jpg"
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ class FrameTask:
     folder: Path
     options: FrameOptions
     files: tuple[int, int] | None = None  # None: all
+    is_numbered_from_0: bool = False  # and so called: 000000.jpg
+
+    def file(self, place: int) -> Path:
+        """Where the file at a place, from 0, is written."""
+        named = f"{'flow' if self.options.flow else 'image'}_{place + 1:05d}.jpg"
+        return self.part / (f"{place:06d}.jpg" if self.is_numbered_from_0 else named)
 
     @property
     def part(self) -> Path:
@@ -179,14 +185,13 @@ def _into(task: FrameTask) -> Written:
         first, end = task.files or (0, len(chosen))
         chosen = chosen[first : end + 1 if options.flow else end]  # flow needs the frame after, too
         frames = _repeated(video.frames(np.unique(chosen)), chosen)
-        pictures: Iterator[Frame] = (_resized(frame, options.size) for frame in frames)
+        pictures: Iterator[Frame] = (_resized(frame, options) for frame in frames)
         if options.flow:
             pictures = _flow(pictures, options.flow, options.bound)
-        number = first
-        for number, picture in enumerate(pictures, first + 1):
-            data = simplejpeg.encode_jpeg(picture, options.jpeg_quality, "RGB", "420")
-            (task.part / options.file_name.format(number)).write_bytes(data)
-        return Written(number - first, fps, (*video.remarks, *remarks))
+        end = first
+        for end, picture in enumerate(pictures, first + 1):
+            task.file(end - 1).write_bytes(simplejpeg.encode_jpeg(picture, options.jpeg_quality, "RGB", "420"))
+        return Written(end - first, fps, (*video.remarks, *remarks))
 
 
 def _chosen(video: VideoInfo, task: FrameTask) -> tuple[IntArray, float, list[str]]:
@@ -220,13 +225,19 @@ def _repeated(frames: Iterator[Frame], chosen: IntArray) -> Iterator[Frame]:
             yield frame
 
 
-def _resized(frame: Frame, size: int | None) -> Frame:
-    """With a short side of `size`, the other side even, as FFmpeg's `scale=-2:256` has it; by a bicubic filter."""
+def _resized(frame: Frame, options: FrameOptions) -> Frame:
+    """With the height or short side of the options, the other side even, as FFmpeg's `scale=-2:256` has it; bicubic."""
     height, width = frame.shape[:2]
-    if size is None or min(height, width) == size:
+    if options.height is not None:
+        side = min(options.height, height)
+        shape = (max(2, 2 * math.floor(width * side / height / 2 + 0.5)), side)
+    elif options.size is not None and min(height, width) != options.size:
+        long = max(2, 2 * round(max(height, width) * options.size / min(height, width) / 2))
+        shape = (options.size, long) if height > width else (long, options.size)
+    else:
         return frame
-    long = max(2, 2 * round(max(height, width) * size / min(height, width) / 2))
-    shape = (size, long) if height > width else (long, size)
+    if shape == (width, height):
+        return frame
     return np.asarray(Image.fromarray(frame).resize(shape, Image.Resampling.BICUBIC))
 
 

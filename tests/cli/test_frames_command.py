@@ -11,6 +11,7 @@ import simplejpeg
 from click.testing import CliRunner, Result
 from conftest import write_video
 from egotools.cli.main import root
+from PIL import Image
 
 from egotools.errors import ManifestError
 from egotools.extract import frame_folders
@@ -158,3 +159,17 @@ def test_folders_are_called_as_their_clips_and_none_lies_in_another():
     assert memdpc_names(clips, "label") == {"x": "run_fast/x", "y": "run_fast/y"}
     with pytest.raises(ManifestError, match="'x' has no 'action'"):
         memdpc_names(clips, "action")
+
+
+@pytest.mark.parametrize(("shape", "becomes"), [((64, 48), (34, 26)), ((21, 33), (21, 34)), ((34, 40), (34, 40))])
+def test_height_is_at_most_what_is_asked_for_and_the_width_even(place, shape, becomes):
+    """Also of portrait frames, and of ones that are small enough, as FFmpeg's scale=-2:'min(34,ih)'."""
+    (place / "p").mkdir()
+    for number in range(2):
+        Image.fromarray(np.zeros((*shape, 3), np.uint8)).save(place / f"p/{number}.png")
+    task = FrameTask(Clip("p", place / "p", fps=5), place / "out/p", FrameOptions(height=34))
+    assert write_frames(task).files == 2
+    info = open_frames(task.folder, 5).info
+    assert (info.height, info.width) == becomes
+    with pytest.raises(ValueError, match="one of --size and --height"):
+        FrameOptions(size=20, height=34)
