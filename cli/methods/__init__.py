@@ -12,6 +12,7 @@ TRAIN = {
     "memorability": ("methods.memorability:train", "M3-S: how well videos are remembered, kept as a run."),
     "two-stream": ("methods.two_stream:train", "View-invariance pre-training on synchronised views, kept as a run."),
     "segmentation": ("methods.segmentation:train", "C2F-TCN: a class for every moment of a video, kept as a run."),
+    "storyboard": ("methods.storyboard:train", "Memory Storyboard: one long stream, seen once, kept as a run."),
     "memdpc": ("methods.memdpc:train", "MemDPC: predictive coding of videos, without labels, kept as a run."),
     "action": ("methods.action:train", "A classifier of clips, from videos: MemDPC's last layers, or all of it."),
 }

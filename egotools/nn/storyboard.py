@@ -104,9 +104,7 @@ class Block(nn.Module):
         activation: after each but the last, and after the sum with the shortcut.
     """
 
-    def __init__(
-        self, channels: int, widths: tuple[int, ...], stride: int, norm: Norm, activation: nn.Module
-    ) -> None:
+    def __init__(self, channels: int, widths: tuple[int, ...], stride: int, norm: Norm, activation: nn.Module) -> None:
         super().__init__()
         sizes = (1, 3, 1) if len(widths) == 3 else (3, 3)
         self._prefix, self._count, self.activation = PREFIXES[norm], len(widths), activation

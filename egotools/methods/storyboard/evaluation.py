@@ -16,7 +16,7 @@ import torch
 
 from egotools.errors import TrainingError
 from egotools.evaluate.labelled_sets import labelled_set_figures
-from egotools.loading.files import Files, OpenFiles
+from egotools.loading.files import OpenFiles
 from egotools.loading.kept_files import files_of
 from egotools.loading.loader import loader
 from egotools.loading.order import Order
@@ -25,9 +25,9 @@ from egotools.manifests.table import column_of, read_manifest
 from egotools.methods.storyboard.learners import Learner
 from egotools.methods.storyboard.views import Viewing
 from egotools.texts import named
-from egotools.types import Frame
 from egotools.training.fit import autocast
 from egotools.training.how import How
+from egotools.types import Frame
 
 BATCH = 64
 ONE_FRAME = Spans(frames=1, stride=1, short="pad")
@@ -82,7 +82,7 @@ class MiddleFrames:
     def __len__(self) -> int:
         return len(self.stretches)
 
-    def example(self, index: int, random: np.random.Generator) -> Mapping[str, npt.NDArray[Any]]:  # Any: of any type
+    def example(self, index: int, _: np.random.Generator) -> Mapping[str, npt.NDArray[Any]]:  # Any: of any type
         """As `Examples.example`."""
         stretch = self.stretches[index]
         frames = read_frames(stretch, np.array([stretch.count // 2]), self._open)

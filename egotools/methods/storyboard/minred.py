@@ -278,7 +278,9 @@ class Neighbors:
     def _correct(self, slot: Tensor, row: Tensor) -> None:
         """Finds the neighbor of one slot, of whose similarities [slots] some may be to slots that are empty by now."""
         best, nearest = row.masked_fill(~self._known, -torch.inf).max(dim=0)
-        if self._nearest[nearest] == slot and self._is_exact[nearest]:  # of a pair both have the same, however a product was rounded
+        if (
+            self._nearest[nearest] == slot and self._is_exact[nearest]
+        ):  # of a pair both have the same, however a product was rounded
             best = torch.maximum(best, self._best[nearest])
             self._best[nearest] = best
         self._best[slot], self._nearest[slot], self._is_exact[slot] = best, nearest, True

@@ -223,9 +223,7 @@ def keep(run: Run, learner: Learner, stream: Stream, trained: Trained, options: 
     run.write(PICTURE, run_picture(run, PANELS, f"train {METHOD}"))
 
 
-def report_of(
-    run: Run, stream: Stream, learner: Learner, trained: Trained, sets: Sequence[LabeledSet]
-) -> Content:
+def report_of(run: Run, stream: Stream, learner: Learner, trained: Trained, sets: Sequence[LabeledSet]) -> Content:
     """Sizes, the last losses, and the figures of the last evaluation."""
     lines = [line for line in run.metrics() if "loss" in line]
     names = [each.name for each in sets]
