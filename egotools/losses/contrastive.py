@@ -119,9 +119,7 @@ def barlow_twins(one: Tensor, other: Tensor, *, redundancy: float = REDUNDANCY) 
     Source:
         Barlow Twins, arXiv 2103.03230, equation 1; summed up, not averaged.
     """
-    first, second = (
-        (view - view.mean(0)) / (view.var(0, correction=0) + EPSILON).sqrt() for view in (one, other)
-    )
+    first, second = ((view - view.mean(0)) / (view.var(0, correction=0) + EPSILON).sqrt() for view in (one, other))
     correlations = first.t() @ second / len(one)
     diagonal = correlations.diagonal()
     others = correlations - torch.diag(diagonal)

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypedDict, TypeVar
 
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from egotools.config import file_digest, options_of
 from egotools.errors import RunError, TrainingError
@@ -33,6 +33,7 @@ from egotools.training.runs import Run, once
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.run_files import RUN
+from egotools.weights.tensors import plain_tensors
 
 NETWORK, BEST, PICTURE = "memdpc.safetensors", "memdpc.best.safetensors", "training.png"
 METHODS = ("memdpc", "action")  # whose runs have a network to begin with
@@ -219,11 +220,6 @@ def write_run(run: Run, model: nn.Module, trained: Trained, options: Sampling, i
 def view_of(options: Sampling) -> Content:
     """The options of the extractor that show its network what it was trained on."""
     return {name: getattr(options, name) for name in ("net", "size", "blocks", "length", "stride")}
-
-
-def plain_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As safetensors takes them: on the CPU, none sharing memory."""
-    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
 
 def picture_of(run: Run, panels: Panels, title: str) -> bytes:
