@@ -64,7 +64,9 @@ def info(file: Path, shows_all: bool, as_json: bool) -> None:
 
 @weights.command(cls=Command)
 @click.argument("run", type=options.PATH)
-@click.option("--to", required=True, type=click.Choice(["memdpc"]), help="Layout: memdpc, of its *.pth.tar.")
+@click.option(
+    "--to", required=True, type=click.Choice(["memdpc", "storyboard"]), help="Layout: of *.pth.tar, or step_*.pth."
+)
 @click.option("--out", required=True, type=options.FILE, help="File to write.")
 @options.as_json
 def export(run: Path, to: str, out: Path, as_json: bool) -> None:
@@ -72,14 +74,17 @@ def export(run: Path, to: str, out: Path, as_json: bool) -> None:
 
     \b
     egotools weights export runs/memdpc --to memdpc --out memdpc.pth.tar
+    egotools weights export runs/kcam --to storyboard --out step_39062.pth
     """
-    from egotools.methods.memdpc.export import export_run
-
-    done = export_run(run, out)
+    if to == "memdpc":
+        from egotools.methods.memdpc import export as exports
+    else:
+        from egotools.methods.storyboard import export as exports
+    done = exports.export_run(run, out)
     if as_json:
         display.show_json(done)
     else:
-        display.note(f"{out}: MemDPC {done['net']} ({done['kind']}), in the layout {to}")
+        display.note(f"{out}: {exports.in_words(done)}, in the layout {to}")
 
 
 def _show_tensors(tensors: Sequence[TensorAbout]) -> None:

@@ -99,9 +99,9 @@ def write_backbone(
 def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
     from safetensors.torch import save
 
-    return save(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    )  # none shares memory
+    from egotools.weights.tensors import plain_tensors
+
+    return save(plain_tensors(tensors))
 
 
 def _views(run: Path) -> Mapping[str, Any]:  # Any: JSON values

@@ -27,6 +27,7 @@ class Plan:
 
     blocks: tuple[int, int, int, int]  # of the four layers
     is_bottleneck: bool
+    planes: tuple[int, int, int, int] = PLANES
 
     @property
     def expansion(self) -> int:
@@ -36,7 +37,7 @@ class Plan:
     @property
     def width(self) -> int:
         """Channels of the last layer."""
-        return self.expansion * PLANES[-1]
+        return self.expansion * self.planes[-1]
 
 
 PLANS: dict[Depth, Plan] = {

@@ -6,12 +6,13 @@ Source:
     Memory Storyboard, arXiv 2501.12254 (`resnet.py`, `osiris_model.py`), whose names the parameters have.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
+
+from egotools.nn.resnet_2d3d import Plan
 
 Depth = Literal[18, 50]
 Norm = Literal["group", "batch"]
@@ -24,29 +25,9 @@ HIDDEN, EMBEDDING = 2048, 128  # widths of the heads with one hidden layer
 BARLOW = 2048  # width of all layers of the projector of Barlow Twins
 ACTIVATIONS: dict[Norm, Activation] = {"group": "mish", "batch": "relu"}  # the reference has no other pairs
 PREFIXES: dict[Norm, str] = {"group": "gn", "batch": "bn"}  # of the norms' names
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the depths differ in."""
-
-    blocks: tuple[int, int, int, int]  # of the four layers
-    is_bottleneck: bool
-
-    @property
-    def expansion(self) -> int:
-        """How many times its planes a block returns."""
-        return 4 if self.is_bottleneck else 1
-
-    @property
-    def width(self) -> int:
-        """F, channels of the last layer."""
-        return self.expansion * PLANES[-1]
-
-
 PLANS: dict[Depth, Plan] = {
-    18: Plan((2, 2, 2, 2), is_bottleneck=False),
-    50: Plan((3, 4, 6, 3), is_bottleneck=True),
+    18: Plan((2, 2, 2, 2), is_bottleneck=False, planes=PLANES),
+    50: Plan((3, 4, 6, 3), is_bottleneck=True, planes=PLANES),
 }
 
 
@@ -62,9 +43,9 @@ class ResNet(nn.Module):
     def __init__(self, depth: Depth = 50, *, norm: Norm = "group", activation: Activation | None = None) -> None:
         super().__init__()
         plan = PLANS[depth]
-        self.width = plan.width
-        self._norm = f"{PREFIXES[norm]}1"
-        self.activation = _activation(activation or ACTIVATIONS[norm])
+        self.depth, self.norm, self.width = depth, norm, plan.width
+        self.activation: Activation = activation or ACTIVATIONS[norm]
+        self._norm, self.act = f"{PREFIXES[norm]}1", nn.Mish() if self.activation == "mish" else nn.ReLU()
         self.conv1 = nn.Conv2d(3, STEM, 7, stride=2, padding=3, bias=False)
         self.add_module(self._norm, _norm(norm, STEM))
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
@@ -74,7 +55,7 @@ class ResNet(nn.Module):
             for place in range(count):
                 stride = 2 if number > 1 and place == 0 else 1
                 widths = (planes, planes, plan.expansion * planes) if plan.is_bottleneck else (planes, planes)
-                blocks.append(Block(channels, widths, stride, norm, self.activation))
+                blocks.append(Block(channels, widths, stride, norm, self.act))
                 channels = widths[-1]
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
         for module in self.modules():
@@ -84,7 +65,7 @@ class ResNet(nn.Module):
     def maps(self, images: Tensor) -> Tensor:
         """What is averaged over positions: maps [B, F, H/32, W/32], sizes rounded up."""
         x = images.contiguous(memory_format=torch.channels_last)
-        x = self.maxpool(self.activation(self.get_submodule(self._norm)(self.conv1(x))))
+        x = self.maxpool(self.act(self.get_submodule(self._norm)(self.conv1(x))))
         for number in range(1, len(PLANES) + 1):
             x = self.get_submodule(f"layer{number}")(x)
         return x
@@ -101,13 +82,13 @@ class Block(nn.Module):
         widths: of the convolutions' outputs; three of them make a bottleneck.
         stride: of the first 3 x 3 convolution.
         norm: after each convolution.
-        activation: after each but the last, and after the sum with the shortcut.
+        act: the activation after each but the last, and after the sum with the shortcut.
     """
 
-    def __init__(self, channels: int, widths: tuple[int, ...], stride: int, norm: Norm, activation: nn.Module) -> None:
+    def __init__(self, channels: int, widths: tuple[int, ...], stride: int, norm: Norm, act: nn.Module) -> None:
         super().__init__()
         sizes = (1, 3, 1) if len(widths) == 3 else (3, 3)
-        self._prefix, self._count, self.activation = PREFIXES[norm], len(widths), activation
+        self._prefix, self._count, self.act = PREFIXES[norm], len(widths), act
         before = channels
         for number, (width, size) in enumerate(zip(widths, sizes, strict=True), 1):
             own = stride if number == sizes.index(3) + 1 else 1
@@ -129,9 +110,9 @@ class Block(nn.Module):
             y = self.get_submodule(f"conv{number}")(y)
             y = self.get_submodule(f"{self._prefix}{number}")(y)
             if number < self._count:
-                y = self.activation(y)
+                y = self.act(y)
         shortcut = x if self.downsample is None else self.downsample(x)
-        return self.activation(y + shortcut)  # type: ignore[no-any-return]
+        return self.act(y + shortcut)  # type: ignore[no-any-return]
 
 
 class GroupNorm(nn.GroupNorm):
@@ -148,10 +129,6 @@ def _norm(norm: Norm, channels: int) -> nn.Module:
     if norm == "group":
         return GroupNorm(min(GROUPS, channels // 4), channels)
     return nn.BatchNorm2d(channels)
-
-
-def _activation(name: Activation) -> nn.Module:
-    return nn.Mish() if name == "mish" else nn.ReLU()
 
 
 def contrastive_head(width: int, outputs: int = EMBEDDING) -> nn.Sequential:

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import torch
 
-from egotools.errors import OutputError, RunError
-from egotools.files.disk import new_file
+from egotools.errors import RunError
 from egotools.training.runs import Run
 from egotools.training.world import World
+from egotools.weights.torch_files import write_torch
 
 CHECKPOINT = "checkpoint.pt"
 SHARE = 20  # times as long as a checkpoint took passes before the next: saving takes at most 5 % of the time
@@ -55,7 +55,7 @@ class Checkpoint:
         states = self._world.gathered(_random_state(self._device))
         if self._world.is_first:
             parts = {name: part.state_dict() for name, part in self._parts.items()}
-            _write(self._run.path / CHECKPOINT, {"step": step, "random": states, "parts": parts})
+            write_torch(self._run.path / CHECKPOINT, {"step": step, "random": states, "parts": parts})
         self._world.of_first(None)  # nobody goes on, and may read it, before it is there
         ended = time.monotonic()
         self._next = ended + max(self._every, SHARE * (ended - began))
@@ -92,18 +92,6 @@ class Checkpoint:
             raise RunError(f"{path} is of {len(states)} processes, not {self._world.size}: resume with as many")
         _set_random_state(states[self._world.rank], self._device)
         return step
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    """Streams to the file: no second copy of a large model in memory."""
-    try:
-        with new_file(path) as file:
-            torch.save(content, file)
-    except (OSError, RuntimeError) as error:
-        cause = error if isinstance(error, OSError) else error.__context__  # torch's own follows that of a full disk
-        if not isinstance(cause, OSError):
-            raise
-        raise OutputError(f"{path} cannot be written: {cause.strerror}") from error
 
 
 def _random_state(device: torch.device) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from torch import Tensor
 from egotools.errors import WeightsError
 from egotools.files.json_files import read_json
 from egotools.weights.networks import known_network
+from egotools.weights.storyboard import read_label_mapping
 from egotools.weights.tensors import DAMAGES, named_tensors, read_content
 from egotools.weights.torch_files import Foreign, read_described
 
 PLAIN = (bool, int, float, str, type(None))
 LONGEST = 60  # characters of a text that is shown
 DEEPEST = 8  # levels of mappings that are searched for tensors
+LABELS = "none: the merged labels of Memory Storyboard"
 OF_MODULES = ("_modules", "_parameters", "_buffers")  # where a pickled torch module keeps its parts
 
 
@@ -49,13 +51,13 @@ def describe(path: Path) -> Description:
     Raises:
         WeightsError: it cannot be read.
     """
-    content = _content(path)
-    tensors, beside = _parts(content, path)
+    labels = _merged_labels(path)
+    tensors, beside = _parts(_content(path), path) if labels is None else ({}, {"label mapping": labels})
     return Description(
         path=str(path),
-        format=_format(path),
+        format=_format(path) if labels is None else "pickle",
         bytes=path.stat().st_size,
-        network=known_network(tensors, path) or _of_run(path),
+        network=known_network(tensors, path) or _of_run(path) if labels is None else LABELS,
         parameters=sum(value.numel() for value in tensors.values()),
         tensors=[
             TensorAbout(name, tuple(value.shape), str(value.dtype).removeprefix("torch."))
@@ -63,6 +65,16 @@ def describe(path: Path) -> Description:
         ],
         beside={str(name): _in_words(value) for name, value in beside.items()},
     )
+
+
+def _merged_labels(path: Path) -> dict[int, int] | None:
+    """The content of a `label_mapping.pkl`; None for other files, some in an older format of torch's, also pickles."""
+    if path.suffix.lower() != ".pkl" or not path.is_file():
+        return None
+    try:
+        return read_label_mapping(path)
+    except WeightsError:
+        return None
 
 
 def _content(path: Path) -> Any:  # Any: the content of a checkpoint is unknown before it is read

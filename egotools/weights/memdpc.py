@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from egotools.errors import WeightsError
-from egotools.files.disk import new_file
 from egotools.nn.memdpc import HEADS, PREDICTION, MemDPC, MemDPCClassifier, MemDPCContext
 from egotools.nn.resnet_2d3d import PLANS, Depth, ResNet2D3D
-from egotools.weights.tensors import load_into, named_tensors, read_content
+from egotools.weights.resnets import depth_of
+from egotools.weights.tensors import Loaded, load_into, named_tensors, read_content
 
 Network = MemDPC | MemDPCContext | ResNet2D3D
 SECOND_NAME = re.compile(r"(.*\b)ConvGRUCell_(\d\d)\.(.*)")
@@ -36,14 +36,6 @@ class Published:
     tensors: dict[str, Tensor]
     facts: dict[str, float | int | str]
     twice: tuple[str, ...]  # names whose second entry differed; `cell_list` was taken, which the reference loads last
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What did not meet when a checkpoint was loaded, by name."""
-
-    missing: tuple[str, ...]  # parameters that keep their initial values
-    unused: tuple[str, ...]  # entries of the checkpoint
 
 
 def read_memdpc(path: Path) -> Published:
@@ -168,12 +160,6 @@ def published_content(
     return content | ({"backbone": net} if isinstance(network, MemDPCClassifier) else {})
 
 
-def write_memdpc(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes `published_content` to a file, aside first."""
-    with new_file(path) as file:
-        torch.save(dict(content), file)
-
-
 def own_names(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Tensors by our names, and the names whose two entries differ."""
     found, twice = {}, []
@@ -202,24 +188,9 @@ def _doubled(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
 
 
 def _depth_of(tensors: Mapping[str, Tensor], source: str) -> Depth:
-    """The depth, from the kind of block and how many there are in layer1 and layer3."""
     if not any(name.startswith(BACKBONE) for name in tensors):
         raise WeightsError(f"{source}: contains no MemDPC: no tensor's name begins with '{BACKBONE}'")
-    counts = tuple(_blocks(tensors, layer) for layer in (1, 3))
-    is_bottleneck = f"{BACKBONE}layer1.0.conv3.weight" in tensors
-    for depth, plan in PLANS.items():
-        if plan.is_bottleneck == is_bottleneck and (plan.blocks[0], plan.blocks[2]) == counts:
-            return depth
-    kind = "bottleneck" if is_bottleneck else "basic"
-    raise WeightsError(
-        f"{source}: its backbone has {counts[0]} and {counts[1]} {kind} blocks in layer1 and layer3, which is none of"
-        f" {', '.join(PLANS)}"
-    )
-
-
-def _blocks(tensors: Mapping[str, Tensor], layer: int) -> int:
-    pattern = re.compile(rf"{re.escape(BACKBONE)}layer{layer}\.(\d+)\.")
-    return len({match[1] for name in tensors if (match := pattern.match(name))})
+    return depth_of(tensors, PLANS, source, BACKBONE)
 
 
 def _check_kind(own: Mapping[str, Tensor], published: Published, fresh: tuple[str, ...]) -> None:

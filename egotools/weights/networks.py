@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from egotools.errors import WeightsError
-from egotools.weights.memdpc import published_of
+from egotools.weights import memdpc, storyboard
 
 # A name that tells a family of torchvision's networks, how many axes that tensor has, and the family's members.
 FAMILIES = (
@@ -42,14 +42,14 @@ SIGNATURES = (
 
 def known_network(tensors: Mapping[str, Tensor], path: Path) -> str:
     """What network tensors belong to, in words; "" if it is none that is known here."""
-    return _memdpc(tensors, path) or _torchvision(tensors) or _by_signature(tensors)
+    return _memdpc(tensors, path) or _storyboard(tensors, path) or _torchvision(tensors) or _by_signature(tensors)
 
 
 def _memdpc(tensors: Mapping[str, Tensor], path: Path) -> str:
     if not any(re.match(r"agg(_f)?\.|mb$", name) for name in tensors):
         return ""
     try:
-        found = published_of(tensors, {}, path)
+        found = memdpc.published_of(tensors, {}, path)
     except WeightsError:
         return ""
     if found.slots is not None:
@@ -57,6 +57,17 @@ def _memdpc(tensors: Mapping[str, Tensor], path: Path) -> str:
     if found.classes is not None:
         return f"MemDPC {found.depth} with a classifier (lc), {found.classes} classes"
     return f"MemDPC {found.depth} up to its context"
+
+
+def _storyboard(tensors: Mapping[str, Tensor], path: Path) -> str:
+    if not any(name.startswith(storyboard.HEADS) for name in tensors):
+        return ""
+    try:
+        found = storyboard.published_of(tensors, path)
+    except WeightsError:
+        return ""
+    classes = f", {found.classes} classes" if found.classes is not None else ""
+    return f"Memory Storyboard {found.network}, {found.method}{classes}" if found.method else ""
 
 
 def _torchvision(tensors: Mapping[str, Tensor]) -> str:

@@ -3,6 +3,7 @@
 import re
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -24,6 +25,14 @@ DAMAGES = (
     OSError, EOFError, RuntimeError, ValueError, TypeError, AssertionError, AttributeError, LookupError,
     ArithmeticError, MemoryError, BadZipFile, struct.error,
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What did not meet when a checkpoint was loaded, by name."""
+
+    missing: tuple[str, ...]  # parameters that keep their initial values
+    unused: tuple[str, ...]  # entries of the checkpoint
 
 
 def random_seed(weights: str) -> int | None:
@@ -117,8 +126,16 @@ def _read(path: Path) -> Any:  # Any: the content of a checkpoint is unknown bef
     return read_torch(path)
 
 
-def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple[str, ...], source: str) -> None:
+def plain_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As safetensors takes them: on the CPU, none sharing memory."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+
+
+def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple[str, ...], source: str) -> Loaded:
     """Loads named tensors into a network; those of its classifiers, by prefix, may be missing or for another task.
+
+    Returns:
+        What was not loaded, and what was not used.
 
     Raises:
         WeightsError: a parameter is missing, unknown, or of another shape; the message names the first.
@@ -146,8 +163,5 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple
             )
     fitting = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
     network.load_state_dict(fitting, strict=False)
-
-
-def plain_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As safetensors takes them: on the CPU, none sharing memory."""
-    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    missing = [name for name in own if name not in fitting and not name.endswith("num_batches_tracked")]
+    return Loaded(tuple(missing), tuple(name for name in tensors if name not in fitting))

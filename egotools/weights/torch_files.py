@@ -1,4 +1,4 @@
-"""Reads torch checkpoints without running code from them; NumPy numbers may stand beside the tensors.
+"""Reads torch checkpoints without running code from them, and writes them; NumPy numbers may stand beside the tensors.
 
 To describe a file, `read_described` also passes over objects of any other class.
 
@@ -9,12 +9,14 @@ is replaced here by functions of ours that decode eight bytes, so NumPy's own un
 import pickletools
 import struct
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from egotools.files.disk import open_file
+from egotools.errors import OutputError
+from egotools.files.disk import new_file, open_file
 
 FORMATS = {"f8": "d", "f4": "f", "i8": "q", "i4": "i", "u8": "Q", "u4": "I", "b1": "?"}  # NumPy's codes, struct's
 ORDERS = {"<": "<", ">": ">", "=": "=", "|": "="}
@@ -57,6 +59,22 @@ def read_torch(path: Path) -> Any:  # Any: the content of a checkpoint is unknow
     """
     with torch.serialization.safe_globals(STAND_INS):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def write_torch(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a torch checkpoint, aside first, streamed: no second copy of a large model in memory. Any: plain data.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        with new_file(path) as file:
+            torch.save(dict(content), file)
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__  # torch's own follows that of a full disk
+        if not isinstance(cause, OSError):
+            raise
+        raise OutputError(f"{path} cannot be written: {cause.strerror}") from error
 
 
 class Foreign:

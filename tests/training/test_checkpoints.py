@@ -93,7 +93,7 @@ def test_it_is_due_after_the_seconds_and_after_twenty_times_what_saving_took(run
         saved.append(content["step"])
         now[0] += took[0]
 
-    monkeypatch.setattr(module, "_write", write)
+    monkeypatch.setattr(module, "write_torch", write)
     place = checkpoint(run, nn.Linear(1, 1), Counter(0), every=30.0)
     for seconds, step in ((30.0, 1), (30.1, 2), (60.0, 3), (60.2, 4)):
         now[0] = seconds

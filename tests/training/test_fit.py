@@ -297,7 +297,7 @@ def test_saving_takes_a_twentieth_of_the_time_at_most(tmp_path, monkeypatch):
     def after_step(done):
         now[0] += 1.0
 
-    monkeypatch.setattr(checkpoint, "_write", write)
+    monkeypatch.setattr(checkpoint, "write_torch", write)
     trained(Run(tmp_path, Recipe({})), steps=200, log_every=1, save_every=10.0, after_step=after_step)
     assert saved == [11.0, 75.0, 139.0, 203.0, 212.0]  # after 10 s, then 60 s apart, and the last step's
     assert sum(3.0 for _ in saved[:-1]) <= 0.05 * now[0] + 3.0

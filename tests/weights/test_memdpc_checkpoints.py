@@ -14,15 +14,15 @@ from egotools.errors import WeightsError
 from egotools.nn.memdpc import MemDPC, MemDPCClassifier, MemDPCContext
 from egotools.nn.resnet_2d3d import ResNet2D3D
 from egotools.weights.memdpc import (
-    Loaded,
     Published,
     load_memdpc,
     network_of,
     own_names,
     published_content,
     read_memdpc,
-    write_memdpc,
 )
+from egotools.weights.tensors import Loaded
+from egotools.weights.torch_files import write_torch
 
 KINDS = [f"{kind}_{depth}" for kind in ("memdpc", "lc") for depth in ("resnet18", "resnet34", "resnet50")]
 
@@ -178,7 +178,7 @@ def test_deeper_ones_have_the_references_names_shapes_and_order(case, shared):
 def test_a_written_checkpoint_is_what_was_saved_and_strict_readers_take_it(released, tmp_path):
     network = network_of(released)
     content = published_content(network, net="resnet18", epoch=3, iteration=9, best_acc=0.5)
-    write_memdpc(tmp_path / "out" / "m.pth.tar", content)
+    write_torch(tmp_path / "out" / "m.pth.tar", content)
     plain = torch.load(tmp_path / "out" / "m.pth.tar", weights_only=True)
     assert list(plain) == ["epoch", "net", "state_dict", "best_acc", "optimizer", "iteration"]
     again = read_memdpc(tmp_path / "out" / "m.pth.tar")

@@ -1,13 +1,15 @@
 """A run of MemDPC as a checkpoint in the published layout."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from egotools.errors import OutputError, RunError
+from egotools.errors import RunError
+from egotools.methods.exports import learned_tensors
 from egotools.nn.memdpc import MemDPC, MemDPCClassifier
 from egotools.training.runs import Run
-from egotools.weights.memdpc import network_of, published_content, published_of, write_memdpc
-from egotools.weights.tensors import read_tensors
+from egotools.weights.memdpc import network_of, published_content, published_of
+from egotools.weights.torch_files import write_torch
 
 TENSORS = "memdpc.safetensors"  # of a run: the whole network, by the published names, each once
 
@@ -27,12 +29,9 @@ def export_run(run: Path, out: Path) -> dict[str, Any]:
         OutputError: the file cannot be written.
     """
     there = Run.open(run)
-    if not (run / TENSORS).is_file():
-        raise RunError(
-            f"{run} has no {TENSORS}: it must be a finished run of 'egotools train memdpc' or its classifier"
-        )
+    tensors = learned_tensors(there, TENSORS, "'egotools train memdpc' or its classifier")
     report: dict[str, Any] = there.report() if there.is_done else {}
-    published = published_of(read_tensors(run / TENSORS), {}, run / TENSORS)
+    published = published_of(tensors, {}, run / TENSORS)
     network = network_of(published)
     if not isinstance(network, MemDPC | MemDPCClassifier):
         raise RunError(f"{run / TENSORS} has neither a memory nor a classifier; the reference's checkpoints have one")
@@ -43,10 +42,12 @@ def export_run(run: Path, out: Path) -> dict[str, Any]:
         iteration=int(report.get("steps") or 0) + 1,
         best_acc=float(report.get("best_top1") or 0),
     )
-    try:
-        write_memdpc(out, content)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror}") from error
+    write_torch(out, content)
     kind = "pre-training" if isinstance(network, MemDPC) else "classifier"
     figures = {name: content[name] for name in ("epoch", "iteration", "best_acc")}
     return {"path": str(out), "net": published.depth, "kind": kind, **figures}
+
+
+def in_words(done: Mapping[str, Any]) -> str:
+    """What was written, for the screen."""
+    return f"MemDPC {done['net']} ({done['kind']})"

@@ -1,0 +1,43 @@
+"""What the reference of Memory Storyboard recorded, and networks filled as it filled them."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from fill import DATA, Network, parameter
+from torch import Tensor
+
+SMALL = DATA / "storyboard"
+LABELS = (20, 21, 3, 3, 5, 5, 5, 9)  # of the recorded batches, whose first two images are current
+
+
+def recorded(case: str) -> dict[str, npt.NDArray[Any]]:
+    with np.load(SMALL / f"{case}.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def recorded_state(case: str) -> dict[str, list[int]]:
+    """The shapes of the reference's tensors, in its order."""
+    return json.loads((SMALL / f"{case}.json").read_text())["state"]
+
+
+@cache
+def value(name: str, shape: tuple[int, ...]) -> Tensor:
+    return parameter(name, shape)
+
+
+def filled_again(network: Network) -> Network:
+    """As `fill.filled`, of values that are kept for the next one, and copied; in train mode."""
+    network.load_state_dict({name: value(name, tuple(each.shape)) for name, each in network.state_dict().items()})
+    return network.train()
+
+
+def near(found: Tensor, wanted: npt.NDArray[Any], *, rtol: float, of_largest: float = 0.0, atol: float = 0.0) -> None:
+    """Within the recorded tolerance, of which a part may be relative to the largest value."""
+    atol = max(atol, of_largest * float(np.abs(wanted).max()))
+    torch.testing.assert_close(found.detach().double(), torch.from_numpy(wanted).double(), rtol=rtol, atol=atol)
