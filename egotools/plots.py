@@ -1,4 +1,4 @@
-"""Draws results: confusion matrices, scatter plots, curves, contact sheets, similarities, storyboards, segments, as PNG bytes."""
+"""Draws results: confusion matrices, scatter plots, curves, contact sheets, similarities, segments, as PNG bytes."""
 
 from __future__ import annotations
 

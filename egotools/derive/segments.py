@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 DIGITS = 6  # of written seconds
 ROWS = 4096  # looked at together
-SLACK = 1e-6  # of a class, by which a row may begin before its class does: times are rounded
+SLACK = 1e-6  # seconds or classes by which times, which are rounded, may be off
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _windows(classes: IntArray, middles: Floats, window: float | None) -> Iterat
     """Rows [start, end) of each window; each begins where the last class of the one before does."""
     start = 0
     while True:
-        end = len(classes) if window is None else int(np.searchsorted(middles, middles[start] + window))
+        end = len(classes) if window is None else int(np.searchsorted(middles, middles[start] + window - SLACK))
         yield start, end
         if end == len(classes):
             return

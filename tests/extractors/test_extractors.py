@@ -22,6 +22,7 @@ from egotools.extractors.lookup import find_extractor
 from egotools.extractors.m3s import M3S
 from egotools.extractors.names import BUILT_IN, SHORT_NAMES, VIDEO_NETWORKS
 from egotools.extractors.own_code import load_source
+from egotools.extractors.pixels import Pixels
 from egotools.extractors.video import VideoModel
 from egotools.nn.log_mel import LogMel
 from egotools.types import AudioInfo, Clip, VideoInfo
@@ -33,6 +34,8 @@ SOUND = AudioInfo(44100, 2, 0.0, 3.7)
 FRAME_EXTRACTORS = [
     Color(fps=2),
     HOG(frames=3),
+    Pixels(fps=2, size=8),
+    Pixels(stride=7, gray=True),
     M3S(only=("brightness", "contrast", "blurriness"), deviations=True, frames=5),
     ImageModel(model="torchvision:resnet18", weights="random:0", fps=2, resize="40", crop="32"),
     ImageModel(model="torchvision:squeezenet1_1", weights="random:0", stride=13, resize="64x48"),
