@@ -1,0 +1,172 @@
+"""Training on a stream resumes to the same bits anywhere in it, finds segments, and says what cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from egotools.errors import TrainingError
+from egotools.methods.storyboard.learners import Learner
+from egotools.methods.storyboard.options import StoryboardOptions
+from egotools.methods.storyboard.run import default_labels, new_learner
+from egotools.methods.storyboard.segments import found_segments
+from egotools.methods.storyboard.stream import Stream, stream_of
+from egotools.methods.storyboard.training import Trained, learn
+from egotools.nn import storyboard as networks
+from egotools.stores.store import Recipe
+from egotools.training.how import How
+from egotools.training.runs import Run
+from egotools.types import Clip
+from conftest import write_video
+
+TINY: dict[str, Any] = {
+    "method": "simclr",
+    "depth": "18",
+    "crop_size": 16,
+    "step_batch_size": 4,
+    "curr_batch_size": 2,
+    "replay_batch_size": 2,
+    "short_buffer_size": 8,
+    "long_buffer_size": 16,
+    "subsample": 2,
+    "class_length": 6,
+}
+OFTEN = How(log_every=1, save_every=0.0)
+
+
+@pytest.fixture(autouse=True)
+def _narrow_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundredth of the parameters: checkpoints are written after every step."""
+    planes = (8, 8, 8, 8)
+    for name, value in {"STEM": 8, "PLANES": planes, "HIDDEN": 16}.items():
+        monkeypatch.setattr(networks, name, value)
+    monkeypatch.setitem(networks.PLANS, 18, replace(networks.PLANS[18], blocks=(1, 1, 1, 1), planes=planes))
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
+    """44 frames of two H.264 videos."""
+    folder = tmp_path_factory.mktemp("stream")
+    names = {"a": 24, "b": 20}
+    return stream_of([Clip(name, write_video(folder / f"{name}.mp4", count)) for name, count in names.items()])
+
+
+def trained(stream: Stream, run: Path | None = None, stop: int = -1, **more: Any) -> tuple[Learner, Trained]:
+    options = StoryboardOptions(**{**TINY, **more})
+    default, classes = default_labels(options, stream, None)
+    learner = new_learner(options, classes, None, 1)
+
+    def interrupt(stage: str, done: float, total: int | None = None, rows: int | None = None) -> None:
+        if done == stop:
+            raise KeyboardInterrupt
+
+    kept = None if run is None else Run(run, Recipe({}))
+    torch.manual_seed(1)
+    return learner, learn(learner, stream, options, default=default, seed=1, run=kept, how=OFTEN, progress=interrupt)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"merge_from": 0, "merge_threshold": 0.1},
+        {"memory": "minred", "num_grads": 2, "long_buffer_size": 8},
+        {"memory": "balanced", "long_buffer_size": 8},
+        {"memory": "iid"},
+    ],
+    ids=["merging", "minred", "balanced", "iid"],
+)
+def test_a_training_interrupted_amid_the_stream_resumes_to_the_same_bits(stream, tmp_path, more):
+    whole, found = trained(stream, tmp_path / "whole", **more)
+    with pytest.raises(KeyboardInterrupt):
+        trained(stream, tmp_path / "parts", stop=7, **more)
+    resumed, again = trained(stream, tmp_path / "parts", **more)
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+    assert found.mapping == again.mapping
+    assert found_segments(stream, found.windows, {}) == found_segments(stream, again.windows, {})
+    assert found.steps == again.steps == 44 // 4 * more.get("num_grads", 1)
+
+
+def test_segments_follow_each_other_and_are_classes_in_order(stream):
+    _, found = trained(stream)
+    segments = found_segments(stream, found.windows, {3: 1})
+    assert [each.label for each in segments if each.id == "a"][:4] == ["0", "1", "2", "1"]
+    assert segments[0].start == 0.0
+    by_clip = [[each for each in segments if each.id == name] for name in ("a", "b")]
+    for own in by_clip:
+        assert [each.end for each in own[:-1]] == [each.start for each in own[1:]]
+    assert by_clip[0][-1].end == pytest.approx(2.4)
+    assert by_clip[1][0].start == 0.0
+
+
+def test_an_evaluation_leaves_the_training_as_it_was(stream):
+    options = StoryboardOptions(**TINY)
+    default, classes = default_labels(options, stream, None)
+    states = []
+    for evaluation in (None, lambda learner: {"ok": float(learner.eval().training)}):
+        learner = new_learner(options, classes, None, 1)
+
+        def restoring(one: Learner, wanted: Any = evaluation) -> dict[str, Any]:
+            figures: dict[str, Any] = wanted(one)
+            one.train()
+            return figures
+
+        torch.manual_seed(1)
+        given = None if evaluation is None else restoring
+        learn(learner, stream, options, default=default, seed=1, evaluation=given, eval_every=2)
+        states.append(learner.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"long_buffer_size": 45}, "the stream has 44 frames, fewer than --long-buffer-size 45"),
+        ({"class_length": 45}, "--class-length 45 is longer than the stream, 44 frames"),
+        ({"class_length": 1}, "raise --class-length"),
+    ],
+)
+def test_a_stream_that_is_too_short_is_refused_in_words(stream, more, said):
+    with pytest.raises(TrainingError, match=said):
+        trained(stream, **more)
+
+
+def test_features_that_are_not_finite_are_refused_with_the_frame(stream):
+    options = StoryboardOptions(**TINY)
+    default, classes = default_labels(options, stream, None)
+    learner = new_learner(options, classes, None, 1)
+    real = learner.backbone.forward
+    learner.backbone.forward = lambda images: real(images) * float("nan")  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match="frame 0 of the stream are not finite"):
+        learn(learner, stream, options, default=default, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"method": None}, "--method is needed"),
+        ({"class_length": None}, "--class-length is needed"),
+        ({"memory": "reservoir", "merge_from": 3}, "--merge-from is for --memory two-tier"),
+        ({"memory": "fifo", "method": "osiris"}, "it needs --memory two-tier"),
+        ({"memory": "none", "method": "tc"}, "needs a memory"),
+        ({"flip": 2.0}, "--flip"),
+        ({"scale_min": 0.9, "scale_max": 0.5}, "--scale-min"),
+        ({"step_batch_size": 0}, "--step-batch-size must be above 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_by_flag(more, said):
+    with pytest.raises(ValueError, match=said):
+        StoryboardOptions(**{**TINY, **more})
+
+
+def test_black_frames_are_trained_on(tmp_path):
+    """Two views of nothing are alike; their features are of norm 0 or not, never NaN."""
+    np.save(tmp_path / "black.npy", np.zeros((44, 24, 32, 3), np.uint8))
+    stream = stream_of([Clip("black", tmp_path / "black.npy", fps=10.0)])
+    learner, found = trained(stream)
+    assert found.steps == 11
+    assert all(bool(value.isfinite().all()) for value in learner.state_dict().values())
