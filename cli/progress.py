@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from egotools.texts import counted
+
 from .display import duration, write
 from .log import output
 from .text import is_terminal, visible
@@ -20,6 +22,7 @@ PATIENCE = 1.0  # seconds before a bar is shown
 FIRST, EVERY = 10.0, 60.0  # seconds before the first line, and between lines
 REFRESH = 0.1  # seconds between two looks at a bar
 UNITS = {"looking up": "files"}  # of stages that count something else than their command
+ROWS = {"writing frames": "file"}  # what stages make that make no rows
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Standing:
 
     def counts(self) -> list[str]:
         """What is done."""
-        rows = [] if self.rows is None else [f"{self.rows} row{'' if self.rows == 1 else 's'}"]
+        rows = [] if self.rows is None else [counted(self.rows, ROWS.get(self.stage, "row"))]
         return [] if self.total is None else [f"{int(self.done)} of {self.total} {self.unit}", *rows]
 
     def pace(self, now: float) -> list[str]:
@@ -50,7 +53,11 @@ class Standing:
         if done <= 0 or elapsed <= 0:
             return []
         rows = self.rows_before if self.rows is None else self.rows
-        count, unit = (done, self.unit) if rows == self.rows_before else (rows - self.rows_before, "rows")
+        count, unit = (
+            (done, self.unit)
+            if rows == self.rows_before
+            else (rows - self.rows_before, f"{ROWS.get(self.stage, 'row')}s")
+        )
         left = (self.total - self.done) * elapsed / done
         return [f"{count / elapsed:.3g} {unit}/s", *([] if is_over else [f"{duration(left)} left"])]
 

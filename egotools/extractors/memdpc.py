@@ -14,7 +14,7 @@ from egotools.config import check_positive, option
 from egotools.errors import WeightsError
 from egotools.nn.memdpc import MemDPC, MemDPCContext, block_maps
 from egotools.nn.resnet_2d3d import Depth
-from egotools.pixels.crops import cropped, enlarged, five_boxes
+from egotools.pixels.crops import Interpolation, cropped, enlarged, five_boxes
 from egotools.pixels.preprocessing import Normalize
 from egotools.sampling import check_rows, extent, frames_inside
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
@@ -59,6 +59,9 @@ class MemDPCModel:
         "center", "Which square of the frame."
     )
     flip: bool = option(False, "Mirror the frames, before the square is cut out.")
+    interpolation: Interpolation = option(
+        "nearest", "From the square to --size; nearest as published, bilinear with antialiasing.", absent="nearest"
+    )
     normalize: bool = option(True, "Normalize colors as in training; the published test does not.")
 
     def __post_init__(self) -> None:
@@ -94,8 +97,10 @@ class MemDPCModel:
         whole = frame[None, :, ::-1] if self.flip else frame[None]
         whole = enlarged(whole, CROP)
         box = five_boxes(whole.shape[1], whole.shape[2], CROP)[PLACES.index(self.crop)]
-        found: Frame = cropped(whole, box[None], np.zeros(1, bool), self.size, between=CROP)[0]
-        return found
+        as_is = np.zeros(1, bool)
+        found = cropped(whole, box[None], as_is, self.size, between=CROP, interpolation=self.interpolation)
+        square: Frame = found[0]
+        return square
 
     def network(self) -> nn.Module:
         """uint8 [B, L, size, size, 3] to float32 [B, D].

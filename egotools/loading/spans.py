@@ -113,7 +113,8 @@ class SpanExamples:
         decoded = time.perf_counter()
         length, height, width = frames.shape[:3]
         draw = self.augmentation.draw(height, width, length, random)
-        pixels = cropped(frames, draw, self.side, crop=self.augmentation.crop)
+        how = self.augmentation
+        pixels = cropped(frames, draw, self.side, crop=how.crop, interpolation=how.interpolation)
         seconds = {"decoding": decoded - began, "resampling": time.perf_counter() - decoded}
         return {
             "frames": pixels,

@@ -16,7 +16,7 @@ from egotools.errors import ClipError
 from egotools.loading.files import OpenFiles
 from egotools.loading.spans import Spans, Stretch
 from egotools.pixels.augmentation import Jitter, draw_jitter
-from egotools.pixels.crops import cropped, enlarged, five_boxes
+from egotools.pixels.crops import Interpolation, cropped, enlarged, five_boxes
 from egotools.types import Frame, IntArray
 
 View = tuple[int, bool]  # number of a square among `five_boxes`, and whether the frame is mirrored before it is cut
@@ -39,6 +39,7 @@ class ViewExamples:
     jitter: Jitter | None = None
     seed: int = 0  # of the jitter, drawn for each clip and view
     crop: int = 224  # side of a square; smaller frames are enlarged first
+    interpolation: Interpolation = "nearest"  # from a square to what the network sees
     most: int = MOST
     _parts: list[tuple[int, IntArray]] = field(init=False, repr=False)  # number of the clip, and frames [K, T]
     _open: OpenFiles = field(default_factory=OpenFiles, repr=False)
@@ -81,9 +82,10 @@ class ViewExamples:
         whole = enlarged(frame[None], self.crop)
         boxes = five_boxes(whole.shape[1], whole.shape[2], self.crop)
         found = np.empty((len(self.views), self.side, self.side, 3), np.uint8)
+        as_is, reduced = np.zeros(1, bool), {"between": self.crop, "interpolation": self.interpolation}
         for at, (place, flip) in enumerate(self.views):
             shown = whole[:, :, ::-1] if flip else whole
-            found[at] = cropped(shown, boxes[place][None], np.zeros(1, bool), self.side, between=self.crop)[0]
+            found[at] = cropped(shown, boxes[place][None], as_is, self.side, **reduced)[0]
         return found
 
     def _draws(self, number: int, indices: IntArray) -> dict[str, npt.NDArray[Any]]:

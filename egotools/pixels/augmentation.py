@@ -61,6 +61,7 @@ class Augmentation:
     flip_p: float = 0.5  # of the whole clip
     gray_p: float = 0.0  # of a frame: one channel instead of colors
     jitter: Jitter | None = None
+    interpolation: crops.Interpolation = "nearest"  # from a resized box to what the network sees
 
     def draw(self, height: int, width: int, length: int, random: np.random.Generator) -> Draw:
         """Draws for a clip of frames of a size."""
@@ -117,9 +118,11 @@ def draw_jitter(length: int, random: np.random.Generator, jitter: Jitter | None)
     return np.hstack([scales, turns]).repeat(repeats, 0), order.repeat(repeats, 0).astype(np.int64)
 
 
-def cropped(frames: Frame, draw: Draw, side: int, *, crop: int = 224) -> Frame:
+def cropped(
+    frames: Frame, draw: Draw, side: int, *, crop: int = 224, interpolation: crops.Interpolation = "nearest"
+) -> Frame:
     """Frames uint8 [L, H, W, 3] cut, resized and mirrored as drawn: uint8 [L, side, side, 3]; see `crops.cropped`."""
-    return crops.cropped(frames, draw.boxes, draw.flips, side, between=crop)
+    return crops.cropped(frames, draw.boxes, draw.flips, side, between=crop, interpolation=interpolation)
 
 
 def recolored(pixels: Tensor, draws: Draw) -> Tensor:

@@ -11,15 +11,24 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from egotools.types import Frame, IntArray
 
+Interpolation = Literal["nearest", "bilinear"]
 AT_ONCE = 8  # frames that are resized together: as many as the caches hold
 NO_BOX = -1  # the width of a box where none fitted: the frame's shorter side is resized, and the middle cut out
 
 
-def cropped(frames: Frame, boxes: IntArray, flips: np.ndarray, side: int, *, between: int) -> Frame:
+def cropped(
+    frames: Frame,
+    boxes: IntArray,
+    flips: np.ndarray,
+    side: int,
+    *,
+    between: int,
+    interpolation: Interpolation = "nearest",
+) -> Frame:
     """Boxes of frames at one size; what falls outside of a frame is black.
 
     Each box is resized to `between` x `between` by bilinear interpolation with antialiasing, equal to Pillow's to
-    within one gray level, and to `side` x `side` by taking the nearest pixels; only then mirrored.
+    within one gray level, and to `side` x `side` by taking the nearest pixels, or in the same way; only then mirrored.
 
     Args:
         frames: uint8 [L, H, W, 3].
@@ -28,6 +37,7 @@ def cropped(frames: Frame, boxes: IntArray, flips: np.ndarray, side: int, *, bet
         flips: bool [L], which frames are mirrored.
         side: of the result.
         between: side of the boxes after resizing.
+        interpolation: from `between` to `side`.
 
     Returns:
         uint8 [L, side, side, 3].
@@ -38,7 +48,12 @@ def cropped(frames: Frame, boxes: IntArray, flips: np.ndarray, side: int, *, bet
         for begin in range(first, last, AT_ONCE):
             end = min(begin + AT_ONCE, last)
             pixels = _resized_middle if box[2] == NO_BOX else _resized_box
-            whole = pixels(frames[begin:end], box, between).reshape(end - begin, -1)
+            whole = pixels(frames[begin:end], box, between)
+            if interpolation == "bilinear":
+                small = resized(whole, side, side)
+                found[begin:end] = small[:, :, ::-1] if flip else small
+                continue
+            whole = whole.reshape(end - begin, -1)
             whole.take(_places(between, side, flip), axis=1, out=found[begin:end].reshape(end - begin, -1), mode="clip")
     return found
 

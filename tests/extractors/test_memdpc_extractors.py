@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from memdpc_files import write_released
+from PIL import Image
 
+from egotools.config import recorded_options
 from egotools.errors import WeightsError
 from egotools.extract.forward import runnable
 from egotools.extractors.memdpc import MemDPCModel
@@ -55,6 +57,18 @@ def test_a_row_of_contexts_is_a_window_that_overlaps_by_half_as_published():
     assert starts.tolist() == [0, 59, 118, 177]
     hopping = MemDPCModel(feature="context", hop=4, **SMALL).windows(video(20), Clip("a", Path("a.mp4")))
     assert hopping.frames[:, 0].tolist() == [0, 4, 8]
+
+
+def test_a_square_is_reduced_to_its_nearest_pixels_unless_bilinear_is_asked_for(rng):
+    frame = rng.integers(0, 255, (230, 240, 3), dtype=np.uint8)
+    square = frame[3:227, 8:232]
+    np.testing.assert_array_equal(MemDPCModel(size=32).prepare(frame), square[3::7, 3::7])
+    wanted = np.asarray(Image.fromarray(square).resize((32, 32), Image.Resampling.BILINEAR), np.int16)
+    smooth = MemDPCModel(size=32, interpolation="bilinear")
+    assert np.abs(smooth.prepare(frame) - wanted).max() <= 1
+    assert recorded_options(smooth).items() - recorded_options(MemDPCModel(size=32)).items() == {
+        ("interpolation", "bilinear")
+    }
 
 
 @pytest.mark.parametrize("feature", ["backbone", "context"])

@@ -201,6 +201,10 @@ def test_views_are_the_five_squares_and_those_of_mirrored_frames_each_frame_deco
     assert example["frames"].shape == (10, 6, 2, 32, 32, 3)  # six spans of two frames, four wide
     assert asked == [list(range(8))]
     assert enlarged(frame[None], 96).shape == (1, 96, 128, 3)
+    smooth = views_of(data, interpolation="bilinear").seen(frame)
+    box = five_boxes(48, 64, 40)[4][None]
+    wanted = cropped(frame[None], box, np.zeros(1, bool), 32, between=40, interpolation="bilinear")[0]
+    assert np.array_equal(smooth[0], wanted)
 
 
 def test_probabilities_are_the_same_however_many_spans_are_read_at_a_time(data):

@@ -24,6 +24,7 @@ from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, fi
 from egotools.methods.memdpc.network import Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions
 from egotools.methods.memdpc.run import new_network
+from egotools.methods.memdpc.tasks import arguments_of, view_of
 from egotools.methods.memdpc.training import Validation, check_precision, order_of, pretrain, rate_at, steps_of
 from egotools.stores.store import Recipe
 from egotools.training.how import How
@@ -178,6 +179,15 @@ def test_flow_keeps_its_colors_or_turns_its_sign_where_that_is_asked_for(clips):
     options = MemDPCOptions(modality="flow", flow_jitter=False)
     assert examples_of([], options, PRETRAINING).augmentation.jitter is None
     assert examples_of([], MemDPCOptions(modality="flow"), PRETRAINING).augmentation == PRETRAINING
+
+
+def test_reducing_by_bilinear_interpolation_is_another_run_and_what_its_extractor_does_too():
+    usual, smooth = MemDPCOptions(), MemDPCOptions(interpolation="bilinear")
+    assert examples_of([], smooth, PRETRAINING).augmentation.interpolation == "bilinear"
+    new = {("interpolation", "bilinear")}
+    assert view_of(smooth).items() - view_of(usual).items() == new
+    assert "interpolation" not in arguments_of(usual, How(), 0, None)  # as in runs of before
+    assert arguments_of(smooth, How(), 0, None)["interpolation"] == "bilinear"
 
 
 def test_bf16_is_refused_where_a_gradient_is_wrong(monkeypatch):

@@ -224,6 +224,18 @@ def test_a_box_that_reaches_outside_is_black_there_and_mirroring_comes_last():
     np.testing.assert_array_equal(cropped(ramp, draw, 6, crop=12)[0, :, ::-1], ramp[0][kept][:, kept])
 
 
+def test_a_box_may_be_reduced_by_bilinear_interpolation_as_pillow_does(rng):
+    frames = rng.integers(0, 256, (2, 50, 60, 3), dtype=np.uint8)
+    draw = Draw(**{**vars(plain(frames, np.tile([5, 4, 40, 44], (2, 1)))), "flips": np.array([False, True])})
+    found = cropped(frames, draw, 16, crop=32, interpolation="bilinear")
+    for frame, picture in zip(frames, [found[0], found[1, :, ::-1]], strict=True):
+        image = Image.fromarray(frame).crop((5, 4, 45, 48))
+        for side in (32, 16):
+            image = image.resize((side, side), Image.Resampling.BILINEAR)
+        assert_close(picture, np.asarray(image), share=1.0)
+    assert not np.array_equal(found, cropped(frames, draw, 16, crop=32))
+
+
 def test_frames_that_no_box_fits_are_resized_and_cut_in_the_middle(rng):
     frames = rng.integers(0, 256, (2, 40, 200, 3), dtype=np.uint8)  # five times as wide: every box is too high
     boxes = draw_boxes(40, 200, 2, rng, side=32, p=1.0, consistent=True)

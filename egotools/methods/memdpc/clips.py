@@ -129,8 +129,9 @@ def keep_files(folder: Path, files: Files) -> None:
 
 
 def augmentation_of(published: Augmentation, sampling: Sampling) -> Augmentation:
-    """The published one; colors of flow are left alone if that is asked for."""
-    return published if sampling.flow_jitter else replace(published, gray_p=0.0, jitter=None)
+    """The published one, reduced as asked for; colors of flow are left alone if that is asked for, too."""
+    found = replace(published, interpolation=sampling.interpolation)
+    return found if sampling.flow_jitter else replace(found, gray_p=0.0, jitter=None)
 
 
 def examples_of(

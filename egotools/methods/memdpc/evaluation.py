@@ -216,7 +216,15 @@ def _tested(
         raise TableError(f"no clip is left to evaluate: {'; '.join(there.remarks)}")
     options = trained.options
     jitter = TESTING if viewing.jitter else None
-    examples = ViewExamples(there.found, options.spans, viewing.views, options.size, jitter, seed)
+    examples = ViewExamples(
+        there.found,
+        options.spans,
+        viewing.views,
+        options.size,
+        jitter,
+        seed,
+        interpolation=options.interpolation,
+    )
     found = probabilities_of(
         trained.network, examples, len(trained.classes), options, viewing, workers=workers, progress=progress
     )

@@ -36,6 +36,11 @@ class Sampling:
     modality: Literal["rgb", "flow"] = option(
         "rgb", "What the files show; flow: folders of JPEGs with x in blue and y in green, of 'egotools frames --flow'."
     )
+    interpolation: Literal["nearest", "bilinear"] = option(
+        "nearest",
+        "How a square of 224 pixels becomes one of --size: nearest as published, or bilinear with antialiasing.",
+        absent="nearest",
+    )
     flow_flip_sign: bool = option(
         False, "With flow, turn the sign of x round where frames are mirrored; the published code does not."
     )

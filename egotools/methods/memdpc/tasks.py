@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from egotools.config import file_digest, options_of
+from egotools.config import file_digest, omitted_options, recorded_options
 from egotools.errors import RunError, TrainingError
 from egotools.extractors.backbone import DEFAULT, View, write_backbone
 from egotools.loading.files import Files
@@ -169,7 +169,7 @@ def arguments_of(options: Sampling, how: How, seed: int, init: str | None, world
     """What makes two trainings the same, beside the manifest. The weights to begin with count by their content."""
     begun = None if init is None else file_digest(init_file(init))
     together = {"processes": world.size} if world.size > 1 else {}
-    return {**options_of(options), **how.identity, "seed": seed, "init": begun, **together}
+    return {**recorded_options(options), **how.identity, "seed": seed, "init": begun, **together}
 
 
 def init_file(init: str) -> Path:
@@ -198,8 +198,8 @@ def init_remarks(init: str | None, options: Sampling) -> list[str]:
     """Where a run to begin with was shown something else than what is to be shown now."""
     if init is None or not init.startswith(RUN):
         return []
-    before = Run.open(Path(init.removeprefix(RUN))).recipe.identity
-    names = ("size", "blocks", "length", "stride", "modality")
+    before = {**omitted_options(Sampling), **Run.open(Path(init.removeprefix(RUN))).recipe.identity}
+    names = ("size", "blocks", "length", "stride", "interpolation", "modality")
     now = {name: getattr(options, name) for name in names}
     others = [name for name in names if before.get(name, now[name]) != now[name]]
     was, here = (" ".join(f"--{name} {values[name]}" for name in others) for values in (before, now))
@@ -224,7 +224,8 @@ def write_run(run: Run, model: nn.Module, trained: Trained, options: Sampling, i
 
 def view_of(options: Sampling) -> Content:
     """The options of the extractor that show its network what it was trained on."""
-    return {name: getattr(options, name) for name in ("net", "size", "blocks", "length", "stride")}
+    shown = ("net", "size", "blocks", "length", "stride", "interpolation")
+    return {name: value for name, value in recorded_options(options).items() if name in shown}
 
 
 def _report(command: str, run: Run, prepared: Prepared, trained: Trained, model: nn.Module) -> Content:

@@ -56,6 +56,7 @@ def probabilities_of(
     sums = torch.zeros(len(examples.stretches), len(viewing.views), classes, dtype=torch.float64)
     counts = torch.zeros(len(sums))
     failed: dict[int, str] = {}
+    progress("evaluating", 0, len(examples))
     model.eval()
     for done, batch in enumerate(batches(0), 1):
         number = int(batch.pop("clip"))

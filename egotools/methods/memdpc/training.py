@@ -123,6 +123,7 @@ def learn(
     order = order_of(train, options, how, seed=seed, world=world)
     batches = loader(train, order, seed=seed, workers=workers, device=device, finish=finish)
     alone = loader(train, order, seed=seed, workers=0, device=device, finish=finish)
+    progress("starting", 0, steps_of(order, options, how))
     check_precision(model, lambda: next(alone(0)), how)
     epoch, steps = order.per_epoch / how.accumulate, steps_of(order, options, how)
     best, spent = BestEpoch("top1"), Spent(batches)
