@@ -70,7 +70,7 @@ def _shown(clip: SegmentedClip) -> tuple[IntArray, list[str]]:
 
 def _caption(clip: SegmentedClip, at: int) -> str:
     start, end = clip.seconds[at : at + 2]
-    return f"{clip.labels[at]}: {start:.1f} to {end:.1f} s"
+    return f"{clip.labels[at]}: {start:.1f}\u2013{end:.1f} s"
 
 
 def _frames(video: Clip | None, seconds: Floats, store: Store) -> tuple[Sequence[Frame], list[str]]:

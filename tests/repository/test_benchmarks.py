@@ -141,3 +141,12 @@ def test_the_loader_is_compared_with_the_habit_and_each_stage_with_its_limit(vid
     assert found["(o) habit / ours, whole loader"] > 0
     stages = ("decoding", "resampling", "color", "normalizing")
     assert {f"(o) {stage}, of its limit" for stage in stages} < set(found)
+
+
+def test_change_points_are_compared_with_the_specified_search_and_are_the_same(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "figures.json"
+    benchmark("change_points", monkeypatch).main(["--quick", "--json", str(path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert found["(r) specified / ours, 400 rows"] > 1
+    assert found["(r) ours, 1600 / 400 rows"] > 0
+    assert "(r) specified / ours, 100 rows" in capsys.readouterr().out
