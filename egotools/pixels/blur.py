@@ -57,12 +57,12 @@ def _blur(planes: Planes, radius: int, inside: IntArray, ends: IntArray) -> None
     edge = radius + 1
     across, down = width + 2 * edge, height + 2 * edge
     # One line of numbers a picture, with its margins: a neighbor is a shift of the line, without gaps in memory.
-    line = _zeros_like(planes, (count, channels * down * across))
+    line = _empty_like(planes, (count, channels * down * across))  # corners stay as they are: nothing is made of them
     grid = line.reshape(count, channels, down, across)
     rows, columns = slice(edge, edge + height), slice(edge, edge + width)
     grid[:, :, rows, columns] = planes
     weights = [_column(each, planes) for each in (inside, ends)]
-    total, pairs = _zeros_like(planes, line.shape), _zeros_like(planes, line.shape)
+    total, pairs = _empty_like(planes, line.shape), _empty_like(planes, line.shape)
     for step, first, end in ((1, edge, edge + width), (across, edge, edge + height)):
         by_step = grid.swapaxes(2, 3) if step == 1 else grid
         for _ in range(PASSES):
@@ -96,8 +96,8 @@ def _box_blur(line: Planes, total: Planes, pairs: Planes, step: int, radius: int
         torch.bitwise_and(inner, 255, out=middle)
 
 
-def _zeros_like(planes: Planes, shape: tuple[int, ...]) -> Planes:
-    return np.zeros(shape, planes.dtype) if isinstance(planes, np.ndarray) else planes.new_zeros(shape)
+def _empty_like(planes: Planes, shape: tuple[int, ...]) -> Planes:
+    return np.empty(shape, planes.dtype) if isinstance(planes, np.ndarray) else planes.new_empty(shape)
 
 
 def _column(numbers: IntArray, planes: Planes) -> Planes:

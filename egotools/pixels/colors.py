@@ -32,7 +32,9 @@ def brighten(frames: Planes, factors: Planes) -> None:
 def contrast(frames: Planes, factors: Planes) -> None:
     """Blends with the mean gray level of each frame, rounded."""
     lib = _library(frames)
-    mean = lib.floor(luma(frames).mean(1, dtype=lib.float64) + 0.5)
+    gray = luma(frames)
+    exact = lib.float32 if 255 * gray.shape[1] < 2**24 else lib.float64  # sums of whole numbers
+    mean = lib.floor(_cast(gray.sum(1, dtype=exact), "float64") / gray.shape[1] + 0.5)
     _blend(_a_frame(mean), frames, factors)
 
 

@@ -9,6 +9,7 @@ Axes: V views, S side.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +137,10 @@ def _recolored(planes: Planes, draws: ViewDraws) -> Planes:
     return pictures
 
 
-def _rows(chosen: Mask, planes: Planes) -> Planes:
+def _rows(chosen: Mask, planes: Planes) -> Any:
+    """An index of planes: a slice, which copies nothing, where all are chosen."""
+    if chosen.all():
+        return slice(None)
     rows = np.flatnonzero(chosen)
     return rows if isinstance(planes, np.ndarray) else torch.from_numpy(rows).to(planes.device)
 
