@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 from fill import DATA, Network, parameter
 from torch import Tensor
+
+from egotools.nn import storyboard as networks
 
 SMALL = DATA / "storyboard"
 LABELS = (20, 21, 3, 3, 5, 5, 5, 9)  # of the recorded batches, whose first two images are current
@@ -41,3 +45,11 @@ def near(found: Tensor, wanted: npt.NDArray[Any], *, rtol: float, of_largest: fl
     """Within the recorded tolerance, of which a part may be relative to the largest value."""
     atol = max(atol, of_largest * float(np.abs(wanted).max()))
     torch.testing.assert_close(found.detach().double(), torch.from_numpy(wanted).double(), rtol=rtol, atol=atol)
+
+
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes ResNet-18 and the heads a hundredth as large: checkpoints are written after every step."""
+    planes = (8, 8, 8, 8)
+    for name, value in {"STEM": 8, "PLANES": planes, "HIDDEN": 16}.items():
+        monkeypatch.setattr(networks, name, value)
+    monkeypatch.setitem(networks.PLANS, 18, replace(networks.PLANS[18], blocks=(1, 1, 1, 1), planes=planes))

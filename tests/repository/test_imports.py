@@ -31,7 +31,14 @@ MATHS_MAY_IMPORT = {"egotools", "numpy", "scipy", "sklearn", "torch"}
 WITHOUT_TORCH = [
     *("manifests.table", "manifests.folders", "manifests.check", "media.video", "media.audio", "tables.table"),
     *("stores.lmdb_store", "stores.hdf5_store", "stores.digest"),
-    *("derive.deriving", "derive.segments", "derive.storyboard_picture", "derive.reproduction", "derive.pool", "derive.similarity"),
+    *(
+        "derive.deriving",
+        "derive.segments",
+        "derive.storyboard_picture",
+        "derive.reproduction",
+        "derive.pool",
+        "derive.similarity",
+    ),
 ]
 UNSAFE_MODULES = {"dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler"}

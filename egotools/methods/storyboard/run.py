@@ -11,10 +11,11 @@ import torch
 
 from egotools.config import file_digest, options_of
 from egotools.errors import RunError, TrainingError
-from egotools.loading.kept_files import FILES
+from egotools.loading.kept_files import FILES, write_files
 from egotools.machine import choose_device
 from egotools.manifests.segments import write_segments
 from egotools.manifests.table import read_manifest
+from egotools.methods.storyboard.batches import new_memory
 from egotools.methods.storyboard.evaluation import LabeledSet, evaluation_of, read_labeled_set
 from egotools.methods.storyboard.export import MAPPING, TENSORS, keep_network
 from egotools.methods.storyboard.held import LabelsOf
@@ -111,6 +112,7 @@ def train_storyboard(
     chosen, clips = choose_device(device), read_manifest(manifest)
     how, told = how_for(how, chosen)
     arguments = {**options_of(options), **how.identity, "seed": seed, "skip_unreadable": skip_unreadable}
+    arguments["learner"] = arguments.pop("method")  # a run's method is the command
     arguments |= {"segments": None if segments is None else file_digest(segments)}
     arguments |= {"init": None if init is None else file_digest(init_file(init))}
     arguments |= {"evaluate": [[manifest_digest(each.manifest), each.label] for each in evaluate]}
@@ -120,9 +122,10 @@ def train_storyboard(
     origin |= {name: value for name, value in (("preset", preset), ("init", init)) if value is not None}
 
     def make(run: Run) -> Content:
+        kept = run.path / FILES
         stream = stream_of(
             clips,
-            run.path / FILES,
+            kept if kept.exists() else None,
             fps=options.fps,
             height=options.height,
             skip_unreadable=skip_unreadable,
@@ -132,6 +135,9 @@ def train_storyboard(
         default, classes = default_labels(options, stream, segments)
         sets = [read_labeled_set(each.manifest, each.label, options.viewing, workers=workers) for each in evaluate]
         learner = new_learner(options, classes, init, seed).to(chosen)
+        new_memory(options, len(stream), default, seed)  # refuses a stream that is too short
+        if not kept.exists():
+            write_files(kept, stream.files)
         with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []):
             torch.manual_seed(seed)
             trained = learn(

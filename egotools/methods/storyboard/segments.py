@@ -41,7 +41,7 @@ def frame_classes(path: Path, stream: Stream) -> tuple[IntArray, int]:
         places = np.searchsorted(starts - SLACK, times, side="right") - 1
         bare = places < 0 if len(own) else np.ones(len(times), bool)
         if len(own):
-            bare |= times >= ends[places] + SLACK
+            bare |= times >= ends[places] - SLACK
         if bare.any():
             where = f"{int(bare.sum())} of {len(times)} frames of {clip.id!r}, the first at {times[bare.argmax()]:g} s"
             raise TrainingError(f"{path}: {where}, have no segment")

@@ -55,7 +55,7 @@ class Stream:
     def __init__(
         self, clips: Sequence[Clip], files: Files, *, fps: float | None, height: int | None, remarks: Sequence[str] = ()
     ) -> None:
-        self.clips, self.remarks = tuple(clips), tuple(remarks)
+        self.clips, self.remarks, self.files = tuple(clips), tuple(remarks), files
         self._fps, self._height = fps, height
         self._sources: list[Source] = [files.sources[clip.path] for clip in clips]
         self._recent: dict[int, IntArray] = {}

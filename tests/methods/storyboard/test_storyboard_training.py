@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import write_video
+from storyboard_networks import narrow
 
 from egotools.errors import TrainingError
 from egotools.methods.storyboard.learners import Learner
@@ -17,12 +18,10 @@ from egotools.methods.storyboard.run import default_labels, new_learner
 from egotools.methods.storyboard.segments import found_segments
 from egotools.methods.storyboard.stream import Stream, stream_of
 from egotools.methods.storyboard.training import Trained, learn
-from egotools.nn import storyboard as networks
 from egotools.stores.store import Recipe
 from egotools.training.how import How
 from egotools.training.runs import Run
 from egotools.types import Clip
-from conftest import write_video
 
 TINY: dict[str, Any] = {
     "method": "simclr",
@@ -41,11 +40,7 @@ OFTEN = How(log_every=1, save_every=0.0)
 
 @pytest.fixture(autouse=True)
 def _narrow_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundredth of the parameters: checkpoints are written after every step."""
-    planes = (8, 8, 8, 8)
-    for name, value in {"STEM": 8, "PLANES": planes, "HIDDEN": 16}.items():
-        monkeypatch.setattr(networks, name, value)
-    monkeypatch.setitem(networks.PLANS, 18, replace(networks.PLANS[18], blocks=(1, 1, 1, 1), planes=planes))
+    narrow(monkeypatch)
 
 
 @pytest.fixture(scope="module")
