@@ -71,8 +71,13 @@ def train_together(
     with joined(os.environ, asked["device"]) as world:
         if not world.is_first:
             output().quiet = True
-        with Progress("steps", "reading") as progress:
-            content, is_new = method(out, manifest, config, world=world, progress=progress, **asked)
+        try:
+            with Progress("steps", "reading") as progress:
+                content, is_new = method(out, manifest, config, world=world, progress=progress, **asked)
+        except KeyboardInterrupt:
+            if (out / "checkpoint.pt").exists():
+                display.note("rerun the command to resume from the last checkpoint")
+            raise
     if world.is_first:
         display.say_done(out, is_new)
         show_report(content, out, as_json=as_json)

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from egotools.errors import TrainingError
 from egotools.processes import compute_alone_if_forked
-from egotools.training.checkpoint import Checkpoint, Stateful
+from egotools.training.checkpoint import CHECKPOINT, Checkpoint, Stateful
 from egotools.training.how import LINE, How, check_fp16
 from egotools.training.runs import Run
 from egotools.training.world import ALONE, World
@@ -137,6 +137,14 @@ def _set_rate(optimizer: torch.optim.Optimizer, rate: float | Mapping[str, float
             group[name] = group.setdefault(f"initial_{name}", group[name]) * factor
 
 
+def _left(run: Run | None) -> str:
+    """What is left of a training that ended."""
+    if run is None:
+        return ""
+    has_one = (run.path / CHECKPOINT).exists()
+    return f"{run.path}: {'the last checkpoint before that is kept' if has_one else 'there is no checkpoint yet'}; "
+
+
 class _Losses:
     """Losses added up on the device since they were last read."""
 
@@ -160,9 +168,8 @@ class _Losses:
         found = {name: self._world.mean(value).item() / self._batches for name, value in self._sums.items()}
         self._sums, self._batches = {}, 0
         if not math.isfinite(found.get("loss", 0.0)):
-            kept = "" if run is None else f"{run.path}: the last checkpoint before that is kept; "
             raise TrainingError(
-                f"the loss is {found['loss']} at step {step}, so training ended; {kept}lower --learning-rate, set"
+                f"the loss is {found['loss']} at step {step}, so training ended; {_left(run)}lower --learning-rate, set"
                 " --max-norm, or train in float32"
             )
         return found

@@ -91,7 +91,7 @@ def read_content(path: Path) -> Any:  # Any: the content of a checkpoint is unkn
     except UnpicklingError as error:
         raise WeightsError(f"{path}: contains other things than tensors, or is damaged; save a state_dict()") from error
     except DAMAGES as error:
-        reason = (str(error).splitlines() or ["empty"])[0]
+        reason = "damaged" if isinstance(error, LookupError) else (str(error).splitlines() or ["empty"])[0]
         raise WeightsError(f"{path}: not readable as weights ({reason})") from error
 
 

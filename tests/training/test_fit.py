@@ -268,7 +268,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_the_last_good_checkpoin
     run = Run(tmp_path, Recipe({}))
     fine, how = pairs(9, 4), How(log_every=3)
     batches = [*fine[:6], (torch.full((4, 3), bad), torch.zeros(4)), *fine]
-    with pytest.raises(TrainingError, match=f"the loss is (nan|inf) at step 9.*{tmp_path}"):
+    with pytest.raises(TrainingError, match=f"(nan|inf) at step 9.*{tmp_path}: the last checkpoint"):
         regression(batches, run, steps=16, how=how)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 6
     assert [line["step"] for line in lines(run)] == [3, 6]
@@ -280,8 +280,8 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_the_last_good_checkpoin
 
 def test_nothing_is_kept_of_a_loss_that_is_not_finite_and_was_never_logged(tmp_path):
     batches = [*pairs(2, 4), (torch.full((4, 3), math.nan), torch.zeros(4))]
-    for run in (None, Run(tmp_path, Recipe({}))):
-        with pytest.raises(TrainingError, match="the loss is nan at step 3"):
+    for run, left in ((None, "lower"), (Run(tmp_path, Recipe({})), f"{tmp_path}: there is no checkpoint yet; lower")):
+        with pytest.raises(TrainingError, match=f"the loss is nan at step 3, so training ended; {left}"):
             regression(batches, run, steps=100)
     assert not (tmp_path / "checkpoint.pt").exists()
 

@@ -14,6 +14,7 @@ from memorability_files import complaint, run, shown
 
 from egotools.manifests.segments import Segment, read_segments, write_segments
 from egotools.methods.segmentation.training import new_head
+from egotools.training import how
 
 FAST = ("--width", "8", "--epochs", "2", "--batch-size", "4", "--chunk", "4", "--device", "cpu")
 
@@ -115,10 +116,13 @@ def test_a_run_of_one_view_is_not_evaluated_on_another_view_of_its_recordings(da
     assert "the run was trained on them" in complaint(*evaluated(data, "--split", "train", "--views", "e1", run="one"))
 
 
-def test_without_a_split_test_val_is_evaluated_and_that_is_said(fresh):
+def test_without_a_split_test_val_is_evaluated_and_that_is_said(fresh, monkeypatch):
     table = (fresh / "a.csv").read_text().replace(",test", ",other")
     (fresh / "a.csv").write_text(table)
-    run(*trained(fresh))
+    monkeypatch.setattr(how, "has_fast_bf16", lambda _: False)
+    done = shown(*trained(fresh, "--precision", "bf16"))
+    assert any("--precision bf16: trained in float32" in remark for remark in done["remarks"])
+    assert done["precision_used"] == "float32"
     report = shown(*evaluated(fresh, "--weights", "best"))
     assert {each["id"] for each in report["by_video"]} == {"r2/v1", "r2/e1"}
     assert any("no clip has the split test: val is evaluated" in remark for remark in report["remarks"])

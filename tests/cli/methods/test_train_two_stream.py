@@ -21,6 +21,7 @@ from egotools.methods.two_stream.options import TwoStream
 from egotools.methods.two_stream.pairs import read_pairs
 from egotools.methods.two_stream.refiner import read_refiner
 from egotools.stores import Recipe, Source, open_writer
+from egotools.training import how
 from egotools.types import Rows
 
 RATE = 10.0  # rows a second
@@ -105,9 +106,12 @@ def test_a_run_keeps_refiner_figures_and_a_picture_and_the_stream_for_resuming_o
 
 
 @pytest.mark.parametrize("objective", ["simple-3d", "sync-kd"])
-def test_the_other_objectives_have_their_own_defaults(tmp_path, objective):
+def test_the_other_objectives_have_their_own_defaults(tmp_path, objective, monkeypatch):
     write(tmp_path, recordings("pair", "pair", "val"))
-    report = trained(tmp_path, "--objective", objective)
+    monkeypatch.setattr(how, "has_fast_bf16", lambda _: False)
+    report = trained(tmp_path, "--objective", objective, "--precision", "bf16")
+    assert any("--precision bf16: trained in float32" in remark for remark in report["remarks"])
+    assert report["precision_used"] == "float32"
     assert report["arguments"]["learning_rate"] == {"simple-3d": 1e-4, "sync-kd": 1e-2}[objective]
     assert ("stream" in report["parameters"]) == (objective == "simple-3d")
     assert ("distillation" in report["last"]) == (objective == "sync-kd")
