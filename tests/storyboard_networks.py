@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -35,9 +36,12 @@ def value(name: str, shape: tuple[int, ...]) -> Tensor:
     return parameter(name, shape)
 
 
-def filled_again(network: Network) -> Network:
-    """As `fill.filled`, of values that are kept for the next one, and copied; in train mode."""
-    network.load_state_dict({name: value(name, tuple(each.shape)) for name, each in network.state_dict().items()})
+def filled_again(make: Callable[[], Network]) -> Network:
+    """What `make` gives, with the values of its names, kept for the next, instead of initial ones; in train mode."""
+    with torch.device("meta"):
+        network = make()
+    values = {name: value(name, tuple(each.shape)).clone() for name, each in network.state_dict().items()}
+    network.load_state_dict(values, assign=True)
     return network.train()
 
 
