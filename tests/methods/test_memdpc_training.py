@@ -19,14 +19,15 @@ from egotools.errors import TrainingError
 from egotools.loading.order import Order
 from egotools.loading.spans import SpanExamples
 from egotools.manifests.table import read_manifest
-from egotools.methods.memdpc import training
 from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, files_for, usable, with_sign_turned
 from egotools.methods.memdpc.network import Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions
 from egotools.methods.memdpc.run import new_network
 from egotools.methods.memdpc.tasks import arguments_of, view_of
-from egotools.methods.memdpc.training import Validation, check_precision, order_of, pretrain, rate_at, steps_of
+from egotools.methods.memdpc.training import Validation, order_of, pretrain, rate_at, steps_of
 from egotools.stores.store import Recipe
+from egotools.training import gradients
+from egotools.training.gradients import check_precision
 from egotools.training.how import How
 from egotools.training.optimizers import milestones, optimizer_of
 from egotools.training.runs import Run
@@ -192,7 +193,7 @@ def test_reducing_by_bilinear_interpolation_is_another_run_and_what_its_extracto
 
 def test_bf16_is_refused_where_a_gradient_is_wrong(monkeypatch):
     model, bf16 = nn.Linear(1, 1), How(precision="bf16")
-    monkeypatch.setattr(training, "weight_gradient_errors", lambda *_: {"a": 0.001, "b.conv1": math.inf})
+    monkeypatch.setattr(gradients, "weight_gradient_errors", lambda *_: {"a": 0.001, "b.conv1": math.inf})
     with pytest.raises(TrainingError, match=r"the gradient of b\.conv1 is off by inf%"):
         check_precision(model, lambda: None, bf16)
     check_precision(model, lambda: None, How())

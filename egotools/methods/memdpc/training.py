@@ -19,10 +19,10 @@ from egotools.loading.spans import SpanExamples
 from egotools.methods.memdpc.clips import clips_of
 from egotools.methods.memdpc.network import WAYS, Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions, Training
-from egotools.nn.mixed_precision import LIMIT, weight_gradient_errors
 from egotools.progress import Progress, no_progress
 from egotools.training.best import BestEpoch
 from egotools.training.fit import autocast, fit
+from egotools.training.gradients import check_precision
 from egotools.training.how import LINE, How
 from egotools.training.optimizers import milestones, optimizer_of
 from egotools.training.runs import Run
@@ -178,23 +178,6 @@ def rate_at(step: int, *, options: Training, epoch: float) -> float:
     """The factor of the learning rate in a step; epochs of so many steps."""
     places = [round(place * epoch) for place in options.schedule]
     return milestones(step, places=places, is_true=options.true_schedule)
-
-
-def check_precision(model: nn.Module, batch: Callable[[], Any], how: How) -> None:
-    """Refuses bf16 where a convolution's gradient of a batch (Any) is wrong with it.
-
-    Raises:
-        TrainingError: says which.
-    """
-    if how.precision != "bf16":
-        return
-    errors = weight_gradient_errors(model.train(), batch())
-    worst = max(errors, key=lambda name: errors[name], default="")
-    if worst and not errors[worst] <= LIMIT:
-        raise TrainingError(
-            f"--precision bf16: the gradient of {worst} is off by {errors[worst]:.1%} of its largest entry, more than"
-            f" {LIMIT:.0%}; this version of PyTorch computes it wrongly: use float32"
-        )
 
 
 class Spent:

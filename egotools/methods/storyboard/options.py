@@ -121,8 +121,8 @@ class StoryboardOptions:
             if value is not None and not value >= 0:
                 raise ValueError(f"{_flag(name)} must be 0 or above, not {value}")
         _ = self.viewing  # checks its own
-        if not 0 < self.merge_threshold < 1:
-            raise ValueError(f"--merge-threshold must be between 0 and 1, not {self.merge_threshold}")
+        if not 0 <= self.merge_threshold < 0.5:
+            raise ValueError(f"--merge-threshold must be from 0 up to 0.5, not {self.merge_threshold}")
         self._check_labels()
 
     def _check_labels(self) -> None:

@@ -38,6 +38,7 @@ from egotools.weights.storyboard import load_storyboard, read_storyboard, write_
 
 METHOD = "storyboard"
 SEGMENTS, PICTURE = "segments.csv", "training.png"
+BEST = ("_oracle", "_validation")  # accuracies whose best of all evaluations is reported, as in the paper
 PANELS = {
     "loss": ("loss",),
     "parts": ("curr_loss", "tc_loss", "tc_curr_loss", "cross_loss", "replay_loss"),
@@ -230,10 +231,12 @@ def keep(run: Run, learner: Learner, stream: Stream, trained: Trained, options: 
 
 
 def report_of(run: Run, stream: Stream, learner: Learner, trained: Trained, sets: Sequence[LabeledSet]) -> Content:
-    """Sizes, the last losses, and the figures of the last evaluation."""
-    lines = [line for line in run.metrics() if "loss" in line]
-    names = [each.name for each in sets]
-    last = {name: value for name, value in lines[-1].items() if not name.startswith(tuple(f"{n}_" for n in names))}
+    """Sizes, the last losses, the figures of the last evaluation, and the best accuracies of all."""
+    lines = run.metrics()
+    own = tuple(f"{each.name}_" for each in sets)
+    last = {name: value for name, value in lines[-1].items() if not own or not name.startswith(own)}
+    evaluation = {name: value for name, value in lines[-1].items() if name not in last}
+    best = {name: max(line[name] for line in lines if name in line) for name in evaluation if name.endswith(BEST)}
     return {
         "command": f"train {METHOD}",
         "clips": len(stream.clips),
@@ -242,5 +245,6 @@ def report_of(run: Run, stream: Stream, learner: Learner, trained: Trained, sets
         "windows": len(trained.windows),
         "parameters": sum(each.numel() for each in learner.parameters()),
         "last": last,
-        "evaluation": {name: value for name, value in lines[-1].items() if name not in last},
+        "evaluation": evaluation,
+        "best": best,
     }

@@ -20,7 +20,7 @@ from egotools.methods.storyboard.batches import Batches, new_memory
 from egotools.methods.storyboard.evaluation import learner_features
 from egotools.methods.storyboard.held import LabelsOf, State
 from egotools.methods.storyboard.labels import Storyboard, Window
-from egotools.methods.storyboard.learners import Learner, learner_optimizer
+from egotools.methods.storyboard.learners import Learner, Views, learner_optimizer
 from egotools.methods.storyboard.memories import TwoTier
 from egotools.methods.storyboard.merging import Merging
 from egotools.methods.storyboard.minred import MinRed
@@ -28,6 +28,7 @@ from egotools.methods.storyboard.options import StoryboardOptions
 from egotools.methods.storyboard.stream import Stream
 from egotools.progress import Progress, no_progress
 from egotools.training.fit import fit
+from egotools.training.gradients import check_precision
 from egotools.training.how import LINE, How
 from egotools.training.runs import Run
 from egotools.types import Frame, IntArray
@@ -82,6 +83,7 @@ def learn(
     memory, random = new_memory(options, len(stream), default, seed)
     batches = Batches(stream, memory, options, seed=seed, device=device, workers=workers)
     learner.keeps_features = isinstance(memory, MinRed)
+    check_precision(learner, lambda: noise(options, device), how)
     segments = None
     if options.segments and isinstance(memory, TwoTier):
         merging = None
@@ -102,7 +104,7 @@ def learn(
             segments.update()
         found: Figures = {}
         if done % line == 0 or done == steps:
-            found = {**spent.figures(done), **(segments.figures() if segments is not None else {})}
+            found = {**spent.figures(done, segments), **(segments.figures() if segments is not None else {})}
         if evaluation is not None and (done == steps or (eval_every and done % eval_every == 0)):
             found |= evaluation(learner)
         return found or None
@@ -121,6 +123,15 @@ def learn(
     return Trained(done, *found)
 
 
+def noise(options: StoryboardOptions, device: torch.device) -> Views:
+    """A batch of the shapes of the training, for the check of gradients."""
+    size, side = options.batch_size, options.crop_size
+    with torch.random.fork_rng(devices=[]):
+        views = torch.randn(2, size, 3, side, side).to(device)
+    labels = torch.zeros(size, dtype=torch.int64, device=device)
+    return Views(views, labels, options.curr_batch_size if options.memory == "two-tier" else 0)
+
+
 @dataclass(eq=False)
 class Segments:
     """Segments of the short-term memory become the labels of both memories, and classes that look alike are merged."""
@@ -132,7 +143,7 @@ class Segments:
     how: How
     freezes: bool  # leave the network in eval mode after merging, as the reference does
     windows: list[Window] = field(default_factory=list)
-    seconds: float = 0.0  # since they were last asked for
+    seconds: float = 0.0  # that it took; whoever logs them sets them back
 
     @property
     def mapping(self) -> dict[int, int]:
@@ -155,9 +166,8 @@ class Segments:
 
     def figures(self) -> Figures:
         """What is logged."""
-        seconds, self.seconds = self.seconds, 0.0
         last = self.windows[-1].last if self.windows else 0
-        return {"classes": last + 1, "merged_classes": len(self.mapping), "seconds_segmenting": seconds}
+        return {"classes": last + 1, "merged_classes": len(self.mapping)}
 
     def state_dict(self) -> State:
         windows = [(each.first, each.last, torch.from_numpy(each.starts.copy())) for each in self.windows]
@@ -210,10 +220,13 @@ class Spent:
     def __init__(self, batches: Batches) -> None:
         self._batches, self._step, self._began = batches, 0, time.perf_counter()
 
-    def figures(self, done: int) -> Figures:
-        """By stage; `step` is all that is not waiting for frames or making views."""
+    def figures(self, done: int, segments: Segments | None) -> Figures:
+        """By stage; `step` is all that is not waiting for frames, making views, or finding segments."""
         now, spent = time.perf_counter(), self._batches.spent()
-        spent["step"] = max(now - self._began - spent.get("waiting", 0.0) - spent.get("views", 0.0), 0.0)
+        if segments is not None:
+            spent["segmenting"], segments.seconds = segments.seconds, 0.0
+        others = sum(spent.get(name, 0.0) for name in ("waiting", "views", "segmenting"))
+        spent["step"] = max(now - self._began - others, 0.0)
         steps = max(done - self._step, 1)
         self._step, self._began = done, now
         return {f"seconds_{name}": value / steps for name, value in spent.items()}
