@@ -118,11 +118,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="few short rows: shows that it runs")
     options = parser.parse_args(arguments)
-    whole, memory, long, width, rounds = WHOLE, MEMORY, LONG, WIDTH, options.rounds
-    if options.quick:
-        whole, memory, long, width, rounds = (100,), 400, 1600, 64, 3
     with threadpool_limits(1):
-        ratios = measured(whole, (memory, long), width, rounds)
+        if options.quick:
+            ratios = measured([100], (400, 1600), 64, 3)
+        else:
+            ratios = measured(WHOLE, (MEMORY, LONG), WIDTH, options.rounds)
     report(f"Change points, {SEGMENTS} segments", ratios, options.json)
 
 

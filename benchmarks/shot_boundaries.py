@@ -44,9 +44,8 @@ def joined(parts: Sequence[Rows]) -> tuple[Rows, Floats]:
     """Clips one after the other, a row each 1 / FPS seconds, and where they meet."""
     values = np.concatenate([part.values for part in parts])
     edges = np.arange(len(values) + 1) / FPS
-    return Rows(values, np.stack([edges[:-1], edges[1:]], axis=1)), np.cumsum([len(part.values) for part in parts])[
-        :-1
-    ] / FPS
+    meets = np.cumsum([len(part.values) for part in parts])[:-1]
+    return Rows(values, np.stack([edges[:-1], edges[1:]], axis=1)), edges[meets]
 
 
 def cuts_of(rows: Rows, count: int) -> Floats:

@@ -150,3 +150,10 @@ def test_change_points_are_compared_with_the_specified_search_and_are_the_same(t
     assert found["(r) specified / ours, 400 rows"] > 1
     assert found["(r) ours, 1600 / 400 rows"] > 0
     assert "(r) specified / ours, 100 rows" in capsys.readouterr().out
+
+
+def test_a_boundary_is_right_if_it_is_near_a_true_one_of_its_own(monkeypatch):
+    right = benchmark("shot_boundaries", monkeypatch).right
+    assert right([1.2, 2.0, 9.0], [1.0, 2.0, 3.0]) == 2
+    assert right([1.0, 1.1, 5.0], [1.0, 4.0, 5.3]) == 1
+    assert right([0.95, 1.05], [0.9, 1.1]) == 2
