@@ -28,6 +28,12 @@ class Source:
     written: int  # in nanoseconds since 1970
     info: VideoInfo
     index: VideoIndex | None  # of a video
+    remarks: tuple[str, ...] = ()  # what is odd in it, in sentences
+
+    @property
+    def damage(self) -> str:
+        """Why frames after the last one are missing; empty if none is known to be."""
+        return "" if self.index is None else self.index.frames.damage
 
     def is_unchanged(self) -> bool:
         """Whether the file is still the one that was looked up."""
@@ -97,7 +103,8 @@ def look_up(wanted: Wanted) -> Source | str:
             status = os.stat(path)
         with closing(open_frames(path, fps)) as frames:
             index = frames.index if isinstance(frames, Video) else None
-            return Source(path, fps, status.st_size, status.st_mtime_ns, frames.info, index)
+            odd = tuple(frames.remarks)
+            return Source(path, fps, status.st_size, status.st_mtime_ns, frames.info, index, odd)
     except ClipError as error:
         return str(error)
 

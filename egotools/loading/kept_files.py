@@ -96,6 +96,12 @@ class _Entry(TypedDict):
     video: _Video | None
 
 
+class _Odd(TypedDict):
+    """Remarks by path, which files of earlier versions do not have."""
+
+    remarks: dict[str, list[str]]
+
+
 class _Content(TypedDict):
     files: list[_Entry]
     failed: dict[str, str]
@@ -114,7 +120,10 @@ def write_files(path: Path, files: Files) -> None:
         for name, values in lists.items():
             parts[name].append(np.zeros(0, LISTS[name]) if values is None else values.ravel())
         entries.append(_entry(source, {name: None if each is None else each.size for name, each in lists.items()}))
-    content = _Content(files=entries, failed={str(path): reason for path, reason in files.failed.items()})
+    content = {
+        **_Content(files=entries, failed={str(path): reason for path, reason in files.failed.items()}),
+        **_Odd(remarks={str(path): list(each.remarks) for path, each in files.sources.items() if each.remarks}),
+    }
     arrays = {name: np.concatenate(values) for name, values in parts.items()}
     try:
         with new_file(path) as file:
@@ -134,8 +143,10 @@ def read_files(path: Path) -> Files:
         with open_npz(path) as archive:
             content: _Content = parse_json(archive["content"].tobytes())
             check_shape(content, _Content)
+            odd: _Odd = {"remarks": {}, **content}  # type: ignore[typeddict-item,typeddict-unknown-key]
+            check_shape(odd, _Odd)
             lists = _Lists(archive)
-        sources = [_source(entry, lists) for entry in content["files"]]
+        sources = [_source(entry, lists, odd["remarks"].get(entry["path"], [])) for entry in content["files"]]
     except (OSError, ValueError, *DAMAGE_ERRORS) as error:
         raise TrainingError(f"{path} cannot be used: {reason_of(error)}; delete the run to start over") from error
     return Files({each.path: each for each in sources}, {Path(name): why for name, why in content["failed"].items()})
@@ -194,7 +205,7 @@ def _entry(source: Source, lengths: dict[str, int | None]) -> _Entry:
     )
 
 
-def _source(entry: _Entry, all_lists: _Lists) -> Source:
+def _source(entry: _Entry, all_lists: _Lists, remarks: list[str]) -> Source:
     lists, video = all_lists.taken(entry["lengths"]), entry["video"]
     times, gaps, keys = lists["times"], lists["gaps"], lists["keys"]
     if times is None or not len(times) or gaps is None or len(gaps) % 2 or (video is not None and keys is None):
@@ -210,4 +221,4 @@ def _source(entry: _Entry, all_lists: _Lists) -> Source:
         )  # fmt: skip
         shape = Shape(entry["width"], entry["height"], Turn(**video["turn"]), video["rotation"])
         index = VideoIndex(frames, shape, entry["size"], entry["written"], entry["fps"])
-    return Source(Path(entry["path"]), entry["fps"], entry["size"], entry["written"], info, index)
+    return Source(Path(entry["path"]), entry["fps"], entry["size"], entry["written"], info, index, tuple(remarks))

@@ -85,9 +85,11 @@ def frames_of(clip: Clip, source: Source) -> IntArray:
     """The frames of a file that belong to a clip, one after the other.
 
     Raises:
-        ClipError: the clip lies outside of the file.
+        ClipError: the clip lies outside of the file, or goes on after the end of one that is cut short.
     """
     info = source.info
+    if source.damage and (clip.end is None or clip.end > info.end):
+        raise ClipError(f"{source.path}: {source.damage}")
     return frames_inside(info, *extent(clip, info.times[0], info.end, slack=1 / info.fps))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from conftest import write_video
 from fill import DATA
 from PIL import Image
 
+from egotools.loading.files import Files
 from egotools.loading.items import random_of
-from egotools.loading.kept_files import files_of
+from egotools.loading.kept_files import files_of, read_files, write_files
 from egotools.loading.loader import loader
 from egotools.loading.order import Order
 from egotools.loading.spans import SpanExamples, Spans, stretches
@@ -75,6 +77,24 @@ def clips(tmp_path: Path) -> list[Clip]:
         Clip("none", tmp_path / "none.mp4"),
         Clip("outside", tmp_path / "a.mp4", 9.0),
     ]
+
+
+def test_a_clip_that_goes_on_after_the_end_of_a_file_that_is_cut_short_is_unreadable(clips, tmp_path):
+    (tmp_path / "folder" / "005.png").unlink()
+    looked_up = files_of(clips[:3])
+    whole = looked_up.sources[clips[0].path]
+    assert whole.index is not None
+    frames = replace(whole.index.frames, damage="truncated: 3 of 43 frames are missing")
+    cut = replace(whole, index=replace(whole.index, frames=frames))
+    files = Files({**looked_up.sources, cut.path: cut}, {})
+    write_files(tmp_path / "kept.npz", files)
+    for found in (files, read_files(tmp_path / "kept.npz")):
+        there, short, failed = stretches(clips[:3], found, Spans(4, 2))
+        assert ([each.clip.id for each in there], short) == (["part", "folder"], [])
+        assert failed == {"a": f"{cut.path}: truncated: 3 of 43 frames are missing"}
+        assert found.sources[tmp_path / "folder"].remarks == (
+            "1 frame is missing of 12 (number 5); the one before is shown until the next",
+        )
 
 
 def test_clips_are_sorted_into_those_with_spans_too_short_ones_and_unreadable_ones(clips):

@@ -76,6 +76,10 @@ def usable(clips: Sequence[Clip], files: Files, sampling: Sampling) -> Usable:
     if failed:
         told = named(list(failed.values()), NAMED, between="; ")
         remarks.append(f"{counted(len(failed), 'clip')} left out: unreadable: {told}")
+    odd = {each.source.path: each.source.remarks for each in found if each.source.remarks}
+    if odd:
+        told = named([f"{path}: {'; '.join(said)}" for path, said in odd.items()], NAMED, between="; ")
+        remarks.append(f"{counted(len(odd), 'file')} used as {'it is' if len(odd) == 1 else 'they are'}: {told}")
     return Usable(found, [clip.id for clip in short], failed, remarks)
 
 

@@ -112,11 +112,13 @@ def test_folders_of_frames_are_read_as_they_are_and_bf16_is_for_hardware_that_ha
         for place, frame in enumerate(moving.frames(number, 6), 1):
             Image.fromarray(frame).save(tmp_path / f"f{number}" / f"flow_{place:05d}.jpg")
     (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "f1/flow_00003.jpg").unlink()
     monkeypatch.setattr(how, "has_fast_bf16", lambda _: False)
     more = ("--modality", "flow", "--flow-flip-sign", "--steps", "1", "--precision", "bf16")
     done = typed(tmp_path / "m.csv", tmp_path / "run", *more)
     assert done.exit_code == 0, done.output
     assert "train memdpc: 2 clips, 1 step," in done.stdout
+    assert f"1 file used as it is: {tmp_path / 'f1'}: 1 frame is missing of 6 (number 3)" in done.stderr
     assert "note: --precision bf16: trained in float32" in done.stderr
     assert json.loads((tmp_path / "run/report.json").read_text())["precision_used"] == "float32"
 
