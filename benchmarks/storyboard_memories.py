@@ -127,7 +127,8 @@ def minred(size: int, width: int, batch: int, rounds: int) -> tuple[Ratio, dict[
     if same < 0.99 * total:
         raise SystemExit(f"only {same} of {total} frames are forgotten by both")
     figures = median_costs(costs)
-    note = f"{1000 * figures['specified']['cpu']:.0f} / {1000 * figures['egotools']['cpu']:.0f} ms, {same} of {total} the same"
+    specified_ms, our_ms = (1000 * figures[side]["cpu"] for side in ("specified", "egotools"))
+    note = f"{specified_ms:.0f} / {our_ms:.0f} ms, {same} of {total} the same"
     return Ratio("(q) MinRed, specified / ours", median_ratio(costs, "specified", "egotools"), None, note), figures
 
 

@@ -141,3 +141,14 @@ def test_the_loader_is_compared_with_the_habit_and_each_stage_with_its_limit(vid
     assert found["(o) habit / ours, whole loader"] > 0
     stages = ("decoding", "resampling", "color", "normalizing")
     assert {f"(o) {stage}, of its limit" for stage in stages} < set(found)
+
+
+def test_memories_of_a_stream_are_compared_with_the_published_algorithms_and_choose_the_same(
+    tmp_path, monkeypatch, capsys
+):
+    path = tmp_path / "figures.json"
+    benchmark("storyboard_memories", monkeypatch).main(["--quick", "--json", str(path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert found["(q) reservoir, published / ours"] > 1
+    assert found["(q) MinRed, specified / ours"] > 0
+    assert "ms a step" in capsys.readouterr().out
