@@ -29,7 +29,7 @@ from egotools.methods.storyboard.memories import Reservoir
 from egotools.methods.storyboard.minred import MinRed
 
 STEP, BATCH = 64, 448
-PLAIN_STEPS, OUR_STEPS = 5, 500  # of the reservoir, in a round
+PLAIN_STEPS, OUR_STEPS = 5, 200  # of the reservoir, in a round
 LABELS = by_length(4500)
 
 
@@ -106,7 +106,7 @@ def minred(size: int, width: int, batch: int, rounds: int) -> tuple[Ratio, dict[
         noise = generator.standard_normal((batch, width), np.float32)
         memory.seen(ids, torch.from_numpy(scenes[ids // 50 % len(scenes)] + noise))
 
-    for _ in range(4 * size // STEP):
+    for _ in range(2 * size // STEP):
         memory.advance()
         look()
     same = total = 0

@@ -221,7 +221,8 @@ class Neighbors:
         place = torch.full_like(self._nearest, -1)  # rows of similarities that are at hand, by slot
         at_hand, rows = self._compare_changed()
         place[at_hand] = torch.arange(len(rows), device=self._device)
-        rank, gone = torch.from_numpy(order).to(self._device), []
+        rank = torch.from_numpy(order).to(self._device)
+        gone: list[int] = []
         while len(gone) < count:
             ties = torch.nonzero(self._best == self._best.max())[:, 0]
             slot = ties[rank[ties].argmin()]
@@ -267,7 +268,7 @@ class Neighbors:
         changed = torch.nonzero(self._changed)[:, 0]
         self._best[changed] = -torch.inf
         slots, rows = changed[:0], self._best.new_empty(0, len(self._best))
-        for slots in changed.split(ROWS):
+        for slots in torch.split(changed, ROWS):
             rows = self._similarities(slots)
             self._raise(slots, *rows.max(dim=1))
             best, row = rows.max(dim=0)
