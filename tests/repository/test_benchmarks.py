@@ -157,3 +157,14 @@ def test_a_boundary_is_right_if_it_is_near_a_true_one_of_its_own(monkeypatch):
     assert right([1.2, 2.0, 9.0], [1.0, 2.0, 3.0]) == 2
     assert right([1.0, 1.1, 5.0], [1.0, 4.0, 5.3]) == 1
     assert right([0.95, 1.05], [0.9, 1.1]) == 2
+
+
+def test_memories_of_a_stream_are_compared_with_the_published_algorithms_and_choose_the_same(
+    tmp_path, monkeypatch, capsys
+):
+    path = tmp_path / "figures.json"
+    benchmark("storyboard_memories", monkeypatch).main(["--quick", "--json", str(path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert found["(q) reservoir, published / ours"] > 1
+    assert found["(q) MinRed, specified / ours"] > 0
+    assert "ms a step" in capsys.readouterr().out

@@ -1,9 +1,10 @@
-"""What all memories of a stream share. A frame's id is its place in the stream, from 0; frames arrive in their order."""
+"""What memories of a stream share. A frame's id is its place in the stream, from 0; frames arrive in their order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from typing import Any, Protocol
 
@@ -144,14 +145,25 @@ class Held:
             raise ValueError(f"the stream's last batch, number {self.steps}, has been drawn")
         self._done += 1
 
-    def _add(self, ids: IntArray, **others: Array) -> None:
-        new = {"ids": ids, "labels": self._default(ids), **others}
-        self._entries = {name: np.concatenate([column, new[name]]) for name, column in self._entries.items()}
-
-    def _drop(self, places: Array | slice) -> IntArray:
+    def _drop(self, places: IntArray) -> IntArray:
+        """Drops rows, and gives their ids."""
         dropped = self.ids[places]
-        self._entries = {name: np.delete(column, places) for name, column in self._entries.items()}
+        if len(places):
+            self._replace(places, {name: column[:0] for name, column in self._entries.items()})
         return dropped
+
+    def _add(self, ids: IntArray, **others: Array) -> None:
+        """Adds rows; `others` are the further columns."""
+        self._replace(NONE, {"ids": ids, "labels": self._default(ids), **others})
+
+    def _replace(self, places: IntArray, new: Mapping[str, Array]) -> None:
+        """Drops rows and adds others. Copies the stretches between the former: faster than np.delete if few go."""
+        edges = [-1, *sorted(places.tolist()), len(self.ids)]
+        kept = [slice(before + 1, after) for before, after in pairwise(edges) if after > before + 1]
+        self._entries = {
+            name: np.concatenate([*(column[rows] for rows in kept), new[name]])
+            for name, column in self._entries.items()
+        }
 
     def _places(self) -> IntArray:
         """Which rows to draw: without repetition if there are enough, all in their order if there are just enough."""

@@ -17,6 +17,7 @@ from egotools.methods.storyboard.held import NONE, Change, Drawn, Held, LabelsOf
 from egotools.methods.storyboard.minred import CPU, Balanced, MinRed
 from egotools.types import IntArray
 
+SPARE = 128  # keys at hand that are to go next
 Kind = Literal["two-tier", "fifo", "reservoir", "minred", "balanced", "none", "iid"]
 
 
@@ -73,7 +74,7 @@ class Fifo(Held):
         taken = np.arange(self._head, min(self._head + self.step, self.frames), self._stride)
         self._head += self._stride * len(taken)
         self._add(taken)
-        return self._drop(slice(max(len(self.ids) - self.size, 0)))
+        return self._drop(np.arange(len(self.ids) - self.size))
 
     def _is_filling(self) -> bool:
         return self._head < self._fill
@@ -107,6 +108,7 @@ class Reservoir(Held):
         self.size, self._fill, self._generator = size, fill, generator
         self._entries["keys"] = np.empty(0, np.float32)
         self._lowest = 0.0  # of the keys, once it is full
+        self._low = -1.0  # a key such that few are lower, to look for the lowest among them
 
     @property
     def keys(self) -> npt.NDArray[np.float32]:
@@ -130,18 +132,20 @@ class Reservoir(Held):
         if not len(entering):
             return NONE
         self._add(ids, keys=keys[entering])
-        surplus = len(self.ids) - self.size
-        dropped = self._drop(self._least(surplus)) if surplus > 0 else NONE
+        dropped = self._drop(self._least(len(self.ids) - self.size))
         self._find_lowest()
         return dropped
 
     def _least(self, count: int) -> IntArray:
-        """The rows that go."""
-        limit = np.partition(self.keys, count - 1)[count - 1]
-        below, equal = np.flatnonzero(self.keys < limit), np.flatnonzero(self.keys == limit)
-        chunk = self.ids[equal] // self.step
-        losing = equal[np.lexsort((-equal, chunk))]  # the earliest step first, in it the latest frame
-        return np.concatenate([below, losing[: count - len(below)]])
+        """The rows that go: of equal keys the earliest step's, and in it the latest frame."""
+        if count <= 0:
+            return NONE
+        low = np.flatnonzero(self.keys <= self._low)
+        if len(low) < count:
+            last = min(count + SPARE, len(self.keys)) - 1
+            self._low = float(np.partition(self.keys, last)[last])
+            low = np.flatnonzero(self.keys <= self._low)
+        return low[np.lexsort((-low, self.ids[low] // self.step, self.keys[low]))[:count]]
 
     def _find_lowest(self) -> None:
         self._lowest = float(self.keys.min()) if len(self.keys) == self.size else 0.0

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from egotools.methods.storyboard.held import Held, LabelsOf, State
 from egotools.types import IntArray
@@ -134,7 +134,7 @@ class MinRed(Choosing):
             raise ValueError("features were given of frames that are not held")
         if not features.isfinite().all():
             raise ValueError("MinRed needs finite features")
-        slots, units = self._entries["slots"][rows], F.normalize(features.detach().float(), dim=1)
+        slots, units = self._entries["slots"][rows], normalize(features.detach().float(), dim=1)
         left = np.arange(len(slots))
         while len(left):  # the first sighting of each frame, then the second of those that were drawn twice
             now = left[np.unique(slots[left], return_index=True)[1]]
@@ -200,7 +200,7 @@ class Neighbors:
         if not self._features.shape[1]:
             self._features = self._features.new_zeros(len(self._known), units.shape[1])
         at, units = torch.from_numpy(slots).to(self._device), units.to(self._device)
-        mixed = F.normalize(gamma * self._features[at] + (1 - gamma) * units, dim=1)
+        mixed = normalize(gamma * self._features[at] + (1 - gamma) * units, dim=1)
         self._features[at] = torch.where(self._known[at][:, None], mixed, units)
         self._known[at] = self._changed[at] = True
 
@@ -218,9 +218,11 @@ class Neighbors:
             count: how many, at most half of the known ones.
             order: [slots] of equally near ones the lowest goes first.
         """
-        self._compare_changed()
-        rank, gone = torch.from_numpy(order).to(self._device), []
-        rows, place = self._best.new_empty(0, 0), torch.full_like(self._nearest, -1)  # similarities of some slots
+        place = torch.full_like(self._nearest, -1)  # rows of similarities that are at hand, by slot
+        at_hand, rows = self._compare_changed()
+        place[at_hand] = torch.arange(len(rows), device=self._device)
+        rank = torch.from_numpy(order).to(self._device)
+        gone: list[int] = []
         while len(gone) < count:
             ties = torch.nonzero(self._best == self._best.max())[:, 0]
             slot = ties[rank[ties].argmin()]
@@ -231,10 +233,10 @@ class Neighbors:
                 self._is_exact &= self._nearest != slot
                 continue
             if place[slot] < 0:  # with it those that are likely to be asked for
-                likely = self._best.topk(min(2 * (count - len(gone)), int(self._known.sum()))).indices
-                likely = torch.cat([slot[None], likely[likely != slot]])
-                rows, place = self._similarities(likely), torch.full_like(place, -1)
-                place[likely] = torch.arange(len(likely), device=place.device)
+                likely = self._best.topk(count - len(gone)).indices
+                likely = torch.cat([slot[None], likely[(likely != slot) & (place[likely] < 0)]])
+                place[likely] = torch.arange(len(rows), len(rows) + len(likely), device=self._device)
+                rows = torch.cat([rows, self._similarities(likely)])
             self._correct(slot, rows[place[slot]])
         return np.array(gone)
 
@@ -252,22 +254,28 @@ class Neighbors:
     def _similarities(self, slots: Tensor) -> Tensor:
         """[n, slots]; below all others to itself and to empty slots."""
         found = self._features[slots] @ self._features.T
-        found = found.add_(1).div_(2).masked_fill_(~self._known, -torch.inf)
+        found.add_(1).div_(2).masked_fill_(~self._known, -torch.inf)
         found[torch.arange(len(slots), device=slots.device), slots] = -torch.inf
         return found
 
-    def _compare_changed(self) -> None:
-        """Finds the neighbors of features that changed, and whether these are others' neighbors now."""
+    def _compare_changed(self) -> tuple[Tensor, Tensor]:
+        """Finds the neighbors of features that changed, and whether these are others' neighbors now.
+
+        Returns:
+            Some of their slots [n], and the similarities of these [n, slots].
+        """
         self._is_exact &= ~self._changed[self._nearest]  # they may have moved away
         changed = torch.nonzero(self._changed)[:, 0]
         self._best[changed] = -torch.inf
-        for slots in changed.split(ROWS):
+        slots, rows = changed[:0], self._best.new_empty(0, len(self._best))
+        for slots in torch.split(changed, ROWS):
             rows = self._similarities(slots)
             self._raise(slots, *rows.max(dim=1))
             best, row = rows.max(dim=0)
             self._raise(torch.arange(len(row), device=row.device), best, slots[row])
         self._is_exact[changed] = True
         self._changed[changed] = False
+        return slots, rows
 
     def _raise(self, slots: Tensor, best: Tensor, nearest: Tensor) -> None:
         """Takes neighbors that are at least as near as the known ones; both ends then have the same similarity."""
