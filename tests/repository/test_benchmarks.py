@@ -141,3 +141,10 @@ def test_the_loader_is_compared_with_the_habit_and_each_stage_with_its_limit(vid
     assert found["(o) habit / ours, whole loader"] > 0
     stages = ("decoding", "resampling", "color", "normalizing")
     assert {f"(o) {stage}, of its limit" for stage in stages} < set(found)
+
+
+def test_a_streams_frames_are_compared_with_one_jpeg_per_image(video, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torchvision")
+    found = ratios("storyboard_stream", video, tmp_path, monkeypatch, capsys)
+    assert found["(s) frames of video, JPEG / ours"] > 1
+    assert found["(s) frames and views, habit / ours, both on the CPU"] > 0.5
