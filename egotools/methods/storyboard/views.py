@@ -70,7 +70,7 @@ class Viewing:
 
         places = np.tile(np.arange(len(frames)), 2)
         views = augmented(frames, places, self.draw(frames, random), self.crop_size, device)
-        return views.unflatten(0, (2, len(frames)))
+        return views.reshape(2, len(frames), *views.shape[1:])
 
     def clustering(self, frames: Sequence[Frame], device: torch.device) -> torch.Tensor:
         """Whole frames [B, 3, S, S], squeezed into a square, by which they are segmented; normalized."""
