@@ -112,7 +112,8 @@ class _Packed:
     def of(cls, piece: _Piece) -> _Packed:
         frames = piece.read.frames
         sizes = np.array([frame.shape[:2] for frame in frames], np.int64).reshape(-1, 2)
-        pixels = torch.empty(sum(frame.size for frame in frames), dtype=torch.uint8).share_memory_()
+        pixels = torch.empty(sum(frame.size for frame in frames), dtype=torch.uint8)
+        pixels.share_memory_()  # type: ignore[no-untyped-call]  # filled there, not copied later
         begin = 0
         for frame in frames:
             pixels[begin : begin + frame.size].numpy()[:] = frame.reshape(-1)

@@ -53,9 +53,10 @@ class Viewing:
         sizes: IntArray = np.array([frame.shape[:2] for frame in frames], np.int64).reshape(-1, 2)
         scale = (self.scale_min, self.scale_max)
         if self.ensure_overlap:
-            boxes = draw_overlapping_boxes(*sizes.T, random, scale=scale).reshape(-1, 4)
+            boxes = draw_overlapping_boxes(sizes[:, 0], sizes[:, 1], random, scale=scale).reshape(-1, 4)
         else:
-            boxes = draw_resized_boxes(*np.tile(sizes, (2, 1)).T, random, scale=scale)
+            twice = np.tile(sizes, (2, 1))
+            boxes = draw_resized_boxes(twice[:, 0], twice[:, 1], random, scale=scale)
         return ViewColors(flip_p=self.flip, vertical_flip_p=float(self.vertical_flip)).draw(boxes, random)
 
     def training(self, frames: Sequence[Frame], random: np.random.Generator, device: torch.device) -> torch.Tensor:
@@ -107,7 +108,8 @@ class Viewing:
             found = preprocessing(frame)
             pixels[place] = found[::-1] if upside_down else found
         normalize = Normalize(preprocessing.mean, preprocessing.std)
-        return normalize(torch.from_numpy(pixels).to(device)).contiguous()
+        views: torch.Tensor = normalize(torch.from_numpy(pixels).to(device))
+        return views.contiguous()
 
 
 def random_of(seed: int, step: int) -> np.random.Generator:
