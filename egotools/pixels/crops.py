@@ -60,7 +60,7 @@ def lowered(frame: Frame, height: int) -> Frame:
     if frame.shape[0] <= height:
         return frame
     width = max(2, 2 * round(frame.shape[1] * height / frame.shape[0] / 2))
-    (found,) = resized(frame[None], height, width, "bicubic")
+    found: Frame = resized(frame[None], height, width, "bicubic")[0]
     return found
 
 
