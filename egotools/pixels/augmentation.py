@@ -149,6 +149,13 @@ def recolored(pixels: Tensor, draws: Draw) -> Tensor:
 
 def recolor(planes: Planes, channels: IntArray, factors: FloatArray, order: IntArray) -> None:
     """Changes planes [N, 3, P] as drawn, in place: `channels` [N], `factors` and `order` [N, 4] as in `Draw`."""
+    if len(planes) == 1 and isinstance(planes, np.ndarray):  # no time for more than the operations
+        if channels[0] != NONE:
+            take_channel(planes, channels)
+        for number in order[0].tolist():
+            if number != NONE:
+                OPERATIONS[number](planes, factors[:, number])
+        return
     gray = np.flatnonzero(channels != NONE)
     if len(gray):
         _apply(take_channel, planes, gray, channels)

@@ -24,7 +24,7 @@ def blur(planes: Planes, sigmas: FloatArray) -> None:
         sigmas: [N] in pixels, one a picture; 0 changes nothing.
     """
     boxes = np.array([box_of(sigma) for sigma in sigmas.tolist()], np.int64).reshape(-1, 3)
-    for radius in np.unique(boxes[:, 0]).tolist():
+    for radius in sorted(set(boxes[:, 0].tolist())):
         rows = np.flatnonzero((boxes[:, 0] == radius) & (sigmas > 0))
         if len(rows) == len(planes):
             _blur(planes, radius, boxes[:, 1], boxes[:, 2])

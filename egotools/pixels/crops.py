@@ -75,7 +75,8 @@ def lowered(frame: Frame, height: int) -> Frame:
     if frame.shape[0] <= height:
         return frame
     width = max(2, 2 * round(frame.shape[1] * height / frame.shape[0] / 2))
-    return resized(frame[None], height, width, "bicubic")[0]
+    found: Frame = resized(frame[None], height, width, "bicubic")[0]
+    return found
 
 
 def enlarged(frames: Frame, side: int) -> Frame:

@@ -25,7 +25,7 @@ def resized_boxes(pictures: Tensor, boxes: Tensor, height: int, width: int, mirr
     across = weights(boxes[:, 0], boxes[:, 2], pictures.shape[3], width, mirrored)
     down = weights(boxes[:, 1], boxes[:, 3], pictures.shape[2], height, turned)
     lines = _bytes(pictures.flatten(1, 2) @ across.transpose(1, 2))  # Pillow, too, rounds between the two axes
-    lines = lines.unflatten(1, pictures.shape[1:3])
+    lines = lines.reshape(*pictures.shape[:3], width)
     return _bytes(down[:, None] @ lines)
 
 

@@ -130,10 +130,10 @@ def _recolored(planes: Planes, draws: ViewDraws) -> Planes:
     is_blurred = draws.sigmas > 0
     if is_blurred.any():
         rows = _rows(is_blurred, planes)
-        some = pictures[rows]
-        whole = some.astype(np.uint32) if isinstance(some, np.ndarray) else some.to(torch.int32)
+        some: Planes = pictures[rows]
+        whole: Planes = some.astype(np.uint32) if isinstance(some, np.ndarray) else some.to(torch.int32)
         blur(whole, draws.sigmas[is_blurred])
-        pictures[rows] = whole if isinstance(some, np.ndarray) else whole.float()
+        pictures[rows] = whole if isinstance(pictures, np.ndarray) else whole.float()
     return pictures
 
 

@@ -168,3 +168,10 @@ def test_memories_of_a_stream_are_compared_with_the_published_algorithms_and_cho
     assert found["(q) reservoir, published / ours"] > 1
     assert found["(q) MinRed, specified / ours"] > 0
     assert "ms a step" in capsys.readouterr().out
+
+
+def test_a_streams_frames_are_compared_with_one_jpeg_per_image(video, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torchvision")
+    found = ratios("storyboard_stream", video, tmp_path, monkeypatch, capsys)
+    assert found["(s) frames of video, JPEG / ours"] > 1
+    assert found["(s) frames and views, habit / ours, both on the CPU"] > 0.5

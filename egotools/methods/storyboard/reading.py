@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,14 +61,14 @@ class Reader:
         """
         keep_freed_memory()
         options = {"prefetch_factor": self._ahead} if self._workers else {}
-        dataset = _Pieces(self._stream, self._plan, first, self._skip)
+        dataset = _Pieces(self._stream, self._plan, first, skip_unreadable=self._skip, is_packed=self._workers > 0)
         iterator = started(
             dataset, self._workers, torch.device("cpu"), batch_size=None, collate_fn=_as_it_is, **options
         )
         parts: list[Read] = []
         try:
             while (piece := self._next(iterator)) is not None:
-                parts.append(piece.read())
+                parts.append(piece.read)
                 if piece.is_last:
                     yield _joined(parts)
                     parts = []
@@ -83,7 +83,8 @@ class Reader:
 
     def _next(self, iterator: Iterator[Any]) -> _Piece | None:
         began = time.perf_counter()
-        piece: _Piece | None = received(iterator)
+        found: _Piece | _Packed | None = received(iterator)
+        piece = found.unpacked() if isinstance(found, _Packed) else found
         self._seconds[WAITING] += time.perf_counter() - began
         if piece is not None:
             self._seconds["decoding"] += piece.seconds
@@ -92,40 +93,56 @@ class Reader:
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """Frames on their way: one tensor, because each goes through shared memory of its own."""
+    """Frames of a step, or some of them."""
 
-    ids: IntArray  # [n]
-    sizes: IntArray  # [n, 2] height and width
-    pixels: Tensor  # uint8, one frame after the other
-    unreadable: dict[int, str]
+    read: Read
     is_last: bool  # of its step
     seconds: float  # that decoding took
 
-    @classmethod
-    def of(cls, read: Read, *, is_last: bool, seconds: float) -> _Piece:
-        sizes = np.array([frame.shape[:2] for frame in read.frames], np.int64).reshape(-1, 2)
-        pixels = np.concatenate([np.empty(0, np.uint8), *(frame.reshape(-1) for frame in read.frames)])
-        return cls(read.ids, sizes, torch.from_numpy(pixels), dict(read.unreadable), is_last, seconds)
 
-    def read(self) -> Read:
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """A piece on its way to another process: its frames in one tensor, because each goes through memory of its own."""
+
+    piece: _Piece  # without frames
+    sizes: IntArray  # [n, 2] height and width
+    pixels: Tensor  # uint8, one frame after the other
+
+    @classmethod
+    def of(cls, piece: _Piece) -> _Packed:
+        frames = piece.read.frames
+        sizes = np.array([frame.shape[:2] for frame in frames], np.int64).reshape(-1, 2)
+        pixels = torch.empty(sum(frame.size for frame in frames), dtype=torch.uint8)
+        pixels.share_memory_()  # type: ignore[no-untyped-call]  # filled there, not copied later
+        begin = 0
+        for frame in frames:
+            pixels[begin : begin + frame.size].numpy()[:] = frame.reshape(-1)
+            begin += frame.size
+        return cls(replace(piece, read=replace(piece.read, frames=[])), sizes, pixels)
+
+    def unpacked(self) -> _Piece:
         """With a copy of each frame: one that is kept must not keep its neighbors."""
-        ends = np.cumsum(3 * self.sizes.prod(1))
-        flat = np.split(self.pixels.numpy(), ends[:-1]) if len(ends) else []
-        frames = [each.reshape(*size, 3).copy() for each, size in zip(flat, self.sizes.tolist(), strict=True)]
-        return Read(self.ids, frames, self.unreadable)
+        pixels, begin, frames = self.pixels.numpy(), 0, []
+        for height, width in self.sizes.tolist():
+            end = begin + 3 * height * width
+            frames.append(pixels[begin:end].reshape(height, width, 3).copy())
+            begin = end
+        return replace(self.piece, read=replace(self.piece.read, frames=frames))
 
 
 class _Pieces(IterableDataset[Any]):
     """As PyTorch asks for them."""
 
-    def __init__(self, stream: Stream, plan: Plan, first: int, skip_unreadable: bool) -> None:
-        self._stream, self._plan, self._first, self._skip = stream, plan, first, skip_unreadable
+    def __init__(self, stream: Stream, plan: Plan, first: int, *, skip_unreadable: bool, is_packed: bool) -> None:
+        self._stream, self._plan, self._first = stream, plan, first
+        self._skip, self._is_packed = skip_unreadable, is_packed
         self._at_once = 1  # frames of the next piece; their size is not known yet
 
-    def __iter__(self) -> Iterator[_Piece | Failure]:
+    def __iter__(self) -> Iterator[_Piece | _Packed | Failure]:
         try:
             for ids in self._plan(self._first):
-                yield from self._pieces(np.asarray(ids, np.int64))
+                for piece in self._pieces(np.asarray(ids, np.int64)):
+                    yield _Packed.of(piece) if self._is_packed else piece
         except EgotoolsError as error:
             yield Failure(str(error))
 
@@ -136,7 +153,7 @@ class _Pieces(IterableDataset[Any]):
             some = ids[done : done + self._at_once]
             read = self._stream.read(some, skip_unreadable=self._skip)
             done += len(some)
-            yield _Piece.of(read, is_last=done == len(ids), seconds=time.perf_counter() - began)
+            yield _Piece(read, is_last=done == len(ids), seconds=time.perf_counter() - began)
             if read.frames:
                 largest = max(frame.nbytes for frame in read.frames)
                 self._at_once = min(max(PIECE // largest, 1), MOST)

@@ -53,9 +53,10 @@ class Viewing:
         sizes: IntArray = np.array([frame.shape[:2] for frame in frames], np.int64).reshape(-1, 2)
         scale = (self.scale_min, self.scale_max)
         if self.ensure_overlap:
-            boxes = draw_overlapping_boxes(*sizes.T, random, scale=scale).reshape(-1, 4)
+            boxes = draw_overlapping_boxes(sizes[:, 0], sizes[:, 1], random, scale=scale).reshape(-1, 4)
         else:
-            boxes = draw_resized_boxes(*np.tile(sizes, (2, 1)).T, random, scale=scale)
+            twice = np.tile(sizes, (2, 1))
+            boxes = draw_resized_boxes(twice[:, 0], twice[:, 1], random, scale=scale)
         return ViewColors(flip_p=self.flip, vertical_flip_p=float(self.vertical_flip)).draw(boxes, random)
 
     def training(self, frames: Sequence[Frame], random: np.random.Generator, device: torch.device) -> torch.Tensor:
@@ -70,7 +71,7 @@ class Viewing:
 
         places = np.tile(np.arange(len(frames)), 2)
         views = augmented(frames, places, self.draw(frames, random), self.crop_size, device)
-        return views.unflatten(0, (2, len(frames)))
+        return views.reshape(2, len(frames), *views.shape[1:])
 
     def clustering_pixels(self, frames: Sequence[Frame]) -> Frame:
         """Whole frames, uint8 [B, S, S, 3], squeezed into a square, by which they are segmented."""
@@ -87,7 +88,8 @@ class Viewing:
         from egotools.pixels.preprocessing import Normalize
 
         own = self.evaluation_preprocessing
-        return Normalize(own.mean, own.std)(torch.from_numpy(pixels).to(device)).contiguous()
+        found: torch.Tensor = Normalize(own.mean, own.std)(torch.from_numpy(pixels).to(device))
+        return found.contiguous()
 
     @property
     def clustering_preprocessing(self) -> Preprocessing:
