@@ -71,8 +71,8 @@ def probe(
     random, stratified by class, groups kept whole: by default videos if a class is in several, else clips. A class
     that is in one of them only is trained on, and not evaluated.
 
-    The head "bn-dropout" has no C. It sees one row of each clip an epoch, drawn at random, and its probabilities of a
-    clip are the mean over the clip's rows.
+    The other heads have no C. An epoch of "bn-dropout" has one row of each clip, drawn at random, one of "normalized"
+    has all rows. Their probabilities of a clip are the mean over the clip's rows.
 
     Args:
         table: the rows.
@@ -95,6 +95,9 @@ def probe(
     first = outcomes[0].trial
     more = {} if head.is_trained else {"evaluations": outcomes[0].evaluations}
     report, predictions = summary(task, [outcome.trial for outcome in outcomes], more)
+    if head.head == "normalized":
+        report["protocol"] += "; cached features, without augmentation"
+        report["is_augmented"] = False
     remarks = remarks_on(task, first, predictions, chosen_on=None if head.is_trained else task.validation())
     remarks += tuple(f"view: {remark}" for view in views for remark in view.remarks)
     return ProbeResult(report, predictions, remarks, outcomes[0].classifier, task.learned(first.train))
