@@ -19,6 +19,7 @@ from egotools.tables.table import Mask
 from egotools.types import FloatArray, IntArray
 
 LOGITS = 1 << 24  # of rows by features, or by classes, at a time
+CLASSES, OF_UNIT_ROWS = "classes", "classes of unit rows"  # entries of a file's metadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +90,8 @@ class Classifier:
             "deviation": self.standardization.deviation,
         }
         tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        unit = {"rows": "unit"} if self.has_unit_rows else {}
-        return save(tensors, metadata={"classes": json.dumps(self.classes), **unit})
+        key = OF_UNIT_ROWS if self.has_unit_rows else CLASSES  # one entry: the order of several varies
+        return save(tensors, metadata={key: json.dumps(self.classes)})
 
     @classmethod
     def load(cls, path: Path) -> "Classifier":
@@ -106,7 +107,7 @@ class Classifier:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in ("weight", "bias", "mean", "deviation")}
                 metadata = file.metadata() or {}
-                classes = parse_json(metadata["classes"])
+                classes = parse_json(metadata.get(OF_UNIT_ROWS) or metadata[CLASSES])
             check_shape(classes, list[str], "classes")
             _check_tensors(tensors, len(classes))
         except KeyError as error:
@@ -114,8 +115,7 @@ class Classifier:
         except (OSError, SafetensorError, ValueError) as error:
             raise RunError(f"{path} holds no fitted probe: {error}") from error
         statistics = Standardization(tensors["mean"], tensors["deviation"])
-        is_unit = metadata.get("rows") == "unit"
-        return cls(tuple(classes), tensors["weight"], tensors["bias"], statistics, is_unit)
+        return cls(tuple(classes), tensors["weight"], tensors["bias"], statistics, OF_UNIT_ROWS in metadata)
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], classes: int) -> None:

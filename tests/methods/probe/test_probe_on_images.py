@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from conftest import write_video
 from egotools.cli.main import root
 from PIL import Image
+from tabled import write_cache
 
 from egotools.errors import ExtractorError, TrainingError
 from egotools.evaluate.splits import Partition
@@ -22,7 +23,6 @@ from egotools.methods.probe.classifier import Classifier
 from egotools.methods.probe.head import Head
 from egotools.methods.probe.images import find_backbone, random_crop, train_on_images
 from egotools.methods.probe.probe import Probe
-from egotools.stores.opening import open_store
 from egotools.types import Clip
 
 HEAD = Head(head="normalized", epochs=3, batch_size=8, learning_rate=30.0, weight_decay=0.0)
@@ -59,7 +59,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_run_learns_from_images_and_is_applied_to_caches_and_new_files(place: Path) -> None:
+def test_a_run_learns_from_images_and_is_applied_to_caches(place: Path, rng: np.random.Generator) -> None:
     line = [
         "train",
         "probe",
@@ -80,22 +80,19 @@ def test_a_run_learns_from_images_and_is_applied_to_caches_and_new_files(place: 
     assert [each["learning_rate"] for each in metrics] == pytest.approx([30.0, 22.5, 7.5])
     assert metrics[-1]["test_accuracy"] == made["accuracy"]
 
-    caches = ["extract", "--manifest", place / "m.csv", "--out", place / "c", "--workers", 1]
-    invoked(*caches, f"run:{place / 'run'}", "--frames", 1)
-    applied = ["eval", "probe", "--run", place / "p", "--features", place / "c/run.lmdb", "--manifest", place / "m.csv"]
-    assert json.loads(invoked(*applied, "--json").stdout)["accuracy"] == 1.0
-    found = invoked(
-        "predict", "probe", "--run", place / "p", "--json", "--workers", 1, place / "i1.png", place / "i2.png"
-    )
-    assert [each["label"] for each in json.loads(found.stdout)["predictions"]] == ["green", "red"]
+    trunk = find_backbone(f"run:{place / 'run'}", torch.device("cpu"))
+    pixels = np.stack([trunk.prepare(np.asarray(Image.open(place / f"i{at}.png")), rng) for at in range(8)])
+    values = trunk.features({"pixels": torch.from_numpy(pixels)}).numpy()
+    cache = write_cache(place / "run.lmdb", [f"i{at}" for at in range(8)], values, trunk.recipe)
+    applied = ["eval", "probe", "--run", place / "p", "--features", cache, "--manifest", place / "m.csv", "--json"]
+    assert json.loads(invoked(*applied).stdout)["accuracy"] == 1.0
     again = invoked(*line, *flags, "--out", place / "p")
     assert "done" in again.stderr
 
-    values = open_store(place / "c/run.lmdb")["i0"].values
-    unit = values / np.linalg.norm(values)
+    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
     classifier = Classifier.load(place / "p/probe.safetensors")
     logits = unit @ classifier.weight.numpy().T + classifier.bias.numpy()
-    expected = np.exp(logits) / np.exp(logits).sum()
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(classifier.probabilities(values), expected, rtol=1e-5)
     np.testing.assert_allclose(classifier.probabilities(7 * values), expected, rtol=1e-5)
 
