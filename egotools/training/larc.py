@@ -31,7 +31,7 @@ class LARC(torch.optim.SGD):
         super().__init__(params, lr=lr, momentum=momentum)  # the decay is within the scaled gradient
         self._decay, self._trust, self._eps = weight_decay, trust, eps
 
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]  # Any: as torch's
+    def step(self, closure: Callable[[], float] | None = None) -> Any:  # Any: as torch's
         """One step; gradients are scaled in place."""
         with torch.no_grad():
             for group in self.param_groups:

@@ -114,12 +114,8 @@ def views_of(task: Task, views: Sequence[Table]) -> Views:
 def fit_head(
     task: Task, head: Head, views: Views, train: Mask, device: str | device, generator: np.random.Generator
 ) -> tuple[Fit, Classifier]:
-    """A trained head on the train rows [N]; with batch norm, on those of the views of their clips, too."""
+    """Batch norm, dropout and a linear layer on the train rows [N] and those of the views of their clips."""
     compute_alone_if_forked()
-    if head.head == "normalized":
-        from egotools.methods.probe.normalized import fit_normalized
-
-        return fit_normalized(task, head, train, device, generator)
     import torch
 
     from egotools.linear.bn_dropout import Training, fit_bn_dropout

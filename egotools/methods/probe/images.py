@@ -69,7 +69,7 @@ class Backbone:
 
     def features(self, batch: Tensors) -> Tensor:
         """Features [B, D] of `pixels`, on the device."""
-        parts = [self.network(part[:, None]) for part in batch["pixels"].split(AT_ONCE)]
+        parts = [self.network(part[:, None]) for part in torch.split(batch["pixels"], AT_ONCE)]
         return torch.cat(parts).clone()  # inside of inference mode nothing could learn from them
 
     def labeled(self, batch: Tensors) -> Labeled:
@@ -236,7 +236,8 @@ def random_crop(frame: Frame, random: np.random.Generator, *, side: int) -> Fram
     """A random box of an image [H, W, 3] resized to a square [side, side, 3], mirrored half of the time."""
     height, width = frame.shape[:2]
     boxes = draw_resized_boxes(np.array([height]), np.array([width]), random, scale=SCALE)
-    return cropped(frame[None], boxes, random.random(1) < FLIP, side, between=side)[0]
+    found: Frame = cropped(frame[None], boxes, random.random(1) < FLIP, side, between=side)[0]
+    return found
 
 
 def _plainly(extractor: Any, frame: Frame, _: np.random.Generator) -> Frame:  # Any: an extractor

@@ -168,7 +168,7 @@ def _fit_once(
     generator = np.random.default_rng(list(seed))
     train, test = task.divided(generator)
     if head.is_trained:
-        fit, classifier = fit_head(task, head, views, train, device, generator)
+        fit, classifier = _trained(task, head, views, train, device, generator)
         more: dict[str, Any] = {"epochs": head.epochs, "loss": fit.objective}
         predictions = predicted_clips(classifier, task, test)
     else:
@@ -182,6 +182,17 @@ def _fit_once(
     predictions = replace(predictions, details={"seed": [str(seed[-1])] * len(predictions.labels)})
     trial = Trial(classifier.classes, predictions, train, task.labels[train], more)
     return _Outcome(trial, classifier, fit.evaluations)
+
+
+def _trained(
+    task: Task, head: Head, views: Views, train: Mask, device: str | device, generator: np.random.Generator
+) -> tuple[Fit, Classifier]:
+    """A head that is trained by epochs on the train rows [N]."""
+    if head.head == "bn-dropout":
+        return fit_head(task, head, views, train, device, generator)
+    from egotools.methods.probe.normalized import fit_normalized
+
+    return fit_normalized(task, head, train, device, generator)
 
 
 def _choose_c(task: Task, config: Probe, device: str | device, train: Mask, generator: np.random.Generator) -> float:
