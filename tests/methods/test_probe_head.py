@@ -130,7 +130,8 @@ def test_rows_of_length_one_are_learned_from_by_larc_and_reported_as_without_aug
 ) -> None:
     head = Head(head="normalized", epochs=40, batch_size=8, learning_rate=20.0, weight_decay=0.0)
     table = table_of(rng, noise=0.1)
-    scaled = replace(table, values=table.values * rng.uniform(0.1, 10, (len(table), 1)).astype(np.float32))
+    lengths = rng.uniform(0.1, 10, (len(table), 1)).astype(np.float32)
+    scaled = replace(table, values=(table.values - 9) * lengths)
     found = probe(scaled, "label", Probe(seeds=1), head=head)
     assert found.figures["accuracy"] > 0.9
     assert (found.figures["is_augmented"], "without augmentation" in found.figures["protocol"]) == (False, True)
