@@ -23,13 +23,16 @@ NULL = "tag:yaml.org,2002:null"
 class MethodCommand(Command):
     """A command of a method, whose options also come from a file or a preset."""
 
+    preset = PRESET  # the name of the flag
+    preset_help = "Options of this name as defaults; flags and --config win over it."
+
     def __init__(self, name: str | None, *, params: list[click.Parameter], **kwargs: Any) -> None:  # Any: of click
         self.presets = presets_of(kwargs["callback"])
         help = "YAML of options, such as 'epochs: 20'; flags win over it."
         last = [click.Option(["--config", CONFIG], type=PATH, expose_value=False, help=help)]
         if self.presets:
-            help = "Options of this name as defaults; flags and --config win over it."
-            last.insert(0, click.Option([f"--{PRESET}"], type=click.Choice(list(self.presets)), help=help))
+            choice = click.Choice(list(self.presets))
+            last.insert(0, click.Option([f"--{self.preset}"], type=choice, help=self.preset_help))
         super().__init__(name, params=[*params, *last], **kwargs)
         for preset, values in self.presets.items():
             if unknown := set(values) - {param.name for param in params}:
@@ -45,7 +48,7 @@ class MethodCommand(Command):
     def _defaults(self, context: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
         file = given.get(CONFIG)
         read = {} if file is None else self._of_file(context, Path(file))
-        name = given.get(PRESET, read.get(PRESET))
+        name = given.get(self.preset, read.get(self.preset))
         return {**self.presets.get(name, {}), **read}
 
     def _of_file(self, context: click.Context, path: Path) -> dict[str, Any]:

@@ -19,17 +19,32 @@ CLASSES_SHOWN = 40
 views = click.option(
     "--view", "views", multiple=True, type=options.PATH, help="Cache of another view to train on.  [bn-dropout]"
 )
+PROTOCOLS = (
+    "Memory Storyboard's probe on ImageNet or iNaturalist (as published, or as its code has it): sets --head normalized"
+    " and how it is trained; flags and --config win over it."
+)
 
 
-@click.command("probe", cls=MethodCommand)
+class ProbeCommand(MethodCommand):
+    """Its presets are published protocols."""
+
+    preset = "protocol"
+    preset_help = PROTOCOLS
+
+
+@click.command("probe", cls=ProbeCommand)
 @options.manifest
-@options.features
+@click.option(
+    "--features", multiple=True, type=options.PATH, help="A cache; several are joined by id and concatenated."
+)
+@click.option("--backbone", help="Instead of --features: run:DIR, whose network is shown the images.  [--protocol]")
 @options.label
 @options.reduce
 @options.from_fields(Probe)
 @options.from_fields(Head, "head")
 @views
 @options.from_fields(Partition, "partition")
+@click.option("--workers", type=click.IntRange(0), help="Reading processes.  [--backbone]")
 @options.seed
 @options.device
 @options.run_out
@@ -41,29 +56,51 @@ def train(
     partition: Partition,
     manifest: Path,
     features: tuple[Path, ...],
+    backbone: str | None,
+    protocol: str | None,
+    workers: int | None,
     out: Path,
     as_json: bool,
     **asked: Any,  # Any: what click parsed: label, reduce, views, seed, device
 ) -> None:
     """A linear classifier on frozen features, kept as a run.
 
-    --head bn-dropout trains batch norm, dropout and a linear layer by Adam, as MemDPC's linear probe does.
+    --head bn-dropout trains batch norm, dropout and a linear layer by Adam, as MemDPC's linear probe does. --protocol
+    trains Memory Storyboard's: with --backbone on images that are cropped and mirrored at random in each epoch, with
+    --features on features as they are, which is cheaper and usually a little worse.
 
     \b
     egotools train probe --features caches/mine/csn.lmdb --manifest m.csv --label action --out runs/p
+    egotools train probe --protocol imagenet --backbone run:runs/rc --manifest imagenet.csv --label label --out runs/p
     egotools eval probe --run runs/p --features caches/other/csn.lmdb --manifest other.csv
     """
+    _check_views(head, asked)
+    if bool(features) == (backbone is not None):
+        raise click.UsageError("give --features, caches, or --backbone, a network that is shown the images")
+    if workers is not None and backbone is None:
+        raise click.UsageError("--workers is for --backbone")
+    asked["reduce"] = options.REDUCE[asked["reduce"]]
+    if backbone is not None:
+        _check_backbone(config, head, protocol, asked)
+        from egotools.methods.probe.images import train_on_images
+
+        chosen = {name: asked[name] for name in ("label", "seed", "device")}
+        with Progress("images", "reading") as progress:
+            content, is_new = train_on_images(
+                out, manifest, backbone, config, partition, head=head, workers=workers, progress=progress, **chosen
+            )
+        display.say_done(out, is_new)
+        show(content, out, as_json=as_json)
+        return
     from egotools.methods.probe.run import train_probe
 
-    _check_views(head, asked)
-    asked["reduce"] = options.REDUCE[asked["reduce"]]
     with Progress(stage="reading and fitting"):
         content, is_new = train_probe(out, manifest, features, config, partition, head=head, **asked)
     display.say_done(out, is_new)
     show(content, out, as_json=as_json)
 
 
-@click.command("probe", cls=MethodCommand)
+@click.command("probe", cls=ProbeCommand)
 @options.manifest
 @options.features
 @click.option("--label", help="Manifest column that is the label; with --run, by default the label of the run.")
@@ -87,6 +124,7 @@ def evaluate(
     features: tuple[Path, ...],
     run: Path | None,
     all_rows: bool,
+    protocol: str | None,
     out: Path | None,
     as_json: bool,
     **asked: Any,  # Any: what click parsed: label, reduce, views, seed, device
@@ -108,6 +146,8 @@ def evaluate(
         raise click.UsageError("give --label, the column to learn, or --run, the run to apply")
     if run is None and all_rows:
         raise click.UsageError("--all-rows is for --run")
+    if run is not None and protocol is not None:
+        raise click.UsageError("--protocol is for a new probe, not for --run")
     _check_views(head, asked)
     asked["reduce"] = options.REDUCE[asked["reduce"]]
     options.keep_for_us(out)
@@ -147,8 +187,21 @@ def predict(run: Path, videos: tuple[Path, ...], as_json: bool, **given: Any) ->
     display.show_predictions(found, found.classified, columns, title=f"predict probe: {run}", as_json=as_json)
 
 
+def _check_backbone(config: Probe, head: Head, protocol: str | None, asked: Mapping[str, Any]) -> None:
+    if head.head != "normalized":
+        raise click.UsageError(
+            "--backbone needs --protocol, such as imagenet"
+            if protocol is None
+            else f"--backbone is for --head normalized, not {head.head}"
+        )
+    if asked["reduce"] != "mean":
+        raise click.UsageError("--reduce is for --features: --backbone has a row a clip")
+    if config.seeds != 1:
+        raise click.UsageError("--seeds is for --features: --backbone is trained once, by --seed")
+
+
 def _check_views(head: Head, asked: Mapping[str, Any]) -> None:
-    if asked["views"] and not head.is_trained:
+    if asked["views"] and head.head != "bn-dropout":
         raise click.UsageError("--view is for --head bn-dropout")
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from egotools.cli.main import root
 from tabled import write_cache, write_table
@@ -121,3 +123,34 @@ def run(*words: object) -> Result:
     done = CliRunner().invoke(root, [*map(str, words)])
     assert done.exit_code == 0, (done.output, done.exception)
     return done
+
+
+def test_rows_of_length_one_are_learned_from_by_larc_and_reported_as_without_augmentation(
+    rng: np.random.Generator,
+) -> None:
+    head = Head(head="normalized", epochs=40, batch_size=8, learning_rate=20.0, weight_decay=0.0)
+    table = table_of(rng, noise=0.1)
+    lengths = rng.uniform(0.1, 10, (len(table), 1)).astype(np.float32)
+    scaled = replace(table, values=(table.values - 9) * lengths)
+    found = probe(scaled, "label", Probe(seeds=1), head=head)
+    assert found.figures["accuracy"] > 0.9
+    assert (found.figures["is_augmented"], "without augmentation" in found.figures["protocol"]) == (False, True)
+    same = probe(scaled, "label", Probe(seeds=1), head=head)
+    assert torch.equal(same.classifier.weight, found.classifier.weight)
+    applied = apply(found.classifier, scaled, "label", learned=found.learned, by_clip=True)
+    assert applied.figures["accuracy"] == found.figures["accuracy"]
+
+
+def test_a_protocol_sets_the_head_and_flags_win_over_it(tmp_path: Path, rng: np.random.Generator) -> None:
+    table = table_of(rng)
+    ids = table.ids.tolist()
+    manifest = write_table(tmp_path / "m.csv", ids, {"label": table.labels["label"].tolist()}, table.split.tolist())
+    words = ["--features", write_cache(tmp_path / "a.lmdb", ids, table.values), "--manifest", manifest]
+    words += ["--label", "label", "--protocol", "imagenet", "--epochs", 2, "--json"]
+    done = run("train", "probe", *words, "--out", tmp_path / "p")
+    arguments = json.loads(done.stdout)["arguments"]
+    assert {name: arguments[name] for name in ("head", "epochs", "batch_size", "learning_rate", "cosine_epochs")} == {
+        "head": "normalized", "epochs": 2, "batch_size": 1024, "learning_rate": 3.0, "cosine_epochs": None,
+    }  # fmt: skip
+    assert not {"dropout", "schedule"} & set(arguments)
+    assert "cosine_epochs" not in Head(head="bn-dropout").arguments  # runs from before go on

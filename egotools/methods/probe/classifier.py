@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from egotools.errors import RunError, TableError
 from egotools.files.disk import open_file
@@ -18,16 +19,18 @@ from egotools.tables.table import Mask
 from egotools.types import FloatArray, IntArray
 
 LOGITS = 1 << 24  # of rows by features, or by classes, at a time
+CLASSES, OF_UNIT_ROWS = "classes", "classes of unit rows"  # entries of a file's metadata
 
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """Softmax of weight @ standardized features + bias."""
+    """Softmax of weight @ standardized features + bias; or of weight @ features of length one + bias."""
 
     classes: tuple[str, ...]  # K
     weight: Tensor  # [K, D]
     bias: Tensor  # [K]
     standardization: Standardization
+    has_unit_rows: bool = False  # whether rows are brought to length one first
 
     def predict(self, values: FloatArray, among: Mask | None = None) -> tuple[IntArray, FloatArray]:
         """Features [N, D] to the numbers [N] of the most probable classes and their probabilities [N].
@@ -60,7 +63,8 @@ class Classifier:
         return self._probabilities(values).cpu().numpy()
 
     def _probabilities(self, values: FloatArray) -> Tensor:
-        standard = self.standardization(torch.from_numpy(values).to(self.weight.device))
+        rows = torch.from_numpy(values).to(self.weight.device)
+        standard = self.standardization(functional.normalize(rows.float(), dim=1) if self.has_unit_rows else rows)
         return torch.softmax(standard @ self.weight.T + self.bias, dim=1)
 
     def check_width(self, width: int) -> None:
@@ -86,7 +90,8 @@ class Classifier:
             "deviation": self.standardization.deviation,
         }
         tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        return save(tensors, metadata={"classes": json.dumps(self.classes)})
+        key = OF_UNIT_ROWS if self.has_unit_rows else CLASSES  # one entry: the order of several varies
+        return save(tensors, metadata={key: json.dumps(self.classes)})
 
     @classmethod
     def load(cls, path: Path) -> "Classifier":
@@ -101,7 +106,8 @@ class Classifier:
             open_file(path).close()  # a pipe or a device would be waited for
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in ("weight", "bias", "mean", "deviation")}
-                classes = parse_json((file.metadata() or {})["classes"])
+                metadata = file.metadata() or {}
+                classes = parse_json(metadata.get(OF_UNIT_ROWS) or metadata[CLASSES])
             check_shape(classes, list[str], "classes")
             _check_tensors(tensors, len(classes))
         except KeyError as error:
@@ -109,7 +115,7 @@ class Classifier:
         except (OSError, SafetensorError, ValueError) as error:
             raise RunError(f"{path} holds no fitted probe: {error}") from error
         statistics = Standardization(tensors["mean"], tensors["deviation"])
-        return cls(tuple(classes), tensors["weight"], tensors["bias"], statistics)
+        return cls(tuple(classes), tensors["weight"], tensors["bias"], statistics, OF_UNIT_ROWS in metadata)
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], classes: int) -> None:

@@ -1,10 +1,13 @@
-"""The head of a probe: linear, or batch norm, dropout and a linear layer. Axes: N rows, C clips, D features."""
+"""The head of a probe: linear, batch norm with dropout and a linear layer, or rows of length one and a linear layer.
+
+Axes: N rows, C clips, D features.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -26,18 +29,32 @@ ROWS = 4096  # scored at a time
 Views = Sequence[tuple[Texts, FloatArray]]  # ids [N] and rows [N, D] of further views
 
 
+SGD = {"head": "normalized", "batch_size": 1024, "weight_decay": 0.0, "seeds": 1}  # of Memory Storyboard's probes
+
+
 @dataclass(frozen=True)
 class Head:
-    """Which head, and how that of batch norm and dropout is trained (the defaults are MemDPC's linear probe)."""
+    """Which head, and how one with epochs is trained (the defaults are MemDPC's linear probe)."""
 
-    head: Literal["linear", "bn-dropout"] = option(
-        "linear", "Logistic regression, or batch norm, dropout and a linear layer trained by Adam."
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {  # Any: values of this command's options
+        "imagenet": {**SGD, "epochs": 10, "learning_rate": 3.0},
+        "inaturalist": {**SGD, "epochs": 20, "learning_rate": 12.0},
+        "inaturalist-code": {**SGD, "epochs": 20, "learning_rate": 3.0, "cosine_epochs": 10},
+    }
+
+    head: Literal["linear", "bn-dropout", "normalized"] = option(
+        "linear",
+        "Logistic regression; batch norm, dropout and a linear layer trained by Adam; or rows of length one and a"
+        " linear layer trained by SGD with LARC.",
     )
     dropout: float = option(0.5, "Share of features that are dropped in training.  [bn-dropout]")
-    epochs: int = option(100, "Epochs; one has one row of each clip.  [bn-dropout]")
-    batch_size: int = option(32, "Clips of a batch.  [bn-dropout]")
-    learning_rate: float = option(1e-3, "Of Adam.  [bn-dropout]")
-    weight_decay: float = option(1e-3, "Of Adam, added to the gradient.  [bn-dropout]")
+    epochs: int = option(100, "Epochs; with bn-dropout, one has one row of each clip.  [bn-dropout, normalized]")
+    batch_size: int = option(32, "Clips, or rows, of a batch.  [bn-dropout, normalized]")
+    learning_rate: float = option(1e-3, "At the beginning.  [bn-dropout, normalized]")
+    weight_decay: float = option(1e-3, "Added to the gradient.  [bn-dropout, normalized]")
+    cosine_epochs: int | None = option(
+        None, "Epochs in which the learning rate falls to 0 by half a cosine; by default all.  [normalized]"
+    )
     schedule: tuple[int, ...] = option((60, 80), "Epochs at which the learning rate drops to a tenth.  [bn-dropout]")
     true_schedule: bool = option(
         False,
@@ -45,10 +62,10 @@ class Head:
     )
 
     def __post_init__(self) -> None:
-        check_positive(self, "epochs", "learning_rate")
+        check_positive(self, "epochs", "learning_rate", "cosine_epochs")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"--dropout must be 0 or more and below 1, not {self.dropout}")
-        if self.batch_size < 2:
+        if self.batch_size < 1 or (self.batch_size < 2 and self.head != "normalized"):
             raise ValueError(f"--batch-size must be 2 or more, as the batch norm compares clips, not {self.batch_size}")
         if not self.weight_decay >= 0:
             raise ValueError(f"--weight-decay must be 0 or above, not {self.weight_decay}")
@@ -57,18 +74,22 @@ class Head:
 
     @property
     def is_trained(self) -> bool:
-        """Whether it is the one with batch norm and dropout."""
-        return self.head == "bn-dropout"
+        """Whether it is one that is trained by epochs."""
+        return self.head != "linear"
 
     @property
     def arguments(self) -> dict[str, Any]:
         """For reports and the identity of runs; those of the linear head, as before there was another. JSON values."""
-        return options_of(self) if self.is_trained else {}
+        own = {"normalized": ("dropout", "schedule", "true_schedule"), "bn-dropout": ("cosine_epochs",)}
+        others = own.get(self.head, tuple(options_of(self)))
+        return {name: value for name, value in options_of(self).items() if name not in others}
 
     def rate(self, epoch: int) -> float:
         """What the learning rate of an epoch, from 0, is multiplied by."""
-        from egotools.training.optimizers import milestones_of_epochs
+        from egotools.training.optimizers import cosine, milestones_of_epochs
 
+        if self.head == "normalized":
+            return cosine(epoch, total=self.cosine_epochs or self.epochs)
         return milestones_of_epochs(epoch, places=self.schedule, is_true=self.true_schedule)
 
 

@@ -71,8 +71,8 @@ def probe(
     random, stratified by class, groups kept whole: by default videos if a class is in several, else clips. A class
     that is in one of them only is trained on, and not evaluated.
 
-    The head "bn-dropout" has no C. It sees one row of each clip an epoch, drawn at random, and its probabilities of a
-    clip are the mean over the clip's rows.
+    The other heads have no C. An epoch of "bn-dropout" has one row of each clip, drawn at random, one of "normalized"
+    has all rows. Their probabilities of a clip are the mean over the clip's rows.
 
     Args:
         table: the rows.
@@ -95,6 +95,9 @@ def probe(
     first = outcomes[0].trial
     more = {} if head.is_trained else {"evaluations": outcomes[0].evaluations}
     report, predictions = summary(task, [outcome.trial for outcome in outcomes], more)
+    if head.head == "normalized":
+        report["protocol"] += "; cached features, without augmentation"
+        report["is_augmented"] = False
     remarks = remarks_on(task, first, predictions, chosen_on=None if head.is_trained else task.validation())
     remarks += tuple(f"view: {remark}" for view in views for remark in view.remarks)
     return ProbeResult(report, predictions, remarks, outcomes[0].classifier, task.learned(first.train))
@@ -165,7 +168,7 @@ def _fit_once(
     generator = np.random.default_rng(list(seed))
     train, test = task.divided(generator)
     if head.is_trained:
-        fit, classifier = fit_head(task, head, views, train, device, generator)
+        fit, classifier = _trained(task, head, views, train, device, generator)
         more: dict[str, Any] = {"epochs": head.epochs, "loss": fit.objective}
         predictions = predicted_clips(classifier, task, test)
     else:
@@ -179,6 +182,17 @@ def _fit_once(
     predictions = replace(predictions, details={"seed": [str(seed[-1])] * len(predictions.labels)})
     trial = Trial(classifier.classes, predictions, train, task.labels[train], more)
     return _Outcome(trial, classifier, fit.evaluations)
+
+
+def _trained(
+    task: Task, head: Head, views: Views, train: Mask, device: str | device, generator: np.random.Generator
+) -> tuple[Fit, Classifier]:
+    """A head that is trained by epochs on the train rows [N]."""
+    if head.head == "bn-dropout":
+        return fit_head(task, head, views, train, device, generator)
+    from egotools.methods.probe.normalized import fit_normalized
+
+    return fit_normalized(task, head, train, device, generator)
 
 
 def _choose_c(task: Task, config: Probe, device: str | device, train: Mask, generator: np.random.Generator) -> float:

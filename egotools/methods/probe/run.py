@@ -164,7 +164,7 @@ def apply_run(
     group = [] if known is None or known.group is None else [known.group]
     table = read_table(manifest, caches, reduce=reduce, labels=[*partition.columns(label), *group])
     table = replace(table, remarks=(*table.remarks, *remarks))
-    by_clip = run.recipe.identity.get("head") == "bn-dropout"
+    by_clip = run.recipe.identity.get("head", LINEAR.head) != LINEAR.head
     result = apply(classifier, table, label, partition=partition, learned=known, all_rows=all_rows, by_clip=by_clip)
     arguments = {"run": str(folder), "label": label, "reduce": reduce, "all_rows": all_rows}
     arguments |= {"group": partition.group, "test_split": partition.test_split}
