@@ -133,6 +133,17 @@ def extracted(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Who
     return extracted(starter, tmp_path_factory.mktemp("extracted"))
 
 
+@pytest.fixture(scope="module")
+def narrow_memdpc() -> Iterator[None]:
+    """New 2D3D ResNets have few channels: those of the published ones cost seconds in drawing and in checkpoints."""
+    from egotools.nn import resnet_2d3d
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resnet_2d3d, "STEM", 8)
+        patch.setattr(resnet_2d3d, "PLANES", (8, 8, 16, 16))
+        yield
+
+
 # What the tests of rebuild share: three clips, and caches of them whose rows were drawn.
 
 
