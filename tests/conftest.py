@@ -136,11 +136,10 @@ def extracted(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Who
 @pytest.fixture(scope="module")
 def narrow_memdpc() -> Iterator[None]:
     """New 2D3D ResNets have few channels: those of the published ones cost seconds in drawing and in checkpoints."""
-    from egotools.nn import resnet_2d3d
+    from memdpc_files import make_narrow
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resnet_2d3d, "STEM", 8)
-        patch.setattr(resnet_2d3d, "PLANES", (8, 8, 16, 16))
+        make_narrow(patch)
         yield
 
 
