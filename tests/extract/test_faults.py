@@ -136,9 +136,7 @@ def test_a_full_disk_ends_in_one_line_and_with_space_again_nothing_is_missing(
     assert not [name for name in said.files[1] if name.startswith(".") or ".part" in name or ".writer" in name]
 
 
-def test_a_limit_on_the_size_of_files_ends_in_one_line_too(
-    starter: Starter, extracted: Whole, tmp_path: Path
-) -> None:
+def test_a_limit_on_the_size_of_files_ends_in_one_line_too(starter: Starter, extracted: Whole, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     said = starter.fill_disk(full_disk_line(extracted, disk, "hdf5"), disk, 12 << 20, is_real=False)
     assert said.status == (1, 1)
