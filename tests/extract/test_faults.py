@@ -115,7 +115,7 @@ def assert_one_line_names_the_disk(stderr: str, disk: Path) -> None:
 
 
 # Bytes that are free: for no file at all, for one page of the third cache (of two that a file begins with), for some
-# clips, for what gathers until it is sealed but not for a sealed copy of it. What gathers is an LMDB file for HDF5, too.
+# clips, for what gathers until it is sealed but not for a sealed copy of it. Clips of HDF5 gather in an LMDB file.
 @pytest.mark.parametrize(
     ("store", "room"),
     [("lmdb", 0), ("lmdb", 59 * 4096), ("lmdb", 12 << 20), ("hdf5", 12 << 20), ("hdf5", 30 << 20)],

@@ -179,8 +179,8 @@ def test_while_a_cache_is_made_again_whoever_else_would_write_it_is_refused_by_n
     assert {id: len(clip.rows.values) for id, clip in after.items()} == {clip.id: 4 for clip in clips}
 
 
-# Bytes that are free: for nothing, for some of the computed clips, for these but not for a whole new cache. What is
-# computed gathers in an LMDB file for HDF5, too.
+# Bytes that are free: for nothing, for some of the computed clips, for these but not for a whole new cache. Clips of
+# HDF5 gather in an LMDB file.
 @pytest.mark.parametrize(
     ("store", "room"), [("lmdb", 0), ("lmdb", 150_000), *((s, n << 20) for s in ("lmdb", "hdf5") for n in (1, 12))]
 )
