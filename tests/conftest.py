@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from whole import Whole
 
 # On a loaded machine making an example may take seconds; that is no mistake of a test.
-settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("loaded", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("loaded")
 
 SHARED = Path(__file__).parents[2] / "shared"
