@@ -20,16 +20,17 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-# Two processes of one thread each: more threads than cores make torch crawl.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+# Two processes of one thread each: more threads than cores make torch crawl. Compiled tests are kept, since compiling
+# all of them takes each process as long as importing them.
+PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 2
 LONG = integration or slow
 
 unit: $(VENV)/.dev
 	$(PYTEST) -m 'not ($(LONG))'
 
-# File by file, so that the tests of a file share what they set up, such as Ray.
+# File by file, so that the tests of a file share what they set up, such as Ray. Other files are not even imported.
 integration: $(VENV)/.dev
-	$(PYTEST) -m '$(LONG)' --dist loadfile
+	$(PYTEST) -m '$(LONG)' --dist loadfile $$(grep -rlE 'mark\.(integration|slow)' --include='test_*.py' tests)
 
 # Hours, on two cores: the same with the oldest and the newest libraries on each Python, in .versions. Fewer:
 # make test-versions VERSIONS="3.10 oldest 3.14 newest"; see CONTRIBUTING.md.

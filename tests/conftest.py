@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from whole import Whole
 
 # On a loaded machine making an example may take seconds; that is no mistake of a test.
-settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("loaded", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("loaded")
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -131,6 +131,16 @@ def extracted(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Who
     from whole import extracted
 
     return extracted(starter, tmp_path_factory.mktemp("extracted"))
+
+
+@pytest.fixture(scope="module")
+def narrow_memdpc() -> Iterator[None]:
+    """New 2D3D ResNets have few channels: those of the published ones cost seconds in drawing and in checkpoints."""
+    from memdpc_files import make_narrow
+
+    with pytest.MonkeyPatch.context() as patch:
+        make_narrow(patch)
+        yield
 
 
 # What the tests of rebuild share: three clips, and caches of them whose rows were drawn.

@@ -40,6 +40,7 @@ IMPORTED = (
     "egotools.cli.cache",
     "egotools.cli.extract",
     "egotools.cli.rebuild",
+    "egotools.cli.table",
     "egotools.extract.estimate",
     "egotools.extract.engine",
     "egotools.extractors.color",

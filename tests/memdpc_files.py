@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from fill import DATA, input_of, recorded_shapes, state_dict
 from torch import Tensor
+
+from egotools.nn import resnet_2d3d
 
 SMALL = DATA / "memdpc"
 
@@ -63,6 +66,12 @@ class Golden:
             step = max(1, len(flat) // count)
             step += step % 2 == 0
         return flat[::step][:count]
+
+
+def make_narrow(patch: pytest.MonkeyPatch) -> None:
+    """Gives new networks few channels; recorded parameters do not fit them."""
+    patch.setattr(resnet_2d3d, "STEM", 8)
+    patch.setattr(resnet_2d3d, "PLANES", (8, 8, 16, 16))
 
 
 def write_released(path: Path, parameters: Mapping[str, Tensor], *, prefix: str = "", **options: Any) -> Path:

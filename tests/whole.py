@@ -19,7 +19,7 @@ from egotools.stores.verify import verify
 from egotools.types import Clip, Rows
 
 ODD = Path(__file__).with_name("odd_extractors.py")
-NETWORK = ["torchvision:squeezenet1_1", "--weights", "random:0", "--resize", "64x64", "--frames", 3]
+NETWORK = ["torchvision:squeezenet1_1", "--weights", "random:0", "--resize", "32x32", "--frames", 3]
 EXTRACTORS = [f"{ODD}:Heavy", f"{ODD}:Backwards", "color", *NETWORK]
 CACHES = ("heavy", "backwards", "color", "squeezenet1_1")
 SUFFIX = {"lmdb": ".lmdb", "hdf5": ".h5"}
@@ -92,7 +92,7 @@ def extracted(starter: Starter, folder: Path) -> Whole:
     manifest = folder / "m.csv"
     write_manifest(manifest, clips)
     folders, seconds = {}, {}
-    for store in (*SUFFIX, *SUFFIX):  # the first run of all is slower than any later one
+    for store in ("lmdb", *SUFFIX):  # the first run of all is slower than any later one
         before = time.monotonic()
         folders[store] = folder / store / str(store in folders)
         finished = starter.run(line(manifest, folders[store], store), folder / "said")

@@ -61,6 +61,13 @@ def told(videos, tmp_path_factory):
     return listener, out, outcome
 
 
+@pytest.fixture
+def _without_pictures(monkeypatch):
+    """Their drawing, which `told` has done, takes most of the time."""
+    for name in ("contact_sheet", "similarity_picture"):
+        monkeypatch.setattr(story, name, lambda *_, **__: b"")
+
+
 def test_the_demo_goes_on_past_a_broken_file_and_names_it(told):
     _, out, outcome = told
     assert len(open_store(out / "caches/color.lmdb")) == 12  # three videos of 1.2 s in clips of 0.3 s
@@ -99,6 +106,7 @@ def test_every_line_that_the_demo_shows_can_be_typed(told):
         parse(line)
 
 
+@pytest.mark.usefixtures("_without_pictures")
 def test_sub_folders_of_two_videos_each_are_the_labels(tmp_path):
     for index, name in enumerate(("cook/a", "cook/b", "walk/c", "walk/d")):
         (tmp_path / "v" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +119,7 @@ def test_sub_folders_of_two_videos_each_are_the_labels(tmp_path):
     assert "--label label --group video" in listener.commands[-1]
 
 
+@pytest.mark.usefixtures("_without_pictures")
 def test_a_large_folder_is_thinned_evenly(tmp_path, monkeypatch):
     for name in "ab":
         write_video(tmp_path / f"{name}.mp4", 40)
@@ -138,6 +147,7 @@ def test_the_sample_clips_are_where_the_demo_looks():
     assert {path.name for path in story.sample_folder().glob("*.mp4")} >= set(story.SAMPLES)
 
 
+@pytest.mark.usefixtures("_without_pictures")
 def test_the_command_exits_with_1_after_a_broken_file(videos, tmp_path, monkeypatch):
     monkeypatch.setattr(story, "demo", lambda *args, **options: REAL_DEMO(*args, **{**options, "extractors": SMALL}))
     done = CliRunner().invoke(root, ["demo", str(videos), "--out", str(tmp_path / "demo"), "--length", "0.3"])

@@ -132,7 +132,7 @@ def prepare(own: Worker, wanted: CacheRequest) -> None:
 
 def test_a_mistake_in_an_extractor_is_one_line(address, clips, tmp_path):
     with pytest.raises(ExtractorError, match=r"failed on clip '0' \(ZeroDivisionError: a mistake in prepare\); '--eng"):
-        extract(clips[:1], [want(tmp_path, "Buggy")], engine=TWO)
+        extract(clips[:1], [want(tmp_path, "Buggy")], engine=Cluster(num_workers=1))
 
 
 def test_a_worker_passes_a_mistake_on_as_it_is(address, clips, own, tmp_path):

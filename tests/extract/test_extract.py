@@ -224,8 +224,9 @@ def test_a_network_that_gives_no_rows_is_refused_by_name(videos, tmp_path):
 
 
 def test_a_size_that_a_network_cannot_take_is_one_clear_line(videos, tmp_path):
-    wanted = want(tmp_path, "torchvision:vit_b_32", weights="random:0", frames=1, crop="200")
-    with pytest.raises(ExtractorError, match=r"vit_b_32: its network refuses windows .*200"):
+    pytest.importorskip("timm")
+    wanted = want(tmp_path, "timm:levit_128s", weights="random:0", frames=1, crop="100")
+    with pytest.raises(ExtractorError, match=r"levit_128s: its network refuses windows .*100"):
         extract(clips_of(videos, "a"), [wanted], resources=ONE)
 
 

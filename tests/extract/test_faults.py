@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 EGOTOOLS = Path(sys.executable).with_name("egotools")
-KILLS = 6  # of each store
+KILLS = 4  # of each store: at least two trials
 
 
 @pytest.mark.parametrize("store", ["lmdb", "hdf5"])
@@ -115,10 +115,10 @@ def assert_one_line_names_the_disk(stderr: str, disk: Path) -> None:
 
 
 # Bytes that are free: for no file at all, for one page of the third cache (of two that a file begins with), for some
-# clips, for what gathers until it is sealed but not for a sealed copy of it.
+# clips, for what gathers until it is sealed but not for a sealed copy of it. Clips of HDF5 gather in an LMDB file.
 @pytest.mark.parametrize(
     ("store", "room"),
-    [("lmdb", 0), ("lmdb", 59 * 4096), ("lmdb", 12 << 20), ("hdf5", 59 * 4096), ("hdf5", 12 << 20), ("hdf5", 30 << 20)],
+    [("lmdb", 0), ("lmdb", 59 * 4096), ("lmdb", 12 << 20), ("hdf5", 12 << 20), ("hdf5", 30 << 20)],
 )
 def test_a_full_disk_ends_in_one_line_and_with_space_again_nothing_is_missing(
     starter: Starter, extracted: Whole, tmp_path: Path, store: str, room: int
@@ -136,12 +136,9 @@ def test_a_full_disk_ends_in_one_line_and_with_space_again_nothing_is_missing(
     assert not [name for name in said.files[1] if name.startswith(".") or ".part" in name or ".writer" in name]
 
 
-@pytest.mark.parametrize("store", ["lmdb", "hdf5"])
-def test_a_limit_on_the_size_of_files_ends_in_one_line_too(
-    starter: Starter, extracted: Whole, tmp_path: Path, store: str
-) -> None:
+def test_a_limit_on_the_size_of_files_ends_in_one_line_too(starter: Starter, extracted: Whole, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    said = starter.fill_disk(full_disk_line(extracted, disk, store), disk, 12 << 20, is_real=False)
+    said = starter.fill_disk(full_disk_line(extracted, disk, "hdf5"), disk, 12 << 20, is_real=False)
     assert said.status == (1, 1)
     assert_one_line_names_the_disk(said.stderr[0], disk)
     assert any(said.held[0].values())

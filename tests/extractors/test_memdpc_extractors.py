@@ -17,6 +17,8 @@ from egotools.extractors.memdpc import MemDPCModel
 from egotools.nn.memdpc import MemDPC, MemDPCContext, block_maps
 from egotools.types import Clip, VideoInfo
 
+pytestmark = pytest.mark.usefixtures("narrow_memdpc")
+
 CPU = torch.device("cpu")
 SMALL = {"size": 32, "blocks": 2, "length": 2, "stride": 3}
 
@@ -85,7 +87,7 @@ def test_rows_are_those_of_the_network_and_of_their_own_window_only(feature, rng
         context.load_state_dict({name: network.state_dict()[name] for name in context.state_dict()})
         expected = context.eval()(normalized(windows, 2))
     found = seen(extractor, windows)
-    assert found.shape == (3, 256 if feature == "backbone" else 512)
+    assert found.shape == (3, 16 if feature == "backbone" else 32)
     torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(seen(extractor, windows[1:2]), found[1:2], rtol=1e-4, atol=1e-5)
     plain = seen(MemDPCModel(weights="random:5", feature=feature, normalize=False, **SMALL), windows)

@@ -151,7 +151,20 @@ def test_from_video_to_the_public_layout_and_back(tmp_path: Path, monkeypatch: p
     write_video(tmp_path / "r" / "C10118_rgb.mp4", 4, rate=60, size=(32, 48))
     (tmp_path / "a.csv").write_text("id,path,start,end,split\nr/C10118_rgb,r/C10118_rgb.mp4,,,train\n")
     for line in (
-        ["extract", "--manifest", "a.csv", "--out", "c", "--workers", "1", "tsm", "--weights", "random:0"],
+        [
+            "extract",
+            "--manifest",
+            "a.csv",
+            "--out",
+            "c",
+            "--workers",
+            "1",
+            "tsm",
+            "--weights",
+            "random:0",
+            "--resize",
+            "64",
+        ],
         ["cache", "export", "c/tsm.lmdb", "--to", "assembly101", "--out", "lmdb/"],
         ["cache", "import", "lmdb/C10118_rgb", "--from", "assembly101", "--out", "c/back.lmdb"],
     ):

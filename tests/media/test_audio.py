@@ -100,22 +100,23 @@ def test_mono_is_the_mean_of_the_channels(tmp_path: Path) -> None:
     [("a.wav", "pcm_s16le", "s16"), ("a.flac", "flac", "s16"), ("a.mp4", "aac", "fltp"), ("a.mkv", "aac", "fltp"),
      ("a.mp3", "libmp3lame", "fltp"), ("a.ogg", "libopus", "flt"), ("a.mov", "pcm_f32le", "flt")],
 )  # fmt: skip
-@pytest.mark.parametrize("rate", [16000, 48000])
 def test_a_late_window_is_the_same_whether_read_up_to_or_opened_at(
-    name: str, codec: str, format: str, rate: int, tmp_path: Path, jumps_soon: list[int], rng: np.random.Generator
+    name: str, codec: str, format: str, tmp_path: Path, jumps_soon: list[int], rng: np.random.Generator
 ) -> None:
     path = write_sound(tmp_path / name, noise(rng, 48000 * 9) * 0.5, 48000, codec=codec, format=format)
     every = np.arange(0, 9, 0.5)
-    in_order = all_windows(path, every, rate // 2, rate)
-    whole = jumps_soon[0]
-    jumps_soon[0] = 0
-    late = all_windows(path, [7.5], rate // 2, rate)[0]
-    assert np.abs(late).max() > 0.1
-    np.testing.assert_array_equal(late, in_order[15])
-    if name.endswith((".wav", ".flac", ".mp4", ".mov")):
-        assert jumps_soon[0] < 0.5 * whole
-    again = all_windows(path, [1.0, 7.5], rate // 2, rate)
-    np.testing.assert_array_equal(again, in_order[[2, 15]])
+    for rate in (16000, 48000):
+        jumps_soon[0] = 0
+        in_order = all_windows(path, every, rate // 2, rate)
+        whole = jumps_soon[0]
+        jumps_soon[0] = 0
+        late = all_windows(path, [7.5], rate // 2, rate)[0]
+        assert np.abs(late).max() > 0.1
+        np.testing.assert_array_equal(late, in_order[15])
+        if name.endswith((".wav", ".flac", ".mp4", ".mov")):
+            assert jumps_soon[0] < 0.5 * whole
+        again = all_windows(path, [1.0, 7.5], rate // 2, rate)
+        np.testing.assert_array_equal(again, in_order[[2, 15]])
 
 
 def test_windows_of_one_file_in_order_cost_one_decode(tmp_path: Path, jumps_soon: list[int]) -> None:

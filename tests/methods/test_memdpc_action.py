@@ -33,6 +33,8 @@ from egotools.training.runs import Run
 from egotools.training.world import ALONE
 from egotools.types import Clip
 
+pytestmark = pytest.mark.usefixtures("narrow_memdpc")
+
 CPU = torch.device("cpu")
 TINY = ActionOptions(size=32, blocks=2, length=1, stride=2, batch_size=2, epochs=2, finetune=True)
 COUNTS = {"a": 9, "b": 8, "c": 7, "d": 3, "e": 8}
@@ -59,14 +61,9 @@ def course(run: Path, **more: Any) -> Course:
     return replace(Course(3, Run(run, Recipe({})), 0, how, ALONE, no_progress), **more)
 
 
-def trained(
-    folder: Path, prepared: Prepared, options: ActionOptions, *, small: bool = False, **more: Any
-) -> Classification:
+def trained(folder: Path, prepared: Prepared, options: ActionOptions, **more: Any) -> Classification:
     model = new_network(options, len(prepared.classes), None, 3, CPU)
     torch.manual_seed(3)
-    if small:  # checkpoints take most of the time
-        parts = nn.AdaptiveAvgPool3d((1, 2, 2)), nn.Conv3d(3, 256, 1), nn.BatchNorm3d(256)
-        model.backbone = nn.Sequential(*parts)
     train_classifier(model, prepared.examples, prepared.val_examples, options, course(folder, **more))
     return model
 
@@ -87,15 +84,15 @@ def test_classes_are_those_of_the_clips_to_learn_from_and_short_clips_are_padded
 
 
 def test_a_training_interrupted_resumes_to_the_same_bits(prepared, tmp_path):
-    whole = trained(tmp_path / "whole", prepared, TINY, small=True)
+    whole = trained(tmp_path / "whole", prepared, TINY)
 
     def interrupt(stage: str, done: float, total: int | None = None, rows: int | None = None) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "parts", prepared, TINY, small=True, progress=interrupt)
-    resumed = trained(tmp_path / "parts", prepared, TINY, small=True)
+        trained(tmp_path / "parts", prepared, TINY, progress=interrupt)
+    resumed = trained(tmp_path / "parts", prepared, TINY)
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
     lines = [Run(tmp_path / name, Recipe({})).metrics() for name in ("whole", "parts")]
     kept = [[{k: v for k, v in line.items() if not k.startswith("seconds_")} for line in each] for each in lines]
@@ -155,7 +152,7 @@ def test_weights_to_begin_with_are_those_of_pretraining_or_of_a_classifier_of_ot
     save_file({name: value.contiguous() for name, value in other.items()}, tmp_path / "lc.safetensors")
     model = new_network(TINY, 3, str(tmp_path / "lc.safetensors"), 0, CPU)
     assert torch.equal(model.state_dict()["backbone.conv1.weight"], other["backbone.conv1.weight"])
-    assert model.final_fc[1].weight.shape == (3, 512)
+    assert model.final_fc[1].weight.shape == (3, 32)
     with pytest.raises(WeightsError, match="its backbone is a resnet18, not a resnet34"):
         new_network(replace(TINY, net="resnet34"), 3, str(tmp_path / "lc.safetensors"), 0, CPU)
 

@@ -11,7 +11,7 @@ import moving
 import numpy as np
 import pytest
 import torch
-from memdpc_files import Golden
+from memdpc_files import Golden, make_narrow
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
@@ -64,7 +64,10 @@ def figures(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if not name.startswith("seconds_")} for line in lines]
 
 
-def test_a_training_interrupted_in_the_middle_of_its_second_epoch_resumes_to_the_same_bits(clips, tmp_path):
+def test_a_training_interrupted_in_the_middle_of_its_second_epoch_resumes_to_the_same_bits(
+    clips, tmp_path, monkeypatch
+):
+    make_narrow(monkeypatch)
     whole = trained(tmp_path / "whole", clips, clips)
 
     def interrupt(stage: str, done: float, total: int | None = None, rows: int | None = None) -> None:
@@ -145,7 +148,8 @@ def test_options_that_mean_nothing_are_refused(options, said):
         MemDPCOptions(**options)
 
 
-def test_validation_is_in_eval_mode_alike_each_time_and_leaves_the_network_as_it_was(clips):
+def test_validation_is_in_eval_mode_alike_each_time_and_leaves_the_network_as_it_was(clips, monkeypatch):
+    make_narrow(monkeypatch)
     options = MemDPCOptions(**TINY)
     model = new_network(options, None, 0, CPU).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}

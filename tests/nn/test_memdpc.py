@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from memdpc_files import Golden, write_released
+from memdpc_files import Golden, make_narrow, write_released
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
@@ -196,7 +196,8 @@ def test_initial_weights_are_as_small_as_the_references():
 
 
 @pytest.mark.parametrize(("blocks", "predicted"), [(3, 3), (2, 3)])
-def test_clips_that_leave_nothing_to_predict_from_are_refused(blocks, predicted):
+def test_clips_that_leave_nothing_to_predict_from_are_refused(blocks, predicted, monkeypatch):
+    make_narrow(monkeypatch)
     network = MemDPC("resnet18", predicted=predicted, slots=4)
     with pytest.raises(ValueError, match=f"{blocks} blocks cannot have 3 predicted .* at least 4"):
         network(torch.zeros(1, blocks, 3, 5, 32, 32))
@@ -208,13 +209,15 @@ def test_nothing_to_predict_is_refused():
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 5, 3, 32, 32), (8, 3, 5, 32, 32), (0, 8, 3, 5, 32, 32)])
-def test_other_axes_are_refused(shape):
+def test_other_axes_are_refused(shape, monkeypatch):
+    make_narrow(monkeypatch)
     for network in (MemDPC("resnet18", slots=4), MemDPCContext("resnet18")):
         with pytest.raises(ValueError, match=r"axes \[clips, blocks, 3, frames, height, width\]"):
             network(torch.zeros(shape))
 
 
-def test_the_final_batch_norm_refuses_to_train_on_one_clip():
+def test_the_final_batch_norm_refuses_to_train_on_one_clip(monkeypatch):
+    make_narrow(monkeypatch)
     network = MemDPCClassifier("resnet18", classes=3)
     clips = torch.randn(1, 2, 3, 4, 32, 32)
     with pytest.raises(ValueError, match="batch of one clip"):

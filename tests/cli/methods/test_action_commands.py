@@ -13,6 +13,8 @@ from egotools.cli.main import root
 from egotools.errors import EgotoolsError
 from egotools.weights.memdpc import network_of, read_memdpc
 
+pytestmark = pytest.mark.usefixtures("narrow_memdpc")
+
 SIZES = ("--size", "32", "--blocks", "2", "--length", "1", "--stride", "2", "--batch-size", "2", "--steps", "1")
 COUNTS = {"a": 9, "b": 8, "c": 7, "d": 6, "e": 3}
 SPLITS = {"a": "train", "b": "train", "c": "val", "d": "test", "e": "test"}
@@ -39,7 +41,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(manifest: Path) -> Path:
+def run(manifest: Path, narrow_memdpc: None) -> Path:
     """A run of one step; tests only read it."""
     out = manifest.parent / "run"
     words = ("--manifest", manifest, "--label", "action", "--finetune", "--workers", 0, "--device", "cpu")

@@ -23,6 +23,8 @@ from egotools.stores import open_store
 from egotools.training import how
 from egotools.weights.memdpc import network_of, read_memdpc
 
+pytestmark = pytest.mark.usefixtures("narrow_memdpc")
+
 SIZES = ("--size", "32", "--blocks", "2", "--length", "1", "--stride", "2", "--predict", "1", "--slots", "4")
 FAST = (*SIZES, "--batch-size", "2", "--steps", "2", "--workers", "0", "--device", "cpu")
 COUNTS = {"a": 9, "b": 8, "c": 7, "d": 6, "short": 4}
@@ -50,7 +52,7 @@ def complaint(done: Result) -> str:
 
 
 @pytest.fixture(scope="module")
-def run(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(videos: Path, narrow_memdpc: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two steps; tests only read it."""
     folder = tmp_path_factory.mktemp("trained")
     manifest = moving.write_manifest(folder / "m.csv", videos, SPLITS)
@@ -96,7 +98,7 @@ def test_a_run_is_an_extractor_beside_an_untrained_one_and_weights_to_begin_with
     done = CliRunner().invoke(root, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     shapes = {name: open_store(tmp_path / "c" / f"{name}.lmdb")["a"].values.shape for name in ("run", "context")}
-    assert shapes == {"run": (4, 256), "context": (6, 512)}
+    assert shapes == {"run": (4, 16), "context": (6, 32)}
     done = typed(manifest, tmp_path / "next", "--init", f"run:{run}", "--steps", "1", "--batch-size", "1", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["arguments"]["init"] is not None
