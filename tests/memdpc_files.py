@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,10 @@ class Golden:
 def make_narrow(patch: pytest.MonkeyPatch) -> None:
     """Gives new networks few channels; recorded parameters do not fit them."""
     patch.setattr(resnet_2d3d, "STEM", 8)
-    patch.setattr(resnet_2d3d, "PLANES", (8, 8, 16, 16))
+    planes = (8, 8, 16, 16)
+    patch.setattr(resnet_2d3d, "PLANES", planes)
+    for depth, plan in resnet_2d3d.PLANS.items():
+        patch.setitem(resnet_2d3d.PLANS, depth, replace(plan, planes=planes))
 
 
 def write_released(path: Path, parameters: Mapping[str, Tensor], *, prefix: str = "", **options: Any) -> Path:

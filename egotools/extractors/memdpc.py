@@ -14,7 +14,7 @@ from egotools.config import check_positive, option
 from egotools.errors import WeightsError
 from egotools.nn.memdpc import MemDPC, MemDPCContext, block_maps
 from egotools.nn.resnet_2d3d import Depth
-from egotools.pixels.crops import Interpolation, cropped, enlarged, five_boxes
+from egotools.pixels.crops import cropped, enlarged, five_boxes
 from egotools.pixels.preprocessing import Normalize
 from egotools.sampling import check_rows, extent, frames_inside
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
@@ -59,7 +59,7 @@ class MemDPCModel:
         "center", "Which square of the frame."
     )
     flip: bool = option(False, "Mirror the frames, before the square is cut out.")
-    interpolation: Interpolation = option(
+    interpolation: Literal["nearest", "bilinear"] = option(
         "nearest", "From the square to --size; nearest as published, bilinear with antialiasing.", absent="nearest"
     )
     normalize: bool = option(True, "Normalize colors as in training; the published test does not.")
