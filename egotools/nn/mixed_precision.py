@@ -26,13 +26,17 @@ def in_float32(function: Callable[Parameters, Found]) -> Callable[Parameters, Fo
 
     @functools.wraps(function)
     def computed(*args: Parameters.args, **options: Parameters.kwargs) -> Found:
-        given: Any = [*args, *options.values()]
-        wide = [at_least_float32(each) if isinstance(each, Tensor) else each for each in given]
-        device = next(each.device.type for each in given if isinstance(each, Tensor))
-        with torch.autocast(device, enabled=False):
-            return function(*wide[: len(args)], **dict(zip(options, wide[len(args) :], strict=True)))
+        tensors = [each for each in (*args, *options.values()) if isinstance(each, Tensor)]
+        positional: Any = [_wide(each) for each in args]
+        named: Any = {name: _wide(each) for name, each in options.items()}
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            return function(*positional, **named)
 
     return computed
+
+
+def _wide(value: Any) -> Any:
+    return at_least_float32(value) if isinstance(value, Tensor) else value
 
 
 def weight_gradient_errors(

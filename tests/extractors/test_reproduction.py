@@ -76,6 +76,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     "csn": {"architecture": "ir_csn_152", "frames": 16, "crop": "224"},
     "tsm": {"weights": "random:4", "preprocess": "tsm"},
     "memdpc": {"weights": "random:4", "feature": "context", "net": "resnet34", "flip": True, "hop": 7},
+    "storyboard": {"depth": "18", "view": "cluster", "vertical_flip": True, "crop_size": 64},
     "hog": {"frames": 3},
     "m3s": {"only": ("blurriness", "size_orig"), "deviations": True, "frames": 5},
     "color": {"fps": 2.5, "bins": 3},
@@ -92,7 +93,7 @@ def weightless(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """With random weights where the published ones would have to be downloaded, and without what needs a fitted PCA."""
     if name == "m3s":
         return {"only": ("brightness", "contrast"), **options}
-    needs = any(part in name for part in ("resnet", "r3d", "timm", "hrnet", "csn", "tsm", "memdpc"))
+    needs = any(part in name for part in ("resnet", "r3d", "timm", "hrnet", "csn", "tsm", "memdpc", "storyboard"))
     return {"weights": "random:2", **options} if needs else options
 
 
