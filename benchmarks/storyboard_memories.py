@@ -57,9 +57,9 @@ def reservoir(size: int, passed: int, rounds: int) -> tuple[Ratio, dict[str, Any
     random, generator = Random(0), torch.Generator().manual_seed(0)
     frames = passed + 2 * (OUR_STEPS + PLAIN_STEPS) * STEP * (rounds + 1)
     memory = Reservoir(frames, STEP, size, BATCH, LABELS, random, generator, fill=size)
-    memory.advance()
-    while (head := memory.state_dict()["head"] if memory.ids[-1] > passed - 100 * STEP else 0) < passed:
+    for _ in range((passed - size) // STEP):
         memory.advance()
+    head = memory.state_dict()["head"]
     copies = Random(), torch.Generator()
     copies[0].setstate(random.getstate())
     copies[1].set_state(generator.get_state())
