@@ -2,8 +2,8 @@
 
     python benchmarks/storyboard_memories.py [--rounds 5] [--json FILE] [--quick]
 
-- Reservoir: 45,000 frames, 64 more and a batch of 448 a step, after four million frames. The published one keeps a list of
-  entries, sorts all of it by key, picks in a loop, and sorts again by frame.
+- Reservoir: 45,000 frames, 64 more and a batch of 448 a step, after four million frames. The published one keeps a list
+  of entries, sorts all of it by key, picks in a loop, and sorts again by frame.
 - MinRed: 64 of 2,000 frames and as many new ones are to go, 2,048 features each, a batch of 512 a step. The specified
   loop computes all similarities and searches the whole matrix for each frame that goes.
 
@@ -60,9 +60,7 @@ def reservoir(size: int, passed: int, rounds: int) -> tuple[Ratio, dict[str, Any
     keys = torch.rand(passed, generator=generator)  # what is held by then: the largest ones
     ids = keys.topk(size).indices.sort().values
     entries = {"ids": ids, "labels": LABELS(ids), "keys": keys[ids]}
-    memory.load_state_dict(
-        {**memory.state_dict(), "head": passed, "done": passed // STEP, "entries": entries}
-    )
+    memory.load_state_dict({**memory.state_dict(), "head": passed, "done": passed // STEP, "entries": entries})
     copies = Random(), torch.Generator()
     copies[0].setstate(random.getstate())
     copies[1].set_state(generator.get_state())
@@ -145,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        sizes = (2000, 4000, 1) if options.quick else (45000, 4_000_000, options.rounds)
+        sizes = (2000, 6400, 1) if options.quick else (45000, 4_000_000, options.rounds)
         first, one = reservoir(*sizes)
         second, other = minred(*((300, 64, 100, 2) if options.quick else (2000, 2048, 512, options.rounds)))
     finally:
