@@ -2,8 +2,8 @@
 
     python benchmarks/storyboard_memories.py [--rounds 5] [--json FILE] [--quick]
 
-- Reservoir: 45,000 frames, 64 more and a batch of 448 a step, after a million frames. The published one keeps a list of
-  entries, sorts all of it by key, picks in a loop, and sorts again by frame.
+- Reservoir: 45,000 frames, 64 more and a batch of 448 a step, after four million frames. The published one keeps a list
+  of entries, sorts all of it by key, picks in a loop, and sorts again by frame.
 - MinRed: 64 of 2,000 frames and as many new ones are to go, 2,048 features each, a batch of 512 a step. The specified
   loop computes all similarities and searches the whole matrix for each frame that goes.
 
@@ -57,13 +57,14 @@ def reservoir(size: int, passed: int, rounds: int) -> tuple[Ratio, dict[str, Any
     random, generator = Random(0), torch.Generator().manual_seed(0)
     frames = passed + 2 * (OUR_STEPS + PLAIN_STEPS) * STEP * (rounds + 1)
     memory = Reservoir(frames, STEP, size, BATCH, LABELS, random, generator, fill=size)
-    memory.advance()
-    while (head := memory.state_dict()["head"] if memory.ids[-1] > passed - 100 * STEP else 0) < passed:
-        memory.advance()
+    keys = torch.rand(passed, generator=generator)  # what is held by then: the largest ones
+    ids = keys.topk(size).indices.sort().values
+    entries = {"ids": ids, "labels": LABELS(ids), "keys": keys[ids]}
+    memory.load_state_dict({**memory.state_dict(), "head": passed, "done": passed // STEP, "entries": entries})
     copies = Random(), torch.Generator()
     copies[0].setstate(random.getstate())
     copies[1].set_state(generator.get_state())
-    plain = PlainReservoir(memory, *copies, head)
+    plain = PlainReservoir(memory, *copies, passed)
 
     def ours(steps: int) -> list[list[int]]:
         found = []
@@ -142,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        sizes = (2000, 4000, 1) if options.quick else (45000, 1_000_000, options.rounds)
+        sizes = (2000, 6400, 1) if options.quick else (45000, 4_000_000, options.rounds)
         first, one = reservoir(*sizes)
         second, other = minred(*((300, 64, 100, 2) if options.quick else (2000, 2048, 512, options.rounds)))
     finally:

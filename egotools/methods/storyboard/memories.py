@@ -131,21 +131,23 @@ class Reservoir(Held):
         self._head += count
         if not len(entering):
             return NONE
-        self._add(ids, keys=keys[entering])
-        dropped = self._drop(self._least(len(self.ids) - self.size))
+        dropped = self._replace(self._least(ids, keys[entering]), ids, keys=keys[entering])
         self._find_lowest()
         return dropped
 
-    def _least(self, count: int) -> IntArray:
-        """The rows that go: of equal keys the earliest step's, and in it the latest frame."""
+    def _least(self, ids: IntArray, entering: npt.NDArray[np.float32]) -> IntArray:
+        """Which rows go when these are added: of equal keys the earliest step's, and in it the latest frame."""
+        held, keys = len(self.ids), np.concatenate([self.keys, entering])
+        count = len(keys) - self.size
         if count <= 0:
             return NONE
-        low = np.flatnonzero(self.keys <= self._low)
+        low = np.flatnonzero(keys <= self._low)
         if len(low) < count:
-            last = min(count + SPARE, len(self.keys)) - 1
-            self._low = float(np.partition(self.keys, last)[last])
-            low = np.flatnonzero(self.keys <= self._low)
-        return low[np.lexsort((-low, self.ids[low] // self.step, self.keys[low]))[:count]]
+            last = min(count + SPARE, len(keys)) - 1
+            self._low = float(np.partition(keys, last)[last])
+            low = np.flatnonzero(keys <= self._low)
+        frames = np.concatenate([self.ids[low[low < held]], ids[low[low >= held] - held]])
+        return low[np.lexsort((-low, frames // self.step, keys[low]))[:count]]
 
     def _find_lowest(self) -> None:
         self._lowest = float(self.keys.min()) if len(self.keys) == self.size else 0.0
