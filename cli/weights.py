@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from .groups import Command, Group
 if TYPE_CHECKING:
     from egotools.weights.description import TensorAbout
 
+LAYOUTS = {"memdpc": "egotools.methods.memdpc.export", "storyboard": "egotools.methods.storyboard.export"}
 SHOWN = 30  # tensors that the screen shows without --all
 
 
@@ -64,9 +66,7 @@ def info(file: Path, shows_all: bool, as_json: bool) -> None:
 
 @weights.command(cls=Command)
 @click.argument("run", type=options.PATH)
-@click.option(
-    "--to", required=True, type=click.Choice(["memdpc", "storyboard"]), help="Layout: of *.pth.tar, or step_*.pth."
-)
+@click.option("--to", required=True, type=click.Choice([*LAYOUTS]), help="Layout: of *.pth.tar, or step_*.pth.")
 @click.option("--out", required=True, type=options.FILE, help="File to write.")
 @options.as_json
 def export(run: Path, to: str, out: Path, as_json: bool) -> None:
@@ -76,10 +76,7 @@ def export(run: Path, to: str, out: Path, as_json: bool) -> None:
     egotools weights export runs/memdpc --to memdpc --out memdpc.pth.tar
     egotools weights export runs/kcam --to storyboard --out step_39062.pth
     """
-    if to == "memdpc":
-        from egotools.methods.memdpc import export as exports
-    else:
-        from egotools.methods.storyboard import export as exports
+    exports = import_module(LAYOUTS[to])  # here, and one only: it loads torch
     done = exports.export_run(run, out)
     if as_json:
         display.show_json(done)

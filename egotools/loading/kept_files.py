@@ -141,9 +141,9 @@ def read_files(path: Path) -> Files:
     """
     try:
         with open_npz(path) as archive:
-            content: _Content = parse_json(archive["content"].tobytes())
+            content: Any = parse_json(archive["content"].tobytes())  # Any: JSON values
             check_shape(content, _Content)
-            odd: _Odd = {"remarks": {}, **content}  # type: ignore[typeddict-item,typeddict-unknown-key]
+            odd: _Odd = {"remarks": {}, **content}
             check_shape(odd, _Odd)
             lists = _Lists(archive)
         sources = [_source(entry, lists, odd["remarks"].get(entry["path"], [])) for entry in content["files"]]

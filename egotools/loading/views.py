@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,10 +83,10 @@ class ViewExamples:
         whole = enlarged(frame[None], self.crop)
         boxes = five_boxes(whole.shape[1], whole.shape[2], self.crop)
         found = np.empty((len(self.views), self.side, self.side, 3), np.uint8)
-        as_is, reduced = np.zeros(1, bool), {"between": self.crop, "interpolation": self.interpolation}
+        as_is, reduced = np.zeros(1, bool), partial(cropped, between=self.crop, interpolation=self.interpolation)
         for at, (place, flip) in enumerate(self.views):
             shown = whole[:, :, ::-1] if flip else whole
-            found[at] = cropped(shown, boxes[place][None], as_is, self.side, **reduced)[0]
+            found[at] = reduced(shown, boxes[place][None], as_is, self.side)[0]
         return found
 
     def _draws(self, number: int, indices: IntArray) -> dict[str, npt.NDArray[Any]]:

@@ -64,7 +64,7 @@ class ResNet(nn.Module):
 
     def maps(self, images: Tensor) -> Tensor:
         """What is averaged over positions: maps [B, F, H/32, W/32], sizes rounded up."""
-        x = images.contiguous(memory_format=torch.channels_last)
+        x: Tensor = images.contiguous(memory_format=torch.channels_last)
         x = self.maxpool(self.act(self.get_submodule(self._norm)(self.conv1(x))))
         for number in range(1, len(PLANES) + 1):
             x = self.get_submodule(f"layer{number}")(x)

@@ -135,7 +135,7 @@ def train_storyboard(
         )
         default, classes = default_labels(options, stream, segments)
         sets = [read_labeled_set(each.manifest, each.label, options.viewing, workers=workers) for each in evaluate]
-        learner = new_learner(options, classes, init, seed).to(chosen, memory_format=torch.channels_last)
+        learner = new_learner(options, classes, init, seed).to(chosen).to(memory_format=torch.channels_last)
         new_memory(options, len(stream), default, seed)  # refuses a stream that is too short
         if not kept.exists():
             write_files(kept, stream.files)

@@ -65,7 +65,7 @@ def found_segments(stream: Stream, windows: Sequence[Window], mapping: Mapping[i
     found = []
     for (label, begin), (_, end) in pairwise(sorted(starts.items())):
         name = str(mapping.get(label, label))
-        found += [Segment(id, *span, name, id) for id, *span in _parts(stream, begin, end)]
+        found += [Segment(id, start, stop, name, id) for id, start, stop in _parts(stream, begin, end)]
     return found
 
 
