@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from egotools.methods.storyboard.options import StoryboardOptions
+from egotools.texts import counted
 from egotools.training.how import How
 
 from .. import display, options
@@ -86,5 +87,6 @@ def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
         return
     names = ("loss", "curr_loss", "tc_loss", "cross_loss", "replay_loss", "classes", "merged_classes")
     shown = {name: content["last"][name] for name in names if name in content["last"]}
-    title = f"train storyboard: {content['frames']} frames of {content['clips']} clips, {content['steps']} steps"
+    names_of = (counted(content[f"{each}s"], each) for each in ("frame", "clip", "step"))
+    title = "train storyboard: {} of {}, {}".format(*names_of)
     display.show_mapping({**shown, **content["evaluation"]}, title=title)

@@ -108,11 +108,7 @@ def labelled_set_figures(
     Raises:
         TableError: no row to learn from or to evaluate, or features that are not finite.
     """
-    sides = np.array([split_name(str(each)) for each in split], dtype=object)
-    train, test = sides == "train", sides == ("test" if (sides == "test").any() else "val")
-    for found, name in ((train, "train"), (test, "test or val")):
-        if not found.any():
-            raise TableError(f"no row of the labeled set has the split {name}")
+    train, test = learned_and_evaluated(split)
     if not np.isfinite(features).all():
         raise TableError(f"{int((~np.isfinite(features)).any(axis=1).sum())} rows of features are not finite")
     names = np.array([tidy(str(each)) for each in labels], dtype=object)
@@ -125,6 +121,20 @@ def labelled_set_figures(
     if alphas:
         found |= {f"svm_{name}": value for name, value in machine_choices(rows, alphas, seed).figures("alpha").items()}
     return found
+
+
+def learned_and_evaluated(split: Sequence[str] | Texts) -> tuple[Mask, Mask]:
+    """The rows of `train`, and those of `test`, or of `val` if there is no test.
+
+    Raises:
+        TableError: there are none.
+    """
+    sides = np.array([split_name(str(each)) for each in split], dtype=object)
+    train, test = sides == "train", sides == ("test" if (sides == "test").any() else "val")
+    for found, name in ((train, "train"), (test, "test or val")):
+        if not found.any():
+            raise TableError(f"no row of the labeled set has the split {name}")
+    return train, test
 
 
 def ordered(classes: Sequence[str]) -> list[str]:

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from egotools.errors import TrainingError
-from egotools.evaluate.labelled_sets import labelled_set_figures
+from egotools.errors import ManifestError, TableError, TrainingError
+from egotools.evaluate.labelled_sets import labelled_set_figures, learned_and_evaluated
 from egotools.loading.files import OpenFiles
 from egotools.loading.kept_files import files_of
 from egotools.loading.loader import loader
@@ -45,15 +45,29 @@ class LabeledSet:
     splits: list[str]
 
 
-def read_labeled_set(manifest: Path, label: str, viewing: Viewing, *, workers: int) -> LabeledSet:
+def read_labeled_set(manifest: Path, label: str, name: str, viewing: Viewing, *, workers: int) -> LabeledSet:
     """The middle frame of each clip of a manifest, with the splits `train` and `test`; all in memory.
 
+    Args:
+        manifest: of images, or clips.
+        label: the column of their classes.
+        name: of the set.
+        viewing: how they become what the network is shown.
+        workers: processes that read; 0: this one.
+
     Raises:
-        ManifestError: the manifest cannot be used, or has no such column.
-        TrainingError: an image cannot be read.
+        ManifestError: the manifest cannot be used.
+        TrainingError: it has no such column, an image cannot be read, a split is missing, or there is one class only.
     """
-    clips = [clip for clip in read_manifest(manifest) if clip.labels.get(label)]
-    column_of(clips, label)
+    clips = read_manifest(manifest)
+    try:
+        column_of(clips, label)
+        clips = [clip for clip in clips if clip.labels.get(label)]
+        train, _ = learned_and_evaluated([clip.split for clip in clips])
+    except (ManifestError, TableError) as error:
+        raise TrainingError(f"--eval-manifest {manifest}: {error}") from None
+    if len({clip.labels[label] for clip, learned in zip(clips, train, strict=True) if learned}) < 2:
+        raise TrainingError(f"--eval-manifest {manifest}: images to learn from have one {label!r} only; 2 are needed")
     files = files_of(clips, None, workers=workers)
     found, _, failed = stretches(clips, files, ONE_FRAME)
     if failed:
@@ -68,7 +82,7 @@ def read_labeled_set(manifest: Path, label: str, viewing: Viewing, *, workers: i
         finish=lambda batch: batch["pixels"].numpy(),
     )
     pixels = np.concatenate([*read(0)])
-    return LabeledSet(manifest.stem, pixels, [each.clip.labels[label] for each in found], [c.clip.split for c in found])
+    return LabeledSet(name, pixels, [each.clip.labels[label] for each in found], [c.clip.split for c in found])
 
 
 @dataclass(frozen=True, eq=False)

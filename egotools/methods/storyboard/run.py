@@ -109,7 +109,9 @@ def train_storyboard(
         RunError: the folder holds a run with other options, or other files.
         TrainingError: the stream is too short, or a file cannot be read.
         WeightsError: `init` is of another network.
+        ValueError: labeled images that would have one name.
     """
+    set_names(evaluate)  # refuses equal ones
     chosen, clips = choose_device(device), read_manifest(manifest)
     how, told = how_for(how, chosen)
     arguments = {**options_of(options), **how.identity, "seed": seed, "skip_unreadable": skip_unreadable}
@@ -134,9 +136,14 @@ def train_storyboard(
             progress=progress,
         )
         default, classes = default_labels(options, stream, segments)
-        sets = [read_labeled_set(each.manifest, each.label, options.viewing, workers=workers) for each in evaluate]
-        learner = new_learner(options, classes, init, seed).to(chosen).to(memory_format=torch.channels_last)
         new_memory(options, len(stream), default, seed)  # refuses a stream that is too short
+        sets = [
+            read_labeled_set(each.manifest, each.label, name, options.viewing, workers=workers)
+            for each, name in zip(evaluate, set_names(evaluate), strict=True)
+        ]
+        learner = new_learner(options, classes, seed)
+        about_init = [] if init is None else begin_with(learner, init)
+        learner = learner.to(chosen).to(memory_format=torch.channels_last)
         if not kept.exists():
             write_files(kept, stream.files)
         with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []):
@@ -156,11 +163,26 @@ def train_storyboard(
             )
         keep(run, learner, stream, trained, options)
         report = report_of(run, stream, learner, trained, sets)
-        report |= {"precision_used": how.precision, "remarks": [*stream.remarks, *told]}
+        report |= {"precision_used": how.precision, "remarks": [*stream.remarks, *about_init, *told]}
         inputs = input_digests(manifest, [])
         return {**report, "arguments": arguments, "inputs": {"manifest": inputs["manifest"]}, "versions": versions()}
 
     return once(folder, Recipe(identity, origin), make, Shown)
+
+
+def set_names(evaluate: Sequence[EvalSet]) -> list[str]:
+    """Names of labeled images in metrics: of their manifests, with the columns where a manifest is there twice.
+
+    Raises:
+        ValueError: two would have the same.
+    """
+    stems = [each.manifest.stem for each in evaluate]
+    names = [
+        f"{stem}_{each.label}" if stems.count(stem) > 1 else stem for stem, each in zip(stems, evaluate, strict=True)
+    ]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--eval-manifest: two sets would be named {twice[0]!r}; rename a file")
+    return names
 
 
 def default_labels(options: StoryboardOptions, stream: Stream, segments: Path | None) -> tuple[LabelsOf, int]:
@@ -180,13 +202,13 @@ def default_labels(options: StoryboardOptions, stream: Stream, segments: Path | 
     return lambda ids: stream.labels(ids, length), int(last[0]) + 1
 
 
-def new_learner(options: StoryboardOptions, classes: int, init: str | None, seed: int) -> Learner:
-    """The network before its first step: drawn by the seed, or with the weights of a checkpoint."""
+def new_learner(options: StoryboardOptions, classes: int, seed: int) -> Learner:
+    """The network before its first step, drawn by the seed."""
     assert options.method is not None
     has_labels = options.has_labels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        learner = Learner(
+        return Learner(
             options.method,
             18 if options.depth == "18" else 50,
             norm=options.norm,
@@ -197,9 +219,17 @@ def new_learner(options: StoryboardOptions, classes: int, init: str | None, seed
             tc_curr_coef=options.tc_curr_coef if has_labels else 0.0,
             osiris=options.osiris,
         )
-    if init is not None:
-        load_storyboard(learner, read_storyboard(init_file(init)))
-    return learner
+
+
+def begin_with(learner: Learner, init: str) -> list[str]:
+    """Loads a checkpoint into a learner; says which heads it lacks, which keep their initial values.
+
+    Raises:
+        WeightsError: it is of another network.
+    """
+    missing = load_storyboard(learner, read_storyboard(init_file(init))).missing
+    heads = sorted({name.partition(".")[0] for name in missing})
+    return [f"--init {init} has no {' or '.join(heads)} that fits: drawn by the seed"] if heads else []
 
 
 def init_file(init: str) -> Path:
@@ -233,7 +263,7 @@ def keep(run: Run, learner: Learner, stream: Stream, trained: Trained, options: 
 def report_of(run: Run, stream: Stream, learner: Learner, trained: Trained, sets: Sequence[LabeledSet]) -> Content:
     """Sizes, the last losses, the figures of the last evaluation, and the best accuracies of all."""
     lines = run.metrics()
-    own = tuple(f"{each.name}_" for each in sets)
+    own = tuple(f"{each.name}_{kind}_" for each in sets for kind in ("knn", "svm"))
     last = {name: value for name, value in lines[-1].items() if not own or not name.startswith(own)}
     evaluation = {name: value for name, value in lines[-1].items() if name not in last}
     best = {name: max(line[name] for line in lines if name in line) for name in evaluation if name.endswith(BEST)}

@@ -54,7 +54,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
 def trained(stream: Stream, run: Path | None = None, stop: int = -1, **more: Any) -> tuple[Learner, Trained]:
     options = StoryboardOptions(**{**TINY, **more})
     default, classes = default_labels(options, stream, None)
-    learner = new_learner(options, classes, None, 1)
+    learner = new_learner(options, classes, 1)
 
     def interrupt(stage: str, done: float, total: int | None = None, rows: int | None = None) -> None:
         if done == stop:
@@ -103,7 +103,7 @@ def test_an_evaluation_leaves_the_training_as_it_was(stream):
     default, classes = default_labels(options, stream, None)
     states = []
     for evaluation in (None, lambda learner: {"ok": float(learner.eval().training)}):
-        learner = new_learner(options, classes, None, 1)
+        learner = new_learner(options, classes, 1)
 
         def restoring(one: Learner, wanted: Any = evaluation) -> dict[str, Any]:
             figures: dict[str, Any] = wanted(one)
@@ -133,7 +133,7 @@ def test_a_stream_that_is_too_short_is_refused_in_words(stream, more, said):
 def test_features_that_are_not_finite_are_refused_with_the_frame(stream):
     options = StoryboardOptions(**TINY)
     default, classes = default_labels(options, stream, None)
-    learner = new_learner(options, classes, None, 1)
+    learner = new_learner(options, classes, 1)
     real = learner.backbone.forward
     learner.backbone.forward = lambda images: real(images) * float("nan")  # type: ignore[method-assign]
     with pytest.raises(TrainingError, match="frame 0 of the stream are not finite"):
