@@ -17,6 +17,7 @@ from egotools.evaluate.trials import Task, Trial, remarks_on, summary
 from egotools.metrics.classification import accuracy_score
 from egotools.processes import compute_alone_if_forked
 from egotools.tables.table import Mask, Table
+from egotools.texts import counted
 from egotools.types import FloatArray, IntArray
 
 ITERATIONS = 10_000  # of the solver; scikit-learn's 1000 are few for unregularized fits
@@ -79,7 +80,7 @@ def svm(table: Table, label: str, config: SVM, *, partition: Partition = AS_IN_M
     if stopped:
         most, what = (1000, "epochs") if by_descent else (ITERATIONS, "iterations")
         advice = "" if by_descent else ": lower --c"
-        remarks += (f"{stopped} fits ended after {most:,} {what}, before they converged{advice}",)
+        remarks += (f"{counted(stopped, 'fit')} ended after {most:,} {what}, before converging{advice}",)
     return Result(report, predictions, remarks)
 
 

@@ -15,6 +15,7 @@ from random import Random
 import numpy as np
 import torch
 
+from egotools.errors import TrainingError
 from egotools.methods.storyboard.held import Drawn, LabelsOf, Memory, State
 from egotools.methods.storyboard.learners import Views
 from egotools.methods.storyboard.memories import Sizes, memory_of
@@ -48,7 +49,13 @@ def new_memory(options: StoryboardOptions, frames: int, default: LabelsOf, seed:
     )
     words = np.random.default_rng(seed).integers(1 << 62, size=2).tolist()
     random, generator = Random(words[DRAWS]), torch.Generator().manual_seed(words[KEYS])
-    return memory_of(options.memory, frames, sizes, default, random=random, generator=generator), random
+    memory = memory_of(options.memory, frames, sizes, default, random=random, generator=generator)
+    short, every = sizes.short_buffer_size, sizes.subsample
+    if options.memory in ("two-tier", "fifo") and frames < (short - 1) * every + 1:  # the reference trains all the same
+        raise TrainingError(
+            f"the stream has {frames} frames, too few for --short-buffer-size {short} with --subsample {every}; lower one"
+        )
+    return memory, random
 
 
 def without_labels(ids: IntArray) -> IntArray:

@@ -107,9 +107,8 @@ def train_storyboard(
 
     Raises:
         RunError: the folder holds a run with other options, or other files.
-        TrainingError: the stream is too short, or a file cannot be read.
+        TrainingError: the stream is too short, a file cannot be read, or two sets of labeled images have one name.
         WeightsError: `init` is of another network.
-        ValueError: labeled images that would have one name.
     """
     set_names(evaluate)  # refuses equal ones
     chosen, clips = choose_device(device), read_manifest(manifest)
@@ -174,14 +173,14 @@ def set_names(evaluate: Sequence[EvalSet]) -> list[str]:
     """Names of labeled images in metrics: of their manifests, with the columns where a manifest is there twice.
 
     Raises:
-        ValueError: two would have the same.
+        TrainingError: two would have the same.
     """
     stems = [each.manifest.stem for each in evaluate]
     names = [
         f"{stem}_{each.label}" if stems.count(stem) > 1 else stem for stem, each in zip(stems, evaluate, strict=True)
     ]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"--eval-manifest: two sets would be named {twice[0]!r}; rename a file")
+        raise TrainingError(f"--eval-manifest: two sets would be named {twice[0]!r}; rename a file")
     return names
 
 

@@ -197,7 +197,9 @@ class Segments:
         features = self._embedded(self._images(ids))
         wrong = np.flatnonzero(~np.isfinite(features).all(1))
         if len(wrong):
-            raise TrainingError(f"the network's features of frame {ids[wrong[0]]} of the stream are not finite")
+            raise TrainingError(
+                f"the network's features of frame {ids[wrong[0]]} of the stream are not finite: lower --learning-rate"
+            )
         return change_points(features, segments)
 
     def _short_ids(self) -> IntArray:

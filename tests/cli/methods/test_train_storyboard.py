@@ -15,6 +15,7 @@ from storyboard_networks import narrow
 
 from egotools.errors import EgotoolsError
 from egotools.manifests.segments import read_segments
+from egotools.methods.storyboard.run import EvalSet, set_names
 from egotools.stores import open_store
 from egotools.weights.storyboard import read_storyboard
 
@@ -128,6 +129,39 @@ def test_the_checkpoint_of_another_network_is_refused_by_name(folder, tmp_path):
     assert "group norm" in str(done.exception)
     done = trained(folder, run, *METHOD, "--long-buffer-size", 12)
     assert "long_buffer_size=16, not 12" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (",test,", ",train,", "has the split test or val"),
+        (",dark", ",bright", "images to learn from have one 'class' only"),
+        ("class", "kind", "no column 'class' in the manifest; choose from id, path, split, kind"),
+    ],
+)
+def test_labeled_images_that_cannot_be_evaluated_are_refused_before_the_training(folder, tmp_path, old, new, said):
+    images = tmp_path / "images.csv"
+    images.write_text((folder / "images.csv").read_text().replace(old, new))
+    done = trained(folder, tmp_path / "run", *METHOD, "--eval-manifest", f"{images}:class")
+    assert done.exit_code == 1
+    assert f"{images}: " in str(done.exception)
+    assert said in str(done.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_labeled_images_of_one_name_are_told_apart():
+    a, b = EvalSet(Path("a.csv"), "x"), EvalSet(Path("b/a.csv"), "y")
+    assert set_names([a]) == ["a"]
+    assert set_names([a, b]) == ["a_x", "a_y"]
+    with pytest.raises(EgotoolsError, match="two sets would be named 'a_x'"):
+        set_names([a, EvalSet(Path("b/a.csv"), "x")])
+
+
+def test_a_checkpoint_that_lacks_a_head_begins_a_run_that_says_so(folder, tmp_path):
+    assert trained(folder, tmp_path / "osiris", "--method", "osiris").exit_code == 0
+    done = trained(folder, tmp_path / "run", *METHOD, "--init", f"run:{tmp_path / 'osiris'}")
+    assert done.exit_code == 0, done.output
+    assert "has no supcon_projector that fits" in done.output
 
 
 def test_several_processes_are_refused(folder, tmp_path, monkeypatch):

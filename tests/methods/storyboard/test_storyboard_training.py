@@ -121,6 +121,7 @@ def test_an_evaluation_leaves_the_training_as_it_was(stream):
     ("more", "said"),
     [
         ({"long_buffer_size": 45}, "the stream has 44 frames, fewer than --long-buffer-size 45"),
+        ({"short_buffer_size": 23}, "too few for --short-buffer-size 23 with --subsample 2"),
         ({"class_length": 45}, "--class-length 45 is longer than the stream, 44 frames"),
         ({"class_length": 1}, "raise --class-length"),
     ],
