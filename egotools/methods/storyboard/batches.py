@@ -50,10 +50,10 @@ def new_memory(options: StoryboardOptions, frames: int, default: LabelsOf, seed:
     words = np.random.default_rng(seed).integers(1 << 62, size=2).tolist()
     random, generator = Random(words[DRAWS]), torch.Generator().manual_seed(words[KEYS])
     memory = memory_of(options.memory, frames, sizes, default, random=random, generator=generator)
-    short, every = sizes.short_buffer_size, sizes.subsample
-    if options.memory in ("two-tier", "fifo") and frames < (short - 1) * every + 1:  # the reference trains all the same
+    short, every = sizes.short_buffer_size, sizes.subsample  # the reference also trains if these are never full
+    if options.memory in ("two-tier", "fifo") and frames < (short - 1) * every + 1:
         raise TrainingError(
-            f"the stream has {frames} frames, too few for --short-buffer-size {short} with --subsample {every}; lower one"
+            f"the stream has {frames} frames, too few for --short-buffer-size {short} with --subsample {every}"
         )
     return memory, random
 

@@ -38,8 +38,9 @@ from egotools.weights.storyboard import load_storyboard, read_storyboard, write_
 
 METHOD = "storyboard"
 SEGMENTS, PICTURE = "segments.csv", "training.png"
+EVALUATED = ("knn", "svm")
 BEST = ("_oracle", "_validation")  # accuracies whose best of all evaluations is reported, as in the paper
-PANELS = {
+PANELS: dict[str, Sequence[str]] = {
     "loss": ("loss",),
     "parts": ("curr_loss", "tc_loss", "tc_curr_loss", "cross_loss", "replay_loss"),
     "classes": ("classes", "merged_classes"),
@@ -160,7 +161,7 @@ def train_storyboard(
                 eval_every=eval_every,
                 progress=progress,
             )
-        keep(run, learner, stream, trained, options)
+        keep(run, learner, stream, trained, options, sets)
         report = report_of(run, stream, learner, trained, sets)
         report |= {"precision_used": how.precision, "remarks": [*stream.remarks, *about_init, *told]}
         inputs = input_digests(manifest, [])
@@ -248,7 +249,14 @@ def init_file(init: str) -> Path:
     return run.path / TENSORS
 
 
-def keep(run: Run, learner: Learner, stream: Stream, trained: Trained, options: StoryboardOptions) -> None:
+def keep(
+    run: Run,
+    learner: Learner,
+    stream: Stream,
+    trained: Trained,
+    options: StoryboardOptions,
+    sets: Sequence[LabeledSet],
+) -> None:
     """Writes what was learned: the network, segments, merged classes, and the picture of the training."""
     keep_network(run, learner, crop_size=options.crop_size, vertical_flip=options.vertical_flip)
     learned_from.keep(run, {"": LearnedFrom(tuple(clip.id for clip in stream.clips))})
@@ -256,13 +264,15 @@ def keep(run: Run, learner: Learner, stream: Stream, trained: Trained, options: 
         write_segments(run.path / SEGMENTS, found_segments(stream, trained.windows, trained.mapping))
     if options.merge_from is not None:
         write_label_mapping(run.path / MAPPING, trained.mapping)
-    run.write(PICTURE, run_picture(run, PANELS, f"train {METHOD}"))
+    accuracies = [f"{each.name}_{kind}_validation" for each in sets for kind in EVALUATED]
+    panels = PANELS | ({"accuracy": accuracies} if sets else {})
+    run.write(PICTURE, run_picture(run, panels, f"train {METHOD}"))
 
 
 def report_of(run: Run, stream: Stream, learner: Learner, trained: Trained, sets: Sequence[LabeledSet]) -> Content:
     """Sizes, the last losses, the figures of the last evaluation, and the best accuracies of all."""
     lines = run.metrics()
-    own = tuple(f"{each.name}_{kind}_" for each in sets for kind in ("knn", "svm"))
+    own = tuple(f"{each.name}_{kind}_" for each in sets for kind in EVALUATED)
     last = {name: value for name, value in lines[-1].items() if not own or not name.startswith(own)}
     evaluation = {name: value for name, value in lines[-1].items() if name not in last}
     best = {name: max(line[name] for line in lines if name in line) for name in evaluation if name.endswith(BEST)}
