@@ -64,7 +64,7 @@ def segment(
     if as_json:
         display.show_json(_summary(found, out if found.clips else None, picture if drawn else None, remarks))
     elif found.clips:
-        _show(found, out)
+        _show(found, out, picture if drawn else None)
     for remark in remarks:
         display.note(f"note: {remark}")
     for id, reason in found.failed:
@@ -117,10 +117,12 @@ def _summary(found: Segmented, out: Path | None, picture: Path | None, remarks: 
     return {"out": out, "picture": picture, "clips": clips, "failed": failed, "remarks": remarks}
 
 
-def _show(found: Segmented, out: Path) -> None:
+def _show(found: Segmented, out: Path, picture: Path | None) -> None:
     shown = found.clips[:MOST]
     rows = [[each.id, len(each), each.mean_length] for each in shown]
     if len(shown) < len(found.clips):
         rows.append([f"({len(found.clips) - MOST} more)", sum(map(len, found.clips[MOST:])), None])
     display.show_table(["clip", "segments", "mean length, s"], rows)
-    display.note(f"{out}: {counted(sum(map(len, found.clips)), 'segment')} of {counted(len(found.clips), 'clip')}")
+    drawn = f"; picture: {picture}" if picture is not None else ""
+    told = f"{counted(sum(map(len, found.clips)), 'segment')} of {counted(len(found.clips), 'clip')}"
+    display.note(f"{out}: {told}{drawn}")

@@ -32,8 +32,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path())
     asked = parser.parse_args()
     video, table = asked.folder / "rc_track1.mp4", pd.read_csv(asked.folder / "rc_track1.csv")
-    write_manifest(asked.out / "rc.csv", [Clip("rc", video, end=STREAM / RATE)])
-    write_manifest(asked.out / "rc-frames.csv", frames(table, video))
+    stream, images = asked.out / "rc.csv", asked.out / "rc-frames.csv"
+    write_manifest(stream, [Clip("rc", video, end=STREAM / RATE)])
+    write_manifest(images, frames(table, video))
+    print(f"{stream}: {STREAM} frames as one clip; {images}: every {EVERY}th of {len(table)} frames")
 
 
 def frames(table: pd.DataFrame, video: Path) -> list[Clip]:
