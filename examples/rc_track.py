@@ -12,6 +12,7 @@ FOLDER holds `rc_track1.mp4` (12,000 frames, 20 a second) and `rc_track1.csv`, o
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def main() -> None:
     stream, images = asked.out / "rc.csv", asked.out / "rc-frames.csv"
     write_manifest(stream, [Clip("rc", video, end=STREAM / RATE)])
     write_manifest(images, frames(table, video))
-    print(f"{stream}: {STREAM} frames as one clip; {images}: every {EVERY}th of {len(table)} frames")
+    sys.stdout.write(f"{stream}: {STREAM} frames as one clip; {images}: every {EVERY}th of {len(table)} frames\n")
 
 
 def frames(table: pd.DataFrame, video: Path) -> list[Clip]:
