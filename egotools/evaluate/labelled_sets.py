@@ -115,7 +115,7 @@ def labelled_set_figures(
     order = {name: number for number, name in enumerate(ordered(np.unique(names.astype(str)).tolist()))}
     numbers = np.array([order[name] for name in names], np.int64)
     rows = rows_of(features, numbers, train, test, np.arange(len(names)) if groups is None else groups, seed)
-    found = {}
+    found: dict[str, Any] = {}
     if ks:
         found |= {f"knn_{name}": value for name, value in neighbor_choices(rows, ks).figures("k").items()}
     if alphas:
