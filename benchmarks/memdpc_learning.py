@@ -106,6 +106,32 @@ def measured(model: Pretraining, clips: Sequence[Clip], files: Files) -> dict[st
     return {name: statistics.mean(each[part] for each in figures for part in parts) for name, parts in of.items()}
 
 
+def features(folder: Path, run: Path, seed: int) -> dict[str, float]:
+    """R@1 and a probe's accuracy of windows of all videos, whose class is the video: trained and untrained."""
+    windows, caches = folder / "w.csv", folder / f"caches{seed}"
+    egotools("manifest", "windows", folder / "all.csv", "--length", 4, "--out", windows)
+    untrained = ["memdpc", "--weights", f"random:{seed}", "--size", OPTIONS.size, "--blocks", OPTIONS.blocks]
+    names = ("trained", "untrained")
+    two = [f"run:{run}", "--name", names[0], *untrained, "--name", names[1]]
+    subprocess.run(  # one video is damaged: the others go on, and the exit status is 1
+        [sys.executable, "-m", "egotools", *map(str, ["extract", "--manifest", windows, "--out", caches, *two])],
+        check=False,
+        stdout=subprocess.DEVNULL,
+    )
+    found = {}
+    for name in names:
+        for command, figure in (("retrieval", "R@1"), ("probe", "probe")):
+            given = ["--features", caches / f"{name}.lmdb", "--manifest", windows, "--label", "video", "--json"]
+            done = subprocess.run(
+                [sys.executable, "-m", "egotools", "eval", command, *map(str, given)],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            found[f"{name} {figure}"] = json.loads(done.stdout)["accuracy"]
+    return found
+
+
 def egotools(*command: object) -> None:
     """Runs a command."""
     subprocess.run([sys.executable, "-m", "egotools", *map(str, command)], check=True, stdout=subprocess.DEVNULL)
