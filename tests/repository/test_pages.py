@@ -44,13 +44,14 @@ def lines(page: Path):
 
 @pytest.fixture(scope="module")
 def where_the_pages_are_read(tmp_path_factory) -> Iterator[Path]:
-    """A folder with the extractors and the method that the pages show, and with a run that has a backbone."""
+    """A folder with the extractors and the method that the pages show, and with runs that have a backbone."""
     folder = tmp_path_factory.mktemp("reader")
     for name, code in shown_files(REPOSITORY / "docs/add-an-extractor.md").items():
         (folder / name).write_text(code)
     (folder / "examples").symlink_to(REPOSITORY / "examples")
     views = {"default": View("torchvision:resnet18")}
-    write_backbone(folder / "runs/memdpc", views, {"conv1.weight": torch.zeros(1)})
+    for run in ("memdpc", "kcam", "rc"):
+        write_backbone(folder / "runs" / run, views, {"conv1.weight": torch.zeros(1)})
     with pytest.MonkeyPatch.context() as monkeypatch:
         build_in(REPOSITORY / "docs/add-a-method.md", folder, monkeypatch)
         yield folder
