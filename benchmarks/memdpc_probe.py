@@ -262,7 +262,7 @@ def measured(setting: Setting, options: argparse.Namespace) -> None:
         target = None if options.quick else TARGET * EPOCHS / views
         ratio = Ratio(f"(t) {EPOCHS} epochs / {number}", whole / (extraction + probe.cpu), target, note)
         own = max(extraction - start, start / 100)
-        note = f"100 epochs of {epoch:.1f} s, {own:.1f} s extraction: large collections"
+        note = f"100 epochs of {epoch:.1f} s, {own:.1f} s extraction, the probe left out"
         ratios += [
             ratio,
             Ratio(f"(t) {EPOCHS} epochs / {number}, without starting", EPOCHS * epoch / own, None, note),
