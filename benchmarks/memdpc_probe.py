@@ -4,7 +4,7 @@
         [--folder DIR] [--json FILE] [--quick]
 
 Real videos are cut into windows that have room for one span of 5 blocks, drawn or extracted; the label is the video,
-every second window is tested on. On one side `egotools train action` without --finetune, as it runs: a run of one epoch
+every fifth window is tested on. On one side `egotools train action` without --finetune, as it runs: a run of one epoch
 and one of `--epochs`, whose difference gives an epoch; 100 are extrapolated from that. On the other side `egotools
 extract` of K views of the clips to learn from and `egotools train probe --head bn-dropout`. Extraction of the tested
 clips is left out, as `eval action` is. Figures are processor seconds of commands, with all their processes; what a
@@ -42,6 +42,7 @@ VIEWS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 SUFFIXES, DAMAGED = {".mp4", ".mkv", ".avi", ".webm"}, "corrupted.mp4"
 SHOWN = ("--size", 64, "--blocks", 5)  # as `train memdpc --preset small`
+EVERY = 5  # of so many windows one is tested on
 FRAMES = 90  # of a window: more than 75, fewer than the 111 that have a second row
 QUICK_FRAMES = 12
 QUICK = ("--size", 32, "--blocks", 2, "--stride", 1)
@@ -112,7 +113,7 @@ def children() -> set[int]:
 
 
 def windows_of(videos: Sequence[Path], frames: int, most: int | None) -> Iterator[Clip]:
-    """Videos cut into windows of so many frames, in turns to learn from and to test on; at least two of each video."""
+    """Videos cut into windows of so many frames, one in five to test on, the others to learn from; at least two of each."""
     from egotools.loading.kept_files import files_of
     from egotools.loading.spans import frames_of
     from egotools.types import Clip
@@ -123,7 +124,7 @@ def windows_of(videos: Sequence[Path], frames: int, most: int | None) -> Iterato
         edges = [float(time) for time in times[::frames]][: None if most is None else most + 1]
         label = f"{number}-{path.name}"
         for at, (begin, end) in enumerate(pairwise(edges) if len(edges) > 2 else ()):
-            clip = Clip(f"{label}/{at}", path, begin, end, ("train", "test")[at % 2], {"label": label})
+            clip = Clip(f"{label}/{at}", path, begin, end, "test" if at % EVERY == 1 else "train", {"label": label})
             assert len(frames_of(clip, files.sources[path])) == frames, clip
             yield clip
 
@@ -219,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     folder = SHARED / "videos"
     found = sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES and path.name != DAMAGED)
+    found += [path for path in [SHARED / "streams" / "rc_track1.mp4"] if path.exists()]
     options.videos = [options.video] * 2 if options.video else found or [real_clip()] * 2
     with tempfile.TemporaryDirectory() as aside:
         work = options.folder or Path(aside)
