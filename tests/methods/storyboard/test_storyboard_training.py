@@ -12,6 +12,7 @@ from conftest import write_video
 from storyboard_networks import narrow
 
 from egotools.errors import TrainingError
+from egotools.methods.storyboard.labels import Window
 from egotools.methods.storyboard.learners import Learner
 from egotools.methods.storyboard.options import StoryboardOptions
 from egotools.methods.storyboard.run import default_labels, new_learner
@@ -165,3 +166,21 @@ def test_black_frames_are_trained_on(tmp_path):
     learner, found = trained(stream)
     assert found.steps == 11
     assert all(bool(value.isfinite().all()) for value in learner.state_dict().values())
+
+
+def test_segments_are_what_the_frames_were_labeled_last(stream):
+    """A window's last segment begins before or after the next window, whose first segment it is."""
+    windows = [Window(0, 2, np.array([0, 5, 9])), Window(2, 4, np.array([12, 15, 16])), Window(4, 5, np.array([14, 20]))]
+    labels = np.zeros(24, int)
+    for window in windows:
+        for label, start in zip(range(window.first, window.last + 1), window.starts.tolist(), strict=True):
+            labels[start:] = label
+    segments = found_segments(stream, windows, {})
+    assert [(each.label, round(each.start * 10), round(each.end * 10)) for each in segments] == [
+        ("0", 0, 5),
+        ("1", 5, 9),
+        ("2", 9, 14),
+        ("4", 14, 20),
+    ]
+    for each in segments:
+        assert (labels[round(each.start * 10) : round(each.end * 10)] == int(each.label)).all()
