@@ -3,7 +3,7 @@
 Axes: B images of a batch, of which the first are of the short-term memory and the others of the long-term memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -98,8 +98,7 @@ class Learner(nn.Module):
             raise ValueError(f"--method {method} classifies, and needs a class at least, not {classes}")
         self.backbone = ResNet(depth, norm=norm, activation=activation)
         self._add_heads(self.backbone.width, classes)
-        self.keeps_features = False  # whether `features` is set in each forward pass
-        self.features: Tensor | None = None  # [2, B, F] float32, detached: the backbone's, of both views
+        self.tell: Callable[[Tensor], None] | None = None  # of features [2, B, F] float32, detached, as they are made
 
     def _add_heads(self, width: int, classes: int) -> None:
         """In the reference's order, which its optimizers' states follow."""
@@ -126,8 +125,8 @@ class Learner(nn.Module):
         """
         maps = [self.backbone.maps(view) for view in batch.views]  # one by one: batch norms see a view at a time
         features = [at_least_float32(each).mean((2, 3)) for each in maps]
-        if self.keeps_features:
-            self.features = torch.stack(features).detach()
+        if self.tell is not None:
+            self.tell(torch.stack(features).detach())
         with torch.autocast(features[0].device.type, enabled=False):
             terms = self._osiris(features, batch) if self.method == "osiris" else self._terms(features, batch)
         loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()

@@ -21,8 +21,9 @@ PAPER = {
     "norm": "group",
     "merge_threshold": 0.002,
 }
-SAYCAM = {**PAPER, "class_length": 4500, "subsample": 8, "vertical_flip": True, "height": 320, "merge_from": 500}
-KRISHNACAM = {**PAPER, "class_length": 1800, "subsample": 4, "merge_from": 0}
+SAYCAM = {**PAPER, "fps": 25.0, "class_length": 4500, "subsample": 8, "vertical_flip": True, "height": 320}
+SAYCAM |= {"merge_from": 500}
+KRISHNACAM = {**PAPER, "fps": 10.0, "class_length": 1800, "subsample": 4, "merge_from": 0}
 SCRIPT = {
     "replay_batch_size": 192,
     "short_buffer_size": 1000,
@@ -131,8 +132,8 @@ class StoryboardOptions:
                 "--class-length is needed, in frames: the temporal loss learns classes of about that length"
                 " (0: each clip is a class; --tc-loss-coef 0: no temporal loss)"
             )
-        if self.merge_from is not None and not self.segments:
-            raise ValueError("--merge-from is for --memory two-tier with segments of a --class-length")
+        if self.tc_curr_coef > 0 and self.memory != "two-tier":
+            raise ValueError("--tc-curr-coef is of the short-term memory's frames: it needs --memory two-tier")
         if self.method == "osiris" and self.memory != "two-tier":
             raise ValueError("--method osiris compares the two memories' frames: it needs --memory two-tier")
         if self.memory == "none" and self.method == "tc":
@@ -149,6 +150,11 @@ class StoryboardOptions:
         return self.memory == "two-tier" and self.segment and self.has_labels and bool(self.class_length)
 
     @property
+    def merges(self) -> bool:
+        """Whether classes are merged; a preset's `merge_from` is idle in a comparison without segments."""
+        return self.segments and self.merge_from is not None
+
+    @property
     def viewing(self) -> Viewing:
         """How frames become views."""
         names = ("crop_size", "scale_min", "scale_max", "ensure_overlap", "flip", "vertical_flip")
@@ -163,6 +169,11 @@ class StoryboardOptions:
     def batch_size(self) -> int:
         """Frames of a batch, of all memories."""
         return self.curr_batch_size + self.replay_batch_size
+
+    @property
+    def current(self) -> int:
+        """Of these, how many are of the short-term memory beside a long-term one."""
+        return self.curr_batch_size if self.memory == "two-tier" else 0
 
 
 def _flag(name: str) -> str:

@@ -19,11 +19,13 @@ from egotools.methods.storyboard.batches import new_memory
 from egotools.methods.storyboard.evaluation import LabeledSet, evaluation_of, read_labeled_set
 from egotools.methods.storyboard.export import MAPPING, TENSORS, keep_network
 from egotools.methods.storyboard.held import LabelsOf
+from egotools.methods.storyboard.labels import by_length
 from egotools.methods.storyboard.learners import CLASSIFIES, Learner
 from egotools.methods.storyboard.options import StoryboardOptions
 from egotools.methods.storyboard.segments import found_segments, frame_classes
 from egotools.methods.storyboard.stream import Stream, stream_of
 from egotools.methods.storyboard.training import Trained, learn
+from egotools.methods.storyboard.views import Viewing
 from egotools.progress import Progress, no_progress
 from egotools.provenance import versions
 from egotools.stores.store import Recipe
@@ -134,7 +136,7 @@ def train_storyboard(
             progress=progress,
         )
         default, classes = default_labels(options, stream, segments)
-        sets = [read_labeled_set(each.manifest, each.label, options.viewing, workers=workers) for each in evaluate]
+        sets = read_sets(evaluate, options.viewing, workers=workers)
         learner = new_learner(options, classes, init, seed).to(chosen).to(memory_format=torch.channels_last)
         new_memory(options, len(stream), default, seed)  # refuses a stream that is too short
         if not kept.exists():
@@ -156,7 +158,7 @@ def train_storyboard(
             )
         keep(run, learner, stream, trained, options)
         report = report_of(run, stream, learner, trained, sets)
-        report |= {"precision_used": how.precision, "remarks": [*stream.remarks, *told]}
+        report |= {"precision_used": how.precision, "remarks": [*stream.remarks, *told, *remarks_on(options)]}
         inputs = input_digests(manifest, [])
         return {**report, "arguments": arguments, "inputs": {"manifest": inputs["manifest"]}, "versions": versions()}
 
@@ -171,13 +173,34 @@ def default_labels(options: StoryboardOptions, stream: Stream, segments: Path | 
         ValueError: segments for another memory than `iid`.
     """
     if segments is not None:
+        if options.memory != "iid":
+            raise ValueError("--segments is for --memory iid; other memories find segments themselves")
         table, classes = frame_classes(segments, stream)
         return lambda ids: table[ids], classes
     length = options.class_length or 0
     if options.has_labels and length > len(stream):
         raise TrainingError(f"--class-length {length} is longer than the stream, {len(stream)} frames; lower it")
-    last = stream.labels(torch.tensor([len(stream) - 1]).numpy(), length)
-    return lambda ids: stream.labels(ids, length), int(last[0]) + 1
+    classes = len(stream) // length + 1 if length else len(stream.clips)  # one is spare where they fit, as published
+    return by_length(length) if length else stream.clip_numbers, classes
+
+
+def read_sets(sets: Sequence[EvalSet], viewing: Viewing, *, workers: int) -> list[LabeledSet]:
+    """The images of labeled sets.
+
+    Raises:
+        TrainingError: two sets would have one name in the metrics, or one cannot be evaluated on.
+        ManifestError: a manifest cannot be used, or has no such column.
+    """
+    names = [each.manifest.stem for each in sets]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise TrainingError(f"--eval-manifest: two files are called {twice[0]}, the name of their figures; rename one")
+    return [read_labeled_set(each.manifest, each.label, viewing, workers=workers) for each in sets]
+
+
+def remarks_on(options: StoryboardOptions) -> list[str]:
+    """What was asked for and has no effect."""
+    is_idle = options.merge_from is not None and not options.merges
+    return ["--merge-from has no effect: no segments are found"] if is_idle else []
 
 
 def new_learner(options: StoryboardOptions, classes: int, init: str | None, seed: int) -> Learner:
@@ -225,7 +248,7 @@ def keep(run: Run, learner: Learner, stream: Stream, trained: Trained, options: 
     learned_from.keep(run, {"": LearnedFrom(tuple(clip.id for clip in stream.clips))})
     if options.segments:
         write_segments(run.path / SEGMENTS, found_segments(stream, trained.windows, trained.mapping))
-    if options.merge_from is not None:
+    if options.merges:
         write_label_mapping(run.path / MAPPING, trained.mapping)
     run.write(PICTURE, run_picture(run, PANELS, f"train {METHOD}"))
 

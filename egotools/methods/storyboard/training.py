@@ -80,10 +80,11 @@ def learn(
         ClipError: a frame cannot be read.
     """
     device = next(learner.parameters()).device
-    memory, random = new_memory(options, len(stream), default, seed)
+    memory, random = new_memory(options, len(stream), default, seed, device)
     batches = Batches(stream, memory, options, seed=seed, device=device, workers=workers)
-    learner.keeps_features = isinstance(memory, MinRed)
     check_precision(learner, lambda: noise(options, device), how)
+    if isinstance(memory, MinRed):
+        learner.tell = lambda features: memory.seen(batches.drawn.ids, features.sum(0))
     segments = None
     if options.segments and isinstance(memory, TwoTier):
         merging = None
@@ -98,13 +99,12 @@ def learn(
 
     def after_step(done: int) -> Figures | None:
         progress("training", done, steps)
-        if isinstance(memory, MinRed) and learner.features is not None:
-            memory.seen(batches.drawn.ids, learner.features.sum(0))
+        spent.steps += 1
         if segments is not None and (done * how.accumulate) % options.num_grads == 0:
             segments.update()
         found: Figures = {}
         if done % line == 0 or done == steps:
-            found = {**spent.figures(done, segments), **(segments.figures() if segments is not None else {})}
+            found = {**spent.figures(segments), **(segments.figures() if segments is not None else {})}
         if evaluation is not None and (done == steps or (eval_every and done % eval_every == 0)):
             found |= evaluation(learner)
         return found or None
@@ -119,6 +119,7 @@ def learn(
         after_step=after_step,
         how=replace(how, log_every=line),
     )
+    learner.tell = None
     found = ([], {}) if segments is None else (segments.windows, segments.mapping)
     return Trained(done, *found)
 
@@ -129,7 +130,7 @@ def noise(options: StoryboardOptions, device: torch.device) -> Views:
     with torch.random.fork_rng(devices=[]):
         views = torch.randn(2, size, 3, side, side).to(device)
     labels = torch.zeros(size, dtype=torch.int64, device=device)
-    return Views(views, labels, options.curr_batch_size if options.memory == "two-tier" else 0)
+    return Views(views, labels, options.current)
 
 
 @dataclass(eq=False)
@@ -197,7 +198,9 @@ class Segments:
         features = self._embedded(self._images(ids))
         wrong = np.flatnonzero(~np.isfinite(features).all(1))
         if len(wrong):
-            raise TrainingError(f"the network's features of frame {ids[wrong[0]]} of the stream are not finite")
+            raise TrainingError(
+                f"the network's features of frame {ids[wrong[0]]} of the stream are not finite: lower --learning-rate"
+            )
         return change_points(features, segments)
 
     def _short_ids(self) -> IntArray:
@@ -218,15 +221,15 @@ class Spent:
     """Seconds per step of each stage since they were last asked for."""
 
     def __init__(self, batches: Batches) -> None:
-        self._batches, self._step, self._began = batches, 0, time.perf_counter()
+        self._batches, self._began = batches, time.perf_counter()
+        self.steps = 0  # since then
 
-    def figures(self, done: int, segments: Segments | None) -> Figures:
+    def figures(self, segments: Segments | None) -> Figures:
         """By stage; `step` is all that is not waiting for frames, making views, or finding segments."""
         now, spent = time.perf_counter(), self._batches.spent()
         if segments is not None:
             spent["segmenting"], segments.seconds = segments.seconds, 0.0
         others = sum(spent.get(name, 0.0) for name in ("waiting", "views", "segmenting"))
         spent["step"] = max(now - self._began - others, 0.0)
-        steps = max(done - self._step, 1)
-        self._step, self._began = done, now
+        steps, self.steps, self._began = self.steps, 0, now
         return {f"seconds_{name}": value / steps for name, value in spent.items()}
