@@ -17,6 +17,7 @@ from egotools.losses.contrastive import (
     supervised_contrastive,
     temporal_classification,
 )
+from egotools.methods.storyboard.options import SIMSIAM
 from egotools.nn.mixed_precision import at_least_float32
 from egotools.nn.storyboard import (
     Activation,
@@ -33,7 +34,6 @@ from egotools.training.optimizers import optimizer_of
 Method = Literal["simsiam", "simclr", "simsiam-tc", "simclr-tc", "tc", "osiris", "barlow-twins"]
 Osiris = Literal["published", "storyboard"]
 METHODS: tuple[Method, ...] = get_args(Method)
-SIMSIAM = ("simsiam", "simsiam-tc")
 CLASSIFIES = ("simsiam-tc", "simclr-tc", "tc")  # methods whose temporal term tells classes, not pairs, apart
 OSIRIS: dict[Osiris, dict[str, float]] = {
     "published": {"curr_loss": 1.0, "cross_loss": 0.5, "replay_loss": 0.5},

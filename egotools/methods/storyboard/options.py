@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from egotools.config import check_positive, option
 from egotools.methods.storyboard.views import Viewing
 
-SGD = ("simsiam", "simsiam-tc")  # methods whose optimizer is SGD; that of the others is Adam
+SIMSIAM = ("simsiam", "simsiam-tc")  # methods whose optimizer is SGD; that of the others is Adam
 WITH_LABELS = ("simsiam", "simclr", "simsiam-tc", "simclr-tc", "tc", "barlow-twins")  # methods with a temporal term
 # The paper's best row of each data set: SimSiam, both memories, segments, and merging.
 PAPER = {
@@ -163,7 +163,7 @@ class StoryboardOptions:
     @property
     def rate(self) -> float:
         """The learning rate."""
-        return self.learning_rate or (0.05 if self.method in SGD else 0.001)
+        return self.learning_rate or (0.05 if self.method in SIMSIAM else 0.001)
 
     @property
     def batch_size(self) -> int:
