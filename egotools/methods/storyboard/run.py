@@ -116,10 +116,7 @@ def train_storyboard(
     how, told = how_for(how, chosen)
     arguments = {**options_of(options), **how.identity, "seed": seed, "skip_unreadable": skip_unreadable}
     arguments["learner"] = arguments.pop("method")  # a run's method is the command
-    arguments |= {"segments": None if segments is None else file_digest(segments)}
-    arguments |= {"init": None if init is None else file_digest(init_file(init))}
-    arguments |= {"evaluate": [[manifest_digest(each.manifest), each.label] for each in evaluate]}
-    arguments |= {"eval_every": eval_every}
+    arguments |= {**digests(segments, init, evaluate), "eval_every": eval_every}
     identity = {"method": METHOD, **arguments, "manifest": manifest_digest(manifest)}
     origin: Content = {"manifest": str(manifest.absolute()), "versions": versions()}
     origin |= {name: value for name, value in (("preset", preset), ("init", init)) if value is not None}
@@ -157,12 +154,21 @@ def train_storyboard(
                 progress=progress,
             )
         keep(run, learner, stream, trained, options)
-        report = report_of(run, stream, learner, trained, sets)
-        report |= {"precision_used": how.precision, "remarks": [*stream.remarks, *told, *remarks_on(options)]}
-        inputs = input_digests(manifest, [])
-        return {**report, "arguments": arguments, "inputs": {"manifest": inputs["manifest"]}, "versions": versions()}
+        told_all = {"precision_used": how.precision, "remarks": [*stream.remarks, *told, *remarks_on(options)]}
+        inputs = {"manifest": input_digests(manifest, [])["manifest"]}
+        report = {**report_of(run, stream, learner, trained, sets), **told_all}
+        return {**report, "arguments": arguments, "inputs": inputs, "versions": versions()}
 
     return once(folder, Recipe(identity, origin), make, Shown)
+
+
+def digests(segments: Path | None, init: str | None, evaluate: Sequence[EvalSet]) -> Content:
+    """Of the files that a training takes beside its manifest."""
+    return {
+        "segments": None if segments is None else file_digest(segments),
+        "init": None if init is None else file_digest(init_file(init)),
+        "evaluate": [[manifest_digest(each.manifest), each.label] for each in evaluate],
+    }
 
 
 def default_labels(options: StoryboardOptions, stream: Stream, segments: Path | None) -> tuple[LabelsOf, int]:
@@ -256,7 +262,7 @@ def keep(run: Run, learner: Learner, stream: Stream, trained: Trained, options: 
 def report_of(run: Run, stream: Stream, learner: Learner, trained: Trained, sets: Sequence[LabeledSet]) -> Content:
     """Sizes, the last losses, the figures of the last evaluation, and the best accuracies of all."""
     lines = run.metrics()
-    own = tuple(f"{each.name}_" for each in sets)
+    own = tuple(f"{each.name}_{kind}_" for each in sets for kind in ("knn", "svm"))
     last = {name: value for name, value in lines[-1].items() if not own or not name.startswith(own)}
     evaluation = {name: value for name, value in lines[-1].items() if name not in last}
     best = {name: max(line[name] for line in lines if name in line) for name in evaluation if name.endswith(BEST)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -87,11 +88,8 @@ def learn(
         learner.tell = lambda features: memory.seen(batches.drawn.ids, features.sum(0))
     segments = None
     if options.segments and isinstance(memory, TwoTier):
-        merging = None
-        if options.merge_from is not None:
-            share = options.merge_threshold
-            merging = Merging(memory.long, random, merge_from=options.merge_from, threshold=share)
         storyboard = Storyboard(memory, default, segment_from=options.segment_from)
+        merging = new_merging(options, memory, random)
         segments = Segments(learner, batches, storyboard, merging, how, freezes=options.merge_freezes_norm)
     steps = memory.steps * options.num_grads // how.accumulate
     line = how.log_every or min(LINE, max(steps, 1))
@@ -122,6 +120,13 @@ def learn(
     learner.tell = None
     found = ([], {}) if segments is None else (segments.windows, segments.mapping)
     return Trained(done, *found)
+
+
+def new_merging(options: StoryboardOptions, memory: TwoTier, random: Random) -> Merging | None:
+    """What merges classes, if that is asked for."""
+    if options.merge_from is None:
+        return None
+    return Merging(memory.long, random, merge_from=options.merge_from, threshold=options.merge_threshold)
 
 
 def noise(options: StoryboardOptions, device: torch.device) -> Views:
