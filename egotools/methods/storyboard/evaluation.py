@@ -72,7 +72,8 @@ def read_labeled_set(manifest: Path, label: str, viewing: Viewing, *, workers: i
 
 
 def _shown(viewing: Viewing, frame: Frame, _: np.random.Generator) -> Frame:
-    return viewing.evaluation_pixels([frame])[0]
+    pixels: Frame = viewing.evaluation_pixels([frame])[0]
+    return pixels
 
 
 def evaluation_of(

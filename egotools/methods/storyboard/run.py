@@ -163,10 +163,19 @@ def train_storyboard(
 
 
 def digests(segments: Path | None, init: str | None, evaluate: Sequence[EvalSet]) -> Content:
-    """Of the files that a training takes beside its manifest."""
+    """Of the files that a training takes beside its manifest.
+
+    Raises:
+        TrainingError: one cannot be read.
+        RunError, TableError: as `init_file` and `manifest_digest`.
+    """
+    files = {"segments": segments, "init": None if init is None else init_file(init)}
+    try:
+        found = {name: None if path is None else file_digest(path) for name, path in files.items()}
+    except OSError as error:
+        raise TrainingError(f"{error.filename}: cannot be read: {error.strerror}") from error
     return {
-        "segments": None if segments is None else file_digest(segments),
-        "init": None if init is None else file_digest(init_file(init)),
+        **found,
         "evaluate": [[manifest_digest(each.manifest), each.label] for each in evaluate],
     }
 

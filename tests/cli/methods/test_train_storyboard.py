@@ -105,6 +105,13 @@ def test_segments_that_do_not_fit_the_stream_are_named(folder, tmp_path, rows, s
     assert not (tmp_path / "run").exists()
 
 
+def test_segments_that_are_not_there_are_named(folder, tmp_path):
+    words = ("--method", "tc", "--memory", "iid", "--segments", tmp_path / "none.csv")
+    done = trained(folder, tmp_path / "run", *words)
+    assert isinstance(done.exception, EgotoolsError)
+    assert "none.csv: cannot be read: No such file or directory" in str(done.exception)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
