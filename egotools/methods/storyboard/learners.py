@@ -125,9 +125,9 @@ class Learner(nn.Module):
         """
         maps = [self.backbone.maps(view) for view in batch.views]  # one by one: batch norms see a view at a time
         features = [at_least_float32(each).mean((2, 3)) for each in maps]
-        if self.tell is not None:
-            self.tell(torch.stack(features).detach())
         with torch.autocast(features[0].device.type, enabled=False):
+            if self.tell is not None:
+                self.tell(torch.stack(features).detach())
             terms = self._osiris(features, batch) if self.method == "osiris" else self._terms(features, batch)
         loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
         none = loss.new_zeros(())
