@@ -10,11 +10,12 @@ from typing import Any, TypedDict
 import torch
 
 from egotools.config import file_digest, options_of
-from egotools.errors import RunError, TrainingError
+from egotools.errors import TrainingError
 from egotools.loading.kept_files import FILES, write_files
 from egotools.machine import choose_device
 from egotools.manifests.segments import write_segments
 from egotools.manifests.table import read_manifest
+from egotools.methods.initial import initial_weights
 from egotools.methods.storyboard.batches import new_memory
 from egotools.methods.storyboard.evaluation import LabeledSet, evaluation_of, read_labeled_set
 from egotools.methods.storyboard.export import MAPPING, TENSORS, keep_network
@@ -35,7 +36,6 @@ from egotools.training.curves import run_picture
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once
-from egotools.weights.run_files import RUN
 from egotools.weights.storyboard import load_storyboard, read_storyboard, write_label_mapping
 
 METHOD = "storyboard"
@@ -244,17 +244,9 @@ def init_file(init: str) -> Path:
     """The checkpoint that `--init` says: a file, or the network of a run.
 
     Raises:
-        TrainingError: there is no such file.
-        RunError: the run is not done, or of another method.
+        TrainingError, RunError: as `initial_weights`.
     """
-    if not init.startswith(RUN):
-        if not Path(init).is_file():
-            raise TrainingError(f"--init {init}: no such file; give a checkpoint, or run:DIR")
-        return Path(init)
-    run = Run.of_method(Path(init.removeprefix(RUN)), METHOD, Content)
-    if not (run.path / TENSORS).is_file():
-        raise RunError(f"--init {init}: {run.path} is not done: it has no {TENSORS}; rerun its command to resume")
-    return run.path / TENSORS
+    return initial_weights(init, TENSORS, [METHOD])
 
 
 def keep(run: Run, learner: Learner, stream: Stream, trained: Trained, options: StoryboardOptions) -> None:
