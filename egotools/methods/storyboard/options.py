@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from egotools.config import check_positive, option
 from egotools.methods.storyboard.views import Viewing
 
-SGD = ("simsiam", "simsiam-tc")  # methods whose optimizer is SGD; that of the others is Adam
+SIMSIAM = ("simsiam", "simsiam-tc")  # methods whose optimizer is SGD; that of the others is Adam
 WITH_LABELS = ("simsiam", "simclr", "simsiam-tc", "simclr-tc", "tc", "barlow-twins")  # methods with a temporal term
 # The paper's best row of each data set: SimSiam, both memories, segments, and merging.
 PAPER = {
@@ -21,8 +21,9 @@ PAPER = {
     "norm": "group",
     "merge_threshold": 0.002,
 }
-SAYCAM = {**PAPER, "class_length": 4500, "subsample": 8, "vertical_flip": True, "height": 320, "merge_from": 500}
-KRISHNACAM = {**PAPER, "class_length": 1800, "subsample": 4, "merge_from": 0}
+SAYCAM = {**PAPER, "fps": 25.0, "class_length": 4500, "subsample": 8, "vertical_flip": True, "height": 320}
+SAYCAM |= {"merge_from": 500}
+KRISHNACAM = {**PAPER, "fps": 10.0, "class_length": 1800, "subsample": 4, "merge_from": 0}
 SCRIPT = {
     "replay_batch_size": 192,
     "short_buffer_size": 1000,
@@ -131,8 +132,8 @@ class StoryboardOptions:
                 "--class-length is needed, in frames: the temporal loss learns classes of about that length"
                 " (0: each clip is a class; --tc-loss-coef 0: no temporal loss)"
             )
-        if self.merge_from is not None and not self.segments:
-            raise ValueError("--merge-from is for --memory two-tier with segments of a --class-length")
+        if self.tc_curr_coef > 0 and self.memory != "two-tier":
+            raise ValueError("--tc-curr-coef is of the short-term memory's frames: it needs --memory two-tier")
         if self.method == "osiris" and self.memory != "two-tier":
             raise ValueError("--method osiris compares the two memories' frames: it needs --memory two-tier")
         if self.memory == "none" and self.method == "tc":
@@ -149,6 +150,11 @@ class StoryboardOptions:
         return self.memory == "two-tier" and self.segment and self.has_labels and bool(self.class_length)
 
     @property
+    def merges(self) -> bool:
+        """Whether classes are merged; a preset's `merge_from` is idle in a comparison without segments."""
+        return self.segments and self.merge_from is not None
+
+    @property
     def viewing(self) -> Viewing:
         """How frames become views."""
         names = ("crop_size", "scale_min", "scale_max", "ensure_overlap", "flip", "vertical_flip")
@@ -157,12 +163,17 @@ class StoryboardOptions:
     @property
     def rate(self) -> float:
         """The learning rate."""
-        return self.learning_rate or (0.05 if self.method in SGD else 0.001)
+        return self.learning_rate or (0.05 if self.method in SIMSIAM else 0.001)
 
     @property
     def batch_size(self) -> int:
         """Frames of a batch, of all memories."""
         return self.curr_batch_size + self.replay_batch_size
+
+    @property
+    def current(self) -> int:
+        """Of these, how many are of the short-term memory beside a long-term one."""
+        return self.curr_batch_size if self.memory == "two-tier" else 0
 
 
 def _flag(name: str) -> str:
