@@ -69,7 +69,7 @@ class StoryboardOptions:
     )
     segment: bool = option(True, "Let segments of the short-term memory be the classes; else stretches of one length.")
     segment_from: int = option(0, "Segment from this class on; before it, classes are stretches of one length.")
-    merge_from: int | None = option(None, "Merge classes that look alike from this class on; by default never.")
+    merge_from: int | Literal["never"] = option("never", "Merge classes that look alike from this class on.")
     merge_threshold: float = option(0.001, "Share of the pairs of classes that are alike enough to be merged.")
     merge_freezes_norm: bool = option(False, "Leave batch norm in eval mode after merging, as the published code does.")
     depth: Literal["18", "50"] = option("50", "Layers of the residual network.")
@@ -117,10 +117,12 @@ class StoryboardOptions:
             raise ValueError("--method is needed: simsiam, simclr, ..., or a --preset that has one")
         check_positive(self, "fps", "height", "step_batch_size", "curr_batch_size", "replay_batch_size", "subsample")
         check_positive(self, "short_buffer_size", "long_buffer_size", "crop_size", "learning_rate", "num_grads")
-        for name in ("class_length", "segment_from", "merge_from", "curr_loss_coef", "tc_loss_coef", "tc_curr_coef"):
+        for name in ("class_length", "segment_from", "curr_loss_coef", "tc_loss_coef", "tc_curr_coef"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{_flag(name)} must be 0 or above, not {value}")
+        if self.merge_from != "never" and self.merge_from < 0:
+            raise ValueError(f"--merge-from must be 0 or above, or never, not {self.merge_from}")
         _ = self.viewing  # checks its own
         if not 0 <= self.merge_threshold < 0.5:
             raise ValueError(f"--merge-threshold must be from 0 up to 0.5, not {self.merge_threshold}")
@@ -152,7 +154,7 @@ class StoryboardOptions:
     @property
     def merges(self) -> bool:
         """Whether classes are merged; a preset's `merge_from` is idle in a comparison without segments."""
-        return self.segments and self.merge_from is not None
+        return self.segments and self.merge_from != "never"
 
     @property
     def viewing(self) -> Viewing:

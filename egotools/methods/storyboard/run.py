@@ -214,7 +214,7 @@ def read_sets(sets: Sequence[EvalSet], viewing: Viewing, *, workers: int) -> lis
 
 def remarks_on(options: StoryboardOptions) -> list[str]:
     """What was asked for and has no effect."""
-    is_idle = options.merge_from is not None and not options.merges
+    is_idle = options.merge_from != "never" and not options.merges
     return ["--merge-from has no effect: no segments are found"] if is_idle else []
 
 

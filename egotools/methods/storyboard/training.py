@@ -124,7 +124,7 @@ def learn(
 
 def new_merging(options: StoryboardOptions, memory: TwoTier, random: Random) -> Merging | None:
     """What merges classes, if that is asked for."""
-    if options.merge_from is None:
+    if options.merge_from == "never":
         return None
     return Merging(memory.long, random, merge_from=options.merge_from, threshold=options.merge_threshold)
 
