@@ -39,7 +39,7 @@ def check_trusted(name: str, trusted: Collection[str]) -> None:
 class FromSource(importlib.machinery.SourceFileLoader):
     """Compiles the text as it is now: what Python keeps compiled may be older, if the file changed within a second."""
 
-    def get_code(self, fullname: str) -> CodeType:
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - importlib passes it
         code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
         return code
 
