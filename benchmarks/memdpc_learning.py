@@ -4,7 +4,8 @@
 
 A quarter of the videos of `../shared/data/videos` that have 121 or more frames (every fourth by name) is held out; the
 rest is trained on by the command line, once a seed. Runs are kept in FOLDER: rerun the command to resume. Then each
-network is shown spans of the held-out videos, and of the last fifth of a drive that it has not seen either.
+network is shown batches of a span of each held-out video, and of the longest one's second half, since a batch is of
+six; and batches of spans of the last fifth of a drive that it has not seen either.
 """
 
 from __future__ import annotations
@@ -59,9 +60,11 @@ def main() -> None:
     drive = drive_parts(measuring.SHARED / "streams" / "rc_track1.mp4")
     drive_files = files_of(drive, None, workers=1)
     held = [clip for clip in clips if clip.split == "test"]
-    print(f"{len(clips) - len(held)} videos to learn from, {len(held)} held out: {', '.join(c.id for c in held)}")
+    found = usable([clip for clip in clips if clip.split == "train"], files, OPTIONS).found
+    print(f"{len(found)} videos to learn from, {len(held)} held out: {', '.join(clip.id for clip in held)}")
+    held = with_halves(held, files)
     print(f"wanted of held-out videos: {rounded(WANTED)}; the position-only plateau: loss {PLATEAU:.3f}")
-    found = []
+    results = []
     for seed in asked.seeds:
         run = asked.folder / f"seed{seed}"
         options = ["--preset", "small", "--steps", asked.steps, "--seed", seed, "--workers", 1, "--quiet"]
@@ -69,12 +72,14 @@ def main() -> None:
         model = Pretraining(OPTIONS.depth, predicted=OPTIONS.predict, slots=OPTIONS.slots)
         load_memdpc(model, read_memdpc(run / "memdpc.safetensors"))
         figures = measured(model, held, files)
-        found.append(figures)
+        results.append(figures)
         print(f"seed {seed}: {rounded(figures)}; the drive: {rounded(measured(model, drive, drive_files))}")
-    means = {name: statistics.mean(each[name] for each in found) for name in WANTED}
+        results[-1] |= features(asked.folder, run, seed)
+        print(f"  windows of 4 s by video: {rounded({k: v for k, v in results[-1].items() if ' ' in k})}")
+    means = {name: statistics.mean(each[name] for each in results) for name in results[0]}
     met = {name: means[name] < each if name == "loss" else means[name] >= each for name, each in WANTED.items()}
-    print(f"means of {len(found)} seeds: {rounded(means)}: {'met' if all(met.values()) else f'MISSED: {met}'}")
-    (asked.folder / "learning.json").write_text(json.dumps({"means": means, "wanted": WANTED, "seeds": found}))
+    print(f"means of {len(results)} seeds: {rounded(means)}: {'met' if all(met.values()) else f'MISSED: {met}'}")
+    (asked.folder / "learning.json").write_text(json.dumps({"means": means, "wanted": WANTED, "seeds": results}))
 
 
 def with_splits(listed: Path) -> tuple[list[Clip], Files]:
@@ -85,6 +90,15 @@ def with_splits(listed: Path) -> tuple[list[Clip], Files]:
     long = sorted(clip.id for clip in clips if len(frames_of(clip, files.sources[clip.path])) >= FRAMES)
     held = set(long[::4])
     return [replace(clip, split="test" if clip.id in held else "train") for clip in clips], files
+
+
+def with_halves(clips: list[Clip], files: Files) -> list[Clip]:
+    """The longest clip replaced by its halves."""
+    longest = max(clips, key=lambda clip: len(frames_of(clip, files.sources[clip.path])))
+    info = files.sources[longest.path].info
+    middle = float(info.times[len(info.times) // 2])
+    halves = [replace(longest, id=f"{longest.id}/1", end=middle), replace(longest, id=f"{longest.id}/2", start=middle)]
+    return [clip for clip in clips if clip is not longest] + halves
 
 
 def drive_parts(path: Path) -> list[Clip]:
@@ -104,6 +118,32 @@ def measured(model: Pretraining, clips: Sequence[Clip], files: Files) -> dict[st
     figures = [{name: value.item() for name, value in model.eval()(batch).items()} for batch in read(0)]
     of = {"loss": ["loss"], "top1": [f"top1_{way}" for way in WAYS], "clip": [f"clip_{way}" for way in WAYS]}
     return {name: statistics.mean(each[part] for each in figures for part in parts) for name, parts in of.items()}
+
+
+def features(folder: Path, run: Path, seed: int) -> dict[str, float]:
+    """R@1 and a probe's accuracy of windows of all videos, whose class is the video: trained and untrained."""
+    windows, caches = folder / "w.csv", folder / f"caches{seed}"
+    egotools("manifest", "windows", folder / "all.csv", "--length", 4, "--out", windows)
+    untrained = ["memdpc", "--weights", f"random:{seed}", "--size", OPTIONS.size, "--blocks", OPTIONS.blocks]
+    names = ("trained", "untrained")
+    two = [f"run:{run}", "--name", names[0], *untrained, "--name", names[1]]
+    subprocess.run(  # one video is damaged: the others go on, and the exit status is 1
+        [sys.executable, "-m", "egotools", *map(str, ["extract", "--manifest", windows, "--out", caches, *two])],
+        check=False,
+        stdout=subprocess.DEVNULL,
+    )
+    found = {}
+    for name in names:
+        for command, figure in (("retrieval", "R@1"), ("probe", "probe")):
+            given = ["--features", caches / f"{name}.lmdb", "--manifest", windows, "--label", "video", "--json"]
+            done = subprocess.run(
+                [sys.executable, "-m", "egotools", "eval", command, *map(str, given)],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            found[f"{name} {figure}"] = json.loads(done.stdout)["accuracy"]
+    return found
 
 
 def egotools(*command: object) -> None:

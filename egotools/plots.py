@@ -23,7 +23,8 @@ WRITTEN = 20  # most classes for which cells show their counts
 NAMED = 60  # most classes for which axes show their names
 COLORED = 20  # most classes with a color of their own
 OTHERS = "lightgray"
-STRIP = 10  # key frames in a line
+FEWEST, STRIP = 5, 10  # key frames in a line
+WIDE = 10  # inches, of a storyboard
 CLOSEST = 0.018  # minimum distance of two names, as a fraction of the axis
 
 
@@ -166,9 +167,11 @@ def storyboard_picture(board: Storyboard, *, title: str) -> bytes:
     """Similarities with the borders of segments, over a strip of key frames."""
     from matplotlib.figure import Figure
 
-    lines = -(-len(board.shots) // STRIP)
-    figure = Figure(figsize=(10, 8 + lines), layout="constrained")
-    grid = figure.add_gridspec(1 + bool(lines), 1, height_ratios=[8, lines][: 1 + bool(lines)])
+    columns = min(max(len(board.shots), FEWEST), STRIP)
+    lines = -(-len(board.shots) // columns)
+    high = lines * WIDE / columns  # inches
+    figure = Figure(figsize=(WIDE, 8 + high), layout="constrained")
+    grid = figure.add_gridspec(1 + bool(lines), 1, height_ratios=[8, high][: 1 + bool(lines)])
     axes = figure.add_subplot(grid[0])
     size = float(board.edges[-1])
     image = axes.imshow(board.similarity, cmap="viridis", extent=(0, size, size, 0), interpolation="nearest")
@@ -179,20 +182,20 @@ def storyboard_picture(board: Storyboard, *, title: str) -> bytes:
         axes.axvline(edge, color="white", linewidth=0.6)
     _name_blocks(axes, board)
     if lines:
-        _draw_strip(figure.add_subplot(grid[1]), board.shots, lines)
+        _draw_strip(figure.add_subplot(grid[1]), board.shots, columns, lines)
     return _png(figure)
 
 
-def _draw_strip(axes: Axes, shots: Sequence[Shot], lines: int) -> None:
+def _draw_strip(axes: Axes, shots: Sequence[Shot], columns: int, lines: int) -> None:
     """Key frames in lines, one unit square each with its caption above; a single axes draws much faster than many."""
     for number, shot in enumerate(shots):
-        line, column = divmod(number, STRIP)
+        line, column = divmod(number, columns)
         frame = _thumbnail(shot.frame)
         height, width = np.array(frame.shape[:2]) * min(0.75 / frame.shape[0], 0.94 / frame.shape[1])
         left, top = column + (1 - width) / 2, line + 0.22
         axes.imshow(frame, extent=(left, left + width, top + height, top))
         axes.text(column + 0.5, line + 0.18, _escaped(shot.caption, 26), fontsize=6, ha="center")
-    axes.set(xlim=(0, STRIP), ylim=(lines, 0))
+    axes.set(xlim=(0, columns), ylim=(lines, 0))
     axes.set_axis_off()
 
 

@@ -108,33 +108,23 @@ def labelled_set_figures(
     Raises:
         TableError: no row to learn from or to evaluate, or features that are not finite.
     """
-    train, test = learned_and_evaluated(split)
+    sides = np.array([split_name(str(each)) for each in split], dtype=object)
+    train, test = sides == "train", sides == ("test" if (sides == "test").any() else "val")
+    for found, name in ((train, "train"), (test, "test or val")):
+        if not found.any():
+            raise TableError(f"no row of the labeled set has the split {name}")
     if not np.isfinite(features).all():
         raise TableError(f"{int((~np.isfinite(features)).any(axis=1).sum())} rows of features are not finite")
     names = np.array([tidy(str(each)) for each in labels], dtype=object)
     order = {name: number for number, name in enumerate(ordered(np.unique(names.astype(str)).tolist()))}
     numbers = np.array([order[name] for name in names], np.int64)
     rows = rows_of(features, numbers, train, test, np.arange(len(names)) if groups is None else groups, seed)
-    found: dict[str, Any] = {}
+    found = {}
     if ks:
         found |= {f"knn_{name}": value for name, value in neighbor_choices(rows, ks).figures("k").items()}
     if alphas:
         found |= {f"svm_{name}": value for name, value in machine_choices(rows, alphas, seed).figures("alpha").items()}
     return found
-
-
-def learned_and_evaluated(split: Sequence[str] | Texts) -> tuple[Mask, Mask]:
-    """The rows of `train`, and those of `test`, or of `val` if there is no test.
-
-    Raises:
-        TableError: there are none.
-    """
-    sides = np.array([split_name(str(each)) for each in split], dtype=object)
-    train, test = sides == "train", sides == ("test" if (sides == "test").any() else "val")
-    for found, name in ((train, "train"), (test, "test or val")):
-        if not found.any():
-            raise TableError(f"no row of the labeled set has the split {name}")
-    return train, test
 
 
 def ordered(classes: Sequence[str]) -> list[str]:

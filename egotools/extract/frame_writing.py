@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from egotools.errors import ClipError, OutputError
 from egotools.files.disk import remove, write_whole
 from egotools.files.json_files import read_json
 from egotools.media.video import Frames, open_frames
+from egotools.pixels.sizes import even_side
 from egotools.sampling import check_positive, extent, frames_inside, single_frames
 from egotools.stores.source import Source
 from egotools.types import Clip, Frame, IntArray, VideoInfo
@@ -230,9 +230,9 @@ def _resized(frame: Frame, options: FrameOptions) -> Frame:
     height, width = frame.shape[:2]
     if options.height is not None:
         side = min(options.height, height)
-        shape = (max(2, 2 * math.floor(width * side / height / 2 + 0.5)), side)
+        shape = (even_side(width, height, side), side)
     elif options.size is not None and min(height, width) != options.size:
-        long = max(2, 2 * round(max(height, width) * options.size / min(height, width) / 2))
+        long = even_side(max(height, width), min(height, width), options.size)
         shape = (options.size, long) if height > width else (long, options.size)
     else:
         return frame

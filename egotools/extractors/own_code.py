@@ -2,13 +2,14 @@
 
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
 from collections.abc import Collection
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from egotools.errors import ExtractorError
@@ -35,6 +36,14 @@ def check_trusted(name: str, trusted: Collection[str]) -> None:
         raise ExtractorError(f"it was made by your own code, which runs only if you allow it: --trust {code}")
 
 
+class FromSource(importlib.machinery.SourceFileLoader):
+    """Compiles the text as it is now: what Python keeps compiled may be older, if the file changed within a second."""
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - importlib passes it
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
 def load_source(path: Path) -> ModuleType:
     """The module in a user's file, imported once; its name contains the digest of its text.
 
@@ -46,7 +55,7 @@ def load_source(path: Path) -> ModuleType:
     name = f"egotools_extractor_{source_digest(path)}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=FromSource(name, str(path)))
     if spec is None or spec.loader is None:
         raise ExtractorError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)

@@ -13,14 +13,13 @@ from egotools.config import check_positive, option
 from egotools.errors import WeightsError
 from egotools.extractors.image import check_sampling
 from egotools.nn.storyboard import Depth, ResNet
-from egotools.pixels.preprocessing import Normalize, Preprocessing
+from egotools.pixels.preprocessing import Normalize, Preprocessing, central, squeezed
 from egotools.sampling import single_frames
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
 from egotools.weights.storyboard import check_backbone, load_storyboard, read_storyboard
 from egotools.weights.tensors import random_seed, weights_digest, weights_file
 
 DEPTHS: dict[str, Depth] = {"18": 18, "50": 50}
-RESIZED = (256, 224)  # the short side of a frame, to a square of which side
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,7 @@ class StoryboardModel:
     @property
     def preprocessing(self) -> Preprocessing:
         """How frames become squares."""
-        square = (self.crop_size, self.crop_size)
-        if self.view == "cluster":
-            return Preprocessing(resize=square, crop=None)
-        return Preprocessing(resize=(RESIZED[0] * self.crop_size // RESIZED[1],), crop=square)
+        return (squeezed if self.view == "cluster" else central)(self.crop_size)
 
     @property
     def window_length(self) -> int:

@@ -158,8 +158,8 @@ def received(iterator: "Iterator[Any]") -> Any:
     """
     try:
         found = next(iterator, None)
-    except RuntimeError as error:
-        if not str(error).startswith(LOST):
+    except (RuntimeError, ConnectionError, EOFError) as error:  # the last two: killed while it was handing over
+        if isinstance(error, RuntimeError) and not str(error).startswith(LOST):
             raise
         raise TrainingError(
             "a reading process was killed, so training ended; if memory or shared memory (/dev/shm) ran out, lower"

@@ -52,8 +52,10 @@ def is_image(clip: Clip) -> bool:
     return clip.path.suffix.lower() in IMAGE_SUFFIXES and clip.start == 0 and clip.end is None
 
 
-def files_of_videos(clips: Iterable[Clip], kept: Path, *, workers: int = 0, progress: Progress = no_progress) -> Files:
-    """The files of clips that are no images, looked up, or as `kept` has them.
+def files_of_videos(
+    clips: Iterable[Clip], kept: Path | None, *, workers: int = 0, progress: Progress = no_progress
+) -> Files:
+    """The files of clips that are no images, looked up, or as `kept`, if there is such a file, has them.
 
     Raises:
         TrainingError: a file cannot be read, or has changed since `kept` was written.

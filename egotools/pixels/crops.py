@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
+from egotools.pixels.sizes import even_side
 from egotools.types import Frame, IntArray
 
 Interpolation = Literal["nearest", "bilinear"]
@@ -74,8 +75,7 @@ def lowered(frame: Frame, height: int) -> Frame:
     """A frame [H, W, 3] that is at most so high, its width even then, as FFmpeg's `scale=-2:256` has it; bicubic."""
     if frame.shape[0] <= height:
         return frame
-    width = max(2, 2 * round(frame.shape[1] * height / frame.shape[0] / 2))
-    found: Frame = resized(frame[None], height, width, "bicubic")[0]
+    found: Frame = resized(frame[None], height, even_side(frame.shape[1], frame.shape[0], height), "bicubic")[0]
     return found
 
 

@@ -92,6 +92,16 @@ class Preprocessing:
         return pixels[:, :, top : top + height, left : left + width]
 
 
+def squeezed(side: int) -> Preprocessing:
+    """All of a frame as a square, whatever its proportions."""
+    return Preprocessing(resize=(side, side), crop=None)
+
+
+def central(side: int) -> Preprocessing:
+    """The square in the middle of a frame whose shorter side is 256 where that of the square is 224."""
+    return Preprocessing(resize=(256 * side // 224,), crop=(side, side))
+
+
 def parse_size(text: str) -> tuple[int, ...]:
     """`"224"` to (224,), `"240x320"` (height x width) to (240, 320).
 

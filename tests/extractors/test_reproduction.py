@@ -78,6 +78,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     "memdpc": {"weights": "random:4", "feature": "context", "net": "resnet34", "flip": True, "hop": 7},
     "storyboard": {"depth": "18", "view": "cluster", "vertical_flip": True, "crop_size": 64},
     "hog": {"frames": 3},
+    "pixels": {"size": 8, "gray": True, "frames": 4},
     "m3s": {"only": ("blurriness", "size_orig"), "deviations": True, "frames": 5},
     "color": {"fps": 2.5, "bins": 3},
     "waveform": {"rate": 8000, "hop": 0.25},

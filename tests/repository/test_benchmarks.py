@@ -143,6 +143,14 @@ def test_the_loader_is_compared_with_the_habit_and_each_stage_with_its_limit(vid
     assert {f"(o) {stage}, of its limit" for stage in stages} < set(found)
 
 
+def test_a_probe_off_a_cache_is_compared_with_epochs_through_the_frozen_network(video, tmp_path, monkeypatch, capsys):
+    found = ratios("memdpc_probe", video, tmp_path, monkeypatch, capsys)
+    assert {f"(t) 100 epochs / {views}" for views in ("1 view", "3 views")} < set(found)
+    parts = [found[f"(t) share of {part}, frozen epoch"] for part in ("decoding", "augmentation", "step")]
+    assert min(parts) > 0
+    assert math.isclose(sum(parts), 1)
+
+
 def test_change_points_are_compared_with_the_specified_search_and_are_the_same(tmp_path, monkeypatch, capsys):
     path = tmp_path / "figures.json"
     benchmark("change_points", monkeypatch).main(["--quick", "--json", str(path)])

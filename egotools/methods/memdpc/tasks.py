@@ -12,12 +12,12 @@ from safetensors.torch import save
 from torch import nn
 
 from egotools.config import file_digest, omitted_options, recorded_options
-from egotools.errors import RunError, TrainingError
 from egotools.extractors.backbone import DEFAULT, View, write_backbone
 from egotools.loading.files import Files
 from egotools.loading.spans import SpanExamples
 from egotools.machine import choose_device, usable_cores
 from egotools.manifests.table import read_manifest
+from egotools.methods.initial import initial_weights
 from egotools.methods.memdpc.clips import Usable, files_for, keep_files
 from egotools.methods.memdpc.options import Sampling, Training
 from egotools.methods.memdpc.training import Trained, order_of
@@ -176,22 +176,9 @@ def init_file(init: str) -> Path:
     """The checkpoint that `--init` says: a file, or the network of a run of `train memdpc` or `train action`.
 
     Raises:
-        TrainingError: there is no such file.
-        RunError: the run is not done, or of another method.
+        TrainingError, RunError: as `initial_weights`.
     """
-    if not init.startswith(RUN):
-        if not Path(init).is_file():
-            raise TrainingError(f"--init {init}: no such file; give a checkpoint, or run:DIR")
-        return Path(init)
-    folder = Path(init.removeprefix(RUN))
-    if not Run.exists(folder):
-        raise RunError(f"--init {init}: {folder} is no run: it has no config.json")
-    run = Run.open(folder)
-    if run.recipe.identity.get("method") not in METHODS:
-        raise RunError(f"--init {init}: {folder} is not a run of 'egotools train memdpc' or 'egotools train action'")
-    if not (run.path / NETWORK).is_file():
-        raise RunError(f"--init {init}: {folder} is not done: it has no {NETWORK}; rerun its command to resume")
-    return run.path / NETWORK
+    return initial_weights(init, NETWORK, METHODS)
 
 
 def init_remarks(init: str | None, options: Sampling) -> list[str]:

@@ -19,7 +19,7 @@ from egotools.errors import TrainingError
 from egotools.methods.storyboard.held import Drawn, LabelsOf, Memory, State
 from egotools.methods.storyboard.learners import Views
 from egotools.methods.storyboard.memories import Sizes, memory_of
-from egotools.methods.storyboard.minred import Choosing
+from egotools.methods.storyboard.minred import CPU, Choosing
 from egotools.methods.storyboard.options import StoryboardOptions
 from egotools.methods.storyboard.reading import Reader
 from egotools.methods.storyboard.stream import Read, Stream
@@ -29,8 +29,10 @@ from egotools.types import Frame, IntArray
 DRAWS, KEYS = 0, 1  # the two chances of a memory, each with a seed of its own
 
 
-def new_memory(options: StoryboardOptions, frames: int, default: LabelsOf, seed: int) -> tuple[Memory, Random]:
-    """The empty memory of a stream of so many frames, and the chance that it draws with.
+def new_memory(
+    options: StoryboardOptions, frames: int, default: LabelsOf, seed: int, device: torch.device = CPU
+) -> tuple[Memory, Random]:
+    """The empty memory of a stream of so many frames, and the chance that it draws with; MinRed compares on `device`.
 
     Raises:
         TrainingError: the stream is too short for it.
@@ -49,7 +51,7 @@ def new_memory(options: StoryboardOptions, frames: int, default: LabelsOf, seed:
     )
     words = np.random.default_rng(seed).integers(1 << 62, size=2).tolist()
     random, generator = Random(words[DRAWS]), torch.Generator().manual_seed(words[KEYS])
-    memory = memory_of(options.memory, frames, sizes, default, random=random, generator=generator)
+    memory = memory_of(options.memory, frames, sizes, default, random=random, generator=generator, device=device)
     short, every = sizes.short_buffer_size, sizes.subsample  # the reference also trains if these are never full
     if options.memory in ("two-tier", "fifo") and frames < (short - 1) * every + 1:
         raise TrainingError(
@@ -126,7 +128,6 @@ class Batches:
         self.drawn = Drawn(np.empty(0, np.int64), np.empty(0, np.int64))
         self._frames: dict[int, Frame] = {}  # those that are held
         self._spent: defaultdict[str, float] = defaultdict(float)
-        self._current = {"two-tier": options.curr_batch_size, "none": options.batch_size}.get(options.memory, 0)
 
     def __call__(self, first: int) -> Iterator[Views]:
         """Batches from number `first` on, repeated ones counted."""
@@ -182,4 +183,4 @@ class Batches:
         labels = torch.from_numpy(self.drawn.labels).to(self._device)
         self._spent["views"] += time.perf_counter() - began
         for _ in range(times):
-            yield Views(views, labels, min(self._current, len(labels)))
+            yield Views(views, labels, self._options.current)

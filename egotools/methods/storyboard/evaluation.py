@@ -5,8 +5,9 @@ Axes: N images, S side, F features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from egotools.errors import ManifestError, TableError, TrainingError
-from egotools.evaluate.labelled_sets import labelled_set_figures, learned_and_evaluated
-from egotools.loading.files import OpenFiles
-from egotools.loading.kept_files import files_of
+from egotools.errors import ManifestError, TrainingError
+from egotools.evaluate.labelled_sets import labelled_set_figures
 from egotools.loading.loader import loader
+from egotools.loading.middle_frames import MiddleFrames, files_of_videos
 from egotools.loading.order import Order
-from egotools.loading.spans import Spans, Stretch, read_frames, stretches
 from egotools.manifests.table import column_of, read_manifest
 from egotools.methods.storyboard.learners import Learner
 from egotools.methods.storyboard.views import Viewing
-from egotools.texts import named
+from egotools.texts import split_name
 from egotools.training.fit import autocast
 from egotools.training.how import How
 from egotools.types import Frame
 
 BATCH = 64
-ONE_FRAME = Spans(frames=1, stride=1, short="pad")
 
 Figures = dict[str, Any]  # Any: numbers, JSON-ready
 
@@ -46,7 +44,7 @@ class LabeledSet:
 
 
 def read_labeled_set(manifest: Path, label: str, name: str, viewing: Viewing, *, workers: int) -> LabeledSet:
-    """The middle frame of each clip of a manifest, with the splits `train` and `test`; all in memory.
+    """The middle frame of each clip of a manifest, with the splits `train` and `test` or `val`; all in memory.
 
     Args:
         manifest: of images, or clips.
@@ -57,50 +55,36 @@ def read_labeled_set(manifest: Path, label: str, name: str, viewing: Viewing, *,
 
     Raises:
         ManifestError: the manifest cannot be used.
-        TrainingError: it has no such column, an image cannot be read, a split is missing, or there is one class only.
+        TrainingError: no such column, an image that cannot be read, or nothing to learn from or to evaluate on.
     """
-    clips = read_manifest(manifest)
+    every = read_manifest(manifest)
     try:
-        column_of(clips, label)
-        clips = [clip for clip in clips if clip.labels.get(label)]
-        train, _ = learned_and_evaluated([clip.split for clip in clips])
-    except (ManifestError, TableError) as error:
+        column = column_of(every, label)
+    except ManifestError as error:
         raise TrainingError(f"--eval-manifest {manifest}: {error}") from None
-    if len({clip.labels[label] for clip, learned in zip(clips, train, strict=True) if learned}) < 2:
-        raise TrainingError(f"--eval-manifest {manifest}: images to learn from have one {label!r} only; 2 are needed")
-    files = files_of(clips, None, workers=workers)
-    found, _, failed = stretches(clips, files, ONE_FRAME)
-    if failed:
-        raise TrainingError(f"--eval-manifest {manifest}: {named([*failed.values()], 3, between='; ')}")
-    order = Order(len(found), BATCH, seed=0, epochs=1, shuffle=False, drop_last=False)
+    labeled = [(clip, text) for clip, text in zip(every, column, strict=True) if text]
+    clips = [clip for clip, _ in labeled]
+    classes, numbers = np.unique([text for _, text in labeled], return_inverse=True)
+    splits = [split_name(clip.split) for clip in clips]
+    if not {"train", "test"} <= {*splits} and not {"train", "val"} <= {*splits}:
+        raise TrainingError(f"--eval-manifest {manifest}: needs images of the splits train and test, or val")
+    if len({number for number, split in zip(numbers.tolist(), splits, strict=True) if split == "train"}) < 2:
+        raise TrainingError(f"--eval-manifest {manifest}: all of train are of one class of {label!r}")
+    files = files_of_videos(clips, None, workers=workers)
     read = loader(
-        MiddleFrames(found, viewing),
-        order,
+        MiddleFrames(clips, numbers.astype(np.int64), partial(_shown, viewing), files),
+        Order(len(clips), BATCH, seed=0, epochs=1, shuffle=False, drop_last=False),
         seed=0,
         workers=workers,
         device=torch.device("cpu"),
         finish=lambda batch: batch["pixels"].numpy(),
     )
-    pixels = np.concatenate([*read(0)])
-    return LabeledSet(name, pixels, [each.clip.labels[label] for each in found], [c.clip.split for c in found])
+    return LabeledSet(name, np.concatenate([*read(0)]), classes[numbers].tolist(), splits)
 
 
-@dataclass(frozen=True, eq=False)
-class MiddleFrames:
-    """Examples of the middle frame of each clip, as in evaluation: `pixels` uint8 [S, S, 3]."""
-
-    stretches: Sequence[Stretch]
-    viewing: Viewing
-    _open: OpenFiles = field(default_factory=OpenFiles, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.stretches)
-
-    def example(self, index: int, _: np.random.Generator) -> Mapping[str, npt.NDArray[Any]]:  # Any: of any type
-        """As `Examples.example`."""
-        stretch = self.stretches[index]
-        frames = read_frames(stretch, np.array([stretch.count // 2]), self._open)
-        return {"pixels": self.viewing.evaluation_pixels([*frames])[0]}
+def _shown(viewing: Viewing, frame: Frame, _: np.random.Generator) -> Frame:
+    pixels: Frame = viewing.evaluation_pixels([frame])[0]
+    return pixels
 
 
 def evaluation_of(

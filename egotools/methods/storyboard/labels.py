@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,6 @@ def by_length(class_length: int) -> LabelsOf:
     if class_length < 1:
         raise ValueError(f"--class-length must be 1 frame or more, not {class_length}")
     return lambda ids: ids // class_length
-
-
-def by_video(counts: Sequence[int]) -> LabelsOf:
-    """Default labels without a class length: the number of the video; `counts` are the frames of each."""
-    ends = np.cumsum(np.asarray(counts, np.int64))
-    return lambda ids: np.searchsorted(ends, ids, side="right")
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 Axes: B images of a batch, of which the first are of the short-term memory and the others of the long-term memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -17,6 +17,7 @@ from egotools.losses.contrastive import (
     supervised_contrastive,
     temporal_classification,
 )
+from egotools.methods.storyboard.options import SIMSIAM
 from egotools.nn.mixed_precision import at_least_float32
 from egotools.nn.storyboard import (
     Activation,
@@ -33,7 +34,6 @@ from egotools.training.optimizers import optimizer_of
 Method = Literal["simsiam", "simclr", "simsiam-tc", "simclr-tc", "tc", "osiris", "barlow-twins"]
 Osiris = Literal["published", "storyboard"]
 METHODS: tuple[Method, ...] = get_args(Method)
-SIMSIAM = ("simsiam", "simsiam-tc")
 CLASSIFIES = ("simsiam-tc", "simclr-tc", "tc")  # methods whose temporal term tells classes, not pairs, apart
 OSIRIS: dict[Osiris, dict[str, float]] = {
     "published": {"curr_loss": 1.0, "cross_loss": 0.5, "replay_loss": 0.5},
@@ -98,8 +98,7 @@ class Learner(nn.Module):
             raise ValueError(f"--method {method} classifies, and needs a class at least, not {classes}")
         self.backbone = ResNet(depth, norm=norm, activation=activation)
         self._add_heads(self.backbone.width, classes)
-        self.keeps_features = False  # whether `features` is set in each forward pass
-        self.features: Tensor | None = None  # [2, B, F] float32, detached: the backbone's, of both views
+        self.tell: Callable[[Tensor], None] | None = None  # of features [2, B, F] float32, detached, as they are made
 
     def _add_heads(self, width: int, classes: int) -> None:
         """In the reference's order, which its optimizers' states follow."""
@@ -126,9 +125,9 @@ class Learner(nn.Module):
         """
         maps = [self.backbone.maps(view) for view in batch.views]  # one by one: batch norms see a view at a time
         features = [at_least_float32(each).mean((2, 3)) for each in maps]
-        if self.keeps_features:
-            self.features = torch.stack(features).detach()
         with torch.autocast(features[0].device.type, enabled=False):
+            if self.tell is not None:
+                self.tell(torch.stack(features).detach())
             terms = self._osiris(features, batch) if self.method == "osiris" else self._terms(features, batch)
         loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
         none = loss.new_zeros(())

@@ -116,7 +116,8 @@ class Merging:
         found = np.concatenate(means)
         wrong = np.flatnonzero(~np.isfinite(found).all(1))
         if len(wrong):
-            raise TrainingError(f"the network's features of class {sorted(self.prototypes)[wrong[0]]} are not finite")
+            label = sorted(self.prototypes)[wrong[0]]
+            raise TrainingError(f"the network's features of class {label} are not finite: lower --learning-rate")
         unit: npt.NDArray[np.float64] = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
         return unit
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from egotools.errors import TrainingError
 from egotools.methods.storyboard.held import Held, LabelsOf, State
 from egotools.types import IntArray
 
@@ -120,20 +121,21 @@ class MinRed(Choosing):
         self._neighbors = Neighbors(slots, device)
 
     def seen(self, ids: IntArray, features: Tensor) -> None:
-        """Tells it what the network said of a batch, after the step.
+        """Tells it what the network said of a batch, before the next one is drawn.
 
         Args:
             ids: [B], as drawn.
             features: [B, D] of the backbone, both views' added; any norm, finite.
 
         Raises:
-            ValueError: a frame that is not held, or features that are not finite.
+            ValueError: a frame that is not held.
+            TrainingError: features that are not finite.
         """
         rows = np.searchsorted(self.ids, ids)
         if (rows == len(self.ids)).any() or (self.ids[rows] != ids).any():
             raise ValueError("features were given of frames that are not held")
         if not features.isfinite().all():
-            raise ValueError("MinRed needs finite features")
+            raise TrainingError("the network's features are not finite: lower --learning-rate")
         slots, units = self._entries["slots"][rows], normalize(features.detach().float(), dim=1)
         left = np.arange(len(slots))
         while len(left):  # the first sighting of each frame, then the second of those that were drawn twice

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from egotools.config import check_positive, option
 from egotools.methods.storyboard.views import Viewing
 
-SGD = ("simsiam", "simsiam-tc")  # methods whose optimizer is SGD; that of the others is Adam
+SIMSIAM = ("simsiam", "simsiam-tc")  # methods whose optimizer is SGD; that of the others is Adam
 WITH_LABELS = ("simsiam", "simclr", "simsiam-tc", "simclr-tc", "tc", "barlow-twins")  # methods with a temporal term
 # The paper's best row of each data set: SimSiam, both memories, segments, and merging.
 PAPER = {
@@ -21,8 +21,9 @@ PAPER = {
     "norm": "group",
     "merge_threshold": 0.002,
 }
-SAYCAM = {**PAPER, "class_length": 4500, "subsample": 8, "vertical_flip": True, "height": 320, "merge_from": 500}
-KRISHNACAM = {**PAPER, "class_length": 1800, "subsample": 4, "merge_from": 0}
+SAYCAM = {**PAPER, "fps": 25.0, "class_length": 4500, "subsample": 8, "vertical_flip": True, "height": 320}
+SAYCAM |= {"merge_from": 500}
+KRISHNACAM = {**PAPER, "fps": 10.0, "class_length": 1800, "subsample": 4, "merge_from": 0}
 SCRIPT = {
     "replay_batch_size": 192,
     "short_buffer_size": 1000,
@@ -68,7 +69,7 @@ class StoryboardOptions:
     )
     segment: bool = option(True, "Let segments of the short-term memory be the classes; else stretches of one length.")
     segment_from: int = option(0, "Segment from this class on; before it, classes are stretches of one length.")
-    merge_from: int | None = option(None, "Merge classes that look alike from this class on; by default never.")
+    merge_from: int | Literal["never"] = option("never", "Merge classes that look alike from this class on.")
     merge_threshold: float = option(0.001, "Share of the pairs of classes that are alike enough to be merged.")
     merge_freezes_norm: bool = option(False, "Leave batch norm in eval mode after merging, as the published code does.")
     depth: Literal["18", "50"] = option("50", "Layers of the residual network.")
@@ -116,10 +117,12 @@ class StoryboardOptions:
             raise ValueError("--method is needed: simsiam, simclr, ..., or a --preset that has one")
         check_positive(self, "fps", "height", "step_batch_size", "curr_batch_size", "replay_batch_size", "subsample")
         check_positive(self, "short_buffer_size", "long_buffer_size", "crop_size", "learning_rate", "num_grads")
-        for name in ("class_length", "segment_from", "merge_from", "curr_loss_coef", "tc_loss_coef", "tc_curr_coef"):
+        for name in ("class_length", "segment_from", "curr_loss_coef", "tc_loss_coef", "tc_curr_coef"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{_flag(name)} must be 0 or above, not {value}")
+        if self.merge_from != "never" and self.merge_from < 0:
+            raise ValueError(f"--merge-from must be 0 or above, or never, not {self.merge_from}")
         _ = self.viewing  # checks its own
         if not 0 <= self.merge_threshold < 0.5:
             raise ValueError(f"--merge-threshold must be from 0 up to 0.5, not {self.merge_threshold}")
@@ -131,8 +134,8 @@ class StoryboardOptions:
                 "--class-length is needed, in frames: the temporal loss learns classes of about that length"
                 " (0: each clip is a class; --tc-loss-coef 0: no temporal loss)"
             )
-        if self.merge_from is not None and not self.segments:
-            raise ValueError("--merge-from is for --memory two-tier with segments of a --class-length")
+        if self.tc_curr_coef > 0 and self.memory != "two-tier":
+            raise ValueError("--tc-curr-coef is of the short-term memory's frames: it needs --memory two-tier")
         if self.method == "osiris" and self.memory != "two-tier":
             raise ValueError("--method osiris compares the two memories' frames: it needs --memory two-tier")
         if self.memory == "none" and self.method == "tc":
@@ -149,6 +152,11 @@ class StoryboardOptions:
         return self.memory == "two-tier" and self.segment and self.has_labels and bool(self.class_length)
 
     @property
+    def merges(self) -> bool:
+        """Whether classes are merged; a preset's `merge_from` is idle in a comparison without segments."""
+        return self.segments and self.merge_from != "never"
+
+    @property
     def viewing(self) -> Viewing:
         """How frames become views."""
         names = ("crop_size", "scale_min", "scale_max", "ensure_overlap", "flip", "vertical_flip")
@@ -157,12 +165,17 @@ class StoryboardOptions:
     @property
     def rate(self) -> float:
         """The learning rate."""
-        return self.learning_rate or (0.05 if self.method in SGD else 0.001)
+        return self.learning_rate or (0.05 if self.method in SIMSIAM else 0.001)
 
     @property
     def batch_size(self) -> int:
         """Frames of a batch, of all memories."""
         return self.curr_batch_size + self.replay_batch_size
+
+    @property
+    def current(self) -> int:
+        """Of these, how many are of the short-term memory beside a long-term one."""
+        return self.curr_batch_size if self.memory == "two-tier" else 0
 
 
 def _flag(name: str) -> str:

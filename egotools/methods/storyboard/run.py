@@ -10,20 +10,23 @@ from typing import Any, TypedDict
 import torch
 
 from egotools.config import file_digest, options_of
-from egotools.errors import RunError, TrainingError
+from egotools.errors import TrainingError
 from egotools.loading.kept_files import FILES, write_files
 from egotools.machine import choose_device
 from egotools.manifests.segments import write_segments
 from egotools.manifests.table import read_manifest
+from egotools.methods.initial import initial_weights
 from egotools.methods.storyboard.batches import new_memory
 from egotools.methods.storyboard.evaluation import LabeledSet, evaluation_of, read_labeled_set
 from egotools.methods.storyboard.export import MAPPING, TENSORS, keep_network
 from egotools.methods.storyboard.held import LabelsOf
+from egotools.methods.storyboard.labels import by_length
 from egotools.methods.storyboard.learners import CLASSIFIES, Learner
 from egotools.methods.storyboard.options import StoryboardOptions
 from egotools.methods.storyboard.segments import found_segments, frame_classes
 from egotools.methods.storyboard.stream import Stream, stream_of
 from egotools.methods.storyboard.training import Trained, learn
+from egotools.methods.storyboard.views import Viewing
 from egotools.progress import Progress, no_progress
 from egotools.provenance import versions
 from egotools.stores.store import Recipe
@@ -33,7 +36,6 @@ from egotools.training.curves import run_picture
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once
-from egotools.weights.run_files import RUN
 from egotools.weights.storyboard import load_storyboard, read_storyboard, write_label_mapping
 
 METHOD = "storyboard"
@@ -116,10 +118,7 @@ def train_storyboard(
     how, told = how_for(how, chosen)
     arguments = {**options_of(options), **how.identity, "seed": seed, "skip_unreadable": skip_unreadable}
     arguments["learner"] = arguments.pop("method")  # a run's method is the command
-    arguments |= {"segments": None if segments is None else file_digest(segments)}
-    arguments |= {"init": None if init is None else file_digest(init_file(init))}
-    arguments |= {"evaluate": [[manifest_digest(each.manifest), each.label] for each in evaluate]}
-    arguments |= {"eval_every": eval_every}
+    arguments |= {**digests(segments, init, evaluate), "eval_every": eval_every}
     identity = {"method": METHOD, **arguments, "manifest": manifest_digest(manifest)}
     origin: Content = {"manifest": str(manifest.absolute()), "versions": versions()}
     origin |= {name: value for name, value in (("preset", preset), ("init", init)) if value is not None}
@@ -137,10 +136,7 @@ def train_storyboard(
         )
         default, classes = default_labels(options, stream, segments)
         new_memory(options, len(stream), default, seed)  # refuses a stream that is too short
-        sets = [
-            read_labeled_set(each.manifest, each.label, name, options.viewing, workers=workers)
-            for each, name in zip(evaluate, set_names(evaluate), strict=True)
-        ]
+        sets = read_sets(evaluate, options.viewing, workers=workers)
         learner = new_learner(options, classes, seed)
         about_init = [] if init is None else begin_with(learner, init)
         learner = learner.to(chosen).to(memory_format=torch.channels_last)
@@ -162,10 +158,11 @@ def train_storyboard(
                 progress=progress,
             )
         keep(run, learner, stream, trained, options, sets)
-        report = report_of(run, stream, learner, trained, sets)
-        report |= {"precision_used": how.precision, "remarks": [*stream.remarks, *about_init, *told]}
-        inputs = input_digests(manifest, [])
-        return {**report, "arguments": arguments, "inputs": {"manifest": inputs["manifest"]}, "versions": versions()}
+        remarks = [*stream.remarks, *about_init, *told, *remarks_on(options)]
+        told_all = {"precision_used": how.precision, "remarks": remarks}
+        inputs = {"manifest": input_digests(manifest, [])["manifest"]}
+        report = {**report_of(run, stream, learner, trained, sets), **told_all}
+        return {**report, "arguments": arguments, "inputs": inputs, "versions": versions()}
 
     return once(folder, Recipe(identity, origin), make, Shown)
 
@@ -185,6 +182,24 @@ def set_names(evaluate: Sequence[EvalSet]) -> list[str]:
     return names
 
 
+def digests(segments: Path | None, init: str | None, evaluate: Sequence[EvalSet]) -> Content:
+    """Of the files that a training takes beside its manifest.
+
+    Raises:
+        TrainingError: one cannot be read.
+        RunError, TableError: as `init_file` and `manifest_digest`.
+    """
+    files = {"segments": segments, "init": None if init is None else init_file(init)}
+    try:
+        found = {name: None if path is None else file_digest(path) for name, path in files.items()}
+    except OSError as error:
+        raise TrainingError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return {
+        **found,
+        "evaluate": [[manifest_digest(each.manifest), each.label] for each in evaluate],
+    }
+
+
 def default_labels(options: StoryboardOptions, stream: Stream, segments: Path | None) -> tuple[LabelsOf, int]:
     """Labels of frames as they arrive, and the number of classes.
 
@@ -193,13 +208,34 @@ def default_labels(options: StoryboardOptions, stream: Stream, segments: Path | 
         ValueError: segments for another memory than `iid`.
     """
     if segments is not None:
+        if options.memory != "iid":
+            raise ValueError("--segments is for --memory iid; other memories find segments themselves")
         table, classes = frame_classes(segments, stream)
         return lambda ids: table[ids], classes
     length = options.class_length or 0
     if options.has_labels and length > len(stream):
         raise TrainingError(f"--class-length {length} is longer than the stream, {len(stream)} frames; lower it")
-    last = stream.labels(torch.tensor([len(stream) - 1]).numpy(), length)
-    return lambda ids: stream.labels(ids, length), int(last[0]) + 1
+    classes = len(stream) // length + 1 if length else len(stream.clips)  # one is spare where they fit, as published
+    return by_length(length) if length else stream.clip_numbers, classes
+
+
+def read_sets(sets: Sequence[EvalSet], viewing: Viewing, *, workers: int) -> list[LabeledSet]:
+    """The images of labeled sets.
+
+    Raises:
+        TrainingError: two sets would have one name in the metrics, or one cannot be evaluated on.
+        ManifestError: a manifest cannot be used.
+    """
+    return [
+        read_labeled_set(each.manifest, each.label, name, viewing, workers=workers)
+        for each, name in zip(sets, set_names(sets), strict=True)
+    ]
+
+
+def remarks_on(options: StoryboardOptions) -> list[str]:
+    """What was asked for and has no effect."""
+    is_idle = options.merge_from != "never" and not options.merges
+    return ["--merge-from has no effect: no segments are found"] if is_idle else []
 
 
 def new_learner(options: StoryboardOptions, classes: int, seed: int) -> Learner:
@@ -236,17 +272,9 @@ def init_file(init: str) -> Path:
     """The checkpoint that `--init` says: a file, or the network of a run.
 
     Raises:
-        TrainingError: there is no such file.
-        RunError: the run is not done, or of another method.
+        TrainingError, RunError: as `initial_weights`.
     """
-    if not init.startswith(RUN):
-        if not Path(init).is_file():
-            raise TrainingError(f"--init {init}: no such file; give a checkpoint, or run:DIR")
-        return Path(init)
-    run = Run.of_method(Path(init.removeprefix(RUN)), METHOD, Content)
-    if not (run.path / TENSORS).is_file():
-        raise RunError(f"--init {init}: {run.path} is not done: it has no {TENSORS}; rerun its command to resume")
-    return run.path / TENSORS
+    return initial_weights(init, TENSORS, [METHOD])
 
 
 def keep(
@@ -262,7 +290,7 @@ def keep(
     learned_from.keep(run, {"": LearnedFrom(tuple(clip.id for clip in stream.clips))})
     if options.segments:
         write_segments(run.path / SEGMENTS, found_segments(stream, trained.windows, trained.mapping))
-    if options.merge_from is not None:
+    if options.merges:
         write_label_mapping(run.path / MAPPING, trained.mapping)
     accuracies = [f"{each.name}_{kind}_validation" for each in sets for kind in EVALUATED]
     panels = PANELS | ({"accuracy": accuracies} if sets else {})

@@ -57,11 +57,13 @@ def frame_classes(path: Path, stream: Stream) -> tuple[IntArray, int]:
 def found_segments(stream: Stream, windows: Sequence[Window], mapping: Mapping[int, int]) -> list[Segment]:
     """The segments that a training found, in seconds of the clips; one that crosses clips has a part in each.
 
-    The last segment of a window is not finished: the next window begins with it, and the last of all is left out.
+    The last segment of a window is not finished: the next window goes on with it, from its own first frame at the
+    latest, and has the last word on all after that frame. The last segment of all is left out.
     """
     starts: dict[int, int] = {}
     for window in windows:
-        starts |= dict(zip(range(window.first, window.last + 1), window.starts.tolist(), strict=True))
+        found_before = {label: start for label, start in starts.items() if start < window.starts[0]}
+        starts = dict(zip(range(window.first, window.last + 1), window.starts.tolist(), strict=True)) | found_before
     found = []
     for (label, begin), (_, end) in pairwise(sorted(starts.items())):
         name = str(mapping.get(label, label))

@@ -93,10 +93,6 @@ class Stream:
         end, stated = self._sources[number].info.end, self.clips[number].end
         return end if stated is None else min(stated, end)
 
-    def labels(self, ids: IntArray, class_length: int) -> IntArray:
-        """Default labels [n]: stretches of so many frames, across the borders of clips; 0: each clip is one."""
-        return ids // class_length if class_length else self.clip_numbers(ids)
-
     def frames(self, ids: IntArray) -> Iterator[Frame]:
         """The frames with these ids, uint8 [H, W, 3], each in its own memory.
 

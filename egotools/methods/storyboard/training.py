@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -80,17 +81,15 @@ def learn(
         ClipError: a frame cannot be read.
     """
     device = next(learner.parameters()).device
-    memory, random = new_memory(options, len(stream), default, seed)
+    memory, random = new_memory(options, len(stream), default, seed, device)
     batches = Batches(stream, memory, options, seed=seed, device=device, workers=workers)
-    learner.keeps_features = isinstance(memory, MinRed)
     check_precision(learner, lambda: noise(options, device), how)
+    if isinstance(memory, MinRed):
+        learner.tell = lambda features: memory.seen(batches.drawn.ids, features.sum(0))
     segments = None
     if options.segments and isinstance(memory, TwoTier):
-        merging = None
-        if options.merge_from is not None:
-            share = options.merge_threshold
-            merging = Merging(memory.long, random, merge_from=options.merge_from, threshold=share)
         storyboard = Storyboard(memory, default, segment_from=options.segment_from)
+        merging = new_merging(options, memory, random)
         segments = Segments(learner, batches, storyboard, merging, how, freezes=options.merge_freezes_norm)
     steps = memory.steps * options.num_grads // how.accumulate
     line = how.log_every or min(LINE, max(steps, 1))
@@ -98,13 +97,12 @@ def learn(
 
     def after_step(done: int) -> Figures | None:
         progress("training", done, steps)
-        if isinstance(memory, MinRed) and learner.features is not None:
-            memory.seen(batches.drawn.ids, learner.features.sum(0))
+        spent.steps += 1
         if segments is not None and (done * how.accumulate) % options.num_grads == 0:
             segments.update()
         found: Figures = {}
         if done % line == 0 or done == steps:
-            found = {**spent.figures(done, segments), **(segments.figures() if segments is not None else {})}
+            found = {**spent.figures(segments), **(segments.figures() if segments is not None else {})}
         if evaluation is not None and (done == steps or (eval_every and done % eval_every == 0)):
             found |= evaluation(learner)
         return found or None
@@ -119,8 +117,16 @@ def learn(
         after_step=after_step,
         how=replace(how, log_every=line),
     )
+    learner.tell = None
     found = ([], {}) if segments is None else (segments.windows, segments.mapping)
     return Trained(done, *found)
+
+
+def new_merging(options: StoryboardOptions, memory: TwoTier, random: Random) -> Merging | None:
+    """What merges classes, if that is asked for."""
+    if options.merge_from == "never":
+        return None
+    return Merging(memory.long, random, merge_from=options.merge_from, threshold=options.merge_threshold)
 
 
 def noise(options: StoryboardOptions, device: torch.device) -> Views:
@@ -129,7 +135,7 @@ def noise(options: StoryboardOptions, device: torch.device) -> Views:
     with torch.random.fork_rng(devices=[]):
         views = torch.randn(2, size, 3, side, side).to(device)
     labels = torch.zeros(size, dtype=torch.int64, device=device)
-    return Views(views, labels, options.curr_batch_size if options.memory == "two-tier" else 0)
+    return Views(views, labels, options.current)
 
 
 @dataclass(eq=False)
@@ -220,15 +226,15 @@ class Spent:
     """Seconds per step of each stage since they were last asked for."""
 
     def __init__(self, batches: Batches) -> None:
-        self._batches, self._step, self._began = batches, 0, time.perf_counter()
+        self._batches, self._began = batches, time.perf_counter()
+        self.steps = 0  # since then
 
-    def figures(self, done: int, segments: Segments | None) -> Figures:
+    def figures(self, segments: Segments | None) -> Figures:
         """By stage; `step` is all that is not waiting for frames, making views, or finding segments."""
         now, spent = time.perf_counter(), self._batches.spent()
         if segments is not None:
             spent["segmenting"], segments.seconds = segments.seconds, 0.0
         others = sum(spent.get(name, 0.0) for name in ("waiting", "views", "segmenting"))
         spent["step"] = max(now - self._began - others, 0.0)
-        steps = max(done - self._step, 1)
-        self._step, self._began = done, now
+        steps, self.steps, self._began = self.steps, 0, now
         return {f"seconds_{name}": value / steps for name, value in spent.items()}

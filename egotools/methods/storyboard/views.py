@@ -75,35 +75,25 @@ class Viewing:
 
     def clustering_pixels(self, frames: Sequence[Frame]) -> Frame:
         """Whole frames, uint8 [B, S, S, 3], squeezed into a square, by which they are segmented."""
-        return self._plain(frames, self.clustering_preprocessing, upside_down=self.vertical_flip)
+        from egotools.pixels.preprocessing import squeezed
+
+        return self._plain(frames, squeezed(self.crop_size), upside_down=self.vertical_flip)
 
     def evaluation_pixels(self, frames: Sequence[Frame]) -> Frame:
         """Middles of frames, uint8 [B, S, S, 3], never turned, by which the network is evaluated."""
-        return self._plain(frames, self.evaluation_preprocessing, upside_down=False)
+        from egotools.pixels.preprocessing import central
+
+        return self._plain(frames, central(self.crop_size), upside_down=False)
 
     def normalized(self, pixels: Frame, device: torch.device) -> torch.Tensor:
         """What a network takes, float32 [B, 3, S, S] on a device, of uint8 [B, S, S, 3]."""
         import torch
 
-        from egotools.pixels.preprocessing import Normalize
+        from egotools.pixels.preprocessing import Normalize, central
 
-        own = self.evaluation_preprocessing
+        own = central(self.crop_size)
         found: torch.Tensor = Normalize(own.mean, own.std)(torch.from_numpy(pixels).to(device))
         return found.contiguous()
-
-    @property
-    def clustering_preprocessing(self) -> Preprocessing:
-        """Of the clustering view, but for turning it upside down."""
-        from egotools.pixels.preprocessing import Preprocessing
-
-        return Preprocessing(resize=(self.crop_size, self.crop_size), crop=None)
-
-    @property
-    def evaluation_preprocessing(self) -> Preprocessing:
-        """Of the evaluation view: 256 pixels to 224, in proportion."""
-        from egotools.pixels.preprocessing import Preprocessing
-
-        return Preprocessing(resize=(256 * self.crop_size // 224,), crop=(self.crop_size, self.crop_size))
 
     def _plain(self, frames: Sequence[Frame], preprocessing: Preprocessing, *, upside_down: bool) -> Frame:
         side = self.crop_size

@@ -106,6 +106,13 @@ def test_segments_that_do_not_fit_the_stream_are_named(folder, tmp_path, rows, s
     assert not (tmp_path / "run").exists()
 
 
+def test_segments_that_are_not_there_are_named(folder, tmp_path):
+    words = ("--method", "tc", "--memory", "iid", "--segments", tmp_path / "none.csv")
+    done = trained(folder, tmp_path / "run", *words)
+    assert isinstance(done.exception, EgotoolsError)
+    assert "none.csv: cannot be read: No such file or directory" in str(done.exception)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -131,24 +138,6 @@ def test_the_checkpoint_of_another_network_is_refused_by_name(folder, tmp_path):
     assert "long_buffer_size=16, not 12" in str(done.exception)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        (",test,", ",train,", "has the split test or val"),
-        (",dark", ",bright", "images to learn from have one 'class' only"),
-        ("class", "kind", "no column 'class' in the manifest; choose from id, path, split, kind"),
-    ],
-)
-def test_labeled_images_that_cannot_be_evaluated_are_refused_before_the_training(folder, tmp_path, old, new, said):
-    images = tmp_path / "images.csv"
-    images.write_text((folder / "images.csv").read_text().replace(old, new))
-    done = trained(folder, tmp_path / "run", *METHOD, "--eval-manifest", f"{images}:class")
-    assert done.exit_code == 1
-    assert f"{images}: " in str(done.exception)
-    assert said in str(done.exception)
-    assert not (tmp_path / "run").exists()
-
-
 def test_labeled_images_of_one_name_are_told_apart():
     a, b = EvalSet(Path("a.csv"), "x"), EvalSet(Path("b/a.csv"), "y")
     assert set_names([a]) == ["a"]
@@ -170,3 +159,32 @@ def test_several_processes_are_refused(folder, tmp_path, monkeypatch):
     done = trained(folder, tmp_path / "run", *METHOD)
     assert done.exit_code == 2
     assert "trains in one process" in done.output
+
+
+def test_labeled_sets_that_cannot_be_evaluated_on_are_refused_before_the_training(folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    rows = (folder / "images.csv").read_text()
+    cases = {
+        "other/images.csv": (rows, "two sets would be named 'images_class'"),
+        "train.csv": (rows.replace("test", "train"), "needs images of the splits train and test"),
+        "kinds.csv": (
+            rows.replace("class", "kind"),
+            "no column 'class' in the manifest; choose from id, path, split, kind",
+        ),
+        "dark.csv": (rows.replace("bright", "dark"), "all of train are of one class of 'class'"),
+    }
+    for name, (content, said) in cases.items():
+        (tmp_path / name).write_text(content)
+        sets = [
+            word for path in (folder / "images.csv", tmp_path / name) for word in ("--eval-manifest", f"{path}:class")
+        ]
+        done = trained(folder, tmp_path / "run", *METHOD, *sets)
+        assert done.exit_code == 1
+        assert said in str(done.exception)
+        assert not (tmp_path / "run").exists()
+
+
+def test_classes_are_counted_as_published(folder, tmp_path):
+    done = trained(folder, tmp_path / "run", "--method", "simclr-tc", "--class-length", "8")
+    assert done.exit_code == 0, done.output
+    assert read_storyboard(tmp_path / "run" / "storyboard.safetensors").classes == 32 // 8 + 1

@@ -168,14 +168,14 @@ def test_barlow_twins_has_a_projector_of_three_layers_and_the_temporal_term():
     ]  # fmt: skip
 
 
-def test_features_of_both_views_are_kept_when_asked():
+def test_features_of_both_views_are_told_to_whom_asked():
     model, views = learner(), small()
+    told: list[torch.Tensor] = []
+    model.tell = told.append
     model(views)
-    assert model.features is None
-    model.keeps_features = True
-    model(views)
-    assert not model.features.requires_grad
-    torch.testing.assert_close(model.features, torch.stack([model.backbone(view) for view in views.views]).detach())
+    (found,) = told
+    assert not found.requires_grad
+    torch.testing.assert_close(found, torch.stack([model.backbone(view) for view in views.views]).detach())
 
 
 def test_heads_and_losses_are_computed_in_float32_under_autocast():

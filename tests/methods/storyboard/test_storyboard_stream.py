@@ -15,6 +15,7 @@ from fill import DATA
 from PIL import Image
 
 from egotools.errors import ClipError, TrainingError
+from egotools.methods.storyboard.labels import by_length
 from egotools.methods.storyboard.reading import Reader
 from egotools.methods.storyboard.stream import Stream, stream_of
 from egotools.types import Clip, Frame, IntArray
@@ -61,10 +62,10 @@ def test_ids_videos_and_labels_are_the_references(tmp_path):
     ids = np.arange(len(stream))
     with np.load(DATA / "storyboard" / "stream_index.npz", allow_pickle=False) as recorded:
         assert len(stream) == recorded["cl20_sub1.n"]
-        for name, length in (("cl20_sub1", 20), ("clNone_sub1", 0)):
+        for name, labels in (("cl20_sub1", by_length(20)), ("clNone_sub1", stream.clip_numbers)):
             np.testing.assert_array_equal(recorded[f"{name}.frame_id"], ids)
             np.testing.assert_array_equal(stream.clip_numbers(ids), recorded[f"{name}.video"])
-            np.testing.assert_array_equal(stream.labels(ids, length), recorded[f"{name}.label"])
+            np.testing.assert_array_equal(labels(ids), recorded[f"{name}.label"])
             np.testing.assert_allclose(stream.times(ids), recorded[f"{name}.frame_in_video"] / 10)
     with pytest.raises(ValueError, match="0 to 123"):
         stream.clip_numbers(ids_of(124))

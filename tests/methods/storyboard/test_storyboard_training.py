@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,19 @@ from conftest import write_video
 from storyboard_networks import narrow
 
 from egotools.errors import TrainingError
+from egotools.methods.storyboard.held import Drawn
+from egotools.methods.storyboard.labels import Window
 from egotools.methods.storyboard.learners import Learner
+from egotools.methods.storyboard.minred import MinRed
 from egotools.methods.storyboard.options import StoryboardOptions
-from egotools.methods.storyboard.run import default_labels, new_learner
+from egotools.methods.storyboard.run import default_labels, new_learner, remarks_on
 from egotools.methods.storyboard.segments import found_segments
 from egotools.methods.storyboard.stream import Stream, stream_of
 from egotools.methods.storyboard.training import Trained, learn
 from egotools.stores.store import Recipe
 from egotools.training.how import How
 from egotools.training.runs import Run
-from egotools.types import Clip
+from egotools.types import Clip, IntArray
 
 TINY: dict[str, Any] = {
     "method": "simclr",
@@ -51,7 +55,9 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
     return stream_of([Clip(name, write_video(folder / f"{name}.mp4", count)) for name, count in names.items()])
 
 
-def trained(stream: Stream, run: Path | None = None, stop: int = -1, **more: Any) -> tuple[Learner, Trained]:
+def trained(
+    stream: Stream, run: Path | None = None, stop: int = -1, accumulate: int = 1, **more: Any
+) -> tuple[Learner, Trained]:
     options = StoryboardOptions(**{**TINY, **more})
     default, classes = default_labels(options, stream, None)
     learner = new_learner(options, classes, 1)
@@ -62,7 +68,8 @@ def trained(stream: Stream, run: Path | None = None, stop: int = -1, **more: Any
 
     kept = None if run is None else Run(run, Recipe({}))
     torch.manual_seed(1)
-    return learner, learn(learner, stream, options, default=default, seed=1, run=kept, how=OFTEN, progress=interrupt)
+    how = replace(OFTEN, accumulate=accumulate)
+    return learner, learn(learner, stream, options, default=default, seed=1, run=kept, how=how, progress=interrupt)
 
 
 @pytest.mark.parametrize(
@@ -70,20 +77,21 @@ def trained(stream: Stream, run: Path | None = None, stop: int = -1, **more: Any
     [
         {"merge_from": 0, "merge_threshold": 0.1},
         {"memory": "minred", "num_grads": 2, "long_buffer_size": 8},
+        {"memory": "minred", "accumulate": 2, "long_buffer_size": 8},
         {"memory": "balanced", "long_buffer_size": 8},
         {"memory": "iid"},
     ],
-    ids=["merging", "minred", "balanced", "iid"],
+    ids=["merging", "minred", "accumulated", "balanced", "iid"],
 )
 def test_a_training_interrupted_amid_the_stream_resumes_to_the_same_bits(stream, tmp_path, more):
     whole, found = trained(stream, tmp_path / "whole", **more)
     with pytest.raises(KeyboardInterrupt):
-        trained(stream, tmp_path / "parts", stop=7, **more)
+        trained(stream, tmp_path / "parts", stop=7 // more.get("accumulate", 1), **more)
     resumed, again = trained(stream, tmp_path / "parts", **more)
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
     assert found.mapping == again.mapping
     assert found_segments(stream, found.windows, {}) == found_segments(stream, again.windows, {})
-    assert found.steps == again.steps == 44 // 4 * more.get("num_grads", 1)
+    assert found.steps == again.steps == 44 // 4 * more.get("num_grads", 1) // more.get("accumulate", 1)
 
 
 def test_segments_follow_each_other_and_are_classes_in_order(stream):
@@ -96,6 +104,38 @@ def test_segments_follow_each_other_and_are_classes_in_order(stream):
         assert [each.end for each in own[:-1]] == [each.start for each in own[1:]]
     assert by_clip[0][-1].end == pytest.approx(2.4)
     assert by_clip[1][0].start == 0.0
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_minred_is_told_the_features_of_every_batch(stream, monkeypatch, accumulate):
+    told: list[list[int]] = []
+    drawn: list[list[int]] = []
+    seen, draw = MinRed.seen, MinRed.draw
+
+    def told_of(memory: MinRed, ids: IntArray, features: torch.Tensor) -> None:
+        told.append(ids.tolist())
+        seen(memory, ids, features)
+
+    def drawn_of(memory: MinRed) -> Drawn:
+        drawn.append((found := draw(memory)).ids.tolist())
+        return found
+
+    monkeypatch.setattr(MinRed, "seen", told_of)
+    monkeypatch.setattr(MinRed, "draw", drawn_of)
+    trained(stream, memory="minred", long_buffer_size=8, accumulate=accumulate)
+    assert told == drawn
+    assert len(told) == 11 - 11 % accumulate
+
+
+def test_presets_serve_for_the_papers_other_rows():
+    """Without segments nothing is merged, whatever the preset says."""
+    for preset in ("saycam", "krishnacam"):
+        own = StoryboardOptions(**StoryboardOptions.presets[preset])
+        assert own.merges
+        for more in ({"memory": "reservoir"}, {"memory": "minred"}, {"tc_loss_coef": 0.0}, {"method": "osiris"}):
+            other = replace(own, **more)
+            assert not other.merges
+            assert remarks_on(other) == ["--merge-from has no effect: no segments are found"]
 
 
 def test_an_evaluation_leaves_the_training_as_it_was(stream):
@@ -146,7 +186,7 @@ def test_features_that_are_not_finite_are_refused_with_the_frame(stream):
     [
         ({"method": None}, "--method is needed"),
         ({"class_length": None}, "--class-length is needed"),
-        ({"memory": "reservoir", "merge_from": 3}, "--merge-from is for --memory two-tier"),
+        ({"memory": "reservoir", "tc_curr_coef": 1.0}, "--tc-curr-coef .* needs --memory two-tier"),
         ({"memory": "fifo", "method": "osiris"}, "it needs --memory two-tier"),
         ({"memory": "none", "method": "tc"}, "needs a memory"),
         ({"flip": 2.0}, "--flip"),
@@ -166,3 +206,25 @@ def test_black_frames_are_trained_on(tmp_path):
     learner, found = trained(stream)
     assert found.steps == 11
     assert all(bool(value.isfinite().all()) for value in learner.state_dict().values())
+
+
+def test_segments_are_what_the_frames_were_labeled_last(stream):
+    """A window's last segment begins before or after the next window, whose first segment it is."""
+    windows = [
+        Window(0, 2, np.array([0, 5, 9])),
+        Window(2, 4, np.array([12, 15, 16])),
+        Window(4, 5, np.array([14, 20])),
+    ]
+    labels = np.zeros(24, int)
+    for window in windows:
+        for label, start in zip(range(window.first, window.last + 1), window.starts.tolist(), strict=True):
+            labels[start:] = label
+    segments = found_segments(stream, windows, {})
+    assert [(each.label, round(each.start * 10), round(each.end * 10)) for each in segments] == [
+        ("0", 0, 5),
+        ("1", 5, 9),
+        ("2", 9, 14),
+        ("4", 14, 20),
+    ]
+    for each in segments:
+        assert (labels[round(each.start * 10) : round(each.end * 10)] == int(each.label)).all()

@@ -10,6 +10,7 @@ import torch
 from fill import normal
 from streams import batches, generators, recorded
 
+from egotools.errors import TrainingError
 from egotools.methods.storyboard.labels import by_length
 from egotools.methods.storyboard.memories import Sizes, memory_of
 from egotools.methods.storyboard.minred import Balanced, MinRed
@@ -120,7 +121,7 @@ def test_features_of_frames_that_are_not_held_or_not_finite_are_refused():
     memory.advance()
     with pytest.raises(ValueError, match="not held"):
         memory.seen(np.array([3, 40]), torch.ones(2, 4))
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(TrainingError, match="not finite: lower --learning-rate"):
         memory.seen(np.array([3, 4]), torch.tensor([[1.0], [torch.nan]]))
 
 

@@ -6,19 +6,8 @@ import numpy as np
 import pytest
 from streams import Engine, generators, recorded
 
-from egotools.methods.storyboard.labels import Storyboard, by_length, by_video
+from egotools.methods.storyboard.labels import Storyboard, by_length
 from egotools.methods.storyboard.memories import Sizes, TwoTier, memory_of
-
-VIDEOS = (37, 5, 64, 18)  # frames of the recorded stream
-
-
-@pytest.mark.parametrize(
-    ("case", "length"), [("cl20_sub1", 20), ("clNone_sub1", None), ("cl20_sub3", 20), ("clNone_sub4", None)]
-)
-def test_default_labels_are_the_references(case, length):
-    golden = recorded("stream_index")[1]
-    labels = by_video(VIDEOS) if length is None else by_length(length)
-    np.testing.assert_array_equal(labels(golden[f"{case}.frame_id"].astype(np.int64)), golden[f"{case}.label"])
 
 
 def test_a_class_has_frames():
