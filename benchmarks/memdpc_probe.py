@@ -4,7 +4,7 @@
         [--folder DIR] [--json FILE] [--quick]
 
 Real videos are cut into windows that have room for one span of 5 blocks, drawn or extracted; the label is the video,
-every fifth window is tested on. On one side `egotools train action` without --finetune, as it runs: a run of one epoch
+every tenth window is tested on. On one side `egotools train action` without --finetune, as it runs: a run of one epoch
 and one of `--epochs`, whose difference gives an epoch; 100 are extrapolated from that. On the other side `egotools
 extract` of K views of the clips to learn from and `egotools train probe --head bn-dropout`. Extraction of the tested
 clips is left out, as `eval action` is. Figures are processor seconds of commands, with all their processes; what a
@@ -42,8 +42,8 @@ VIEWS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 SUFFIXES, DAMAGED = {".mp4", ".mkv", ".avi", ".webm"}, "corrupted.mp4"
 SHOWN = ("--size", 64, "--blocks", 5)  # as `train memdpc --preset small`
-EVERY = 5  # of so many windows one is tested on
-FRAMES = 90  # of a window: more than 75, fewer than the 111 that have a second row
+EVERY = 10  # of so many windows one is tested on
+FRAMES = 80  # of a window: more than 75, fewer than the 111 that have a second row
 QUICK_FRAMES = 12
 QUICK = ("--size", 32, "--blocks", 2, "--stride", 1)
 BATCH, QUICK_BATCH = 8, 2
@@ -113,7 +113,7 @@ def children() -> set[int]:
 
 
 def windows_of(videos: Sequence[Path], frames: int, most: int | None) -> Iterator[Clip]:
-    """Videos cut into windows of so many frames, one in five to test on, the others to learn from; at least two of each."""
+    """Videos cut into windows of so many frames, one in ten to test on, the others to learn from; at least two of each."""
     from egotools.loading.kept_files import files_of
     from egotools.loading.spans import frames_of
     from egotools.types import Clip
