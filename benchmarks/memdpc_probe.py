@@ -113,7 +113,7 @@ def children() -> set[int]:
 
 
 def windows_of(videos: Sequence[Path], frames: int, most: int | None) -> Iterator[Clip]:
-    """Videos cut into windows of so many frames, one in ten to test on, the others to learn from; at least two of each."""
+    """Videos cut into windows of so many frames, two of each at least: one in ten to test on, the others to train."""
     from egotools.loading.kept_files import files_of
     from egotools.loading.spans import frames_of
     from egotools.types import Clip

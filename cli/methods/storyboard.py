@@ -44,7 +44,7 @@ class LabeledSets(click.ParamType):  # type: ignore[type-arg]  # not generic bef
     help="Labeled images with the splits train and test (or val), on which kNN and an SVM are evaluated; repeatable.",
 )
 @click.option("--eval-every", type=click.IntRange(1), help="Steps between two evaluations; by default at the end only.")
-@click.option("--skip-unreadable", is_flag=True, help="Leave out clips that cannot be opened, instead of ending.")
+@click.option("--skip-unreadable", is_flag=True, help="Leave out what cannot be read, instead of ending.")
 @options.from_fields(How, "how")
 @click.option("--workers", type=click.IntRange(0, 1), default=1, help="Reading processes; 0: none.", show_default=True)
 @options.seed

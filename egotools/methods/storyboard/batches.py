@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from random import Random
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from egotools.errors import TrainingError
@@ -109,6 +110,7 @@ class Batches:
         seed: of memory and views.
         device: of the views.
         workers: 1, or 0: this process reads.
+        skip_unreadable: frames that cannot be decoded are left out of batches and segments; else they are an error.
     """
 
     def __init__(
@@ -120,12 +122,14 @@ class Batches:
         seed: int,
         device: torch.device,
         workers: int,
+        skip_unreadable: bool = False,
     ) -> None:
         self.memory, self._stream, self._options = memory, stream, options
         self.viewing = options.viewing
-        self._seed, self._device, self._workers = seed, device, workers
+        self._seed, self._device, self._workers, self._skip = seed, device, workers, skip_unreadable
+        self.unreadable: dict[int, str] = {}  # why frames were left out, by id; those that had been held
         self.number = 0  # batches that were drawn
-        self.drawn = Drawn(np.empty(0, np.int64), np.empty(0, np.int64))
+        self.drawn, self._current = Drawn(np.empty(0, np.int64), np.empty(0, np.int64)), 0
         self._frames: dict[int, Frame] = {}  # those that are held
         self._spent: defaultdict[str, float] = defaultdict(float)
 
@@ -133,7 +137,7 @@ class Batches:
         """Batches from number `first` on, repeated ones counted."""
         self._frames.clear()
         plan = Needed(self._options, len(self._stream), self._seed, copy.deepcopy(self.memory.state_dict()))
-        self._reader = Reader(self._stream, plan, workers=self._workers)
+        self._reader = Reader(self._stream, plan, workers=self._workers, skip_unreadable=self._skip)
         arriving = self._reader(self.number)
         self._take(next(arriving))
         repeats = self._options.num_grads
@@ -146,10 +150,15 @@ class Batches:
             if isinstance(self.memory, Choosing):  # may forget at once what has just arrived
                 left = np.union1d(left, np.setdiff1d(read.ids, self.memory.ids))
             for id in left.tolist():
-                del self._frames[id]
-            self.drawn = self.memory.draw()
+                self._frames.pop(id, None)
+            self._draw()
             self.number += 1
             yield from self._repeated(repeats)
+
+    def readable(self, ids: IntArray) -> npt.NDArray[np.bool_]:
+        """Which frames [n] are not known to be unreadable."""
+        lost = np.fromiter(self.unreadable, np.int64, len(self.unreadable))
+        return ~np.isin(ids, lost)
 
     def frames(self, ids: IntArray) -> list[Frame]:
         """Frames that are held [n], or others, which are read again."""
@@ -166,14 +175,25 @@ class Batches:
     def state_dict(self) -> State:
         """Ids, not pixels."""
         ids, labels = (torch.from_numpy(each.copy()) for each in (self.drawn.ids, self.drawn.labels))
-        return {"memory": self.memory.state_dict(), "number": self.number, "ids": ids, "labels": labels}
+        counts = {"number": self.number, "current": self._current, "unreadable": dict(self.unreadable)}
+        return {"memory": self.memory.state_dict(), "ids": ids, "labels": labels, **counts}
 
     def load_state_dict(self, state_dict: State) -> None:
         self.memory.load_state_dict(state_dict["memory"])
-        self.number = state_dict["number"]
+        self.number, self._current = state_dict["number"], state_dict["current"]
+        self.unreadable = dict(state_dict["unreadable"])
         self.drawn = Drawn(state_dict["ids"].numpy().copy(), state_dict["labels"].numpy().copy())
 
+    def _draw(self) -> None:
+        """The next batch, without frames that cannot be read."""
+        drawn, current = self.memory.draw(), self._options.current
+        keep = self.readable(drawn.ids)
+        if not keep.any():
+            raise TrainingError(f"no frame of batch {self.number} can be read: {next(iter(self.unreadable.values()))}")
+        self.drawn, self._current = Drawn(drawn.ids[keep], drawn.labels[keep]), int(keep[:current].sum())
+
     def _take(self, read: Read) -> None:
+        self.unreadable.update(read.unreadable)
         self._frames.update(zip(read.ids.tolist(), read.frames, strict=True))
 
     def _repeated(self, times: int) -> Iterator[Views]:
@@ -183,4 +203,4 @@ class Batches:
         labels = torch.from_numpy(self.drawn.labels).to(self._device)
         self._spent["views"] += time.perf_counter() - began
         for _ in range(times):
-            yield Views(views, labels, self._options.current)
+            yield Views(views, labels, self._current)

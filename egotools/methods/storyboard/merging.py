@@ -20,7 +20,8 @@ from egotools.types import Frame, IntArray
 SAMPLES = 32  # images of a prototype at most: 1.2 MB a class at 112 x 112 pixels
 TOGETHER = 1024  # images that are embedded at a time, about
 
-ImagesOf = Callable[[IntArray], Frame]  # [n] ids to [n, ...] uint8: frames as for segmentation, before normalization
+# Ids [n] to frames as for segmentation, before normalization: uint8 [n, ...], or fewer where some cannot be read.
+ImagesOf = Callable[[IntArray], Frame]
 Embed = Callable[[Frame], npt.NDArray[Any]]  # [n, ...] uint8 to [n, D] features of the backbone, float
 
 
@@ -82,7 +83,7 @@ class Merging:
         found = None
         if window.last > self._merge_from and len(window.starts) > 1:
             self._draw(images)
-            found = self._merge(window, self._means(images, embed))
+            found = self._merge(window, self._means(images, embed)) if self.prototypes else None
         self.merged = window.last
         return found
 
@@ -103,7 +104,8 @@ class Merging:
             ids = self._long.ids[self._long.labels == label]
             if len(ids) > SAMPLES:
                 ids = np.array(self._random.sample(ids.tolist(), SAMPLES), np.int64)
-            self.prototypes[label] = Prototype(ids, images(ids))
+            if len(found := images(ids)):
+                self.prototypes[label] = Prototype(ids, found)
 
     def _means(self, images: ImagesOf, embed: Embed) -> npt.NDArray[np.float64]:
         """[P, D] unit vectors: mean features by class, ascending."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -31,6 +31,7 @@ from egotools.progress import Progress, no_progress
 from egotools.provenance import versions
 from egotools.stores.store import Recipe
 from egotools.tables.table import input_digests, manifest_digest
+from egotools.texts import counted, named
 from egotools.training import learned_from
 from egotools.training.curves import run_picture
 from egotools.training.how import How, how_for
@@ -47,6 +48,8 @@ PANELS: dict[str, Sequence[str]] = {
     "parts": ("curr_loss", "tc_loss", "tc_curr_loss", "cross_loss", "replay_loss"),
     "classes": ("classes", "merged_classes"),
 }
+
+NAMED = 3
 
 Content = dict[str, Any]  # a report; Any: JSON values
 
@@ -96,7 +99,7 @@ def train_storyboard(
         init: begin with the weights of a checkpoint, a file or `run:DIR`.
         evaluate: labeled images for evaluations.
         eval_every: steps between two evaluations, beside the one at the end.
-        skip_unreadable: leave clips out that cannot be read.
+        skip_unreadable: leave out clips and frames that cannot be read, instead of ending.
         workers: 1: another process decodes; 0: this one.
         how: precision, gradients, logging.
         seed: of the network, memories and views.
@@ -152,13 +155,14 @@ def train_storyboard(
                 seed=seed,
                 run=run,
                 workers=workers,
+                skip_unreadable=skip_unreadable,
                 how=how,
                 evaluation=evaluation_of(sets, options.viewing, how, seed),
                 eval_every=eval_every,
                 progress=progress,
             )
         keep(run, learner, stream, trained, options, sets)
-        remarks = [*stream.remarks, *about_init, *told, *remarks_on(options)]
+        remarks = [*stream.remarks, *about_init, *told, *remarks_on(options, trained.unreadable)]
         told_all = {"precision_used": how.precision, "remarks": remarks}
         inputs = {"manifest": input_digests(manifest, [])["manifest"]}
         report = {**report_of(run, stream, learner, trained, sets), **told_all}
@@ -232,10 +236,14 @@ def read_sets(sets: Sequence[EvalSet], viewing: Viewing, *, workers: int) -> lis
     ]
 
 
-def remarks_on(options: StoryboardOptions) -> list[str]:
-    """What was asked for and has no effect."""
+def remarks_on(options: StoryboardOptions, unreadable: Mapping[int, str]) -> list[str]:
+    """What was asked for and has no effect, and frames that were left out."""
     is_idle = options.merge_from != "never" and not options.merges
-    return ["--merge-from has no effect: no segments are found"] if is_idle else []
+    remarks = ["--merge-from has no effect: no segments are found"] if is_idle else []
+    if unreadable:
+        told = named([*dict.fromkeys(unreadable.values())], NAMED, between="; ")
+        remarks.append(f"{counted(len(unreadable), 'frame')} left out: unreadable: {told}")
+    return remarks
 
 
 def new_learner(options: StoryboardOptions, classes: int, seed: int) -> Learner:

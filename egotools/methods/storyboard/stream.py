@@ -201,18 +201,20 @@ def stream_of(
         raise TrainingError(f"{reasons[0]}; mend the file, or leave it out (--skip-unreadable)")
     if not readable:
         raise TrainingError(f"no clip can be read: {named(reasons, NAMED, between='; ')}" if reasons else "no clips")
-    remarks = _damage(readable, files)
+    remarks = _oddities(readable, files)
     if reasons:
         remarks.append(f"{counted(len(reasons), 'clip')} left out: {named(reasons, NAMED, between='; ')}")
     return Stream(readable, files, fps=fps, height=height, remarks=remarks)
 
 
-def _damage(clips: Sequence[Clip], files: Files) -> list[str]:
-    """What is missing in files whose other frames are read."""
-    indices = {clip.path: files.sources[clip.path].index for clip in clips}
-    return [
-        f"{path}: {index.frames.damage}" for path, index in indices.items() if index is not None and index.frames.damage
-    ]
+def _oddities(clips: Sequence[Clip], files: Files) -> list[str]:
+    """What is missing, or odd, in files that are read."""
+    sources = {clip.path: files.sources[clip.path] for clip in clips}
+    found = []
+    for path, source in sources.items():
+        damage = source.index.frames.damage if source.index is not None else ""
+        found += [f"{path}: {each}" for each in (*source.remarks, damage) if each]
+    return found
 
 
 def _reason(clip: Clip, files: Files) -> str | None:

@@ -45,6 +45,7 @@ class Trained:
     steps: int
     windows: list[Window]  # those that were segmented, in order
     mapping: dict[int, int]  # merged classes, and the classes whose label they have
+    unreadable: dict[int, str]  # why frames were left out, by id
 
 
 def learn(
@@ -56,6 +57,7 @@ def learn(
     seed: int,
     run: Run | None = None,
     workers: int = 0,
+    skip_unreadable: bool = False,
     how: How = How(),  # noqa: B008 - frozen
     evaluation: Evaluation | None = None,
     eval_every: int | None = None,
@@ -71,6 +73,7 @@ def learn(
         seed: of memories and views.
         run: keeps metrics and checkpoint, from which the same call resumes; None: nothing is kept.
         workers: 1: another process decodes; 0: this one.
+        skip_unreadable: frames that cannot be decoded are left out, and told.
         how: precision, gradients, logging.
         evaluation: figures of the learner, which it leaves as it was.
         eval_every: steps between two evaluations, beside the one at the end.
@@ -78,11 +81,13 @@ def learn(
 
     Raises:
         TrainingError: as `fit`; the stream is too short; features that are not finite.
-        ClipError: a frame cannot be read.
+        TrainingError: a frame cannot be read.
     """
     device = next(learner.parameters()).device
     memory, random = new_memory(options, len(stream), default, seed, device)
-    batches = Batches(stream, memory, options, seed=seed, device=device, workers=workers)
+    batches = Batches(
+        stream, memory, options, seed=seed, device=device, workers=workers, skip_unreadable=skip_unreadable
+    )
     check_precision(learner, lambda: noise(options, device), how)
     if isinstance(memory, MinRed):
         learner.tell = lambda features: memory.seen(batches.drawn.ids, features.sum(0))
@@ -119,7 +124,7 @@ def learn(
     )
     learner.tell = None
     found = ([], {}) if segments is None else (segments.windows, segments.mapping)
-    return Trained(done, *found)
+    return Trained(done, *found, batches.unreadable)
 
 
 def new_merging(options: StoryboardOptions, memory: TwoTier, random: Random) -> Merging | None:
@@ -195,6 +200,8 @@ class Segments:
 
     def _change_points(self, segments: int) -> IntArray:
         ids = self._short_ids()
+        places = np.flatnonzero(self.batches.readable(ids))
+        ids = ids[places]
         if segments >= len(ids):
             raise TrainingError(
                 f"{segments} classes are in the short-term memory of {len(ids)} frames: raise --class-length, or lower"
@@ -206,7 +213,7 @@ class Segments:
             raise TrainingError(
                 f"the network's features of frame {ids[wrong[0]]} of the stream are not finite: lower --learning-rate"
             )
-        return change_points(features, segments)
+        return places[change_points(features, segments)]
 
     def _short_ids(self) -> IntArray:
         memory = self.batches.memory
@@ -214,7 +221,8 @@ class Segments:
         return memory.short.ids
 
     def _images(self, ids: IntArray) -> Frame:
-        """Frames [n, S, S, 3] uint8 as the segmentation sees them, before normalization."""
+        """Frames [n, S, S, 3] uint8 as the segmentation sees them, not normalized; unreadable ones are missing."""
+        ids = ids[self.batches.readable(ids)]
         return self.batches.viewing.clustering_pixels(self.batches.frames(ids))
 
     def _embedded(self, pixels: Frame) -> npt.NDArray[np.float32]:

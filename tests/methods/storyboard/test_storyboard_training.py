@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_video
+from PIL import Image
 from storyboard_networks import narrow
 
 from egotools.errors import TrainingError
@@ -56,7 +57,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
 
 
 def trained(
-    stream: Stream, run: Path | None = None, stop: int = -1, accumulate: int = 1, **more: Any
+    stream: Stream, run: Path | None = None, stop: int = -1, accumulate: int = 1, skips: bool = False, **more: Any
 ) -> tuple[Learner, Trained]:
     options = StoryboardOptions(**{**TINY, **more})
     default, classes = default_labels(options, stream, None)
@@ -69,7 +70,8 @@ def trained(
     kept = None if run is None else Run(run, Recipe({}))
     torch.manual_seed(1)
     how = replace(OFTEN, accumulate=accumulate)
-    return learner, learn(learner, stream, options, default=default, seed=1, run=kept, how=how, progress=interrupt)
+    asked: dict[str, Any] = {"run": kept, "how": how, "progress": interrupt, "skip_unreadable": skips}
+    return learner, learn(learner, stream, options, default=default, seed=1, **asked)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_presets_serve_for_the_papers_other_rows():
         for more in ({"memory": "reservoir"}, {"memory": "minred"}, {"tc_loss_coef": 0.0}, {"method": "osiris"}):
             other = replace(own, **more)
             assert not other.merges
-            assert remarks_on(other) == ["--merge-from has no effect: no segments are found"]
+            assert remarks_on(other, {}) == ["--merge-from has no effect: no segments are found"]
 
 
 def test_an_evaluation_leaves_the_training_as_it_was(stream):
@@ -197,6 +199,28 @@ def test_features_that_are_not_finite_are_refused_with_the_frame(stream):
 def test_options_that_make_no_sense_are_refused_by_flag(more, said):
     with pytest.raises(ValueError, match=said):
         StoryboardOptions(**{**TINY, **more})
+
+
+def test_frames_that_cannot_be_read_end_the_training_or_are_left_out_and_counted(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(44):
+        Image.fromarray(random.integers(0, 256, (24, 32, 3), np.uint8)).save(folder / f"{number:06}.png")
+    for number in (9, 20, 21):
+        (folder / f"{number:06}.png").write_bytes(b"no picture")
+    stream = stream_of([Clip("f", folder, fps=10.0)])
+    merging = {"merge_from": 0, "merge_threshold": 0.1}
+    with pytest.raises(TrainingError, match=r"000009\.png"):
+        trained(stream, **merging)
+    whole, found = trained(stream, tmp_path / "whole", skips=True, **merging)
+    assert {*found.unreadable} <= {9, 20, 21}
+    assert 20 in found.unreadable
+    with pytest.raises(KeyboardInterrupt):
+        trained(stream, tmp_path / "parts", stop=7, skips=True, **merging)
+    resumed, again = trained(stream, tmp_path / "parts", skips=True, **merging)
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+    assert found.unreadable == again.unreadable
 
 
 def test_black_frames_are_trained_on(tmp_path):
