@@ -21,8 +21,8 @@ from egotools.types import Clip
 
 SECONDS, LONGEST = 2.0, 60.0  # of a clip, and of all
 THIRDS = ("begin", "middle", "end")
-SEEN = "--size 32 --blocks 3 --length 5 --stride 2"
-UNTRAINED = "memdpc --weights random:0 --size 32 --stride 2 --name untrained"
+SEEN = "--size 32 --blocks 3 --length 5 --stride 1"
+UNTRAINED = "memdpc --weights random:0 --size 32 --stride 1 --name untrained"
 COMMANDS = (
     f"train memdpc --manifest m.csv {SEEN} --predict 1 --batch-size 4 --steps 20 --out runs/memdpc",
     f"extract --manifest m.csv --out caches run:runs/memdpc {UNTRAINED}",
@@ -39,7 +39,9 @@ def main(video: Path, folder: Path) -> None:
     write_manifest(folder / "m.csv", clips_of(video.absolute()))
     for line in COMMANDS:
         sys.stderr.write(f"\n$ egotools {line}\n")
-        subprocess.run([sys.executable, "-m", "egotools", *shlex.split(line)], cwd=folder, check=True)
+        done = subprocess.run([sys.executable, "-m", "egotools", *shlex.split(line)], cwd=folder, check=False)
+        if done.returncode:
+            sys.exit(done.returncode)
 
 
 def clips_of(video: Path) -> list[Clip]:
