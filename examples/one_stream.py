@@ -27,7 +27,7 @@ def main() -> None:
     asked = parser.parse_args()
     folder = asked.folder
     folder.mkdir(parents=True, exist_ok=True)
-    write_manifest(folder / "m.csv", [Clip(asked.video.stem, asked.video)])
+    write_manifest(folder / "m.csv", [Clip(asked.video.stem, asked.video.absolute())])
     run, cache = folder / "run", folder / "caches"
     options = ["--preset", "small", *SIZES.split(), *MEMORIES.split(), "--out", run]
     egotools("train", "storyboard", "--manifest", folder / "m.csv", *options)
@@ -37,8 +37,10 @@ def main() -> None:
 
 
 def egotools(*words: object) -> None:
-    """Runs a command."""
-    subprocess.run([sys.executable, "-m", "egotools", *map(str, words)], check=True)
+    """Runs a command; ends where it fails."""
+    done = subprocess.run([sys.executable, "-m", "egotools", *map(str, words)], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path())
     asked = parser.parse_args()
-    video, table = asked.folder / "rc_track1.mp4", pd.read_csv(asked.folder / "rc_track1.csv")
+    video, table = asked.folder.absolute() / "rc_track1.mp4", pd.read_csv(asked.folder / "rc_track1.csv")
     stream, images = asked.out / "rc.csv", asked.out / "rc-frames.csv"
     write_manifest(stream, [Clip("rc", video, end=STREAM / RATE)])
     write_manifest(images, frames(table, video))
