@@ -17,6 +17,7 @@ from egotools.nn.resnet_2d3d import Depth
 from egotools.pixels.crops import cropped, enlarged, five_boxes
 from egotools.pixels.preprocessing import Normalize
 from egotools.sampling import check_rows, extent, frames_inside
+from egotools.training.seeding import seeded
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
 from egotools.weights.memdpc import load_memdpc, read_memdpc
 from egotools.weights.tensors import random_seed, weights_digest, weights_file
@@ -116,8 +117,7 @@ def network_of(weights: str, depth: Depth | None) -> MemDPCContext:
     """What describes clips, in eval mode, of an option `--weights`; `random:SEED` is drawn as pre-training draws it."""
     seed = random_seed(weights)
     if seed is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             whole = MemDPC(depth or "resnet18").state_dict()
         network = MemDPCContext(depth or "resnet18")
         network.load_state_dict({name: whole[name] for name in network.state_dict()})

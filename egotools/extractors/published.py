@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from egotools.errors import WeightsError
 from egotools.pixels.preprocessing import Preprocessing
+from egotools.training.seeding import seeded
 from egotools.weights.tensors import load_into, random_seed, read_tensors, weights_digest, weights_file
 
 REACH_SECONDS = 5.0
@@ -49,8 +50,7 @@ class Published:
             WeightsError: the weights are not available or do not fit.
         """
         seed = random_seed(weights)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed or 0)  # for CPUs; a GPU's is unchanged
+        with seeded(seed or 0):
             network = self.build(weights, size)
         if seed is None:
             path = weights_file(weights, self.fetch)

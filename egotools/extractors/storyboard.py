@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import torch
 from torch import nn
 
 from egotools.config import check_positive, option
@@ -15,6 +14,7 @@ from egotools.extractors.image import check_sampling
 from egotools.nn.storyboard import Depth, ResNet
 from egotools.pixels.preprocessing import Normalize, Preprocessing, central, squeezed
 from egotools.sampling import single_frames
+from egotools.training.seeding import seeded
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
 from egotools.weights.storyboard import check_backbone, load_storyboard, read_storyboard
 from egotools.weights.tensors import random_seed, weights_digest, weights_file
@@ -93,8 +93,7 @@ class StoryboardModel:
             depth, norm = published.depth, published.norm
         else:
             depth, norm = depth or 50, self.norm or "group"
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed or 0)  # the numbers that a training of that seed begins with
+        with seeded(seed or 0):  # the numbers that a training of that seed begins with
             network = ResNet(depth, norm=norm, activation=self.activation)
         if published is not None:
             load_storyboard(network, published)

@@ -36,6 +36,7 @@ from egotools.progress import Progress, no_progress
 from egotools.texts import counted, named, tidy
 from egotools.training.how import How
 from egotools.training.optimizers import milestones_of_epochs, optimizer_of
+from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.memdpc import load_memdpc, read_memdpc
@@ -166,8 +167,7 @@ def new_network(
     options: ActionOptions, classes: int, init: str | None, seed: int, device: torch.device
 ) -> Classification:
     """The network before its first step; its last layers are drawn by the seed, the others, too, without `init`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = Classification(options.depth, classes=classes, dropout=options.dropped, is_frozen=not options.finetune)
     if init is not None:
         read = read_memdpc(init_file(init))

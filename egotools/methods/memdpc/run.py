@@ -22,6 +22,7 @@ from egotools.methods.memdpc.tasks import Content, Course, Prepared, Task, init_
 from egotools.methods.memdpc.training import Trained, pretrain
 from egotools.progress import Progress, no_progress
 from egotools.training.how import How
+from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.memdpc import load_memdpc, read_memdpc
@@ -117,8 +118,7 @@ def found_clips(clips: Sequence[Clip], files: Files, options: Sampling, where: s
 
 def new_network(options: MemDPCOptions, init: str | None, seed: int, device: torch.device) -> Pretraining:
     """The network before its first step: drawn by the seed, or with the weights of a checkpoint."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = Pretraining(
             options.depth,
             predicted=options.predict,

@@ -30,6 +30,7 @@ from egotools.training.curves import Panels, run_picture
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once
+from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.run_files import RUN
@@ -139,8 +140,7 @@ def train_task(
         model = task.network(prepared, chosen)
         if world.is_first:
             keep_files(run.path, files)
-        with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []):
-            torch.manual_seed(seed + (world.rank << 32))  # dropout: each process has its own
+        with seeded(seed + (world.rank << 32), chosen):  # dropout: each process has its own
             trained = task.train(model, prepared, Course(seed, run, readers, how, world, progress))
         command = f"train {task.method}"
         if world.is_first:

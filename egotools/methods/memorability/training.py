@@ -28,6 +28,7 @@ from egotools.training.fit import fit
 from egotools.training.how import How
 from egotools.training.optimizers import cosine, exponential, optimizer_of, step
 from egotools.training.runs import Run
+from egotools.training.seeding import seeded
 from egotools.types import FloatArray
 
 METRICS = {
@@ -140,8 +141,7 @@ def train_network(
             return None
         return best.take(evaluate(model, examples, progress=progress_at(done // steps - 1, config.epochs)), network)
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with seeded(seed, device):
         fit(
             model,
             partial(
@@ -168,8 +168,7 @@ def train_network(
 
 def new_network(width: int, config: Training, *, seed: int, mean: float = 0.5) -> ScoreMLP:
     """A network of random weights whose scores begin around `mean`; torch's own random state is untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = ScoreMLP(width, config.hidden, dropout=config.dropout)
     last = network.mlp[-1][0]  # type: ignore[index]
     last.bias.data += torch.logit(torch.tensor(mean), eps=1e-3)

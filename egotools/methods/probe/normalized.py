@@ -28,6 +28,7 @@ from egotools.training.fit import fit
 from egotools.training.how import How
 from egotools.training.larc import LARC
 from egotools.training.runs import Run
+from egotools.training.seeding import seeded
 
 MOMENTUM = 0.9
 
@@ -61,8 +62,7 @@ class NormalizedLinear(nn.Module):
 
 def new_head(width: int, classes: int, seed: int, device: str | torch.device) -> NormalizedLinear:
     """A head drawn by a seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return NormalizedLinear(width, classes).to(device)
 
 

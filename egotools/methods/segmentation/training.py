@@ -26,6 +26,7 @@ from egotools.training.fit import fit
 from egotools.training.how import How
 from egotools.training.optimizers import optimizer_of, step
 from egotools.training.runs import Run
+from egotools.training.seeding import seeded
 from egotools.types import FloatArray
 
 SCORE = "total"  # of five figures on the validation sequences: what the best epoch is chosen by
@@ -66,8 +67,7 @@ class Plan:
 
 def new_head(features: int, classes: int, width: int, *, seed: int) -> C2FTCN:
     """A network of random weights; torch's own random state is untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return C2FTCN(features, classes, width=width)
 
 
@@ -182,8 +182,7 @@ def _fitted(
             seed=plan.seed,
         )
 
-    with torch.random.fork_rng(devices=[plan.device] if plan.device.type == "cuda" else []):
-        torch.manual_seed(plan.seed)
+    with seeded(plan.seed, plan.device):
         fit(
             network,
             with_draws(found, drawn, read),

@@ -37,6 +37,7 @@ from egotools.training.curves import run_picture
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once
+from egotools.training.seeding import seeded
 from egotools.weights.storyboard import load_storyboard, read_storyboard, write_label_mapping
 
 METHOD = "storyboard"
@@ -145,8 +146,7 @@ def train_storyboard(
         learner = learner.to(chosen).to(memory_format=torch.channels_last)
         if not kept.exists():
             write_files(kept, stream.files)
-        with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with seeded(seed, chosen):
             trained = learn(
                 learner,
                 stream,
@@ -250,8 +250,7 @@ def new_learner(options: StoryboardOptions, classes: int, seed: int) -> Learner:
     """The network before its first step, drawn by the seed."""
     assert options.method is not None
     has_labels = options.has_labels
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Learner(
             options.method,
             18 if options.depth == "18" else 50,

@@ -25,6 +25,7 @@ from egotools.training.epochs import steps_of
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once, provenance_of, run_recipe
+from egotools.training.seeding import seeded
 
 METHOD = "two-stream"
 PICTURE = "training.png"
@@ -107,14 +108,10 @@ def train_two_stream(
 def _trained(
     run: Run, pairs: Pairs, config: TwoStream, *, seed: int, how: How, device: torch.device, progress: Progress
 ) -> tuple[Pretrained, TwoStreams]:
-    with (
-        ExitStack() as stack,
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-    ):
+    with ExitStack() as stack, seeded(seed, device):
         train = val = stack.enter_context(pooled_views(pairs.train, pairs.caches, run.path / "pooled"))
         if pairs.val is not pairs.train:
             val = stack.enter_context(pooled_views(pairs.val, pairs.caches, run.path / "pooled-val"))
-        torch.manual_seed(seed)
         model = TwoStreams(pairs.width, config).to(device)
         return pretrain(model, train, val, config, seed=seed, run=run, how=how, progress=progress), model
 
