@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from egotools.errors import TrainingError
-from egotools.loading.loader import Loader, Tensors, loader
+from egotools.loading.loader import Tensors, loader
 from egotools.loading.order import Order
 from egotools.loading.spans import SpanExamples
 from egotools.methods.memdpc.clips import clips_of
@@ -26,9 +24,11 @@ from egotools.training.gradients import check_precision
 from egotools.training.how import LINE, How
 from egotools.training.optimizers import milestones, optimizer_of
 from egotools.training.runs import Run
+from egotools.training.stages import Stages
 from egotools.training.world import ALONE, World
 
 Figures = dict[str, Any]  # Any: numbers, JSON-ready
+HERE = ("waiting", "finishing")  # stages beside the step itself that are not the readers'
 HELD = 512 << 20  # bytes of frames of validation that are kept in memory
 
 
@@ -126,7 +126,7 @@ def learn(
     progress("starting", 0, steps_of(order, options, how))
     check_precision(model, lambda: next(alone(0)), how)
     epoch, steps = order.per_epoch / how.accumulate, steps_of(order, options, how)
-    best, spent = BestEpoch("top1"), Spent(batches)
+    best, spent = BestEpoch("top1"), Stages(batches.spent, HERE)
     line = how.log_every or max(min(round(epoch), LINE), 1)
 
     def after_step(done: int) -> Figures | None:
@@ -178,31 +178,6 @@ def rate_at(step: int, *, options: Training, epoch: float) -> float:
     """The factor of the learning rate in a step; epochs of so many steps."""
     places = [round(place * epoch) for place in options.schedule]
     return milestones(step, places=places, is_true=options.true_schedule)
-
-
-class Spent:
-    """Seconds per step of each stage since they were last asked for."""
-
-    def __init__(self, batches: Loader[Any]) -> None:
-        self._batches, self._steps, self._began = batches, 0, time.perf_counter()
-
-    def count(self) -> None:
-        """One more step is done."""
-        self._steps += 1
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """What is done here belongs to no step."""
-        began = time.perf_counter()
-        yield
-        self._began += time.perf_counter() - began
-
-    def figures(self) -> Figures:
-        """By stage: `waiting` for examples, `finishing` (colors), `step`, and what the reading processes spent."""
-        now, spent = time.perf_counter(), self._batches.spent()
-        spent["step"] = max(now - self._began - spent.get("waiting", 0.0) - spent.get("finishing", 0.0), 0.0)
-        steps, self._steps, self._began = max(self._steps, 1), 0, now
-        return {f"seconds_{name}": value / steps for name, value in spent.items()}
 
 
 class Validation:

@@ -131,7 +131,7 @@ class Batches:
         self.number = 0  # batches that were drawn
         self.drawn, self._current = Drawn(np.empty(0, np.int64), np.empty(0, np.int64)), 0
         self._frames: dict[int, Frame] = {}  # those that are held
-        self._spent: defaultdict[str, float] = defaultdict(float)
+        self.seconds: defaultdict[str, float] = defaultdict(float)  # of stages of a step, since `spent` was asked
 
     def __call__(self, first: int) -> Iterator[Views]:
         """Batches from number `first` on, repeated ones counted."""
@@ -167,9 +167,9 @@ class Batches:
         return [found[id] if id in found else self._frames[id] for id in ids.tolist()]
 
     def spent(self) -> dict[str, float]:
-        """Seconds since this was last asked: waiting for frames, decoding them elsewhere, and making views."""
-        found = {**self._reader.spent(), **self._spent}
-        self._spent.clear()
+        """Seconds by stage since this was last asked, which it forgets: `seconds`, and those of the reader."""
+        found = {**self._reader.spent(), **self.seconds}
+        self.seconds.clear()
         return found
 
     def state_dict(self) -> State:
@@ -201,6 +201,6 @@ class Batches:
         frames: Sequence[Frame] = self.frames(self.drawn.ids)
         views = self.viewing.training(frames, random_of(self._seed, self.number), self._device)
         labels = torch.from_numpy(self.drawn.labels).to(self._device)
-        self._spent["views"] += time.perf_counter() - began
+        self.seconds["views"] += time.perf_counter() - began
         for _ in range(times):
             yield Views(views, labels, self._current)

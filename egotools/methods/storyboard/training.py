@@ -32,10 +32,16 @@ from egotools.training.fit import fit
 from egotools.training.gradients import check_precision
 from egotools.training.how import LINE, How
 from egotools.training.runs import Run
+from egotools.training.stages import Stages
 from egotools.types import Frame, IntArray
 
 Figures = dict[str, Any]  # Any: numbers, JSON-ready
 Evaluation = Callable[[Learner], Figures]
+HERE = (
+    "waiting",
+    "views",
+    "segmenting",
+)  # stages beside the step itself that are not the reader's
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +86,7 @@ def learn(
         progress: is told the steps.
 
     Raises:
-        TrainingError: as `fit`; the stream is too short; features that are not finite.
-        TrainingError: a frame cannot be read.
+        TrainingError: as `fit`; the stream is too short; a frame cannot be read; features that are not finite.
     """
     device = next(learner.parameters()).device
     memory, random = new_memory(options, len(stream), default, seed, device)
@@ -98,18 +103,19 @@ def learn(
         segments = Segments(learner, batches, storyboard, merging, how, freezes=options.merge_freezes_norm)
     steps = memory.steps * options.num_grads // how.accumulate
     line = how.log_every or min(LINE, max(steps, 1))
-    spent = Spent(batches)
+    stages = Stages(batches.spent, HERE)
 
     def after_step(done: int) -> Figures | None:
         progress("training", done, steps)
-        spent.steps += 1
+        stages.count()
         if segments is not None and (done * how.accumulate) % options.num_grads == 0:
             segments.update()
         found: Figures = {}
         if done % line == 0 or done == steps:
-            found = {**spent.figures(segments), **(segments.figures() if segments is not None else {})}
+            found = {**stages.figures(), **(segments.figures() if segments is not None else {})}
         if evaluation is not None and (done == steps or (eval_every and done % eval_every == 0)):
-            found |= evaluation(learner)
+            with stages.aside():
+                found |= evaluation(learner)
         return found or None
 
     done = fit(
@@ -154,7 +160,6 @@ class Segments:
     how: How
     freezes: bool  # leave the network in eval mode after merging, as the reference does
     windows: list[Window] = field(default_factory=list)
-    seconds: float = 0.0  # that it took; whoever logs them sets them back
 
     @property
     def mapping(self) -> dict[int, int]:
@@ -163,9 +168,12 @@ class Segments:
 
     def update(self) -> None:
         """To be called after each step: does something when a window of the stream is complete."""
-        if not self.storyboard.due():
-            return
         began = time.perf_counter()
+        if self.storyboard.due():
+            self._find()
+        self.batches.seconds["segmenting"] += time.perf_counter() - began
+
+    def _find(self) -> None:
         window = self.storyboard.update(self._change_points)
         if len(window.starts) > 1:
             self.windows.append(window)
@@ -173,7 +181,6 @@ class Segments:
             merged = self.merging.update(window, self._images, self._embedded)
             if merged is not None and self.freezes:
                 self.learner.eval()
-        self.seconds += time.perf_counter() - began
 
     def figures(self) -> Figures:
         """What is logged."""
@@ -228,21 +235,3 @@ class Segments:
     def _embedded(self, pixels: Frame) -> npt.NDArray[np.float32]:
         """Features of the backbone [n, F], in eval mode."""
         return learner_features(self.learner, pixels, self.batches.viewing, self.how)
-
-
-class Spent:
-    """Seconds per step of each stage since they were last asked for."""
-
-    def __init__(self, batches: Batches) -> None:
-        self._batches, self._began = batches, time.perf_counter()
-        self.steps = 0  # since then
-
-    def figures(self, segments: Segments | None) -> Figures:
-        """By stage; `step` is all that is not waiting for frames, making views, or finding segments."""
-        now, spent = time.perf_counter(), self._batches.spent()
-        if segments is not None:
-            spent["segmenting"], segments.seconds = segments.seconds, 0.0
-        others = sum(spent.get(name, 0.0) for name in ("waiting", "views", "segmenting"))
-        spent["step"] = max(now - self._began - others, 0.0)
-        steps, self.steps, self._began = self.steps, 0, now
-        return {f"seconds_{name}": value / steps for name, value in spent.items()}
