@@ -69,7 +69,8 @@ def train(
     egotools train storyboard --manifest rc.csv --preset small --class-length 200 --out runs/rc
     egotools train storyboard --manifest kcam.csv --preset krishnacam --eval-manifest s.csv:label --out runs/kcam
     """
-    from egotools.methods.storyboard.run import EvalSet, train_storyboard
+    from egotools.methods.storyboard.evaluation import EvalSet
+    from egotools.methods.storyboard.run import train_storyboard
 
     if asked["segments"] is not None and config.memory != "iid":
         raise click.UsageError("--segments is for --memory iid; other memories find segments themselves")

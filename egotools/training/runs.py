@@ -214,28 +214,37 @@ def run_recipe(
     method: str,
     arguments: Content,
     manifest: Path,
-    caches: Sequence[Path],
-    inputs: Mapping[str, Any],
+    caches: Sequence[Path] = (),
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    preset: str | None = None,
     **origin: Any,
 ) -> Recipe:
-    """The recipe of a training on caches: its options and the content of its inputs. Any: JSON values.
+    """The recipe of a training: its options and the content of its inputs. Any: JSON values.
 
     Args:
         method: its name.
         arguments: options, JSON-ready.
         manifest: which clips; its digest counts, not its place.
         caches: in the order in which they are joined; reported only.
-        inputs: what each cache holds, by a name.
+        inputs: what each cache holds, by a name; None: it is not a training on caches.
+        preset: reported only, if there is one.
         origin: what else is reported only.
     """
-    identity = {"method": method, **arguments, "manifest": manifest_digest(manifest), "features": inputs}
-    places = {"manifest": str(manifest.absolute()), "features": [str(path.absolute()) for path in caches]}
-    return Recipe(identity, {**places, **origin, "versions": versions()})
+    identity = {"method": method, **arguments, "manifest": manifest_digest(manifest)}
+    places: Content = {"manifest": str(manifest.absolute())}
+    if inputs is not None:
+        identity["features"], places["features"] = inputs, [str(path.absolute()) for path in caches]
+    named = {} if preset is None else {"preset": preset}
+    return Recipe(identity, {**places, **origin, **named, "versions": versions()})
 
 
-def provenance_of(arguments: Content, manifest: Path, caches: Sequence[Path]) -> Content:
-    """The end of every report on caches: options, digests of the inputs, versions."""
-    return {"arguments": arguments, "inputs": input_digests(manifest, caches), "versions": versions()}
+def provenance_of(arguments: Content, manifest: Path, caches: Sequence[Path] | None = None) -> Content:
+    """The end of every report: options, digests of the inputs, versions; None: it is not on caches."""
+    inputs = input_digests(manifest, caches or ())
+    if caches is None:
+        del inputs["features"]
+    return {"arguments": arguments, "inputs": inputs, "versions": versions()}
 
 
 @contextmanager

@@ -22,14 +22,11 @@ from egotools.methods.memdpc.clips import Usable, files_for, keep_files
 from egotools.methods.memdpc.options import Sampling, Training
 from egotools.methods.memdpc.training import Trained, order_of
 from egotools.progress import Progress, no_progress
-from egotools.provenance import versions
-from egotools.stores.store import Recipe
-from egotools.tables.table import input_digests, manifest_digest
 from egotools.training import learned_from
 from egotools.training.curves import Panels, run_picture
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
-from egotools.training.runs import Run, once
+from egotools.training.runs import Run, once, provenance_of, run_recipe
 from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
@@ -128,9 +125,8 @@ def train_task(
     chosen, clips, options = device_of(device, world), read_manifest(manifest), task.options
     how, told = how_for(how, chosen)
     arguments = {**task.arguments, **arguments_of(options, how, seed, init, world)}
-    identity = {"method": task.method, **arguments, "manifest": manifest_digest(manifest)}
-    origin: Content = {"manifest": str(manifest.absolute()), "versions": versions()}
-    origin |= {name: value for name, value in (("preset", preset), ("init", init)) if value is not None}
+    begun: Content = {} if init is None else {"init": init}
+    recipe = run_recipe(task.method, arguments, manifest, preset=preset, **begun)
     readers = workers_of(world) if workers is None else workers
 
     def make(run: Run) -> Content:
@@ -154,10 +150,9 @@ def train_task(
             "precision_used": how.precision,
             "remarks": [*report["remarks"], *init_remarks(init, options), *told],
         }
-        inputs = input_digests(manifest, [])
-        return {**report, "arguments": arguments, "inputs": {"manifest": inputs["manifest"]}, "versions": versions()}
+        return {**report, **provenance_of(arguments, manifest)}
 
-    return once(folder, Recipe(identity, origin), make, Shown, world)
+    return once(folder, recipe, make, Shown, world)
 
 
 def device_of(device: str, world: World) -> torch.device:

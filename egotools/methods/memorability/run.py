@@ -333,7 +333,7 @@ def _recipe(
         folds=None if folds is None else f"{folds.path.absolute()}:{folds.key}",
         init=None if start is None else anchored(start),
         normalization=normalizing.as_done(),
-        **({} if preset is None else {"preset": preset}),
+        preset=preset,
     )
 
 

@@ -126,8 +126,7 @@ def train_segmentation(
     arguments = {**options_of(data), **options_of(config), **how.identity, "seed": seed}
     arguments |= {name: None if path is None else _digest(path) for name, path in digests.items()}
     places = {name: None if path is None else str(path.absolute()) for name, path in digests.items()}
-    origin = {**places, **({} if preset is None else {"preset": preset})}
-    recipe = run_recipe(METHOD, arguments, manifest, features, numbered_inputs(features), **origin)
+    recipe = run_recipe(METHOD, arguments, manifest, features, numbered_inputs(features), preset=preset, **places)
 
     def make(run: Run) -> Content:
         train, validation = read_data(manifest, segments, features, data)

@@ -33,6 +33,14 @@ BATCH = 64
 Figures = dict[str, Any]  # Any: numbers, JSON-ready
 
 
+@dataclass(frozen=True)
+class EvalSet:
+    """Labeled images that a network is evaluated on while it learns."""
+
+    manifest: Path
+    label: str
+
+
 @dataclass(frozen=True, eq=False)
 class LabeledSet:
     """Images with labels and splits, as the network is shown them."""
@@ -43,12 +51,26 @@ class LabeledSet:
     splits: list[str]
 
 
-def read_labeled_set(manifest: Path, label: str, name: str, viewing: Viewing, *, workers: int) -> LabeledSet:
+def set_names(evaluate: Sequence[EvalSet]) -> list[str]:
+    """Names of labeled images in metrics: of their manifests, with the columns where a manifest is there twice.
+
+    Raises:
+        TrainingError: two would have the same.
+    """
+    stems = [each.manifest.stem for each in evaluate]
+    names = [
+        f"{stem}_{each.label}" if stems.count(stem) > 1 else stem for stem, each in zip(stems, evaluate, strict=True)
+    ]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise TrainingError(f"--eval-manifest: two sets would be named {twice[0]!r}; rename a file")
+    return names
+
+
+def read_labeled_set(asked: EvalSet, name: str, viewing: Viewing, *, workers: int) -> LabeledSet:
     """The middle frame of each clip of a manifest, with the splits `train` and `test` or `val`; all in memory.
 
     Args:
-        manifest: of images, or clips.
-        label: the column of their classes.
+        asked: a manifest of images, or clips, and the column of their classes.
         name: of the set.
         viewing: how they become what the network is shown.
         workers: processes that read; 0: this one.
@@ -57,6 +79,7 @@ def read_labeled_set(manifest: Path, label: str, name: str, viewing: Viewing, *,
         ManifestError: the manifest cannot be used.
         TrainingError: no such column, an image that cannot be read, or nothing to learn from or to evaluate on.
     """
+    manifest, label = asked.manifest, asked.label
     every = read_manifest(manifest)
     try:
         column = column_of(every, label)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -17,7 +16,7 @@ from egotools.manifests.segments import write_segments
 from egotools.manifests.table import read_manifest
 from egotools.methods.initial import initial_weights
 from egotools.methods.storyboard.batches import new_memory
-from egotools.methods.storyboard.evaluation import LabeledSet, evaluation_of, read_labeled_set
+from egotools.methods.storyboard.evaluation import EvalSet, LabeledSet, evaluation_of, read_labeled_set, set_names
 from egotools.methods.storyboard.export import MAPPING, TENSORS, keep_network
 from egotools.methods.storyboard.held import LabelsOf
 from egotools.methods.storyboard.labels import by_length
@@ -26,17 +25,14 @@ from egotools.methods.storyboard.options import StoryboardOptions
 from egotools.methods.storyboard.segments import found_segments, frame_classes
 from egotools.methods.storyboard.stream import Stream, stream_of
 from egotools.methods.storyboard.training import Trained, learn
-from egotools.methods.storyboard.views import Viewing
 from egotools.progress import Progress, no_progress
-from egotools.provenance import versions
-from egotools.stores.store import Recipe
-from egotools.tables.table import input_digests, manifest_digest
+from egotools.tables.table import manifest_digest
 from egotools.texts import counted, named
 from egotools.training import learned_from
 from egotools.training.curves import run_picture
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
-from egotools.training.runs import Run, once
+from egotools.training.runs import Run, once, provenance_of, run_recipe
 from egotools.training.seeding import seeded
 from egotools.weights.storyboard import load_storyboard, read_storyboard, write_label_mapping
 
@@ -63,14 +59,6 @@ class Shown(TypedDict):
     frames: int
     steps: int
     last: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class EvalSet:
-    """Labeled images that a network is evaluated on while it learns."""
-
-    manifest: Path
-    label: str
 
 
 def train_storyboard(
@@ -117,15 +105,14 @@ def train_storyboard(
         TrainingError: the stream is too short, a file cannot be read, or two sets of labeled images have one name.
         WeightsError: `init` is of another network.
     """
-    set_names(evaluate)  # refuses equal ones
+    names = set_names(evaluate)
     chosen, clips = choose_device(device), read_manifest(manifest)
     how, told = how_for(how, chosen)
     arguments = {**options_of(options), **how.identity, "seed": seed, "skip_unreadable": skip_unreadable}
     arguments["learner"] = arguments.pop("method")  # a run's method is the command
     arguments |= {**digests(segments, init, evaluate), "eval_every": eval_every}
-    identity = {"method": METHOD, **arguments, "manifest": manifest_digest(manifest)}
-    origin: Content = {"manifest": str(manifest.absolute()), "versions": versions()}
-    origin |= {name: value for name, value in (("preset", preset), ("init", init)) if value is not None}
+    begun: Content = {} if init is None else {"init": init}
+    recipe = run_recipe(METHOD, arguments, manifest, preset=preset, **begun)
 
     def make(run: Run) -> Content:
         kept = run.path / FILES
@@ -140,7 +127,10 @@ def train_storyboard(
         )
         default, classes = default_labels(options, stream, segments)
         new_memory(options, len(stream), default, seed)  # refuses a stream that is too short
-        sets = read_sets(evaluate, options.viewing, workers=workers)
+        sets = [
+            read_labeled_set(each, name, options.viewing, workers=workers)
+            for each, name in zip(evaluate, names, strict=True)
+        ]
         learner = new_learner(options, classes, seed)
         about_init = [] if init is None else begin_with(learner, init)
         learner = learner.to(chosen).to(memory_format=torch.channels_last)
@@ -164,26 +154,9 @@ def train_storyboard(
         keep(run, learner, stream, trained, options, sets)
         remarks = [*stream.remarks, *about_init, *told, *remarks_on(options, trained.unreadable)]
         told_all = {"precision_used": how.precision, "remarks": remarks}
-        inputs = {"manifest": input_digests(manifest, [])["manifest"]}
-        report = {**report_of(run, stream, learner, trained, sets), **told_all}
-        return {**report, "arguments": arguments, "inputs": inputs, "versions": versions()}
+        return {**report_of(run, stream, learner, trained, sets), **told_all, **provenance_of(arguments, manifest)}
 
-    return once(folder, Recipe(identity, origin), make, Shown)
-
-
-def set_names(evaluate: Sequence[EvalSet]) -> list[str]:
-    """Names of labeled images in metrics: of their manifests, with the columns where a manifest is there twice.
-
-    Raises:
-        TrainingError: two would have the same.
-    """
-    stems = [each.manifest.stem for each in evaluate]
-    names = [
-        f"{stem}_{each.label}" if stems.count(stem) > 1 else stem for stem, each in zip(stems, evaluate, strict=True)
-    ]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise TrainingError(f"--eval-manifest: two sets would be named {twice[0]!r}; rename a file")
-    return names
+    return once(folder, recipe, make, Shown)
 
 
 def digests(segments: Path | None, init: str | None, evaluate: Sequence[EvalSet]) -> Content:
@@ -221,19 +194,6 @@ def default_labels(options: StoryboardOptions, stream: Stream, segments: Path | 
         raise TrainingError(f"--class-length {length} is longer than the stream, {len(stream)} frames; lower it")
     classes = len(stream) // length + 1 if length else len(stream.clips)  # one is spare where they fit, as published
     return by_length(length) if length else stream.clip_numbers, classes
-
-
-def read_sets(sets: Sequence[EvalSet], viewing: Viewing, *, workers: int) -> list[LabeledSet]:
-    """The images of labeled sets.
-
-    Raises:
-        TrainingError: two sets would have one name in the metrics, or one cannot be evaluated on.
-        ManifestError: a manifest cannot be used.
-    """
-    return [
-        read_labeled_set(each.manifest, each.label, name, viewing, workers=workers)
-        for each, name in zip(sets, set_names(sets), strict=True)
-    ]
 
 
 def remarks_on(options: StoryboardOptions, unreadable: Mapping[int, str]) -> list[str]:

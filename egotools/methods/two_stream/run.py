@@ -135,9 +135,8 @@ def _recipe(
     arguments: Content, manifest: Path, caches: Sequence[Path], segments: Path | None, preset: str | None
 ) -> Recipe:
     places = {} if segments is None else {"segments": str(segments.absolute())}
-    named = {} if preset is None else {"preset": preset}
     identity = {**arguments, "segments": None if segments is None else file_digest(segments)}
-    return run_recipe(METHOD, identity, manifest, caches, numbered_inputs(caches), **places, **named)
+    return run_recipe(METHOD, identity, manifest, caches, numbered_inputs(caches), preset=preset, **places)
 
 
 def _write_refiner(run: Run, model: TwoStreams, trained: Pretrained, width: int, config: TwoStream) -> None:

@@ -15,7 +15,7 @@ from storyboard_networks import narrow
 
 from egotools.errors import EgotoolsError
 from egotools.manifests.segments import read_segments
-from egotools.methods.storyboard.run import EvalSet, set_names
+from egotools.methods.storyboard.evaluation import EvalSet, set_names
 from egotools.stores import open_store
 from egotools.weights.storyboard import read_storyboard
 
