@@ -82,22 +82,28 @@ class Needed:
         memory, _ = new_memory(self.options, self.frames, without_labels, self.seed)
         memory.load_state_dict(self.state)
         yield memory.ids
-        if isinstance(memory, Choosing):  # what it forgets is not known here, but what arrives is
-            yield from self._in_order(first, memory)
-        else:
-            for _ in range(first, memory.steps):
-                yield memory.advance().arrived
-
-    def _in_order(self, first: int, memory: Choosing) -> Iterator[IntArray]:
-        head, held = self.state["head"], len(memory.ids)
         for _ in range(first, memory.steps):
-            begin = head
-            while head < self.frames:
-                taken = min(memory.taken, self.frames - head)
-                head, held = head + taken, held + taken
-                if held >= memory.size:
-                    break
-            yield np.arange(begin, head)
+            yield memory.advance().arrived
+
+
+@dataclass(frozen=True, eq=False)
+class InOrder:
+    """The same of a memory that forgets by what is not known ahead: all that it takes, whatever it keeps of that."""
+
+    ids: IntArray  # that are held
+    intakes: list[tuple[int, int]]  # of each step to come: the first frame, and the end
+
+    def __call__(self, _: int) -> Iterator[IntArray]:
+        yield self.ids
+        for first, end in self.intakes:
+            yield np.arange(first, end)
+
+
+def plan_of(memory: Memory, options: StoryboardOptions, frames: int, seed: int) -> Needed | InOrder:
+    """The plan of a memory from here on; changes of the memory do not change it."""
+    if isinstance(memory, Choosing):
+        return InOrder(memory.ids, memory.intakes())
+    return Needed(options, frames, seed, copy.deepcopy(memory.state_dict()))
 
 
 class Batches:
@@ -136,7 +142,7 @@ class Batches:
     def __call__(self, first: int) -> Iterator[Views]:
         """Batches from number `first` on, repeated ones counted."""
         self._frames.clear()
-        plan = Needed(self._options, len(self._stream), self._seed, copy.deepcopy(self.memory.state_dict()))
+        plan = plan_of(self.memory, self._options, len(self._stream), self._seed)
         self._reader = Reader(self._stream, plan, workers=self._workers, skip_unreadable=self._skip)
         arriving = self._reader(self.number)
         self._take(next(arriving))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -69,11 +70,11 @@ class Memory(Protocol):
 
 
 class Held:
-    """A memory that takes so many frames a step, and draws from those that it has kept.
+    """Frames with labels that a memory holds, and draws from.
 
     Args:
         frames: of the stream.
-        step: frames that it takes at a time.
+        step: frames that the stream goes on by for a batch.
         batch: frames to draw.
         default: labels of frames as they arrive.
         random: draws, as Python's global one does in the reference; may be shared, and is consumed by `draw`.
@@ -106,17 +107,6 @@ class Held:
         """Gives the frames `ids[where]` other labels."""
         self.labels[where] = labels
 
-    def advance(self) -> Change:
-        self._begin()
-        first, dropped = self._head, [NONE]
-        while self._head < self.frames:
-            before = self._head
-            dropped.append(self._take())
-            if self._head == before or not self._is_filling():
-                break
-        left = np.concatenate(dropped)
-        return Change(self.ids[np.searchsorted(self.ids, first) :], np.sort(left[left < first]))
-
     def draw(self) -> Drawn:
         places = self._places()
         return Drawn(self.ids[places], self.labels[places])
@@ -131,14 +121,6 @@ class Held:
         self._entries = {name: state_dict["entries"][name].numpy().copy() for name in self._entries}
         self._head, self._done = state_dict["head"], state_dict["done"]
         set_random_state(self._random, state_dict["random"])
-
-    def _take(self) -> IntArray:
-        """Takes the next frames of the stream; the ids of those that are no longer held."""
-        raise NotImplementedError
-
-    def _is_filling(self) -> bool:
-        """Whether there is no batch yet."""
-        raise NotImplementedError
 
     def _begin(self) -> None:
         if self._done == self.steps:
@@ -178,6 +160,29 @@ class Held:
             return np.arange(held)
         draw = self._random.sample if self.batch < held else self._random.choices
         return np.array(draw(range(held), k=self.batch), np.int64)
+
+
+class Filling(Held, ABC):
+    """A memory that is filled before its first batch. Arguments as of `Held`."""
+
+    def advance(self) -> Change:
+        self._begin()
+        first, dropped = self._head, [NONE]
+        while self._head < self.frames:
+            before = self._head
+            dropped.append(self._take())
+            if self._head == before or not self._is_filling():
+                break
+        left = np.concatenate(dropped)
+        return Change(self.ids[np.searchsorted(self.ids, first) :], np.sort(left[left < first]))
+
+    @abstractmethod
+    def _take(self) -> IntArray:
+        """Takes the next frames of the stream; the ids of those that are no longer held."""
+
+    @abstractmethod
+    def _is_filling(self) -> bool:
+        """Whether there is no batch yet."""
 
 
 def check_options(saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from egotools.config import check_positive
 from egotools.errors import TrainingError
-from egotools.methods.storyboard.held import NONE, Change, Drawn, Held, LabelsOf, Memory, State
+from egotools.methods.storyboard.held import NONE, Change, Drawn, Filling, Held, LabelsOf, Memory, State
 from egotools.methods.storyboard.minred import CPU, Balanced, MinRed
 from egotools.types import IntArray
 
@@ -42,7 +42,7 @@ class Sizes:
         check_positive(self, "short_buffer_size", "long_buffer_size")
 
 
-class Fifo(Held):
+class Fifo(Filling):
     """The last frames of the stream, every r-th one.
 
     Where `step` is no multiple of `subsample`, it takes ceil(step / subsample) frames at that stride, as published, so
@@ -80,7 +80,7 @@ class Fifo(Held):
         return self._head < self._fill
 
 
-class Reservoir(Held):
+class Reservoir(Filling):
     """A sample of all frames that have passed: each has a random key, and those of the largest keys are held.
 
     Of equal keys the one that came with a later step wins, within a step the earlier frame.

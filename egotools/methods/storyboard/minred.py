@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from random import Random
 from typing import Any
 
@@ -11,14 +12,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from egotools.errors import TrainingError
-from egotools.methods.storyboard.held import Held, LabelsOf, State
+from egotools.methods.storyboard.held import Filling, LabelsOf, State
 from egotools.types import IntArray
 
 CPU = torch.device("cpu")
 ROWS = 512  # of similarities that are computed at a time
 
 
-class Choosing(Held):
+class Choosing(Filling):
     """Holds frames until it is full, and then forgets as many as it takes.
 
     Args:
@@ -42,6 +43,16 @@ class Choosing(Held):
         super().__init__(frames, step, batch, default, random, size=size, taken=taken, **options)
         self.size, self.taken = size, taken
 
+    def intakes(self) -> list[tuple[int, int]]:
+        """The first frame, and the end, of what each step to come takes; many at once until it is full."""
+        found, head, held = [], self._head, len(self.ids)
+        for _ in range(self._done, self.steps):
+            times = max(-(-(self.size - held) // self.taken), 1)
+            end = min(head + times * self.taken, self.frames)
+            found.append((head, end))
+            held, head = min(held + end - head, self.size), end
+        return found
+
     def _take(self) -> IntArray:
         taken = np.arange(self._head, min(self._head + self.taken, self.frames))
         self._head += len(taken)
@@ -54,8 +65,9 @@ class Choosing(Held):
     def _arrive(self, ids: IntArray) -> None:
         self._add(ids)
 
+    @abstractmethod
     def _forget(self, count: int) -> IntArray:
-        raise NotImplementedError
+        """Drops so many frames; their ids."""
 
 
 class Balanced(Choosing):

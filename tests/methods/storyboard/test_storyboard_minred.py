@@ -133,3 +133,19 @@ def test_the_largest_classes_are_thinned_as_in_the_reference():
     np.testing.assert_array_equal(found, golden["batches"])
     np.testing.assert_array_equal(memory.ids, golden["final_buffer"])
     np.testing.assert_array_equal(np.unique(memory.labels, return_counts=True)[1], golden["final_class_counts"])
+
+
+@pytest.mark.parametrize("done", [0, 1, 5])
+def test_what_will_be_taken_is_known_ahead(done):
+    """From the start, amid the stream, and to its end, after which nothing comes."""
+    memory = Balanced(203, 16, 40, 8, by_length(50), Random(0), taken=16)
+    for _ in range(done):
+        memory.advance()
+    expected = memory.intakes()
+    for first, end in expected:
+        change = memory.advance()
+        assert set(change.arrived.tolist()) <= set(range(first, end))
+    assert len(expected) == memory.steps - done
+    firsts, ends = zip(*expected, strict=True)
+    assert firsts[1:] == ends[:-1]
+    assert (firsts[0], ends[-1]) == ((0, 48, 112)[(0, 1, 5).index(done)], 203)
