@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from fill import DATA, Network, parameter
+from fill import DATA, Network, normal, parameter
 from torch import Tensor
 
 from egotools.nn import storyboard as networks
+from egotools.types import Frame
 
 SMALL = DATA / "storyboard"
 LABELS = (20, 21, 3, 3, 5, 5, 5, 9)  # of the recorded batches, whose first two images are current
@@ -43,6 +44,15 @@ def filled_again(make: Callable[[], Network]) -> Network:
     values = {name: value(name, tuple(each.shape)).clone() for name, each in network.state_dict().items()}
     network.load_state_dict(values, assign=True)
     return network.train()
+
+
+def golden_image() -> Frame:
+    """The picture whose views the reference recorded, uint8 [256, 352, 3]."""
+    cells = normal("input/image", (16, 22, 3)).repeat(16, 0).repeat(16, 1)
+    height, width = cells.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    ramps = np.stack([x / width, y / height, (x + y) / (width + height)], axis=2)
+    return np.clip(np.rint(127.5 + 45 * cells + 20 * ramps), 0, 255).astype(np.uint8)
 
 
 def near(found: Tensor, wanted: npt.NDArray[Any], *, rtol: float, of_largest: float = 0.0, atol: float = 0.0) -> None:

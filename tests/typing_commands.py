@@ -9,7 +9,10 @@ from collections.abc import Callable
 
 import click
 import pytest
+from click.testing import CliRunner, Result
 from egotools.cli.main import main, root
+
+from egotools.errors import EgotoolsError
 
 Installed = Callable[..., subprocess.CompletedProcess[str]]  # what the fixture `installed` is
 
@@ -50,3 +53,18 @@ def parse_chain(group: click.Group, words: list[str]) -> None:
         parser = command.make_parser(click.Context(command, info_name=words[0]))
         parser.allow_interspersed_args = False
         _, words, _ = parser.parse_args(words[1:])
+
+
+def complaint(done: Result) -> str:
+    """The one line with which a command that was invoked here has ended."""
+    assert done.exit_code == 1, done.output
+    assert isinstance(done.exception, EgotoolsError)
+    assert "\n" not in str(done.exception)
+    return str(done.exception)
+
+
+def manifest_command(*arguments: object, status: int = 0) -> Result:
+    """`egotools manifest`, invoked here."""
+    done = CliRunner().invoke(root, ["manifest", *map(str, arguments)])
+    assert done.exit_code == status, (done.output, done.exception)
+    return done

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from egotools.cli.main import root as egotools
+from media_files import touched
+from typing_commands import manifest_command
 
 from egotools.datasets.hmdb51 import HMDB51
 from egotools.datasets.kinetics import Kinetics
@@ -16,19 +16,6 @@ from egotools.datasets.ucf101 import UCF101
 from egotools.errors import ManifestError
 from egotools.manifests.table import read_manifest
 from egotools.types import Clip
-
-
-def run(*arguments: object, status: int = 0) -> Result:
-    done = CliRunner().invoke(egotools, ["manifest", *map(str, arguments)])
-    assert done.exit_code == status, (done.output, done.exception)
-    return done
-
-
-def touched(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def splits(path: Path) -> dict[str, str]:
@@ -51,7 +38,7 @@ def ucf(tmp_path: Path, groups: int = 10) -> tuple[Path, Path]:
 
 def test_ucf101_has_the_official_splits_classes_and_groups(tmp_path: Path) -> None:
     videos, lists = ucf(tmp_path)
-    run("ucf101", videos, "--lists", lists, "--split", 1, "--out", tmp_path / "u.csv")
+    manifest_command("ucf101", videos, "--lists", lists, "--split", 1, "--out", tmp_path / "u.csv")
     clips = read_manifest(tmp_path / "u.csv")
     assert clips[0] == Clip(
         "Archery/v_Archery_g03_c01",
@@ -65,7 +52,7 @@ def test_ucf101_has_the_official_splits_classes_and_groups(tmp_path: Path) -> No
 def test_whole_groups_are_held_out_of_train(tmp_path: Path) -> None:
     videos, lists = ucf(tmp_path)
     flags = ["--val-from", "train", "--val-share", 0.25]
-    done = run("ucf101", videos, "--lists", lists, *flags, "--out", tmp_path / "u.csv")
+    done = manifest_command("ucf101", videos, "--lists", lists, *flags, "--out", tmp_path / "u.csv")
     assert "val: 8 of 32 clips of train held out, by group" in done.stderr
     clips = read_manifest(tmp_path / "u.csv")
     by_split = {
@@ -77,7 +64,7 @@ def test_whole_groups_are_held_out_of_train(tmp_path: Path) -> None:
 
 def test_the_references_validation_repeats_what_pandas_would_draw_of_test(tmp_path: Path) -> None:
     videos, lists = ucf(tmp_path)
-    done = run("ucf101", videos, "--lists", lists, "--val-from", "test", "--out", tmp_path / "u.csv")
+    done = manifest_command("ucf101", videos, "--lists", lists, "--val-from", "test", "--out", tmp_path / "u.csv")
     assert "what is chosen on val is chosen on test" in done.stderr
     clips = read_manifest(tmp_path / "u.csv")
     test = [clip for clip in clips if clip.split == "test"]
@@ -92,7 +79,7 @@ def test_missing_videos_are_named_counted_and_left_out_and_frames_serve_as_well(
     moved = videos / "Biking/v_Biking_g01_c01.avi"
     moved.unlink()
     touched(moved.with_suffix(""), "image_00001.jpg")
-    done = run("ucf101", videos, "--lists", lists, "--out", tmp_path / "u.csv", status=1)
+    done = manifest_command("ucf101", videos, "--lists", lists, "--out", tmp_path / "u.csv", status=1)
     assert "files that do not exist, their clips are left out: 1" in done.stderr
     found = {clip.id: clip for clip in read_manifest(tmp_path / "u.csv")}
     assert len(found) == 39
@@ -127,7 +114,7 @@ def test_hmdb51_takes_ones_and_twos_and_names_with_brackets(tmp_path: Path) -> N
     (lists / "wave_test_split1.txt").write_text(f"{odd}.avi 1 \nx.avi 2 \ny.avi 0 \n")
     (lists / "climb_test_split1.txt").write_text("z.avi 1 \n")
     videos = touched(tmp_path / "videos", f"wave/{odd}.avi", "wave/x.avi", "wave/y.avi", "climb/z.avi")
-    done = run("hmdb51", videos, "--lists", tmp_path / "lists", "--out", tmp_path / "h.csv")
+    done = manifest_command("hmdb51", videos, "--lists", tmp_path / "lists", "--out", tmp_path / "h.csv")
     assert splits(tmp_path / "h.csv") == {"climb/z": "train", f"wave/{odd}": "train", "wave/x": "test"}
     assert "lists of 2 classes, not of 51" in done.stderr
     (lists / "wave_test_split1.txt").write_text("x.avi 3 \n")
@@ -141,7 +128,7 @@ def test_kinetics_names_files_by_times_and_finds_classes_with_underscores(tmp_pa
     (tmp_path / "val.csv").write_text(head + "yoga,c,120,130,val\n")
     names = ("train_split/air_drumming/-a_1_000003_000013.mp4", "val_split/yoga/c_000120_000130.mp4")
     videos = touched(tmp_path / "videos", *names)
-    run("kinetics", videos, "--lists", tmp_path, "--out", tmp_path / "k.csv", status=1)  # a video is gone
+    manifest_command("kinetics", videos, "--lists", tmp_path, "--out", tmp_path / "k.csv", status=1)  # a video is gone
     assert splits(tmp_path / "k.csv") == {"air drumming/-a_1_000003_000013": "train", "yoga/c_000120_000130": "val"}
     found = Kinetics(lists=tmp_path, val_from="test").clips(videos)
     assert [clip.split for clip in found.clips] == ["train", "test"]  # 30 % of one
@@ -155,7 +142,7 @@ def test_memdpcs_lists_of_another_machine_are_found_below_the_folder(tmp_path: P
     (tmp_path / "train.csv").write_bytes(b"/data/x/frame/wave/[a]/,0\r\n/data/x/frame/climb/b,1,1\r\n")
     (tmp_path / "test.csv").write_text("/data/x/frame/wave/c/,150\n")
     flags = ["--train", tmp_path / "train.csv", "--test", tmp_path / "test.csv", "--fps", 30]
-    done = run("memdpc-lists", frames, *flags, "--out", tmp_path / "m.csv", status=1)
+    done = manifest_command("memdpc-lists", frames, *flags, "--out", tmp_path / "m.csv", status=1)
     assert "1 folders have other numbers of frames than listed: wave/[a]" in done.stderr
     assert f"{frames}/wave/c" in done.stderr
     clips = read_manifest(tmp_path / "m.csv")
@@ -185,5 +172,5 @@ def test_a_dataset_without_its_lists_is_wrong_usage(tmp_path: Path) -> None:
         ("kinetics", "--lists"),
         ("memdpc-lists", "--train"),
     ):
-        done = run(name, tmp_path, "--out", tmp_path / "m.csv", status=2)
+        done = manifest_command(name, tmp_path, "--out", tmp_path / "m.csv", status=2)
         assert f"{flag} is needed" in done.output

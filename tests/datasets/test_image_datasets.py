@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
-from egotools.cli.main import root as egotools
+from media_files import touched
+from typing_commands import manifest_command
 
 from egotools.datasets.imagenet import ImageNet
 from egotools.datasets.inaturalist import INaturalist
@@ -20,19 +20,6 @@ from egotools.manifests.table import read_manifest
 from egotools.types import Clip
 
 
-def manifest(*arguments: object, status: int = 0) -> Result:
-    done = CliRunner().invoke(egotools, ["manifest", *map(str, arguments)])
-    assert done.exit_code == status, (done.output, done.exception)
-    return done
-
-
-def touched(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
-
-
 def splits(clips: list[Clip]) -> dict[str, str]:
     return {clip.id: clip.split for clip in clips}
 
@@ -40,7 +27,7 @@ def splits(clips: list[Clip]) -> dict[str, str]:
 def test_half_of_each_class_of_labeled_s_is_train_in_the_order_of_the_numbers(tmp_path: Path) -> None:
     images = [f"ball/img_{number}.jpeg" for number in (1, 2, 10)] + ["toy/img_4.jpeg", "toy/img_3.jpeg"]
     touched(tmp_path / "s", *images, "toy/notes.txt", "toy/.DS_Store")
-    done = manifest("labeled-s", tmp_path / "s", "--out", tmp_path / "s.csv")
+    done = manifest_command("labeled-s", tmp_path / "s", "--out", tmp_path / "s.csv")
     clips = read_manifest(tmp_path / "s.csv")
     assert splits(clips) == {
         "ball/img_1": "train", "ball/img_10": "test", "ball/img_2": "test", "toy/img_3": "train", "toy/img_4": "test",
@@ -56,7 +43,7 @@ def test_a_split_file_of_labeled_s_says_the_order_and_missing_images_are_named(t
     lines = ["ball/img_2.jpeg 0", "toy/img_4.jpeg\t25", "toy/img_3.jpeg 25", "ball/img_1.jpeg 0", "toy/img_9.jpeg 25"]
     (tmp_path / "list.txt").write_bytes("\r\n".join([*lines, ""]).encode())
     flags = ("--split-file", tmp_path / "list.txt", "--out", tmp_path / "s.csv")
-    done = manifest("labeled-s", tmp_path, *flags, status=1)
+    done = manifest_command("labeled-s", tmp_path, *flags, status=1)
     assert "files that do not exist, their clips are left out: 1" in done.stderr
     assert "img_9.jpeg" in done.stderr
     assert "5 lines, the published one 5787" in done.stderr
@@ -92,7 +79,7 @@ def test_mini_imagenet_is_split_by_folder_or_by_so_many_lines(tmp_path: Path) ->
     fewer = MiniImageNet(split_file=tmp_path / "list.txt", train_lines=1).clips(tmp_path / "ILSVRC")
     assert [clip.split for clip in fewer.clips] == ["train", "test", "test", "test"]
     flags = ("--split-file", tmp_path / "list.txt", "--out", tmp_path / "m.csv")
-    manifest("split-file", tmp_path / "ILSVRC/Data/CLS-LOC", *flags)
+    manifest_command("split-file", tmp_path / "ILSVRC/Data/CLS-LOC", *flags)
     assert [clip.labels["label"] for clip in read_manifest(tmp_path / "m.csv")] == ["1", "14", "1", "14"]
 
 
@@ -145,7 +132,7 @@ def test_inaturalist_joins_images_and_categories_by_the_images_number(tmp_path: 
         tmp_path, "val", [{"id": 3, "file_name": "train_val2018/Aves/1.jpg"}], [{"image_id": 3, "category_id": 7}]
     )
     touched(tmp_path, *(f"train_val2018/Aves/{number}.jpg" for number in (1, 3, 7)))
-    done = manifest("inaturalist", tmp_path, "--out", tmp_path / "i.csv")
+    done = manifest_command("inaturalist", tmp_path, "--out", tmp_path / "i.csv")
     found = {clip.path.stem: (clip.split, clip.labels["label"]) for clip in read_manifest(tmp_path / "i.csv")}
     assert found == {"1": ("val", "7"), "3": ("train", "30"), "7": ("train", "70")}
     assert "train2018.json: 1 images without a category left out: train_val2018/Aves/5.jpg" in done.stderr

@@ -8,8 +8,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from fill import DATA, normal
+from fill import DATA
 from PIL import Image, ImageFilter
+from storyboard_networks import golden_image
 
 from egotools.pixels.augmentation import Jitter
 from egotools.pixels.blur import blur
@@ -21,14 +22,6 @@ from egotools.types import Frame, IntArray
 GOLDENS = DATA / "storyboard"
 CPU = torch.device("cpu")
 LEVEL = 1 / 255 / 0.225  # of gray, normalized
-
-
-def golden_image() -> Frame:
-    cells = normal("input/image", (16, 22, 3)).repeat(16, 0).repeat(16, 1)
-    height, width = cells.shape[:2]
-    y, x = np.mgrid[:height, :width]
-    ramps = np.stack([x / width, y / height, (x + y) / (width + height)], axis=2)
-    return np.clip(np.rint(127.5 + 45 * cells + 20 * ramps), 0, 255).astype(np.uint8)
 
 
 def uniform(low: float, high: float) -> float:

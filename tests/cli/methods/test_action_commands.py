@@ -9,8 +9,8 @@ import moving
 import pytest
 from click.testing import CliRunner, Result
 from egotools.cli.main import root
+from typing_commands import complaint
 
-from egotools.errors import EgotoolsError
 from egotools.weights.memdpc import network_of, read_memdpc
 
 pytestmark = pytest.mark.usefixtures("narrow_memdpc")
@@ -23,13 +23,6 @@ LABELS = {"a": "run", "b": "jump", "c": "run", "d": "jump", "e": "run"}
 
 def typed(*words: object) -> Result:
     return CliRunner().invoke(root, [str(word) for word in words])
-
-
-def complaint(done: Result) -> str:
-    assert done.exit_code == 1, done.output
-    assert isinstance(done.exception, EgotoolsError)
-    assert "\n" not in str(done.exception)
-    return str(done.exception)
 
 
 @pytest.fixture(scope="module")

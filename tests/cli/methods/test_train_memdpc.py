@@ -16,8 +16,8 @@ import torch
 from click.testing import CliRunner, Result
 from egotools.cli.main import root
 from PIL import Image
+from typing_commands import complaint
 
-from egotools.errors import EgotoolsError
 from egotools.stores import open_store
 from egotools.training import how
 from egotools.weights.memdpc import network_of, read_memdpc
@@ -41,13 +41,6 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def typed(manifest: Path, out: Path, *more: object) -> Result:
     words = ["train", "memdpc", "--manifest", manifest, "--out", out, *FAST, *more]
     return CliRunner().invoke(root, [str(word) for word in words])
-
-
-def complaint(done: Result) -> str:
-    assert done.exit_code == 1, done.output
-    assert isinstance(done.exception, EgotoolsError)
-    assert "\n" not in str(done.exception)
-    return str(done.exception)
 
 
 @pytest.fixture(scope="module")

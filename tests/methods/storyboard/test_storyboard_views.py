@@ -7,20 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fill import DATA, normal
+from fill import DATA
+from storyboard_networks import golden_image
 
 from egotools.methods.storyboard.views import Viewing, random_of
 from egotools.types import Frame
 
 CPU = torch.device("cpu")
-
-
-def golden_image() -> Frame:
-    cells = normal("input/image", (16, 22, 3)).repeat(16, 0).repeat(16, 1)
-    height, width = cells.shape[:2]
-    y, x = np.mgrid[:height, :width]
-    ramps = np.stack([x / width, y / height, (x + y) / (width + height)], axis=2)
-    return np.clip(np.rint(127.5 + 45 * cells + 20 * ramps), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture
