@@ -15,6 +15,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import measuring
@@ -102,7 +103,7 @@ def figures(manifest: Path, cache: Path, *, is_gray: bool = False) -> Figures:
     return whole | intervals(scores, len(truth))
 
 
-def intervals(scores, count: int) -> Figures:  # type: ignore[no-untyped-def]
+def intervals(scores: Callable[[npt.NDArray[np.int64]], Figures], count: int) -> Figures:
     """2.5 and 97.5 % of scores of resampled blocks."""
     random, blocks = np.random.default_rng(0), np.arange(count - count % BLOCK).reshape(-1, BLOCK)
     drawn = [scores(blocks[random.integers(0, len(blocks), len(blocks))].ravel()) for _ in range(RESAMPLES)]

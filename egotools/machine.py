@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # commands that do not need torch ask for cores and memory, t
     import torch
 
 
+MOST_READING = 16  # processes that read a training's examples
+
+
 def keep_freed_memory() -> None:
     """Makes glibc keep large freed blocks, for the rest of this process.
 
@@ -42,6 +45,11 @@ def available_memory() -> int | None:
 def usable_cores() -> int:
     """Processor cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def reading_processes(computing: int = 1) -> int:
+    """How many processes read for each of so many that compute on this machine: the cores that these leave."""
+    return max(min(usable_cores() // computing - 1, MOST_READING), 0)
 
 
 def choose_device(name: str) -> torch.device:

@@ -153,6 +153,27 @@ def read_table(
     return table
 
 
+def table_of_clips(
+    clips: Sequence[Clip], *, times: Sequence[tuple[float, float]] | None = None, columns: Sequence[str] = ()
+) -> Table:
+    """A row a clip, without features.
+
+    Args:
+        clips: with all label columns that the table is to have.
+        times: of each clip, in seconds of its file; None: 0 and 0.
+        columns: all label columns of the manifest, including unread ones.
+    """
+    labels = {name: _texts(tidy(clip.labels.get(name, "")) for clip in clips) for name in _names(clips)}
+    return Table(
+        _texts(clip.id for clip in clips),
+        np.empty((len(clips), 0), np.float32),
+        np.zeros((len(clips), 2)) if times is None else np.array(times, np.float64).reshape(-1, 2),
+        labels,
+        _texts(split_name(clip.split) for clip in clips),
+        columns=tuple(columns),
+    )
+
+
 def reduced(clip: StoredClip, reduce: Reduce) -> npt.NDArray[Any]:  # Any: a row as stored, or float64
     """The mean of a clip's rows [D], or mean and standard deviation [2 D]; summed in float64."""
     if reduce == "mean" and len(clip) == 1:

@@ -22,22 +22,21 @@ from egotools.files.json_files import read_json
 from egotools.loading.kept_files import files_of
 from egotools.loading.spans import Stretch
 from egotools.loading.views import ViewExamples
-from egotools.machine import choose_device
+from egotools.machine import choose_device, reading_processes
 from egotools.manifests.table import read_manifest
-from egotools.methods.memdpc.action import CLASSES, METHOD, ClassesShape, label_of, labeled
+from egotools.methods.memdpc.action import CLASSES, METHOD, ClassesShape, labeled
 from egotools.methods.memdpc.clips import TESTING, Usable, usable
 from egotools.methods.memdpc.options import ActionOptions, Viewing
-from egotools.methods.memdpc.tasks import BEST, NETWORK, workers_of
+from egotools.methods.memdpc.tasks import BEST, NETWORK
 from egotools.methods.memdpc.testing import probabilities_of
 from egotools.metrics.ranks import own_ranks, top_shares
 from egotools.nn.memdpc import MemDPCClassifier
 from egotools.progress import Progress, no_progress
-from egotools.tables.table import Table, Texts
-from egotools.texts import counted, named, split_name
+from egotools.tables.table import Table, table_of_clips
+from egotools.texts import counted, named
 from egotools.training import learned_from
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run
-from egotools.training.world import ALONE
 from egotools.types import Clip, FloatArray
 from egotools.weights.memdpc import load_memdpc, read_memdpc
 
@@ -120,11 +119,11 @@ def evaluate_action(
     trained = open_action(run, weights=weights)
     others = [read_probabilities(path, trained.classes) for path in fuse]
     trained.network.to(chosen)
-    column, readers = label or trained.label, workers_of(ALONE) if workers is None else workers
+    column, readers = label or trained.label, reading_processes() if workers is None else workers
     protocol, clips, remarks = clips_to_evaluate(trained, manifest, column, test_split, all_rows=all_rows)
     files = files_of(clips, workers=readers, progress=progress)
     there = usable(clips, files, trained.options)
-    found, more = _tested(trained, there, viewing, column, readers, seed, progress)
+    found, more = _tested(trained, there, viewing, readers, seed, progress)
     kept = probabilities_json(found, trained, viewing)
     result = fused_result(found, trained, column, viewing, others)
     remarks = [*remarks, *there.remarks, *more, *result.remarks]
@@ -170,7 +169,7 @@ def clips_to_evaluate(
     """
     clips = read_manifest(manifest)
     there = labeled(clips, label, str(manifest), TableError)
-    table = table_of(there, label)
+    table = table_of_clips(there)
     split, rows = to_evaluate(table, test_split, all_rows=all_rows)
     kept, remarks = unlearned(table, trained.learned, rows, all_rows=all_rows)
     if trained.learned is not None:
@@ -188,25 +187,10 @@ def clips_to_evaluate(
     )
 
 
-def table_of(clips: Sequence[Clip], label: str, times: Sequence[tuple[float, float]] | None = None) -> Table:
-    """Clips as a table without features; `times` are seconds of their files."""
-    names = list(dict.fromkeys(name for clip in clips for name in clip.labels))
-    columns = {name: _texts([clip.labels.get(name, "") for clip in clips]) for name in names}
-    columns |= {label: _texts([label_of(clip, label) for clip in clips])}
-    return Table(
-        ids=_texts([clip.id for clip in clips]),
-        values=np.empty((len(clips), 0), np.float32),
-        times=np.zeros((len(clips), 2)) if times is None else np.array(times, np.float64).reshape(-1, 2),
-        labels=columns,
-        split=_texts([split_name(clip.split) for clip in clips]),
-    )
-
-
 def _tested(
     trained: Classifier,
     there: Usable,
     viewing: Viewing,
-    label: str,
     workers: int,
     seed: int,
     progress: Progress,
@@ -243,7 +227,7 @@ def _tested(
             f" before they are cut: {named(small, NAMED)}"
         )
     times = [_times(each) for each in kept]
-    return Found(kept, table_of([each.clip for each in kept], label, times), found.values.numpy()[left]), remarks
+    return Found(kept, table_of_clips([each.clip for each in kept], times=times), found.values.numpy()[left]), remarks
 
 
 def _times(stretch: Stretch) -> tuple[float, float]:
@@ -341,12 +325,6 @@ def _figures(
 
 def _short(content: Content) -> Content:
     return {name: content[name] for name in ("accuracy", "top5", "mean_class_accuracy")}
-
-
-def _texts(texts: Sequence[str]) -> Texts:
-    found = np.empty(len(texts), object)
-    found[:] = texts
-    return found
 
 
 def save_probabilities(folder: Path, content: str) -> None:

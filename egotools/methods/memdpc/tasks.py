@@ -15,7 +15,7 @@ from egotools.config import file_digest, omitted_options, recorded_options
 from egotools.extractors.backbone import DEFAULT, View, write_backbone
 from egotools.loading.files import Files
 from egotools.loading.spans import SpanExamples
-from egotools.machine import choose_device, usable_cores
+from egotools.machine import choose_device, reading_processes
 from egotools.manifests.table import read_manifest
 from egotools.methods.initial import initial_weights
 from egotools.methods.memdpc.clips import Usable, files_for, keep_files
@@ -35,7 +35,6 @@ from egotools.weights.tensors import plain_tensors
 
 NETWORK, BEST, PICTURE = "memdpc.safetensors", "memdpc.best.safetensors", "training.png"
 METHODS = ("memdpc", "action")  # whose runs have a network to begin with
-MOST_WORKERS = 16
 
 Content = dict[str, Any]  # a report; Any: JSON values
 Network = TypeVar("Network", bound=nn.Module)
@@ -127,7 +126,7 @@ def train_task(
     arguments = {**task.arguments, **arguments_of(options, how, seed, init, world)}
     begun: Content = {} if init is None else {"init": init}
     recipe = run_recipe(task.method, arguments, manifest, preset=preset, **begun)
-    readers = workers_of(world) if workers is None else workers
+    readers = reading_processes(world.size) if workers is None else workers
 
     def make(run: Run) -> Content:
         files = files_for(run.path, clips, workers=readers, world=world, progress=progress)
@@ -186,11 +185,6 @@ def init_remarks(init: str | None, options: Sampling) -> list[str]:
     others = [name for name in names if before.get(name, now[name]) != now[name]]
     was, here = (" ".join(f"--{name} {values[name]}" for name in others) for values in (before, now))
     return [f"the run of --init was trained with {was}, and here it is {here}"] if others else []
-
-
-def workers_of(world: World) -> int:
-    """Reading processes of each process that trains: the cores that it does not need itself."""
-    return max(min(usable_cores() // world.size - 1, MOST_WORKERS), 0)
 
 
 def write_run(run: Run, model: nn.Module, trained: Trained, options: Sampling, ids: Sequence[str]) -> None:

@@ -5,7 +5,6 @@ Axes: B batch, S side, D features, N images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,7 @@ from egotools.loading.kept_files import FILES
 from egotools.loading.loader import Tensors, loader
 from egotools.loading.middle_frames import MiddleFrames, Prepare, files_of_videos
 from egotools.loading.order import Order
-from egotools.machine import choose_device, usable_cores
+from egotools.machine import choose_device, reading_processes
 from egotools.manifests.table import label_columns, read_manifest
 from egotools.methods.probe.head import Head
 from egotools.methods.probe.normalized import Labeled, NormalizedLinear, learn_head, new_head
@@ -44,8 +43,7 @@ from egotools.pixels.random_boxes import draw_resized_boxes
 from egotools.progress import Progress, no_progress
 from egotools.stores.store import Recipe
 from egotools.tables.matching import Record
-from egotools.tables.table import Mask, Table
-from egotools.texts import split_name, tidy
+from egotools.tables.table import Mask, table_of_clips
 from egotools.training import learned_from
 from egotools.training.runs import Run, once, run_recipe
 from egotools.types import Clip, FloatArray, Frame, IntArray
@@ -53,7 +51,6 @@ from egotools.types import Clip, FloatArray, Frame, IntArray
 SCALE = (0.08, 1.0)  # of a frame's area, that a box has
 FLIP = 0.5
 AT_ONCE = 128  # images through the backbone
-MOST_WORKERS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +139,13 @@ def train_on_images(
     options = {"held_out": config.held_out, **options_of(partition), **head.arguments, "is_augmented": True}
     arguments = {"label": label, "reduce": "mean", "seed": seed, **options}
     recipe = run_recipe(METHOD, arguments, manifest, [], {"1": {**trunk.recipe.identity}}, backbone=backbone)
-    readers = min(max(usable_cores() - 1, 0), MOST_WORKERS) if workers is None else workers
+    readers = reading_processes() if workers is None else workers
 
     def make(run: Run) -> Content:
         clips = read_manifest(manifest, labels=partition.columns(label))
-        task = Task.of(_table_of(clips, manifest), label, partition, held_out=config.held_out)
+        task = Task.of(
+            table_of_clips(clips, columns=label_columns(manifest)), label, partition, held_out=config.held_out
+        )
         train, test = task.divided(np.random.default_rng([seed, 0]))
         files = files_of_videos(clips, run.path / FILES, workers=readers, progress=progress)
         images = _Images({clip.id: clip for clip in clips}, task, files, trunk, readers, seed, progress)
@@ -244,17 +243,3 @@ def _plainly(extractor: Any, frame: Frame, _: np.random.Generator) -> Frame:  # 
     """As the extractor prepares an image, without chance."""
     prepared: Frame = extractor.prepare(frame)
     return prepared
-
-
-def _table_of(clips: Sequence[Clip], manifest: Path) -> Table:
-    """The clips as rows without features."""
-    names = list(dict.fromkeys(name for clip in clips for name in clip.labels))
-    columns = {name: np.array([tidy(clip.labels.get(name, "")) for clip in clips], dtype=object) for name in names}
-    return Table(
-        np.array([clip.id for clip in clips], dtype=object),
-        np.empty((len(clips), 0), np.float32),
-        np.zeros((len(clips), 2)),
-        columns,
-        np.array([split_name(clip.split) for clip in clips], dtype=object),
-        columns=tuple(label_columns(manifest)),
-    )
