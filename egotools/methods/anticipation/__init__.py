@@ -1,0 +1,1 @@
+"""Long-term anticipation of Ego4D: the next actions after those observed."""

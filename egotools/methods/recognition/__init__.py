@@ -1,0 +1,1 @@
+"""Actions recognized from video by R(2+1)D networks, end to end."""

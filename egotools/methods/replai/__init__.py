@@ -1,0 +1,1 @@
+"""RepLAI: audio-visual self-supervision from moments of interaction."""

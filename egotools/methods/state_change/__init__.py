@@ -1,0 +1,1 @@
+"""State changes of objects in Ego4D: whether, and at which frame."""
