@@ -29,12 +29,12 @@ SOUND_NETWORKS: dict[Sound, type[AvidSpecCnn9] | type[SpecCnn]] = {
     "spec-cnn": SpecCnn,
 }
 PREFIX = r"(?P<prefix>(?:\w+\.)*)"
-INNER = {  # what only a tensor of that network is called; None: the video network
+INNER: dict[Sound | None, re.Pattern[str]] = {  # what only a tensor of that network is called; None: the video network
     None: re.compile(rf"{PREFIX}conv[2-5]x\..+"),
     "avid-spec-cnn-9": re.compile(rf"{PREFIX}block[1-4]\.(conv|bn)[12]\.\w+"),
     "spec-cnn": re.compile(r"(?P<prefix>((\w+\.)*(audio|audio_model)\.)?)[3-6]\.(conv|bn)[12]\.\w+"),
 }
-OWN = {  # what the names of a network's tensors begin with
+OWN: dict[Sound | None, re.Pattern[str]] = {  # what the names of a network's tensors begin with
     None: re.compile(r"conv(1|[2-5]x)\."),
     "avid-spec-cnn-9": re.compile(r"(conv1|block[1-4])\."),
     "spec-cnn": re.compile(r"[013-6]\."),
@@ -89,7 +89,9 @@ def published_of(found: Mapping[str, Tensor], path: Path, content: Any = None) -
     Raises:
         WeightsError: as of `read_replai`.
     """
-    prefixes = {kind: prefix for kind in INNER if (prefix := _prefix(found, INNER[kind], path)) is not None}
+    prefixes: dict[Sound | None, str] = {
+        kind: prefix for kind in INNER if (prefix := _prefix(found, INNER[kind], path)) is not None
+    }
     if not prefixes:
         raise WeightsError(
             f"{path}: contains no network of RepLAI or AVID: no tensor's name has the 'conv2x.' of R(2+1)D, or the"
