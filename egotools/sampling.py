@@ -103,6 +103,32 @@ def spread(total: int, count: int) -> IntArray:
     return np.unique(np.linspace(0, max(total - 1, 0), min(count, total)).astype(np.int64))
 
 
+def floor_linspace(total: int, count: int) -> IntArray:
+    """`count` positions [count] out of `total`: evenly spaced numbers from 0 to total - 1 in float32, truncated.
+
+    Positions repeat if there are fewer. The numbers are those of torch.linspace by its formula, which counts the second
+    half down from the end: truncation shows the rounding. Its CPU kernels deviate from it in a few cases, by the width
+    of the machine's vectors; this does not.
+
+    >>> floor_linspace(9, 8).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 8]
+    >>> floor_linspace(7, 8).tolist()
+    [0, 0, 1, 2, 3, 4, 5, 6]
+
+    Source:
+        RepLAI's temporal subsampling, `torch.linspace(0, total - 1, count).long()`.
+
+    Raises:
+        ValueError: nothing to choose from, or nothing to choose.
+    """
+    if total < 1 or count < 1:
+        raise ValueError(f"{count} positions out of {total} cannot be chosen")
+    last, at = np.float32(total - 1), np.arange(count, dtype=np.float32)
+    step = last / np.float32(max(count - 1, 1))
+    from_end = last - step * at[::-1] if count > 1 else at
+    return np.where(at < count // 2, step * at, from_end).astype(np.int64)
+
+
 def evenly(start: float, end: float, count: int) -> Times:
     """`count` equal parts [count, 2] of [start, end]."""
     edges = np.linspace(start, end, count + 1)
@@ -192,6 +218,29 @@ def spread_frames(video: VideoInfo, clip: Clip, *, count: int | Literal["all"]) 
         return FrameWindows(inside[None], np.array([[start, end]]))
     chosen = inside[np.rint(np.linspace(0, len(inside) - 1, count)).astype(np.int64)]
     return FrameWindows(chosen[None], np.array([[start, end]]))
+
+
+def window_frames(
+    video: VideoInfo, start: float, end: float, count: int, *, rule: Literal["rate", "all"] = "rate"
+) -> IntArray:
+    """Indices [count] of frames between two times of a file, by `floor_linspace`; some may be alike.
+
+    Args:
+        video: the file.
+        start: seconds of the file.
+        end: seconds of the file.
+        count: how many.
+        rule: of which frames they are. "rate": those that begin in [start, end), the first
+            round((end - start) * fps) of them, or if there are fewer, from the first one on again, as RepLAI has it.
+            "all": those that begin in [start, end], as Ego4D's recognition has it. If none does, the one shown at
+            `start`.
+    """
+    if rule == "all":
+        inside = frames_inside(video, start, end + 2e-4)
+        return inside[floor_linspace(len(inside), count)]
+    inside = frames_inside(video, start, end)
+    total = max(1, round((end - start) * round(video.fps, 3)))
+    return inside[floor_linspace(total, count) % len(inside)]
 
 
 def _hidden(video: VideoInfo, start: float, end: float) -> float:
