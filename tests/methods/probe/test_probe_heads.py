@@ -163,3 +163,10 @@ def test_features_too_large_to_learn_from_end_the_training(rng: np.random.Genera
     data.values[:] *= np.float32(1e38)
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf)"):
         fit_heads(data, LABELS, HEAD, None)
+
+
+def test_runs_of_other_heads_do_not_say_what_they_said_not_before() -> None:
+    for name in ("linear", "bn-dropout", "normalized"):
+        assert not {"rows", "normalize"} & set(Head(head=name).arguments)  # type: ignore[arg-type]
+    assert {"dropout", "cosine_epochs", "true_schedule"}.isdisjoint(HEAD.arguments)
+    assert [HEAD.rate(epoch) for epoch in range(4)] == [1, 1, 0.1, 0.1]
