@@ -165,6 +165,12 @@ def test_features_too_large_to_learn_from_end_the_training(rng: np.random.Genera
         fit_heads(data, LABELS, HEAD, None)
 
 
+def test_the_rate_of_replais_protocol_is_the_references() -> None:
+    recorded = np.load(fill.DATA / "replai" / "lr_schedules_pretrain_probe.npz")["step_lr"]
+    head = Head(**{name: value for name, value in REPLAI.items() if name != "seeds"})  # type: ignore[arg-type]
+    assert [head.learning_rate * head.rate(epoch) for epoch in range(head.epochs)] == pytest.approx(recorded, rel=1e-9)
+
+
 def test_runs_of_other_heads_do_not_say_what_they_said_not_before() -> None:
     for name in ("linear", "bn-dropout", "normalized"):
         assert not {"rows", "normalize"} & set(Head(head=name).arguments)  # type: ignore[arg-type]
