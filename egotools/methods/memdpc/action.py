@@ -30,11 +30,12 @@ from egotools.methods.memdpc.network import Classification
 from egotools.methods.memdpc.options import ActionOptions, Training
 from egotools.methods.memdpc.run import found_clips
 from egotools.methods.memdpc.tasks import Content, Course, Prepared, Task, init_file, train_task
-from egotools.methods.memdpc.training import Trained, Validation, learn
+from egotools.methods.memdpc.training import Validation
 from egotools.nn.memdpc import HEADS
 from egotools.progress import Progress, no_progress
 from egotools.texts import counted, named, tidy
 from egotools.training.how import How
+from egotools.training.learning import Trained, learn
 from egotools.training.optimizers import milestones_of_epochs, optimizer_of
 from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
@@ -186,7 +187,11 @@ def train_classifier(
         held = Validation(val, options, course.world, course.how, finish, course.workers, is_whole=True)
         measured = held.means
     optimizer = optimizer_for(model, options)
-    return learn(model, train, measured, options, optimizer, finish=finish, rate=rate_at, **vars(course))
+    every = options.validate_every
+    rate = partial(rate_at, options=options)
+    return learn(
+        model, train, measured, options, optimizer, finish=finish, rate=rate, validate_every=every, **vars(course)
+    )
 
 
 def optimizer_for(model: Classification, options: ActionOptions) -> torch.optim.Optimizer:

@@ -19,9 +19,10 @@ from egotools.methods.memdpc.clips import (
 from egotools.methods.memdpc.network import WAYS, Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions, Sampling
 from egotools.methods.memdpc.tasks import Content, Course, Prepared, Task, init_file, train_task
-from egotools.methods.memdpc.training import Trained, pretrain
+from egotools.methods.memdpc.training import pretrain
 from egotools.progress import Progress, no_progress
 from egotools.training.how import How
+from egotools.training.learning import Trained
 from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
 from egotools.types import Clip

@@ -20,12 +20,12 @@ from egotools.manifests.table import read_manifest
 from egotools.methods.initial import initial_weights
 from egotools.methods.memdpc.clips import Usable, files_for, keep_files
 from egotools.methods.memdpc.options import Sampling, Training
-from egotools.methods.memdpc.training import Trained, order_of
 from egotools.progress import Progress, no_progress
 from egotools.training import learned_from
 from egotools.training.curves import Panels, run_picture
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
+from egotools.training.learning import Trained, order_of
 from egotools.training.runs import Run, once, provenance_of, run_recipe
 from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
@@ -131,7 +131,7 @@ def train_task(
     def make(run: Run) -> Content:
         files = files_for(run.path, clips, workers=readers, world=world, progress=progress)
         prepared = task.prepare(clips, files)
-        order = order_of(prepared.examples, options, how, seed=seed, world=world)
+        order = order_of(len(prepared.examples), options, how, seed=seed, world=world)
         model = task.network(prepared, chosen)
         if world.is_first:
             keep_files(run.path, files)
