@@ -19,11 +19,12 @@ from egotools.errors import TrainingError
 from egotools.loading.order import Order
 from egotools.loading.spans import SpanExamples
 from egotools.manifests.table import read_manifest
-from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, files_for, usable, with_sign_turned
+from egotools.methods.from_video import arguments_of, files_for
+from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, usable, with_sign_turned
 from egotools.methods.memdpc.network import Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions
 from egotools.methods.memdpc.run import new_network
-from egotools.methods.memdpc.tasks import arguments_of, view_of
+from egotools.methods.memdpc.tasks import view_of
 from egotools.methods.memdpc.training import Validation, pretrain, rate_at
 from egotools.stores.store import Recipe
 from egotools.training import gradients

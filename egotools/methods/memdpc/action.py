@@ -17,6 +17,7 @@ from egotools.errors import EgotoolsError, TrainingError
 from egotools.evaluate.classification import class_remark
 from egotools.loading.files import Files
 from egotools.loading.spans import SpanExamples
+from egotools.methods.from_video import Content, Course, of_splits, train_task
 from egotools.methods.memdpc.clips import (
     CLASSIFYING,
     NAMED,
@@ -24,12 +25,11 @@ from egotools.methods.memdpc.clips import (
     Usable,
     examples_of,
     labeled_clips_of,
-    of_splits,
 )
 from egotools.methods.memdpc.network import Classification
 from egotools.methods.memdpc.options import ActionOptions, Training
 from egotools.methods.memdpc.run import found_clips
-from egotools.methods.memdpc.tasks import Content, Course, Prepared, Task, init_file, train_task
+from egotools.methods.memdpc.tasks import Prepared, init_file, task_of
 from egotools.methods.memdpc.training import Validation
 from egotools.nn.memdpc import HEADS
 from egotools.progress import Progress, no_progress
@@ -97,12 +97,11 @@ def train_action(
     def trained(model: Classification, prepared: Prepared, course: Course) -> Trained:
         return train_classifier(model, prepared.examples, prepared.val_examples, options, course)
 
-    task = Task(METHOD, options, prepare, network, trained, PANELS, {"label": label})
+    task = task_of(METHOD, options, prepare, network, trained, PANELS, init, {"label": label})
     return train_task(
         folder,
         manifest,
         task,
-        init=init,
         workers=workers,
         how=how,
         seed=seed,
