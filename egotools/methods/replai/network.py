@@ -112,6 +112,16 @@ class Pretraining(nn.Module):
             for name in names:
                 self.mlp[name].requires_grad_(weight > 0)
 
+    @property
+    def video(self) -> R2Plus1D:
+        """The network of frames."""
+        return self.backbone["video"]  # type: ignore[return-value]
+
+    @property
+    def audio(self) -> AvidSpecCnn9 | SpecCnn:
+        """The network of sound."""
+        return self.backbone["audio"]  # type: ignore[return-value]
+
     def forward(self, moments: Moments) -> dict[str, Tensor]:
         features = self.features(moments)
         correspondence, state_change = self.weights
