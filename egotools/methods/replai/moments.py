@@ -138,3 +138,21 @@ def _check_clips(store: Store, clips: Sequence[Clip]) -> None:
 
 def _quoted(ids: Sequence[str]) -> str:
     return named([repr(id) for id in ids], NAMED)
+
+
+def most_prominent(cache: Path, times: Mapping[str, Times], count: int) -> dict[str, Times]:
+    """Of the moments of each clip, by its id, the `count` most prominent ones, in order of time.
+
+    Args:
+        cache: that they are of.
+        times: of `read_moments`.
+        count: per clip; one that has fewer keeps all.
+    """
+    store = open_store(cache)
+    found = {}
+    for id, own in times.items():
+        rows = store[id]
+        prominence = dict(zip(rows.times[:, 0].tolist(), rows.values[:, 0].tolist(), strict=True))
+        best = sorted(own.tolist(), key=lambda time: -prominence[time])[:count]
+        found[id] = np.array(sorted(best))
+    return found

@@ -71,7 +71,7 @@ EGO4D = {"batch_size": 64, "learning_rate": 0.05}
 SMALL = {
     **SMALL_SAMPLING,
     "net": "r2plus1d10",
-    "batch_size": 16,
+    "batch_size": 8,
     "optimizer": "adamw",
     "learning_rate": 1e-3,
     "weight_decay": 0.01,

@@ -213,9 +213,7 @@ def init_file(init: str) -> Path:
     return initial_weights(init, TENSORS, (METHOD,))
 
 
-def new_network(
-    options: ReplaiOptions, weights: ReplaiWeights | None, seed: int, device: torch.device
-) -> Pretraining:
+def new_network(options: ReplaiOptions, weights: ReplaiWeights | None, seed: int, device: torch.device) -> Pretraining:
     """The module before its first step: drawn by the seed, or with the weights of a checkpoint.
 
     Both networks are taken from it, and the heads if it has all of them, as wide as these; otherwise heads are drawn.
