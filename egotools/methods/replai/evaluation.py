@@ -23,7 +23,7 @@ from egotools.loading.loader import Tensors, loader
 from egotools.loading.order import Order
 from egotools.machine import choose_device, reading_processes
 from egotools.manifests.table import read_manifest
-from egotools.methods.replai.examples import Audible, MomentExamples, finish, usable
+from egotools.methods.replai.examples import Audible, MomentExamples, Usable, finish, usable
 from egotools.methods.replai.figures import figures_of
 from egotools.methods.replai.moments import most_prominent
 from egotools.methods.replai.network import Changes, Matched, Pretraining
@@ -104,14 +104,13 @@ def evaluate_replai(
     """
     chosen, trained = choose_device(device), open_replai(run)
     readers = reading_processes() if workers is None else workers
-    split, clips, remarks = clips_to_evaluate(trained, manifest, direction, test_split, all_rows=all_rows)
+    split, clips = clips_to_evaluate(manifest, direction, test_split, all_rows=all_rows)
     sampling = shown_by(trained.options)
     files = files_of(clips, sound=True, workers=readers, progress=progress)
     there = usable(clips, files, sampling, moments)
-    if not there.found:
-        raise TableError(f"no clip is left to evaluate: {'; '.join(there.remarks)}")
-    chances = most_prominent(moments, {each.clip.id: _times(each) for each in there.found}, per_clip)
-    audible = [replace(each, moments=np.array([time])) for each in there.found for time in chances[each.clip.id]]
+    kept, remarks = not_learned(there, trained, all_rows=all_rows)
+    chances = most_prominent(moments, {each.clip.id: _times(each) for each in kept}, per_clip)
+    audible = [replace(each, moments=np.array([time])) for each in kept for time in chances[each.clip.id]]
     models = {"": trained.model, **({"untrained": new_model(trained)} if untrained else {})}
     seen = seen_by([each.to(chosen) for each in models.values()], audible, sampling, readers, progress)
     content = {name: _figures(each, audible, trained, direction) for name, each in zip(models, seen, strict=True)}
@@ -165,9 +164,9 @@ def shown_by(options: ReplaiOptions) -> Sampling:
 
 
 def clips_to_evaluate(
-    trained: Trained, manifest: Path, direction: str | None, test_split: str | None, *, all_rows: bool
-) -> tuple[str, list[Clip], list[str]]:
-    """On which split, the clips, and remarks on those that are left out.
+    manifest: Path, direction: str | None, test_split: str | None, *, all_rows: bool
+) -> tuple[str, list[Clip]]:
+    """On which split, and its clips.
 
     Raises:
         TableError: there are none, or no such column.
@@ -176,11 +175,23 @@ def clips_to_evaluate(
     if direction is not None and not any(direction in clip.labels for clip in clips):
         columns = ", ".join(sorted({name for clip in clips for name in clip.labels})) or "none"
         raise TableError(f"{manifest}: no column {direction!r}; its label columns are: {columns}")
-    table = table_of_clips(clips)
-    split, rows = to_evaluate(table, test_split, all_rows=all_rows)
-    is_known = trained.learned is not None and bool(trained.learned.has(table)[rows].all())
-    kept, remarks = unlearned(table, trained.learned, rows, all_rows=all_rows or is_known)
-    return split, [clip for clip, is_kept in zip(clips, kept, strict=True) if is_kept], remarks
+    split, rows = to_evaluate(table_of_clips(clips), test_split, all_rows=all_rows)
+    return split, [clip for clip, is_kept in zip(clips, rows, strict=True) if is_kept]
+
+
+def not_learned(there: Usable, trained: Trained, *, all_rows: bool) -> tuple[list[Audible], list[str]]:
+    """The clips that a run was not trained on, or all if it was trained on all of them; and a remark on that.
+
+    Raises:
+        TableError: there are no clips.
+    """
+    if not there.found:
+        raise TableError(f"no clip is left to evaluate: {'; '.join(there.remarks)}")
+    table = table_of_clips([each.clip for each in there.found])
+    is_known = trained.learned is not None and bool(trained.learned.has(table).all())
+    every = np.ones(len(table), bool)
+    kept, remarks = unlearned(table, trained.learned, every, all_rows=all_rows or is_known)
+    return [each for each, is_kept in zip(there.found, kept, strict=True) if is_kept], remarks
 
 
 def seen_by(
