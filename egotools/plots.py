@@ -264,7 +264,10 @@ def bands_picture(bands: Sequence[Band], classes: Sequence[str], *, title: str) 
 
 @dataclass(frozen=True, eq=False)
 class HeardMoments:
-    """A sound's logarithmic spectrogram [F, T] up to `highest` Hz, its activity [T] and when both are, and moments."""
+    """A sound's spectrogram [F, T] up to `highest` Hz, its activity [T], when they are, and moments.
+
+    `spectra` are standard deviations of logarithms above the mean of their frequency, whose mean is the activity.
+    """
 
     spectra: FloatArray
     trace: FloatArray
@@ -283,7 +286,9 @@ def moments_picture(heard: HeardMoments, *, title: str) -> bytes:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     half = float(heard.seconds[1] - heard.seconds[0]) / 2 if len(heard.seconds) > 1 else 0.5
     across = (float(heard.seconds[0]) - half, float(heard.seconds[-1]) + half)
-    above.imshow(heard.spectra, origin="lower", aspect="auto", cmap="magma", extent=(*across, 0, heard.highest / 1000))
+    extent = (*across, 0, heard.highest / 1000)
+    image = above.imshow(heard.spectra, origin="lower", aspect="auto", cmap="magma", vmin=-1, vmax=4, extent=extent)
+    figure.colorbar(image, ax=[above, below], label="standard deviations", extend="max", pad=0.01)
     above.set(ylabel="kHz")
     below.plot(heard.seconds, heard.trace, linewidth=0.8, color="tab:blue")
     at_chosen = np.interp(heard.chosen, heard.seconds, heard.trace)

@@ -13,7 +13,7 @@ from egotools.errors import ClipError, ManifestError, NoSound
 from egotools.extract.frame_folders import names_of
 from egotools.extractors.moments import clip_sound
 from egotools.files.disk import write_whole
-from egotools.lowlevel.moments import activity, frame_times, log_spectrogram
+from egotools.lowlevel.moments import activity, deviations, frame_times, log_spectrogram
 from egotools.media.audio import open_sound
 from egotools.methods.replai.moments import absent_or_changed, kept_rows, open_moments
 from egotools.plots import HeardMoments, moments_picture
@@ -123,7 +123,7 @@ def draw_moments(store: Store, clip: Clip, prominence: float, margin: float) -> 
     chosen = kept_rows(store, clip, prominence, margin).times[:, 0]
     rows = store[clip.id]
     heard = HeardMoments(
-        spectra=spectra,
+        spectra=np.stack([deviations(row) for row in spectra]),
         trace=activity(spectra),
         seconds=first + frame_times(np.arange(spectra.shape[1]), rate),
         highest=rate / 2,
