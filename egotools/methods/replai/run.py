@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-from safetensors.torch import save
 
 from egotools.errors import TrainingError
 from egotools.loading.files import Files
 from egotools.loading.order import Order
 from egotools.methods.from_video import Content, Course, Task, of_splits, train_task
 from egotools.methods.initial import initial_weights
-from egotools.methods.replai.backbones import write_backbones
 from egotools.methods.replai.examples import MomentExamples, Usable, finish, usable
+from egotools.methods.replai.export import Seen, keep_network
 from egotools.methods.replai.network import Pretraining
 from egotools.methods.replai.options import ReplaiOptions
 from egotools.methods.replai.training import optimizer_for, rate_at, schedule_remarks
@@ -32,7 +31,6 @@ from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.replai import TENSORS, ReplaiWeights, load_sound, load_video, read_replai
-from egotools.weights.tensors import plain_tensors
 
 METHOD = "replai"
 PANELS = {"loss": ("loss", "clr_loss", "aot_loss"), "learning rate": ("learning_rate",)}
@@ -149,9 +147,8 @@ def _task(
         )
 
     def written(run: Run, model: Pretraining, prepared: Prepared, _: Trained) -> None:
-        tensors = plain_tensors(model.state_dict())
-        run.write(TENSORS, save(tensors))
-        write_backbones(run.path, tensors, options)
+        shown = (options.size, options.frames, options.video_duration, options.audio_duration)
+        keep_network(run, model.state_dict(), Seen(*shown, options.eval_interpolation))
         learned_from.keep(run, {"": LearnedFrom(tuple(prepared.clips.ids))})
 
     def report(run: Run, model: Pretraining, prepared: Prepared, trained: Trained) -> Content:
