@@ -100,7 +100,9 @@ class FamilyCommand(MethodCommand):
         if preset is not None and preset not in presets:
             of = [each for each in families.configs if preset in getattr(each, "presets", {})]
             if of:
-                raise click.UsageError(f"--preset {preset} is for --{families.chooser} {families.titled(of[0])}...", context)
+                raise click.UsageError(
+                    f"--preset {preset} is for --{families.chooser} {families.titled(of[0])}...", context
+                )
         for name, other in families.foreign(chosen).items():
             if name in said:
                 flag, wanted = name.replace("_", "-"), families.titled(other)

@@ -19,7 +19,7 @@ from egotools.loading.files import Files
 from egotools.loading.views import ViewExamples
 from egotools.manifests.table import read_manifest
 from egotools.methods.memdpc.action import new_network, optimizer_for, prepared_clips, rate_at, train_classifier
-from egotools.methods.memdpc.clips import TESTING, files_for, usable
+from egotools.methods.memdpc.clips import TESTING
 from egotools.methods.memdpc.network import Classification
 from egotools.methods.memdpc.options import ActionOptions, Viewing
 from egotools.methods.memdpc.tasks import Course, Prepared
@@ -28,6 +28,7 @@ from egotools.nn.memdpc import HEADS, MemDPC
 from egotools.pixels.crops import cropped, enlarged, five_boxes
 from egotools.progress import no_progress
 from egotools.stores.store import Recipe
+from egotools.training.clips import files_for, usable
 from egotools.training.how import How
 from egotools.training.runs import Run
 from egotools.training.world import ALONE
@@ -177,7 +178,7 @@ class Sums(nn.Module):
 
 
 def views_of(data: tuple[list[Clip], Files], **more: Any) -> ViewExamples:
-    found = usable(data[0], data[1], TINY).found
+    found = usable(data[0], data[1], TINY.spans).found
     return ViewExamples(found, TINY.spans, Viewing(crops="ten").views, 32, **{"crop": 40, **more})
 
 

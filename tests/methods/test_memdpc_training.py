@@ -19,7 +19,7 @@ from egotools.errors import TrainingError
 from egotools.loading.order import Order
 from egotools.loading.spans import SpanExamples
 from egotools.manifests.table import read_manifest
-from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, files_for, usable, with_sign_turned
+from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, with_sign_turned
 from egotools.methods.memdpc.network import Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions
 from egotools.methods.memdpc.run import new_network
@@ -27,6 +27,7 @@ from egotools.methods.memdpc.tasks import arguments_of, view_of
 from egotools.methods.memdpc.training import Validation, order_of, pretrain, rate_at, steps_of
 from egotools.stores.store import Recipe
 from egotools.training import gradients
+from egotools.training.clips import files_for, usable
 from egotools.training.gradients import check_precision
 from egotools.training.how import How
 from egotools.training.optimizers import milestones, optimizer_of
@@ -47,7 +48,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> SpanExamples:
     videos = moving.write_videos(folder / "videos", counts)
     manifest = read_manifest(moving.write_manifest(folder / "m.csv", videos, dict.fromkeys(counts, "")))
     options = MemDPCOptions(**TINY)
-    found = usable(manifest, files_for(folder, manifest, workers=0), options)
+    found = usable(manifest, files_for(folder, manifest, workers=0), options.spans)
     return examples_of(found.found, options, PRETRAINING)
 
 

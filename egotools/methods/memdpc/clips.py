@@ -1,4 +1,4 @@
-"""Clips of a manifest as what networks of MemDPC are shown: which have room, how they are changed, ready tensors.
+"""Clips as what networks of MemDPC are shown: how they are changed, ready tensors.
 
 Axes: B clips, N blocks of L frames, T = N L, S x S pixels.
 """
@@ -6,8 +6,7 @@ Axes: B clips, N blocks of L frames, T = N L, S x S pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,21 +15,14 @@ import torch
 from torch import Tensor
 
 from egotools.errors import TrainingError
-from egotools.loading.files import Files
-from egotools.loading.kept_files import FILES, files_of, write_files
 from egotools.loading.loader import Tensors
-from egotools.loading.spans import SpanExamples, Stretch, stretches
+from egotools.loading.spans import SpanExamples, Stretch
 from egotools.methods.memdpc.options import Sampling
 from egotools.pixels.augmentation import Augmentation, Draw, Jitter, recolored
 from egotools.pixels.preprocessing import Normalize
-from egotools.progress import Progress, no_progress
-from egotools.texts import counted, named, split_name
-from egotools.training.world import ALONE, World
-from egotools.types import Clip
+from egotools.training.clips import Usable
 
-NAMED = 3
 BLUE = 2  # the channel of flow that has x
-TRAIN, VAL = "train", "val"
 # The published pipelines, in pixels of frames, and of flow, too.
 PRETRAINING = Augmentation(gray_p=0.25, jitter=Jitter(0.5, 0.5, 0.5, 0.25, consistent=False))
 CLASSIFYING = Augmentation(jitter=Jitter(0.5, 0.5, 0.5, 0.25, p=0.3))
@@ -38,49 +30,6 @@ TESTING = Jitter(0.2, 0.2, 0.2, 0.1, p=0.3)  # a classifier, if colors are to ch
 VALIDATING = Augmentation(crop_p=0.3, jitter=TESTING)
 NORMALIZE = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 AS_SHARES = Normalize((0.0,) * 3, (1.0,) * 3)  # from 0 to 1, as the published test has colors
-
-
-@dataclass(frozen=True, eq=False)
-class Usable:
-    """Clips that have room for what is to be read, and what is to be said of the others."""
-
-    found: list[Stretch]
-    short: list[str]  # ids
-    failed: dict[str, str]  # why, by id
-    remarks: list[str]
-
-    @property
-    def ids(self) -> list[str]:
-        return [each.clip.id for each in self.found]
-
-
-def of_splits(clips: Sequence[Clip], *, held_out: Sequence[str] = (VAL, "test")) -> tuple[list[Clip], list[Clip], str]:
-    """Those to learn from, those of the split val, and a remark: the split train, or all that are not held out."""
-    splits = [split_name(clip.split) for clip in clips]
-    val = [clip for clip, split in zip(clips, splits, strict=True) if split == VAL]
-    if TRAIN in splits:
-        return [clip for clip, split in zip(clips, splits, strict=True) if split == TRAIN], val, ""
-    others = [clip for clip, split in zip(clips, splits, strict=True) if split not in held_out]
-    out = "" if len(others) == len(clips) else f" that is not of {' or '.join(held_out)}"
-    return others, val, f"no clip has the split {TRAIN!r}: learned from every clip{out}"
-
-
-def usable(clips: Sequence[Clip], files: Files, sampling: Sampling) -> Usable:
-    """The clips that have a span of frames; others are named and counted."""
-    found, short, failed = stretches(clips, files, sampling.spans)
-    remarks = []
-    if short:
-        ids = named([clip.id for clip in short], NAMED)
-        need = counted(sampling.spans.width + 1, "frame")
-        remarks.append(f"{counted(len(short), 'clip')} left out: too short, {need} are needed: {ids}")
-    if failed:
-        told = named(list(failed.values()), NAMED, between="; ")
-        remarks.append(f"{counted(len(failed), 'clip')} left out: unreadable: {told}")
-    odd = {each.source.path: each.source.remarks for each in found if each.source.remarks}
-    if odd:
-        told = named([f"{path}: {'; '.join(said)}" for path, said in odd.items()], NAMED, between="; ")
-        remarks.append(f"{counted(len(odd), 'file')} used as {'it is' if len(odd) == 1 else 'they are'}: {told}")
-    return Usable(found, [clip.id for clip in short], failed, remarks)
 
 
 def check_any(clips: Usable, sampling: Sampling, where: str) -> None:
@@ -101,35 +50,6 @@ def check_any(clips: Usable, sampling: Sampling, where: str) -> None:
         else ""
     )
     raise TrainingError(f"{where}: no clip is left: {'; '.join(clips.remarks)}{advice}")
-
-
-def files_for(
-    folder: Path,
-    clips: Sequence[Clip],
-    *,
-    workers: int,
-    world: World = ALONE,
-    progress: Progress = no_progress,
-) -> Files:
-    """The clips' files, looked up by the first process, or as the run in a folder has kept them.
-
-    What is found is not written yet: `keep_files` does, once it is clear that there is something to train on.
-
-    Raises:
-        TrainingError: a file has changed since the run began.
-    """
-    kept = folder / FILES
-    found = None
-    if world.is_first and not kept.exists():
-        found = files_of(clips, None, workers=workers, progress=progress)
-    found = world.of_first(found)
-    return files_of(clips, kept) if found is None else found
-
-
-def keep_files(folder: Path, files: Files) -> None:
-    """Writes what was looked up into a run's folder, unless it is there."""
-    if not (folder / FILES).exists():
-        write_files(folder / FILES, files)
 
 
 def augmentation_of(published: Augmentation, sampling: Sampling) -> Augmentation:

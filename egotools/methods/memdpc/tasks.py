@@ -18,11 +18,11 @@ from egotools.loading.spans import SpanExamples
 from egotools.machine import choose_device, reading_processes
 from egotools.manifests.table import read_manifest
 from egotools.methods.initial import initial_weights
-from egotools.methods.memdpc.clips import Usable, files_for, keep_files
 from egotools.methods.memdpc.options import Sampling, Training
 from egotools.methods.memdpc.training import Trained, order_of
 from egotools.progress import Progress, no_progress
 from egotools.training import learned_from
+from egotools.training.clips import Usable, files_for, keep_files
 from egotools.training.curves import Panels, run_picture
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom

@@ -118,7 +118,8 @@ class RecognitionOptions(Watching):
     schedule: tuple[int, ...] = option((18, 24), "Epochs at which the rate becomes a tenth.  [--decay step]")
     warmup: int = option(0, "Steps in which the rate rises from 0.  [--decay cosine]")
     precise_bn: int = option(
-        0, "Batches from which the statistics of batch norm are computed before each evaluation; 0: they are as learned."
+        0,
+        "Batches from which the statistics of batch norm are computed before each evaluation; 0: they are as learned.",
     )
     validate_every: int = option(1, "Epochs between two validations, if there are clips of the split val.")
 
