@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
@@ -13,11 +12,15 @@ from .configuration import MethodCommand
 from .options import Command, build, parameters
 
 
-def from_one_of(chooser: str, *configs: type, name: str = "config") -> Callable[[Command], Command]:
-    """As `from_fields`, with the flags of several dataclasses; the values of a `Literal` field choose one of them.
+def from_one_of(chooser: str, configs: Mapping[str, type], *, name: str = "config") -> Callable[[Command], Command]:
+    """As `from_fields`, with the flags of several dataclasses; the value of one, a `Literal`, says which is meant.
 
-    Flags of the same name are one; those of another dataclass than the chosen one are refused. The command has to be
-    a `FamilyCommand`.
+    Flags of the same name are one; those of another dataclass than the chosen one are refused.
+
+    Args:
+        chooser: the field that all of them have, each with values of its own.
+        configs: by what help and messages call them; the first is meant by default. The command is a `FamilyCommand`.
+        name: of the command's argument.
     """
     families = Families(chooser, configs)
 
@@ -31,7 +34,7 @@ def from_one_of(chooser: str, *configs: type, name: str = "config") -> Callable[
 
         call.__doc__, call.__name__ = command.__doc__, command.__name__
         call.families = families  # type: ignore[attr-defined]
-        call.configs = (*configs, *getattr(command, "configs", ()))  # type: ignore[attr-defined]
+        call.configs = (*configs.values(), *getattr(command, "configs", ()))  # type: ignore[attr-defined]
         call.__click_params__ = [*getattr(command, "__click_params__", []), *reversed(families.parameters())]  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]
 
@@ -41,8 +44,9 @@ def from_one_of(chooser: str, *configs: type, name: str = "config") -> Callable[
 class Families:
     """Dataclasses of options, one of which is meant."""
 
-    def __init__(self, chooser: str, configs: Sequence[type]) -> None:
-        self.chooser, self.configs = chooser, configs
+    def __init__(self, chooser: str, configs: Mapping[str, type]) -> None:
+        self.chooser, self.configs = chooser, [*configs.values()]
+        self._titles = {config: title for title, config in configs.items()}
         self._choices = {config: get_args(get_type_hints(config)[chooser]) for config in configs}
 
     def of(self, choice: str) -> type:
@@ -50,8 +54,8 @@ class Families:
         return next(config for config, choices in self._choices.items() if choice in choices)
 
     def titled(self, config: type) -> str:
-        """What its choices have in common: `resnet` of resnet18 and resnet50."""
-        return os.path.commonprefix(self._choices[config])
+        """What it is called."""
+        return self._titles[config]
 
     def fields(self, config: type) -> dict[str, Any]:
         """The options of one and their defaults; Any: of fields."""
@@ -81,8 +85,7 @@ class Families:
             option.type = click.Choice([choice for choices in self._choices.values() for choice in choices])
         helps = dict.fromkeys(str(each.help) for _, each in flags)
         if len(helps) > 1:
-            first, *others = flags
-            told = [f"  With {self.titled(kind)}: {each.help}" for kind, each in others if each.help != option.help]
+            told = [f"  With {self.titled(kind)}: {each.help}" for kind, each in flags if each.help != option.help]
             option.help = f"{option.help}{''.join(told)}"
         if option.name != self.chooser and any(each.default != option.default for _, each in flags):
             defaults = [f"{self.titled(kind)}: {_shown(each.default)}" for kind, each in flags]

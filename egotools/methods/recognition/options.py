@@ -14,7 +14,8 @@ EGO4D = {
     "finetune": True,
     "size": 224,
     "frames": 32,
-    "video_duration": 32 * 2 / 30,
+    "video_duration": 2.133,
+    "frame_rule": "all",
     "min_size": 256,
     "max_size": 320,
     "resizing": "plain",
@@ -33,7 +34,7 @@ EGO4D = {
     "precise_bn": 200,
 }
 EPIC = {"net": "r2plus1d18"}
-EPIC_CODE = {"swap_sides": True, "bn_mode": "train", "frame_windows": "published", "validate_every": 5}
+EPIC_CODE = {"swap_sides": True, "bn_mode": "train", "validate_every": 5}
 SMALL = {"net": "r2plus1d10", "size": 48, "min_size": 55, "max_size": 77, "batch_size": 8, "epochs": 10}
 
 
@@ -47,10 +48,10 @@ class Watching:
     size: int = option(112, "Side of the frames that the network sees, in pixels.")
     frames: int = option(8, "Frames of a window, evenly spaced.")
     video_duration: float = option(0.5, "Seconds of a window; drawn anew for each clip and epoch.")
-    frame_windows: Literal["exact", "published"] = option(
-        "exact",
-        "Frames from the start of a window up to its end; published: those of its length rounded down, from a random"
-        " one of them on.",
+    frame_rule: Literal["rate", "all"] = option(
+        "rate",
+        "The frames of a window: as many from its start on as its length and the frame rate say, as on EPIC-KITCHENS;"
+        " or all up to its end, that one included, as on Ego4D.",
     )
     min_size: int = option(
         128, "Least shorter side of the frames before a square of --size is cut out of them; that of all evaluation."

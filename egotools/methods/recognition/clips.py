@@ -1,0 +1,147 @@
+"""Clips as what an R(2+1)D network is shown: windows of frames, drawn or evenly spaced, and ready tensors.
+
+Axes: B clips, K windows of a clip of T frames, S x S pixels.
+
+Source:
+    RepLAI's linear probe on EPIC-KITCHENS-100 and Ego4D forecasting's recognition (`replai.md`, 6 and 7.3).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from egotools.errors import ClipError
+from egotools.loading.files import OpenFiles
+from egotools.loading.items import SECONDS, Arrays
+from egotools.loading.loader import Tensors
+from egotools.loading.spans import Stretch, read_frames
+from egotools.methods.recognition.options import Watching
+from egotools.pixels.preprocessing import Normalize
+from egotools.pixels.resized_squares import ResizedSquare, SquareDraws, middle_square, squares
+from egotools.sampling import window_frames
+from egotools.types import Frame, IntArray
+
+STATISTICS = {
+    "imagenet": Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "ego4d": Normalize((0.45,) * 3, (0.225,) * 3),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class WindowExamples:
+    """Examples of one window a clip, at a drawn time: `frames` uint8 [T, S, S, 3] and `labels` int64 [heads]."""
+
+    stretches: Sequence[Stretch]
+    watching: Watching
+    labels: IntArray  # [clips, heads]
+    is_learned: bool = True  # False: the square in the middle, not mirrored
+    _open: OpenFiles = field(default_factory=OpenFiles, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.stretches)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the frames of all examples."""
+        return len(self) * self.watching.frames * self.watching.size**2 * 3
+
+    def example(self, index: int, random: np.random.Generator) -> Arrays:
+        """As `Examples.example`."""
+        stretch, began = self.stretches[index], time.perf_counter()
+        frames = read_frames(stretch, numbers_at(stretch, self.watching, random.random()), self._open)
+        decoded = time.perf_counter()
+        pixels = self._drawn(frames, random) if self.is_learned else central(frames, self.watching)
+        seconds = {"decoding": decoded - began, "resampling": time.perf_counter() - decoded}
+        return {
+            "frames": pixels,
+            "labels": self.labels[index],
+            **{f"{SECONDS}{name}": np.float64(value) for name, value in seconds.items()},
+        }
+
+    def _drawn(self, frames: Frame, random: np.random.Generator) -> Frame:
+        square = drawn_square(frames.shape[1], frames.shape[2], self.watching, random)
+        return squares(frames, square, "bilinear", antialias=self.watching.resizing == "antialiased")
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedExamples:
+    """An example is several windows of a clip: `frames` uint8 [K, T, S, S, 3] and `clip` [], its number.
+
+    For a clip that cannot be decoded, only `failed` uint8 [bytes], why, and `clip`; batches are of one example. With
+    `seed` another window comes first, at a time drawn by the seed. A clip's frames are decoded in one pass.
+    """
+
+    stretches: Sequence[Stretch]
+    watching: Watching
+    clips: int  # evenly spaced windows
+    seed: int | None = None
+    _open: OpenFiles = field(default_factory=OpenFiles, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.stretches)
+
+    def example(self, index: int, _: np.random.Generator) -> Arrays:
+        """As `Examples.example`, but that nothing is left to chance."""
+        clip = np.array(index)
+        try:
+            return {"frames": self._windows(self.stretches[index], index), "clip": clip}
+        except ClipError as error:
+            return {"failed": np.frombuffer(str(error).encode(), np.uint8).copy(), "clip": clip}
+
+    def _windows(self, stretch: Stretch, index: int) -> Frame:
+        places = np.linspace(0, 1, self.clips) if self.clips > 1 else np.full(self.clips, 0.5)
+        if self.seed is not None:
+            places = np.r_[np.random.default_rng([self.seed, index]).random(), places]
+        chosen = np.stack([numbers_at(stretch, self.watching, place) for place in places])
+        needed, at = np.unique(chosen, return_inverse=True)
+        shown = partial(central, watching=self.watching)
+        decoded = self._open.frames(stretch.source).frames(stretch.first + needed)
+        found = np.concatenate([shown(frame[None]) for frame in decoded])
+        return found[at.reshape(chosen.shape)]
+
+
+def numbers_at(stretch: Stretch, watching: Watching, place: float) -> IntArray:
+    """Frames [T] of a clip, counted from its first: of a window that begins at its first moment (0) up to its last (1).
+
+    A window is as long as the clip at most.
+    """
+    info = stretch.source.info
+    first, last = float(info.times[stretch.first]), float(info.ends[stretch.first + stretch.count - 1])
+    start = first + place * max(last - first - watching.video_duration, 0.0)
+    end = min(start + watching.video_duration, last)
+    found = window_frames(info, start, end, watching.frames, rule=watching.frame_rule)
+    return np.clip(found - stretch.first, 0, stretch.count - 1)
+
+
+def drawn_square(height: int, width: int, watching: Watching, random: np.random.Generator) -> ResizedSquare:
+    """A square as training has it, of frames of this size."""
+    shortest, longest = watching.min_size, watching.max_size
+    draws = SquareDraws(watching.size, shortest, longest, watching.flip, watching.swap_sides)
+    if watching.resizing == "antialiased":
+        return draws.draw(height, width, random)
+    return draws.placed(height, width, float(random.integers(shortest, longest, endpoint=True)), random)
+
+
+def central(frames: Frame, watching: Watching) -> Frame:
+    """The square in the middle of frames [L, H, W, 3], as evaluation has it: uint8 [L, S, S, 3]."""
+    square = middle_square(frames.shape[1], frames.shape[2], side=watching.size, shorter=watching.min_size)
+    return squares(frames, square, watching.eval_interpolation, antialias=watching.resizing == "antialiased")
+
+
+def clips_of(frames: Tensor, watching: Watching, device: torch.device) -> Tensor:
+    """Frames uint8 [B, T, S, S, 3] as normalized clips float32 [B, 3, T, S, S] on a device."""
+    pixels = frames.to(device, non_blocking=True)
+    return STATISTICS[watching.statistics](pixels).transpose(1, 2).contiguous()
+
+
+def labeled_clips_of(batch: Tensors, *, watching: Watching, device: torch.device) -> Tensors:
+    """A batch of `WindowExamples` as the network takes it: `clips` and `labels` int64 [B, heads]."""
+    labels = batch["labels"].to(device, non_blocking=True)
+    return {"clips": clips_of(batch["frames"], watching, device), "labels": labels}
