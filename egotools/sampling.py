@@ -220,6 +220,29 @@ def spread_frames(video: VideoInfo, clip: Clip, *, count: int | Literal["all"]) 
     return FrameWindows(chosen[None], np.array([[start, end]]))
 
 
+def window_frames(
+    video: VideoInfo, start: float, end: float, count: int, *, rule: Literal["rate", "all"] = "rate"
+) -> IntArray:
+    """Indices [count] of frames between two times of a file, by `floor_linspace`; some may be alike.
+
+    Args:
+        video: the file.
+        start: seconds of the file.
+        end: seconds of the file.
+        count: how many.
+        rule: of which frames they are. "rate": those that begin in [start, end), the first
+            round((end - start) * fps) of them, or if there are fewer, from the first one on again, as RepLAI has it.
+            "all": those that begin in [start, end], as Ego4D's recognition has it. If none does, the one shown at
+            `start`.
+    """
+    if rule == "all":
+        inside = frames_inside(video, start, end + 2e-4)
+        return inside[floor_linspace(len(inside), count)]
+    inside = frames_inside(video, start, end)
+    total = max(1, round((end - start) * round(video.fps, 3)))
+    return inside[floor_linspace(total, count) % len(inside)]
+
+
 def _hidden(video: VideoInfo, start: float, end: float) -> float:
     """Seconds of gaps between two times."""
     return float(np.diff(np.clip(video.gaps, start, end)).sum())
