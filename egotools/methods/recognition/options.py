@@ -14,7 +14,7 @@ EGO4D = {
     "finetune": True,
     "size": 224,
     "frames": 32,
-    "video_duration": 2.133,
+    "video_duration": 64 / 30,
     "frame_rule": "all",
     "min_size": 256,
     "max_size": 320,
