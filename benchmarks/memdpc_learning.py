@@ -34,7 +34,7 @@ from egotools.manifests.table import read_manifest, write_manifest
 from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of
 from egotools.methods.memdpc.network import WAYS, Pretraining
 from egotools.methods.memdpc.options import SMALL, MemDPCOptions
-from egotools.training.clips import usable
+from egotools.methods.usable import usable
 from egotools.types import Clip
 from egotools.weights.memdpc import load_memdpc, read_memdpc
 

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from egotools.errors import EgotoolsError, TrainingError
 from egotools.evaluate.classification import class_remark
+from egotools.methods.from_video import of_splits
+from egotools.methods.usable import NAMED, Usable
 from egotools.texts import counted, named, tidy
-from egotools.training.clips import NAMED, Usable, of_splits
 from egotools.types import Clip
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from avid_networks import Golden
-from torch import Tensor, nn
 
 from egotools.methods.recognition.network import Recognition
 from egotools.methods.recognition.options import RecognitionOptions

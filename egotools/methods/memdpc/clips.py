@@ -18,9 +18,9 @@ from egotools.errors import TrainingError
 from egotools.loading.loader import Tensors
 from egotools.loading.spans import SpanExamples, Stretch
 from egotools.methods.memdpc.options import Sampling
+from egotools.methods.usable import Usable
 from egotools.pixels.augmentation import Augmentation, Draw, Jitter, recolored
 from egotools.pixels.preprocessing import Normalize
-from egotools.training.clips import Usable
 
 BLUE = 2  # the channel of flow that has x
 # The published pipelines, in pixels of frames, and of flow, too.

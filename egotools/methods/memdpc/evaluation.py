@@ -30,13 +30,13 @@ from egotools.methods.memdpc.clips import TESTING
 from egotools.methods.memdpc.options import ActionOptions, Viewing
 from egotools.methods.memdpc.tasks import BEST, NETWORK
 from egotools.methods.memdpc.testing import probabilities_of
+from egotools.methods.usable import Usable, usable
 from egotools.metrics.ranks import own_ranks, top_shares
 from egotools.nn.memdpc import MemDPCClassifier
 from egotools.progress import Progress, no_progress
 from egotools.tables.table import Table, table_of_clips
 from egotools.texts import counted, named
 from egotools.training import learned_from
-from egotools.training.clips import Usable, usable
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run
 from egotools.types import Clip, FloatArray

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from egotools.metrics.ranks import own_ranks, top_shares
 from egotools.methods.recognition.options import RecognitionOptions
+from egotools.metrics.ranks import own_ranks, top_shares
 from egotools.nn.r2plus1d import R2Plus1D
 
 BACKBONE, HEADS = "backbone.", "heads."  # how names in a state_dict begin
