@@ -20,13 +20,13 @@ from egotools.methods.memdpc.network import Classification
 from egotools.methods.memdpc.options import ActionOptions, Training
 from egotools.methods.memdpc.run import clips_of_run
 from egotools.methods.memdpc.tasks import Prepared, init_file, task_of
-from egotools.methods.memdpc.training import Validation
 from egotools.nn.memdpc import HEADS
 from egotools.progress import Progress, no_progress
 from egotools.training.how import How
 from egotools.training.learning import Trained, learn
 from egotools.training.optimizers import milestones_of_epochs, optimizer_of
 from egotools.training.seeding import seeded
+from egotools.training.validation import Validation
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.memdpc import load_memdpc, read_memdpc
@@ -139,8 +139,8 @@ def train_classifier(
     finish = partial(labeled_clips_of, sampling=options, device=next(model.parameters()).device)
     measured = None
     if val is not None:
-        held = Validation(val, options, course.world, course.how, finish, course.workers, is_whole=True)
-        measured = held.means
+        size = options.batch_size
+        measured = Validation(val, size, course.world, course.how, finish, course.workers, is_whole=True)
     optimizer = optimizer_for(model, options)
     every = options.validate_every
     rate = partial(rate_at, options=options)
