@@ -27,7 +27,7 @@ WIDTH = WIDTHS[-1]
 
 
 class R2Plus1D(nn.Module):
-    """Normalized clips, float [N, 3, T, H, W], to features [N, 512]; the maps before the pool are [N, 512, T/8, H/32, W/32].
+    """Normalized clips, float [N, 3, T, H, W], to features [N, 512]; without a pool, to [N, 512, T/8, H/32, W/32].
 
     Durations and sizes are rounded up where they are halved. At depth 10 a stage is its only block, so the names of
     its parameters have no number (`conv3x.spt_conv1.weight`, not `conv3x.0.spt_conv1.weight`).
