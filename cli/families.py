@@ -47,7 +47,7 @@ class Families:
     def __init__(self, chooser: str, configs: Mapping[str, type]) -> None:
         self.chooser, self.configs = chooser, [*configs.values()]
         self._titles = {config: title for title, config in configs.items()}
-        self._choices = {config: get_args(get_type_hints(config)[chooser]) for config in configs}
+        self._choices = {config: get_args(get_type_hints(config)[chooser]) for config in configs.values()}
 
     def of(self, choice: str) -> type:
         """Whose choice it is."""

@@ -9,9 +9,9 @@ Source:
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
@@ -47,11 +47,6 @@ class WindowExamples:
     def __len__(self) -> int:
         return len(self.stretches)
 
-    @property
-    def size(self) -> int:
-        """Bytes of the frames of all examples."""
-        return len(self) * self.watching.frames * self.watching.size**2 * 3
-
     def example(self, index: int, random: np.random.Generator) -> Arrays:
         """As `Examples.example`."""
         stretch, began = self.stretches[index], time.perf_counter()
@@ -74,37 +69,42 @@ class WindowExamples:
 class EvaluatedExamples:
     """An example is several windows of a clip: `frames` uint8 [K, T, S, S, 3] and `clip` [], its number.
 
-    For a clip that cannot be decoded, only `failed` uint8 [bytes], why, and `clip`; batches are of one example. With
-    `seed` another window comes first, at a time drawn by the seed. A clip's frames are decoded in one pass.
+    For a clip that cannot be decoded, only `failed` uint8 [bytes], why, and `clip`; batches are of one example. All
+    frames of a clip are decoded in one pass.
     """
 
     stretches: Sequence[Stretch]
     watching: Watching
-    clips: int  # evenly spaced windows
-    seed: int | None = None
+    counts: Sequence[int]  # so many windows each, evenly spaced; 1: one at a drawn time
+    seed: int = 0
     _open: OpenFiles = field(default_factory=OpenFiles, repr=False)
 
     def __len__(self) -> int:
         return len(self.stretches)
 
+    def windows_of(self, count: int) -> slice:
+        """Which of the K windows belong to a count."""
+        begin = sum(self.counts[: self.counts.index(count)])
+        return slice(begin, begin + count)
+
     def example(self, index: int, _: np.random.Generator) -> Arrays:
-        """As `Examples.example`, but that nothing is left to chance."""
+        """As `Examples.example`, but that nothing is left to its chance."""
         clip = np.array(index)
         try:
-            return {"frames": self._windows(self.stretches[index], index), "clip": clip}
+            return {"frames": self._windows(self.stretches[index]), "clip": clip}
         except ClipError as error:
             return {"failed": np.frombuffer(str(error).encode(), np.uint8).copy(), "clip": clip}
 
-    def _windows(self, stretch: Stretch, index: int) -> Frame:
-        places = np.linspace(0, 1, self.clips) if self.clips > 1 else np.full(self.clips, 0.5)
-        if self.seed is not None:
-            places = np.r_[np.random.default_rng([self.seed, index]).random(), places]
-        chosen = np.stack([numbers_at(stretch, self.watching, place) for place in places])
+    def _windows(self, stretch: Stretch) -> Frame:
+        chosen = np.stack([numbers_at(stretch, self.watching, place) for place in self._places(stretch.clip.id)])
         needed, at = np.unique(chosen, return_inverse=True)
-        shown = partial(central, watching=self.watching)
         decoded = self._open.frames(stretch.source).frames(stretch.first + needed)
-        found = np.concatenate([shown(frame[None]) for frame in decoded])
+        found = np.concatenate([central(frame[None], self.watching) for frame in decoded])
         return found[at.reshape(chosen.shape)]
+
+    def _places(self, id: str) -> list[float]:
+        drawn = np.random.default_rng([self.seed, zlib.crc32(id.encode())]).random()  # whatever else is evaluated
+        return [float(place) for count in self.counts for place in (np.linspace(0, 1, count) if count > 1 else [drawn])]
 
 
 def numbers_at(stretch: Stretch, watching: Watching, place: float) -> IntArray:
@@ -112,12 +112,17 @@ def numbers_at(stretch: Stretch, watching: Watching, place: float) -> IntArray:
 
     A window is as long as the clip at most.
     """
-    info = stretch.source.info
-    first, last = float(info.times[stretch.first]), float(info.ends[stretch.first + stretch.count - 1])
+    info, (first, last) = stretch.source.info, times_of(stretch)
     start = first + place * max(last - first - watching.video_duration, 0.0)
     end = min(start + watching.video_duration, last)
     found = window_frames(info, start, end, watching.frames, rule=watching.frame_rule)
     return np.clip(found - stretch.first, 0, stretch.count - 1)
+
+
+def times_of(stretch: Stretch) -> tuple[float, float]:
+    """When the frames of a clip begin and end, seconds of the file."""
+    info = stretch.source.info
+    return float(info.times[stretch.first]), float(info.ends[stretch.first + stretch.count - 1])
 
 
 def drawn_square(height: int, width: int, watching: Watching, random: np.random.Generator) -> ResizedSquare:

@@ -53,9 +53,10 @@ PRECISE = 1 << 16  # added to the seed of the batches that statistics are comput
 
 
 class ClassesShape(TypedDict):
-    """`classes.json`: by label, the classes in the order of their numbers."""
+    """`classes.json`: by label, the classes in the order of their numbers, and how many clips each was learned from."""
 
     labels: dict[str, list[str]]
+    clips: dict[str, list[int]]
 
 
 class Shown(TypedDict):
@@ -182,9 +183,7 @@ def prepared_clips(
     return Prepared(train, val, remarks, *examples, classes=there.classes)
 
 
-def new_network(
-    options: RecognitionOptions, classes: Mapping[str, int], init: str | None, seed: int
-) -> Recognition:
+def new_network(options: RecognitionOptions, classes: Mapping[str, int], init: str | None, seed: int) -> Recognition:
     """The network before its first step; its last layers are drawn by the seed, the others, too, without `init`.
 
     Raises:
@@ -247,12 +246,15 @@ def rate_at(step: int, *, options: RecognitionOptions, epoch: float) -> float:
     return warmup_cosine(step, options.warmup, options.steps or round(options.epochs * epoch))
 
 
-def write_run(
-    run: Run, model: Recognition, prepared: Prepared, trained: Trained, options: RecognitionOptions
-) -> None:
+def write_run(run: Run, model: Recognition, prepared: Prepared, trained: Trained, options: RecognitionOptions) -> None:
     """The classes, the network after the last step, that of the best epoch, and what extractors need of the former."""
     state = model.state_dict()
-    run.write(CLASSES, to_json(ClassesShape(labels=dict(prepared.classes))) + "\n")
+    columns = prepared.examples.labels.T
+    clips = {
+        label: np.bincount(column, minlength=len(names)).tolist()
+        for column, (label, names) in zip(columns, prepared.classes.items(), strict=True)
+    }
+    run.write(CLASSES, to_json(ClassesShape(labels=dict(prepared.classes), clips=clips)) + "\n")
     run.write(NETWORK, save(plain_tensors(state)))
     if trained.weights:
         run.write(BEST, save(plain_tensors(trained.weights)))
@@ -261,9 +263,12 @@ def write_run(
     learned_from.keep(run, {"": LearnedFrom(tuple(prepared.train.ids))})
 
 
-def _make_precise(
-    model: Recognition, *, train: WindowExamples, options: RecognitionOptions, course: Course
-) -> None:
+def view_of(options: Watching) -> Content:
+    """The options of the extractor that show its network what it was trained on."""
+    return {"frames": options.frames, "size": options.size, "pool": options.pool}
+
+
+def _make_precise(model: Recognition, *, train: WindowExamples, options: RecognitionOptions, course: Course) -> None:
     """Computes the statistics of batch norm anew, if that is asked for; from the same batches each time."""
     if not options.precise_bn:
         return
