@@ -259,7 +259,7 @@ def write_run(run: Run, model: Recognition, prepared: Prepared, trained: Trained
     if trained.weights:
         run.write(BEST, save(plain_tensors(trained.weights)))
     kept = {name.removeprefix(BACKBONE): value for name, value in state.items() if name.startswith(BACKBONE)}
-    write_backbone(run.path, {DEFAULT: View("avid-video", view_of(options))}, kept)
+    write_backbone(run.path, {DEFAULT: View("csn", {})}, kept)
     learned_from.keep(run, {"": LearnedFrom(tuple(prepared.train.ids))})
 
 
