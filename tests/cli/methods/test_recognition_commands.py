@@ -84,7 +84,9 @@ def test_a_run_keeps_its_classes_its_network_and_a_backbone_that_another_trainin
     assert done.exit_code == 0, done.output
     after = load_file(tmp_path / "more" / "recognition.safetensors")
     assert all(torch.equal(value, after[f"backbone.{name}"]) for name, value in before.items())  # frozen
-    said = complaint(trained(manifest, tmp_path / "deep", "--init", f"run:{run}", net=("--net", "r2plus1d18", *NET[2:])))
+    said = complaint(
+        trained(manifest, tmp_path / "deep", "--init", f"run:{run}", net=("--net", "r2plus1d18", *NET[2:]))
+    )
     assert "its video network is R(2+1)D-10, not R(2+1)D-18" in said
 
 
@@ -137,7 +139,10 @@ def test_presets_are_those_of_the_network_and_a_file_chooses_it_too(manifest, tm
 
 def test_clips_without_one_of_the_labels_and_files_that_cannot_be_read_are_named(manifest, tmp_path):
     lines = manifest.read_text().splitlines()
-    lines += [lines[1].replace("a,", "x,", 1).replace("cut", ""), lines[1].replace("a,", "y,", 1).replace("a.mp4", "no")]
+    lines += [
+        lines[1].replace("a,", "x,", 1).replace("cut", ""),
+        lines[1].replace("a,", "y,", 1).replace("a.mp4", "no"),
+    ]
     (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
     done = trained(tmp_path / "m.csv", tmp_path / "run", "--steps", 1)
     assert done.exit_code == 0, done.output
