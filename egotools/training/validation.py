@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -49,8 +50,8 @@ class Validation:
         if count < size * world.size:
             order = Order(count, min(size, count), seed=0, epochs=1, shuffle=False, drop_last=not is_whole)
         else:
-            shared = {"rank": world.rank, "size": world.size}
-            order = Order(count, size, seed=0, epochs=1, shuffle=False, drop_last=not is_whole, **shared)
+            share = Order(count, size, seed=0, epochs=1, shuffle=False, drop_last=not is_whole)
+            order = replace(share, rank=world.rank, size=world.size)
         self.clips = min(order.per_epoch * order.batch_size * order.size, count)
         self._world, self._how, self._finish = world, how, finish
         cpu = torch.device("cpu")

@@ -143,7 +143,8 @@ def central(frames: Frame, watching: Watching) -> Frame:
 def clips_of(frames: Tensor, watching: Watching, device: torch.device) -> Tensor:
     """Frames uint8 [B, T, S, S, 3] as normalized clips float32 [B, 3, T, S, S] on a device."""
     pixels = frames.to(device, non_blocking=True)
-    return STATISTICS[watching.statistics](pixels).transpose(1, 2).contiguous()
+    found: Tensor = STATISTICS[watching.statistics](pixels)
+    return found.transpose(1, 2).contiguous()
 
 
 def labeled_clips_of(batch: Tensors, *, watching: Watching, device: torch.device) -> Tensors:

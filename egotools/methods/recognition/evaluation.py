@@ -27,6 +27,7 @@ from egotools.loading.spans import Stretch
 from egotools.machine import choose_device, reading_processes
 from egotools.manifests.table import read_manifest
 from egotools.methods.labels import labeled
+from egotools.methods.probe.heads_run import Evaluated
 from egotools.methods.recognition.clips import EvaluatedExamples, clips_of, times_of
 from egotools.methods.recognition.network import Recognition
 from egotools.methods.recognition.options import RecognitionOptions
@@ -56,14 +57,6 @@ class Recognizer:
     classes: ClassesShape
     weights: str
     learned: LearnedFrom | None
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluated:
-    """A report, and the predictions of its last number of windows."""
-
-    content: Content
-    predictions: SeveralLabels
 
 
 def is_of_windows(folder: Path) -> bool:
@@ -246,7 +239,8 @@ def _probabilities(
 def _of_windows(trained: Recognizer, batch: Tensors, batch_size: int, device: torch.device) -> list[Tensor]:
     """Probabilities float64 [K, C] of each label, of an example's windows [1, K, T, S, S, 3]."""
     parts = [
-        trained.network.logits(clips_of(some, trained.options, device)) for some in batch["frames"][0].split(batch_size)
+        trained.network.logits(clips_of(some, trained.options, device))
+        for some in torch.split(batch["frames"][0], batch_size)
     ]
     return [torch.cat(of_label).double().softmax(1).cpu() for of_label in zip(*parts, strict=True)]
 

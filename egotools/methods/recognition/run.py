@@ -176,11 +176,9 @@ def prepared_clips(
     if not train.found:
         raise TrainingError(f"{where}: no clip is left to learn from: {'; '.join(remarks)}")
     remarks += there.remarks_on(train)
-    examples = [
-        WindowExamples(each.found, options, _numbers(each, there.classes), is_learned)
-        for each, is_learned in ((train, True), (val, False))
-    ]
-    return Prepared(train, val, remarks, *examples, classes=there.classes)
+    learned = WindowExamples(train.found, options, _numbers(train, there.classes))
+    held = WindowExamples(val.found, options, _numbers(val, there.classes), is_learned=False)
+    return Prepared(train, val, remarks, learned, held, there.classes)
 
 
 def new_network(options: RecognitionOptions, classes: Mapping[str, int], init: str | None, seed: int) -> Recognition:
@@ -259,7 +257,7 @@ def write_run(run: Run, model: Recognition, prepared: Prepared, trained: Trained
     if trained.weights:
         run.write(BEST, save(plain_tensors(trained.weights)))
     kept = {name.removeprefix(BACKBONE): value for name, value in state.items() if name.startswith(BACKBONE)}
-    write_backbone(run.path, {DEFAULT: View("csn", {})}, kept)
+    write_backbone(run.path, {DEFAULT: View("avid-video", view_of(options))}, kept)
     learned_from.keep(run, {"": LearnedFrom(tuple(prepared.train.ids))})
 
 
