@@ -9,7 +9,7 @@ Source:
     the parameters have; RepLAI, arXiv 2209.13583, has taken it over (`models/video/avid_video.py`).
 """
 
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -70,15 +70,16 @@ class SplitConv(ClipConv):
     """
 
     def _conv_forward(self, clips: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        (time, *space), (kept, *padding) = self.stride, cast(tuple[int, int, int], self.padding)
         if not (clips.device.type == "cpu" and torch.is_autocast_enabled("cpu")):
-            if (self.kernel_size[0], self.stride[0], self.padding[0]) == (1, 1, 0):
+            if (self.kernel_size[0], time, kept) == (1, 1, 0):
                 frames = clips.transpose(1, 2).flatten(0, 1)
-                found = F.conv2d(frames, weight.squeeze(2), bias, self.stride[1:], self.padding[1:])
-                return found.unflatten(0, (clips.shape[0], clips.shape[2])).transpose(1, 2)
-            if (self.kernel_size[1:], self.stride[1:], self.padding[1:]) == ((1, 1), (1, 1), (0, 0)):
+                found = F.conv2d(frames, weight.squeeze(2), bias, space, padding)
+                return found.reshape(clips.shape[0], clips.shape[2], *found.shape[1:]).transpose(1, 2)
+            if (self.kernel_size[1:], space, padding) == ((1, 1), [1, 1], [0, 0]):
                 lines = clips.flatten(3)  # [N, C, T, H * W]
-                found = F.conv2d(lines, weight.squeeze(4), bias, (self.stride[0], 1), (self.padding[0], 0))
-                return found.unflatten(3, clips.shape[3:])
+                found = F.conv2d(lines, weight.squeeze(4), bias, (time, 1), (kept, 0))
+                return found.reshape(*found.shape[:3], *clips.shape[3:])
         return super()._conv_forward(clips, weight, bias)
 
 

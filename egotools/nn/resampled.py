@@ -38,7 +38,10 @@ def resampled(samples: Tensor, rate: int, to: int) -> Tensor:
         if new * (2 * width + old) <= LARGEST:
             dense = _dense(old, new).to(samples.device)
             return (padded.unfold(-1, 2 * width + old, old) @ dense.T).flatten(-2)[..., :count]
-        blocks = torch.arange(count, device=samples.device).split(TOGETHER)
+        blocks = [
+            torch.arange(first, min(first + TOGETHER, count), device=samples.device)
+            for first in range(0, max(count, 1), TOGETHER)
+        ]
         return torch.cat([_sparse(padded, each, old, new) for each in blocks], -1)
 
 

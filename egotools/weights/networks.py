@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from egotools.errors import WeightsError
-from egotools.weights import memdpc, replai, storyboard
+from egotools.weights import memdpc, panns, replai, storyboard
 
 # A name that tells a family of torchvision's networks, how many axes that tensor has, and the family's members.
 FAMILIES = (
@@ -42,7 +42,7 @@ SIGNATURES = (
 
 def known_network(tensors: Mapping[str, Tensor], path: Path) -> str:
     """What network tensors belong to, in words; "" if it is none that is known here."""
-    families = (_memdpc(tensors, path), _storyboard(tensors, path), _replai(tensors, path))
+    families = (_memdpc(tensors, path), _storyboard(tensors, path), _replai(tensors, path), _panns(tensors))
     return next(filter(None, families), "") or _torchvision(tensors) or _by_signature(tensors)
 
 
@@ -77,6 +77,11 @@ def _replai(tensors: Mapping[str, Tensor], path: Path) -> str:
     except WeightsError:
         return ""
     return f"{found.layout.split()[0]}: {found.network}"
+
+
+def _panns(tensors: Mapping[str, Tensor]) -> str:
+    name = panns.name_of(tensors)
+    return f"PANNs {name} (extractor panns:{name.lower()})" if name else ""
 
 
 def _torchvision(tensors: Mapping[str, Tensor]) -> str:

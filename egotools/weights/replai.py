@@ -23,21 +23,18 @@ from egotools.weights.tensors import check_fit, named_tensors, read_content, rea
 
 TENSORS = "replai.safetensors"  # of a run: both networks and the heads
 VIDEO, SOUND, HEADS = "backbone.video.", "backbone.audio.", "mlp."
-Sound = Literal["avid-spec-cnn-9", "spec-cnn"]
-SOUND_NETWORKS: dict[Sound, type[AvidSpecCnn9] | type[SpecCnn]] = {
-    "avid-spec-cnn-9": AvidSpecCnn9,
-    "spec-cnn": SpecCnn,
-}
+Sound = Literal["avid", "speccnn"]
+SOUND_NETWORKS: dict[Sound, type[AvidSpecCnn9] | type[SpecCnn]] = {"avid": AvidSpecCnn9, "speccnn": SpecCnn}
 PREFIX = r"(?P<prefix>(?:\w+\.)*)"
-INNER = {  # what only a tensor of that network is called; None: the video network
+INNER: dict[Sound | None, re.Pattern[str]] = {  # what only a tensor of that network is called; None: the video network
     None: re.compile(rf"{PREFIX}conv[2-5]x\..+"),
-    "avid-spec-cnn-9": re.compile(rf"{PREFIX}block[1-4]\.(conv|bn)[12]\.\w+"),
-    "spec-cnn": re.compile(r"(?P<prefix>((\w+\.)*(audio|audio_model)\.)?)[3-6]\.(conv|bn)[12]\.\w+"),
+    "avid": re.compile(rf"{PREFIX}block[1-4]\.(conv|bn)[12]\.\w+"),
+    "speccnn": re.compile(r"(?P<prefix>((\w+\.)*(audio|audio_model)\.)?)[3-6]\.(conv|bn)[12]\.\w+"),
 }
-OWN = {  # what the names of a network's tensors begin with
+OWN: dict[Sound | None, re.Pattern[str]] = {  # what the names of a network's tensors begin with
     None: re.compile(r"conv(1|[2-5]x)\."),
-    "avid-spec-cnn-9": re.compile(r"(conv1|block[1-4])\."),
-    "spec-cnn": re.compile(r"[013-6]\."),
+    "avid": re.compile(r"(conv1|block[1-4])\."),
+    "speccnn": re.compile(r"[013-6]\."),
 }
 WHOLE = (VIDEO, SOUND, "video_model.", "audio_model.")  # prefixes under which nothing else can stand
 Network = TypeVar("Network", bound=nn.Module)
@@ -60,7 +57,7 @@ class ReplaiWeights:
     def network(self) -> str:
         """What it holds, in words."""
         video = [f"video R(2+1)D-{self.depth}"] if self.video else []
-        sound = [f"sound {self.sound}"] if self.audio else []
+        sound = [f"sound CNN {self.sound}"] if self.audio else []
         heads = [f"{len({name.split('.')[0] for name in self.heads})} heads"] if self.heads else []
         return ", ".join((*video, *sound, *heads))
 
@@ -89,7 +86,9 @@ def published_of(found: Mapping[str, Tensor], path: Path, content: Any = None) -
     Raises:
         WeightsError: as of `read_replai`.
     """
-    prefixes = {kind: prefix for kind in INNER if (prefix := _prefix(found, INNER[kind], path)) is not None}
+    prefixes: dict[Sound | None, str] = {
+        kind: prefix for kind in INNER if (prefix := _prefix(found, INNER[kind], path)) is not None
+    }
     if not prefixes:
         raise WeightsError(
             f"{path}: contains no network of RepLAI or AVID: no tensor's name has the 'conv2x.' of R(2+1)D, or the"

@@ -88,7 +88,7 @@ def test_every_layout_is_read_and_told_apart(layout, video, audio, tmp_path):
     torch.save(content(video, audio), path)
     found = read_replai(path)
     path.unlink()
-    assert (found.layout, found.depth, found.sound) == (words, 10, "avid-spec-cnn-9" if has_sound else None)
+    assert (found.layout, found.depth, found.sound) == (words, 10, "avid" if has_sound else None)
     assert found.video.keys() == video.keys()
     assert all(torch.equal(value, video[name]) for name, value in found.video.items())
     assert found.audio.keys() == (audio.keys() if has_sound else set())
@@ -122,7 +122,7 @@ def test_the_other_network_for_sound_is_told_apart():
     with torch.device("meta"):
         state = prefixed("backbone.audio.", SpecCnn().state_dict())
     found = published_of(state, Path("x"))
-    assert (found.sound, found.depth, found.network) == ("spec-cnn", None, "sound spec-cnn")
+    assert (found.sound, found.depth, found.network) == ("speccnn", None, "sound CNN speccnn")
     assert set(found.audio) == set(SpecCnn().state_dict())
 
 
@@ -171,11 +171,11 @@ def test_other_files_and_missing_networks_are_refused_by_name(video, audio, tmp_
     only_video, only_sound = published_of(video, Path("v")), published_of(audio, Path("a"))
     with pytest.raises(WeightsError, match=r"v: contains no network for sound, only video R\(2\+1\)D-10"):
         sound_network(only_video)
-    with pytest.raises(WeightsError, match="a: contains no video network, only sound avid-spec-cnn-9"):
+    with pytest.raises(WeightsError, match="a: contains no video network, only sound CNN avid"):
         video_network(only_sound)
     with pytest.raises(WeightsError, match=r"v: its video network is R\(2\+1\)D-10, not R\(2\+1\)D-18"):
         load_video(R2Plus1D(18), only_video)
-    with pytest.raises(WeightsError, match="a: its network for sound is avid-spec-cnn-9, not spec-cnn"):
+    with pytest.raises(WeightsError, match="a: its network for sound is avid, not speccnn"):
         load_sound(SpecCnn(), only_sound)
 
 
@@ -186,7 +186,7 @@ def test_a_run_is_read_whole_or_by_its_backbones(video, audio, tmp_path):
     found = read_replai(f"run:{tmp_path}")
     assert (found.depth, found.sound, found.heads) == (10, None, {})
     save_file(audio, tmp_path / "backbone.audio.safetensors")
-    assert read_replai(tmp_path).sound == "avid-spec-cnn-9"
+    assert read_replai(tmp_path).sound == "avid"
     save_file(replai(video, audio, ""), tmp_path / "replai.safetensors")
     assert read_replai(tmp_path).heads.keys() == HEADS.keys()
     with pytest.raises(WeightsError, match="nowhere: no such run"):
@@ -195,8 +195,8 @@ def test_a_run_is_read_whole_or_by_its_backbones(video, audio, tmp_path):
 
 def test_what_a_file_is_can_be_asked_for(video, audio, tmp_path):
     for content, wanted in (
-        ({"model": replai(video, audio)}, "RepLAI: video R(2+1)D-10, sound avid-spec-cnn-9, 2 heads"),
-        ({"model_av": avid(video, audio)}, "AVID: video R(2+1)D-10, sound avid-spec-cnn-9"),
+        ({"model": replai(video, audio)}, "RepLAI: video R(2+1)D-10, sound CNN avid, 2 heads"),
+        ({"model_av": avid(video, audio)}, "AVID: video R(2+1)D-10, sound CNN avid"),
         ({"state_dict": video}, "RepLAI: video R(2+1)D-10"),
     ):
         torch.save(content, tmp_path / "c.pth")
