@@ -14,7 +14,8 @@ import torch
 from avid_networks import Golden
 from torch import Tensor, nn
 
-from egotools.loading.files import Files
+from egotools.loading.files import Files, OpenFiles
+from egotools.loading.spans import read_frames
 from egotools.manifests.table import read_manifest
 from egotools.methods.from_video import Course, files_for
 from egotools.methods.recognition.clips import EvaluatedExamples, central, clips_of, drawn_square, numbers_at
@@ -218,8 +219,12 @@ def test_a_window_begins_anywhere_in_a_clip_and_a_short_clip_is_one_window(data)
     assert numbers_at(stretch, TINY, 1.0).tolist() == [5, 19]
     every = replace(TINY, frame_rule="all", frames=4)
     assert numbers_at(stretch, every, 0.0).tolist() == [0, 5, 10, 15]  # the frame at 0.5 s is one of them
-    inside = replace(stretch, first=4, count=6)
-    assert numbers_at(inside, replace(TINY, frames=6), 0.7).tolist() == [0, 1, 2, 3, 4, 5]
+    short = replace(stretch, first=4, count=5)
+    found = numbers_at(short, replace(TINY, frames=4), 0.7)
+    assert found.tolist() == [0, 4, 4, 4]  # 0, 4, 9 and 14 of the clip three times
+    frames = list(stretch.source.open().frames(range(4, 9)))
+    shown = read_frames(short, np.array([0, 3, 2]), OpenFiles())
+    assert np.array_equal(shown, np.stack(frames)[[0, 3, 2]])
 
 
 def test_windows_to_evaluate_are_evenly_spaced_or_one_by_the_seed_and_each_frame_is_decoded_once(data, decoded_count):

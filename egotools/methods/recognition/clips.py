@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from egotools.errors import ClipError
+from egotools.extractors.avid import STATISTICS
 from egotools.loading.files import OpenFiles
 from egotools.loading.items import SECONDS, Arrays
 from egotools.loading.loader import Tensors
@@ -27,11 +28,6 @@ from egotools.pixels.preprocessing import Normalize
 from egotools.pixels.resized_squares import ResizedSquare, SquareDraws, middle_square, squares
 from egotools.sampling import window_frames
 from egotools.types import Frame, IntArray
-
-STATISTICS = {
-    "imagenet": Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "ego4d": Normalize((0.45,) * 3, (0.225,) * 3),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,14 +104,19 @@ class EvaluatedExamples:
 
 
 def numbers_at(stretch: Stretch, watching: Watching, place: float) -> IntArray:
-    """Frames [T] of a clip, counted from its first: of a window that begins at its first moment (0) up to its last (1).
+    """Frames [T] of a window, counted from the clip's first one.
 
-    A window is as long as the clip at most.
+    Args:
+        stretch: the clip. One that is shorter than a window has its frames again from the first one on.
+        watching: which frames.
+        place: 0: the window begins with the clip; 1: it ends with it.
     """
     info, (first, last) = stretch.source.info, times_of(stretch)
     start = first + place * max(last - first - watching.video_duration, 0.0)
-    end = min(start + watching.video_duration, last)
-    found = window_frames(info, start, end, watching.frames, rule=watching.frame_rule)
+    end = start + watching.video_duration
+    if watching.frame_rule == "all":
+        end = min(end, last)
+    found = window_frames(info, start, end, watching.frames, rule=watching.frame_rule, last=last)
     return np.clip(found - stretch.first, 0, stretch.count - 1)
 
 
@@ -143,7 +144,7 @@ def central(frames: Frame, watching: Watching) -> Frame:
 def clips_of(frames: Tensor, watching: Watching, device: torch.device) -> Tensor:
     """Frames uint8 [B, T, S, S, 3] as normalized clips float32 [B, 3, T, S, S] on a device."""
     pixels = frames.to(device, non_blocking=True)
-    found: Tensor = STATISTICS[watching.statistics](pixels)
+    found: Tensor = Normalize(*STATISTICS[watching.statistics])(pixels)
     return found.transpose(1, 2).contiguous()
 
 

@@ -263,7 +263,15 @@ def write_run(run: Run, model: Recognition, prepared: Prepared, trained: Trained
 
 def view_of(options: Watching) -> Content:
     """The options of the extractor that show its network what it was trained on."""
-    return {"frames": options.frames, "size": options.size, "pool": options.pool}
+    is_plain = options.eval_interpolation == "bilinear" and options.resizing == "plain"
+    return {
+        "frames": options.frames,
+        "duration": options.video_duration,
+        "size": options.size,
+        "pool": options.pool,
+        "interpolation": "bilinear-aliased" if is_plain else options.eval_interpolation,
+        "normalize": options.statistics,
+    }
 
 
 def _make_precise(model: Recognition, *, train: WindowExamples, options: RecognitionOptions, course: Course) -> None:
