@@ -39,8 +39,8 @@ class EpicKitchens:
     (participants) say 1 or 0.
 
     \b
-    egotools manifest epic-kitchens ANNOTATIONS --videos VIDEOS --out e.csv
-    egotools manifest epic-kitchens ANNOTATIONS --videos VIDEOS --kind segments --out s.csv
+    egotools manifest epic-kitchens ROOT --videos VIDEOS --out e.csv
+    egotools manifest epic-kitchens ROOT --videos VIDEOS --kind segments --out s.csv
     """
 
     videos: Path | None = option(None, "Folder below which the videos are, in any layout.")  # noqa: RUF009 - frozen
@@ -146,7 +146,7 @@ def _action(cells: Mapping[str, str], needed: tuple[str, ...]) -> _Action:
     own = [name for name in LABELED if name in needed]
     labels |= {name: str(int(text[name])) if name in CLASSES else text[name] for name in own}
     labels |= {"narration": text["narration"]} if "narration" in text else {}
-    return _Action(text["narration_id"], text["video_id"], times, *map(_seconds, times), labels)
+    return _Action(text["narration_id"], text["video_id"], times, _seconds(times[0]), _seconds(times[1]), labels)
 
 
 def _seconds(text: str) -> float:

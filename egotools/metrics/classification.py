@@ -98,4 +98,5 @@ def ranks(scores: FloatArray, labels: IntArray) -> IntArray:
     """
     own = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)
     before = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < labels[:, np.newaxis]))
-    return before.sum(axis=1, dtype=np.int64)
+    found: IntArray = before.sum(axis=1, dtype=np.int64)
+    return found

@@ -63,7 +63,7 @@ def test_sound_is_joined_to_the_picture_by_id_and_nearest_time(tmp_path: Path, m
     sound = cached(tmp_path / "y.lmdb", {"c": [4], "b": [5, 6], "a": [0.9, 2.8]})
     windows = read_windows(manifest, [picture, sound])
     assert windows.table.ids.tolist() == ["a", "b"]
-    expected = [[1, 0, 0.9, 2], [2, 0, 2.8, 2], [3, 0, 2.8, 2], [5, 1, 5, 1], [6, 1, 6, 1]]
+    expected: list[list[float]] = [[1, 0, 0.9, 2], [2, 0, 2.8, 2], [3, 0, 2.8, 2], [5, 1, 5, 1], [6, 1, 6, 1]]
     np.testing.assert_allclose(windows.values, expected, rtol=1e-6)
     said = " ".join(windows.table.remarks)
     assert "1 clip with other times in" in said

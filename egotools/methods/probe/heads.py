@@ -79,13 +79,19 @@ class LinearHeads(nn.Module):
         self.rows = {label: tuple((rows or {}).get(label, [1] * len(names))) for label, names in classes.items()}
         self.normalize: Normalize = normalize
         self.fc = nn.ModuleList(nn.Linear(width, len(names)) for names in self.classes.values())
-        for layer in self.fc:
+        for layer in self.layers:
             nn.init.normal_(layer.weight, std=DEVIATION)
             nn.init.zeros_(layer.bias)
 
     @property
+    def layers(self) -> list[nn.Linear]:
+        """Of each label."""
+        return [layer for layer in self.fc if isinstance(layer, nn.Linear)]
+
+    @property
     def width(self) -> int:
-        return int(self.fc[0].in_features)
+        """D."""
+        return self.layers[0].in_features
 
     def logits(self, features: Tensor) -> list[Tensor]:
         """Features [B, D] to logits [B, K] of each label."""
@@ -93,7 +99,7 @@ class LinearHeads(nn.Module):
             features = functional.normalize(features, dim=1, eps=FLOOR)
         elif self.normalize == "scalar":
             features = features / features.abs().clamp_min(FLOOR)
-        return [layer(features) for layer in self.fc]
+        return [layer(features) for layer in self.layers]
 
     def forward(self, batch: Labeled) -> dict[str, Tensor]:
         """`loss`, the mean of the labels' cross-entropies; of each label this, and `top1`, the share that is right."""
@@ -118,7 +124,7 @@ class LinearHeads(nn.Module):
             TableError: features of another width.
         """
         self.check_width(windows.values.shape[1])
-        device = self.fc[0].weight.device
+        device = self.layers[0].weight.device
         sums = {label: np.zeros((len(windows), len(names))) for label, names in self.classes.items()}
         for at in range(0, len(rows), ROWS):
             piece = slice(at, at + ROWS)
@@ -149,8 +155,8 @@ class LinearHeads(nn.Module):
         """As a safetensors file, by RepLAI's names `fc.<label>.weight`; classes in its metadata."""
         from safetensors.torch import save
 
-        tensors = {}
-        for label, layer in zip(self.classes, self.fc, strict=True):
+        tensors: dict[str, Tensor] = {}
+        for label, layer in zip(self.classes, self.layers, strict=True):
             tensors |= {f"fc.{label}.{name}": value.detach().cpu().contiguous() for name, value in _of(layer)}
         facts = _Metadata(
             classes={label: list(names) for label, names in self.classes.items()},
@@ -176,7 +182,7 @@ class LinearHeads(nn.Module):
                 labels = list(facts["classes"])
                 first = file.get_tensor(f"fc.{labels[0]}.weight")
                 heads = cls(first.shape[1], facts["classes"], rows=facts["rows"], normalize=facts["normalize"])
-                for label, layer in zip(labels, heads.fc, strict=True):
+                for label, layer in zip(labels, heads.layers, strict=True):
                     layer.load_state_dict({name: file.get_tensor(f"fc.{label}.{name}") for name, _ in _of(layer)})
         except (KeyError, IndexError) as error:
             raise RunError(f"{path} holds no heads: it has no {error}") from error
@@ -220,7 +226,7 @@ def fit_heads(
     with seeded(seed):
         heads = LinearHeads(train.values.shape[1], classes, rows=counts, normalize=head.normalize).to(device)
     per_epoch = batch_count(len(train), head.batch_size)
-    options = {"lr": head.learning_rate, "momentum": MOMENTUM, "weight_decay": head.weight_decay}
+    options: dict[str, Any] = {"lr": head.learning_rate, "momentum": MOMENTUM, "weight_decay": head.weight_decay}
     steps = head.epochs * per_epoch
 
     def told(done: int) -> None:

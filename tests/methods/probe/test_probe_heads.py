@@ -19,6 +19,7 @@ from egotools.tables.table import table_of_clips
 from egotools.tables.windows import Windows
 from egotools.training.how import How
 from egotools.training.runs import Run
+from egotools.training.seeding import seeded
 from egotools.types import Clip
 
 LABELS = ("verb", "noun")
@@ -48,8 +49,8 @@ def test_features_are_normalized_as_a_vector_or_by_the_references_mistake() -> N
     features = torch.tensor([[3.0, 0.0, 4.0]])
     logits = {}
     for kind in ("none", "vector", "scalar"):
-        heads = LinearHeads(3, {"verb": ["0", "1"]}, normalize=kind)  # type: ignore[arg-type]
-        heads.fc[0].weight.data = torch.eye(3)[:2] + torch.tensor([0.0, 0, 1])
+        heads = LinearHeads(3, {"verb": ["0", "1"]}, normalize=kind)
+        heads.layers[0].weight.data = torch.eye(3)[:2] + torch.tensor([0.0, 0, 1])
         logits[kind] = heads.logits(features)[0][0].tolist()
     assert logits["none"] == [7, 4]
     assert logits["vector"] == pytest.approx([1.4, 0.8])
@@ -59,7 +60,7 @@ def test_features_are_normalized_as_a_vector_or_by_the_references_mistake() -> N
 def test_new_heads_are_small_and_their_biases_nothing() -> None:
     torch.manual_seed(0)
     heads = LinearHeads(512, {"verb": [*map(str, range(97))], "noun": [*map(str, range(300))]})
-    for layer in heads.fc:
+    for layer in heads.layers:
         assert layer.weight.std().item() == pytest.approx(0.01, rel=0.02)
         assert not layer.bias.any()
 
@@ -76,15 +77,16 @@ def test_training_is_sgd_with_momentum_on_a_drawn_row_of_each_clip(
 
     monkeypatch.setattr(LinearHeads, "forward", watched)
     found = fit_heads(data, LABELS, HEAD, None, seed=3)
-    with module.seeded(3):
+    with seeded(3):
         expected = LinearHeads(5, found.classes)
     velocity = [torch.zeros_like(each) for each in expected.parameters()]
     for step, (features, labels) in enumerate(seen):
         rate = 0.005 if step // 3 < 2 else 0.0005
         losses = [
-            torch.nn.functional.cross_entropy(layer(features), labels[:, at]) for at, layer in enumerate(expected.fc)
+            torch.nn.functional.cross_entropy(layer(features), labels[:, at])
+            for at, layer in enumerate(expected.layers)
         ]
-        gradients = torch.autograd.grad(sum(losses) / 2, [*expected.parameters()])
+        gradients = torch.autograd.grad(torch.stack(losses).mean(), [*expected.parameters()])
         for number, (value, gradient) in enumerate(zip(expected.parameters(), gradients, strict=True)):
             velocity[number] = 0.9 * velocity[number] + gradient
             value.data -= rate * velocity[number]
@@ -132,7 +134,7 @@ def test_probabilities_of_a_clip_are_the_mean_of_its_rows(
     found = heads.probabilities(data, *data.spread())["verb"]
     for clip, (first, count) in enumerate(zip(data.first, data.counts, strict=True)):
         rows = torch.from_numpy(data.values[first : first + count])
-        mean = heads.fc[0](rows).softmax(dim=1).mean(dim=0).detach().numpy()
+        mean = heads.layers[0](rows).softmax(dim=1).mean(dim=0).detach().numpy()
         np.testing.assert_allclose(found[clip], mean, rtol=1e-5)
     assert heads.constant(2)["noun"].tolist() == [[0.5, 0.5]] * 2
     with pytest.raises(TableError, match="trained on 5 features a row, these have 4"):
