@@ -56,7 +56,7 @@ def middle_square(height: int, width: int, *, side: int, shorter: int) -> Resize
     return ResizedSquare(new_width, new_height, x, y, side)
 
 
-def squares(frames: Frame, square: ResizedSquare, interpolation: Interpolation) -> Frame:
+def squares(frames: Frame, square: ResizedSquare, interpolation: Interpolation, *, antialias: bool = True) -> Frame:
     """Cuts a square out of resized frames, of which no more is made than it takes; the pixels are the same.
 
     Args:
@@ -64,6 +64,7 @@ def squares(frames: Frame, square: ResizedSquare, interpolation: Interpolation) 
         square: of side S.
         interpolation: bilinear with antialiasing, equal to Pillow's to within one gray level; or the nearest pixels,
             equal to Pillow's.
+        antialias: False: bilinear between the four pixels that are nearest, also where frames become smaller.
 
     Returns:
         uint8 [L, S, S, 3].
@@ -72,8 +73,10 @@ def squares(frames: Frame, square: ResizedSquare, interpolation: Interpolation) 
     if interpolation == "nearest":
         lines = nearest(frames.shape[1], square.height)[rows]
         found = frames[:, lines[:, None], nearest(frames.shape[2], square.width)[columns]]
-    else:
+    elif antialias:
         found = _corner(frames, square)[:, rows, columns]
+    else:
+        found = _between_nearest(frames, square.height, square.width)[:, rows, columns]
     return np.ascontiguousarray(found[:, :, ::-1] if square.flip else found)
 
 
@@ -90,6 +93,13 @@ def _corner(frames: Frame, square: ResizedSquare) -> Frame:
     scale = (square.height / height, square.width / width)
     pixels = F.interpolate(pixels, scale_factor=scale, mode="bilinear", antialias=True)
     found: Frame = pixels.permute(0, 2, 3, 1).numpy()
+    return found
+
+
+def _between_nearest(frames: Frame, height: int, width: int) -> Frame:
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+    pixels = F.interpolate(pixels, size=(height, width), mode="bilinear", align_corners=False)
+    found: Frame = pixels.round_().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return found
 
 
