@@ -53,7 +53,8 @@ def write_found(out: Path, found: DatasetClips) -> None:
     for remark in found.remarks:
         note(f"  {remark}")
     name_some("files that do not exist, their clips are left out", found.missing, tell=failure)
-    if found.missing:
+    name_some("unusable annotations, left out", found.unusable, tell=failure)
+    if found.missing or found.unusable:
         raise click.exceptions.Exit(1)
 
 

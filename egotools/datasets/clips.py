@@ -16,13 +16,15 @@ from egotools.types import Clip
 class DatasetClips:
     """The clips of a dataset, the files that its annotations name but that do not exist, remarks, and labels at times.
 
-    Segments are written beside the manifest, `m.segments.csv` beside `m.csv`; None: the dataset has none.
+    Segments are written beside the manifest, `m.segments.csv` beside `m.csv`; None: the dataset has none. Annotations
+    that are unusable make no clip; each says where it is, and why.
     """
 
     clips: list[Clip]
     missing: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     segments: list[Segment] | None = None
+    unusable: list[str] = field(default_factory=list)
 
 
 def present(clips: Sequence[Clip], root: Path, remarks: Sequence[str] = ()) -> DatasetClips:
