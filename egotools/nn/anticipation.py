@@ -1,4 +1,6 @@
-"""From features of observed actions to the actions that follow. Axes: B batch, N observed, Z to come, D features, W width.
+"""From features of observed actions to the actions that follow.
+
+Axes: B batch, N observed and Z coming actions, D features, W width.
 
 Source:
     Ego4D, forecasting, `lta_models.py`.

@@ -29,9 +29,7 @@ def test_aggregators_decoders_and_losses_are_the_references(kind):
     )
     verbs, nouns = about["NUM_CLASSES"]
     options = {"layers": about["TRANSFORMER_ENCODER_LAYERS"], "heads": about["TRANSFORMER_ENCODER_HEADS"]}
-    network = Anticipator(
-        3, (verbs, nouns), inputs=inputs, steps=steps, width=width, aggregator=kind, **options
-    ).eval()
+    network = Anticipator(3, (verbs, nouns), inputs=inputs, steps=steps, width=width, aggregator=kind, **options).eval()
     published = state_dict(recorded_shapes(case))
     own = {name.removeprefix("clip_"): value for name, value in published.items() if name.startswith("clip_")}
     for last in ("weight", "bias"):
@@ -45,9 +43,7 @@ def test_aggregators_decoders_and_losses_are_the_references(kind):
     np.testing.assert_allclose(aggregated.numpy(), golden["aggregated"], rtol=1e-3, atol=1e-3)
     loss = torch.zeros(())
     for head, found in enumerate(logits):
-        np.testing.assert_allclose(
-            found[:, [0, -1]].numpy(), golden[f"logits{head}_first_last"], rtol=1e-3, atol=1e-3
-        )
+        np.testing.assert_allclose(found[:, [0, -1]].numpy(), golden[f"logits{head}_first_last"], rtol=1e-3, atol=1e-3)
         loss += summed_cross_entropy(found, labels_of(head, (batch, steps), found.shape[2]))
     assert loss.item() == pytest.approx(float(golden["loss"]), rel=1e-4)
 
