@@ -133,4 +133,4 @@ def sampled(logits: Tensor, candidates: int, generator: torch.Generator) -> Tens
         return logits.argmax(dim=2, keepdim=True)
     probabilities = logits.float().softmax(dim=2).flatten(0, 1)
     drawn = torch.multinomial(probabilities, candidates, replacement=True, generator=generator)
-    return drawn.unflatten(0, logits.shape[:2])
+    return drawn.reshape(*logits.shape[:2], candidates)

@@ -16,7 +16,7 @@ from fill import DATA
 
 from egotools.manifests.table import read_manifest, write_manifest
 from egotools.methods.state_change.examples import read_examples
-from egotools.methods.state_change.frames import nearest_position, picked_frames, rows_of_times
+from egotools.methods.state_change.frames import nearest_position, position_frames, rows_of_times
 from egotools.methods.state_change.options import StateChange
 from egotools.methods.state_change.run import open_run, read_sides, train_state_change
 from egotools.types import Clip, Rows
@@ -37,7 +37,7 @@ def run(*words: object, status: int = 0) -> Result:
 def test_the_reference_picks_the_frames_and_labels_of_the_golden(case):
     about = json.loads((DATA / "replai/pnr_frame_sampling.json").read_text())["inputs"][0]["cases"][case]
     golden = np.load(DATA / "replai/pnr_frame_sampling.npz")
-    frames = picked_frames(about["start"], about["end"])
+    frames = position_frames(about["start"], about["end"])
     np.testing.assert_array_equal(frames, golden[f"frames_{case}"])
     if about["pnr"] is not None:
         np.testing.assert_array_equal(np.abs(frames - about["pnr"]), golden[f"distance_{case}"])
@@ -45,16 +45,16 @@ def test_the_reference_picks_the_frames_and_labels_of_the_golden(case):
 
 
 def test_exact_positions_are_where_the_metric_assumes_them():
-    np.testing.assert_array_equal(picked_frames(1000, 1240, "exact"), 1000 + 15 * np.arange(16))
-    frames = picked_frames(7, 7 + 215, "exact")
+    np.testing.assert_array_equal(position_frames(1000, 1240, "exact"), 1000 + 15 * np.arange(16))
+    frames = position_frames(7, 7 + 215, "exact")
     assert np.abs(frames - (7 + 215 / 16 * np.arange(16))).max() <= 0.5
-    np.testing.assert_array_equal(picked_frames(3, 19, "exact"), np.arange(3, 19))
+    np.testing.assert_array_equal(position_frames(3, 19, "exact"), np.arange(3, 19))
 
 
 @pytest.mark.parametrize("count", [16, 17, 31, 100])
 def test_any_clip_of_16_frames_and_more_has_16_positions_of_its_own(count):
     for sampling in ("reference", "exact"):
-        frames = picked_frames(101, 101 + count, sampling)
+        frames = position_frames(101, 101 + count, sampling)
         assert len(set(frames.tolist())) == 16
         assert frames[0] >= 101
         assert frames[-1] < 101 + count
@@ -62,7 +62,7 @@ def test_any_clip_of_16_frames_and_more_has_16_positions_of_its_own(count):
 
 def test_fewer_than_16_frames_have_no_positions():
     with pytest.raises(ValueError, match="15 frames"):
-        picked_frames(0, 15)
+        position_frames(0, 15)
 
 
 def test_a_position_takes_the_row_whose_middle_is_nearest():

@@ -148,11 +148,10 @@ def _fitted(
         figures = {"verb_ed": float(verbs.by_length[-1]), "noun_ed": float(nouns.by_length[-1])}
         return best.take(figures, network)
 
-    options = {"lr": config.learning_rate, "betas": BETAS, "weight_decay": config.weight_decay}
     fit(
         Learning(network).train(),
         partial(_batches, windows=train, config=config, seed=seed, device=device),
-        optimizer_of(network, "adam", **options),
+        optimizer_of(network, "adam", lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay),
         run,
         steps=total,
         state={"progress": best},

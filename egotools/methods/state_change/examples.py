@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from egotools.errors import TableError
 from egotools.manifests.table import read_manifest
-from egotools.methods.state_change.frames import POSITIONS, Sampling, nearest_position, picked_frames, rows_of_times
+from egotools.methods.state_change.frames import POSITIONS, Sampling, nearest_position, position_frames, rows_of_times
 from egotools.metrics.keyframes import frame_rates
 from egotools.tables.clip_rows import clip_rows
 from egotools.tables.table import Mask, read_table
@@ -88,9 +88,10 @@ def read_examples(manifest: Path, caches: Sequence[Path], sampling: Sampling) ->
         if label.end - label.start < POSITIONS:
             short.append(clip.id)
             continue
-        frames, seconds = picked_frames(label.start, label.end, sampling), _seconds(clip)
+        frames, seconds = position_frames(label.start, label.end, sampling), _seconds(clip)
         frame = seconds / (label.end - label.start)  # how long one lasts: windows begin with one
-        at = rows_of_times(clip.start + (frames - label.start) * frame, times, seconds / POSITIONS / 2 + frame)
+        shown = clip.start + (frames - label.start) * frame
+        at = rows_of_times(shown, times, seconds / POSITIONS / 2 + frame)
         if at is None:
             apart.append(clip.id)
             continue

@@ -73,5 +73,6 @@ class Learning(nn.Module):
 
     def forward(self, batch: Clips) -> dict[str, Tensor]:
         """`loss`, and its parts."""
-        state, keyframe = state_change_losses(*self.heads(batch.features), batch.states, batch.keyframes)
+        states, keyframes = self.heads(batch.features)
+        state, keyframe = state_change_losses(states, keyframes, batch.states, batch.keyframes)
         return {"loss": self._weights[0] * state + self._weights[1] * keyframe, "state": state, "keyframe": keyframe}

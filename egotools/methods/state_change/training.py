@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from egotools.linear.standardize import Standardization, fit_standardization
-from egotools.methods.state_change.examples import Examples
+from egotools.methods.state_change.examples import Examples, Values
 from egotools.methods.state_change.frames import POSITIONS
 from egotools.methods.state_change.network import MOMENTUM, Clips, Learning, StateChangeHeads
 from egotools.methods.state_change.options import StateChange
@@ -125,11 +125,17 @@ def _fitted(
             return {"epoch": best.epochs}
         return best.take(figures_of(val, said_by(model.heads, val)), model.heads)
 
-    options = {"lr": config.learning_rate, "momentum": MOMENTUM, "nesterov": True, "weight_decay": config.weight_decay}
     fit(
         model.train(),
         of,
-        optimizer_of(model, "sgd", **options),
+        optimizer_of(
+            model,
+            "sgd",
+            lr=config.learning_rate,
+            momentum=MOMENTUM,
+            nesterov=True,
+            weight_decay=config.weight_decay,
+        ),
         run,
         steps=total,
         state={"progress": best},
@@ -164,7 +170,7 @@ def figures_of(examples: Examples, said: Said) -> Figures:
     }
 
 
-def errors_of(examples: Examples, positions: IntArray | float) -> FloatArray:
+def errors_of(examples: Examples, positions: IntArray | float) -> Values:
     """How far chosen positions lie from the change in seconds [C]; NaN where there is none."""
     chosen = np.broadcast_to(positions, len(examples))
     arrays = examples.start, examples.end, examples.keyframe, examples.fps
