@@ -101,7 +101,9 @@ def sound(clip: MadeClip, random: np.random.Generator) -> Floats:
     phase = 2 * np.pi * clip.pitch * after
     tone = np.sin(phase) + random.uniform(0.1, 0.4) * np.sin(2 * phase)
     tone *= random.uniform(0.2, 0.4) * np.exp(-after / random.uniform(0.3, 0.5))
-    band = random.uniform(0.08, 0.15) * _band(noise[1], BANDS[clip.direction]) * np.exp(-after / random.uniform(0.2, 0.4))
+    band = (
+        random.uniform(0.08, 0.15) * _band(noise[1], BANDS[clip.direction]) * np.exp(-after / random.uniform(0.2, 0.4))
+    )
     hum = 10 ** random.uniform(-3.5, -2.5) * noise[2]
     made = np.where(times >= 0, bang + tone + band, 0) + hum
     return np.clip(random.uniform(0.4, 1.0) * made, -1, 1).astype(np.float32)
