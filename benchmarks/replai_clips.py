@@ -1,4 +1,4 @@
-"""Made clips with sound for `replai_learning.py`: an object opens or closes with a bang, and what sounds then says which.
+"""Made clips with sound for `replai_learning.py`: an object opens or closes, with a bang, and a sound tells which.
 
 Fixed before the first result of a training. A clip is an MP4 of H.264 at 16 frames per second and AAC at 44.1 kHz.
 
@@ -6,12 +6,12 @@ Fixed before the first result of a training. A clip is an MP4 of H.264 at 16 fra
   the moment it opens (a white core appears) or closes (the core disappears) within an eighth of a second. The core has
   nothing to do with the hue, and neither is changed by mirroring, a crop or a scale.
 - **Sound.** At the moment there is a bang, the same for all, and then a tone that decays, whose pitch follows the hue:
-  250 Hz for red to 2 kHz for violet. With it, a band of noise decays: opening hisses (2.5 kHz and above), closing rumbles
-  (below 200 Hz). Neither the tone nor the hue says which.
-- **At random, by clip:** the attribute; the moment; the object's place, size, saturation and lightness; the background's
-  colors, shapes and drift; grain; the loudness of everything, the tone, the noise and the background's hum.
+  250 Hz for red to 2 kHz for violet. A band of noise decays with it: opening hisses (2.5 to 7.5 kHz), closing rumbles
+  (50 to 200 Hz). Neither the tone nor the hue tells which.
+- **At random, by clip:** the attribute; the moment; the object's place, size, saturation and lightness; colors,
+  shapes and drift of the background; grain; the loudness of everything, of the tone, of the noise and of the hum.
 
-Directions are balanced: every other clip opens.
+Every other clip opens.
 """
 
 from __future__ import annotations

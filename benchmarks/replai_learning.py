@@ -1,4 +1,4 @@
-"""Whether RepLAI learns: clips whose sound says what is seen and what happens, and early and late moments of real clips.
+"""Whether RepLAI learns: from made clips whose sound tells what is seen and what happens, and from real ones.
 
     python benchmarks/replai_learning.py FOLDER [--seeds 0 1 2] [--only made|real] [--option=--steps=300 ...]
 
