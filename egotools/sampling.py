@@ -103,6 +103,32 @@ def spread(total: int, count: int) -> IntArray:
     return np.unique(np.linspace(0, max(total - 1, 0), min(count, total)).astype(np.int64))
 
 
+def floor_linspace(total: int, count: int) -> IntArray:
+    """`count` positions [count] out of `total`: evenly spaced numbers from 0 to total - 1 in float32, truncated.
+
+    Positions repeat if there are fewer. The numbers are those of torch.linspace by its formula, which counts the second
+    half down from the end: truncation shows the rounding. Its CPU kernels deviate from it in a few cases, by the width
+    of the machine's vectors; this does not.
+
+    >>> floor_linspace(9, 8).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 8]
+    >>> floor_linspace(7, 8).tolist()
+    [0, 0, 1, 2, 3, 4, 5, 6]
+
+    Source:
+        RepLAI's temporal subsampling, `torch.linspace(0, total - 1, count).long()`.
+
+    Raises:
+        ValueError: nothing to choose from, or nothing to choose.
+    """
+    if total < 1 or count < 1:
+        raise ValueError(f"{count} positions out of {total} cannot be chosen")
+    last, at = np.float32(total - 1), np.arange(count, dtype=np.float32)
+    step = last / np.float32(max(count - 1, 1))
+    from_end = last - step * at[::-1] if count > 1 else at
+    return np.where(at < count // 2, step * at, from_end).astype(np.int64)
+
+
 def evenly(start: float, end: float, count: int) -> Times:
     """`count` equal parts [count, 2] of [start, end]."""
     edges = np.linspace(start, end, count + 1)

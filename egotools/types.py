@@ -187,7 +187,12 @@ class AudioExtractor(Protocol):
 
 @runtime_checkable
 class ClipExtractor(Protocol):
-    """Features that need the complete file. Runs in a worker."""
+    """Features that need the complete file. Runs in a worker.
+
+    An optional method `sound_rows(sound, picture, clip)` is called instead of `rows` with the file's open sound, a
+    `media.audio.Sound`, which many clips of a file share, and the `VideoInfo` of its picture (None: sound only). An
+    optional field `stream: int | None` says which of a file's audio streams that is.
+    """
 
     def rows(self, clip: Clip) -> Rows:
         """All rows of a clip."""

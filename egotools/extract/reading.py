@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from egotools.errors import ClipError, NoSound
+from egotools.errors import ClipError, NoPicture, NoSound
 from egotools.extract.messages import Failure, FileIndex, FileRemarks, Piece, windows_of
+from egotools.manifests.check import is_sound
 from egotools.media.audio import Sound, Stretches, open_sound
 from egotools.media.video import Frames, Video, VideoIndex, open_frames
 from egotools.sampling import check_rows, spread
@@ -30,6 +31,7 @@ from egotools.types import (
     FrameExtractor,
     FrameWindows,
     SampleWindows,
+    VideoInfo,
 )
 
 Array = np.ndarray[Any, Any]
@@ -113,14 +115,35 @@ class Reader:
     def _whole(
         self, clip: Clip, extractor: ClipExtractor, place: tuple[int, int, int]
     ) -> Iterator[Piece | Failure | FileRemarks]:
+        remarks: Sequence[str] = ()
         try:
-            rows = extractor.rows(clip)
+            if hasattr(extractor, "sound_rows"):
+                picture, sound = self._picture(clip), self._open_sound(clip, getattr(extractor, "stream", None))
+                before = time.process_time()
+                rows, remarks = extractor.sound_rows(sound, picture, clip), sound.remarks
+                self.seconds["preparing"] += time.process_time() - before
+                self._check_remarks(remarks, clip)
+            else:
+                rows = extractor.rows(clip)
+        except NoSound:  # nothing to do, which is not a failure
+            yield _nothing(place)
+            return
         except ClipError as error:
+            self._close_sound()
             yield Failure(*place, str(error))
             return
         count = len(rows.values)
         values = np.asarray(rows.values, np.float32)
         yield Piece(*place, count, np.arange(count), rows.times, values, is_computed=True)
+        if remarks:
+            yield FileRemarks(place[0], tuple(remarks))
+
+    def _picture(self, clip: Clip) -> VideoInfo | None:
+        """What is known about the picture of a clip's file, which stays open; None if it has sound only."""
+        try:
+            return None if is_sound(clip.path) else self._open(clip).info
+        except NoPicture:
+            return None
 
     def _read(
         self,

@@ -26,6 +26,7 @@ BUILT_IN = {
     "color": ("egotools.extractors.color:Color", "Mean, deviation and histogram of each color."),
     "waveform": ("egotools.extractors.audio:Waveform", "Sound, as samples."),
     "log-mel": ("egotools.extractors.audio:LogMelSpectrogram", "Sound, as log-mel spectra."),
+    "moments": ("egotools.extractors.moments:Moments", "Moments of interaction in the sound: a row a moment."),
 }
 
 SHORT_NAMES = {

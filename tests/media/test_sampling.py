@@ -6,11 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egotools.errors import ClipError
-from egotools.sampling import evenly, extent, frame_stacks, frames_inside, intervals, single_frames, spread_frames
+from egotools.sampling import (
+    evenly,
+    extent,
+    floor_linspace,
+    frame_stacks,
+    frames_inside,
+    intervals,
+    single_frames,
+    spread_frames,
+)
 from egotools.types import Clip, VideoInfo
 
 FILE = Path("video.mp4")
@@ -273,3 +283,17 @@ def test_spread_frames_that_fall_between_two_are_rounded_to_even():
 def test_frames_of_a_clip_outside_the_file_are_not_spread():
     with pytest.raises(ClipError, match="the clip begins at 5 s"):
         spread_frames(film(20), clip(5.0), count=3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8, 16, 32, 125, 128])
+def test_evenly_spaced_positions_are_truncated_as_torch_truncates_them(count):
+    for total in range(1, 260):
+        wanted = torch.linspace(0, total - 1, count).long().numpy()
+        np.testing.assert_array_equal(floor_linspace(total, count), wanted, err_msg=f"{count} of {total}")
+
+
+def test_evenly_spaced_positions_begin_with_a_repeated_one_if_there_is_one_too_few():
+    assert floor_linspace(124, 125).tolist() == [0, *range(124)]  # specification of RepLAI, its notation
+    assert floor_linspace(9, 8).tolist() == [0, 1, 2, 3, 4, 5, 6, 8]
+    with pytest.raises(ValueError, match="8 positions out of 0"):
+        floor_linspace(0, 8)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import cmath
+import json
 import math
-import zlib
 
 import numpy as np
 import pytest
 import torch
+from fill import input_of
 
-from egotools.nn.log_mel import LogMel, mel_filters
+from egotools.nn.log_mel import LogMel, ReplaiLogMel, mel_filters
+from egotools.nn.resampled import resampled
 
 
 def by_definition(samples, rate, window, step, mels, highest):
@@ -65,28 +67,33 @@ def test_no_band_of_the_usual_eighty_is_empty():
     assert (mel_filters(rate=16000, bins=257, mels=80, highest=8000).sum(0) > 0).all()
 
 
-def resampled(wave):
-    """44.1 kHz to 16 kHz: windowed sinc as torchaudio's default (specification of RepLAI, 1.7, step 2)."""
-    old, new, rate = 441, 160, 0.99 * 160
-    width = math.ceil(6 * old / rate)
-    taps = np.arange(-width, width + old)
-    at = np.clip((taps[None] / old - np.arange(new)[:, None] / new) * rate, -6, 6)
-    kernels = rate / old * np.sinc(at) * np.cos(math.pi * at / 12) ** 2
-    padded = np.pad(wave.astype(np.float64), (width, width + old))
-    stretches = np.lib.stride_tricks.sliding_window_view(padded, len(taps))[::old]
-    return (stretches @ kernels.T).ravel()[: math.ceil(new * len(wave) / old)]
+@pytest.mark.parametrize("case", ["logmel_mono", "logmel_stereo_short"])
+def test_the_input_of_replai_at_every_stage_as_its_reference_computes_it(shared, case):
+    golden = np.load(shared / "goldens/replai" / f"{case}.npz", allow_pickle=False)
+    shape = json.loads((shared / "goldens/replai" / f"{case}.json").read_text())["inputs"][0]["shape"]
+    samples = resampled(0.1 * input_of("wave", *shape).mean(0, keepdim=True), 44100, 16000)
+    assert samples.shape == (1, golden["n_resampled"])
+    np.testing.assert_allclose(samples[0, 1000:1400], golden["resampled_slice"], atol=1e-6)
+
+    found = ReplaiLogMel(2.0)(samples)
+    spectra = LogMel(rate=16000, window=512, step=256, mels=80)(samples)[0].numpy()
+    assert len(spectra) == golden["n_frames"]
+    np.testing.assert_allclose(np.exp(spectra[:6]).T, golden["mel_power_slice"], rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found[0], golden["out"], rtol=1e-3, atol=2e-3)
 
 
-def test_the_reference_of_replai_gives_the_same_spectra(shared):
-    golden = np.load(shared / "goldens/replai/logmel_mono.npz")
-    random = np.random.RandomState(zlib.crc32(b"a/input/wave") & 0xFFFFFFFF)  # the golden's own input
-    samples = resampled(0.1 * random.standard_normal((1, 88200)).astype(np.float32)[0])
-    assert len(samples) == golden["n_resampled"]
-    np.testing.assert_allclose(samples[1000:1400], golden["resampled_slice"], atol=1e-5)
+def test_the_input_of_replai_is_the_same_in_a_batch_and_where_networks_run_in_bf16(rng):
+    samples = torch.from_numpy(rng.normal(0, 0.1, (3, 8000)).astype(np.float32))
+    spectrum = ReplaiLogMel(0.5)
+    together = spectrum(samples)
+    assert together.shape == (3, 1, 31, 80)
+    torch.testing.assert_close(together, torch.cat([spectrum(one[None]) for one in samples]))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(spectrum(resampled(samples, 16000, 16000)), together)
 
-    batch = torch.from_numpy(samples.astype(np.float32))[None]
-    found = LogMel(rate=16000, window=512, step=256, mels=80, highest=8000)(batch)[0].numpy()
-    assert len(found) == golden["n_frames"]
-    np.testing.assert_allclose(np.exp(found[:6]).T, golden["mel_power_slice"], rtol=1e-3, atol=1e-6)
-    picked = np.linspace(0, len(found) - 1, 125).astype(int)
-    np.testing.assert_allclose((found[picked] + 7.03) / 4.66, golden["out"][0], rtol=1e-3, atol=2e-3)
+
+def test_sound_too_short_for_a_spectrum_is_refused():
+    with pytest.raises(ValueError, match=r"0\.032 s"):
+        ReplaiLogMel(0.03)
+    with pytest.raises(ValueError, match="512 samples"):
+        ReplaiLogMel()(torch.zeros(1, 511))

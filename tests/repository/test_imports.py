@@ -26,7 +26,7 @@ ROOMS = [
     *("progress", "sampling", "config", "files", "machine", "processes", "types", "texts", "errors"),
 ]
 MATHS = {"nn", "losses", "metrics", "linear", "lowlevel", "pixels"}
-PLAIN = {"types", "errors", "machine", "processes"}  # of ours, what maths may use beside itself
+PLAIN = {"types", "errors", "machine", "processes", "sampling"}  # of ours, what maths may use beside itself
 MATHS_MAY_IMPORT = {"egotools", "numpy", "scipy", "sklearn", "torch"}
 WITHOUT_TORCH = [
     *("manifests.table", "manifests.folders", "manifests.check", "media.video", "media.audio", "tables.table"),
