@@ -61,6 +61,7 @@ class Extractors(LazyGroup):
         rows += [
             ("torchvision:NAME", f"Any of torchvision's networks; also as {', '.join(SHORT_NAMES)}."),
             ("timm:NAME", "Any of timm's image networks (extra: timm)."),
+            ("panns:NAME", "PANNs, networks for sound: cnn6, cnn10, cnn14, mobilenetv1, res1dnet31, ..."),
             ("run:DIR", "The backbone that a run has trained, with its preprocessing."),
             ("FILE.py:CLASS", "Your own; see docs/add-an-extractor.md."),
         ]

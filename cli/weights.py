@@ -17,7 +17,7 @@ from .groups import Command, Group
 if TYPE_CHECKING:
     from egotools.weights.description import TensorAbout
 
-LAYOUTS = {"memdpc": "egotools.methods.memdpc.export", "storyboard": "egotools.methods.storyboard.export"}
+LAYOUTS = {name: f"egotools.methods.{name}.export" for name in ("memdpc", "storyboard", "replai")}
 SHOWN = 30  # tensors that the screen shows without --all
 
 
@@ -66,7 +66,9 @@ def info(file: Path, shows_all: bool, as_json: bool) -> None:
 
 @weights.command(cls=Command)
 @click.argument("run", type=options.PATH)
-@click.option("--to", required=True, type=click.Choice([*LAYOUTS]), help="Layout: of *.pth.tar, or step_*.pth.")
+@click.option(
+    "--to", required=True, type=click.Choice([*LAYOUTS]), help="Layout: of *.pth.tar, step_*.pth, checkpoint_*.pth."
+)
 @click.option("--out", required=True, type=options.FILE, help="File to write.")
 @options.as_json
 def export(run: Path, to: str, out: Path, as_json: bool) -> None:
@@ -75,6 +77,7 @@ def export(run: Path, to: str, out: Path, as_json: bool) -> None:
     \b
     egotools weights export runs/memdpc --to memdpc --out memdpc.pth.tar
     egotools weights export runs/kcam --to storyboard --out step_39062.pth
+    egotools weights export runs/r --to replai --out checkpoint_0100.pth
     """
     exports = import_module(LAYOUTS[to])  # here, and one only: it loads torch
     done = exports.export_run(run, out)

@@ -179,24 +179,66 @@ def frame_stacks(
     inside = frames_inside(video, start, end)
     rate = video.fps if fps is None else fps
     span = length / rate
-    if clips is not None:
-        check_rows(clips)
-        spare = max(end - start - _hidden(video, start, end) - span, 0.0)
-        starts: Times = start + (np.linspace(0, spare, clips) if clips > 1 else np.array([spare / 2]))
-        starts = _past_gaps(starts, video)
-        times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
-    else:
-        # A remainder shorter than a window would be mostly repeated frames, so only a clip's first one is padded.
-        count = _count(end - start - span, hop or span)
-        starts = start + (hop or span) * np.arange(count, dtype=np.float64)
-        times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
-        times = times[near(times, video.gaps)]
+    times = window_times(video, start, end, span, hop=hop, clips=clips)
     indices: IntArray
     if fps is None:
         indices = video.at(times[:, 0] + 0.5 / rate)[:, None] + np.arange(length)
     else:
         indices = video.at(times[:, :1] + (np.arange(length) + 0.5) / rate)
     return FrameWindows(np.clip(indices, inside[0], inside[-1]), times)
+
+
+def window_times(
+    video: VideoInfo, start: float, end: float, span: float, *, hop: float | None, clips: int | None
+) -> Times:
+    """Windows [T, 2] of `span` seconds between two times of a file: one every `hop` seconds, or `clips` evenly spaced.
+
+    As `frame_stacks` places them; a window that does not fit is cut at `end`.
+    """
+    if clips is not None:
+        check_rows(clips)
+        spare = max(end - start - _hidden(video, start, end) - span, 0.0)
+        starts: Times = _past_gaps(start + evenly_begun(spare, clips), video)
+        return np.stack([starts, np.minimum(starts + span, end)], axis=1)
+    # A remainder shorter than a window would be mostly repeated frames, so only a clip's first one is padded.
+    count = _count(end - start - span, hop or span)
+    starts = start + (hop or span) * np.arange(count, dtype=np.float64)
+    times = np.stack([starts, np.minimum(starts + span, end)], axis=1)
+    return times[near(times, video.gaps)]
+
+
+def evenly_begun(spare: float, count: int) -> Times:
+    """When `count` windows begin of which the last can begin at `spare`; a single one is in the middle.
+
+    >>> evenly_begun(7.5, 4).tolist(), evenly_begun(7.5, 1).tolist()
+    ([0.0, 2.5, 5.0, 7.5], [3.75])
+    """
+    return np.linspace(0, spare, count) if count > 1 else np.array([spare / 2])
+
+
+def picked_frames(start: int, end: int, positions: int) -> IntArray:
+    """The frames [P] that stand for a clip's positions, from frame `start` up to `end`, counted in the whole video.
+
+    The first P numbers that divide by ceil((end - start) / P), or if there are fewer, by the floor: in the usual clip
+    of 240 frames the 16 picks begin up to 14 frames late.
+
+    >>> picked_frames(10, 250, 16).tolist()[:3]
+    [15, 30, 45]
+
+    Source:
+        Ego4D, hands and objects, `_sample_frames`.
+
+    Raises:
+        ValueError: the clip has fewer than P frames.
+    """
+    count = end - start
+    if count < positions:
+        raise ValueError(f"{count} frames, {positions} are needed")
+    for step in (-(-count // positions), count // positions):
+        found = np.arange(-(-start // step) * step, end, step, dtype=np.int64)
+        if len(found) >= positions:
+            break
+    return found[:positions]
 
 
 def spread_frames(video: VideoInfo, clip: Clip, *, count: int | Literal["all"]) -> FrameWindows:
@@ -218,6 +260,36 @@ def spread_frames(video: VideoInfo, clip: Clip, *, count: int | Literal["all"]) 
         return FrameWindows(inside[None], np.array([[start, end]]))
     chosen = inside[np.rint(np.linspace(0, len(inside) - 1, count)).astype(np.int64)]
     return FrameWindows(chosen[None], np.array([[start, end]]))
+
+
+def window_frames(
+    video: VideoInfo,
+    start: float,
+    end: float,
+    count: int,
+    *,
+    rule: Literal["rate", "all"] = "rate",
+    last: float = math.inf,
+) -> IntArray:
+    """Indices [count] of frames between two times of a file, by `floor_linspace`; some may be alike.
+
+    Args:
+        video: the file.
+        start: seconds of the file.
+        end: seconds of the file.
+        count: how many.
+        rule: of which frames they are. "rate": those that begin in [start, end), the first
+            round((end - start) * fps) of them, or if there are fewer, from the first one on again, as RepLAI has it.
+            "all": those that begin in [start, end], as Ego4D's recognition has it. If none does, the one shown at
+            `start`.
+        last: seconds of the file; with "rate", no frame that begins then or later, such as where a clip ends.
+    """
+    if rule == "all":
+        inside = frames_inside(video, start, end + 2e-4)
+        return inside[floor_linspace(len(inside), count)]
+    inside = frames_inside(video, start, min(end, last))
+    total = max(1, round((end - start) * round(video.fps, 3)))
+    return inside[floor_linspace(total, count) % len(inside)]
 
 
 def _hidden(video: VideoInfo, start: float, end: float) -> float:

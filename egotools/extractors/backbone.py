@@ -66,6 +66,20 @@ def read_backbone(name: str) -> FoundExtractor:
     return FoundExtractor(whole, network.kind, {**network.fixed, "weights": whole}, defaults=options, view=shown)
 
 
+def trained_options(weights: str, kind: type[Any]) -> Mapping[str, Any]:  # Any: values of fields
+    """The options that the backbone in `--weights run:<dir>` was trained with, if it is of this extractor; else none.
+
+    What is wrong with a run is said where its weights are read.
+    """
+    if not weights.startswith(RUN):
+        return {}
+    try:
+        found = read_backbone(weights)
+    except ExtractorError:
+        return {}
+    return found.defaults or {} if found.kind is kind else {}
+
+
 def write_backbone(
     run: Path, views: Mapping[str, View], tensors: Mapping[str, Tensor], audio: Mapping[str, Tensor] | None = None
 ) -> None:

@@ -19,6 +19,8 @@ BUILT_IN = {
     "tsm": ("egotools.extractors.tsm:TSMModel", "TSM ResNet-50 without shift, 30 rows per second, 2048-d."),
     "memdpc": ("egotools.extractors.memdpc:MemDPCModel", "MemDPC, a row a block, 256-d, or a row a window, 512-d."),
     "storyboard": ("egotools.extractors.storyboard:StoryboardModel", "Memory Storyboard, 512-d or 2048-d."),
+    "avid-video": ("egotools.extractors.avid:AvidVideo", "R(2+1)D of RepLAI and AVID, rows of half a second, 512-d."),
+    "avid-audio": ("egotools.extractors.avid:AvidAudio", "Sound, by the CNN of RepLAI and AVID, 512-d."),
     "hog": ("egotools.extractors.hog:HOG", "Histograms of oriented gradients of a frame, 34,596-d."),
     "m3s": ("egotools.extractors.m3s:M3S", "Raw features of M3-S: HOG, flow, size, ...; a row a clip (extra: flow)."),
     "flow": ("egotools.extractors.flow:Flow", "Mean length of optical flow, 1-d (extra: flow)."),
@@ -80,10 +82,10 @@ def _class_at(reference: str) -> type[Any]:
 
 
 def find_known(name: str) -> FoundExtractor | None:
-    """A built-in extractor, or a network of torchvision or timm; None for any other name.
+    """A built-in extractor, or a network of PANNs, torchvision or timm; None for any other name.
 
     Raises:
-        ExtractorError: the library does not have the network; similar names are suggested.
+        ExtractorError: the library does not have the network; similar names, or all, are suggested.
         MissingExtra: the library is not installed.
     """
     full = SHORT_NAMES.get(name, name)
@@ -91,6 +93,9 @@ def find_known(name: str) -> FoundExtractor | None:
         kind = _class_at(BUILT_IN[full][0])
         has_model = any(each.name == "model" for each in fields(kind))
         return FoundExtractor(name, kind, {"model": full} if has_model else {})
+    if full.startswith("panns:"):
+        _class_at("egotools.extractors.panns:architecture_of")(full)
+        return FoundExtractor(name, _class_at("egotools.extractors.panns:PannsModel"), {"model": full.lower()})
     if full.rpartition(":")[0] not in ("torchvision", "timm"):
         return None
     from egotools.extractors.published_model import published  # imported here because it loads torch

@@ -1,14 +1,18 @@
-"""The files that a training reads: their frames are looked up once, before its first step, by several processes."""
+"""The files that a training reads: frames and sound are looked up once, before its first step, by several processes."""
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
-from egotools.errors import ClipError
+from egotools.errors import ClipError, NoSound
+from egotools.media.audio import Sound, open_sound
 from egotools.media.limits import reading
+from egotools.media.sound.known_sound import KnownSound
 from egotools.media.video import Frames, Video, VideoIndex, open_frames
 from egotools.processes import Crash, apart
 from egotools.progress import Progress, no_progress
@@ -16,6 +20,13 @@ from egotools.types import VideoInfo
 
 Wanted = tuple[Path, float | None]  # a file, and the frame rate that a folder or a stack needs
 OPEN = 4  # files that a worker keeps open
+
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
+Opened = TypeVar("Opened", bound=_Closes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +40,7 @@ class Source:
     info: VideoInfo
     index: VideoIndex | None  # of a video
     remarks: tuple[str, ...] = ()  # what is odd in it, in sentences
+    sound: KnownSound | None = None  # None: it has none, or that was not looked up
 
     @property
     def damage(self) -> str:
@@ -53,6 +65,17 @@ class Source:
             raise ClipError(f"{self.path}: the file has changed, or gone, since the training began")
         return open_frames(self.path, self.fps, self.index)
 
+    def open_sound(self) -> Sound:
+        """Its sound, as `open`.
+
+        Raises:
+            NoSound: it has none.
+            ClipError: it has changed since, or cannot be read any more.
+        """
+        if not self.is_unchanged():
+            raise ClipError(f"{self.path}: the file has changed, or gone, since the training began")
+        return open_sound(self.path, known=self.sound)
+
 
 @dataclass(frozen=True, eq=False)
 class Files:
@@ -68,24 +91,34 @@ class OpenFiles:
     def __init__(self, limit: int = OPEN) -> None:
         self._limit = limit
         self._open: OrderedDict[Path, Frames] = OrderedDict()
+        self._sounds: OrderedDict[Path, Sound] = OrderedDict()
 
     def __reduce__(self) -> tuple[type["OpenFiles"], tuple[int]]:
         return OpenFiles, (self._limit,)
 
     def frames(self, source: Source) -> Frames:
         """The frames of a file, opened now or before; the one not used for longest is closed."""
-        frames = self._open.pop(source.path, None) or source.open()
-        self._open[source.path] = frames
-        while len(self._open) > self._limit:
-            self._open.popitem(last=False)[1].close()
-        return frames
+        return self._used(self._open, source.path, source.open)
+
+    def sound(self, source: Source) -> Sound:
+        """The sound of a file, as `frames`."""
+        return self._used(self._sounds, source.path, source.open_sound)
+
+    def _used(self, opened: OrderedDict[Path, Opened], path: Path, open: Callable[[], Opened]) -> Opened:
+        found = opened.pop(path, None) or open()
+        opened[path] = found
+        while len(opened) > self._limit:
+            opened.popitem(last=False)[1].close()
+        return found
 
 
-def looked_up(wanted: Iterable[Wanted], *, workers: int = 0, progress: Progress = no_progress) -> Files:
-    """The frames of files, in the order of their paths, looked up by several processes."""
+def looked_up(
+    wanted: Iterable[Wanted], *, sound: bool = False, workers: int = 0, progress: Progress = no_progress
+) -> Files:
+    """The frames of files, and if asked for their sound, in the order of their paths, by several processes."""
     items = sorted(dict(wanted).items())
     found: dict[Path, Source | str] = {}
-    for (path, _), result in _results(items, workers):
+    for (path, _), result in _results(items, workers, sound=sound):
         found[path] = f"{path}: reading it crashed" if isinstance(result, Crash) else result
         progress("looking up", len(found), len(items))
     results = [(path, found[path]) for path, _ in items]
@@ -95,8 +128,8 @@ def looked_up(wanted: Iterable[Wanted], *, workers: int = 0, progress: Progress 
     )
 
 
-def look_up(wanted: Wanted) -> Source | str:
-    """The frames of one file, or why it cannot be read."""
+def look_up(wanted: Wanted, *, sound: bool = False) -> Source | str:
+    """The frames of one file, and if asked for its sound, or why they cannot be read."""
     path, fps = wanted
     try:
         with reading(path):
@@ -104,13 +137,27 @@ def look_up(wanted: Wanted) -> Source | str:
         with closing(open_frames(path, fps)) as frames:
             index = frames.index if isinstance(frames, Video) else None
             odd = tuple(frames.remarks)
-            return Source(path, fps, status.st_size, status.st_mtime_ns, frames.info, index, odd)
+            heard = known_sound(path) if sound else None
+            return Source(path, fps, status.st_size, status.st_mtime_ns, frames.info, index, odd, heard)
     except ClipError as error:
         return str(error)
 
 
-def _results(items: list[Wanted], workers: int) -> Iterator[tuple[Wanted, Source | str | Crash]]:
+def known_sound(path: Path) -> KnownSound | None:
+    """What is to be known of a file's sound; None if it has none.
+
+    Raises:
+        ClipError: it cannot be read.
+    """
+    try:
+        with closing(open_sound(path)) as sound:
+            return sound.known
+    except NoSound:
+        return None
+
+
+def _results(items: list[Wanted], workers: int, *, sound: bool) -> Iterator[tuple[Wanted, Source | str | Crash]]:
     if workers and len(items) > 1:
-        yield from apart(look_up, items, count=min(workers, len(items)))
+        yield from apart(partial(look_up, sound=sound), items, count=min(workers, len(items)))
     else:
-        yield from ((item, look_up(item)) for item in items)
+        yield from ((item, look_up(item, sound=sound)) for item in items)

@@ -16,6 +16,7 @@ from egotools.files.numpy_files import DAMAGE_ERRORS, Npz, open_npz
 from egotools.loading.files import Files, Source, looked_up
 from egotools.media.frame_index import FrameIndex
 from egotools.media.pictures import Shape, Turn
+from egotools.media.sound.known_sound import KnownSound, as_json, from_json
 from egotools.media.video import VideoIndex
 from egotools.progress import Progress, no_progress
 from egotools.types import Clip, VideoInfo
@@ -33,13 +34,19 @@ LISTS: dict[str, type] = {
 
 
 def files_of(
-    clips: Iterable[Clip], kept: Path | None = None, *, workers: int = 0, progress: Progress = no_progress
+    clips: Iterable[Clip],
+    kept: Path | None = None,
+    *,
+    sound: bool = False,
+    workers: int = 0,
+    progress: Progress = no_progress,
 ) -> Files:
     """Looks the frames of all clips' files up, or takes what a training that is resumed had found.
 
     Args:
         clips: each file is looked up once, however many clips it has.
         kept: the file of the run that keeps what is found; used if it is there.
+        sound: look their sound up, too.
         workers: processes that look up; 0: this one.
         progress: told how many files are done.
 
@@ -48,7 +55,7 @@ def files_of(
     """
     wanted = {clip.path: clip.fps for clip in clips}
     if kept is None or not kept.exists():
-        found = looked_up(wanted.items(), workers=workers, progress=progress)
+        found = looked_up(wanted.items(), sound=sound, workers=workers, progress=progress)
         if kept is not None:
             write_files(kept, found)
         return found
@@ -102,6 +109,12 @@ class _Odd(TypedDict):
     remarks: dict[str, list[str]]
 
 
+class _Heard(TypedDict):
+    """Sounds by path, where they were looked up."""
+
+    sounds: dict[str, dict[str, Any]]  # Any: as `known_sound` has them
+
+
 class _Content(TypedDict):
     files: list[_Entry]
     failed: dict[str, str]
@@ -123,6 +136,7 @@ def write_files(path: Path, files: Files) -> None:
     content = {
         **_Content(files=entries, failed={str(path): reason for path, reason in files.failed.items()}),
         **_Odd(remarks={str(path): list(each.remarks) for path, each in files.sources.items() if each.remarks}),
+        **_Heard(sounds={str(path): dict(as_json(each.sound)) for path, each in files.sources.items() if each.sound}),
     }
     arrays = {name: np.concatenate(values) for name, values in parts.items()}
     try:
@@ -145,8 +159,15 @@ def read_files(path: Path) -> Files:
             check_shape(content, _Content)
             odd: _Odd = {"remarks": {}, **content}
             check_shape(odd, _Odd)
+            heard: _Heard = {"sounds": {}, **content}
+            check_shape(heard, _Heard)
+            sounds = {path: from_json(each) for path, each in heard["sounds"].items()}
             lists = _Lists(archive)
-        sources = [_source(entry, lists, odd["remarks"].get(entry["path"], [])) for entry in content["files"]]
+        remarks = odd["remarks"]
+        sources = [
+            _source(entry, lists, remarks.get(entry["path"], []), sounds.get(entry["path"]))
+            for entry in content["files"]
+        ]
     except (OSError, ValueError, *DAMAGE_ERRORS) as error:
         raise TrainingError(f"{path} cannot be used: {reason_of(error)}; delete the run to start over") from error
     return Files({each.path: each for each in sources}, {Path(name): why for name, why in content["failed"].items()})
@@ -205,7 +226,7 @@ def _entry(source: Source, lengths: dict[str, int | None]) -> _Entry:
     )
 
 
-def _source(entry: _Entry, all_lists: _Lists, remarks: list[str]) -> Source:
+def _source(entry: _Entry, all_lists: _Lists, remarks: list[str], sound: KnownSound | None) -> Source:
     lists, video = all_lists.taken(entry["lengths"]), entry["video"]
     times, gaps, keys = lists["times"], lists["gaps"], lists["keys"]
     if times is None or not len(times) or gaps is None or len(gaps) % 2 or (video is not None and keys is None):
@@ -221,4 +242,5 @@ def _source(entry: _Entry, all_lists: _Lists, remarks: list[str]) -> Source:
         )  # fmt: skip
         shape = Shape(entry["width"], entry["height"], Turn(**video["turn"]), video["rotation"])
         index = VideoIndex(frames, shape, entry["size"], entry["written"], entry["fps"])
-    return Source(Path(entry["path"]), entry["fps"], entry["size"], entry["written"], info, index, tuple(remarks))
+    told = Path(entry["path"]), entry["fps"], entry["size"], entry["written"]
+    return Source(*told, info, index, tuple(remarks), sound)

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import Literal
 
 import numpy as np
+import torch
 
 from egotools.errors import TrainingError
 
@@ -30,6 +32,7 @@ class Order:
     drop_last: bool = True  # the last batch of an epoch if it is smaller; with several processes always
     rank: int = 0
     size: int = 1  # processes that train together
+    draws: Literal["numpy", "torch"] = "numpy"  # torch: the order of its samplers, which a published training has
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -64,5 +67,9 @@ class Order:
     def _indices(self, epoch: int) -> list[int]:
         if not self.shuffle:
             return list(range(self.examples))
+        if self.draws == "torch":
+            generator = torch.Generator().manual_seed(self.seed + epoch)
+            drawn: list[int] = torch.randperm(self.examples, generator=generator).tolist()
+            return drawn
         indices: list[int] = np.random.default_rng([self.seed, epoch]).permutation(self.examples).tolist()
         return indices

@@ -19,7 +19,8 @@ from av.audio.layout import AudioLayout
 
 from egotools.errors import ClipError, NoSound
 from egotools.media.limits import reading
-from egotools.media.sound.sound_file import SETTLE_SECONDS, SoundFile
+from egotools.media.sound.known_sound import KnownSound
+from egotools.media.sound.sound_file import SETTLE_SECONDS, Heard, SoundFile
 from egotools.media.sound.steady_sound import Resampler, Waveform, cut, steady
 from egotools.media.stills import IMAGE_SUFFIXES
 from egotools.types import AudioInfo, FloatArray
@@ -43,16 +44,18 @@ class Sound:
     Args:
         path: a file.
         stream: its number among the audio streams, from 0; None: the default stream, else the first.
+        known: from an earlier `Sound` of the same file, unchanged, and stream: the file is not read through again.
 
     Raises:
         NoSound: the file is fine, but has no audio stream.
         ClipError: the file is missing, empty, has no audio stream with that number, or no sample can be decoded.
     """
 
-    def __init__(self, path: Path, stream: int | None = None) -> None:
+    def __init__(self, path: Path, stream: int | None = None, known: KnownSound | None = None) -> None:
         self.path = path
         with reading(path):
-            self._file = file = SoundFile(path, stream)
+            self._file = file = SoundFile(path, stream, known)
+        self.known = file.known
         self.remarks = file.remarks  # what was repaired or is unusual, in sentences; reading may add some
         self.damage = file.damage  # what is missing of the file, as "truncated: ..."; "" if nothing is
         span = float(file.start), float(file.end)
@@ -102,9 +105,45 @@ class Sound:
                 window = self._read(first, wanted[asker], (rates, mono))
                 yield asker, window[0] if mono else window
 
+    def alone(self, start: float, end: float) -> Waveform:
+        """The sound between two times, by a new decoder: the same bits whatever was read before.
+
+        AAC may hold noise as its loudness alone, which is drawn anew wherever decoding goes on.
+
+        Args:
+            start: seconds of the file.
+            end: seconds of the file.
+
+        Returns:
+            float32 [N], the mean of all channels at the stream's own rate: samples round((start - s) * rate) up to
+            round((end - s) * rate), where s is the start of the stream; zeros outside of it.
+
+        Raises:
+            ClipError: the stream does not decode.
+        """
+        rate, self._reading = self.info.rate, None
+        first, last = (round((moment - self.info.start) * rate) for moment in (start, end))
+        begin, total = max(first, 0), round((self.info.end - self.info.start) * rate)
+        held = _Held(begin, total, 1)
+        if first < min(last, total) and last > 0:
+            with reading(self.path):
+                for piece in steady(self._afresh(begin), self._file, begin, mono=True, changed=self._changed):
+                    held.take([piece])
+                    if held.stop >= last:
+                        break
+        return held.window(first, last - first)[0]
+
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+    def _afresh(self, begin: int) -> Iterator[Heard]:
+        """Frames from sample `begin` of the stream or a little earlier on, of a new decoder."""
+        file, frames = self._file, None
+        file.renew()
+        if file.can_jump and begin > file.settling * file.rate:
+            frames = file.frames_from(file.start + Fraction(begin, file.rate), file.settling)
+        return file.frames() if frames is None else frames
 
     def _read(self, first: int, wanted: Stretches, kind: tuple[tuple[int, ...], bool]) -> Waveform:
         """[C, length] from sample `first` on, counted at its rate from the start of the stream; `kind`: rates, mono."""
@@ -216,8 +255,8 @@ class _Held:
             self.begin += self.pieces.popleft().shape[1]
 
 
-def open_sound(path: Path, stream: int | None = None) -> Sound:
-    """Opens an audio stream of a sound file or a video: the one with this number, or the default one.
+def open_sound(path: Path, stream: int | None = None, known: KnownSound | None = None) -> Sound:
+    """Opens an audio stream of a sound file or a video: the one with this number, or the default one; as `Sound`.
 
     Raises:
         NoSound: a video without sound, an image, or a folder or stack of frames: which is not an error.
@@ -225,7 +264,7 @@ def open_sound(path: Path, stream: int | None = None) -> Sound:
     """
     if os.path.isdir(path) or (path.suffix.lower() in (*IMAGE_SUFFIXES, ".npy") and os.path.isfile(path)):
         raise NoSound(f"{path}: no audio stream, only pictures")
-    return Sound(path, stream)
+    return Sound(path, stream, known)
 
 
 def read_sound(

@@ -94,14 +94,14 @@ class FrameConv(nn.Conv2d):
 class ClipConv(nn.Conv3d):
     """A convolution of clips; where bf16 on a CPU would get its weight's gradient wrong, with explicit padding in time.
 
-    There, PyTorch's gradient of a padded 3 x 3 x 3 convolution with stride 1 is garbage for clips of two frames.
+    There, PyTorch's gradient of a padded convolution that is 3 long in time is garbage for clips of two frames.
     """
 
     def _conv_forward(self, clips: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if (
             torch.is_autocast_enabled("cpu")
             and torch.is_grad_enabled()
-            and (clips.device.type, clips.shape[2], self.stride[0], self.padding[0]) == ("cpu", 2, 1, 1)
+            and (clips.device.type, clips.shape[2], self.padding[0]) == ("cpu", 2, 1)
         ):
             padded = F.pad(clips, (0, 0, 0, 0, 1, 1))
             return F.conv3d(padded, weight, bias, self.stride, (0, *self.padding[1:]))

@@ -66,6 +66,41 @@ def cosine(at: int, *, total: int) -> float:
     return (1 + math.cos(math.pi * at / total)) / 2
 
 
+def one_cycle(
+    at: int,
+    *,
+    total: int,
+    rise: float = 0.3,
+    begin: float = 25.0,
+    end: float = 1e4,
+    low: float = 0.85,
+    high: float = 0.95,
+) -> tuple[float, float]:
+    """The factor of the highest rate, up and down again in two half cosines, and the momentum, down and up meanwhile.
+
+    Beyond the last place, `total` - 1, the second half cosine goes on, as torch's `OneCycleLR` has it.
+
+    Args:
+        at: the place, counted from 0.
+        total: places in all.
+        rise: share of them that the rate rises in.
+        begin: the rate begins at the highest by this.
+        end: it ends at its first value by this.
+        low: the momentum at the highest rate.
+        high: the momentum at both ends.
+
+    >>> [tuple(round(value, 3) for value in one_cycle(at, total=11)) for at in (0, 2, 6, 10)]
+    [(0.04, 0.95), (0.96, 0.854), (0.531, 0.897), (0.0, 0.95)]
+    """
+    top, last = rise * total - 1, total - 1
+    if at <= top:
+        share, ends, momenta = at / top, (1 / begin, 1.0), (high, low)
+    else:
+        share, ends, momenta = (at - top) / (last - top), (1.0, 1 / begin / end), (low, high)
+    rate, momentum = (there + (here - there) * (1 + math.cos(math.pi * share)) / 2 for here, there in (ends, momenta))
+    return rate, momentum
+
+
 def milestones_of_epochs(epoch: int, *, places: Sequence[int], is_true: bool) -> float:
     """The factor of a whole epoch: a drop at each milestone, or as MemDPC's classifiers have it.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from egotools.errors import WeightsError
-from egotools.weights import memdpc, storyboard
+from egotools.weights import memdpc, panns, replai, storyboard
 
 # A name that tells a family of torchvision's networks, how many axes that tensor has, and the family's members.
 FAMILIES = (
@@ -42,7 +42,8 @@ SIGNATURES = (
 
 def known_network(tensors: Mapping[str, Tensor], path: Path) -> str:
     """What network tensors belong to, in words; "" if it is none that is known here."""
-    return _memdpc(tensors, path) or _storyboard(tensors, path) or _torchvision(tensors) or _by_signature(tensors)
+    families = (_memdpc(tensors, path), _storyboard(tensors, path), _replai(tensors, path), _panns(tensors))
+    return next(filter(None, families), "") or _torchvision(tensors) or _by_signature(tensors)
 
 
 def _memdpc(tensors: Mapping[str, Tensor], path: Path) -> str:
@@ -68,6 +69,19 @@ def _storyboard(tensors: Mapping[str, Tensor], path: Path) -> str:
         return ""
     classes = f", {found.classes} classes" if found.classes is not None else ""
     return f"Memory Storyboard {found.network}, {found.method}{classes}" if found.method else ""
+
+
+def _replai(tensors: Mapping[str, Tensor], path: Path) -> str:
+    try:
+        found = replai.published_of(tensors, path)
+    except WeightsError:
+        return ""
+    return f"{found.layout.split()[0]}: {found.network}"
+
+
+def _panns(tensors: Mapping[str, Tensor]) -> str:
+    name = panns.name_of(tensors)
+    return f"PANNs {name} (extractor panns:{name.lower()})" if name else ""
 
 
 def _torchvision(tensors: Mapping[str, Tensor]) -> str:

@@ -101,7 +101,7 @@ def named_tensors(found: Any, path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: there are none.
     """
-    for name in ("state_dict", "model_state_dict", "model"):
+    for name in ("state_dict", "model_state_dict", "model", "model_av"):
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
@@ -141,6 +141,19 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple
         WeightsError: a parameter is missing, unknown, or of another shape; the message names the first.
     """
     own = network.state_dict()
+    check_fit(own, tensors, heads=heads, source=source)
+    fitting = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
+    network.load_state_dict(fitting, strict=False)
+    missing = [name for name in own if name not in fitting and not name.endswith("num_batches_tracked")]
+    return Loaded(tuple(missing), tuple(name for name in tensors if name not in fitting))
+
+
+def check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, heads: tuple[str, ...], source: str) -> None:
+    """Refuses named tensors that do not fit a network's own; those of classifiers, by prefix, may be anything.
+
+    Raises:
+        WeightsError: as of `load_into`.
+    """
 
     def matters(name: str) -> bool:
         return not name.startswith(heads) and not name.endswith("num_batches_tracked")
@@ -161,7 +174,3 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], *, heads: tuple
             raise WeightsError(
                 f"{source}: does not fit the network: {name!r} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
             )
-    fitting = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
-    network.load_state_dict(fitting, strict=False)
-    missing = [name for name in own if name not in fitting and not name.endswith("num_batches_tracked")]
-    return Loaded(tuple(missing), tuple(name for name in tensors if name not in fitting))

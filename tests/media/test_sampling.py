@@ -20,6 +20,7 @@ from egotools.sampling import (
     intervals,
     single_frames,
     spread_frames,
+    window_frames,
 )
 from egotools.types import Clip, VideoInfo
 
@@ -297,3 +298,24 @@ def test_evenly_spaced_positions_begin_with_a_repeated_one_if_there_is_one_too_f
     assert floor_linspace(9, 8).tolist() == [0, 1, 2, 3, 4, 5, 6, 8]
     with pytest.raises(ValueError, match="8 positions out of 0"):
         floor_linspace(0, 8)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.013, 1 / 32, 0.0624])
+def test_a_window_has_as_many_frames_as_its_length_says(offset):
+    video = film(160, 16.0)
+    found = window_frames(video, 3.0 + offset, 3.5 + offset, 8)
+    assert found.tolist() == [48 + (offset > 0) + k for k in range(8)]
+
+
+def test_a_window_of_few_frames_repeats_them_and_of_many_leaves_some_out():
+    assert window_frames(film(80, 8.0), 2.0, 2.5, 8).tolist() == [16, 16, 16, 17, 17, 18, 18, 19]
+    assert window_frames(film(300, 30.0), 1.0, 1.5, 8).tolist() == list(range(30, 46, 2))
+    assert window_frames(film(4, 1.0), 1.2, 1.7, 3).tolist() == [1, 1, 1]  # none begins in it
+    lost = irregular([0.1] * 10 + [0.2] + [0.1] * 9)  # 0.4 s at 9.52 a second are 4 frames, of which 3 are there
+    assert window_frames(lost, 0.9, 1.3, 4).tolist() == [9, 10, 11, 9]
+
+
+def test_all_frames_of_a_window_include_that_at_its_end():
+    assert window_frames(film(), 0.5, 1.0, 6, rule="all").tolist() == [5, 6, 7, 8, 9, 10]
+    assert window_frames(film(), 0.5, 1.0, 5).tolist() == [5, 6, 7, 8, 9]
+    assert window_frames(film(), 0.0, 9.0, 3, rule="all").tolist() == [0, 9, 19]

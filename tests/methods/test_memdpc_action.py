@@ -18,11 +18,12 @@ from egotools.errors import TrainingError, WeightsError
 from egotools.loading.files import Files
 from egotools.loading.views import ViewExamples
 from egotools.manifests.table import read_manifest
+from egotools.methods.from_video import Course, files_for
 from egotools.methods.memdpc.action import new_network, optimizer_for, prepared_clips, rate_at, train_classifier
-from egotools.methods.memdpc.clips import TESTING, files_for, usable
+from egotools.methods.memdpc.clips import TESTING, usable
 from egotools.methods.memdpc.network import Classification
 from egotools.methods.memdpc.options import ActionOptions, Viewing
-from egotools.methods.memdpc.tasks import Course, Prepared
+from egotools.methods.memdpc.tasks import Prepared
 from egotools.methods.memdpc.testing import mean_probabilities, probabilities_of
 from egotools.nn.memdpc import HEADS, MemDPC
 from egotools.pixels.crops import cropped, enlarged, five_boxes

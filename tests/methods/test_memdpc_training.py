@@ -19,16 +19,18 @@ from egotools.errors import TrainingError
 from egotools.loading.order import Order
 from egotools.loading.spans import SpanExamples
 from egotools.manifests.table import read_manifest
-from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, files_for, usable, with_sign_turned
+from egotools.methods.from_video import arguments_of, files_for
+from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, usable, with_sign_turned
 from egotools.methods.memdpc.network import Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions
 from egotools.methods.memdpc.run import new_network
-from egotools.methods.memdpc.tasks import arguments_of, view_of
-from egotools.methods.memdpc.training import Validation, order_of, pretrain, rate_at, steps_of
+from egotools.methods.memdpc.tasks import view_of
+from egotools.methods.memdpc.training import Validation, pretrain, rate_at
 from egotools.stores.store import Recipe
 from egotools.training import gradients
 from egotools.training.gradients import check_precision
 from egotools.training.how import How
+from egotools.training.learning import order_of, steps_of
 from egotools.training.optimizers import milestones, optimizer_of
 from egotools.training.runs import Run
 from egotools.training.world import ALONE
@@ -128,9 +130,9 @@ def test_steps_go_before_epochs_and_the_batches_must_make_one(clips):
     assert steps_of(Order(7, 2, seed=0), MemDPCOptions(epochs=4), How(accumulate=2)) == 6
     assert steps_of(Order(7, 2, seed=0), MemDPCOptions(epochs=4, steps=5), How()) == 5
     with pytest.raises(TrainingError, match="5 examples make no batch for --batch-size 6; lower it"):
-        order_of(clips, MemDPCOptions(batch_size=6), How(), seed=0)
+        order_of(len(clips), MemDPCOptions(batch_size=6), How(), seed=0)
     with pytest.raises(TrainingError, match="2 batches make no step of --accumulate 3"):
-        order_of(clips, MemDPCOptions(batch_size=2, epochs=1), How(accumulate=3), seed=0)
+        order_of(len(clips), MemDPCOptions(batch_size=2, epochs=1), How(accumulate=3), seed=0)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from itertools import chain
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import av
 from av.audio.frame import AudioFrame
+from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
@@ -22,6 +22,7 @@ from egotools.errors import ClipError, NoSound
 from egotools.media.containers import decoded, default_stream, exact, only, open_stream
 from egotools.media.sound.cut_short import cut_short
 from egotools.media.sound.joined_sound import parts_of
+from egotools.media.sound.known_sound import KnownSound, Part
 from egotools.media.sound.sound_index import SoundIndex, index_sound, is_unstamped, sound_packets
 from egotools.media.sound.sound_only import has_picture
 
@@ -30,6 +31,8 @@ from egotools.media.sound.sound_only import has_picture
 EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "flac", "caf"}
 EXACT_FOR_PCM = {"wav", "w64", "aiff"}  # for ADPCM, and MP3, FFmpeg lands some samples away
 SETTLE_SECONDS = 1.0  # decoded before the requested sound after a seek: codecs refer to earlier samples
+# By a decoder's name and profile, where less suffices: a frame of plain AAC refers to the one before it.
+SETTLED_SOON = {("aac", "LC"): 0.25}
 
 # Their decoders drop the encoder delay, but do not adjust the timestamps of the rest.
 TRIMMED_LATE = {"wmav1", "wmav2"}
@@ -40,25 +43,16 @@ JUST_BEGUN = 1 << 14  # size of a file with headers but no sound yet, from a rec
 Heard = tuple[Fraction | None, AudioFrame]
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """One of the files that were joined: its byte range (None: the entire file), its packets, and its times.
-
-    `shift` seconds are added to its timestamps; the other times are seconds of the file.
-    """
-
-    place: tuple[int, int] | None
-    index: SoundIndex
-    shift: Fraction
-    start: Fraction
-    end: Fraction
-    gaps: list[tuple[float, float]]
-
-
 class SoundFile:
     """The frames of one audio stream, from its beginning or from a given time.
 
+    Args:
+        path: a file.
+        stream: its number among the audio streams; None: the default stream, else the first.
+        known: what an earlier `SoundFile` of the same file and stream found out; None: it is found out.
+
     Attributes:
+        known: what was found out.
         rate, layout: of the first frame.
         start, end: the seconds of the file that it covers.
         seams: the seconds at which joined files begin, except the first.
@@ -68,7 +62,7 @@ class SoundFile:
         damage: what is missing, as a message; "" if nothing is.
     """
 
-    def __init__(self, path: Path, stream: int | None) -> None:
+    def __init__(self, path: Path, stream: int | None, known: KnownSound | None = None) -> None:
         self.path = path
         self.remarks: list[str] = []
         self.damage = ""
@@ -76,8 +70,17 @@ class SoundFile:
         with ExitStack() as stack:
             self._open(None)
             stack.callback(self.close)
-            self._look()
+            if known is None:
+                known = self._look()
+            else:
+                self.rate, self.layout, self.damage = known.rate, AudioLayout(known.layout), known.damage
+                self.remarks += known.remarks
             stack.pop_all()
+        self.known, parts = known, known.parts
+        self.start, self.end = parts[0].start, parts[-1].end
+        self.seams = [part.start for part in parts[1:]]
+        self.gaps = [gap for part in parts for gap in part.gaps]
+        self.can_jump = known.can_jump
 
     def close(self) -> None:
         """Closes the file."""
@@ -85,14 +88,26 @@ class SoundFile:
 
     def frames(self) -> Iterator[Heard]:
         """All frames, from the beginning."""
-        for part in self._parts:
-            self._reopen(part.place)
-            yield from self._heard(part.shift, self._decoded(part.index))
+        for part in self.known.parts:
+            self.renew(part.place)
+            yield from self._heard(part.shift, self._decoded(part))
 
-    def frames_from(self, moment: Fraction) -> Iterator[Heard] | None:
+    def renew(self, place: tuple[int, int] | None = None) -> None:
+        """Opens the file, or one of those joined in it, at its beginning with a new decoder, unless that is so."""
+        if self._is_used or place != self._place:
+            self._reopen(place)
+
+    @property
+    def settling(self) -> float:
+        """How many seconds before a sound suffice for decoding it exactly."""
+        codec = self._stream.codec_context
+        return SETTLED_SOON.get((codec.name, codec.profile or ""), SETTLE_SECONDS)
+
+    def frames_from(self, moment: Fraction, settling: float = SETTLE_SECONDS) -> Iterator[Heard] | None:
         """The frames from before a given time on, or None if the container does not support seeking there."""
-        part = self._parts[0]
-        settled = moment - Fraction(SETTLE_SECONDS)
+        part = self.known.parts[0]
+        settled = moment - Fraction(settling)
+        self._is_used = True
         try:
             stamp = math.floor((settled - part.shift) / exact(self._stream.time_base or 1))
             self._container.seek(stamp, stream=self._stream)
@@ -100,23 +115,25 @@ class SoundFile:
             first = next(frames, None)
         except (av.FFmpegError, ClipError):
             return None
-        if first is None or first[0] is None or first[0] > settled + Fraction(SETTLE_SECONDS) / 2:
+        if first is None or first[0] is None or first[0] > settled + Fraction(settling) / 2:
             return None
         return chain([first], frames)
 
     def _open(self, place: tuple[int, int] | None) -> None:
         self._container, self._stream = open_stream(self.path, partial(_chosen, number=self._number), place)
+        self._place, self._is_used = place, False
         only(self._stream)
 
     def _reopen(self, place: tuple[int, int] | None) -> None:
         self.close()
         self._open(place)
 
-    def _decoded(self, index: SoundIndex | None) -> Iterator[AudioFrame]:
+    def _decoded(self, index: SoundIndex | Part | None) -> Iterator[AudioFrame]:
+        self._is_used = True
         # `sound_packets` has already dropped those
         return decoded(self._packets(index), self._stream, self.path, parts=True)
 
-    def _packets(self, index: SoundIndex | None) -> Iterator[Packet[Stream]]:
+    def _packets(self, index: SoundIndex | Part | None) -> Iterator[Packet[Stream]]:
         for number, packet in enumerate(sound_packets(self._container, self._stream)):
             if index is not None and number and number == index.lost:
                 raise ClipError(f"{self.path}: {self.damage}")
@@ -127,18 +144,20 @@ class SoundFile:
     def _heard(self, shift: Fraction, frames: Iterator[AudioFrame]) -> Iterator[Heard]:
         is_counted = is_unstamped(self._container)
         for frame in frames:
-            yield None if frame.pts is None else _seconds(frame) + shift, frame
+            heard = None if frame.pts is None else _seconds(frame)
+            yield heard + shift if heard is not None and shift else heard, frame
             if is_counted:
                 break
         yield from ((None, frame) for frame in frames)
 
-    def _look(self) -> None:
+    def _look(self) -> KnownSound:
+        self._is_used = True
         format = self._container.format.name
         # A stream with pictures must be read to the same end for both.
         places = parts_of(self.path, "" if format != "ogg" and has_picture(self._container) else format)
         if self._number is None and (remark := _which(self._container, self._stream)):
             self.remarks.append(remark)
-        self._parts: list[_Part] = []
+        self._parts: list[Part] = []
         if len(places) == 1:
             self._add(None)
         for place in places if len(places) > 1 else []:
@@ -152,14 +171,12 @@ class SoundFile:
                     end, why = float(self._parts[-1].end), str(error).removeprefix(f"{self.path}: ")
                     self.damage = self.damage or f"damaged: the file joined to it at {end:.3f} s cannot be read: {why}"
                 break
-        first, last = self._parts[0], self._parts[-1]
-        self.start, self.end = first.start, last.end
-        self.seams = [part.start for part in self._parts[1:]]
-        self.gaps = [gap for part in self._parts for gap in part.gaps]
-        self.can_jump = len(places) == 1 and first.index.is_steady and self._has_exact_jumps()
-        if self.seams:
-            second = float(self.seams[0])
+        can_jump = len(places) == 1 and self._is_steady and self._has_exact_jumps()
+        if len(self._parts) > 1:
+            second = float(self._parts[1].start)
             self.remarks.append(f"{len(self._parts)} files were joined in it; the second begins at {second:.3f} s")
+        told = tuple(self._parts), self.rate, self.layout.name, can_jump, self.damage, tuple(self.remarks)
+        return KnownSound(*told)
 
     def _has_exact_jumps(self) -> bool:
         format, codec = self._container.format.name, self._stream.codec_context.name
@@ -177,13 +194,13 @@ class SoundFile:
         if self._parts:
             shift = self._parts[-1].end - begin
         else:
-            self.rate, self.layout = frame.sample_rate, frame.layout
+            self.rate, self.layout, self._is_steady = frame.sample_rate, frame.layout, index.is_steady
             shift = self._first_shift(index, index.first * ticks, begin)
         if self._stream.codec_context.name in TRIMMED_LATE and not has_picture(self._container):
             end += index.last * ticks  # the decoder delays by a frame
         end = max(end, begin + Fraction(frame.samples, frame.sample_rate))
-        gaps = [(float(one * ticks + shift), float(other * ticks + shift)) for one, other in index.gaps.tolist()]
-        self._parts.append(_Part(place, index, shift, begin + shift, end + shift, gaps))
+        gaps = tuple((float(one * ticks + shift), float(other * ticks + shift)) for one, other in index.gaps.tolist())
+        self._parts.append(Part(place, index.stamps, index.lost, shift, begin + shift, end + shift, gaps))
         self.remarks += index.remarks
         self.damage = self.damage or self._missing(index, shift, place)
 

@@ -17,6 +17,7 @@ from egotools.errors import EgotoolsError, TrainingError
 from egotools.evaluate.classification import class_remark
 from egotools.loading.files import Files
 from egotools.loading.spans import SpanExamples
+from egotools.methods.from_video import Content, Course, of_splits, train_task
 from egotools.methods.memdpc.clips import (
     CLASSIFYING,
     NAMED,
@@ -24,17 +25,17 @@ from egotools.methods.memdpc.clips import (
     Usable,
     examples_of,
     labeled_clips_of,
-    of_splits,
 )
 from egotools.methods.memdpc.network import Classification
 from egotools.methods.memdpc.options import ActionOptions, Training
 from egotools.methods.memdpc.run import found_clips
-from egotools.methods.memdpc.tasks import Content, Course, Prepared, Task, init_file, train_task
-from egotools.methods.memdpc.training import Trained, Validation, learn
+from egotools.methods.memdpc.tasks import Prepared, init_file, task_of
+from egotools.methods.memdpc.training import Validation
 from egotools.nn.memdpc import HEADS
 from egotools.progress import Progress, no_progress
 from egotools.texts import counted, named, tidy
 from egotools.training.how import How
+from egotools.training.learning import Trained, learn
 from egotools.training.optimizers import milestones_of_epochs, optimizer_of
 from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
@@ -96,12 +97,11 @@ def train_action(
     def trained(model: Classification, prepared: Prepared, course: Course) -> Trained:
         return train_classifier(model, prepared.examples, prepared.val_examples, options, course)
 
-    task = Task(METHOD, options, prepare, network, trained, PANELS, {"label": label})
+    task = task_of(METHOD, options, prepare, network, trained, PANELS, init, {"label": label})
     return train_task(
         folder,
         manifest,
         task,
-        init=init,
         workers=workers,
         how=how,
         seed=seed,
@@ -186,7 +186,11 @@ def train_classifier(
         held = Validation(val, options, course.world, course.how, finish, course.workers, is_whole=True)
         measured = held.means
     optimizer = optimizer_for(model, options)
-    return learn(model, train, measured, options, optimizer, finish=finish, rate=rate_at, **vars(course))
+    every = options.validate_every
+    rate = partial(rate_at, options=options)
+    return learn(
+        model, train, measured, options, optimizer, finish=finish, rate=rate, validate_every=every, **vars(course)
+    )
 
 
 def optimizer_for(model: Classification, options: ActionOptions) -> torch.optim.Optimizer:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,16 @@ from torch import Tensor
 
 from egotools.errors import TrainingError
 from egotools.loading.files import Files
-from egotools.loading.kept_files import FILES, files_of, write_files
 from egotools.loading.loader import Tensors
 from egotools.loading.spans import SpanExamples, Stretch, stretches
 from egotools.methods.memdpc.options import Sampling
 from egotools.pixels.augmentation import Augmentation, Draw, Jitter, recolored
 from egotools.pixels.preprocessing import Normalize
-from egotools.progress import Progress, no_progress
-from egotools.texts import counted, named, split_name
-from egotools.training.world import ALONE, World
+from egotools.texts import counted, named
 from egotools.types import Clip
 
 NAMED = 3
 BLUE = 2  # the channel of flow that has x
-TRAIN, VAL = "train", "val"
 # The published pipelines, in pixels of frames, and of flow, too.
 PRETRAINING = Augmentation(gray_p=0.25, jitter=Jitter(0.5, 0.5, 0.5, 0.25, consistent=False))
 CLASSIFYING = Augmentation(jitter=Jitter(0.5, 0.5, 0.5, 0.25, p=0.3))
@@ -52,17 +47,6 @@ class Usable:
     @property
     def ids(self) -> list[str]:
         return [each.clip.id for each in self.found]
-
-
-def of_splits(clips: Sequence[Clip], *, held_out: Sequence[str] = (VAL, "test")) -> tuple[list[Clip], list[Clip], str]:
-    """Those to learn from, those of the split val, and a remark: the split train, or all that are not held out."""
-    splits = [split_name(clip.split) for clip in clips]
-    val = [clip for clip, split in zip(clips, splits, strict=True) if split == VAL]
-    if TRAIN in splits:
-        return [clip for clip, split in zip(clips, splits, strict=True) if split == TRAIN], val, ""
-    others = [clip for clip, split in zip(clips, splits, strict=True) if split not in held_out]
-    out = "" if len(others) == len(clips) else f" that is not of {' or '.join(held_out)}"
-    return others, val, f"no clip has the split {TRAIN!r}: learned from every clip{out}"
 
 
 def usable(clips: Sequence[Clip], files: Files, sampling: Sampling) -> Usable:
@@ -101,35 +85,6 @@ def check_any(clips: Usable, sampling: Sampling, where: str) -> None:
         else ""
     )
     raise TrainingError(f"{where}: no clip is left: {'; '.join(clips.remarks)}{advice}")
-
-
-def files_for(
-    folder: Path,
-    clips: Sequence[Clip],
-    *,
-    workers: int,
-    world: World = ALONE,
-    progress: Progress = no_progress,
-) -> Files:
-    """The clips' files, looked up by the first process, or as the run in a folder has kept them.
-
-    What is found is not written yet: `keep_files` does, once it is clear that there is something to train on.
-
-    Raises:
-        TrainingError: a file has changed since the run began.
-    """
-    kept = folder / FILES
-    found = None
-    if world.is_first and not kept.exists():
-        found = files_of(clips, None, workers=workers, progress=progress)
-    found = world.of_first(found)
-    return files_of(clips, kept) if found is None else found
-
-
-def keep_files(folder: Path, files: Files) -> None:
-    """Writes what was looked up into a run's folder, unless it is there."""
-    if not (folder / FILES).exists():
-        write_files(folder / FILES, files)
 
 
 def augmentation_of(published: Augmentation, sampling: Sampling) -> Augmentation:

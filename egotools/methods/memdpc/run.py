@@ -8,20 +8,21 @@ from pathlib import Path
 import torch
 
 from egotools.loading.files import Files
+from egotools.methods.from_video import Content, Course, of_splits, train_task
 from egotools.methods.memdpc.clips import (
     PRETRAINING,
     Usable,
     check_any,
     examples_of,
-    of_splits,
     usable,
 )
 from egotools.methods.memdpc.network import WAYS, Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions, Sampling
-from egotools.methods.memdpc.tasks import Content, Course, Prepared, Task, init_file, train_task
-from egotools.methods.memdpc.training import Trained, pretrain
+from egotools.methods.memdpc.tasks import Prepared, init_file, task_of
+from egotools.methods.memdpc.training import pretrain
 from egotools.progress import Progress, no_progress
 from egotools.training.how import How
+from egotools.training.learning import Trained
 from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
@@ -82,12 +83,14 @@ def train_memdpc(
     def trained(model: Pretraining, prepared: Prepared, course: Course) -> Trained:
         return pretrain(model, prepared.examples, prepared.val_examples, options, **vars(course))
 
-    task = Task(METHOD, options, prepare, lambda _, on: new_network(options, init, seed, on), trained, PANELS)
+    def network(_: Prepared, on: torch.device) -> Pretraining:
+        return new_network(options, init, seed, on)
+
+    task = task_of(METHOD, options, prepare, network, trained, PANELS, init)
     return train_task(
         folder,
         manifest,
         task,
-        init=init,
         workers=workers,
         how=how,
         seed=seed,

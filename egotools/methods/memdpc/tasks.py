@@ -5,38 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import torch
 from safetensors.torch import save
 from torch import nn
 
-from egotools.config import file_digest, omitted_options, recorded_options
+from egotools.config import omitted_options, recorded_options
 from egotools.extractors.backbone import DEFAULT, View, write_backbone
 from egotools.loading.files import Files
 from egotools.loading.spans import SpanExamples
-from egotools.machine import choose_device, reading_processes
-from egotools.manifests.table import read_manifest
+from egotools.methods.from_video import Content, Course, Task
 from egotools.methods.initial import initial_weights
-from egotools.methods.memdpc.clips import Usable, files_for, keep_files
+from egotools.methods.memdpc.clips import Usable
 from egotools.methods.memdpc.options import Sampling, Training
-from egotools.methods.memdpc.training import Trained, order_of
-from egotools.progress import Progress, no_progress
 from egotools.training import learned_from
-from egotools.training.curves import Panels, run_picture
-from egotools.training.how import How, how_for
+from egotools.training.curves import Panels
 from egotools.training.learned_from import LearnedFrom
-from egotools.training.runs import Run, once, provenance_of, run_recipe
-from egotools.training.seeding import seeded
-from egotools.training.world import ALONE, World
+from egotools.training.learning import Trained
+from egotools.training.runs import Run
 from egotools.types import Clip
 from egotools.weights.run_files import RUN
 from egotools.weights.tensors import plain_tensors
 
-NETWORK, BEST, PICTURE = "memdpc.safetensors", "memdpc.best.safetensors", "training.png"
+NETWORK, BEST = "memdpc.safetensors", "memdpc.best.safetensors"
 METHODS = ("memdpc", "action")  # whose runs have a network to begin with
 
-Content = dict[str, Any]  # a report; Any: JSON values
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -65,105 +59,35 @@ class Prepared:
     files: Mapping[str, str] = field(default_factory=dict)  # what else the run keeps, by name
 
 
-@dataclass(frozen=True, eq=False)
-class Course:
-    """How a training goes, whatever it learns: arguments of `pretrain`."""
-
-    seed: int
-    run: Run
-    workers: int
-    how: How
-    world: World
-    progress: Progress
-
-
-@dataclass(frozen=True, eq=False)
-class Task(Generic[Network]):
-    """What is learned.
-
-    Args:
-        method: as the run's `config.json` names it, and the command.
-        options: of the training.
-        prepare: the manifest's clips and their files to examples; raises TrainingError if there are none.
-        network: the network before its first step, on a device.
-        train: trains it.
-        panels: of the picture.
-        arguments: further ones that make the same training.
-    """
-
-    method: str
-    options: Training
-    prepare: Callable[[Sequence[Clip], Files], Prepared]
-    network: Callable[[Prepared, torch.device], Network]
-    train: Callable[[Network, Prepared, Course], Trained]
-    panels: Panels
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON values
-
-
-def train_task(
-    folder: Path,
-    manifest: Path,
-    task: Task[Any],  # Any: whatever its network is
-    *,
-    init: str | None = None,
-    workers: int | None = None,
-    how: How = How(),  # noqa: B008 - frozen
-    seed: int = 0,
-    device: str = "auto",
-    preset: str | None = None,
-    world: World = ALONE,
-    progress: Progress = no_progress,
-) -> tuple[Content, bool]:
-    """Trains a network on the clips of a manifest, kept as a run in `folder`; arguments and result as `train_memdpc`.
+def task_of(
+    method: str,
+    options: Training,
+    prepare: Callable[[Sequence[Clip], Files], Prepared],
+    network: Callable[[Prepared, torch.device], Network],
+    train: Callable[[Network, Prepared, Course], Trained],
+    panels: Panels,
+    init: str | None,
+    arguments: Mapping[str, Any] | None = None,  # Any: JSON values
+) -> Task[Network, Prepared]:
+    """What is learned, whose run keeps a network of MemDPC; arguments as those of `Task`.
 
     Raises:
-        RunError: the folder holds a run with other options, or other files.
-        TrainingError: no clip can be used, or there are too few for a batch.
-        WeightsError: `init` is of another network.
+        TrainingError, RunError: there are no such weights to begin with.
     """
-    chosen, clips, options = device_of(device, world), read_manifest(manifest), task.options
-    how, told = how_for(how, chosen)
-    arguments = {**task.arguments, **arguments_of(options, how, seed, init, world)}
-    begun: Content = {} if init is None else {"init": init}
-    recipe = run_recipe(task.method, arguments, manifest, preset=preset, **begun)
-    readers = reading_processes(world.size) if workers is None else workers
 
-    def make(run: Run) -> Content:
-        files = files_for(run.path, clips, workers=readers, world=world, progress=progress)
-        prepared = task.prepare(clips, files)
-        order = order_of(prepared.examples, options, how, seed=seed, world=world)
-        model = task.network(prepared, chosen)
-        if world.is_first:
-            keep_files(run.path, files)
-        with seeded(seed + (world.rank << 32), chosen):  # dropout: each process has its own
-            trained = task.train(model, prepared, Course(seed, run, readers, how, world, progress))
-        command = f"train {task.method}"
-        if world.is_first:
-            for name, content in prepared.files.items():
-                run.write(name, content)
-            write_run(run, model, trained, options, prepared.train.ids)
-            run.write(PICTURE, run_picture(run, task.panels, command))
-        report = _report(command, run, prepared, trained, model)
-        report["epochs"] = trained.steps * how.accumulate // order.per_epoch
-        report |= {
-            "precision_used": how.precision,
-            "remarks": [*report["remarks"], *init_remarks(init, options), *told],
-        }
-        return {**report, **provenance_of(arguments, manifest)}
+    def written(run: Run, model: nn.Module, prepared: Prepared, trained: Trained) -> None:
+        for name, content in prepared.files.items():
+            run.write(name, content)
+        write_run(run, model, trained, options, prepared.train.ids)
 
-    return once(folder, recipe, make, Shown, world)
+    def report(run: Run, model: nn.Module, prepared: Prepared, trained: Trained) -> Content:
+        found = _report(run, prepared, trained, model)
+        return {**found, "remarks": [*found["remarks"], *init_remarks(init, options)]}
 
-
-def device_of(device: str, world: World) -> torch.device:
-    """Where to train; of a process among others, that of its world."""
-    return choose_device(world.device if world.size > 1 else device)
-
-
-def arguments_of(options: Sampling, how: How, seed: int, init: str | None, world: World = ALONE) -> Content:
-    """What makes two trainings the same, beside the manifest. The weights to begin with count by their content."""
-    begun = None if init is None else file_digest(init_file(init))
-    together = {"processes": world.size} if world.size > 1 else {}
-    return {**recorded_options(options), **how.identity, "seed": seed, "init": begun, **together}
+    begun = None if init is None else (init, init_file(init))
+    return Task(
+        method, options, prepare, network, train, written, report, panels, arguments or {}, init=begun, shape=Shown
+    )
 
 
 def init_file(init: str) -> Path:
@@ -204,11 +128,10 @@ def view_of(options: Sampling) -> Content:
     return {name: value for name, value in recorded_options(options).items() if name in shown}
 
 
-def _report(command: str, run: Run, prepared: Prepared, trained: Trained, model: nn.Module) -> Content:
+def _report(run: Run, prepared: Prepared, trained: Trained, model: nn.Module) -> Content:
     train, val = prepared.train, prepared.val
     lines = [line for line in run.metrics() if "loss" in line]
     return {
-        "command": command,
         "clips": len(train.found),
         "val_clips": len(val.found),
         "left_out": {"short": [*train.short, *val.short], "unreadable": {**train.failed, **val.failed}},

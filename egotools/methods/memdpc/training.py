@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from egotools.errors import TrainingError
 from egotools.loading.loader import Tensors, loader
 from egotools.loading.order import Order
 from egotools.loading.spans import SpanExamples
@@ -18,28 +16,14 @@ from egotools.methods.memdpc.clips import clips_of
 from egotools.methods.memdpc.network import WAYS, Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions, Training
 from egotools.progress import Progress, no_progress
-from egotools.training.best import BestEpoch
-from egotools.training.fit import autocast, fit
-from egotools.training.gradients import check_precision
-from egotools.training.how import LINE, How
+from egotools.training.fit import autocast
+from egotools.training.how import How
+from egotools.training.learning import Figures, Trained, learn
 from egotools.training.optimizers import milestones, optimizer_of
 from egotools.training.runs import Run
-from egotools.training.stages import Stages
 from egotools.training.world import ALONE, World
 
-Figures = dict[str, Any]  # Any: numbers, JSON-ready
-HERE = ("waiting", "finishing")  # stages beside the step itself that are not the readers'
 HELD = 512 << 20  # bytes of frames of validation that are kept in memory
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """What came out: figures of the last validation and of the best, and the best one's tensors; empty without."""
-
-    steps: int
-    last: Figures
-    best: Figures
-    weights: dict[str, Tensor]
 
 
 def pretrain(
@@ -81,7 +65,8 @@ def pretrain(
         options,
         optimizer_of(model, "adam", lr=options.learning_rate, weight_decay=options.weight_decay),
         finish=finish,
-        rate=rate_at,
+        rate=partial(rate_at, options=options),
+        validate_every=options.validate_every,
         seed=seed,
         run=run,
         workers=workers,
@@ -89,89 +74,6 @@ def pretrain(
         world=world,
         progress=progress,
     )
-
-
-def learn(
-    model: nn.Module,
-    train: SpanExamples,
-    measured: Callable[[Any], Figures] | None,  # Any: the model
-    options: Training,
-    optimizer: torch.optim.Optimizer,
-    *,
-    finish: Callable[[Tensors], Any],  # Any: what the model takes
-    rate: Callable[..., float],
-    seed: int,
-    run: Run | None,
-    workers: int,
-    how: How,
-    world: World,
-    progress: Progress,
-) -> Trained:
-    """As `pretrain`, any network: what it minimizes, how it is validated, and its optimizer are told.
-
-    Args:
-        model: `forward(finish(batch))` returns scalars, `loss` among them.
-        train: clips to learn from.
-        measured: figures of a validation; the epoch with the highest `top1` is the best one. None: no validation.
-        options: batches, epochs and schedule.
-        optimizer: of what learns.
-        finish: as the loader's.
-        rate: as `rate_at`.
-        seed: see `pretrain`, as for the others.
-    """
-    device = next(model.parameters()).device
-    order = order_of(train, options, how, seed=seed, world=world)
-    batches = loader(train, order, seed=seed, workers=workers, device=device, finish=finish)
-    alone = loader(train, order, seed=seed, workers=0, device=device, finish=finish)
-    progress("starting", 0, steps_of(order, options, how))
-    check_precision(model, lambda: next(alone(0)), how)
-    epoch, steps = order.per_epoch / how.accumulate, steps_of(order, options, how)
-    best, spent = BestEpoch("top1"), Stages(batches.spent, HERE)
-    line = how.log_every or max(min(round(epoch), LINE), 1)
-
-    def after_step(done: int) -> Figures | None:
-        progress("training", done, steps)
-        spent.count()
-        found: Figures = spent.figures() if done % line == 0 or done == steps else {}
-        if measured is not None and (done == steps or is_due(done, order, options, how)):
-            with spent.aside():
-                taken = best.take({**measured(model), "epoch": done / epoch}, model)
-            found |= {**taken, "epoch": taken.pop("val_epoch")}
-        return found or None
-
-    done = fit(
-        model.train(),
-        batches,
-        optimizer,
-        run,
-        steps=steps,
-        state={"progress": best},
-        rate=partial(rate, options=options, epoch=epoch),
-        after_step=after_step,
-        how=replace(how, log_every=line),
-        world=world,
-    )
-    return Trained(done, best.last, best.best, best.weights)
-
-
-def order_of(examples: SpanExamples, options: Training, how: How, *, seed: int, world: World = ALONE) -> Order:
-    """The batches of all epochs; without end where steps are counted."""
-    epochs = options.epochs if options.steps is None else None
-    order = Order(len(examples), options.batch_size, seed=seed, epochs=epochs, rank=world.rank, size=world.size)
-    if epochs is not None and epochs * order.per_epoch < how.accumulate:
-        raise TrainingError(f"{epochs * order.per_epoch} batches make no step of --accumulate {how.accumulate}")
-    return order
-
-
-def steps_of(order: Order, options: Training, how: How) -> int:
-    """Steps of the whole training."""
-    return options.epochs * order.per_epoch // how.accumulate if options.steps is None else options.steps
-
-
-def is_due(done: int, order: Order, options: Training, how: How) -> bool:
-    """Whether as many epochs as lie between two validations end with the step that has just been done."""
-    passed, before = ((step * how.accumulate) // order.per_epoch for step in (done, done - 1))
-    return passed > before and passed // options.validate_every > before // options.validate_every
 
 
 def rate_at(step: int, *, options: Training, epoch: float) -> float:

@@ -76,7 +76,7 @@ def random_moment(clip: Clip, seconds: float, random: np.random.Generator, *, ma
     """
     if not 2 * margin <= seconds:
         raise ValueError(f"clip {clip.id!r} of {seconds:g} s has no moment with {margin:g} s before and after it")
-    return float(random.uniform(clip.start + margin, clip.start + seconds - margin))
+    return clip.start + margin + float(random.random()) * (seconds - 2 * margin)
 
 
 def open_moments(cache: Path, prominence: float) -> Store:
@@ -116,7 +116,8 @@ def kept_rows(store: Store, clip: Clip, prominence: float, margin: float) -> Row
     if not len(rows.values):  # of any width: a cache of none has no width
         return Rows(np.zeros((0, 3), np.float32), np.zeros((0, 2)))
     after = rows.times[:, 0] - clip.start
-    is_kept = (rows.values[:, 0] >= prominence) & (margin <= after) & (after <= rows.values[:, 2] - margin)
+    seconds = rows.values[:, 2] + np.spacing(rows.values[:, 2])  # they were rounded when they were stored
+    is_kept = (rows.values[:, 0] >= prominence) & (margin <= after) & (after <= seconds.astype(np.float64) - margin)
     order = np.flatnonzero(is_kept)[np.argsort(after[is_kept], kind="stable")]
     return Rows(rows.values[order], rows.times[order])
 
@@ -138,3 +139,21 @@ def _check_clips(store: Store, clips: Sequence[Clip]) -> None:
 
 def _quoted(ids: Sequence[str]) -> str:
     return named([repr(id) for id in ids], NAMED)
+
+
+def most_prominent(cache: Path, times: Mapping[str, Times], count: int) -> dict[str, Times]:
+    """Of the moments of each clip, by its id, the `count` most prominent ones, in order of time.
+
+    Args:
+        cache: that they are of.
+        times: of `read_moments`.
+        count: per clip; one that has fewer keeps all.
+    """
+    store = open_store(cache)
+    found = {}
+    for id, own in times.items():
+        rows = store[id]
+        prominence = dict(zip(rows.times[:, 0].tolist(), rows.values[:, 0].tolist(), strict=True))
+        best = sorted(own.tolist(), key=lambda time: -prominence[time])[:count]
+        found[id] = np.array(sorted(best))
+    return found

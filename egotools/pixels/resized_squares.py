@@ -1,0 +1,100 @@
+"""Squares of frames that are resized first: drawn as numbers or in the middle, the same for all frames of a clip.
+
+As RepLAI's ResizeCropFlip, and, in the middle, as MultiScaleCropFlipColorJitter evaluates (`replai.md`, section 1.6).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+
+from egotools.pixels.crops import Interpolation, center_box, nearest, resized, shorter_side
+from egotools.types import Frame
+
+
+@dataclass(frozen=True)
+class ResizedSquare:
+    """A square of resized frames, in pixels."""
+
+    width: int  # of the resized frame
+    height: int
+    x: int  # of the square's left column, inside of it
+    y: int
+    side: int
+    flip: bool = False  # whether the square is mirrored
+
+
+@dataclass(frozen=True)
+class SquareDraws:
+    """How squares are drawn: the resized frame's shorter side first, then x, y and whether it is mirrored."""
+
+    side: int = 112
+    shortest: int = 128  # real numbers from here
+    longest: int = 180  # to here are as likely
+    flip_p: float = 0.5
+    swap_sides: bool = False  # the resized frame's width and height are swapped, as the published code has them
+
+    def draw(self, height: int, width: int, random: np.random.Generator) -> ResizedSquare:
+        """A square of frames of this size."""
+        return self.placed(height, width, random.uniform(self.shortest, self.longest), random)
+
+    def placed(self, height: int, width: int, shorter: float, random: np.random.Generator) -> ResizedSquare:
+        """A square of frames whose shorter side becomes `shorter`, a real number."""
+        new_height, new_width = (int(size / min(height, width) * shorter) for size in (height, width))
+        if self.swap_sides:
+            new_height, new_width = new_width, new_height
+        x, y = (int(random.integers(0, size - self.side, endpoint=True)) for size in (new_width, new_height))
+        return ResizedSquare(new_width, new_height, x, y, self.side, bool(random.random() < self.flip_p))
+
+
+def middle_square(height: int, width: int, *, side: int, shorter: int) -> ResizedSquare:
+    """The square in the middle of frames whose shorter side becomes `shorter`; halves are rounded to even."""
+    new_height, new_width = shorter_side(height, width, shorter)
+    x, y, *_ = center_box(new_height, new_width, side)
+    return ResizedSquare(new_width, new_height, x, y, side)
+
+
+def squares(frames: Frame, square: ResizedSquare, interpolation: Interpolation) -> Frame:
+    """Cuts a square out of resized frames, of which no more is made than it takes; the pixels are the same.
+
+    Args:
+        frames: uint8 [L, H, W, 3].
+        square: of side S.
+        interpolation: bilinear with antialiasing, equal to Pillow's to within one gray level; or the nearest pixels,
+            equal to Pillow's.
+
+    Returns:
+        uint8 [L, S, S, 3].
+    """
+    rows, columns = slice(square.y, square.y + square.side), slice(square.x, square.x + square.side)
+    if interpolation == "nearest":
+        lines = nearest(frames.shape[1], square.height)[rows]
+        found = frames[:, lines[:, None], nearest(frames.shape[2], square.width)[columns]]
+    else:
+        found = _corner(frames, square)[:, rows, columns]
+    return np.ascontiguousarray(found[:, :, ::-1] if square.flip else found)
+
+
+def _corner(frames: Frame, square: ResizedSquare) -> Frame:
+    """The resized frames from their top left pixel at least as far as the square reaches."""
+    height, width = frames.shape[1:3]
+    high, wide = (
+        _needed(total, size, first + square.side)
+        for total, size, first in ((height, square.height, square.y), (width, square.width, square.x))
+    )
+    if (high, wide) == (height, width):
+        return resized(frames, square.height, square.width)
+    pixels = torch.from_numpy(frames[:, :high, :wide]).permute(0, 3, 1, 2)
+    scale = (square.height / height, square.width / width)
+    pixels = F.interpolate(pixels, scale_factor=scale, mode="bilinear", antialias=True)
+    found: Frame = pixels.permute(0, 2, 3, 1).numpy()
+    return found
+
+
+def _needed(total: int, size: int, end: int) -> int:
+    """How many of a line's `total` pixels the first `end` of `size` pixels are made of."""
+    scale = total / size
+    # One more than what the last one's filter reaches, so that rounding in the number of pixels made does no harm.
+    return min(total, math.ceil((end + 0.5) * scale + max(scale, 1.0)) + 1)
