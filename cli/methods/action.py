@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from egotools.methods.memdpc.options import ActionOptions, Viewing
 from egotools.training.how import How
@@ -15,6 +16,7 @@ from ..configuration import MethodCommand
 from ..progress import Progress
 from .memdpc import init, titled, train_together, workers
 from .probe import show as show_figures
+from .probe import show_heads
 
 
 @click.command("action", cls=MethodCommand)
@@ -66,8 +68,15 @@ def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
 
 
 @click.command("action", cls=MethodCommand)
-@click.option("--run", required=True, type=options.FOLDER, help="A run of 'egotools train action'.")
+@click.option("--run", required=True, type=options.FOLDER, help="A run of 'egotools train action', or 'train probe'.")
 @options.manifest
+@click.option("--features", multiple=True, type=options.PATH, help="Cache that the run was trained on.  [train probe]")
+@click.option(
+    "--clips",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Rows of an action whose probabilities are averaged; 1: one drawn at random; repeatable.  [train probe]",
+)
 @click.option("--label", help="Manifest column that is the label; by default that of the run.")
 @options.from_fields(Viewing)
 @click.option("--without-normalize", is_flag=True, help="Leave colors as they are, as the published test does.")
@@ -95,6 +104,8 @@ def show(content: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
 def evaluate(
     config: Viewing,
     manifest: Path,
+    features: tuple[Path, ...],
+    clips: tuple[int, ...],
     without_normalize: bool,
     out: Path | None,
     as_json: bool,
@@ -105,10 +116,19 @@ def evaluate(
     Evaluated are clips that it was not trained on: of the split test (else val) if the manifest has splits. --out
     keeps a probability for each class and clip, which --fuse averages with those of another run, such as of flow.
 
+    A run of 'egotools train probe' with several labels, such as verb and noun, is evaluated on cached features.
+
     \b
     egotools eval action --run runs/ft --manifest u.csv --crops ten --out results/rgb
     egotools eval action --run runs/flow --manifest flow.csv --crops ten --fuse results/rgb
+    egotools eval action --run runs/p --features caches/e/avid-video.lmdb --manifest e.csv --clips 1 --clips 10
     """
+    from egotools.methods.probe.heads_run import is_of_heads
+
+    if is_of_heads(asked["run"]):
+        return _evaluate_heads(manifest, features, clips, out, as_json=as_json, **asked)
+    if features or clips:
+        raise click.UsageError("--features and --clips are for a run of 'egotools train probe' with several labels")
     from egotools.evaluate.report import save
     from egotools.methods.memdpc.evaluation import evaluate_action, save_probabilities
 
@@ -124,3 +144,28 @@ def evaluate(
         rows = [[name, *each.values()] for name, each in crops.items()]
         display.show_table(["crops", "top-1", "top-5", "mean class"], rows, title="this run alone, by crops")
     show_figures(content, out, as_json=as_json)
+
+
+OF_HEADS = ("run", "manifest", "features", "clips", "test_split", "all_rows", "seed", "device", "out", "as_json")
+
+
+def _evaluate_heads(
+    manifest: Path, features: tuple[Path, ...], clips: tuple[int, ...], out: Path | None, *, as_json: bool, **asked: Any
+) -> None:
+    """Of a run of `train probe` with several labels. Any: what click parsed."""
+    from egotools.methods.probe.heads_run import evaluate_heads, save_evaluated
+
+    context = click.get_current_context()
+    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if others := [name for name in given if name not in OF_HEADS]:
+        flag = others[0].replace("_", "-")
+        raise click.UsageError(f"--{flag} is for a run of 'egotools train action', on videos")
+    if not features:
+        raise click.UsageError(f"give --features, the caches that {asked['run']} was trained on")
+    options.keep_for_us(out)
+    with Progress(stage="reading and evaluating"):
+        chosen = {name: asked[name] for name in ("test_split", "all_rows", "seed", "device")}
+        found = evaluate_heads(asked["run"], manifest, features, clips=clips, **chosen)
+    if out is not None:
+        save_evaluated(out, found)
+    show_heads(found.content, out, as_json=as_json)

@@ -1,6 +1,6 @@
 """The commands of the linear probe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ views = click.option(
 )
 PROTOCOLS = (
     "Memory Storyboard's probe on ImageNet or iNaturalist (as published, or as its code has it): sets --head normalized"
-    " and how it is trained; flags and --config win over it."
+    " and how it is trained. replai: RepLAI's, --head sgd; without a protocol that is so of several labels, too."
+    " Flags and --config win over it."
 )
+SEVERAL = "replai"  # the protocol of several labels
 
 
 class ProbeCommand(MethodCommand):
@@ -31,6 +33,13 @@ class ProbeCommand(MethodCommand):
     preset = "protocol"
     preset_help = PROTOCOLS
 
+    def _defaults(self, context: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
+        values = super()._defaults(context, given)
+        asked = {**values, **given}
+        label = asked.get("labels", ())
+        is_several = ("rows" in asked or len(label) > 1) and "head" not in asked
+        return {**self.presets[SEVERAL], **values} if is_several or asked.get("head") == "sgd" else values
+
 
 @click.command("probe", cls=ProbeCommand)
 @options.manifest
@@ -38,7 +47,13 @@ class ProbeCommand(MethodCommand):
     "--features", multiple=True, type=options.PATH, help="A cache; several are joined by id and concatenated."
 )
 @click.option("--backbone", help="Instead of --features: run:DIR, whose network is shown the images.  [--protocol]")
-@options.label
+@click.option(
+    "--label",
+    "labels",
+    required=True,
+    multiple=True,
+    help="Manifest column that is the label; several with --head sgd.",
+)
 @options.reduce
 @options.from_fields(Probe)
 @options.from_fields(Head, "head")
@@ -57,21 +72,25 @@ def train(
     manifest: Path,
     features: tuple[Path, ...],
     backbone: str | None,
+    labels: tuple[str, ...],
     protocol: str | None,
     workers: int | None,
     out: Path,
     as_json: bool,
-    **asked: Any,  # Any: what click parsed: label, reduce, views, seed, device
+    **asked: Any,  # Any: what click parsed: reduce, views, seed, device
 ) -> None:
     """A linear classifier on frozen features, kept as a run.
 
     --head bn-dropout trains batch norm, dropout and a linear layer by Adam, as MemDPC's linear probe does. --protocol
     trains Memory Storyboard's: with --backbone on images that are cropped and mirrored at random in each epoch, with
-    --features on features as they are, which is cheaper and usually a little worse.
+    --features on features as they are, which is cheaper and usually a little worse. Several labels, such as verb and
+    noun, are learned together, from one row of each clip in each epoch; 'egotools eval action' evaluates them.
 
     \b
     egotools train probe --features caches/mine/csn.lmdb --manifest m.csv --label action --out runs/p
     egotools train probe --protocol imagenet --backbone run:runs/rc --manifest imagenet.csv --label label --out runs/p
+    egotools train probe --features caches/e/avid-video.lmdb --manifest e.csv --label verb_class --label noun_class
+    --rows random --out runs/v
     egotools eval probe --run runs/p --features caches/other/csn.lmdb --manifest other.csv
     """
     _check_views(head, asked)
@@ -79,7 +98,14 @@ def train(
         raise click.UsageError("give --features, caches, or --backbone, a network that is shown the images")
     if workers is not None and backbone is None:
         raise click.UsageError("--workers is for --backbone")
-    asked["reduce"] = options.REDUCE[asked["reduce"]]
+    if head.head == "sgd":
+        if backbone is not None:
+            raise click.UsageError("--backbone is for --head normalized, not sgd, which takes --features")
+        _check_heads(config, labels, asked)
+        return _train_heads(config, head, partition, manifest, features, labels, out, as_json=as_json, **asked)
+    if len(labels) > 1:
+        raise click.UsageError(f"--head {head.head} is of one label; several are for --head sgd")
+    asked["label"], asked["reduce"] = labels[0], options.REDUCE[asked["reduce"]]
     if backbone is not None:
         _check_backbone(config, head, protocol, asked)
         from egotools.methods.probe.images import train_on_images
@@ -148,6 +174,8 @@ def evaluate(
         raise click.UsageError("--all-rows is for --run")
     if run is not None and protocol is not None:
         raise click.UsageError("--protocol is for a new probe, not for --run")
+    if head.head == "sgd":
+        raise click.UsageError("--head sgd is for 'egotools train probe'; 'egotools eval action' evaluates its runs")
     _check_views(head, asked)
     asked["reduce"] = options.REDUCE[asked["reduce"]]
     options.keep_for_us(out)
@@ -185,6 +213,59 @@ def predict(run: Path, videos: tuple[Path, ...], as_json: bool, **given: Any) ->
         found = predict_probe(run, videos, trusted=trusted, resources=resources, progress=progress)
     columns = ["video", found.label, "probability"]
     display.show_predictions(found, found.classified, columns, title=f"predict probe: {run}", as_json=as_json)
+
+
+def _check_heads(config: Probe, labels: Sequence[str], asked: Mapping[str, Any]) -> None:
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise click.UsageError(f"--label {twice[0]} is given twice")
+    if asked["reduce"] != "mean":
+        raise click.UsageError("--reduce is for other heads: of --head sgd, --rows says what is made of a clip's rows")
+    if config.seeds != 1:
+        raise click.UsageError("--seeds is for other heads: --head sgd is trained once, by --seed")
+
+
+def _train_heads(
+    config: Probe,
+    head: Head,
+    partition: Partition,
+    manifest: Path,
+    features: tuple[Path, ...],
+    labels: tuple[str, ...],
+    out: Path,
+    *,
+    as_json: bool,
+    seed: int,
+    device: str,
+    **_: Any,  # Any: what is of other heads
+) -> None:
+    from egotools.methods.probe.heads_run import train_heads
+
+    with Progress("steps", "reading") as progress:
+        content, is_new = train_heads(
+            out,
+            manifest,
+            features,
+            head,
+            partition,
+            labels=labels,
+            held_out=config.held_out,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
+    display.say_done(out, is_new)
+    show_heads(content, out, as_json=as_json)
+
+
+def show_heads(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> None:
+    """The report of heads of several labels as JSON, or as a table."""
+    from egotools.methods.probe.heads_run import figures_by_clips
+
+    kept = "" if folder is None else f"report and predictions are in {folder}"
+    if display.show_report(content, kept, as_json=as_json):
+        columns = ["clips", "subset", "rows", "of", "top-1", "top-5", "mean class"]
+        title = f"{content['command']}, {', '.join(content['labels'])}: {content['protocol']}"
+        display.show_table(columns, figures_by_clips(content), title=title)
 
 
 def _check_backbone(config: Probe, head: Head, protocol: str | None, asked: Mapping[str, Any]) -> None:

@@ -31,6 +31,10 @@ BUILT_IN = {
     "mini-imagenet": ("egotools.datasets.mini_imagenet:MiniImageNet", "Mini-ImageNet, by a split file."),
     "imagenet": ("egotools.datasets.imagenet:ImageNet", "ImageNet: images in class folders of train and val."),
     "inaturalist": ("egotools.datasets.inaturalist:INaturalist", "iNaturalist 2018: images of 8,142 species."),
+    "epic-kitchens": (
+        "egotools.datasets.epic_kitchens:EpicKitchens",
+        "EPIC-KITCHENS-100: actions in kitchens, with verbs, nouns and subsets.",
+    ),
     "split-file": ("egotools.datasets.split_file:SplitFile", "Images of a list with a path and a number a line."),
 }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from egotools.types import IntArray
+from egotools.types import FloatArray, IntArray
 
 Scores = npt.NDArray[np.float64]
 
@@ -87,3 +87,16 @@ def chance_score(train_labels: IntArray, labels: IntArray) -> float:
     """Expected accuracy of answering at random, each class as often as among the training rows."""
     shares = np.bincount(train_labels, minlength=int(labels.max()) + 1) / len(train_labels)
     return float(shares[labels].mean())
+
+
+def ranks(scores: FloatArray, labels: IntArray) -> IntArray:
+    """How many classes come before the right one, [N]: 0 where it is the best; of equal scores the first comes first.
+
+    Args:
+        scores: [N, K], the higher the better.
+        labels: [N].
+    """
+    own = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)
+    before = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < labels[:, np.newaxis]))
+    found: IntArray = before.sum(axis=1, dtype=np.int64)
+    return found

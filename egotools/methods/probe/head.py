@@ -1,4 +1,4 @@
-"""The head of a probe: linear, batch norm with dropout and a linear layer, or rows of length one and a linear layer.
+"""The head of a probe: linear; batch norm, dropout and a linear layer; on rows of length one; or one a label, by SGD.
 
 Axes: N rows, C clips, D features.
 """
@@ -29,6 +29,11 @@ ROWS = 4096  # scored at a time
 Views = Sequence[tuple[Texts, FloatArray]]  # ids [N] and rows [N, D] of further views
 
 
+Normalize = Literal["none", "vector", "scalar"]
+REPLAI = {
+    **{"head": "sgd", "seeds": 1, "rows": "random", "normalize": "none", "batch_size": 128, "weight_decay": 0.0},
+    **{"epochs": 30, "learning_rate": 0.005, "schedule": (18, 24)},
+}  # of RepLAI's verbs and nouns
 SGD = {"head": "normalized", "batch_size": 1024, "weight_decay": 0.0, "seeds": 1}  # of Memory Storyboard's probes
 
 
@@ -40,22 +45,32 @@ class Head:
         "imagenet": {**SGD, "epochs": 10, "learning_rate": 3.0},
         "inaturalist": {**SGD, "epochs": 20, "learning_rate": 12.0},
         "inaturalist-code": {**SGD, "epochs": 20, "learning_rate": 3.0, "cosine_epochs": 10},
+        "replai": REPLAI,
     }
 
-    head: Literal["linear", "bn-dropout", "normalized"] = option(
+    head: Literal["linear", "bn-dropout", "normalized", "sgd"] = option(
         "linear",
-        "Logistic regression; batch norm, dropout and a linear layer trained by Adam; or rows of length one and a"
-        " linear layer trained by SGD with LARC.",
+        "Logistic regression; batch norm, dropout and a linear layer trained by Adam; rows of length one and a"
+        " linear layer trained by SGD with LARC; or a linear layer for each of several labels, trained by SGD.",
+    )
+    rows: Literal["random", "mean"] = option(
+        "random", "Of a clip's rows, an epoch has one, drawn at random; or their mean.  [sgd]"
+    )
+    normalize: Normalize = option(  # noqa: RUF009 - frozen
+        "none",
+        "Bring each row to length one first; or each number to -1, 0 or 1, as RepLAI's code does by mistake.  [sgd]",
     )
     dropout: float = option(0.5, "Share of features that are dropped in training.  [bn-dropout]")
-    epochs: int = option(100, "Epochs; with bn-dropout, one has one row of each clip.  [bn-dropout, normalized]")
-    batch_size: int = option(32, "Clips, or rows, of a batch.  [bn-dropout, normalized]")
-    learning_rate: float = option(1e-3, "At the beginning.  [bn-dropout, normalized]")
-    weight_decay: float = option(1e-3, "Added to the gradient.  [bn-dropout, normalized]")
+    epochs: int = option(100, "Epochs; with bn-dropout, one has one row of each clip.  [bn-dropout, normalized, sgd]")
+    batch_size: int = option(32, "Clips, or rows, of a batch.  [bn-dropout, normalized, sgd]")
+    learning_rate: float = option(1e-3, "At the beginning.  [bn-dropout, normalized, sgd]")
+    weight_decay: float = option(1e-3, "Added to the gradient.  [bn-dropout, normalized, sgd]")
     cosine_epochs: int | None = option(
         None, "Epochs in which the learning rate falls to 0 by half a cosine; by default all.  [normalized]"
     )
-    schedule: tuple[int, ...] = option((60, 80), "Epochs at which the learning rate drops to a tenth.  [bn-dropout]")
+    schedule: tuple[int, ...] = option(
+        (60, 80), "Epochs at which the learning rate drops to a tenth.  [bn-dropout, sgd]"
+    )
     true_schedule: bool = option(
         False,
         "Drop at each of them; as published the last has no effect, and a drop comes an epoch late.  [bn-dropout]",
@@ -65,7 +80,7 @@ class Head:
         check_positive(self, "epochs", "learning_rate", "cosine_epochs")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"--dropout must be 0 or more and below 1, not {self.dropout}")
-        if self.batch_size < 1 or (self.batch_size < 2 and self.head != "normalized"):
+        if self.batch_size < 1 or (self.batch_size < 2 and self.head not in ("normalized", "sgd")):
             raise ValueError(f"--batch-size must be 2 or more, as the batch norm compares clips, not {self.batch_size}")
         if not self.weight_decay >= 0:
             raise ValueError(f"--weight-decay must be 0 or above, not {self.weight_decay}")
@@ -80,14 +95,20 @@ class Head:
     @property
     def arguments(self) -> dict[str, Any]:
         """For reports and the identity of runs; those of the linear head, as before there was another. JSON values."""
-        own = {"normalized": ("dropout", "schedule", "true_schedule"), "bn-dropout": ("cosine_epochs",)}
+        own = {
+            "normalized": ("dropout", "schedule", "true_schedule", "rows", "normalize"),
+            "bn-dropout": ("cosine_epochs", "rows", "normalize"),
+            "sgd": ("dropout", "cosine_epochs", "true_schedule"),
+        }
         others = own.get(self.head, tuple(options_of(self)))
         return {name: value for name, value in options_of(self).items() if name not in others}
 
     def rate(self, epoch: int) -> float:
         """What the learning rate of an epoch, from 0, is multiplied by."""
-        from egotools.training.optimizers import cosine, milestones_of_epochs
+        from egotools.training.optimizers import cosine, milestones, milestones_of_epochs
 
+        if self.head == "sgd":
+            return milestones(epoch, places=self.schedule)
         if self.head == "normalized":
             return cosine(epoch, total=self.cosine_epochs or self.epochs)
         return milestones_of_epochs(epoch, places=self.schedule, is_true=self.true_schedule)

@@ -190,6 +190,8 @@ def _trained(
     """A head that is trained by epochs on the train rows [N]."""
     if head.head == "bn-dropout":
         return fit_head(task, head, views, train, device, generator)
+    if head.head == "sgd":
+        raise ValueError("the head 'sgd' is of several labels: egotools.methods.probe.heads_run.train_heads trains it")
     from egotools.methods.probe.normalized import fit_normalized
 
     return fit_normalized(task, head, train, device, generator)

@@ -175,8 +175,12 @@ def open_probe(folder: Path) -> tuple[Run, Classifier]:
     """The run of a probe, and its classifier.
 
     Raises:
-        RunError: there is none, it is of another method, or damaged.
+        RunError: there is none, it is of another method or of several labels, or damaged.
     """
+    if Run.exists(folder) and "labels" in Run.open(folder).recipe.identity:
+        raise RunError(
+            f"{folder} has a head for each of its labels: 'egotools eval action --run {folder}' evaluates it"
+        )
     return Run.of_method(folder, METHOD, ConfigShape), Classifier.load(folder / WEIGHTS)
 
 
