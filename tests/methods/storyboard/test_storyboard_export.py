@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from egotools.cli.main import root
-from storyboard_networks import filled_again
+from storyboard_networks import filled_again, narrow
 
 from egotools.extractors.lookup import find_extractor
 from egotools.methods.storyboard.export import keep_network
@@ -33,8 +34,15 @@ def kept(folder: Path, model: Learner, **options: object) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _narrow_networks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        narrow(patch)
+        yield
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
+def trained(_narrow_networks, tmp_path_factory) -> Path:
     """A run of two steps of SimSiam, with merged labels."""
     folder = tmp_path_factory.mktemp("runs") / "kcam"
     model, views = filled_again(partial(Learner, "simsiam", 18)), torch.randn(2, 4, 3, 32, 32)
