@@ -98,7 +98,8 @@ def spectra_ratio(count: int, rounds: int) -> tuple[Ratio, dict[str, dict[str, f
     network = ReplaiLogMel(2.0)
 
     def together() -> torch.Tensor:
-        return network(resampled(samples, OWN, RATE))
+        found: torch.Tensor = network(resampled(samples, OWN, RATE))
+        return found
 
     def alone() -> torch.Tensor:
         return torch.cat([network(resampled(one[None], OWN, RATE)) for one in samples])
