@@ -43,7 +43,7 @@ class Fractions(click.ParamType):  # type: ignore[type-arg]  # generic from clic
 
 
 def write_found(out: Path, found: DatasetClips) -> None:
-    """Writes the clips of a dataset, and its segments beside; missing files are named, and the exit status is 1."""
+    """Writes the clips of a dataset, and its segments beside; missing files, refused rows: exit status 1."""
     write(out, found.clips)
     if found.segments is not None:
         beside = out.with_name(f"{out.stem}.segments.csv")
@@ -53,8 +53,8 @@ def write_found(out: Path, found: DatasetClips) -> None:
     for remark in found.remarks:
         note(f"  {remark}")
     name_some("files that do not exist, their clips are left out", found.missing, tell=failure)
-    name_some("unusable annotations, left out", found.unusable, tell=failure)
-    if found.missing or found.unusable:
+    name_some("rows that cannot be used, left out", found.refused, tell=failure)
+    if found.missing or found.refused:
         raise click.exceptions.Exit(1)
 
 

@@ -16,15 +16,15 @@ from egotools.types import Clip
 class DatasetClips:
     """The clips of a dataset, the files that its annotations name but that do not exist, remarks, and labels at times.
 
-    Segments are written beside the manifest, `m.segments.csv` beside `m.csv`; None: the dataset has none. Annotations
-    that are unusable make no clip; each says where it is, and why.
+    `refused` are rows of annotations that cannot be used, each with file, row, column and why: the rest goes on.
+    Segments are written beside the manifest, `m.segments.csv` beside `m.csv`; None: the dataset has none.
     """
 
     clips: list[Clip]
     missing: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     segments: list[Segment] | None = None
-    unusable: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 def present(clips: Sequence[Clip], root: Path, remarks: Sequence[str] = ()) -> DatasetClips:

@@ -50,7 +50,7 @@ class _Listing:
     there: Mapping[str, Path]  # files by their names without suffix
     clips: list[Clip] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # names of files, once for each row that needs it
-    unusable: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     def first(self, stretches: Sequence[_Stretch]) -> _Stretch | None:
         """The first that has a file."""
@@ -65,7 +65,7 @@ class _Listing:
         try:
             clip = Clip(id, self.there[stretch.stem], stretch.start, stretch.end, split=split, labels=labels)
         except ManifestError as error:  # times out of order
-            self.unusable.append(f"{where}: {error}")
+            self.refused.append(f"{where}: {error}")
             return
         self.clips.append(clip)
 
@@ -120,11 +120,11 @@ class Ego4D:
         check_differ(found.clips, files[0])
         names = [*dict.fromkeys(found.missing)]
         if not found.clips:
-            example = f"; {found.unusable[0]}" if found.unusable else f", such as {names[0]}" if names else ""
+            example = f"; {found.refused[0]}" if found.refused else f", such as {names[0]}" if names else ""
             raise ManifestError(f"{self.videos}: no video of the rows of {named([*map(str, files)], 3)}{example}")
         if names:
             remarks.append(f"{counted(len(found.missing), 'row')} left out: of files that do not exist")
-        return DatasetClips(found.clips, names, remarks, unusable=found.unusable)
+        return DatasetClips(found.clips, names, remarks, refused=found.refused)
 
     def _counts(self, files: Sequence[Path]) -> Counts | None:
         if self.taxonomy is not None:
@@ -148,7 +148,7 @@ def split_of(path: Path) -> str:
 def _add_changes(found: _Listing, changes: Sequence[tuple[str, Change]], split: str) -> None:
     for where, change in changes:
         if (why := _wrong(change)) is not None:
-            found.unusable.append(f"{where}: {why}")
+            found.refused.append(f"{where}: {why}")
             continue
         start, end, state = change["parent_start_frame"], change["parent_end_frame"], change.get("state_change")
         pnr, stretches = _pnr_frame(change) if state else None, _stretches(change)
@@ -195,7 +195,7 @@ def _add_actions(found: _Listing, actions: Sequence[tuple[str, Action]], split: 
     for where, action in actions:
         clip, video, offset = action["clip_uid"], action.get("video_uid", ""), action.get("clip_parent_start_sec")
         if not clip:
-            found.unusable.append(f"{where}: 'clip_uid' is {'null' if clip is None else 'empty'}")
+            found.refused.append(f"{where}: 'clip_uid' is {'null' if clip is None else 'empty'}")
             continue
         start, end = action["action_clip_start_sec"], action["action_clip_end_sec"]
         stretches = [_Stretch(clip, start, end)]

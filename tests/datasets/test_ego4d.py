@@ -113,7 +113,7 @@ def test_rows_that_cannot_be_used_are_counted_and_named_and_the_rest_is_written(
     assert list(clips(tmp_path)) == ["clip_0"]
     assert "2 rows left out: of files that do not exist" in done.stderr
     assert f"files that do not exist, their clips are left out: 1 ({tmp_path / 'videos/gone.mp4'})" in done.stderr
-    assert "unusable annotations, left out: 2" in done.stderr
+    assert "rows that cannot be used, left out: 2" in done.stderr
     assert "fho_lta_val.json: clips.1: 'clip_uid' is null" in done.stderr
     assert "fho_lta_val.json: clips.4: clip 'clip_2': end 1.0 s is not after start 4.0 s" in done.stderr
 
