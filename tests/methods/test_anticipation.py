@@ -255,3 +255,24 @@ def test_nothing_to_learn_or_to_compare_is_refused(trained, tmp_path):
     )
     assert "1 clip of fewer than 24 actions left out: a" in said
     assert "--heads 3" in run("train", "anticipation", *shared, "--out", tmp_path / "r", "--heads", 3, status=2).output
+
+
+def facts(features: int) -> str:
+    return json.dumps({"features": features, "verbs": 6, "nouns": 11, "frequent_verb": 0, "frequent_noun": 0})
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("anticipation.json", '{"features": 8}', "'verbs' is missing"),
+        ("anticipation.json", facts(0), "must be above 0"),
+        ("anticipation.json", facts(9), "cannot be used"),
+        ("anticipation.safetensors", "x", "cannot be used"),
+        ("report.json", "{}", "is missing"),
+    ],
+)
+def test_a_damaged_run_is_refused_by_its_file(made, trained, tmp_path, file, content, problem):
+    shutil.copytree(trained, tmp_path / "r")
+    (tmp_path / "r" / file).write_text(content)
+    line = ("eval", "anticipation", "--run", tmp_path / "r", "--manifest", made[0], "--features", made[1])
+    assert problem in str(run(*line, status=1).exception)
