@@ -257,6 +257,14 @@ def test_nothing_to_learn_or_to_compare_is_refused(trained, tmp_path):
     assert "--heads 3" in run("train", "anticipation", *shared, "--out", tmp_path / "r", "--heads", 3, status=2).output
 
 
+def test_a_training_that_diverges_ends_with_a_line_and_no_report(made, tmp_path):
+    line = ("train", "anticipation", "--manifest", made[0], "--features", made[1], "--out", tmp_path / "r", *SMALL)
+    said = str(run(*line, "--warm-up", 0, "--learning-rate", 1e38, "--epochs", 2, status=1).exception)
+    assert "not finite" in said or "the loss is" in said
+    assert "--learning-rate" in said
+    assert not (tmp_path / "r/report.json").exists()
+
+
 def facts(features: int) -> str:
     return json.dumps({"features": features, "verbs": 6, "nouns": 11, "frequent_verb": 0, "frequent_noun": 0})
 
