@@ -85,12 +85,21 @@ def frames_of(clip: Clip, source: Source) -> IntArray:
     """The frames of a file that belong to a clip, one after the other.
 
     Raises:
+        ClipError: as `seconds_of`.
+    """
+    return frames_inside(source.info, *seconds_of(clip, source))
+
+
+def seconds_of(clip: Clip, source: Source) -> tuple[float, float]:
+    """The seconds of a file in which a clip has a picture.
+
+    Raises:
         ClipError: the clip lies outside of the file, or goes on after the end of one that is cut short.
     """
     info = source.info
     if source.damage and (clip.end is None or clip.end > info.end):
         raise ClipError(f"{source.path}: {source.damage}")
-    return frames_inside(info, *extent(clip, info.times[0], info.end, slack=1 / info.fps))
+    return extent(clip, info.times[0], info.end, slack=1 / info.fps)
 
 
 @dataclass(frozen=True, eq=False)

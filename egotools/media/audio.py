@@ -138,12 +138,12 @@ class Sound:
         self._file.close()
 
     def _afresh(self, begin: int) -> Iterator[Heard]:
-        """Frames from sample `begin` of the stream or earlier on, of a new decoder."""
-        self._file.renew()
-        frames = None
-        if self._file.can_jump and begin > SETTLE_SECONDS * self.info.rate:
-            frames = self._file.frames_from(self._file.start + Fraction(begin, self.info.rate))
-        return self._file.frames() if frames is None else frames
+        """Frames from sample `begin` of the stream or a little earlier on, of a new decoder."""
+        file, frames = self._file, None
+        file.renew()
+        if file.can_jump and begin > file.settling * file.rate:
+            frames = file.frames_from(file.start + Fraction(begin, file.rate), file.settling)
+        return file.frames() if frames is None else frames
 
     def _read(self, first: int, wanted: Stretches, kind: tuple[tuple[int, ...], bool]) -> Waveform:
         """[C, length] from sample `first` on, counted at its rate from the start of the stream; `kind`: rates, mono."""

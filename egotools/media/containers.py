@@ -167,11 +167,11 @@ def decoded(
         ClipError: with its time, a packet that cannot be decoded, or a damaged picture, to which later ones
             might refer; or no packet can be decoded.
     """
-    begun, lost, why, time_base = False, False, "", Fraction(0)
+    begun, lost, why = False, False, ""
+    latest: Packet[Stream] | None = None
     packets = (packet for packet in packets if parts or not packet.is_corrupt)
     for packet in chain(packets, [None]):  # None: the frames that the decoder still holds
-        if packet is not None:
-            time_base = exact(packet.time_base)
+        latest = packet or latest
         try:
             frames = stream.decode(packet)
         except av.FFmpegError as error:
@@ -179,13 +179,13 @@ def decoded(
             why = _why(error)
             if early or alone:
                 continue
-            raise ClipError(f"{path}: decoding fails {_moment(packet, time_base)}: {why}") from error
+            raise ClipError(f"{path}: decoding fails {_moment(packet, latest)}: {why}") from error
         for frame in frames:
             if isinstance(frame, VideoFrame) and not alone:
                 if frame.is_corrupt:
                     early = not begun if leading is None else (frame.pts or 0) < leading
                     if not early:
-                        raise ClipError(f"{path}: the frame {_moment(frame, time_base)} is damaged")
+                        raise ClipError(f"{path}: the frame {_moment(frame, latest)} is damaged")
                     lost = leading is None
                     continue
                 if lost and not frame.key_frame:  # may refer to the damaged one
@@ -243,8 +243,11 @@ def _why(error: av.FFmpegError) -> str:
     return reason(error) + (too_large if isinstance(error, av.error.ArgumentError) else "")
 
 
-def _moment(part: Packet[Stream] | VideoFrame | None, time_base: Fraction) -> str:
+def _moment(part: Packet[Stream] | VideoFrame | None, latest: Packet[Stream] | None) -> str:
+    """When a packet or frame is shown, in words, in the ticks of the latest packet."""
     if part is None:
         return "at the end of the file"
     stamp = part.dts if part.pts is None else part.pts
-    return "at an unknown time" if stamp is None else f"at {float(stamp * time_base):.3f} s"
+    if stamp is None or latest is None:
+        return "at an unknown time"
+    return f"at {float(stamp * exact(latest.time_base)):.3f} s"

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from egotools.cli.main import root
-from extracted import want
-from media_files import cut, numbered, write_sound, write_video
+from media_files import cut, numbered, write_sound, write_tracks, write_video
 
 from egotools.errors import ClipError, NoSound
-from egotools.extract.engine import extract
+from egotools.extract import reading
+from egotools.extract.reading import Reader
 from egotools.extractors import moments as module
+from egotools.extractors.audio import LogMelSpectrogram
+from egotools.extractors.color import Color
 from egotools.extractors.moments import Moments
 from egotools.lowlevel.moments import moments
-from egotools.manifests.table import write_manifest
-from egotools.media.audio import read_sound
-from egotools.stores import open_store
+from egotools.media.audio import open_sound, read_sound
 from egotools.types import Clip
 
 KNOCKS = (0.9, 1.7, 2.6)  # seconds
@@ -136,32 +133,41 @@ def test_options_that_mean_nothing_are_refused(options, text):
         Moments(**options)
 
 
-@pytest.mark.integration
+def read(reader: Reader, clip: Clip, *, strict: bool = False) -> list[object]:
+    return list(reader.read(clip, range(len(reader.extractors)), 0, 0, strict=strict))
+
+
 def test_clips_of_one_file_share_its_open_sound_beside_other_extractors(tmp_path, monkeypatch):
-    path = film(tmp_path / "a.mp4", knocks(16000, 4.0), 16000)
-    clips = [Clip(f"a/{start}", path, float(start), start + 2.0) for start in range(3)]
-    clips += [Clip("silent", write_video(tmp_path / "b.mp4", 8)), Clip("gone", tmp_path / "c.mp4")]
-    shutil.copy(path, tmp_path / "d.mp4")
-    clips.append(Clip("torn", cut(tmp_path / "d.mp4", 0.5)))
-    wanted = [want(tmp_path, "moments"), want(tmp_path, "log-mel"), want(tmp_path, "color", frames=1, fps=None)]
-    result = extract(clips, wanted, workers=1)
-    assert [clip.id for clip, _ in result.failed[wanted[0].cache]] == ["gone", "torn"]
-    store = open_store(wanted[0].cache)
-    assert len(store["silent"].values) == 0
-    for clip in clips[:3]:
+    path, opened = film(tmp_path / "a.mp4", knocks(16000, 4.0), 16000), []
+    monkeypatch.setattr(reading, "open_sound", lambda *where: opened.append(where) or open_sound(*where))
+    reader = Reader([Moments(), LogMelSpectrogram(), Color(frames=1, fps=None)], 32)
+    for start in (0.0, 1.0, 2.0):
+        clip = Clip("a", path, start, start + 2.0)
+        piece, color, spectra = read(reader, clip)
         alone = Moments().rows(clip)
-        np.testing.assert_array_equal(store[clip.id].values, alone.values)
-        np.testing.assert_array_equal(store[clip.id].times, alone.times)
+        np.testing.assert_array_equal(piece.units, alone.values)
+        np.testing.assert_array_equal(piece.times, alone.times)
+        assert (piece.is_computed, len(color.rows), len(spectra.rows)) == (True, 1, 2)
+    reader.close()
+    assert opened == [(path, None)]
 
 
-@pytest.mark.integration
-def test_remarks_on_a_file_are_said_and_refused_where_strictness_is_asked_for(tmp_path, shared):
-    path = shared / "data/videos/nasa_13013.mp4"  # two audio streams, both the default
-    write_manifest(tmp_path / "m.csv", [Clip("a", path, 0.0, 3.0)])
-    line = ["extract", "--manifest", tmp_path / "m.csv", "--workers", 1, "--out"]
-    done = CliRunner().invoke(root, [*map(str, line), str(tmp_path / "c"), "moments"])
-    assert done.exit_code == 0, done.output
-    assert "number 0 (counted from 0) is read" in done.stderr
-    strict = CliRunner().invoke(root, [*map(str, line), str(tmp_path / "s"), "--strict", "moments"])
-    assert strict.exit_code == 1
-    assert "refused because of --strict" in strict.stderr
+def test_a_clip_without_sound_is_valid_and_one_that_cannot_be_read_is_named(tmp_path):
+    reader = Reader([Moments()], 32)
+    (silent,) = read(reader, Clip("silent", write_video(tmp_path / "b.mp4", 8)))
+    assert (silent.total, silent.is_computed) == (0, True)
+    (gone,) = read(reader, Clip("gone", tmp_path / "c.mp4"))
+    assert "c.mp4: no such file" in gone.reason
+    (torn,) = read(reader, Clip("torn", cut(film(tmp_path / "d.mp4", knocks(16000, 4.0), 16000), 0.5)))
+    assert "d.mp4: " in torn.reason
+    assert "truncated" in torn.reason
+
+
+def test_remarks_on_a_file_are_passed_on_and_refused_where_strictness_is_asked_for(tmp_path):
+    path = write_tracks(tmp_path / "a.mkv", 0.1, 0.5, default=None)
+    clip, reader = Clip("a", path), Reader([Moments()], 32)
+    _, remarks = read(reader, clip)
+    assert "number 0 (counted from 0) is read" in remarks.remarks[0]
+    (refused,) = read(reader, clip, strict=True)
+    assert "refused because of --strict" in refused.reason
+    assert len(read(Reader([Moments(stream=1)], 32), clip, strict=True)) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from avid_networks import Golden
+from avid_networks import HEADS, Golden, replai_names
 from torch import Tensor
 
 from egotools.errors import WeightsError
@@ -24,7 +24,6 @@ from egotools.weights.replai import (
 )
 
 Tensors = dict[str, Tensor]
-HEADS = {"video_clr.0.weight": torch.ones(2, 3), "aot_diff.2.bias": torch.zeros(3)}
 
 
 def prefixed(prefix: str, tensors: Tensors) -> Tensors:
@@ -32,11 +31,7 @@ def prefixed(prefix: str, tensors: Tensors) -> Tensors:
 
 
 def replai(video: Tensors, audio: Tensors, module: str = "module.") -> Tensors:
-    return (
-        prefixed(f"{module}backbone.video.", video)
-        | prefixed(f"{module}backbone.audio.", audio)
-        | prefixed(f"{module}mlp.", HEADS)
-    )
+    return prefixed(module, replai_names(video, audio))
 
 
 def avid(video: Tensors, audio: Tensors) -> Tensors:
@@ -130,6 +125,13 @@ def test_counters_of_batches_may_be_missing(video):
     found = published_of({k: v for k, v in video.items() if not k.endswith("num_batches_tracked")}, Path("x"))
     load_video(R2Plus1D(10), found)
     assert video_network(found).conv1[1].num_batches_tracked == 0
+
+
+def test_weights_in_half_precision_become_float32(audio):
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in audio.items()}
+    network = sound_network(published_of(halved, Path("x")))
+    assert {value.dtype for value in network.parameters()} == {torch.float32}
+    torch.testing.assert_close(network.block1.conv1.weight.data, halved["block1.conv1.weight"].float())
 
 
 V, A = "backbone.video.", "backbone.audio."

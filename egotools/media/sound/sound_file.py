@@ -31,6 +31,8 @@ from egotools.media.sound.sound_only import has_picture
 EXACT_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "flac", "caf"}
 EXACT_FOR_PCM = {"wav", "w64", "aiff"}  # for ADPCM, and MP3, FFmpeg lands some samples away
 SETTLE_SECONDS = 1.0  # decoded before the requested sound after a seek: codecs refer to earlier samples
+# By a decoder's name and profile, where less suffices: a frame of plain AAC refers to the one before it.
+SETTLED_SOON = {("aac", "LC"): 0.25}
 
 # Their decoders drop the encoder delay, but do not adjust the timestamps of the rest.
 TRIMMED_LATE = {"wmav1", "wmav2"}
@@ -95,10 +97,16 @@ class SoundFile:
         if self._is_used or place != self._place:
             self._reopen(place)
 
-    def frames_from(self, moment: Fraction) -> Iterator[Heard] | None:
+    @property
+    def settling(self) -> float:
+        """How many seconds before a sound suffice for decoding it exactly."""
+        codec = self._stream.codec_context
+        return SETTLED_SOON.get((codec.name, codec.profile or ""), SETTLE_SECONDS)
+
+    def frames_from(self, moment: Fraction, settling: float = SETTLE_SECONDS) -> Iterator[Heard] | None:
         """The frames from before a given time on, or None if the container does not support seeking there."""
         part = self.known.parts[0]
-        settled = moment - Fraction(SETTLE_SECONDS)
+        settled = moment - Fraction(settling)
         self._is_used = True
         try:
             stamp = math.floor((settled - part.shift) / exact(self._stream.time_base or 1))
@@ -107,7 +115,7 @@ class SoundFile:
             first = next(frames, None)
         except (av.FFmpegError, ClipError):
             return None
-        if first is None or first[0] is None or first[0] > settled + Fraction(SETTLE_SECONDS) / 2:
+        if first is None or first[0] is None or first[0] > settled + Fraction(settling) / 2:
             return None
         return chain([first], frames)
 
@@ -136,7 +144,8 @@ class SoundFile:
     def _heard(self, shift: Fraction, frames: Iterator[AudioFrame]) -> Iterator[Heard]:
         is_counted = is_unstamped(self._container)
         for frame in frames:
-            yield None if frame.pts is None else _seconds(frame) + shift, frame
+            heard = None if frame.pts is None else _seconds(frame)
+            yield heard + shift if heard is not None and shift else heard, frame
             if is_counted:
                 break
         yield from ((None, frame) for frame in frames)
