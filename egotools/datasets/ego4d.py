@@ -122,6 +122,10 @@ class Ego4D:
         if not found.clips:
             example = f"; {found.refused[0]}" if found.refused else f", such as {names[0]}" if names else ""
             raise ManifestError(f"{self.videos}: no video of the rows of {named([*map(str, files)], 3)}{example}")
+        outside = [clip.id for clip in found.clips if _has_pnr_outside(clip)]
+        if outside:
+            told = f"{counted(len(outside), 'clip')} whose change lies outside of them, which are kept"
+            remarks.append(f"{told}: {named(outside, 3)}")
         if names:
             remarks.append(f"{counted(len(found.missing), 'row')} left out: of files that do not exist")
         return DatasetClips(found.clips, names, remarks, refused=found.refused)
@@ -175,6 +179,12 @@ def _wrong(change: Change) -> str | None:
     return None
 
 
+def _has_pnr_outside(clip: Clip) -> bool:
+    assert clip.end is not None  # rows have one
+    pnr = clip.labels.get("pnr", "")
+    return pnr != "" and not clip.start <= float(pnr) <= clip.end
+
+
 def _pnr_frame(change: Change) -> int | None:
     """The frame of no return, counted in the whole video; older files have another name for it."""
     found = change.get("parent_pnr_frame")
@@ -197,7 +207,11 @@ def _add_actions(found: _Listing, actions: Sequence[tuple[str, Action]], split: 
         if not clip:
             found.refused.append(f"{where}: 'clip_uid' is {'null' if clip is None else 'empty'}")
             continue
-        start, end = action["action_clip_start_sec"], action["action_clip_end_sec"]
+        if action["action_idx"] < 0:
+            found.refused.append(f"{where}: 'action_idx' is {action['action_idx']}")
+            continue
+        # Of an action in the first seconds the window around it may begin before its file does.
+        start, end = max(action["action_clip_start_sec"], 0.0), action["action_clip_end_sec"]
         stretches = [_Stretch(clip, start, end)]
         stretches += [] if offset is None else [_Stretch(video, offset + start, offset + end)]
         labels = {"clip_uid": clip, "action_idx": str(action["action_idx"])}

@@ -151,9 +151,14 @@ def _entries(path: Path, shape: Any, needed: Sequence[str]) -> Located:  # Any: 
                 raise ManifestError(
                     f"{path}: the entry 'clips.{number}.{name}' is missing; files without labels are of --split test"
                 )
-        if bad := [name for name in NAMES if "/" in (entry.get(name) or "") or (entry.get(name) or "").startswith(".")]:
+        if bad := [name for name in NAMES if not _is_name(entry.get(name) or "")]:
             raise ManifestError(f"{path}: 'clips.{number}.{bad[0]}' is {entry[bad[0]]!r}, which names no file")
     return [(f"{path}: clips.{number}", entry) for number, entry in enumerate(listed)]
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text stays in the folder of the videos, and can be written into a manifest."""
+    return "/" not in text and not text.startswith(".") and text.isprintable()
 
 
 def _read(path: Path, shape: Any = Any) -> Any:  # Any: JSON values, and a type as a value

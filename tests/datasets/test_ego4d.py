@@ -71,6 +71,14 @@ def test_several_files_make_the_splits_that_their_names_say_and_both_layouts_are
     assert float(found["unique2"].labels["pnr"]) == 100.5
 
 
+def test_a_change_outside_of_its_clip_is_kept_and_named(tmp_path):
+    videos(tmp_path / "videos", "video")
+    entries = [change(1, parent_pnr_frame=3241), change(2, parent_pnr_frame=3240)]
+    done = listed(tmp_path, "state-change", write(tmp_path / "fho_oscc-pnr_val.json", entries))
+    assert "1 clip whose change lies outside of them, which are kept: unique1" in done.stderr
+    assert list(clips(tmp_path)) == ["unique1", "unique2"]
+
+
 def test_actions_have_their_numbers_names_and_order(tmp_path):
     videos(tmp_path / "videos", "clip")
     train = write(tmp_path / "fho_lta_train.json", [action(1, labels=(116, 520)), action(0)])
@@ -108,12 +116,15 @@ def test_rows_that_cannot_be_used_are_counted_and_named_and_the_rest_is_written(
         action(0, clip="gone", clip_parent_start_sec=0.0),
         action(1, clip="gone"),
         action(2, action_clip_end_sec=1.0),
+        action(-1, action_clip_start_sec=0.0),
+        action(3, action_clip_start_sec=-0.5),
     ]
     done = listed(tmp_path, "action", write(tmp_path / "fho_lta_val.json", entries), status=1)
-    assert list(clips(tmp_path)) == ["clip_0"]
+    assert list(clips(tmp_path)) == ["clip_0", "clip_3"]
+    assert clips(tmp_path)["clip_3"].start == 0.0
     assert "2 rows left out: of files that do not exist" in done.stderr
     assert f"files that do not exist, their clips are left out: 1 ({tmp_path / 'videos/gone.mp4'})" in done.stderr
-    assert "rows that cannot be used, left out: 2" in done.stderr
+    assert "rows that cannot be used, left out: 3" in done.stderr
     assert "fho_lta_val.json: clips.1: 'clip_uid' is null" in done.stderr
     assert "fho_lta_val.json: clips.4: clip 'clip_2': end 1.0 s is not after start 4.0 s" in done.stderr
 
@@ -145,6 +156,8 @@ def test_state_changes_that_cannot_be_used_are_named(tmp_path, entry, why):
         ("state-change", [change(parent_start_frame="0")], "'clips.0.parent_start_frame' is '0', not a whole number"),
         ("state-change", [change(), change(state=None)], "the entry 'clips.1.state_change' is missing"),
         ("state-change", [change(video_uid="../x")], "'clips.0.video_uid' is '../x', which names no file"),
+        ("state-change", [change(video_uid="a\ud800")], "'clips.0.video_uid' is 'a\\ud800', which names no file"),
+        ("state-change", [None], "'clips.0' is None, not an object"),
         ("state-change", [action(0)], "'clips.0.unique_id' is missing; is it the file of this --task?"),
         ("state-change", [change(), change()], "'unique1' appears twice"),
         ("state-change", [], "no video of the rows"),

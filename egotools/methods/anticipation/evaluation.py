@@ -15,7 +15,7 @@ import numpy as np
 from egotools.config import finite
 from egotools.errors import TableError
 from egotools.machine import choose_device
-from egotools.methods.anticipation.run import METHOD, check_classes, network_of, open_run
+from egotools.methods.anticipation.run import METHOD, Shown, check_classes, network_of, open_run
 from egotools.methods.anticipation.training import Sequences, draw_sequences, measured
 from egotools.methods.anticipation.windows import Windows, read_actions, windows_of
 from egotools.methods.records import read_records
@@ -95,7 +95,7 @@ def evaluate_anticipation(
     found = windows_of(actions, config)
     if submission is None:
         found = _labeled(found, manifest)
-    learned, chose = (learned_from.read(run) or {}).get(""), run.report()["best"] is not None
+    learned, chose = (learned_from.read(run) or {}).get(""), run.report(Shown)["best"] is not None
     name, rows, told = to_test_on(found.last, learned, split, all_rows=all_rows, chose_on_val=chose)
     kept, is_labeled = found.only(rows), found.only(rows).is_labeled
     network, candidates = network_of(folder, facts, config).to(chosen), drawing.candidates or config.candidates
@@ -112,7 +112,7 @@ def evaluate_anticipation(
         "labeled": int(is_labeled.sum()),
         "candidates": candidates,
         "range": config.windows,
-        **finite(_figures(kept, made, facts["frequent"])),
+        **finite(_figures(kept, made, (facts["frequent_verb"], facts["frequent_noun"]))),
         "remarks": [*found.remarks, *remarks, *told],
         **provenance_of(arguments, manifest, caches),
     }

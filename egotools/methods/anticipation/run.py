@@ -37,7 +37,8 @@ class Facts(TypedDict):
     features: int
     verbs: int
     nouns: int
-    frequent: list[int]  # the verb and the noun that were most often to come in training
+    frequent_verb: int  # most often to come in training
+    frequent_noun: int
 
 
 class Shown(TypedDict):
@@ -101,7 +102,8 @@ def train_anticipation(
         write_records(run, features)
         run.write(NETWORK, save({name: value.cpu().contiguous() for name, value in network.state_dict().items()}))
         counts = {"verbs": classes[0], "nouns": classes[1]}
-        run.write(FACTS, to_json({"features": actions.rows.shape[1], **counts, "frequent": train.frequent}))
+        frequent = {"frequent_verb": train.frequent[0], "frequent_noun": train.frequent[1]}
+        run.write(FACTS, to_json({"features": actions.rows.shape[1], **counts, **frequent}))
         learned_from.keep(run, {"": LearnedFrom(train.ids)})
         return {
             "command": f"train {METHOD}",
@@ -170,8 +172,10 @@ def open_run(folder: Path) -> tuple[Run, Anticipation, Facts]:
         RunError: there is none, of another method, not done, or damaged.
     """
     run = Run.of_method(folder, METHOD, dict[str, Any])
-    run.report()  # says so if it is not done
+    run.report(Shown)  # says so if it is not done
     facts: Facts = run.read(FACTS, Facts)
+    if min(facts["features"], facts["verbs"], facts["nouns"]) < 1:
+        raise RunError(f"{folder / FACTS} cannot be read: features, verbs and nouns must be above 0")
     try:
         return run, Anticipation(**field_values(Anticipation, {**run.recipe.identity, "taxonomy": None})), facts
     except ValueError as error:

@@ -194,7 +194,7 @@ def evaluate_state_change(
     learned = (learned_from.read(run) or {}).get("")
     if split is None and found.is_labeled.any():
         found = found.only(found.is_labeled)
-    chose = run.report()["best"] is not None
+    chose = run.report(Shown)["best"] is not None
     name, rows, told = to_test_on(found.clips, learned, split, all_rows=all_rows, chose_on_val=chose)
     found = found.only(rows)
     said = said_by(_heads(folder, facts, config).to(chosen), found)
@@ -231,8 +231,10 @@ def open_run(folder: Path) -> tuple[Run, StateChange, _Facts]:
         RunError: there is none, of another method, not done, or damaged.
     """
     run = Run.of_method(folder, METHOD, dict[str, Any])
-    run.report()  # says so if it is not done
+    run.report(Shown)  # says so if it is not done
     facts: _Facts = run.read(FACTS, _Facts)
+    if facts["features"] < 1:
+        raise RunError(f"{folder / FACTS} cannot be read: 'features' is {facts['features']}")
     try:
         return run, StateChange(**field_values(StateChange, run.recipe.identity)), facts
     except ValueError as error:
