@@ -171,7 +171,7 @@ class Pretraining(nn.Module):
 
 def head(before: int, after: int) -> nn.Sequential:
     """Two linear layers with a ReLU between: weights by Xavier's uniform distribution, biases as torch has them."""
-    layers = nn.Sequential(nn.Linear(before, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, after))
-    for layer in (layers[0], layers[2]):
+    first, last = nn.Linear(before, HIDDEN), nn.Linear(HIDDEN, after)
+    for layer in (first, last):
         nn.init.xavier_uniform_(layer.weight)
-    return layers
+    return nn.Sequential(first, nn.ReLU(), last)
