@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -22,7 +23,7 @@ def plain_stretch(file: SoundFile, begin: int, stop: int) -> Waveform | None:
     if not file.can_jump:
         return None
     frames = file.fresh_frames(file.start + Fraction(begin, file.rate))
-    pieces: list[Waveform] = []
+    pieces: list[Sequence[Waveform]] = []  # of each frame the channels
     at, shift = -1, 0  # the sample of the stream that comes next; what timestamps lack to count samples
     for frame in frames or ():
         if frame.pts is None or (frame.sample_rate, frame.layout.name) != (file.rate, file.layout.name):
@@ -36,14 +37,21 @@ def plain_stretch(file: SoundFile, begin: int, stop: int) -> Waveform | None:
             return None
         low, high = max(begin - at, 0), min(stop - at, frame.samples)
         if low < high:
-            pieces.append(floats(frame)[:, low:high])
+            pieces.append([channel[low:high] for channel in _channels(frame)])
         at += frame.samples
         if at >= stop:
             break
     if not pieces:
         return None
-    samples: Waveform = np.concatenate(pieces, axis=1).mean(axis=0)
+    samples: Waveform = np.stack([np.concatenate(channel) for channel in zip(*pieces, strict=True)]).mean(axis=0)
     return samples
+
+
+def _channels(frame: AudioFrame) -> Sequence[Waveform]:
+    """The samples [N] of each channel; floats are not copied."""
+    if frame.format.name == "fltp":
+        return [np.frombuffer(memoryview(plane), np.float32, frame.samples) for plane in frame.planes]
+    return [*floats(frame)]
 
 
 def _shift(file: SoundFile, frame: AudioFrame) -> int | None:
