@@ -153,9 +153,9 @@ class MomentExamples:
     def _decoded(self, source: Source, windows: tuple[IntArray, IntArray]) -> tuple[Frame, Frame]:
         """The frames of both windows, [L, H, W, 3] each, decoded in one pass unless skipping a part saves work."""
         needed, places = np.unique(np.concatenate(windows), return_inverse=True)
-        frames = np.stack(list(self._open.frames(source).frames(needed)))
+        frames = list(self._open.frames(source).frames(needed))
         first, second = np.split(places, [len(windows[0])])
-        return frames[first], frames[second]
+        return np.stack([frames[place] for place in first]), np.stack([frames[place] for place in second])
 
     def _squares(self, height: int, width: int, random: np.random.Generator) -> tuple[ResizedSquare, ResizedSquare]:
         how = self.sampling
