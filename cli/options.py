@@ -189,7 +189,10 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> click.Option:
     if hint is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], **shared)
     if get_origin(hint) is tuple:
-        return click.Option(flags, type=Several(get_args(hint)[0]), **shared)
+        item = get_args(hint)[0]
+        if get_origin(item) is Literal:
+            return click.Option(flags, type=click.Choice(get_args(item)), multiple=True, **shared)
+        return click.Option(flags, type=Several(item), **shared)
     if get_origin(hint) is Literal:
         return click.Option(flags, type=click.Choice(get_args(hint)), **shared)
     if field.metadata["choices"]:

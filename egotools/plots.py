@@ -262,6 +262,45 @@ def bands_picture(bands: Sequence[Band], classes: Sequence[str], *, title: str) 
     return _png(figure)
 
 
+@dataclass(frozen=True, eq=False)
+class HeardMoments:
+    """A sound's spectrogram [F, T] up to `highest` Hz, its activity [T], when they are, and moments.
+
+    `spectra` are standard deviations of logarithms above the mean of their frequency, whose mean is the activity.
+    """
+
+    spectra: FloatArray
+    trace: FloatArray
+    seconds: FloatArray  # [T]
+    highest: float
+    chosen: FloatArray  # [M] seconds
+    others: FloatArray  # seconds of those that do not count
+
+
+def moments_picture(heard: HeardMoments, *, title: str) -> bytes:
+    """A spectrogram over the activity in it, with a line at each moment; dotted for the others."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDE, 5), layout="constrained")
+    figure.suptitle("\n".join(textwrap.wrap(_escaped(title, 200), 110)), fontsize=10)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    half = float(heard.seconds[1] - heard.seconds[0]) / 2 if len(heard.seconds) > 1 else 0.5
+    across = (float(heard.seconds[0]) - half, float(heard.seconds[-1]) + half)
+    extent = (*across, 0, heard.highest / 1000)
+    image = above.imshow(heard.spectra, origin="lower", aspect="auto", cmap="magma", vmin=-1, vmax=4, extent=extent)
+    figure.colorbar(image, ax=[above, below], label="standard deviations", extend="max", pad=0.01)
+    above.set(ylabel="kHz")
+    below.plot(heard.seconds, heard.trace, linewidth=0.8, color="tab:blue")
+    at_chosen = np.interp(heard.chosen, heard.seconds, heard.trace)
+    below.plot(heard.chosen, at_chosen, "v", color="tab:red", markersize=5)
+    below.set(ylabel="activity", xlabel="seconds", xlim=across)
+    for moments, style in ((heard.chosen, {}), (heard.others, {"linestyle": ":", "alpha": 0.6})):
+        for moment in moments.tolist():
+            above.axvline(moment, color="white", linewidth=0.9, **style)
+            below.axvline(moment, color="tab:red", linewidth=0.6, **style)
+    return _png(figure)
+
+
 def _thumbnail(frame: Frame, side: int = 240) -> Frame:
     """A smaller copy of a frame, with its aspect ratio."""
     from PIL import Image

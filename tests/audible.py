@@ -13,8 +13,10 @@ from media_files import numbered
 
 
 def sounding(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
-    """Samples [C, N]: noise, each channel another."""
-    return np.random.default_rng(rate).uniform(-0.5, 0.5, (channels, round(seconds * rate))).astype(np.float32)
+    """Samples [C, N]: noise, each channel another, loud every half second, which makes moments."""
+    count = round(seconds * rate)
+    loudness = 0.05 + 0.4 * np.exp(-(np.arange(count) / rate % 0.5) / 0.05)
+    return (loudness * np.random.default_rng(rate).uniform(-1, 1, (channels, count))).astype(np.float32)
 
 
 def write_audible(

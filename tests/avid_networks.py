@@ -11,6 +11,7 @@ from fill import DATA, input_of, recorded_shapes, state_dict
 from torch import Tensor
 
 RECORDED = DATA / "replai"
+HEADS = {"video_clr.0.weight": torch.ones(2, 3), "aot_diff.2.bias": torch.zeros(3)}
 
 
 class Golden:
@@ -42,3 +43,10 @@ class Golden:
         parts = [slice(0, length) for length in wanted.shape]
         values = cut[key].reshape(wanted.shape) if key == name else cut[key][tuple(parts)]
         np.testing.assert_allclose(values.numpy(), wanted, rtol=tolerance["rtol"], atol=tolerance["atol"])
+
+
+def replai_names(video: dict[str, Tensor], audio: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Both networks and a piece of the heads by the names of RepLAI's checkpoints, without `module.`."""
+    named = ((f"backbone.{kind}.", part) for kind, part in (("video", video), ("audio", audio)))
+    tensors = {f"{prefix}{name}": value for prefix, part in named for name, value in part.items()}
+    return tensors | {f"mlp.{name}": value for name, value in HEADS.items()}

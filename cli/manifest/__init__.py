@@ -15,6 +15,7 @@ COMMANDS = {
         "manifest.segmentation:segmentation",
         "Features, labels a frame and bundles (GTEA, 50Salads, Breakfast), into a cache, manifest and segments.",
     ),
+    "moments": ("manifest.moments:moments", "List moments of interaction of a cache, to look at; with pictures."),
     "table": ("manifest.datasets:table", "List rows that have features only, from a .npz or a CSV."),
 }
 

@@ -14,9 +14,10 @@ TRAIN = {
     "segmentation": ("methods.segmentation:train", "C2F-TCN: a class for every moment of a video, kept as a run."),
     "storyboard": ("methods.storyboard:train", "Memory Storyboard: one long stream, seen once, kept as a run."),
     "memdpc": ("methods.memdpc:train", "MemDPC: predictive coding of videos, without labels, kept as a run."),
+    "replai": ("methods.replai:train", "RepLAI: frames and sound around moments of interaction, kept as a run."),
     "action": ("methods.action:train", "A classifier of clips, from videos: MemDPC's last layers, or all of it."),
 }
-TOGETHER = ("memdpc", "action")  # what trains in several processes under torchrun
+TOGETHER = ("memdpc", "replai", "action")  # what trains in several processes under torchrun
 EVALUATE = {
     "knn": ("methods.knn:evaluate", "A cosine vote among the nearest clips."),
     "retrieval": ("methods.retrieval:evaluate", "R@k: whether a clip of the same class is among the nearest."),
@@ -24,6 +25,7 @@ EVALUATE = {
     "probe": ("methods.probe:evaluate", "A linear classifier on frozen features: fitted here, or a run's."),
     "memorability": ("methods.memorability:evaluate", "Memorability scores against the true ones."),
     "action": ("methods.action:evaluate", "Classes of clips by a run of 'train action', averaged over crops."),
+    "replai": ("methods.replai:evaluate", "Whose sound it is, and the order of changes, by a run of 'train replai'."),
     "segmentation": ("methods.segmentation:evaluate", "Predicted segments against the true ones."),
 }
 PREDICT = {

@@ -145,7 +145,7 @@ class AvidVideo:
             raise ClipError(f"{clip.path}: --at picks needs the manifest's column {error}") from error
         except ValueError as error:
             raise ClipError(f"{clip.path}: --at picks: start_frame and end_frame: {error}") from error
-        return start + (picks - first) * ((end - start) / (last - first))
+        return start + (picks - first).astype(np.float64) * ((end - start) / (last - first))
 
     def prepare(self, frame: Frame) -> Frame:
         """The square in the middle of a frame, uint8 [size, size, 3]."""

@@ -62,10 +62,15 @@ def log_spectrogram(samples: Samples, rate: int) -> Floats:
 def activity(spectra: Floats) -> Floats:
     """The mean [T] over frequencies [129, T] of how many standard deviations each lies above its own mean."""
     total = np.zeros(spectra.shape[1])
-    if spectra.size:
-        for row in spectra:
-            total += (row - row.mean()) / (row.std() + FLOOR)
+    for row in spectra if spectra.size else ():  # one at a time: long sound has large spectrograms
+        total += deviations(row)
     return total / len(spectra)
+
+
+def deviations(row: Floats) -> Floats:
+    """How many standard deviations the values [T] of one frequency lie above their mean."""
+    found: Floats = (row - row.mean()) / (row.std() + FLOOR)
+    return found
 
 
 def frame_times(frames: npt.NDArray[np.int64], rate: int) -> Floats:

@@ -76,7 +76,7 @@ class Task(Generic[Network, There]):
         init: weights to begin with, as the command was told, and the file that they are in.
         caches: that are read beside the files.
         inputs: what each holds, by a name; None: there are none.
-        look_up: the clips' files, as `files_for`.
+        reads_sound: the sound of the files is read, too.
         order: the batches of all epochs, as `order_of`.
         shape: of the report of a run that is done. Any: a type as a value.
     """
@@ -93,7 +93,7 @@ class Task(Generic[Network, There]):
     init: tuple[str, Path] | None = None
     caches: Sequence[Path] = ()
     inputs: Mapping[str, Any] | None = None  # Any: JSON values
-    look_up: Callable[..., Files] | None = None
+    reads_sound: bool = False
     order: Callable[..., Order] = order_of
     shape: Any = Content
 
@@ -143,8 +143,7 @@ def train_task(
     readers = reading_processes(world.size) if workers is None else workers
 
     def make(run: Run) -> Content:
-        look_up = task.look_up or files_for
-        files = look_up(run.path, clips, workers=readers, world=world, progress=progress)
+        files = files_for(run.path, clips, sound=task.reads_sound, workers=readers, world=world, progress=progress)
         prepared = task.prepare(clips, files)
         order = task.order(len(prepared.examples), options, how, seed=seed, world=world)
         model = task.network(prepared, chosen)
@@ -190,11 +189,12 @@ def files_for(
     folder: Path,
     clips: Sequence[Clip],
     *,
+    sound: bool = False,
     workers: int,
     world: World = ALONE,
     progress: Progress = no_progress,
 ) -> Files:
-    """The clips' files, looked up by the first process, or as the run in a folder has kept them.
+    """The clips' files, perhaps with their sound, looked up by the first process, or as a run's folder has kept them.
 
     What is found is not written yet: `keep_files` does, once it is clear that there is something to train on.
 
@@ -204,7 +204,7 @@ def files_for(
     kept = folder / FILES
     found = None
     if world.is_first and not kept.exists():
-        found = files_of(clips, None, workers=workers, progress=progress)
+        found = files_of(clips, None, sound=sound, workers=workers, progress=progress)
     found = world.of_first(found)
     return files_of(clips, kept) if found is None else found
 

@@ -24,6 +24,7 @@ class Everything:
     k: tuple[int, ...] = option((1, 5), "Which.")
     names: tuple[str, ...] | None = option(None, "Called.")
     kind: Literal["a", "b"] = option("a", "Kind.")
+    without: tuple[Literal["x", "y-z"], ...] = option((), "Left out.")
     maybe: Literal["p", "q"] | None = option(None, "Maybe.")
     listed: str = option("u", "Listed.", choices=("u", "v"))
     file: Path | None = option(None, "File.")
@@ -58,6 +59,7 @@ def test_without_flags_the_defaults_are_those_of_the_class():
     [
         (["--learning-rate", "2"], {"learning_rate": 2.0}),
         (["--count", "3"], {"count": 3}),
+        (["--without", "y-z", "--without", "x"], {"without": ("y-z", "x")}),
         (["--name", "ü"], {"name": "ü"}),
         (["--k", "3"], {"k": (3,)}),
         (["--k", "1, 2,30"], {"k": (1, 2, 30)}),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from avid_networks import Golden
+from avid_networks import HEADS, Golden, replai_names
 from torch import Tensor
 
 from egotools.errors import WeightsError
@@ -24,7 +24,6 @@ from egotools.weights.replai import (
 )
 
 Tensors = dict[str, Tensor]
-HEADS = {"video_clr.0.weight": torch.ones(2, 3), "aot_diff.2.bias": torch.zeros(3)}
 
 
 def prefixed(prefix: str, tensors: Tensors) -> Tensors:
@@ -32,11 +31,7 @@ def prefixed(prefix: str, tensors: Tensors) -> Tensors:
 
 
 def replai(video: Tensors, audio: Tensors, module: str = "module.") -> Tensors:
-    return (
-        prefixed(f"{module}backbone.video.", video)
-        | prefixed(f"{module}backbone.audio.", audio)
-        | prefixed(f"{module}mlp.", HEADS)
-    )
+    return prefixed(module, replai_names(video, audio))
 
 
 def avid(video: Tensors, audio: Tensors) -> Tensors:

@@ -1,8 +1,9 @@
 """What a run of RepLAI keeps of its networks, and the same as a checkpoint in the published layout."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors.torch import save
 from torch import Tensor
@@ -18,18 +19,24 @@ from egotools.weights.torch_files import write_torch
 COMMANDS = "'egotools train replai'"
 
 
-def keep_network(
-    run: Run, state: Mapping[str, Tensor], *, size: int, frames: int, video_duration: float, audio_duration: float
-) -> None:
+@dataclass(frozen=True)
+class Seen:
+    """What the networks were shown in training, without what was drawn."""
+
+    size: int  # side of the frames, in pixels
+    frames: int  # of a window
+    video_duration: float  # seconds of a window
+    audio_duration: float  # seconds of sound
+    eval_interpolation: Literal["nearest", "bilinear"] = "nearest"  # how frames are resized where nothing is drawn
+
+
+def keep_network(run: Run, state: Mapping[str, Tensor], seen: Seen) -> None:
     """Writes the networks and heads, and both backbones for `run:DIR` and `run:DIR#audio`.
 
     Args:
         run: gets `replai.safetensors`, `backbone.safetensors`, `backbone.audio.safetensors` and `backbone.json`.
         state: of the module that was trained, by RepLAI's names: `backbone.video.*`, `backbone.audio.*`, `mlp.*`.
-        size: side of what it has seen, in pixels.
-        frames: of a window.
-        video_duration: seconds of a window.
-        audio_duration: seconds of sound.
+        seen: becomes the options of both extractors.
 
     Raises:
         WeightsError: the networks are none of RepLAI's.
@@ -38,17 +45,20 @@ def keep_network(
     tensors = plain_tensors(state)
     found = published_of(tensors, run.path / TENSORS)
     run.write(TENSORS, save(tensors))
-    views = views_of(found, size=size, frames=frames, video_duration=video_duration, audio_duration=audio_duration)
-    write_backbone(run.path, views, found.video, found.audio or None)
+    write_backbone(run.path, views_of(found, seen), found.video, found.audio or None)
 
 
-def views_of(
-    found: ReplaiWeights, *, size: int, frames: int, video_duration: float, audio_duration: float
-) -> dict[str, View]:
-    """How the extractors show the backbones clips: as in training, but for what is drawn there."""
-    video = {"depth": str(found.depth), "size": size, "frames": frames, "duration": video_duration}
+def views_of(found: ReplaiWeights, seen: Seen) -> dict[str, View]:
+    """How the extractors show the backbones clips."""
+    video = {
+        "depth": str(found.depth),
+        "size": seen.size,
+        "frames": seen.frames,
+        "duration": seen.video_duration,
+        "interpolation": seen.eval_interpolation,
+    }
     views = {DEFAULT: View("avid-video", video)}
-    return views | ({AUDIO: View("avid-audio", {"length": audio_duration})} if found.audio else {})
+    return views | ({AUDIO: View("avid-audio", {"length": seen.audio_duration})} if found.audio else {})
 
 
 def export_run(run: Path, out: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from egotools.errors import TableError
 from egotools.stores import Store, open_store
 from egotools.stores.source import SourceFiles
 from egotools.texts import counted, named
-from egotools.types import Clip
+from egotools.types import Clip, Rows
 
 EXTRACTOR = "moments"
 NAMED = 3  # clips named in a message
@@ -55,12 +55,9 @@ def read_moments(cache: Path, clips: Sequence[Clip], *, prominence: float = 1.0,
         TableError: no cache of moments, it has none of this prominence, clips are not in it or have changed.
         StoreError: the cache cannot be read.
     """
-    if not margin >= 0:
-        raise ValueError(f"the margin of moments must be 0 or above, not {margin}")
-    store = open_store(cache)
-    _check_recipe(store, prominence)
+    store = open_moments(cache, prominence)
     _check_clips(store, clips)
-    times = {clip.id: _kept(store, clip, prominence, margin) for clip in clips}
+    times = {clip.id: kept_rows(store, clip, prominence, margin).times[:, 0] for clip in clips}
     none = tuple(id for id, found in times.items() if not len(found))
     return ClipMoments({id: found for id, found in times.items() if len(found)}, none, prominence, margin)
 
@@ -79,41 +76,59 @@ def random_moment(clip: Clip, seconds: float, random: np.random.Generator, *, ma
     """
     if not 2 * margin <= seconds:
         raise ValueError(f"clip {clip.id!r} of {seconds:g} s has no moment with {margin:g} s before and after it")
-    return float(random.uniform(clip.start + margin, clip.start + seconds - margin))
+    return clip.start + margin + float(random.random()) * (seconds - 2 * margin)
 
 
-def _kept(store: Store, clip: Clip, prominence: float, margin: float) -> Times:
-    """The moments [M] of one clip, ascending."""
-    rows = store[clip.id]
-    if not len(rows.values):
-        return np.zeros(0)
-    times, after = rows.times[:, 0], rows.times[:, 0] - clip.start
-    is_kept = (rows.values[:, 0] >= prominence) & (margin <= after) & (after <= rows.values[:, 2] - margin)
-    return np.sort(times[is_kept])
+def open_moments(cache: Path, prominence: float) -> Store:
+    """A cache of moments that has those of this prominence.
 
-
-def _check_recipe(store: Store, prominence: float) -> None:
+    Raises:
+        TableError: no cache of moments, or it has none of this prominence.
+        StoreError: it cannot be read.
+    """
+    store = open_store(cache)
     identity = store.recipe.identity
     if identity.get("extractor") != EXTRACTOR or store.width not in (0, 3):
         made = identity.get("extractor") or identity.get("derivation") or "imported rows"
         raise TableError(f"{store.path}: a cache of {made}, not of moments ('egotools extract ... moments' makes one)")
     lowest = float(identity.get("options", {}).get("prominence", 0.0))
-    if prominence < lowest:
+    if not prominence >= lowest:
         raise TableError(
-            f"{store.path}: it has moments of prominence {lowest:g} and above, so none of {prominence:g}; extract them"
-            f" with moments --prominence {prominence:g}"
+            f"{store.path}: it has moments of prominence {lowest:g} and above, so not all of {prominence:g}; extract"
+            f" them with moments --prominence {prominence:g}"
         )
+    return store
+
+
+def absent_or_changed(store: Store, clips: Sequence[Clip]) -> tuple[list[str], dict[str, str]]:
+    """The ids of clips that are not in a cache, and, by id, how others differ from what their rows were made of."""
+    files = SourceFiles()
+    there = [clip for clip in clips if clip.id in store]
+    changed = {clip.id: change for clip in there if (change := files.change(store.source(clip.id), clip))}
+    return [clip.id for clip in clips if clip.id not in store], changed
+
+
+def kept_rows(store: Store, clip: Clip, prominence: float, margin: float) -> Rows:
+    """The moments of a clip, in time order, that have a prominence, and seconds of its picture before and after."""
+    if not margin >= 0:
+        raise ValueError(f"the margin of moments must be 0 or above, not {margin}")
+    rows = store[clip.id]
+    if not len(rows.values):  # of any width: a cache of none has no width
+        return Rows(np.zeros((0, 3), np.float32), np.zeros((0, 2)))
+    after = rows.times[:, 0] - clip.start
+    seconds = rows.values[:, 2] + np.spacing(rows.values[:, 2])  # they were rounded when they were stored
+    is_kept = (rows.values[:, 0] >= prominence) & (margin <= after) & (after <= seconds.astype(np.float64) - margin)
+    order = np.flatnonzero(is_kept)[np.argsort(after[is_kept], kind="stable")]
+    return Rows(rows.values[order], rows.times[order])
 
 
 def _check_clips(store: Store, clips: Sequence[Clip]) -> None:
-    absent = [clip.id for clip in clips if clip.id not in store]
+    absent, changed = absent_or_changed(store, clips)
     if absent:
         raise TableError(
             f"{store.path}: {len(absent)} of {counted(len(clips), 'clip')} are not in it: {_quoted(absent)}; extract"
             " moments of this manifest, or leave out the clips that failed (they are listed beside the cache)"
         )
-    files = SourceFiles()
-    changed = {clip.id: change for clip in clips if (change := files.change(store.source(clip.id), clip))}
     if changed:
         first = next(iter(changed))
         raise TableError(
@@ -124,3 +139,21 @@ def _check_clips(store: Store, clips: Sequence[Clip]) -> None:
 
 def _quoted(ids: Sequence[str]) -> str:
     return named([repr(id) for id in ids], NAMED)
+
+
+def most_prominent(cache: Path, times: Mapping[str, Times], count: int) -> dict[str, Times]:
+    """Of the moments of each clip, by its id, the `count` most prominent ones, in order of time.
+
+    Args:
+        cache: that they are of.
+        times: of `read_moments`.
+        count: per clip; one that has fewer keeps all.
+    """
+    store = open_store(cache)
+    found = {}
+    for id, own in times.items():
+        rows = store[id]
+        prominence = dict(zip(rows.times[:, 0].tolist(), rows.values[:, 0].tolist(), strict=True))
+        best = sorted(own.tolist(), key=lambda time: -prominence[time])[:count]
+        found[id] = np.array(sorted(best))
+    return found

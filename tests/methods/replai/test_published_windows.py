@@ -26,7 +26,7 @@ SIDES = {"l": 0, "r": 1}
 def source(shared: Path) -> Iterator[Source]:
     found = look_up((shared / "data" / "videos" / "v_GGSY1Qvo990.mp4", None), sound=True)
     assert isinstance(found, Source)
-    yield found
+    return found
 
 
 def windows(kind: str) -> list[dict[str, Any]]:
