@@ -99,6 +99,8 @@ def train(
     if workers is not None and backbone is None:
         raise click.UsageError("--workers is for --backbone")
     if head.head == "sgd":
+        if backbone is not None:
+            raise click.UsageError("--backbone is for --head normalized, not sgd, which takes --features")
         _check_heads(config, labels, asked)
         return _train_heads(config, head, partition, manifest, features, labels, out, as_json=as_json, **asked)
     if len(labels) > 1:

@@ -21,7 +21,7 @@ from egotools.metrics.classification import ranks
 from egotools.tables.table import Mask, Table, numbers_of
 from egotools.types import FloatArray, IntArray
 
-ACTION = "action"  # what all labels together are called
+ACTION, TOGETHER = "action", "together"  # what all labels together are called, the latter if one is called the former
 PREDICTIONS = "predictions.csv"
 SUBSET = "subset_"  # what columns of subsets begin with; 1 says that a clip is in it
 IN_SUBSET = "1"
@@ -60,8 +60,9 @@ class SeveralLabels:
             found[label] = np.where(own[label] < 0, NEVER, ranked)
         if len(classes) > 1:
             joint = np.stack(list(truth.values()), axis=1)
-            truth[ACTION] = np.unique(joint, axis=0, return_inverse=True)[1].reshape(-1)
-            found[ACTION] = _joint_ranks(list(probabilities.values()), list(own.values()))
+            name = TOGETHER if ACTION in classes else ACTION
+            truth[name] = np.unique(joint, axis=0, return_inverse=True)[1].reshape(-1)
+            found[name] = _joint_ranks(list(probabilities.values()), list(own.values()))
         whole = {label: tuple(names) for label, names in classes.items()}
         return cls(table, whole, dict(probabilities), found, truth)
 

@@ -62,6 +62,13 @@ def test_an_action_is_right_where_verb_and_noun_are_and_ranked_by_the_product(
     assert (short["accuracy"], short["top5"]) == (figures["action"]["accuracy"], None)
 
 
+def test_a_label_may_be_called_action_itself() -> None:
+    texts = {"action": ["0", "1"], "noun": ["7", "8"]}
+    shares = {"action": np.array([[0.9, 0.1]] * 2), "noun": np.array([[0.9, 0.1], [0.2, 0.8]])}
+    figures = SeveralLabels.of(table(**texts), {"action": ["0", "1"], "noun": ["7", "8"]}, shares).figures()["figures"]
+    assert {name: each["accuracy"] for name, each in figures.items()} == {"action": 0.5, "noun": 1, "together": 0.5}
+
+
 def test_classes_weigh_the_same_strange_ones_are_errors_and_subsets_have_their_rows() -> None:
     columns = {
         "verb": ["0", "0", "0", "1", "5"],

@@ -133,6 +133,8 @@ def test_picture_and_sound_are_learned_from_together(place: Path) -> None:
         found = json.loads(evaluated(place / rows, place, "--json", features=("sound", "video")).stdout)
         assert found["clips"][-1] == report["clips"][-1]
     assert found["clips"][0]["clips"] == "mean"
+    rows = json.loads(evaluated(place / "mean", place, "--clips", 10, "--json", features=("sound", "video")).stdout)
+    assert rows["clips"][0]["figures"]["noun_class"]["accuracy"] == 1
 
 
 def test_without_a_split_to_train_on_whole_videos_are_held_out_and_stay_so(place: Path) -> None:
@@ -161,6 +163,9 @@ def test_wrong_usage_and_other_runs_are_named(run: Path, place: Path) -> None:
         done = typed(*line, *words)
         assert done.exit_code == 2
         assert says in done.stderr
+    (place / "c.yaml").write_text("label: [verb_class, noun_class]\nrows: mean\nepochs: 1\n")
+    images = ("train", "probe", "--backbone", "run:x", "--manifest", place / "e.csv", "--out", place / "no")
+    assert "--backbone is for --head normalized" in typed(*images, "--config", place / "c.yaml").stderr
     assert "no column 'verbs'; its label columns are" in complaint(typed(*line, "--label", "verbs", "--rows", "mean"))
     assert "--crops is for a run of 'egotools train action'" in evaluated(run, place, "--crops", "ten").stderr
     assert "give --features" in evaluated(run, place, features=()).stderr
