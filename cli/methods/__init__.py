@@ -16,6 +16,8 @@ TRAIN = {
     "memdpc": ("methods.memdpc:train", "MemDPC: predictive coding of videos, without labels, kept as a run."),
     "replai": ("methods.replai:train", "RepLAI: frames and sound around moments of interaction, kept as a run."),
     "action": ("methods.action:train", "A classifier of clips, from videos: MemDPC's last layers, or all of it."),
+    "state-change": ("methods.state_change:train", "Whether an object's state changes, and when, off cached features."),
+    "anticipation": ("methods.anticipation:train", "The actions that will follow, off cached features."),
 }
 TOGETHER = ("memdpc", "replai", "action")  # what trains in several processes under torchrun
 EVALUATE = {
@@ -27,6 +29,8 @@ EVALUATE = {
     "action": ("methods.action:evaluate", "Classes of clips by a run of 'train action', averaged over crops."),
     "replai": ("methods.replai:evaluate", "Whose sound it is, and the order of changes, by a run of 'train replai'."),
     "segmentation": ("methods.segmentation:evaluate", "Predicted segments against the true ones."),
+    "state-change": ("methods.state_change:evaluate", "Changes of state by a run of 'train state-change'."),
+    "anticipation": ("methods.anticipation:evaluate", "Actions to come by a run of 'train anticipation'."),
 }
 PREDICT = {
     "probe": ("methods.probe:predict", "The class of each video and its probability."),

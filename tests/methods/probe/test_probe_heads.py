@@ -181,7 +181,9 @@ def test_heads_of_ego4d_drop_features_in_training_only_sum_the_losses_and_warm_u
 def test_the_rate_of_replais_protocol_is_the_references() -> None:
     recorded = np.load(fill.DATA / "replai" / "lr_schedules_pretrain_probe.npz")["step_lr"]
     head = Head(**{name: value for name, value in REPLAI.items() if name != "seeds"})  # type: ignore[arg-type]
-    assert [head.learning_rate * head.rate_at(epoch, 1) for epoch in range(head.epochs)] == pytest.approx(recorded, rel=1e-9)
+    assert [head.learning_rate * head.rate_at(epoch, 1) for epoch in range(head.epochs)] == pytest.approx(
+        recorded, rel=1e-9
+    )
 
 
 def test_runs_of_other_heads_do_not_say_what_they_said_not_before() -> None:
