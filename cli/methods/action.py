@@ -191,7 +191,7 @@ def _evaluate_windows(
     manifest: Path, clips: tuple[int, ...], batch_size: int, out: Path | None, *, as_json: bool, **asked: Any
 ) -> None:
     """Of a run of `train action` with an R(2+1)D network. Any: what click parsed."""
-    from egotools.methods.probe.heads_run import save_evaluated
+    from egotools.evaluate.several_labels import save
     from egotools.methods.recognition.evaluation import evaluate_recognition
 
     _refuse_others(OF_WINDOWS, "a run of --net resnet...")
@@ -203,7 +203,7 @@ def _evaluate_windows(
             asked["run"], manifest, clips=clips, batch_size=batch_size, progress=progress, **chosen
         )
     if out is not None:
-        save_evaluated(out, found)
+        save(out, found)
     show_heads(found.content, out, as_json=as_json)
 
 
@@ -211,7 +211,8 @@ def _evaluate_heads(
     manifest: Path, features: tuple[Path, ...], clips: tuple[int, ...], out: Path | None, *, as_json: bool, **asked: Any
 ) -> None:
     """Of a run of `train probe` with several labels. Any: what click parsed."""
-    from egotools.methods.probe.heads_run import evaluate_heads, save_evaluated
+    from egotools.evaluate.several_labels import save
+    from egotools.methods.probe.heads_run import evaluate_heads
 
     _refuse_others(OF_HEADS, "a run of 'egotools train action', on videos")
     if not features:
@@ -221,5 +222,5 @@ def _evaluate_heads(
         chosen = {name: asked[name] for name in ("test_split", "all_rows", "seed", "device")}
         found = evaluate_heads(asked["run"], manifest, features, clips=clips, **chosen)
     if out is not None:
-        save_evaluated(out, found)
+        save(out, found)
     show_heads(found.content, out, as_json=as_json)

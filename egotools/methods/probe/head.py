@@ -65,16 +65,14 @@ class Head:
         "none",
         "Bring each row to length one first; or each number to -1, 0 or 1, as RepLAI's code does by mistake.  [sgd]",
     )
-    loss: Literal["mean", "sum"] = option(  # noqa: RUF009 - frozen
-        "mean", "Of several labels: the mean of their losses, or the sum.  [sgd]"
-    )
+    loss: Literal["mean", "sum"] = option("mean", "Of several labels: the mean of their losses, or the sum.  [sgd]")
     dropout: float = option(0.5, "Share of features that are dropped in training.  [bn-dropout, sgd]")
     epochs: int = option(100, "Epochs; with bn-dropout, one has one row of each clip.  [bn-dropout, normalized, sgd]")
     batch_size: int = option(32, "Clips, or rows, of a batch.  [bn-dropout, normalized, sgd]")
     learning_rate: float = option(1e-3, "At the beginning.  [bn-dropout, normalized, sgd]")
     weight_decay: float = option(1e-3, "Added to the gradient.  [bn-dropout, normalized, sgd]")
     nesterov: bool = option(False, "Nesterov's momentum.  [sgd]")
-    decay: Literal["step", "cosine"] = option(  # noqa: RUF009 - frozen
+    decay: Literal["step", "cosine"] = option(
         "step",
         "How the learning rate falls: to a tenth at epochs of --schedule, or in each step, along a cosine to 0.  [sgd]",
     )

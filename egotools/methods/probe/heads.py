@@ -108,7 +108,7 @@ class LinearHeads(nn.Module):
         return [layer(features) for layer in self.layers]
 
     def forward(self, batch: Labeled) -> dict[str, Tensor]:
-        """`loss`, the mean or sum of the labels' cross-entropies; of each label this, and `top1`, the share that is right."""
+        """`loss`, mean or sum of cross-entropies; of each label this, and `top1`, the share of right ones."""
         found: dict[str, Tensor] = {}
         for number, (label, logits) in enumerate(zip(self.classes, self.logits(batch.features), strict=True)):
             own = batch.labels[:, number]

@@ -18,7 +18,7 @@ from egotools.config import field_values, finite
 from egotools.errors import RunError, TableError
 from egotools.evaluate.classification import class_remark
 from egotools.evaluate.leakage import shared_remarks, unlearned
-from egotools.evaluate.several_labels import SeveralLabels
+from egotools.evaluate.several_labels import Evaluated, SeveralLabels
 from egotools.evaluate.splits import to_evaluate
 from egotools.loading.kept_files import files_of
 from egotools.loading.loader import Tensors, loader
@@ -27,7 +27,6 @@ from egotools.loading.spans import Stretch
 from egotools.machine import choose_device, reading_processes
 from egotools.manifests.table import read_manifest
 from egotools.methods.labels import labeled
-from egotools.methods.probe.heads_run import Evaluated
 from egotools.methods.recognition.clips import EvaluatedExamples, clips_of, times_of
 from egotools.methods.recognition.network import Recognition
 from egotools.methods.recognition.options import RecognitionOptions
