@@ -1,4 +1,4 @@
-"""The benchmarks of RepLAI: made clips are what they say, figures of failed runs count as the worst, ratios are there."""
+"""The benchmarks of RepLAI: made clips are what they say, failed runs count as the worst, and ratios are there."""
 
 from __future__ import annotations
 
