@@ -173,31 +173,25 @@ def learned(part: Part, seeds: Sequence[int], options: Sequence[str]) -> dict[st
 def run_of(part: Part, seed: int, without: Sequence[str], options: Sequence[str]) -> tuple[Figures, Figures]:
     """Figures of a run, which is trained as far as it is not yet, and of its networks untrained."""
     run = part.folder / "-".join(["run", *without, str(seed)])
+    seconds = run.with_suffix(".seconds")  # of all tries
     asked = ["--preset", "small", "--seed", seed, *(word for each in without for word in ("--without", each)), *options]
-    begun = time.perf_counter()
-    line = [
-        sys.executable,
-        "-m",
-        "egotools",
-        "train",
-        "replai",
-        *map(str, [*part.data, *asked, "--out", run, "--quiet"]),
-    ]
-    done = subprocess.run(line, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    with (run / "seconds.txt").open("a") as lines:  # of all tries
-        lines.write(f"{time.perf_counter() - begun:.1f}\n")
+    line = [sys.executable, "-m", "egotools", "train", "replai", *map(str, [*part.data, *asked, "--out", run])]
+    was_done, begun = (run / "report.json").exists(), time.perf_counter()
+    done = subprocess.run([*line, "--quiet"], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if not was_done:
+        with seconds.open("a") as lines:
+            lines.write(f"{time.perf_counter() - begun:.1f}\n")
     if done.returncode and "not finite" in done.stderr:
         return {"minutes": math.inf}, {}  # what is missing counts as 0
     if done.returncode:
         raise SystemExit(done.stderr)
-    seconds = sum(map(float, (run / "seconds.txt").read_text().split()))
     line = [*part.data, *part.more, "--run", run, "--untrained", "--json"]
     line = [sys.executable, "-m", "egotools", "eval", "replai", *map(str, line)]
     content = json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
     trained, untrained = (
         {name: each[name] for name in SHOWN if each.get(name) is not None} for each in (content, content["untrained"])
     )
-    return {**trained, "minutes": seconds / 60}, untrained
+    return {**trained, "minutes": sum(map(float, seconds.read_text().split())) / 60}, untrained
 
 
 def egotools(*command: object) -> None:
