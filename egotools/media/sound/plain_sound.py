@@ -24,9 +24,10 @@ def plain_stretch(file: SoundFile, begin: int, stop: int) -> Waveform | None:
         return None
     frames = file.fresh_frames(file.start + Fraction(begin, file.rate))
     pieces: list[Sequence[Waveform]] = []  # of each frame the channels
+    kind = file.rate, file.layout.name
     at, shift = -1, 0  # the sample of the stream that comes next; what timestamps lack to count samples
     for frame in frames or ():
-        if frame.pts is None or (frame.sample_rate, frame.layout.name) != (file.rate, file.layout.name):
+        if frame.pts is None or (frame.sample_rate, frame.layout.name) != kind:
             return None
         if at < 0:
             place = _shift(file, frame)
