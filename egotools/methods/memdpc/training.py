@@ -112,8 +112,8 @@ class Validation:
         if count < size * world.size:
             order = Order(count, min(size, count), seed=0, epochs=1, shuffle=False, drop_last=not is_whole)
         else:
-            shared = {"rank": world.rank, "size": world.size}
-            order = Order(count, size, seed=0, epochs=1, shuffle=False, drop_last=not is_whole, **shared)
+            drops, rank = not is_whole, world.rank
+            order = Order(count, size, 0, epochs=1, shuffle=False, drop_last=drops, rank=rank, size=world.size)
         self.clips = min(order.per_epoch * order.batch_size * order.size, count)
         self._world, self._how, self._finish = world, how, finish
         cpu = torch.device("cpu")
