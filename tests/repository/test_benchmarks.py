@@ -192,6 +192,8 @@ def test_sound_for_replai_is_compared_with_finding_moments_anew_and_is_the_same(
     assert found["(w) moments, anew / from the cache"] > 1
     assert found["(w) log-mel, one by one / a batch"] > 0
     assert "ms a clip" in capsys.readouterr().out
+
+
 def test_moments_with_sound_are_compared_with_the_published_loading_and_are_the_same(tmp_path, monkeypatch, capsys):
     path = tmp_path / "figures.json"
     benchmark("replai_loading", monkeypatch).main(["--quick", "--json", str(path)])
