@@ -188,3 +188,13 @@ def test_a_clip_whose_moments_could_not_be_looked_for_is_left_out_and_named(ther
     found = prepared_clips(clips, files_of(clips, sound=True), options, tmp_path / "moments.lmdb", "m.csv")
     assert found.clips.ids == ["v1"]
     assert found.clips.failed["v0"] == "v0.mp4: its sound is odd"
+
+
+def test_the_published_ways_are_a_preset(there, tmp_path):
+    done = typed(there, "train", "--out", tmp_path / "r", "--preset", "reference", *FAST, "--steps", "1")
+    assert done.exit_code == 0, done.output
+    assert "the rate changes each epoch, and there are 1: --rate-every step changes it smoothly" in done.stderr
+    identity = json.loads((tmp_path / "r/config.json").read_text())["identity"]
+    published = {"swap_sides": True, "frame_windows": "published", "sound_windows": "published", "torch_order": True}
+    assert published.items() <= identity.items()
+    assert (identity["gather_grad"], identity["learning_rate"]) == (False, 0.005)
