@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,19 +12,20 @@ import pytest
 import replai_files
 import torch
 
-from egotools.errors import TrainingError
+from egotools.errors import TrainingError, WeightsError
 from egotools.loading.kept_files import files_of
 from egotools.manifests.table import read_manifest
 from egotools.methods.replai.examples import MomentExamples, finish
 from egotools.methods.replai.network import Pretraining
 from egotools.methods.replai.options import ReplaiOptions
-from egotools.methods.replai.run import new_network, order_for, prepared_clips
+from egotools.methods.replai.run import head_remarks, new_network, order_for, prepared_clips
 from egotools.methods.replai.training import optimizer_for, rate_at
 from egotools.progress import Progress, no_progress
 from egotools.stores.store import Recipe
 from egotools.training.how import How
 from egotools.training.learning import learn
 from egotools.training.runs import Run
+from egotools.weights.replai import read_replai
 
 CPU = torch.device("cpu")
 OFTEN = How(log_every=1, save_every=0.0)
@@ -93,3 +95,18 @@ def test_a_loss_that_is_not_finite_ends_the_training_by_name(examples, tmp_path)
     wild = ReplaiOptions(**{**replai_files.SMALL, "without": ("moments",), "learning_rate": 1e20, "epochs": 2})
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step"):
         trained(tmp_path / "run", examples, wild)
+
+
+def test_a_checkpoint_without_heads_gives_both_networks_and_the_heads_are_new(tmp_path):
+    old, new = new_network(OPTIONS, None, 1, CPU), new_network(OPTIONS, None, 2, CPU)
+    networks = {name: value for name, value in old.state_dict().items() if name.startswith("backbone.")}
+    avid = {re.sub(r"backbone\.(\w+)\.", r"module.\1_model.", name): value for name, value in networks.items()}
+    torch.save({"model": avid}, tmp_path / "avid.pth.tar")
+    weights = read_replai(tmp_path / "avid.pth.tar")
+    found = new_network(OPTIONS, weights, 2, CPU)
+    assert all(torch.equal(value, found.state_dict()[name]) for name, value in networks.items())
+    assert all(torch.equal(value, found.mlp.state_dict()[name]) for name, value in new.mlp.state_dict().items())
+    assert head_remarks(weights, OPTIONS)[0].startswith("--init: both networks are taken; the heads are new")
+    torch.save({"model": {name: value for name, value in avid.items() if "audio" not in name}}, tmp_path / "v.pth")
+    with pytest.raises(WeightsError, match="contains no network for sound"):
+        new_network(OPTIONS, read_replai(tmp_path / "v.pth"), 2, CPU)

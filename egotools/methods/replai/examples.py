@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from egotools.errors import ClipError
+from egotools.extract.failures import read_failures
 from egotools.loading.files import Files, OpenFiles, Source
 from egotools.loading.items import SECONDS
 from egotools.loading.loader import Tensors
@@ -91,6 +92,9 @@ def usable(clips: Sequence[Clip], files: Files, sampling: Sampling, cache: Path 
     there, failed = _readable(clips, files)
     loud = {id: each for id, each in there.items() if each.source.sound is not None}
     silent = [id for id in there if id not in loud]
+    if sampling.moi == "audio" and cache is not None:  # no moments could be looked for in some
+        failed |= {id: each.reason for id, each in read_failures(cache).items() if id in loud}
+        loud = {id: each for id, each in loud.items() if id not in failed}
     remarks = []
     if sampling.moi == "audio" and cache is not None:
         own = [clip for clip in clips if clip.id in loud]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,11 @@ from click.testing import CliRunner, Result
 from egotools.cli.main import root
 from typing_commands import complaint
 
+from egotools.extract.failures import write_failures
+from egotools.loading.kept_files import files_of
+from egotools.manifests.table import read_manifest
+from egotools.methods.replai.options import ReplaiOptions
+from egotools.methods.replai.run import prepared_clips
 from egotools.weights.replai import read_replai
 
 NARROW = {name: str(value) for name, value in replai_files.SMALL.items()}
@@ -172,3 +178,23 @@ def test_two_processes_under_torchrun_make_one_run(there, tmp_path):
     report = json.loads(done.stdout)  # one process speaks
     assert report["clips"] == 4
     assert json.loads((tmp_path / "run/config.json").read_text())["identity"]["processes"] == 2
+
+
+def test_a_clip_whose_moments_could_not_be_looked_for_is_left_out_and_named(there, tmp_path):
+    shutil.copy(there / "caches/moments.lmdb", tmp_path / "moments.lmdb")
+    clips = [clip for clip in read_manifest(there / "m.csv") if clip.split == "train"]
+    write_failures(tmp_path / "moments.lmdb", clips[:1], [(clips[0], "v0.mp4: its sound is odd")])
+    options = ReplaiOptions(**replai_files.SMALL)
+    found = prepared_clips(clips, files_of(clips, sound=True), options, tmp_path / "moments.lmdb", "m.csv")
+    assert found.clips.ids == ["v1"]
+    assert found.clips.failed["v0"] == "v0.mp4: its sound is odd"
+
+
+def test_the_published_ways_are_a_preset(there, tmp_path):
+    done = typed(there, "train", "--out", tmp_path / "r", "--preset", "reference", *FAST, "--steps", "1")
+    assert done.exit_code == 0, done.output
+    assert "the rate changes each epoch, and there are 1: --rate-every step changes it smoothly" in done.stderr
+    identity = json.loads((tmp_path / "r/config.json").read_text())["identity"]
+    published = {"swap_sides": True, "frame_windows": "published", "sound_windows": "published", "torch_order": True}
+    assert published.items() <= identity.items()
+    assert (identity["gather_grad"], identity["learning_rate"]) == (False, 0.005)
