@@ -15,7 +15,10 @@ TRAIN = {
     "storyboard": ("methods.storyboard:train", "Memory Storyboard: one long stream, seen once, kept as a run."),
     "memdpc": ("methods.memdpc:train", "MemDPC: predictive coding of videos, without labels, kept as a run."),
     "replai": ("methods.replai:train", "RepLAI: frames and sound around moments of interaction, kept as a run."),
-    "action": ("methods.action:train", "A classifier of clips, from videos: MemDPC's last layers, or all of it."),
+    "action": (
+        "methods.action:train",
+        "A classifier of clips, from videos: MemDPC's or RepLAI's network, or its last layers.",
+    ),
     "state-change": ("methods.state_change:train", "Whether an object's state changes, and when, off cached features."),
     "anticipation": ("methods.anticipation:train", "The actions that will follow, off cached features."),
 }
