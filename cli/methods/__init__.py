@@ -29,7 +29,7 @@ EVALUATE = {
     "svm": ("methods.svm:evaluate", "A linear support vector machine, its C by cross-validation."),
     "probe": ("methods.probe:evaluate", "A linear classifier on frozen features: fitted here, or a run's."),
     "memorability": ("methods.memorability:evaluate", "Memorability scores against the true ones."),
-    "action": ("methods.action:evaluate", "Classes of clips by a run of 'train action', averaged over crops."),
+    "action": ("methods.action:evaluate", "Classes of clips by a run of 'train action': over crops, windows or rows."),
     "replai": ("methods.replai:evaluate", "Whose sound it is, and the order of changes, by a run of 'train replai'."),
     "segmentation": ("methods.segmentation:evaluate", "Predicted segments against the true ones."),
     "state-change": ("methods.state_change:evaluate", "Changes of state by a run of 'train state-change'."),
