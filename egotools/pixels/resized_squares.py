@@ -4,6 +4,7 @@ As RepLAI's ResizeCropFlip, and, in the middle, as MultiScaleCropFlipColorJitter
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,11 +57,13 @@ def middle_square(height: int, width: int, *, side: int, shorter: int) -> Resize
     return ResizedSquare(new_width, new_height, x, y, side)
 
 
-def squares(frames: Frame, square: ResizedSquare, interpolation: Interpolation, *, antialias: bool = True) -> Frame:
+def squares(
+    frames: Sequence[Frame] | Frame, square: ResizedSquare, interpolation: Interpolation, *, antialias: bool = True
+) -> Frame:
     """Cuts a square out of resized frames, of which no more is made than it takes; the pixels are the same.
 
     Args:
-        frames: uint8 [L, H, W, 3].
+        frames: uint8 [L, H, W, 3], or L of [H, W, 3].
         square: of side S.
         interpolation: bilinear with antialiasing, equal to Pillow's to within one gray level; or the nearest pixels,
             equal to Pillow's.
@@ -69,28 +72,29 @@ def squares(frames: Frame, square: ResizedSquare, interpolation: Interpolation, 
     Returns:
         uint8 [L, S, S, 3].
     """
+    height, width = frames[0].shape[:2]
     rows, columns = slice(square.y, square.y + square.side), slice(square.x, square.x + square.side)
     if interpolation == "nearest":
-        lines = nearest(frames.shape[1], square.height)[rows]
-        found = frames[:, lines[:, None], nearest(frames.shape[2], square.width)[columns]]
+        lines, places = nearest(height, square.height)[rows, None], nearest(width, square.width)[columns]
+        found = np.stack([frame[lines, places] for frame in frames])
     elif antialias:
-        found = _corner(frames, square)[:, rows, columns]
+        found = _corner(frames, square, height, width)[:, rows, columns]
     else:
-        found = _between_nearest(frames, square.height, square.width)[:, rows, columns]
+        found = _between_nearest(np.stack([*frames]), square.height, square.width)[:, rows, columns]
     return np.ascontiguousarray(found[:, :, ::-1] if square.flip else found)
 
 
-def _corner(frames: Frame, square: ResizedSquare) -> Frame:
+def _corner(frames: Sequence[Frame] | Frame, square: ResizedSquare, height: int, width: int) -> Frame:
     """The resized frames from their top left pixel at least as far as the square reaches."""
-    height, width = frames.shape[1:3]
     high, wide = (
         _needed(total, size, first + square.side)
         for total, size, first in ((height, square.height, square.y), (width, square.width, square.x))
     )
+    corner = np.stack([frame[:high, :wide] for frame in frames])
     if (high, wide) == (height, width):
-        return resized(frames, square.height, square.width)
-    pixels = torch.from_numpy(frames[:, :high, :wide]).permute(0, 3, 1, 2)
+        return resized(corner, square.height, square.width)
     scale = (square.height / height, square.width / width)
+    pixels = torch.from_numpy(corner).permute(0, 3, 1, 2)
     pixels = F.interpolate(pixels, scale_factor=scale, mode="bilinear", antialias=True)
     found: Frame = pixels.permute(0, 2, 3, 1).numpy()
     return found

@@ -85,6 +85,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     "color": {"fps": 2.5, "bins": 3},
     "waveform": {"rate": 8000, "hop": 0.25},
     "log-mel": {"pool": "mean+std", "hop": 2},
+    "moments": {"prominence": 0.75, "rate": 8000, "stream": 1},
     "flow": {"fps": 2.0, "method": "farneback"},
     "moments": {"prominence": 0.75, "rate": 16000},
     "resnet18": {"frames": 4, "resize": "40x50"},

@@ -61,12 +61,15 @@ def test_a_runs_backbones_are_extractors_with_what_they_were_shown(run):
 def test_real_files_are_extracted_by_a_runs_networks_and_their_clips_without_sound_are_named(run, tmp_path):
     write_audible(tmp_path / "a.mp4", seconds=2.0, rate=44100, channels=2, codec="aac", gop=8)
     write_audible(tmp_path / "quiet.mp4", seconds=1.0, rate=0)
-    (tmp_path / "m.csv").write_text("id,path,start,end\na,a.mp4,0,2\nb,a.mp4,0.5,1.6\nquiet,quiet.mp4,0,1\n")
+    write_audible(tmp_path / "slow.mp4", seconds=1.0, rate=8000, fps=8)
+    clips = ("a,a.mp4,0,2", "b,a.mp4,0.5,1.6", "slow,slow.mp4,0,1", "quiet,quiet.mp4,0,1")
+    (tmp_path / "m.csv").write_text("\n".join(["id,path,start,end", *clips]))
     options = ["extract", "--manifest", tmp_path / "m.csv", "--out", tmp_path / "c", "--workers", 1, "--json"]
     weights = ("--weights", f"run:{run}", "--clips")
     panns = ("panns:mobilenetv2", "--weights", "random:0", "--length", 1)
     done = command(*options, "avid-video", *weights, 3, "avid-audio", *weights, 2, "--length", 1, *panns)
     video, sound = (open_store(tmp_path / f"c/{name}.lmdb") for name in ("avid-video", "avid-audio"))
+    assert sound["slow"].values.shape == (2, 512)  # its windows have other numbers of samples than those of a.mp4
     assert video["quiet"].values.shape == (3, 512)
     assert len(sound["quiet"].values) == 0
     assert json.loads(done.stdout)
