@@ -181,8 +181,8 @@ def _wrong(change: Change) -> str | None:
 
 def _has_pnr_outside(clip: Clip) -> bool:
     assert clip.end is not None  # rows have one
-    pnr = clip.labels.get("pnr")
-    return bool(pnr) and not clip.start <= float(pnr) <= clip.end
+    pnr = clip.labels.get("pnr", "")
+    return pnr != "" and not clip.start <= float(pnr) <= clip.end
 
 
 def _pnr_frame(change: Change) -> int | None:

@@ -15,8 +15,10 @@ from egotools.cli.main import root as egotools
 
 from egotools.manifests.table import read_manifest, write_manifest
 from egotools.methods.anticipation.options import Anticipation
+from egotools.methods.anticipation.run import train_anticipation
 from egotools.methods.anticipation.training import drawn_rows, middle_rows
 from egotools.methods.anticipation.windows import read_actions, windows_of
+from egotools.training.how import How
 from egotools.types import Clip, Rows
 
 WIDTH, CYCLE, ROWS = 8, 6, 3
@@ -184,13 +186,26 @@ def test_a_single_candidate_is_the_likeliest_whatever_the_seed(made, trained):
     assert content["candidates"] == 1
 
 
-def test_a_training_that_ended_before_its_report_is_completed_to_the_same_bytes(made, trained, tmp_path):
-    shutil.copytree(trained, tmp_path / "cut")
-    for name in ("report.json", "anticipation.safetensors"):
-        (tmp_path / "cut" / name).unlink()
-    run("train", "anticipation", "--manifest", made[0], "--features", made[1], "--out", tmp_path / "cut", *LEARNS)
-    for name in ("report.json", "anticipation.safetensors"):
-        assert (tmp_path / "cut" / name).read_bytes() == (trained / name).read_bytes()
+class Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_training_resumes_to_the_same_bytes(made, tmp_path):
+    sizes = {"width": 16, "layers": 1, "heads": 2, "feedforward": 16, "warm_up": 3}
+    config = Anticipation(epochs=4, batch_size=20, learning_rate=0.01, **sizes)  # 52 windows: 3 batches
+
+    def interrupt(_: str, epoch: int, __: int) -> None:
+        if epoch == 3:
+            raise Interrupted
+
+    how = How(save_every=0.0, log_every=2)  # the last checkpoint is in the middle of an epoch
+    whole = train_anticipation(tmp_path / "whole", made[0], [made[1]], config, how=how)
+    with pytest.raises(Interrupted):
+        train_anticipation(tmp_path / "cut", made[0], [made[1]], config, how=how, progress=interrupt)
+    assert not (tmp_path / "cut/report.json").exists()
+    assert train_anticipation(tmp_path / "cut", made[0], [made[1]], config, how=how) == whole
+    for name in ("metrics.jsonl", "anticipation.safetensors"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_manifest_of_val_alone_is_trained_and_evaluated_on_and_says_so(tmp_path):
@@ -255,6 +270,14 @@ def test_nothing_to_learn_or_to_compare_is_refused(trained, tmp_path):
     )
     assert "1 clip of fewer than 24 actions left out: a" in said
     assert "--heads 3" in run("train", "anticipation", *shared, "--out", tmp_path / "r", "--heads", 3, status=2).output
+
+
+def test_a_training_that_diverges_ends_with_a_line_and_no_report(made, tmp_path):
+    line = ("train", "anticipation", "--manifest", made[0], "--features", made[1], "--out", tmp_path / "r", *SMALL)
+    said = str(run(*line, "--warm-up", 0, "--learning-rate", 1e38, "--epochs", 2, status=1).exception)
+    assert "not finite" in said or "the loss is" in said
+    assert "--learning-rate" in said
+    assert not (tmp_path / "r/report.json").exists()
 
 
 def facts(features: int) -> str:

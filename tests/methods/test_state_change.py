@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from egotools.methods.state_change.examples import read_examples
 from egotools.methods.state_change.frames import nearest_position, position_frames, rows_of_times
 from egotools.methods.state_change.options import StateChange
 from egotools.methods.state_change.run import open_run, read_sides, train_state_change
+from egotools.training.how import How
 from egotools.types import Clip, Rows
 
 WIDTH = 6
@@ -151,14 +151,22 @@ def test_the_epoch_with_most_right_states_on_val_is_kept(made, tmp_path):
     assert "chosen on val" in evaluated.stderr
 
 
-def test_a_training_that_ended_before_its_report_is_completed_to_the_same_bytes(made, tmp_path):
-    shared = ("train", "state-change", "--manifest", made / "c.csv", "--features", made / "c.lmdb", "--save-every", 0)
-    run(*shared, "--out", tmp_path / "whole", *LEARNS[2:], "--epochs", 4)
-    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    (tmp_path / "cut/report.json").unlink()
-    (tmp_path / "cut/state_change.safetensors").unlink()
-    run(*shared, "--out", tmp_path / "cut", *LEARNS[2:], "--epochs", 4)
-    for name in ("state_change.safetensors", "report.json"):
+class Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_training_resumes_to_the_same_bytes(made, tmp_path):
+    config, how = StateChange(epochs=4, temporal=True, width=8), How(save_every=0.0, log_every=2)  # 3 steps an epoch
+
+    def interrupt(_: str, epoch: int, __: int) -> None:
+        if epoch == 3:
+            raise Interrupted
+
+    whole = train_state_change(tmp_path / "whole", made / "c.csv", [made / "c.lmdb"], config, how=how)
+    with pytest.raises(Interrupted):
+        train_state_change(tmp_path / "cut", made / "c.csv", [made / "c.lmdb"], config, how=how, progress=interrupt)
+    assert train_state_change(tmp_path / "cut", made / "c.csv", [made / "c.lmdb"], config, how=how) == whole
+    for name in ("metrics.jsonl", "state_change.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from egotools.errors import TrainingError
 from egotools.losses.sequences import summed_cross_entropy
 from egotools.methods.anticipation.options import Anticipation
 from egotools.methods.anticipation.windows import Actions, Windows
@@ -190,7 +191,11 @@ def middle_rows(actions: Actions) -> IntArray:
 
 @torch.no_grad()
 def draw_sequences(network: Anticipator, windows: Windows, candidates: int, *, seed: int) -> Sequences:
-    """Candidates of windows, drawn by a seed from what a network says of the middle row of each observed action."""
+    """Candidates of windows, drawn by a seed from what a network says of the middle row of each observed action.
+
+    Raises:
+        TrainingError: what it says is not finite.
+    """
     was_training, device = network.training, network.projection.weight.device
     network.eval()
     generator = torch.Generator(device).manual_seed(seed)
@@ -199,6 +204,8 @@ def draw_sequences(network: Anticipator, windows: Windows, candidates: int, *, s
     for at in range(0, len(windows), ROWS):
         features = rows[shown[windows.inputs[at : at + ROWS]]]
         for part, logits in zip(found, network(torch.from_numpy(features).to(device)), strict=True):
+            if not logits.isfinite().all():
+                raise TrainingError("the network's output is not finite; train it with a lower --learning-rate")
             part.append(sampled(logits, candidates, generator).cpu().numpy())
     network.train(was_training)
     verbs, nouns = (np.concatenate(part) for part in found)
