@@ -74,8 +74,8 @@ def make_clip(path: Path, seed: int, *, gop: int, seconds: float, size: tuple[in
         heard = container.add_stream("aac", rate=RATE, layout="stereo", options={"aac_pns": "0"})
         for number in range(round(seconds * FPS)):
             shown = texture[number % 32 :, 2 * number :][:height, :width].astype(np.int16)
-            shown = (shown + rng.integers(-6, 7, shown.shape)).clip(0, 255).astype(np.uint8)
-            frame = av.VideoFrame.from_ndarray(shown, format="rgb24")
+            grainy = (shown + rng.integers(-6, 7, shown.shape)).clip(0, 255).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(grainy, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, FPS)
             container.mux(picture.encode(frame))
         container.mux(picture.encode())

@@ -146,7 +146,8 @@ class Sound:
             held.take([piece])
             if held.stop >= stop:
                 break
-        return held.window(begin, stop - begin)[0]
+        samples: Waveform = held.window(begin, stop - begin)[0]
+        return samples
 
     def _read(self, first: int, wanted: Stretches, kind: tuple[tuple[int, ...], bool]) -> Waveform:
         """[C, length] from sample `first` on, counted at its rate from the start of the stream; `kind`: rates, mono."""

@@ -115,7 +115,7 @@ def from_json(kept: Mapping[str, Any]) -> KnownSound:  # Any: JSON values
 
 def _part(kept: _KeptPart) -> Part:
     place, stamps = kept["place"], kept["stamps"]
-    shift, start, end = (_fraction(kept[name]) for name in ("shift", "start", "end"))  # type: ignore[literal-required]
+    shift, start, end = (_fraction(kept[name]) for name in ("shift", "start", "end"))
     return Part(
         place=None if place is None else _pair(place),
         stamps=None if stamps is None else np.array(stamps, np.int64),

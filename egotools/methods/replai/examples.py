@@ -151,7 +151,7 @@ class MomentExamples:
             **sound,
             "clip": np.array(index),
             "moment": np.array(moment),
-            **{f"{SECONDS}{name}": np.float64(value) for name, value in seconds.items()},
+            **{f"{SECONDS}{name}": np.array(value) for name, value in seconds.items()},
         }
 
     def _decoded(self, source: Source, windows: tuple[IntArray, IntArray]) -> tuple[list[Frame], list[Frame]]:
@@ -218,7 +218,8 @@ def finish(batch: Tensors, *, sampling: Sampling, device: torch.device) -> Momen
 
 def _clip(frames: Tensor) -> Tensor:
     """uint8 [B, L, S, S, 3] to [B, 3, L, S, S]."""
-    return NORMALIZE(frames).transpose(1, 2)
+    clip: Tensor = NORMALIZE(frames).transpose(1, 2)
+    return clip
 
 
 @lru_cache(maxsize=2)
