@@ -87,7 +87,6 @@ CHANGED: dict[str, dict[str, Any]] = {
     "log-mel": {"pool": "mean+std", "hop": 2},
     "moments": {"prominence": 0.75, "rate": 8000, "stream": 1},
     "flow": {"fps": 2.0, "method": "farneback"},
-    "moments": {"prominence": 0.75, "rate": 16000},
     "resnet18": {"frames": 4, "resize": "40x50"},
     "torchvision:r3d_18": {"frames": 4, "clips": 2, "fps": 7.5},
     "timm:mobilenetv3_small_100": {"crop": "64"},
