@@ -80,7 +80,7 @@ def squares(
     elif antialias:
         found = _corner(frames, square, height, width)[:, rows, columns]
     else:
-        found = _between_nearest(np.asarray(frames), square.height, square.width)[:, rows, columns]
+        found = _between_nearest(np.stack([*frames]), square.height, square.width)[:, rows, columns]
     return np.ascontiguousarray(found[:, :, ::-1] if square.flip else found)
 
 

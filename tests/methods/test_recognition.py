@@ -236,6 +236,9 @@ def test_windows_to_evaluate_are_evenly_spaced_or_one_by_the_seed_and_each_frame
     for place, window in zip((0.0, 0.5, 1.0), found[both.windows_of(3)], strict=True):
         frames = list(stretches[0].source.open().frames(numbers_at(stretches[0], TINY, place)))
         assert np.array_equal(window, central(np.stack(frames), TINY))
+    gone = replace(stretches[0], source=replace(stretches[0].source, size=0))
+    failed = EvaluatedExamples([gone], TINY, (1,)).example(0, np.random.default_rng())["failed"]
+    assert "a.mp4: the file has changed" in failed.tobytes().decode()
     alone = EvaluatedExamples(stretches, TINY, (1,), seed=1).example(0, np.random.default_rng())["frames"]
     assert np.array_equal(alone, found[both.windows_of(1)])
 

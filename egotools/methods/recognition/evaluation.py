@@ -21,9 +21,8 @@ from egotools.evaluate.leakage import shared_remarks, unlearned
 from egotools.evaluate.several_labels import Evaluated, SeveralLabels
 from egotools.evaluate.splits import to_evaluate
 from egotools.loading.kept_files import files_of
-from egotools.loading.loader import Tensors, loader
+from egotools.loading.loader import loader
 from egotools.loading.order import Order
-from egotools.loading.spans import Stretch
 from egotools.machine import choose_device, reading_processes
 from egotools.manifests.table import read_manifest
 from egotools.methods.labels import labeled
@@ -107,10 +106,12 @@ def evaluate_recognition(
     readers = reading_processes() if workers is None else workers
     protocol, wanted, remarks = _wanted(trained, manifest, test_split, all_rows=all_rows)
     there = usable(wanted, files_of(wanted, workers=readers, progress=progress), ANY)
-    remarks += there.remarks
     counts = tuple(dict.fromkeys(clips)) or (CLIPS,)
-    found = _probabilities(trained, there.found, counts, batch_size, readers, seed, progress)
-    remarks += found.remarks
+    if not there.found:
+        raise TableError(f"no clip is left to evaluate: {'; '.join(there.remarks)}")
+    examples = EvaluatedExamples(there.found, trained.options, counts, seed)
+    found = _probabilities(trained, examples, batch_size, readers, progress)
+    remarks += [*there.remarks, *found.remarks]
     entries = []
     for count in counts:
         predictions = SeveralLabels.of(found.table, trained.classes["labels"], found.means[count])
@@ -191,21 +192,12 @@ def _wanted(
 
 
 def _probabilities(
-    trained: Recognizer,
-    stretches: Sequence[Stretch],
-    counts: Sequence[int],
-    batch_size: int,
-    workers: int,
-    seed: int,
-    progress: Progress,
+    trained: Recognizer, examples: EvaluatedExamples, batch_size: int, workers: int, progress: Progress
 ) -> _Found:
-    if not stretches:
-        raise TableError("no clip is left to evaluate")
-    examples = EvaluatedExamples(stretches, trained.options, counts, seed)
     order = Order(len(examples), 1, seed=0, epochs=1, shuffle=False)
     device = next(trained.network.parameters()).device
     batches = loader(examples, order, seed=0, workers=workers, device=device, finish=lambda batch: batch)
-    found: dict[int, list[Tensor]] = {}  # by number of the clip, of each label [K, C]
+    found: dict[int, dict[int, list[FloatArray]]] = {}  # by number of the clip
     failed: dict[int, str] = {}
     progress("evaluating", 0, len(examples))
     for done, batch in enumerate(batches(0), 1):
@@ -213,7 +205,7 @@ def _probabilities(
         if "failed" in batch:
             failed[number] = batch["failed"].numpy().tobytes().decode()
         else:
-            found[number] = _of_windows(trained, batch, batch_size, device)
+            found[number] = _means(trained, examples, batch["frames"][0], batch_size, device)
         progress("evaluating", done, len(examples))
     remarks = []
     if failed:
@@ -221,27 +213,27 @@ def _probabilities(
         remarks.append(f"{counted(len(failed), 'clip')} left out: unreadable: {why}")
     if not found:
         raise TableError(f"no clip is left to evaluate: {'; '.join(remarks)}")
-    kept = [stretches[number] for number in found]
+    kept = [examples.stretches[number] for number in found]
     table = table_of_clips([each.clip for each in kept], times=[times_of(each) for each in kept])
-    labels = trained.classes["labels"]
     means = {
         count: {
-            label: torch.stack([each[head][examples.windows_of(count)].mean(0) for each in found.values()]).numpy()
-            for head, label in enumerate(labels)
+            label: np.stack([each[count][head] for each in found.values()])
+            for head, label in enumerate(trained.classes["labels"])
         }
-        for count in counts
+        for count in examples.counts
     }
     return _Found(table, means, remarks)
 
 
 @torch.no_grad()
-def _of_windows(trained: Recognizer, batch: Tensors, batch_size: int, device: torch.device) -> list[Tensor]:
-    """Probabilities float64 [K, C] of each label, of an example's windows [1, K, T, S, S, 3]."""
-    parts = [
-        trained.network.logits(clips_of(some, trained.options, device))
-        for some in torch.split(batch["frames"][0], batch_size)
-    ]
-    return [torch.cat(of_label).double().softmax(1).cpu() for of_label in zip(*parts, strict=True)]
+def _means(
+    trained: Recognizer, examples: EvaluatedExamples, frames: Tensor, batch_size: int, device: torch.device
+) -> dict[int, list[FloatArray]]:
+    """By number of windows, mean probabilities float64 [C] of each label, of a clip's windows [K, T, S, S, 3]."""
+    some = torch.split(frames, batch_size)
+    parts = [trained.network.logits(clips_of(each, trained.options, device)) for each in some]
+    whole = [torch.cat(of_label).double().softmax(1).cpu().numpy() for of_label in zip(*parts, strict=True)]
+    return {count: [each[examples.windows_of(count)].mean(0) for each in whole] for count in examples.counts}
 
 
 def _constant(trained: Recognizer, table: Table) -> Content:
