@@ -39,7 +39,7 @@ def test_the_help_of_every_command_has_an_example():
         ("cache vrify", "did you mean 'verify'?"),
         ("train prob", "did you mean 'probe'?"),
         ("eval kn", "did you mean 'knn'?"),
-        ("eval nearest", "choose from knn, retrieval, svm, probe, memorability, action, segmentation"),
+        ("eval nearest", "choose from knn, retrieval, svm, probe, memorability, action, replai, segmentation,"),
         ("predict mem", "did you mean 'memorability'?"),
         ("derive pol", "did you mean 'pool'?"),
         ("extract colour", "did you mean 'color'?"),
