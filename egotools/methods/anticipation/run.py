@@ -22,9 +22,11 @@ from egotools.progress import Progress, no_progress
 from egotools.tables.matching import numbered_inputs
 from egotools.texts import counted
 from egotools.training import learned_from
+from egotools.training.epochs import steps_of
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once, provenance_of, run_recipe
+from egotools.training.schedules import warmup_remarks
 from egotools.weights.tensors import load_into, read_tensors
 
 METHOD, NETWORK, FACTS = "anticipation", "anticipation.safetensors", "anticipation.json"
@@ -114,11 +116,15 @@ def train_anticipation(
             "last": best.last or None,
             "best": best.best or None,
             "precision_used": how.precision,
-            "remarks": [*remarks, *slower],
+            "remarks": [*remarks, *_of_warmup(train, config, how), *slower],
             **provenance_of(arguments, manifest, features),
         }
 
     return once(folder, recipe, make, Shown)
+
+
+def _of_warmup(train: Windows, config: Anticipation, how: How) -> list[str]:
+    return warmup_remarks(config.warmup, config.epochs * steps_of(len(train), config.batch_size, how))
 
 
 def classes_of(actions: Actions, config: Anticipation, manifest: Path) -> tuple[int, int]:
@@ -145,7 +151,7 @@ def check_classes(actions: Actions, classes: tuple[int, int], manifest: str, sou
         if needed > known:
             raise TableError(
                 f"{manifest}: the {name}_label {needed - 1} is beyond the {known} {name}s of {source}; is it of another"
-                " release of Ego4D?"
+                " release of Ego4D? 'egotools train anticipation --taxonomy' learns all classes of one"
             )
 
 

@@ -72,7 +72,7 @@ def new_network(features: int, classes: tuple[int, int], config: Anticipation) -
         features,
         classes,
         inputs=config.inputs,
-        steps=config.steps,
+        steps=config.future,
         width=config.width,
         aggregator=config.aggregator,
         layers=config.layers,
@@ -156,7 +156,7 @@ def _fitted(
         run,
         steps=total,
         state={"progress": best},
-        rate=lambda at: warmup_cosine(at, config.warm_up, total),
+        rate=lambda at: warmup_cosine(at, config.warmup, total),
         after_step=after_step,
         how=replace(how, log_every=how.log_every or steps),
     )

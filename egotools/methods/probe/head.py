@@ -27,17 +27,33 @@ if TYPE_CHECKING:  # the options are read by the command line, which starts with
 
 ROWS = 4096  # scored at a time
 Views = Sequence[tuple[Texts, FloatArray]]  # ids [N] and rows [N, D] of further views
-
-
 Normalize = Literal["none", "vector", "scalar"]
-REPLAI = {
-    **{"head": "sgd", "seeds": 1, "rows": "random", "normalize": "none", "batch_size": 128, "weight_decay": 0.0},
-    **{"epochs": 30, "learning_rate": 0.005, "schedule": (18, 24), "dropout": 0.0},
-}  # of RepLAI's verbs and nouns
-EGO4D = {
-    **{**REPLAI, "dropout": 0.5, "loss": "sum", "batch_size": 32, "weight_decay": 1e-4, "learning_rate": 0.01},
-    **{"nesterov": True, "decay": "cosine", "warmup": 1000},
-}  # of Ego4D's recognition
+
+# Of RepLAI's verbs and nouns on EPIC-KITCHENS-100; 128 clips are 32 in each of its four processes.
+REPLAI: dict[str, Any] = {
+    "head": "sgd",
+    "seeds": 1,
+    "rows": "random",
+    "normalize": "none",
+    "dropout": 0.0,
+    "batch_size": 128,
+    "epochs": 30,
+    "learning_rate": 0.005,
+    "weight_decay": 0.0,
+    "schedule": (18, 24),
+}
+# Of Ego4D's recognition.
+EGO4D: dict[str, Any] = {
+    **REPLAI,
+    "dropout": 0.5,
+    "loss": "sum",
+    "batch_size": 32,
+    "learning_rate": 0.01,
+    "weight_decay": 1e-4,
+    "nesterov": True,
+    "decay": "cosine",
+    "warmup": 1000,
+}
 SGD = {"head": "normalized", "batch_size": 1024, "weight_decay": 0.0, "seeds": 1}  # of Memory Storyboard's probes
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from egotools.methods.recognition.options import RecognitionOptions
-from egotools.metrics.ranks import own_ranks, top_shares
+from egotools.metrics.ranks import class_ranks, top_shares
 from egotools.nn.r2plus1d import R2Plus1D
 
 BACKBONE, HEADS = "backbone.", "heads."  # how names in a state_dict begin
@@ -73,7 +73,7 @@ class Recognition(nn.Module):
 
     def _figures(self, logits: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
         """Top-1 and top-5 of the last label; of several those of each, and how often all are right (`top1_all`)."""
-        ranks = [own_ranks(each, of) for each, of in zip(logits, labels, strict=True)]
+        ranks = [class_ranks(each, of) for each, of in zip(logits, labels, strict=True)]
         shares = [top_shares(each, TOPS) for each in ranks]
         found = {f"top{k}": share for k, share in zip(TOPS, shares[-1], strict=True)}
         if len(ranks) == 1:

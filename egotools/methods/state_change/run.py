@@ -169,7 +169,7 @@ def evaluate_state_change(
     manifest: Path,
     features: Sequence[Path],
     *,
-    split: str | None = None,
+    test_split: str | None = None,
     all_rows: bool = False,
     device: str = "auto",
 ) -> Evaluated:
@@ -179,7 +179,7 @@ def evaluate_state_change(
         folder: the run.
         manifest: of `egotools manifest ego4d --task state-change`.
         features: caches made as those that it was trained on, in any order.
-        split: which is evaluated; None: test if it has labels, else val, else all.
+        test_split: which is evaluated; None: test if it has labels, else val, else all.
         all_rows: also evaluate the clips that it was trained on.
         device: where it is computed.
 
@@ -192,15 +192,15 @@ def evaluate_state_change(
     caches, remarks = matched(features_of(read_records(run)), features, run=folder)
     found = read_examples(manifest, caches, config.sampling)
     learned = (learned_from.read(run) or {}).get("")
-    if split is None and found.is_labeled.any():
+    if test_split is None and found.is_labeled.any():
         found = found.only(found.is_labeled)
     chose = run.report(Shown)["best"] is not None
-    name, rows, told = to_test_on(found.clips, learned, split, all_rows=all_rows, chose_on_val=chose)
+    name, rows, told = to_test_on(found.clips, learned, test_split, all_rows=all_rows, chose_on_val=chose)
     found = found.only(rows)
     said = said_by(_heads(folder, facts, config).to(chosen), found)
     if not found.is_labeled.any():
         told.append("no clip has a label: only predictions are made")
-    arguments = {"run": str(folder), "split": split, "all_rows": all_rows}
+    arguments = {"run": str(folder), "test_split": test_split, "all_rows": all_rows}
     content = {
         "command": f"eval {METHOD}",
         "protocol": f"{counted(len(found), 'clip')}" + (f" of {name}" if name else ""),

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from egotools.errors import TrainingError
 from egotools.linear.standardize import Standardization, fit_standardization
 from egotools.methods.state_change.examples import Examples, Values
 from egotools.methods.state_change.frames import POSITIONS
@@ -148,12 +149,18 @@ def _fitted(
 
 @torch.no_grad()
 def said_by(heads: StateChangeHeads, examples: Examples) -> Said:
-    """What heads say of clips."""
+    """What heads say of clips.
+
+    Raises:
+        TrainingError: it is not finite.
+    """
     was_training, device = heads.training, heads.mean.device
     heads.eval()
     change, positions = [np.empty(0)], [np.empty(0, np.int64)]
     for at in range(0, len(examples), ROWS):
         state, keyframe = heads(torch.from_numpy(examples.features[at : at + ROWS]).to(device))
+        if not (state.isfinite().all() and keyframe.isfinite().all()):
+            raise TrainingError("the heads' output is not finite; train them with a lower --learning-rate")
         change.append(state.double().softmax(dim=1)[:, 1].cpu().numpy())
         positions.append(keyframe.argmax(dim=1).cpu().numpy())
     heads.train(was_training)
