@@ -17,6 +17,7 @@ import numpy as np
 
 from egotools.config import to_json
 from egotools.errors import TableError
+from egotools.evaluate.classification import class_remark
 from egotools.files.disk import write_whole
 from egotools.metrics.classification import ranks
 from egotools.tables.table import Mask, Table, numbers_of
@@ -72,6 +73,20 @@ class SeveralLabels:
             found[name] = _joint_ranks(list(probabilities.values()), list(own.values()))
         whole = {label: tuple(names) for label, names in classes.items()}
         return cls(table, whole, dict(probabilities), found, truth)
+
+    @classmethod
+    def constant(
+        cls, table: Table, classes: Mapping[str, Sequence[str]], learned: Mapping[str, Sequence[int]]
+    ) -> SeveralLabels:
+        """What is known without looking: by label, how many clips of each class were learned from."""
+        shares = {label: np.array(counts, np.float64) / max(sum(counts), 1) for label, counts in learned.items()}
+        return cls.of(table, classes, {label: np.tile(each, (len(table), 1)) for label, each in shares.items()})
+
+    @property
+    def remarks(self) -> list[str]:
+        """On classes of clips that are not among the predicted ones."""
+        strange = "not among the training clips: always an error"
+        return [f"{label}: {class_remark(names, strange)}" for label, names in self.unknown.items()]
 
     @property
     def unknown(self) -> dict[str, list[str]]:

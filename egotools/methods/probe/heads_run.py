@@ -11,7 +11,7 @@ import numpy as np
 
 from egotools.config import finite, options_of
 from egotools.errors import RunError, TableError
-from egotools.evaluate.classification import class_remark, numbered
+from egotools.evaluate.classification import numbered
 from egotools.evaluate.leakage import GROUP_COLUMNS, shared_remarks, unlearned
 from egotools.evaluate.several_labels import PREDICTIONS, SUBSET, Evaluated, SeveralLabels, check_rows
 from egotools.evaluate.splits import Partition, Sides, groups, sides, to_evaluate, unused
@@ -248,11 +248,9 @@ def _held_out(of_clip: Any, share: float, generator: np.random.Generator) -> Any
 
 def _evaluated(heads: LinearHeads, windows: Windows, clips: Sequence[int], seed: int, name: str = "") -> Evaluated:
     """Figures for each number of rows, of the clips that are left to evaluate; `name`: of what a row is."""
-    entries, remarks = [], []
-    found = SeveralLabels.of(windows.table, heads.classes, heads.constant(len(windows)))
-    constant = found.figures()
-    for label, names in found.unknown.items():
-        remarks.append(f"{label}: {class_remark(names, 'not among the training clips: always an error')}")
+    entries = []
+    found = SeveralLabels.constant(windows.table, heads.classes, heads.rows)
+    constant, remarks = found.figures(), found.remarks
     for count in dict.fromkeys(clips):
         is_random = count == 1 and bool((windows.counts > 1).any())
         if is_random:

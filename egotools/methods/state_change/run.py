@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import numpy as np
 from safetensors.torch import save
 
-from egotools.config import field_values, finite, options_of, to_json
+from egotools.config import finite, options_of, to_json
 from egotools.errors import RunError, TableError, WeightsError
 from egotools.machine import choose_device
 from egotools.methods.records import read_records, write_records
@@ -31,7 +31,7 @@ from egotools.training import learned_from
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once, provenance_of, run_recipe
-from egotools.weights.tensors import load_into, read_tensors
+from egotools.weights.tensors import load_into, plain_tensors, read_tensors
 
 METHOD, HEADS, FACTS = "state-change", "state_change.safetensors", "state_change.json"
 CENTER = POSITIONS / 2
@@ -128,7 +128,7 @@ def train_state_change(
         heads, best = train_heads(train, val, config, how=how, seed=seed, device=chosen, run=run, progress=progress)
         changed = int((train.states == 1).sum())
         write_records(run, features)
-        run.write(HEADS, save({name: value.cpu().contiguous() for name, value in heads.state_dict().items()}))
+        run.write(HEADS, save(plain_tensors(heads.state_dict())))
         run.write(FACTS, to_json(_Facts(features=train.features.shape[2], majority=int(2 * changed > len(train)))))
         ids = tuple(clip.id for clip in train.clips)
         learned_from.keep(run, {"": LearnedFrom(ids)})
@@ -235,10 +235,7 @@ def open_run(folder: Path) -> tuple[Run, StateChange, _Facts]:
     facts: _Facts = run.read(FACTS, _Facts)
     if facts["features"] < 1:
         raise RunError(f"{folder / FACTS} cannot be read: 'features' is {facts['features']}")
-    try:
-        return run, StateChange(**field_values(StateChange, run.recipe.identity)), facts
-    except ValueError as error:
-        raise RunError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    return run, run.options(StateChange), facts
 
 
 def _heads(folder: Path, facts: _Facts, config: StateChange) -> StateChangeHeads:

@@ -117,14 +117,11 @@ def _fitted(
         for batch in numbered(first):
             yield Clips(*(each[batch.rows] for each in content))
 
-    def after_step(done: int) -> Figures | None:
-        if done % steps:
-            return None
-        progress("epochs", done // steps, config.epochs)
-        if not len(val):
-            best.epochs += 1
-            return {"epoch": best.epochs}
-        return best.take(figures_of(val, said_by(model.heads, val)), model.heads)
+    def told(epochs: int) -> None:
+        progress("epochs", epochs, config.epochs)
+
+    def measured() -> Figures:
+        return figures_of(val, said_by(model.heads, val))
 
     fit(
         model.train(),
@@ -141,7 +138,7 @@ def _fitted(
         steps=total,
         state={"progress": best},
         rate=lambda at: cosine(at, total=total),
-        after_step=after_step,
+        after_step=best.after_step(model.heads, measured if len(val) else None, steps, told),
         how=replace(how, log_every=how.log_every or steps),
     )
     return best
