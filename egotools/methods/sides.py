@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from egotools.evaluate.leakage import unlearned
+from egotools.evaluate.leakage import shared_remarks, unlearned
 from egotools.evaluate.splits import to_evaluate
 from egotools.tables.table import Mask, table_of_clips
 from egotools.training.learned_from import LearnedFrom
@@ -57,6 +57,8 @@ def to_test_on(
     name, rows = to_evaluate(table, test_split, all_rows=all_rows)
     knows_all = learned is not None and bool(learned.has(table)[rows].all())
     kept, remarks = unlearned(table, learned, rows, all_rows=all_rows or knows_all)
+    if learned is not None and not knows_all:
+        remarks = [*remarks, *shared_remarks(table, "", learned.has(table), kept)]
     if name == VAL and not test_split:
         remarks = [*remarks, "no clip to evaluate has the split test: val is evaluated"]
     if name == VAL and chose_on_val:
