@@ -84,9 +84,13 @@ class SeveralLabels:
 
     @property
     def remarks(self) -> list[str]:
-        """On classes of clips that are not among the predicted ones."""
+        """On classes of clips that are not among the predicted ones, and columns of subsets with other words."""
         strange = "not among the training clips: always an error"
-        return [f"{label}: {class_remark(names, strange)}" for label, names in self.unknown.items()]
+        found = [f"{label}: {class_remark(names, strange)}" for label, names in self.unknown.items()]
+        for name in [each for each in self.table.labels if each.startswith(SUBSET)]:
+            others = sorted({*self.table.column(name).tolist()} - {IN_SUBSET, "0", ""})
+            found += [f"{name} says {named([*map(repr, others)], NAMED)}, which is not 1: not in it"] if others else []
+        return found
 
     @property
     def unknown(self) -> dict[str, list[str]]:

@@ -90,6 +90,10 @@ def test_classes_weigh_the_same_strange_ones_are_errors_and_subsets_have_their_r
     found = SeveralLabels.of(table(**columns), CLASSES, {"verb": verbs, "noun": nouns})
     figures = found.figures()
     assert found.unknown == {"verb": ["5"]}
+    assert len(found.remarks) == 1
+    odd = table(**{**columns, "subset_tail": ["1.0", "0", "1", "True", ""]})
+    said = SeveralLabels.of(odd, CLASSES, {"verb": verbs, "noun": nouns}).remarks[1]
+    assert said == "subset_tail says '1.0', 'True', which is not 1: not in it"
     assert figures["rows"] == 5
     verb = figures["figures"]["verb"]
     assert (verb["accuracy"], verb["top5"]) == (0.6, 0.8)  # the strange class is not even among five of three
