@@ -66,7 +66,10 @@ def train(
 @options.manifest
 @options.features
 @click.option("--submission", type=options.FILE, help="JSON to write, in the challenge's format.")
-@click.option("--split", help="Split to evaluate; by default test if it has labels or with --submission, else val.")
+@click.option(
+    "--test-split",
+    help="Split to evaluate on; by default test if it has labels or with --submission, else val.",
+)
 @click.option("--all-rows", is_flag=True, help="Evaluate also what the run was trained on, and all splits.")
 @click.option("--candidates", type=click.IntRange(1), help="Sequences that are drawn; by default as many as the run's.")
 @click.option(
@@ -85,7 +88,7 @@ def evaluate(
     seed: int,
     out: Path | None,
     as_json: bool,
-    **asked: Any,  # Any: what click parsed: manifest, features, split, all_rows, device
+    **asked: Any,  # Any: what click parsed: manifest, features, test_split, all_rows, device
 ) -> None:
     """Edit distances of the coming verbs and nouns: the best of 5 drawn sequences, mean and deviation over seeds.
 

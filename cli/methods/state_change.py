@@ -64,7 +64,7 @@ def train(
 @click.option("--run", required=True, type=options.FOLDER, help="A run of 'egotools train state-change'.")
 @options.manifest
 @options.features
-@click.option("--split", help="Split to evaluate; by default test if it has labels, else val.")
+@click.option("--test-split", help="Split to evaluate on; by default test if it has labels, else val.")
 @click.option("--all-rows", is_flag=True, help="Evaluate also the clips that the run was trained on, and all splits.")
 @options.device
 @options.out

@@ -141,6 +141,8 @@ def _entries(path: Path, shape: Any, needed: Sequence[str]) -> Located:  # Any: 
     listed = content.get("clips") if isinstance(content, dict) else content
     if not isinstance(listed, list):
         raise ManifestError(f"{path}: holds no list 'clips', and is no list itself; is it one of Ego4D's annotations?")
+    if not listed:
+        raise ManifestError(f"{path}: it lists no clips")
     try:
         check_shape(listed, list[shape], "clips")
     except ValueError as error:

@@ -25,9 +25,8 @@ NEEDED = ("narration_id", "participant_id", "video_id", "start_timestamp", "stop
 CLASSES = ("verb_class", "noun_class")
 LABELED = ("verb", "verb_class", "noun", "noun_class")  # of train and val; test has none
 TIME = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
-CUT = re.compile(
-    r"(P\d+_\d+)_(\d{6})_(\d{6})"
-)  # P01_04_000070_000080: seconds 70 to 80; those of actions have 8 digits
+# P01_04_000070_000080 is cut from second 70 to 80; names of actions' files have eight digits.
+CUT = re.compile(r"P\d+_\d+_\d{6}_\d{6}")
 
 
 @dataclass(frozen=True)

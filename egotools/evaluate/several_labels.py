@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 
 from egotools.config import to_json
+from egotools.errors import TableError
+from egotools.evaluate.classification import class_remark
 from egotools.files.disk import write_whole
 from egotools.metrics.classification import ranks
 from egotools.tables.table import Mask, Table, numbers_of
+from egotools.texts import counted, named
 from egotools.types import FloatArray, IntArray
 
 ACTION, TOGETHER = "action", "together"  # what all labels together are called, the latter if one is called the former
@@ -27,6 +30,7 @@ SUBSET = "subset_"  # what columns of subsets begin with; 1 says that a clip is 
 IN_SUBSET = "1"
 NEVER = np.iinfo(np.int64).max  # the rank of a class that is not among the predicted ones
 PAIRS = 1 << 22  # products of probabilities at a time
+NAMED = 3  # clips in a message
 MOST = 1 << 20  # combinations of classes up to which they are ranked
 
 
@@ -47,7 +51,11 @@ class SeveralLabels:
         """Ranks the right classes; one that is not among `classes` is never right.
 
         All labels together, an action, are right where each is; their scores are products of probabilities.
+
+        Raises:
+            TableError: probabilities that are no numbers, as of features too large to compute with; clips are named.
         """
+        _check_numbers(table, probabilities)
         own: dict[str, IntArray] = {}  # the place of the right class, -1: none
         truth: dict[str, IntArray] = {}
         found: dict[str, IntArray] = {}
@@ -65,6 +73,24 @@ class SeveralLabels:
             found[name] = _joint_ranks(list(probabilities.values()), list(own.values()))
         whole = {label: tuple(names) for label, names in classes.items()}
         return cls(table, whole, dict(probabilities), found, truth)
+
+    @classmethod
+    def constant(
+        cls, table: Table, classes: Mapping[str, Sequence[str]], learned: Mapping[str, Sequence[int]]
+    ) -> SeveralLabels:
+        """What is known without looking: by label, how many clips of each class were learned from."""
+        shares = {label: np.array(counts, np.float64) / max(sum(counts), 1) for label, counts in learned.items()}
+        return cls.of(table, classes, {label: np.tile(each, (len(table), 1)) for label, each in shares.items()})
+
+    @property
+    def remarks(self) -> list[str]:
+        """On classes of clips that are not among the predicted ones, and columns of subsets with other words."""
+        strange = "not among the training clips: always an error"
+        found = [f"{label}: {class_remark(names, strange)}" for label, names in self.unknown.items()]
+        for name in [each for each in self.table.labels if each.startswith(SUBSET)]:
+            others = sorted({*self.table.column(name).tolist()} - {IN_SUBSET, "0", ""})
+            found += [f"{name} says {named([*map(repr, others)], NAMED)}, which is not 1: not in it"] if others else []
+        return found
 
     @property
     def unknown(self) -> dict[str, list[str]]:
@@ -137,6 +163,16 @@ def check_rows(table: Table, labels: Sequence[str]) -> Table:
     for label in labels:
         table = table.labeled(label)
     return table
+
+
+def _check_numbers(table: Table, probabilities: Mapping[str, FloatArray]) -> None:
+    for label, each in probabilities.items():
+        broken = table.ids[np.isnan(each).any(axis=1)].tolist()
+        if broken:
+            raise TableError(
+                f"the probabilities of {label!r} are no numbers for {counted(len(broken), 'clip')}:"
+                f" {named(broken, NAMED)}; their features, or the run's weights, are too large"
+            )
 
 
 def _shares(found: IntArray, truth: IntArray) -> dict[str, float | None]:

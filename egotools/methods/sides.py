@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from egotools.evaluate.leakage import unlearned
+from egotools.evaluate.leakage import shared_remarks, unlearned
 from egotools.evaluate.splits import to_evaluate
 from egotools.tables.table import Mask, table_of_clips
 from egotools.training.learned_from import LearnedFrom
@@ -33,7 +33,7 @@ def to_learn_from(splits: Sequence[str]) -> tuple[Mask, Mask, list[str]]:
 def to_test_on(
     clips: Sequence[Clip],
     learned: LearnedFrom | None,
-    split: str | None,
+    test_split: str | None,
     *,
     all_rows: bool = False,
     chose_on_val: bool = False,
@@ -46,7 +46,7 @@ def to_test_on(
     Args:
         clips: [C], with tidy splits.
         learned: what the run was trained on; None: it does not say.
-        split: which is evaluated; None: test, else val, else all.
+        test_split: which is evaluated; None: test, else val, else all.
         all_rows: whether clips that it was trained on are evaluated, too.
         chose_on_val: whether the run's epoch was chosen by the split val.
 
@@ -54,10 +54,12 @@ def to_test_on(
         TableError: the split has no clips.
     """
     table = table_of_clips(clips)
-    name, rows = to_evaluate(table, split, all_rows=all_rows)
+    name, rows = to_evaluate(table, test_split, all_rows=all_rows)
     knows_all = learned is not None and bool(learned.has(table)[rows].all())
     kept, remarks = unlearned(table, learned, rows, all_rows=all_rows or knows_all)
-    if name == VAL and not split:
+    if learned is not None and not knows_all:
+        remarks = [*remarks, *shared_remarks(table, "", learned.has(table), kept)]
+    if name == VAL and not test_split:
         remarks = [*remarks, "no clip to evaluate has the split test: val is evaluated"]
     if name == VAL and chose_on_val:
         remarks = [*remarks, "the best epoch was chosen on val, which flatters it there"]

@@ -95,7 +95,12 @@ def ranks(scores: FloatArray, labels: IntArray) -> IntArray:
     Args:
         scores: [N, K], the higher the better.
         labels: [N].
+
+    Raises:
+        ValueError: a score is not a number.
     """
+    if np.isnan(scores).any():
+        raise ValueError("scores that are no numbers have no order")
     own = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)
     before = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < labels[:, np.newaxis]))
     found: IntArray = before.sum(axis=1, dtype=np.int64)

@@ -18,8 +18,22 @@ def own_ranks(scores: Tensor, own: Tensor) -> Tensor:
     return (~(scores <= mine)).sum(dim=1)
 
 
+def class_ranks(scores: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the right one of each row, [R] int64; of equal scores the first comes first.
+
+    So a network that gives all classes the same score is not always right, as by `own_ranks` it would be.
+
+    Args:
+        scores: [R, K].
+        labels: [R] int64.
+    """
+    mine = scores.gather(1, labels.unsqueeze(1))
+    is_earlier = torch.arange(scores.shape[1], device=scores.device) < labels.unsqueeze(1)
+    return (~(scores <= mine) | ((scores == mine) & is_earlier)).sum(dim=1)
+
+
 def top_shares(ranks: Tensor, ks: Sequence[int]) -> list[Tensor]:
-    """The share of rows whose own column is among the k best, for each k, from `own_ranks`; scalars float32."""
+    """The share of rows whose own column is among the k best, for each k, from their ranks; scalars float32."""
     return [(ranks < k).float().mean() for k in ks]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.errors import TableError
+from egotools.tables.clip_rows import first_rows
 from egotools.tables.table import SAME_TIME, Mask, Table, read_table
 from egotools.texts import counted
 from egotools.types import IntArray
@@ -34,9 +35,8 @@ class Windows:
     @classmethod
     def of(cls, table: Table) -> Windows:
         """Of a table in which the rows of a clip follow each other, as `read_table` has them."""
-        is_first = np.ones(len(table), bool)
-        is_first[1:] = table.ids[1:] != table.ids[:-1]
-        first = np.flatnonzero(is_first)
+        first = first_rows(table)
+        is_first = np.isin(np.arange(len(table)), first)
         starts, ends = np.minimum.reduceat(table.times[:, 0], first), np.maximum.reduceat(table.times[:, 1], first)
         clips = replace(table.without_values().only(is_first), times=np.stack([starts, ends], axis=1))
         return cls(clips, table.values, first, np.diff(np.append(first, len(table))))

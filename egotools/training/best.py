@@ -1,6 +1,7 @@
 """The best epoch of a training so far, saved with its checkpoint."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,33 @@ class BestEpoch:
             self.best = self.last
             self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
         return {"epoch": self.epochs, **{f"val_{name}": value for name, value in figures.items()}}
+
+    def after_step(
+        self,
+        network: nn.Module,
+        measured: Callable[[], Figures] | None,
+        steps: int,
+        told: Callable[[int], None],
+    ) -> Callable[[int], Figures | None]:
+        """What `fit` calls after a step: a network is measured after each epoch.
+
+        Args:
+            network: whose weights are kept.
+            measured: its figures; None: there is nothing to validate on, and epochs are only counted.
+            steps: of an epoch.
+            told: is told the epochs that are done.
+        """
+
+        def call(done: int) -> Figures | None:
+            if done % steps:
+                return None
+            told(done // steps)
+            if measured is not None:
+                return self.take(measured(), network)
+            self.epochs += 1
+            return {"epoch": self.epochs}
+
+        return call
 
     def is_over(self, patience: int | None) -> bool:
         """Whether so many epochs have passed without a better one; None: never."""

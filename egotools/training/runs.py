@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
-from egotools.config import finite, to_json
+from egotools.config import field_values, finite, to_json
 from egotools.errors import OutputError, RunError
 from egotools.files.disk import append_line, open_file, write_whole
 from egotools.files.json_files import check_shape, parse_json, read_json
@@ -21,6 +21,7 @@ METRICS = "metrics.jsonl"
 REPORT = "report.json"
 LOCK = ".writer"  # in the folder, while something is writing into it
 Content = dict[str, Any]  # a report; Any: JSON values
+Options = TypeVar("Options")
 
 
 class Config(TypedDict):
@@ -106,6 +107,17 @@ class Run:
             raise RunError(f"{path} cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise RunError(f"{path} cannot be read: {error}") from error
+
+    def options(self, kind: type[Options], **instead: Any) -> Options:  # Any: JSON values
+        """The options that the run was made with, a dataclass; those of `instead` have other values.
+
+        Raises:
+            RunError: its `config.json` has others.
+        """
+        try:
+            return kind(**field_values(kind, {**self.recipe.identity, **instead}))
+        except ValueError as error:
+            raise RunError(f"{self.path / CONFIG} cannot be read: {error}") from error
 
     @property
     def is_done(self) -> bool:

@@ -18,3 +18,15 @@ def warmup_cosine(step: int, warm: int, total: int) -> float:
         Ego4D forecasting, `WarmupCosineSchedule`.
     """
     return step / warm if step < warm else cosine(step - warm, total=max(total - warm, 1))
+
+
+def warmup_remarks(warm: int, total: int) -> list[str]:
+    """A remark on a training of `total` steps that ends before its learning rate is reached.
+
+    >>> warmup_remarks(1000, 50)
+    ['--warmup has 1000 steps, the training 50: the rate ends at 0.05 of --learning-rate; choose a lower --warmup']
+    """
+    if total >= warm:
+        return []
+    reached = f"the rate ends at {total / warm:.2g} of --learning-rate"
+    return [f"--warmup has {warm} steps, the training {total}: {reached}; choose a lower --warmup"]

@@ -160,7 +160,7 @@ def test_state_changes_that_cannot_be_used_are_named(tmp_path, entry, why):
         ("state-change", [None], "'clips.0' is None, not an object"),
         ("state-change", [action(0)], "'clips.0.unique_id' is missing; is it the file of this --task?"),
         ("state-change", [change(), change()], "'unique1' appears twice"),
-        ("state-change", [], "no video of the rows"),
+        ("state-change", [], "fho_val.json: it lists no clips"),
         ("anticipation", [change()], "'clips.0.action_idx' is missing; is it the file of this --task?"),
         ("anticipation", [action(0, labels=None)], "the entry 'clips.0.verb_label' is missing"),
         ("anticipation", [action(0, labels=(-1, 0))], "clips.0.verb_label is -1, but classes count from 0"),

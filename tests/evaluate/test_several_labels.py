@@ -10,6 +10,7 @@ import fill
 import numpy as np
 import pytest
 
+from egotools.errors import TableError
 from egotools.evaluate import several_labels
 from egotools.evaluate.several_labels import SeveralLabels
 from egotools.metrics.classification import ranks
@@ -39,6 +40,14 @@ def test_shares_in_the_first_one_and_five_are_the_references() -> None:
 
 def test_equal_scores_come_in_the_order_of_their_classes_so_that_a_constant_is_no_success() -> None:
     assert ranks(np.zeros((4, 3)), np.array([0, 1, 2, 2])).tolist() == [0, 1, 2, 2]
+
+
+def test_scores_that_are_no_numbers_are_refused_and_not_always_right() -> None:
+    with pytest.raises(ValueError, match="no numbers"):
+        ranks(np.full((1, 3), np.nan), np.array([0]))
+    shares = {"verb": np.array([[0.5, 0.3, 0.2], [np.nan] * 3]), "noun": np.array([[0.6, 0.4]] * 2)}
+    with pytest.raises(TableError, match=r"the probabilities of 'verb' are no numbers for 1 clip: c1;"):
+        SeveralLabels.of(table(verb=["0", "1"], noun=["7", "8"]), CLASSES, shares)
 
 
 def test_an_action_is_right_where_verb_and_noun_are_and_ranked_by_the_product(
@@ -81,6 +90,10 @@ def test_classes_weigh_the_same_strange_ones_are_errors_and_subsets_have_their_r
     found = SeveralLabels.of(table(**columns), CLASSES, {"verb": verbs, "noun": nouns})
     figures = found.figures()
     assert found.unknown == {"verb": ["5"]}
+    assert len(found.remarks) == 1
+    odd = table(**{**columns, "subset_tail": ["1.0", "0", "1", "True", ""]})
+    said = SeveralLabels.of(odd, CLASSES, {"verb": verbs, "noun": nouns}).remarks[1]
+    assert said == "subset_tail says '1.0', 'True', which is not 1: not in it"
     assert figures["rows"] == 5
     verb = figures["figures"]["verb"]
     assert (verb["accuracy"], verb["top5"]) == (0.6, 0.8)  # the strange class is not even among five of three

@@ -83,7 +83,7 @@ def test_an_observed_action_without_rows_costs_its_windows_and_one_to_come_costs
     actions = cycle("a", 26, "train")
     del actions[10]
     manifest, cache = write(tmp_path, actions, without=("a_0", "a_20"))
-    windows = windows_of(read_actions(manifest, [cache]), Anticipation(steps=19))
+    windows = windows_of(read_actions(manifest, [cache]), Anticipation(future=19))
     assert windows.names == ["a_4", "a_5"]
     said = " ".join(windows.remarks)
     assert "2 clips missing in" in said
@@ -106,7 +106,7 @@ def test_each_epoch_shows_another_of_the_cached_rows_of_an_action(tmp_path):
 # By the commands
 
 
-SMALL = ("--width", 32, "--layers", 1, "--heads", 2, "--feedforward", 32, "--dropout", 0, "--warm-up", 5)
+SMALL = ("--width", 32, "--layers", 1, "--heads", 2, "--feedforward", 32, "--dropout", 0, "--warmup", 5)
 LEARNS = (*SMALL, "--learning-rate", 0.01, "--epochs", 20)
 
 
@@ -167,7 +167,7 @@ def test_a_submission_has_five_sequences_of_twenty_for_every_window_of_test(made
 
 
 def test_the_figures_are_those_of_the_submission(made, trained, tmp_path):
-    content, _ = evaluated(trained, made, "--submission", tmp_path / "s.json", "--split", "val", "--seeds", 1)
+    content, _ = evaluated(trained, made, "--submission", tmp_path / "s.json", "--test-split", "val", "--seeds", 1)
     from egotools.metrics.edit_distance import edit_distances
 
     found, clips = json.loads((tmp_path / "s.json").read_text()), {clip.id: clip for clip in read_manifest(made[0])}
@@ -191,7 +191,7 @@ class Interrupted(Exception):
 
 
 def test_an_interrupted_training_resumes_to_the_same_bytes(made, tmp_path):
-    sizes = {"width": 16, "layers": 1, "heads": 2, "feedforward": 16, "warm_up": 3}
+    sizes = {"width": 16, "layers": 1, "heads": 2, "feedforward": 16, "warmup": 3}
     config = Anticipation(epochs=4, batch_size=20, learning_rate=0.01, **sizes)  # 52 windows: 3 batches
 
     def interrupt(_: str, epoch: int, __: int) -> None:
@@ -213,6 +213,7 @@ def test_a_manifest_of_val_alone_is_trained_and_evaluated_on_and_says_so(tmp_pat
     shared = ("--manifest", made[0], "--features", made[1])
     done = run("train", "anticipation", *shared, "--out", tmp_path / "r", *SMALL, "--epochs", 1)
     assert "no clip has the split 'train': trained on all" in done.stderr
+    assert "--warmup has 5 steps, the training 1: the rate ends at 0.2" in done.stderr
     content, done = evaluated(tmp_path / "r", made)
     assert content["windows"] == 3
     assert "3 of 3 evaluated rows are no test" in done.stderr
@@ -274,7 +275,7 @@ def test_nothing_to_learn_or_to_compare_is_refused(trained, tmp_path):
 
 def test_a_training_that_diverges_ends_with_a_line_and_no_report(made, tmp_path):
     line = ("train", "anticipation", "--manifest", made[0], "--features", made[1], "--out", tmp_path / "r", *SMALL)
-    said = str(run(*line, "--warm-up", 0, "--learning-rate", 1e38, "--epochs", 2, status=1).exception)
+    said = str(run(*line, "--warmup", 0, "--learning-rate", 1e38, "--epochs", 2, status=1).exception)
     assert "not finite" in said or "the loss is" in said
     assert "--learning-rate" in said
     assert not (tmp_path / "r/report.json").exists()

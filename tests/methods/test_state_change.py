@@ -144,7 +144,7 @@ def test_the_epoch_with_most_right_states_on_val_is_kept(made, tmp_path):
     assert content["best"]["accuracy"] == max(line["val_accuracy"] for line in lines)
     assert open_run(tmp_path / "r")[1] == config
     evaluated = run(
-        *("eval", "state-change", "--run", tmp_path / "r", "--split", "val", "--json"),
+        *("eval", "state-change", "--run", tmp_path / "r", "--test-split", "val", "--json"),
         *("--manifest", made / "c.csv", "--features", made / "c.lmdb"),
     )
     assert json.loads(evaluated.stdout)["accuracy"] == content["best"]["accuracy"]

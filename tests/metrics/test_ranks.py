@@ -8,7 +8,7 @@ import pytest
 import torch
 from memdpc_files import Golden
 
-from egotools.metrics.ranks import group_share, own_ranks, position_plateau, top_shares
+from egotools.metrics.ranks import class_ranks, group_share, own_ranks, position_plateau, top_shares
 
 
 def test_top_shares_are_the_references():
@@ -33,6 +33,12 @@ def test_fewer_columns_than_k_are_all_found():
 def test_what_is_not_a_number_is_never_right():
     scores = torch.tensor([[math.nan, math.nan], [math.nan, 1.0]])
     assert own_ranks(scores, torch.tensor([0, 0])).tolist() == [2, 2]
+    assert class_ranks(scores, torch.tensor([0, 0])).tolist() == [2, 2]
+
+
+def test_of_equal_classes_the_first_is_the_answer():
+    scores = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [2.0, 1.0, 1.0]])
+    assert class_ranks(scores, torch.tensor([0, 2, 2])).tolist() == [0, 2, 2]
 
 
 def test_the_best_columns_group_is_counted():

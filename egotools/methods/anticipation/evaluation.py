@@ -67,7 +67,7 @@ def evaluate_anticipation(
     drawing: Drawing = Drawing(),
     *,
     submission: Path | None = None,
-    split: str | None = None,
+    test_split: str | None = None,
     all_rows: bool = False,
     device: str = "auto",
 ) -> Evaluated:
@@ -79,7 +79,7 @@ def evaluate_anticipation(
         features: caches made as those that it was trained on, in any order.
         drawing: of candidate sequences.
         submission: where the candidates will be written; then windows without labels are predicted, too.
-        split: which is evaluated; None: test if it has labels or a submission is asked for, else val, else all.
+        test_split: which is evaluated; None: test if it has labels or a submission is asked for, else val, else all.
         all_rows: also evaluate the windows that it was trained on.
         device: where it is computed.
 
@@ -96,14 +96,14 @@ def evaluate_anticipation(
     if submission is None:
         found = _labeled(found, manifest)
     learned, chose = (learned_from.read(run) or {}).get(""), run.report(Shown)["best"] is not None
-    name, rows, told = to_test_on(found.last, learned, split, all_rows=all_rows, chose_on_val=chose)
+    name, rows, told = to_test_on(found.last, learned, test_split, all_rows=all_rows, chose_on_val=chose)
     kept, is_labeled = found.only(rows), found.only(rows).is_labeled
     network, candidates = network_of(folder, facts, config).to(chosen), drawing.candidates or config.candidates
     seeds = [drawing.seed + number for number in range(drawing.seeds)]
     made = [draw_sequences(network, kept, candidates, seed=seed) for seed in seeds]
     if not is_labeled.all():
         told.append(f"{counted(int((~is_labeled).sum()), 'window')} without labels predicted only")
-    arguments = {"run": str(folder), "split": split, "all_rows": all_rows, "seeds": seeds}
+    arguments = {"run": str(folder), "test_split": test_split, "all_rows": all_rows, "seeds": seeds}
     arguments |= {"submission": None if submission is None else str(submission)}
     content = {
         "command": f"eval {METHOD}",

@@ -16,7 +16,7 @@ class Anticipation:
         "upstream", "All windows of observed and coming actions, or as RepLAI's code has them, without a clip's last."
     )
     inputs: int = option(4, "Observed actions.")
-    steps: int = option(20, "Actions to predict.")
+    future: int = option(20, "Actions to predict.")
     candidates: int = option(5, "Sequences that are drawn, of which the best one counts; 1: the likeliest.")
     aggregator: Literal["transformer", "concat", "mean"] = option(
         "transformer", "How the observed actions become one vector."
@@ -32,11 +32,11 @@ class Anticipation:
     epochs: int = option(50, "Passes over the windows.")
     batch_size: int = option(32, "Windows a batch; the last batch of an epoch may have fewer.")
     learning_rate: float = option(0.01, "Of Adam after the warm-up; it then falls to 0 by half a cosine.")
-    warm_up: int = option(1000, "Steps in which the learning rate rises from 0.")
+    warmup: int = option(1000, "Steps in which the learning rate rises from 0.")
     weight_decay: float = option(1e-4, "L2 regularization of all parameters.")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {  # Any: values of this command's options
-        "reference": {"windows": "reference", "inputs": 4, "steps": 20, "candidates": 5, "aggregator": "transformer"},
+        "reference": {"windows": "reference", "inputs": 4, "future": 20, "candidates": 5, "aggregator": "transformer"},
         "small": {
             "width": 128,
             "layers": 2,
@@ -45,22 +45,22 @@ class Anticipation:
             "dropout": 0.2,
             "epochs": 30,
             "learning_rate": 1e-3,
-            "warm_up": 20,
+            "warmup": 20,
         },
     }
 
     def __post_init__(self) -> None:
-        check_positive(self, "inputs", "steps", "candidates", "width", "layers", "heads", "feedforward")
+        check_positive(self, "inputs", "future", "candidates", "width", "layers", "heads", "feedforward")
         check_positive(self, "epochs", "batch_size", "learning_rate")
         if self.aggregator == "transformer" and self.width % self.heads:
             raise ValueError(f"--width {self.width} must be a multiple of --heads {self.heads}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"--dropout must be 0 or more and below 1, not {self.dropout}")
-        for name in ("warm_up", "weight_decay"):
+        for name in ("warmup", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be 0 or above, not {getattr(self, name)}")
 
     @property
     def shortest(self) -> int:
         """Actions of a clip that has one window."""
-        return self.inputs + self.steps + (self.windows == "reference")
+        return self.inputs + self.future + (self.windows == "reference")

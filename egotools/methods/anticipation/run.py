@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from safetensors.torch import save
 
-from egotools.config import field_values, file_digest, options_of, to_json
+from egotools.config import file_digest, options_of, to_json
 from egotools.datasets.ego4d_files import read_counts
 from egotools.errors import RunError, TableError, WeightsError
 from egotools.machine import choose_device
@@ -22,10 +22,12 @@ from egotools.progress import Progress, no_progress
 from egotools.tables.matching import numbered_inputs
 from egotools.texts import counted
 from egotools.training import learned_from
+from egotools.training.epochs import steps_of
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once, provenance_of, run_recipe
-from egotools.weights.tensors import load_into, read_tensors
+from egotools.training.schedules import warmup_remarks
+from egotools.weights.tensors import load_into, plain_tensors, read_tensors
 
 METHOD, NETWORK, FACTS = "anticipation", "anticipation.safetensors", "anticipation.json"
 Content = dict[str, Any]  # a report; Any: JSON values
@@ -100,7 +102,7 @@ def train_anticipation(
             train, val, classes, config, how=how, seed=seed, device=chosen, run=run, progress=progress
         )
         write_records(run, features)
-        run.write(NETWORK, save({name: value.cpu().contiguous() for name, value in network.state_dict().items()}))
+        run.write(NETWORK, save(plain_tensors(network.state_dict())))
         counts = {"verbs": classes[0], "nouns": classes[1]}
         frequent = {"frequent_verb": train.frequent[0], "frequent_noun": train.frequent[1]}
         run.write(FACTS, to_json({"features": actions.rows.shape[1], **counts, **frequent}))
@@ -114,11 +116,15 @@ def train_anticipation(
             "last": best.last or None,
             "best": best.best or None,
             "precision_used": how.precision,
-            "remarks": [*remarks, *slower],
+            "remarks": [*remarks, *_of_warmup(train, config, how), *slower],
             **provenance_of(arguments, manifest, features),
         }
 
     return once(folder, recipe, make, Shown)
+
+
+def _of_warmup(train: Windows, config: Anticipation, how: How) -> list[str]:
+    return warmup_remarks(config.warmup, config.epochs * steps_of(len(train), config.batch_size, how))
 
 
 def classes_of(actions: Actions, config: Anticipation, manifest: Path) -> tuple[int, int]:
@@ -145,7 +151,7 @@ def check_classes(actions: Actions, classes: tuple[int, int], manifest: str, sou
         if needed > known:
             raise TableError(
                 f"{manifest}: the {name}_label {needed - 1} is beyond the {known} {name}s of {source}; is it of another"
-                " release of Ego4D?"
+                " release of Ego4D? 'egotools train anticipation --taxonomy' learns all classes of one"
             )
 
 
@@ -176,10 +182,7 @@ def open_run(folder: Path) -> tuple[Run, Anticipation, Facts]:
     facts: Facts = run.read(FACTS, Facts)
     if min(facts["features"], facts["verbs"], facts["nouns"]) < 1:
         raise RunError(f"{folder / FACTS} cannot be read: features, verbs and nouns must be above 0")
-    try:
-        return run, Anticipation(**field_values(Anticipation, {**run.recipe.identity, "taxonomy": None})), facts
-    except ValueError as error:
-        raise RunError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    return run, run.options(Anticipation, taxonomy=None), facts
 
 
 def network_of(folder: Path, facts: Facts, config: Anticipation) -> Anticipator:

@@ -72,7 +72,7 @@ def new_network(features: int, classes: tuple[int, int], config: Anticipation) -
         features,
         classes,
         inputs=config.inputs,
-        steps=config.steps,
+        steps=config.future,
         width=config.width,
         aggregator=config.aggregator,
         layers=config.layers,
@@ -138,16 +138,12 @@ def _fitted(
     steps, best = steps_of(len(train), config.batch_size, how), BestEpoch("verb_ed", is_lowest=True)
     total, device = steps * config.epochs, network.projection.weight.device
 
-    def after_step(done: int) -> Figures | None:
-        if done % steps:
-            return None
-        progress("epochs", done // steps, config.epochs)
-        if not len(val):
-            best.epochs += 1
-            return {"epoch": best.epochs}
+    def told(epochs: int) -> None:
+        progress("epochs", epochs, config.epochs)
+
+    def of_val() -> Figures:
         verbs, nouns = measured(val, draw_sequences(network, val, config.candidates, seed=seed))
-        figures = {"verb_ed": float(verbs.by_length[-1]), "noun_ed": float(nouns.by_length[-1])}
-        return best.take(figures, network)
+        return {"verb_ed": float(verbs.by_length[-1]), "noun_ed": float(nouns.by_length[-1])}
 
     fit(
         Learning(network).train(),
@@ -156,8 +152,8 @@ def _fitted(
         run,
         steps=total,
         state={"progress": best},
-        rate=lambda at: warmup_cosine(at, config.warm_up, total),
-        after_step=after_step,
+        rate=lambda at: warmup_cosine(at, config.warmup, total),
+        after_step=best.after_step(network, of_val if len(val) else None, steps, told),
         how=replace(how, log_every=how.log_every or steps),
     )
     return best

@@ -136,7 +136,7 @@ def windows_of(actions: Actions, config: Anticipation) -> Windows:
         TableError: there is no window.
     """
     inputs, targets, short, apart, cut = [], [], [], [], 0
-    span = config.inputs + config.steps
+    span = config.inputs + config.future
     for (_, clip), own in _by_clip(actions).items():
         ordered = own[np.argsort(actions.numbers[own], kind="stable")]
         if len(ordered) < config.shortest:

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 import torch
 
-from egotools.config import field_values, options_of, to_json
-from egotools.errors import RunError, TableError
+from egotools.config import options_of, to_json
+from egotools.errors import TableError
 from egotools.evaluate.classification import Predictions, Result, figures
 from egotools.evaluate.leakage import shared_remarks, unlearned
 from egotools.evaluate.report import report
@@ -148,10 +148,7 @@ def open_action(folder: Path, *, weights: Weights = "best") -> Classifier:
     run = Run.of_method(folder, METHOD, dict[str, Any])
     run.report()  # says so if it is not done
     facts: ClassesShape = run.read(CLASSES, ClassesShape)
-    try:
-        options = ActionOptions(**field_values(ActionOptions, run.recipe.identity))
-    except ValueError as error:
-        raise RunError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    options = run.options(ActionOptions)
     is_best = weights == "best" and (folder / BEST).is_file()
     network = MemDPCClassifier(options.depth, classes=len(facts["classes"]))
     load_memdpc(network, read_memdpc(folder / (BEST if is_best else NETWORK)), fresh=())

@@ -22,7 +22,8 @@ from torch.nn import functional
 from egotools.errors import RunError, TableError
 from egotools.files.disk import open_file
 from egotools.files.json_files import check_shape, parse_json
-from egotools.methods.probe.head import Head, Normalize
+from egotools.linear.label_heads import Scaling, new_heads, scaled
+from egotools.methods.probe.head import Head
 from egotools.processes import compute_alone_if_forked
 from egotools.progress import Progress, no_progress
 from egotools.tables.windows import Windows
@@ -35,8 +36,6 @@ from egotools.training.seeding import seeded
 from egotools.types import FloatArray, IntArray
 
 MOMENTUM = 0.9
-DEVIATION = 0.01  # of new weights
-FLOOR = 1e-12  # of lengths
 ROWS = 4096  # scored at a time
 METADATA = "heads"  # one entry of the file: the order of several varies
 ROW = 1  # beside seed and epoch: the draw of rows, not that of the order
@@ -45,7 +44,7 @@ ROW = 1  # beside seed and epoch: the draw of rows, not that of the order
 class _Metadata(TypedDict):
     classes: dict[str, list[str]]
     rows: dict[str, list[int]]
-    normalize: Normalize
+    normalize: Scaling
 
 
 class Labeled(NamedTuple):
@@ -64,7 +63,7 @@ class LinearHeads(nn.Module):
         classes: Mapping[str, Sequence[str]],
         *,
         rows: Mapping[str, Sequence[int]] | None = None,
-        normalize: Normalize = "none",
+        normalize: Scaling = "none",
         dropout: float = 0.0,
         loss: Literal["mean", "sum"] = "mean",
     ) -> None:
@@ -81,12 +80,9 @@ class LinearHeads(nn.Module):
         super().__init__()
         self.classes = {label: tuple(names) for label, names in classes.items()}
         self.rows = {label: tuple((rows or {}).get(label, [1] * len(names))) for label, names in classes.items()}
-        self.normalize: Normalize = normalize
+        self.normalize: Scaling = normalize
         self.loss, self.dropout = loss, nn.Dropout(dropout)
-        self.fc = nn.ModuleList(nn.Linear(width, len(names)) for names in self.classes.values())
-        for layer in self.layers:
-            nn.init.normal_(layer.weight, std=DEVIATION)
-            nn.init.zeros_(layer.bias)
+        self.fc = new_heads(width, map(len, self.classes.values()))
 
     @property
     def layers(self) -> list[nn.Linear]:
@@ -100,12 +96,8 @@ class LinearHeads(nn.Module):
 
     def logits(self, features: Tensor) -> list[Tensor]:
         """Features [B, D] to logits [B, K] of each label."""
-        if self.normalize == "vector":
-            features = functional.normalize(features, dim=1, eps=FLOOR)
-        elif self.normalize == "scalar":
-            features = features / features.abs().clamp_min(FLOOR)
-        features = self.dropout(features)
-        return [layer(features) for layer in self.layers]
+        shown = self.dropout(scaled(features, self.normalize))
+        return [layer(shown) for layer in self.layers]
 
     def forward(self, batch: Labeled) -> dict[str, Tensor]:
         """`loss`, mean or sum of cross-entropies; of each label this, and `top1`, the share of right ones."""
@@ -139,11 +131,6 @@ class LinearHeads(nn.Module):
                 np.add.at(sums[label], clips[piece], logits.double().softmax(dim=1).cpu().numpy())
         counts = np.bincount(clips, minlength=len(windows))[:, np.newaxis]
         return {label: each / counts for label, each in sums.items()}
-
-    def constant(self, clips: int) -> dict[str, FloatArray]:
-        """By label, the shares [C, K] of the classes among the training clips: what is known without looking."""
-        shares = {label: np.array(rows, np.float64) / max(sum(rows), 1) for label, rows in self.rows.items()}
-        return {label: np.broadcast_to(each, (clips, len(each))) for label, each in shares.items()}
 
     def check_width(self, width: int) -> None:
         """Refuses features of another width.
@@ -230,7 +217,7 @@ def fit_heads(
     counts = {label: each[2].tolist() for label, each in found.items()}
     values = torch.from_numpy(np.ascontiguousarray(train.values)).to(device)
     with seeded(seed):
-        facts: dict[str, Any] = {"normalize": head.normalize, "dropout": head.dropout, "loss": head.loss}
+        facts: dict[str, Any] = {"normalize": head.normalize_features, "dropout": head.dropout, "loss": head.loss}
         heads = LinearHeads(train.values.shape[1], classes, rows=counts, **facts).to(device)
     per_epoch = batch_count(len(train), head.batch_size)
     options: dict[str, Any] = {"lr": head.learning_rate, "momentum": MOMENTUM, "weight_decay": head.weight_decay}

@@ -11,7 +11,7 @@ import numpy as np
 
 from egotools.config import finite, options_of
 from egotools.errors import RunError, TableError
-from egotools.evaluate.classification import class_remark, numbered
+from egotools.evaluate.classification import numbered
 from egotools.evaluate.leakage import GROUP_COLUMNS, shared_remarks, unlearned
 from egotools.evaluate.several_labels import PREDICTIONS, SUBSET, Evaluated, SeveralLabels, check_rows
 from egotools.evaluate.splits import Partition, Sides, groups, sides, to_evaluate, unused
@@ -27,8 +27,10 @@ from egotools.tables.table import Table
 from egotools.tables.windows import Windows, read_windows
 from egotools.texts import counted, named
 from egotools.training import learned_from
+from egotools.training.epochs import batch_count
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once, provenance_of, run_recipe
+from egotools.training.schedules import warmup_remarks
 
 WEIGHTS = "heads.safetensors"
 MEAN = "mean"
@@ -101,9 +103,7 @@ def train_heads(
         train = windows.only(split.sides.train)
         for label in labels:
             numbered(train.table.column(label))  # says so if there is one class only
-        heads = fit_heads(
-            windows.only(split.sides.train), labels, head, run, seed=seed, device=chosen, progress=progress
-        )
+        heads = fit_heads(train, labels, head, run, seed=seed, device=chosen, progress=progress)
         write_records(run, features)
         run.write(WEIGHTS, heads.to_bytes())
         learned = LearnedFrom.of(windows.table, split.sides.train, split.group)
@@ -112,7 +112,8 @@ def train_heads(
         test, ways = windows.only(split.sides.test), (1, most) if most > 1 else (1,)
         found = _evaluated(heads, test, ways, seed, MEAN if head.rows == MEAN else "")
         run.write(PREDICTIONS, found.predictions.to_csv())
-        remarks = [*windows.table.remarks, *split.sides.remarks, *found.content.pop("remarks")]
+        short = warmup_remarks(head.warmup, head.epochs * batch_count(len(train), head.batch_size))
+        remarks = [*windows.table.remarks, *split.sides.remarks, *short, *found.content.pop("remarks")]
         facts = {"command": "train probe", "protocol": split.protocol, "train_rows": int(split.sides.train.sum())}
         return {**facts, **found.content, "remarks": remarks, **provenance_of(arguments, manifest, features)}
 
@@ -247,11 +248,9 @@ def _held_out(of_clip: Any, share: float, generator: np.random.Generator) -> Any
 
 def _evaluated(heads: LinearHeads, windows: Windows, clips: Sequence[int], seed: int, name: str = "") -> Evaluated:
     """Figures for each number of rows, of the clips that are left to evaluate; `name`: of what a row is."""
-    entries, remarks = [], []
-    found = SeveralLabels.of(windows.table, heads.classes, heads.constant(len(windows)))
-    constant = found.figures()
-    for label, names in found.unknown.items():
-        remarks.append(f"{label}: {class_remark(names, 'not among the training clips: always an error')}")
+    entries = []
+    found = SeveralLabels.constant(windows.table, heads.classes, heads.rows)
+    constant, remarks = found.figures(), found.remarks
     for count in dict.fromkeys(clips):
         is_random = count == 1 and bool((windows.counts > 1).any())
         if is_random:

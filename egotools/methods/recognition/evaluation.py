@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from egotools.config import field_values, finite
+from egotools.config import finite
 from egotools.errors import RunError, TableError
-from egotools.evaluate.classification import class_remark
 from egotools.evaluate.leakage import shared_remarks, unlearned
 from egotools.evaluate.several_labels import Evaluated, SeveralLabels
 from egotools.evaluate.splits import to_evaluate
@@ -116,8 +115,7 @@ def evaluate_recognition(
     for count in counts:
         predictions = SeveralLabels.of(found.table, trained.classes["labels"], found.means[count])
         entries.append({"clips": count, "is_random": count == 1, **predictions.figures()})
-    for label, names in predictions.unknown.items():
-        remarks.append(f"{label}: {class_remark(names, 'not among the training clips: always an error')}")
+    remarks += predictions.remarks
     arguments = {"run": str(folder), "clips": list(counts), "weights": trained.weights, "seed": seed}
     arguments |= {"test_split": test_split, "all_rows": all_rows}
     content = {
@@ -126,7 +124,7 @@ def evaluate_recognition(
         "labels": list(trained.classes["labels"]),
         "rows": len(found.table),
         "clips": entries,
-        "constant": _constant(trained, found.table),
+        "constant": SeveralLabels.constant(found.table, trained.classes["labels"], trained.classes["clips"]).figures(),
         "remarks": remarks,
         **provenance_of(arguments, manifest),
     }
@@ -143,10 +141,7 @@ def open_run(folder: Path, *, weights: str = "best") -> Recognizer:
     run = Run.of_method(folder, METHOD, dict[str, Any])
     run.report()  # says so if it is not done
     classes: ClassesShape = run.read(CLASSES, ClassesShape)
-    try:
-        options = RecognitionOptions(**field_values(RecognitionOptions, run.recipe.identity))
-    except ValueError as error:
-        raise RunError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    options = run.options(RecognitionOptions)
     is_best = weights == "best" and (folder / BEST).is_file()
     path = folder / (BEST if is_best else NETWORK)
     with torch.device("meta"):
@@ -234,10 +229,3 @@ def _means(
     parts = [trained.network.logits(clips_of(each, trained.options, device)) for each in some]
     whole = [torch.cat(of_label).double().softmax(1).cpu().numpy() for of_label in zip(*parts, strict=True)]
     return {count: [each[examples.windows_of(count)].mean(0) for each in whole] for count in examples.counts}
-
-
-def _constant(trained: Recognizer, table: Table) -> Content:
-    """The figures of who does not look, and says how frequent classes were in training."""
-    shares = {label: np.array(clips, np.float64) for label, clips in trained.classes["clips"].items()}
-    same = {label: np.tile(each / each.sum(), (len(table), 1)) for label, each in shares.items()}
-    return SeveralLabels.of(table, trained.classes["labels"], same).figures()

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
+from egotools.linear.label_heads import new_heads, scaled
 from egotools.methods.recognition.options import RecognitionOptions
-from egotools.metrics.ranks import own_ranks, top_shares
+from egotools.metrics.ranks import class_ranks, top_shares
 from egotools.nn.r2plus1d import R2Plus1D
 
 BACKBONE, HEADS = "backbone.", "heads."  # how names in a state_dict begin
 TOPS = (1, 5)
-FLOOR = 1e-12  # of a length by which is divided
-SPREAD = 0.01  # standard deviation of new weights
 
 
 class Recognition(nn.Module):
@@ -36,11 +35,7 @@ class Recognition(nn.Module):
         self._options = options
         self.backbone = R2Plus1D(options.depth, pool=options.pool)
         self.dropout = nn.Dropout(options.dropout)
-        self.heads = nn.ModuleList(nn.Linear(self.backbone.width, count) for count in classes.values())
-        for head in self.heads:
-            assert isinstance(head, nn.Linear)
-            nn.init.normal_(head.weight, std=SPREAD)
-            nn.init.zeros_(head.bias)
+        self.heads = new_heads(self.backbone.width, classes.values())
         self.backbone.requires_grad_(options.finetune)
 
     def train(self, mode: bool = True) -> Recognition:
@@ -55,7 +50,7 @@ class Recognition(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._options.finetune):
             features = self.backbone(clips)
         with torch.autocast(clips.device.type, enabled=False):  # in float32, whatever the backbone is computed in
-            shown = self.dropout(self._scaled(features.float()))
+            shown = self.dropout(scaled(features.float(), self._options.normalize_features))
             return [head(shown) for head in self.heads]
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -65,15 +60,9 @@ class Recognition(nn.Module):
         with torch.no_grad():
             return {"loss": loss, **self._figures(logits, labels)}
 
-    def _scaled(self, features: Tensor) -> Tensor:
-        """Features [B, D], scaled if that is asked for."""
-        if self._options.normalize_features == "scalar":
-            return features / features.abs().clamp_min(FLOOR)
-        return F.normalize(features, dim=1, eps=FLOOR) if self._options.normalize_features == "vector" else features
-
     def _figures(self, logits: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
         """Top-1 and top-5 of the last label; of several those of each, and how often all are right (`top1_all`)."""
-        ranks = [own_ranks(each, of) for each, of in zip(logits, labels, strict=True)]
+        ranks = [class_ranks(each, of) for each, of in zip(logits, labels, strict=True)]
         shares = [top_shares(each, TOPS) for each in ranks]
         found = {f"top{k}": share for k, share in zip(TOPS, shares[-1], strict=True)}
         if len(ranks) == 1:

@@ -36,7 +36,7 @@ from egotools.training.learning import Figures, Trained, learn
 from egotools.training.optimizers import milestones_of_epochs, optimizer_of
 from egotools.training.precise_bn import recompute_statistics
 from egotools.training.runs import Run
-from egotools.training.schedules import warmup_cosine
+from egotools.training.schedules import warmup_cosine, warmup_remarks
 from egotools.training.seeding import seeded
 from egotools.training.validation import Validation
 from egotools.training.world import ALONE, World
@@ -135,10 +135,14 @@ def train_recognition(
     def write(run: Run, model: Recognition, prepared: Prepared, trained: Trained) -> None:
         write_run(run, model, prepared, trained, options)
 
+    def report(run: Run, model: Recognition, prepared: Prepared, trained: Trained) -> Content:
+        found = _report(run, model, prepared, trained)
+        return {**found, "remarks": [*found["remarks"], *warmup_remarks(options.warmup, trained.steps)]}
+
     begun = None if init is None else (init, initial_weights(init, BACKBONE_FILE, METHODS))
     arguments = {"labels": list(labels)}
     task = Task(
-        METHOD, options, prepare, network, train, write, _report, panels_of(labels), arguments, begun, shape=Shown
+        METHOD, options, prepare, network, train, write, report, panels_of(labels), arguments, begun, shape=Shown
     )
     return train_task(
         folder,

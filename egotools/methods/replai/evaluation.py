@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from egotools.config import field_values, finite, to_json
-from egotools.errors import ClipError, RunError, TableError
+from egotools.config import finite, to_json
+from egotools.errors import ClipError, TableError
 from egotools.evaluate.leakage import GROUP_COLUMNS, unlearned
 from egotools.evaluate.splits import to_evaluate
 from egotools.files.disk import write_whole
@@ -139,10 +139,7 @@ def open_replai(folder: Path) -> Trained:
     """
     run = Run.of_method(folder, METHOD, dict[str, Any])
     run.report()  # says so if it is not done
-    try:
-        options = ReplaiOptions(**field_values(ReplaiOptions, run.recipe.identity))
-    except ValueError as error:
-        raise RunError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    options = run.options(ReplaiOptions)
     seed = run.recipe.identity.get("seed", 0)
     model = new_network(options, None, 0, torch.device("cpu"))
     tensors = read_tensors(folder / TENSORS)

@@ -163,14 +163,10 @@ def _fitted(
     config, how, (found, read) = plan.config, plan.how, items
     steps, best = steps_of(len(found.parts), config.batch_size, how), BestEpoch(SCORE)
 
-    def after_step(done: int) -> Figures | None:
-        if done % steps:
-            return None
-        progress("training", done // steps, config.epochs)
-        if validator is None:
-            best.epochs += 1
-            return {"epoch": best.epochs}
-        return best.take(validator.figures(network), network.head)
+    measured = None if validator is None else partial(validator.figures, network)
+
+    def told(epochs: int) -> None:
+        progress("training", epochs, config.epochs)
 
     def drawn(first: int) -> Iterator[Draw]:
         return draws(
@@ -191,7 +187,7 @@ def _fitted(
             steps=steps * config.epochs,
             state={"progress": best},
             rate=lambda at: step(at // steps, every=config.step, factor=config.factor),
-            after_step=after_step,
+            after_step=best.after_step(network.head, measured, steps, told),
             is_over=partial(best.is_over, config.patience if validator is not None else None),
             how=replace(how, log_every=how.log_every or steps),
         )

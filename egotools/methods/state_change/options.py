@@ -46,3 +46,5 @@ class StateChange:
         for name in ("state_weight", "keyframe_weight", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be 0 or above, not {getattr(self, name)}")
+        if not self.state_weight + self.keyframe_weight:
+            raise ValueError("--state-weight and --keyframe-weight are both 0: nothing would be learned")

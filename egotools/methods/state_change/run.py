@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import numpy as np
 from safetensors.torch import save
 
-from egotools.config import field_values, finite, options_of, to_json
+from egotools.config import finite, options_of, to_json
 from egotools.errors import RunError, TableError, WeightsError
 from egotools.machine import choose_device
 from egotools.methods.records import read_records, write_records
@@ -31,7 +31,7 @@ from egotools.training import learned_from
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once, provenance_of, run_recipe
-from egotools.weights.tensors import load_into, read_tensors
+from egotools.weights.tensors import load_into, plain_tensors, read_tensors
 
 METHOD, HEADS, FACTS = "state-change", "state_change.safetensors", "state_change.json"
 CENTER = POSITIONS / 2
@@ -128,7 +128,7 @@ def train_state_change(
         heads, best = train_heads(train, val, config, how=how, seed=seed, device=chosen, run=run, progress=progress)
         changed = int((train.states == 1).sum())
         write_records(run, features)
-        run.write(HEADS, save({name: value.cpu().contiguous() for name, value in heads.state_dict().items()}))
+        run.write(HEADS, save(plain_tensors(heads.state_dict())))
         run.write(FACTS, to_json(_Facts(features=train.features.shape[2], majority=int(2 * changed > len(train)))))
         ids = tuple(clip.id for clip in train.clips)
         learned_from.keep(run, {"": LearnedFrom(ids)})
@@ -169,7 +169,7 @@ def evaluate_state_change(
     manifest: Path,
     features: Sequence[Path],
     *,
-    split: str | None = None,
+    test_split: str | None = None,
     all_rows: bool = False,
     device: str = "auto",
 ) -> Evaluated:
@@ -179,7 +179,7 @@ def evaluate_state_change(
         folder: the run.
         manifest: of `egotools manifest ego4d --task state-change`.
         features: caches made as those that it was trained on, in any order.
-        split: which is evaluated; None: test if it has labels, else val, else all.
+        test_split: which is evaluated; None: test if it has labels, else val, else all.
         all_rows: also evaluate the clips that it was trained on.
         device: where it is computed.
 
@@ -192,15 +192,15 @@ def evaluate_state_change(
     caches, remarks = matched(features_of(read_records(run)), features, run=folder)
     found = read_examples(manifest, caches, config.sampling)
     learned = (learned_from.read(run) or {}).get("")
-    if split is None and found.is_labeled.any():
+    if test_split is None and found.is_labeled.any():
         found = found.only(found.is_labeled)
     chose = run.report(Shown)["best"] is not None
-    name, rows, told = to_test_on(found.clips, learned, split, all_rows=all_rows, chose_on_val=chose)
+    name, rows, told = to_test_on(found.clips, learned, test_split, all_rows=all_rows, chose_on_val=chose)
     found = found.only(rows)
     said = said_by(_heads(folder, facts, config).to(chosen), found)
     if not found.is_labeled.any():
         told.append("no clip has a label: only predictions are made")
-    arguments = {"run": str(folder), "split": split, "all_rows": all_rows}
+    arguments = {"run": str(folder), "test_split": test_split, "all_rows": all_rows}
     content = {
         "command": f"eval {METHOD}",
         "protocol": f"{counted(len(found), 'clip')}" + (f" of {name}" if name else ""),
@@ -235,10 +235,7 @@ def open_run(folder: Path) -> tuple[Run, StateChange, _Facts]:
     facts: _Facts = run.read(FACTS, _Facts)
     if facts["features"] < 1:
         raise RunError(f"{folder / FACTS} cannot be read: 'features' is {facts['features']}")
-    try:
-        return run, StateChange(**field_values(StateChange, run.recipe.identity)), facts
-    except ValueError as error:
-        raise RunError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    return run, run.options(StateChange), facts
 
 
 def _heads(folder: Path, facts: _Facts, config: StateChange) -> StateChangeHeads:

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from egotools.errors import TrainingError
 from egotools.linear.standardize import Standardization, fit_standardization
 from egotools.methods.state_change.examples import Examples, Values
 from egotools.methods.state_change.frames import POSITIONS
@@ -116,14 +117,11 @@ def _fitted(
         for batch in numbered(first):
             yield Clips(*(each[batch.rows] for each in content))
 
-    def after_step(done: int) -> Figures | None:
-        if done % steps:
-            return None
-        progress("epochs", done // steps, config.epochs)
-        if not len(val):
-            best.epochs += 1
-            return {"epoch": best.epochs}
-        return best.take(figures_of(val, said_by(model.heads, val)), model.heads)
+    def told(epochs: int) -> None:
+        progress("epochs", epochs, config.epochs)
+
+    def measured() -> Figures:
+        return figures_of(val, said_by(model.heads, val))
 
     fit(
         model.train(),
@@ -140,7 +138,7 @@ def _fitted(
         steps=total,
         state={"progress": best},
         rate=lambda at: cosine(at, total=total),
-        after_step=after_step,
+        after_step=best.after_step(model.heads, measured if len(val) else None, steps, told),
         how=replace(how, log_every=how.log_every or steps),
     )
     return best
@@ -148,12 +146,18 @@ def _fitted(
 
 @torch.no_grad()
 def said_by(heads: StateChangeHeads, examples: Examples) -> Said:
-    """What heads say of clips."""
+    """What heads say of clips.
+
+    Raises:
+        TrainingError: it is not finite.
+    """
     was_training, device = heads.training, heads.mean.device
     heads.eval()
     change, positions = [np.empty(0)], [np.empty(0, np.int64)]
     for at in range(0, len(examples), ROWS):
         state, keyframe = heads(torch.from_numpy(examples.features[at : at + ROWS]).to(device))
+        if not (state.isfinite().all() and keyframe.isfinite().all()):
+            raise TrainingError("the heads' output is not finite; train them with a lower --learning-rate")
         change.append(state.double().softmax(dim=1)[:, 1].cpu().numpy())
         positions.append(keyframe.argmax(dim=1).cpu().numpy())
     heads.train(was_training)

@@ -86,9 +86,11 @@ def test_a_run_has_a_head_a_label_and_the_protocol_of_replai(run: Path, place: P
         "learned.json", "predictions.csv",
     }  # fmt: skip
     identity = json.loads((run / "config.json").read_text())["identity"]
-    shown = {name: identity[name] for name in ("labels", "head", "rows", "normalize", "weight_decay", "schedule")}
+    shown = {
+        name: identity[name] for name in ("labels", "head", "rows", "normalize_features", "weight_decay", "schedule")
+    }
     assert shown == {
-        "labels": ["verb_class", "noun_class"], "head": "sgd", "rows": "random", "normalize": "none",
+        "labels": ["verb_class", "noun_class"], "head": "sgd", "rows": "random", "normalize_features": "none",
         "weight_decay": 0.0, "schedule": [18, 24],
     }  # fmt: skip
     assert "seeds" not in identity
@@ -158,6 +160,7 @@ def test_wrong_usage_and_other_runs_are_named(run: Path, place: Path) -> None:
         (*LABELS, "--seeds", 3): "--seeds is for other heads",
         (*LABELS, "--reduce", "none"): "--reduce is for other heads",
         (*LABELS, "--head", "linear"): "--head linear is of one label",
+        ("--label", "verb_class", "--loss", "sum"): "--loss is for --head sgd, not linear",
         ("--label", "verb_class", "--label", "verb_class"): "--label verb_class is given twice",
     }.items():
         done = typed(*line, *words)

@@ -137,7 +137,7 @@ def test_probabilities_of_a_clip_are_the_mean_of_its_rows(
         rows = torch.from_numpy(data.values[first : first + count])
         mean = heads.layers[0](rows).softmax(dim=1).mean(dim=0).detach().numpy()
         np.testing.assert_allclose(found[clip], mean, rtol=1e-5)
-    assert heads.constant(2)["noun"].tolist() == [[0.5, 0.5]] * 2
+    assert heads.rows["noun"] == (4, 4)
     with pytest.raises(TableError, match="trained on 5 features a row, these have 4"):
         heads.probabilities(windows(rng, width=4), *data.spread())
 
@@ -188,6 +188,8 @@ def test_the_rate_of_replais_protocol_is_the_references() -> None:
 
 def test_runs_of_other_heads_do_not_say_what_they_said_not_before() -> None:
     for name in ("linear", "bn-dropout", "normalized"):
-        assert not {"rows", "normalize", "loss", "nesterov", "decay", "warmup"} & set(Head(head=name).arguments)  # type: ignore[arg-type]
+        assert not {"rows", "normalize_features", "loss", "nesterov", "decay", "warmup"} & set(
+            Head(head=name).arguments
+        )  # type: ignore[arg-type]
     assert {"cosine_epochs", "true_schedule"}.isdisjoint(HEAD.arguments)
     assert [HEAD.rate_at(epoch, 1) for epoch in range(4)] == [1, 1, 0.1, 0.1]
