@@ -136,7 +136,8 @@ def probe_ratio(folder: Path, actions: int, size: int, rounds: int, target: floa
 
     def probe() -> None:
         out = Path(tempfile.mkdtemp(dir=folder)) / "p"
-        subprocess.run([sys.executable, "-m", "egotools", *map(str, line), "--out", str(out)], check=True)
+        command = [sys.executable, "-m", "egotools", *map(str, line), "--out", str(out)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     backbone, batch = R2Plus1D(18).eval(), torch.randn(8, 3, 8, size, size)
     batch = batch.contiguous(memory_format=torch.channels_last_3d)
