@@ -31,9 +31,10 @@ from egotools.loading.loader import loader
 from egotools.loading.order import Order
 from egotools.loading.spans import frames_of
 from egotools.manifests.table import read_manifest, write_manifest
-from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, usable
+from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of
 from egotools.methods.memdpc.network import WAYS, Pretraining
 from egotools.methods.memdpc.options import SMALL, MemDPCOptions
+from egotools.methods.usable import usable
 from egotools.types import Clip
 from egotools.weights.memdpc import load_memdpc, read_memdpc
 
@@ -60,7 +61,7 @@ def main() -> None:
     drive = drive_parts(measuring.SHARED / "streams" / "rc_track1.mp4")
     drive_files = files_of(drive, None, workers=1)
     held = [clip for clip in clips if clip.split == "test"]
-    found = usable([clip for clip in clips if clip.split == "train"], files, OPTIONS).found
+    found = usable([clip for clip in clips if clip.split == "train"], files, OPTIONS.spans).found
     print(f"{len(found)} videos to learn from, {len(held)} held out: {', '.join(clip.id for clip in held)}")
     held = with_halves(held, files)
     print(f"wanted of held-out videos: {rounded(WANTED)}; the position-only plateau: loss {PLATEAU:.3f}")
@@ -110,7 +111,7 @@ def drive_parts(path: Path) -> list[Clip]:
 @torch.no_grad()
 def measured(model: Pretraining, clips: Sequence[Clip], files: Files) -> dict[str, float]:
     """Means over batches of spans of the clips, in eval mode, with the augmentation of training, as published."""
-    stretches = usable(clips, files, OPTIONS).found
+    stretches = usable(clips, files, OPTIONS.spans).found
     examples = examples_of(stretches, OPTIONS, PRETRAINING)
     order = Order(len(examples), OPTIONS.batch_size, seed=0, epochs=DRAWS)
     finish = partial(clips_of, sampling=OPTIONS, device=torch.device("cpu"))

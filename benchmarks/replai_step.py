@@ -113,7 +113,6 @@ def windows_of_clip(actions: int) -> tuple[int, int]:
     """How many windows egotools finds in a clip with so many actions, and how many actions each observes."""
     from egotools.methods.anticipation.options import Anticipation
     from egotools.methods.anticipation.windows import Actions, windows_of
-
     from egotools.types import Clip
 
     numbers = np.arange(actions)

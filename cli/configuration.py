@@ -49,7 +49,11 @@ class MethodCommand(Command):
         file = given.get(CONFIG)
         read = {} if file is None else self._of_file(context, Path(file))
         name = given.get(self.preset, read.get(self.preset))
-        return {**self.presets.get(name, {}), **read}
+        return {**self._of_preset(context, name, {**read, **given}), **read}
+
+    def _of_preset(self, context: click.Context, preset: str | None, said: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a preset, if there is one; `said` are those of the file and the command line."""
+        return self.presets.get(str(preset), {})
 
     def _of_file(self, context: click.Context, path: Path) -> dict[str, Any]:
         """The values of a file by the names of parameters, each as its flag would parse it."""

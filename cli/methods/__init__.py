@@ -15,7 +15,12 @@ TRAIN = {
     "storyboard": ("methods.storyboard:train", "Memory Storyboard: one long stream, seen once, kept as a run."),
     "memdpc": ("methods.memdpc:train", "MemDPC: predictive coding of videos, without labels, kept as a run."),
     "replai": ("methods.replai:train", "RepLAI: frames and sound around moments of interaction, kept as a run."),
-    "action": ("methods.action:train", "A classifier of clips, from videos: MemDPC's last layers, or all of it."),
+    "action": (
+        "methods.action:train",
+        "A classifier of clips, from videos: MemDPC's or RepLAI's network, or its last layers.",
+    ),
+    "state-change": ("methods.state_change:train", "Whether an object's state changes, and when, off cached features."),
+    "anticipation": ("methods.anticipation:train", "The actions that will follow, off cached features."),
 }
 TOGETHER = ("memdpc", "replai", "action")  # what trains in several processes under torchrun
 EVALUATE = {
@@ -24,9 +29,11 @@ EVALUATE = {
     "svm": ("methods.svm:evaluate", "A linear support vector machine, its C by cross-validation."),
     "probe": ("methods.probe:evaluate", "A linear classifier on frozen features: fitted here, or a run's."),
     "memorability": ("methods.memorability:evaluate", "Memorability scores against the true ones."),
-    "action": ("methods.action:evaluate", "Classes of clips by a run of 'train action', averaged over crops."),
+    "action": ("methods.action:evaluate", "Classes of clips by a run of 'train action': over crops, windows or rows."),
     "replai": ("methods.replai:evaluate", "Whose sound it is, and the order of changes, by a run of 'train replai'."),
     "segmentation": ("methods.segmentation:evaluate", "Predicted segments against the true ones."),
+    "state-change": ("methods.state_change:evaluate", "Changes of state by a run of 'train state-change'."),
+    "anticipation": ("methods.anticipation:evaluate", "Actions to come by a run of 'train anticipation'."),
 }
 PREDICT = {
     "probe": ("methods.probe:predict", "The class of each video and its probability."),

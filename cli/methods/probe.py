@@ -259,7 +259,7 @@ def _train_heads(
 
 def show_heads(content: Mapping[str, Any], folder: Path | None, *, as_json: bool) -> None:
     """The report of heads of several labels as JSON, or as a table."""
-    from egotools.methods.probe.heads_run import figures_by_clips
+    from egotools.evaluate.several_labels import figures_by_clips
 
     kept = "" if folder is None else f"report and predictions are in {folder}"
     if display.show_report(content, kept, as_json=as_json):

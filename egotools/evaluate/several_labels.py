@@ -10,15 +10,19 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from egotools.config import to_json
+from egotools.files.disk import write_whole
 from egotools.metrics.classification import ranks
 from egotools.tables.table import Mask, Table, numbers_of
 from egotools.types import FloatArray, IntArray
 
 ACTION, TOGETHER = "action", "together"  # what all labels together are called, the latter if one is called the former
+PREDICTIONS = "predictions.csv"
 SUBSET = "subset_"  # what columns of subsets begin with; 1 says that a clip is in it
 IN_SUBSET = "1"
 NEVER = np.iinfo(np.int64).max  # the rank of a class that is not among the predicted ones
@@ -94,6 +98,34 @@ class SeveralLabels:
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
         return text.getvalue()
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """A report, and the predictions of its last number of rows or windows."""
+
+    content: dict[str, Any]  # JSON-ready
+    predictions: SeveralLabels
+
+
+def save(folder: Path, found: Evaluated) -> None:
+    """Writes the predictions, then the report."""
+    write_whole(folder / PREDICTIONS, found.predictions.to_csv())
+    write_whole(folder / "report.json", to_json(found.content))
+
+
+def figures_by_clips(content: Mapping[str, Any]) -> list[list[Any]]:
+    """The rows of a table of a report: clips, subset, rows, what, top-1, top-5, mean of the classes. Any: its cells.
+
+    Subsets without clips are left out, and of what is known without looking all subsets.
+    """
+    shown = []
+    for entry in [*content["clips"], {"clips": "no look", "is_random": False, **content["constant"], "subsets": {}}]:
+        name = f"{entry['clips']}, drawn" if entry["is_random"] else str(entry["clips"])
+        for subset, part in {"all": entry, **entry["subsets"]}.items():
+            if part["rows"]:
+                shown += [[name, subset, part["rows"], what, *each.values()] for what, each in part["figures"].items()]
+    return shown
 
 
 def check_rows(table: Table, labels: Sequence[str]) -> Table:

@@ -18,9 +18,9 @@ Part = tuple[Piece, int, int]  # windows first..last of a piece
 class Batcher:
     """Runs one network on batches of exactly `size` windows, except the last one; yields computed pieces.
 
-    Windows of another length (an image among videos) start a new batch. A result is copied to the host one batch later,
-    when the next one is running, so that a GPU never waits for it. `most_frames` limits the frames of a batch, so that
-    long windows make it smaller.
+    Windows of another length (an image among videos, sound of another rate) start a new batch. A result is copied to
+    the host one batch later, when the next one is running, so that a GPU never waits for it. `most_frames` limits the
+    frames of a batch, so that long windows make it smaller.
     """
 
     def __init__(self, name: str, run: Network, size: int, *, most_frames: int | None = None) -> None:
@@ -28,12 +28,12 @@ class Batcher:
         self._most_frames = most_frames
         self._waiting: deque[Part] = deque()
         self._count = 0
-        self._length: int | None = None  # frames of each pending window
+        self._length = 0  # frames, or samples, of each pending window
         self._running: deque[tuple[list[Part], Tensor]] = deque()
 
     def add(self, piece: Piece) -> Iterator[Piece]:
         """Adds the windows of a piece; yields the rows that are ready."""
-        length = None if piece.windows is None else piece.windows.shape[1]
+        length = (piece.units if piece.windows is None else piece.windows).shape[1]
         if self._count and length != self._length:
             self._launch(self._count)
             yield from self._finished(1)
@@ -41,7 +41,7 @@ class Batcher:
         self._waiting.append((piece, 0, len(piece.rows)))
         self._count += len(piece.rows)
         size = self.size
-        if self._most_frames is not None and length is not None:
+        if self._most_frames is not None and piece.windows is not None:
             size = max(1, min(size, self._most_frames // length))
         while self._count >= size:
             self._launch(size)

@@ -43,7 +43,7 @@ def find_extractor(name: str, *, trusted: Collection[str] | None = None) -> Foun
 
 def _hint(name: str) -> str:
     """Suggests alternatives to an unknown extractor; asks torchvision and timm, whose import takes seconds."""
-    near = difflib.get_close_matches(name.lower(), [*BUILT_IN, *SHORT_NAMES], 3, cutoff=0.6)
+    near = difflib.get_close_matches(name.lower(), [*BUILT_IN, *SHORT_NAMES], 3, cutoff=0.65)
     for library in () if near else ("torchvision", "timm"):
         known = importlib.import_module(f"egotools.extractors.{library}_models").names()
         near += [f"{library}:{network}" for network in similar_names(name, known)]

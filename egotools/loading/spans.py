@@ -136,11 +136,11 @@ class SpanExamples:
 
 
 def read_frames(stretch: Stretch, indices: IntArray, opened: OpenFiles) -> Frame:
-    """Frames [T, H, W, 3] of a clip by their numbers in it, ascending, some perhaps alike: each is decoded once.
+    """Frames [T, H, W, 3] of a clip by their numbers in it, in any order, some perhaps alike: each is decoded once.
 
     Raises:
         ClipError: one cannot be decoded.
     """
     needed, places = np.unique(stretch.first + indices, return_inverse=True)
     frames = np.stack(list(opened.frames(stretch.source).frames(needed)))
-    return frames if len(needed) == len(indices) else frames[places]
+    return frames if np.array_equal(needed, stretch.first + indices) else frames[places]

@@ -20,7 +20,8 @@ from av.audio.layout import AudioLayout
 from egotools.errors import ClipError, NoSound
 from egotools.media.limits import reading
 from egotools.media.sound.known_sound import KnownSound
-from egotools.media.sound.sound_file import SETTLE_SECONDS, Heard, SoundFile
+from egotools.media.sound.plain_sound import plain_stretch
+from egotools.media.sound.sound_file import SETTLE_SECONDS, SoundFile
 from egotools.media.sound.steady_sound import Resampler, Waveform, cut, steady
 from egotools.media.stills import IMAGE_SUFFIXES
 from egotools.types import AudioInfo, FloatArray
@@ -123,27 +124,30 @@ class Sound:
         """
         rate, self._reading = self.info.rate, None
         first, last = (round((moment - self.info.start) * rate) for moment in (start, end))
-        begin, total = max(first, 0), round((self.info.end - self.info.start) * rate)
-        held = _Held(begin, total, 1)
-        if first < min(last, total) and last > 0:
+        begin, stop = max(first, 0), min(last, round((self.info.end - self.info.start) * rate))
+        found = np.zeros(last - first, np.float32)
+        if begin < stop:
             with reading(self.path):
-                for piece in steady(self._afresh(begin), self._file, begin, mono=True, changed=self._changed):
-                    held.take([piece])
-                    if held.stop >= last:
-                        break
-        return held.window(first, last - first)[0]
+                samples = plain_stretch(self._file, begin, stop)
+                if samples is None:
+                    samples = self._steady_stretch(begin, stop)
+            found[begin - first :][: len(samples)] = samples
+        return found
 
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
 
-    def _afresh(self, begin: int) -> Iterator[Heard]:
-        """Frames from sample `begin` of the stream or a little earlier on, of a new decoder."""
-        file, frames = self._file, None
-        file.renew()
-        if file.can_jump and begin > file.settling * file.rate:
-            frames = file.frames_from(file.start + Fraction(begin, file.rate), file.settling)
-        return file.frames() if frames is None else frames
+    def _steady_stretch(self, begin: int, stop: int) -> Waveform:
+        """Samples [N] of the stream from number `begin` up to `stop`, decoded from its beginning on."""
+        self._file.renew()
+        held = _Held(begin, stop, 1)
+        for piece in steady(self._file.frames(), self._file, begin, mono=True, changed=self._changed):
+            held.take([piece])
+            if held.stop >= stop:
+                break
+        samples: Waveform = held.window(begin, stop - begin)[0]
+        return samples
 
     def _read(self, first: int, wanted: Stretches, kind: tuple[tuple[int, ...], bool]) -> Waveform:
         """[C, length] from sample `first` on, counted at its rate from the start of the stream; `kind`: rates, mono."""

@@ -34,6 +34,10 @@ LIMITS = {"max_pixels": str(MOST_PIXELS), "max_samples": str(1 << 22)}
 # anyway; "explode" stops them at gradually refreshed frames.
 STRICT = {"mjpeg": "explode"} | dict.fromkeys(("hevc", "flac", "ac3", "eac3", "tta", "wavpack"), "crccheck+explode")
 
+# Opening reads and decodes pictures of every stream to find out about it, which takes most of its time; with these the
+# headers must do.
+HEADERS_ONLY = {"skip_frame": "all"}, {"analyzeduration": "1", "fpsprobesize": "0"}
+
 NO_INDEX = "cannot be opened: its index (moov) is missing or damaged; the file is probably truncated"
 
 F = TypeVar("F")
@@ -47,12 +51,13 @@ class Decoder(Protocol[F]):
         """The frames that a packet completes; for None, those still held back."""
 
 
-def open_container(path: Path, part: tuple[int, int] | None = None) -> InputContainer:
+def open_container(path: Path, part: tuple[int, int] | None = None, *, headers_only: bool = False) -> InputContainer:
     """A media file, open for reading; frames larger than the limits are not decoded.
 
     Args:
         path: a file.
         part: the first byte and the last + 1 that are read, of several files that were joined; None: all.
+        headers_only: no packet is read, which is faster: for sound whose headers are known to suffice.
 
     Raises:
         ClipError: a missing, irregular or empty file, or not a video or sound file.
@@ -80,7 +85,7 @@ def open_container(path: Path, part: tuple[int, int] | None = None) -> InputCont
             if part is not None:
                 address = f"subfile,,start,{part[0]},end,{part[1]},,:{address}"
                 options["protocol_whitelist"] = "file,subfile"
-            container = _opened(address, options)
+            container = _opened(address, options, headers_only=headers_only)
         except (av.error.InvalidDataError, av.error.ArgumentError, av.error.PermissionError) as error:
             # ArgumentError: not in FORMATS. PermissionError: FFmpeg's "-1", since the file could be opened above.
             raise ClipError(f"{path}: {_why_not(head)}") from error
@@ -106,10 +111,14 @@ def stated_seconds(path: Path) -> float | None:
 
 
 def open_stream(
-    path: Path, choose: Callable[[InputContainer, Path], S], part: tuple[int, int] | None = None
+    path: Path,
+    choose: Callable[[InputContainer, Path], S],
+    part: tuple[int, int] | None = None,
+    *,
+    headers_only: bool = False,
 ) -> tuple[InputContainer, S]:
     """As `open_container`, with the chosen stream; closed again if that raises a `ClipError`."""
-    container = open_container(path, part)
+    container = open_container(path, part, headers_only=headers_only)
     try:
         return container, choose(container, path)
     except ClipError:
@@ -221,14 +230,16 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).rstrip(".").lower()
 
 
-def _opened(address: str, options: dict[str, str]) -> InputContainer:
+def _opened(address: str, options: dict[str, str], *, headers_only: bool) -> InputContainer:
     """Open for reading, whatever the encoding of the file's metadata, which is ignored."""
     lenient: dict[str, Any] = {"metadata_errors": "replace"}  # Any: an argument that PyAV has up to version 18 only
+    probing, more = HEADERS_ONLY if headers_only else ({}, {})
+    of_streams, of_file = LIMITS | probing, options | more
     try:
-        container: InputContainer = av.open(address, options=LIMITS, container_options=options, **lenient)
+        container: InputContainer = av.open(address, options=of_streams, container_options=of_file, **lenient)
         return container
     except TypeError:  # PyAV 19 has no such argument, and is lenient
-        return av.open(address, options=LIMITS, container_options=options)
+        return av.open(address, options=of_streams, container_options=of_file)
 
 
 def _why_not(head: bytes) -> str:

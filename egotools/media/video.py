@@ -1,6 +1,7 @@
 """Exact access to the frames of a video by index or time, and one function to open anything that holds frames."""
 
 import os
+import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv",
     ".3gp", ".gif", ".ivf", *RAW_SUFFIXES,
 )  # fmt: skip
+
+X264 = re.compile(rb"x264 - core (\d+)")
+AS_SPECIFIED = 151  # the first build whose pictures FFmpeg decodes as those of other encoders
 
 # A seek to a key frame costs the frames that the decoder holds back; it pays off when it skips more than these.
 JUMP = 12
@@ -157,6 +161,17 @@ class Video:
         with closing(decoded(packets, self._stream, self.path, leading=leading, parts=True, alone=alone)) as frames:
             yield from self._skipping.labelled(frames)
 
+    def _must_see_first(self) -> bool:
+        """Whether the first picture says what the decoder must know for all: which old x264 wrote them."""
+        if self._stream.codec_context.name != "h264":
+            return True
+        first = next(packets_of(self._container, self._stream), None)
+        build = None if first is None else X264.search(memoryview(first))
+        if build is None or int(build[1]) >= AS_SPECIFIED:
+            return False
+        self._reopen()
+        return True
+
     def _reopen(self) -> None:
         self.close()
         self._open()
@@ -225,8 +240,7 @@ class Video:
                 if frame is None and self._jump(before):
                     frame = self._decode_to(wanted, index - alike)
             return frame
-        if position == -1 and key > 0:
-            # Only the first picture says what the decoder must know for all: which x264 wrote it (old 4:4:4 differs).
+        if position == -1 and key > 0 and self._must_see_first():
             next(self._decoding, None)
         # A key frame may turn out not to be one (gradual refresh), or the container may seek too far.
         back = 1

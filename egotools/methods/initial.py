@@ -31,6 +31,8 @@ def initial_weights(init: str, name: str, methods: Sequence[str]) -> Path:
     if run.recipe.identity.get("method") not in methods:
         commands = " or ".join(f"'egotools train {method}'" for method in methods)
         raise RunError(f"--init {init}: {folder} is not a run of {commands}")
+    if run.is_done and not (run.path / name).is_file():
+        raise RunError(f"--init {init}: {folder} is of another network: it has no {name}")
     if not (run.path / name).is_file():
         raise RunError(f"--init {init}: {folder} is not done: it has no {name}; rerun its command to resume")
     return run.path / name

@@ -4,6 +4,7 @@ As RepLAI's ResizeCropFlip, and, in the middle, as MultiScaleCropFlipColorJitter
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,40 +57,58 @@ def middle_square(height: int, width: int, *, side: int, shorter: int) -> Resize
     return ResizedSquare(new_width, new_height, x, y, side)
 
 
-def squares(frames: Frame, square: ResizedSquare, interpolation: Interpolation) -> Frame:
+def squares(
+    frames: Sequence[Frame] | Frame, square: ResizedSquare, interpolation: Interpolation, *, antialias: bool = True
+) -> Frame:
     """Cuts a square out of resized frames, of which no more is made than it takes; the pixels are the same.
 
     Args:
-        frames: uint8 [L, H, W, 3].
+        frames: uint8 [L, H, W, 3], or L of [H, W, 3].
         square: of side S.
         interpolation: bilinear with antialiasing, equal to Pillow's to within one gray level; or the nearest pixels,
             equal to Pillow's.
+        antialias: False: bilinear between the four pixels that are nearest, also where frames become smaller.
 
     Returns:
         uint8 [L, S, S, 3].
     """
+    height, width = frames[0].shape[:2]
     rows, columns = slice(square.y, square.y + square.side), slice(square.x, square.x + square.side)
     if interpolation == "nearest":
-        lines = nearest(frames.shape[1], square.height)[rows]
-        found = frames[:, lines[:, None], nearest(frames.shape[2], square.width)[columns]]
+        lines, places = nearest(height, square.height)[rows, None], nearest(width, square.width)[columns]
+        found = np.stack([frame[lines, places] for frame in frames])
+    elif antialias:
+        found = _corner(frames, square, height, width)[:, rows, columns]
     else:
-        found = _corner(frames, square)[:, rows, columns]
+        found = _between_nearest(np.stack([*frames]), square.height, square.width)[:, rows, columns]
     return np.ascontiguousarray(found[:, :, ::-1] if square.flip else found)
 
 
-def _corner(frames: Frame, square: ResizedSquare) -> Frame:
+def _corner(frames: Sequence[Frame] | Frame, square: ResizedSquare, height: int, width: int) -> Frame:
     """The resized frames from their top left pixel at least as far as the square reaches."""
-    height, width = frames.shape[1:3]
-    high, wide = (
-        _needed(total, size, first + square.side)
-        for total, size, first in ((height, square.height, square.y), (width, square.width, square.x))
+    totals, sizes = (height, width), (square.height, square.width)
+    ends = (square.y + square.side, square.x + square.side)
+    needed = tuple(_needed(*each) for each in zip(totals, sizes, ends, strict=True))
+    # A bit more than the scale, as of a whole side torch would otherwise make a pixel less where rounding has it so.
+    scale = tuple(size / total * (1 + 1e-12) for size, total in zip(sizes, totals, strict=True))
+    made = tuple(int(part * each) for part, each in zip(needed, scale, strict=True))
+    # A side of which as many pixels are made as there are is left as it is by torch, whatever the scale.
+    is_left = any(
+        new == old and size != total for new, old, size, total in zip(made, needed, sizes, totals, strict=True)
     )
-    if (high, wide) == (height, width):
-        return resized(frames, square.height, square.width)
-    pixels = torch.from_numpy(frames[:, :high, :wide]).permute(0, 3, 1, 2)
-    scale = (square.height / height, square.width / width)
+    if needed == totals or is_left:
+        return resized(np.stack([*frames]), *sizes)
+    high, wide = needed
+    pixels = torch.from_numpy(np.stack([frame[:high, :wide] for frame in frames])).permute(0, 3, 1, 2)
     pixels = F.interpolate(pixels, scale_factor=scale, mode="bilinear", antialias=True)
     found: Frame = pixels.permute(0, 2, 3, 1).numpy()
+    return found
+
+
+def _between_nearest(frames: Frame, height: int, width: int) -> Frame:
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+    pixels = F.interpolate(pixels, size=(height, width), mode="bilinear", align_corners=False)
+    found: Frame = pixels.round_().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return found
 
 

@@ -235,7 +235,8 @@ def _whole(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tenso
 
 
 def _with(network: Network, tensors: Mapping[str, Tensor]) -> Network:
-    whole = {name: value.clone() for name, value in _whole(network, tensors).items()}
+    own = network.state_dict()
+    whole = {name: value.to(own[name].dtype, copy=True) for name, value in _whole(network, tensors).items()}
     network.load_state_dict(whole, assign=True)
     return network.requires_grad_()
 

@@ -77,16 +77,20 @@ CHANGED: dict[str, dict[str, Any]] = {
     "tsm": {"weights": "random:4", "preprocess": "tsm"},
     "memdpc": {"weights": "random:4", "feature": "context", "net": "resnet34", "flip": True, "hop": 7},
     "storyboard": {"depth": "18", "view": "cluster", "vertical_flip": True, "crop_size": 64},
+    "avid-video": {"depth": "10", "clips": 16, "at": "steps", "frames": 32, "size": 224, "pool": "average"},
+    "avid-audio": {"weights": "random:4", "length": 1.5, "clips": 3},
     "hog": {"frames": 3},
     "pixels": {"size": 8, "gray": True, "frames": 4},
     "m3s": {"only": ("blurriness", "size_orig"), "deviations": True, "frames": 5},
     "color": {"fps": 2.5, "bins": 3},
     "waveform": {"rate": 8000, "hop": 0.25},
     "log-mel": {"pool": "mean+std", "hop": 2},
+    "moments": {"prominence": 0.75, "rate": 8000, "stream": 1},
     "flow": {"fps": 2.0, "method": "farneback"},
     "resnet18": {"frames": 4, "resize": "40x50"},
     "torchvision:r3d_18": {"frames": 4, "clips": 2, "fps": 7.5},
     "timm:mobilenetv3_small_100": {"crop": "64"},
+    "panns:res1dnet31": {"rate": 16000, "hop": 1.0},
 }
 
 
@@ -94,7 +98,8 @@ def weightless(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """With random weights where the published ones would have to be downloaded, and without what needs a fitted PCA."""
     if name == "m3s":
         return {"only": ("brightness", "contrast"), **options}
-    needs = any(part in name for part in ("resnet", "r3d", "timm", "hrnet", "csn", "tsm", "memdpc", "storyboard"))
+    networks = ("resnet", "r3d", "timm", "hrnet", "csn", "tsm", "memdpc", "storyboard", "avid", "panns")
+    needs = any(part in name for part in networks)
     return {"weights": "random:2", **options} if needs else options
 
 

@@ -20,11 +20,12 @@ from egotools.loading.views import ViewExamples
 from egotools.manifests.table import read_manifest
 from egotools.methods.from_video import Course, files_for
 from egotools.methods.memdpc.action import new_network, optimizer_for, prepared_clips, rate_at, train_classifier
-from egotools.methods.memdpc.clips import TESTING, usable
+from egotools.methods.memdpc.clips import TESTING
 from egotools.methods.memdpc.network import Classification
 from egotools.methods.memdpc.options import ActionOptions, Viewing
 from egotools.methods.memdpc.tasks import Prepared
 from egotools.methods.memdpc.testing import mean_probabilities, probabilities_of
+from egotools.methods.usable import usable
 from egotools.nn.memdpc import HEADS, MemDPC
 from egotools.pixels.crops import cropped, enlarged, five_boxes
 from egotools.progress import no_progress
@@ -178,7 +179,7 @@ class Sums(nn.Module):
 
 
 def views_of(data: tuple[list[Clip], Files], **more: Any) -> ViewExamples:
-    found = usable(data[0], data[1], TINY).found
+    found = usable(data[0], data[1], TINY.spans).found
     return ViewExamples(found, TINY.spans, Viewing(crops="ten").views, 32, **{"crop": 40, **more})
 
 

@@ -20,12 +20,13 @@ from egotools.loading.order import Order
 from egotools.loading.spans import SpanExamples
 from egotools.manifests.table import read_manifest
 from egotools.methods.from_video import arguments_of, files_for
-from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, usable, with_sign_turned
+from egotools.methods.memdpc.clips import PRETRAINING, clips_of, examples_of, with_sign_turned
 from egotools.methods.memdpc.network import Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions
 from egotools.methods.memdpc.run import new_network
 from egotools.methods.memdpc.tasks import view_of
-from egotools.methods.memdpc.training import Validation, pretrain, rate_at
+from egotools.methods.memdpc.training import PretrainingValidation, pretrain, rate_at
+from egotools.methods.usable import usable
 from egotools.stores.store import Recipe
 from egotools.training import gradients
 from egotools.training.gradients import check_precision
@@ -49,7 +50,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> SpanExamples:
     videos = moving.write_videos(folder / "videos", counts)
     manifest = read_manifest(moving.write_manifest(folder / "m.csv", videos, dict.fromkeys(counts, "")))
     options = MemDPCOptions(**TINY)
-    found = usable(manifest, files_for(folder, manifest, workers=0), options)
+    found = usable(manifest, files_for(folder, manifest, workers=0), options.spans)
     return examples_of(found.found, options, PRETRAINING)
 
 
@@ -156,14 +157,14 @@ def test_validation_is_in_eval_mode_alike_each_time_and_leaves_the_network_as_it
     model = new_network(options, None, 0, CPU).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     finish = partial(clips_of, sampling=options, device=CPU)
-    validation = Validation(clips, options, ALONE, How(), finish, 0)
+    validation = PretrainingValidation(clips, options.batch_size, ALONE, How(), finish, 0)
     assert validation.clips == 4  # batches as large as in training
     one, other = validation(model), validation(model)
     assert one == other
     assert one["top1"] == pytest.approx((one["top1_forward"] + one["top1_backward"]) / 2)
     assert model.training
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
-    assert Validation(clips, MemDPCOptions(**{**TINY, "batch_size": 9}), ALONE, How(), finish, 0).clips == 5
+    assert PretrainingValidation(clips, 9, ALONE, How(), finish, 0).clips == 5
 
 
 def test_a_batch_is_normalized_and_cut_into_blocks(clips):

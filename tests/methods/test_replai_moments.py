@@ -142,3 +142,12 @@ def test_pictures_are_drawn_of_clips_with_sound_and_called_as_the_clips(tmp_path
     drawn = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png"))
     assert drawn == ["p/_/a/0.png"]
     assert len(read_manifest(tmp_path / "o.csv")) == 1
+
+
+def test_a_clip_whose_sound_cannot_be_read_again_is_named_and_its_moments_are_listed(place):
+    (place / "walk.wav").unlink()
+    done = run(place, "--out", place / "o.csv", "--picture", place / "p")
+    assert done.exit_code == 1
+    assert "failed: walk: " in done.stderr
+    assert "walk.wav: no such file" in done.stderr
+    assert len(read_manifest(place / "o.csv")) == 6

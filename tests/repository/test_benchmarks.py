@@ -183,3 +183,21 @@ def test_a_streams_frames_are_compared_with_one_jpeg_per_image(video, tmp_path, 
     found = ratios("storyboard_stream", video, tmp_path, monkeypatch, capsys)
     assert found["(s) frames of video, JPEG / ours"] > 1
     assert found["(s) frames and views, habit / ours, both on the CPU"] > 0.5
+
+
+def test_sound_for_replai_is_compared_with_finding_moments_anew_and_is_the_same(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "figures.json"
+    benchmark("replai_sound", monkeypatch).main(["--quick", "--json", str(path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert found["(w) moments, anew / from the cache"] > 1
+    assert found["(w) log-mel, one by one / a batch"] > 0
+    assert "ms a clip" in capsys.readouterr().out
+
+
+def test_moments_with_sound_are_compared_with_the_published_loading_and_are_the_same(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "figures.json"
+    benchmark("replai_loading", monkeypatch).main(["--quick", "--json", str(path)])
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert found["(u) a sample, published / ours"] > 1
+    assert min(found.values()) > 0.5
+    assert "frames, sound and moments the same" in capsys.readouterr().out

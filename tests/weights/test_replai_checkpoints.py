@@ -127,6 +127,13 @@ def test_counters_of_batches_may_be_missing(video):
     assert video_network(found).conv1[1].num_batches_tracked == 0
 
 
+def test_weights_in_half_precision_become_float32(audio):
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in audio.items()}
+    network = sound_network(published_of(halved, Path("x")))
+    assert {value.dtype for value in network.parameters()} == {torch.float32}
+    torch.testing.assert_close(network.block1.conv1.weight.data, halved["block1.conv1.weight"].float())
+
+
 V, A = "backbone.video.", "backbone.audio."
 
 

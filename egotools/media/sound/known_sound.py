@@ -37,6 +37,7 @@ class KnownSound:
     rate: int  # Hz, of the first frame, as the layout is
     layout: str
     can_jump: bool  # whether frames can be read from the middle of the file, without the earlier ones
+    settling: float  # seconds before a sound that suffice for decoding it exactly
     damage: str = ""  # what is missing, as a message; "" if nothing is
     remarks: tuple[str, ...] = ()  # what is unusual, in sentences
 
@@ -68,6 +69,7 @@ class KeptSound(TypedDict):
     rate: int
     layout: str
     can_jump: bool
+    settling: float
     damage: str
     remarks: list[str]
 
@@ -91,6 +93,7 @@ def as_json(sound: KnownSound) -> KeptSound:
         rate=sound.rate,
         layout=sound.layout,
         can_jump=sound.can_jump,
+        settling=sound.settling,
         damage=sound.damage,
         remarks=list(sound.remarks),
     )
@@ -106,13 +109,13 @@ def from_json(kept: Mapping[str, Any]) -> KnownSound:  # Any: JSON values
     parts = tuple(_part(each) for each in kept["parts"])
     if not parts or kept["rate"] < 1:
         raise ValueError("a sound without a part or a rate")
-    told = {name: kept[name] for name in ("rate", "layout", "can_jump", "damage")}
+    told = {name: kept[name] for name in ("rate", "layout", "can_jump", "settling", "damage")}
     return KnownSound(parts, **told, remarks=tuple(kept["remarks"]))
 
 
 def _part(kept: _KeptPart) -> Part:
     place, stamps = kept["place"], kept["stamps"]
-    shift, start, end = (_fraction(kept[name]) for name in ("shift", "start", "end"))  # type: ignore[literal-required]
+    shift, start, end = (_fraction(kept[name]) for name in ("shift", "start", "end"))
     return Part(
         place=None if place is None else _pair(place),
         stamps=None if stamps is None else np.array(stamps, np.int64),

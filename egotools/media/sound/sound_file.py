@@ -66,7 +66,7 @@ class SoundFile:
         self.path = path
         self.remarks: list[str] = []
         self.damage = ""
-        self._number = stream
+        self._number, self._is_known = stream, known is not None and known.can_jump
         with ExitStack() as stack:
             self._open(None)
             stack.callback(self.close)
@@ -97,30 +97,36 @@ class SoundFile:
         if self._is_used or place != self._place:
             self._reopen(place)
 
-    @property
-    def settling(self) -> float:
-        """How many seconds before a sound suffice for decoding it exactly."""
-        codec = self._stream.codec_context
-        return SETTLED_SOON.get((codec.name, codec.profile or ""), SETTLE_SECONDS)
-
-    def frames_from(self, moment: Fraction, settling: float = SETTLE_SECONDS) -> Iterator[Heard] | None:
+    def frames_from(self, moment: Fraction) -> Iterator[Heard] | None:
         """The frames from before a given time on, or None if the container does not support seeking there."""
-        part = self.known.parts[0]
+        frames = self._sought(moment, SETTLE_SECONDS)
+        return None if frames is None else self._heard(self.known.parts[0].shift, frames)
+
+    def fresh_frames(self, moment: Fraction) -> Iterator[AudioFrame] | None:
+        """As `frames_from`, by a new decoder, from as little before that time as the codec allows."""
+        self.renew()
+        if moment - self.start > self.known.settling:
+            return self._sought(moment, self.known.settling)
+        return self._decoded(self.known.parts[0])
+
+    def _sought(self, moment: Fraction, settling: float) -> Iterator[AudioFrame] | None:
+        shift = self.known.parts[0].shift
         settled = moment - Fraction(settling)
         self._is_used = True
         try:
-            stamp = math.floor((settled - part.shift) / exact(self._stream.time_base or 1))
+            stamp = math.floor((settled - shift) / exact(self._stream.time_base or 1))
             self._container.seek(stamp, stream=self._stream)
-            frames = self._heard(part.shift, self._decoded(None))
+            frames = self._decoded(None)
             first = next(frames, None)
         except (av.FFmpegError, ClipError):
             return None
-        if first is None or first[0] is None or first[0] > settled + Fraction(settling) / 2:
+        if first is None or first.pts is None or _seconds(first) + shift > settled + Fraction(settling) / 2:
             return None
         return chain([first], frames)
 
     def _open(self, place: tuple[int, int] | None) -> None:
-        self._container, self._stream = open_stream(self.path, partial(_chosen, number=self._number), place)
+        choose = partial(_chosen, number=self._number)
+        self._container, self._stream = open_stream(self.path, choose, place, headers_only=self._is_known)
         self._place, self._is_used = place, False
         only(self._stream)
 
@@ -175,8 +181,16 @@ class SoundFile:
         if len(self._parts) > 1:
             second = float(self._parts[1].start)
             self.remarks.append(f"{len(self._parts)} files were joined in it; the second begins at {second:.3f} s")
-        told = tuple(self._parts), self.rate, self.layout.name, can_jump, self.damage, tuple(self.remarks)
-        return KnownSound(*told)
+        codec = self._stream.codec_context
+        return KnownSound(
+            tuple(self._parts),
+            self.rate,
+            self.layout.name,
+            can_jump,
+            SETTLED_SOON.get((codec.name, codec.profile or ""), SETTLE_SECONDS),
+            self.damage,
+            tuple(self.remarks),
+        )
 
     def _has_exact_jumps(self) -> bool:
         format, codec = self._container.format.name, self._stream.codec_context.name

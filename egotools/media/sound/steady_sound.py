@@ -98,7 +98,7 @@ class _Stretch:
 
     def take(self, frame: AudioFrame) -> list[tuple[int, Waveform]]:
         """Adds a frame; returns the pieces that are ready, and the samples at which they start."""
-        samples = _floats(frame)
+        samples = floats(frame)
         self._taken += samples.shape[1]
         mixed = samples.mean(axis=0, keepdims=True) if self._mono else samples
         pieces = cut([mixed], self._ratio[1], self._ratio[0])
@@ -149,7 +149,7 @@ def cut(pieces: Iterable[Waveform], source: int, rate: int) -> Iterator[Waveform
             yield piece[:, first : first + most]
 
 
-def _floats(frame: AudioFrame) -> Waveform:
+def floats(frame: AudioFrame) -> Waveform:
     """A decoded frame as float32 [C, N]; full scale is [-1, 1].
 
     Gives the same bits as FFmpeg's converter, which crashes with 64 channels.

@@ -1,4 +1,4 @@
-"""Clips of a manifest as what networks of MemDPC are shown: which have room, how they are changed, ready tensors.
+"""Clips as what networks of MemDPC are shown: how they are changed, ready tensors.
 
 Axes: B clips, N blocks of L frames, T = N L, S x S pixels.
 """
@@ -6,7 +6,7 @@ Axes: B clips, N blocks of L frames, T = N L, S x S pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,13 @@ import torch
 from torch import Tensor
 
 from egotools.errors import TrainingError
-from egotools.loading.files import Files
 from egotools.loading.loader import Tensors
-from egotools.loading.spans import SpanExamples, Stretch, stretches
+from egotools.loading.spans import SpanExamples, Stretch
 from egotools.methods.memdpc.options import Sampling
+from egotools.methods.usable import Usable
 from egotools.pixels.augmentation import Augmentation, Draw, Jitter, recolored
 from egotools.pixels.preprocessing import Normalize
-from egotools.texts import counted, named
-from egotools.types import Clip
 
-NAMED = 3
 BLUE = 2  # the channel of flow that has x
 # The published pipelines, in pixels of frames, and of flow, too.
 PRETRAINING = Augmentation(gray_p=0.25, jitter=Jitter(0.5, 0.5, 0.5, 0.25, consistent=False))
@@ -33,38 +30,6 @@ TESTING = Jitter(0.2, 0.2, 0.2, 0.1, p=0.3)  # a classifier, if colors are to ch
 VALIDATING = Augmentation(crop_p=0.3, jitter=TESTING)
 NORMALIZE = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 AS_SHARES = Normalize((0.0,) * 3, (1.0,) * 3)  # from 0 to 1, as the published test has colors
-
-
-@dataclass(frozen=True, eq=False)
-class Usable:
-    """Clips that have room for what is to be read, and what is to be said of the others."""
-
-    found: list[Stretch]
-    short: list[str]  # ids
-    failed: dict[str, str]  # why, by id
-    remarks: list[str]
-
-    @property
-    def ids(self) -> list[str]:
-        return [each.clip.id for each in self.found]
-
-
-def usable(clips: Sequence[Clip], files: Files, sampling: Sampling) -> Usable:
-    """The clips that have a span of frames; others are named and counted."""
-    found, short, failed = stretches(clips, files, sampling.spans)
-    remarks = []
-    if short:
-        ids = named([clip.id for clip in short], NAMED)
-        need = counted(sampling.spans.width + 1, "frame")
-        remarks.append(f"{counted(len(short), 'clip')} left out: too short, {need} are needed: {ids}")
-    if failed:
-        told = named(list(failed.values()), NAMED, between="; ")
-        remarks.append(f"{counted(len(failed), 'clip')} left out: unreadable: {told}")
-    odd = {each.source.path: each.source.remarks for each in found if each.source.remarks}
-    if odd:
-        told = named([f"{path}: {'; '.join(said)}" for path, said in odd.items()], NAMED, between="; ")
-        remarks.append(f"{counted(len(odd), 'file')} used as {'it is' if len(odd) == 1 else 'they are'}: {told}")
-    return Usable(found, [clip.id for clip in short], failed, remarks)
 
 
 def check_any(clips: Usable, sampling: Sampling, where: str) -> None:

@@ -24,11 +24,13 @@ from egotools.loading.spans import Stretch
 from egotools.loading.views import ViewExamples
 from egotools.machine import choose_device, reading_processes
 from egotools.manifests.table import read_manifest
-from egotools.methods.memdpc.action import CLASSES, METHOD, ClassesShape, labeled
-from egotools.methods.memdpc.clips import TESTING, Usable, usable
+from egotools.methods.labels import labeled
+from egotools.methods.memdpc.action import CLASSES, METHOD, ClassesShape
+from egotools.methods.memdpc.clips import TESTING
 from egotools.methods.memdpc.options import ActionOptions, Viewing
 from egotools.methods.memdpc.tasks import BEST, NETWORK
 from egotools.methods.memdpc.testing import probabilities_of
+from egotools.methods.usable import Usable, usable
 from egotools.metrics.ranks import own_ranks, top_shares
 from egotools.nn.memdpc import MemDPCClassifier
 from egotools.progress import Progress, no_progress
@@ -122,7 +124,7 @@ def evaluate_action(
     column, readers = label or trained.label, reading_processes() if workers is None else workers
     protocol, clips, remarks = clips_to_evaluate(trained, manifest, column, test_split, all_rows=all_rows)
     files = files_of(clips, workers=readers, progress=progress)
-    there = usable(clips, files, trained.options)
+    there = usable(clips, files, trained.options.spans)
     found, more = _tested(trained, there, viewing, readers, seed, progress)
     kept = probabilities_json(found, trained, viewing)
     result = fused_result(found, trained, column, viewing, others)

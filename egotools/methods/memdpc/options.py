@@ -121,7 +121,7 @@ class MemDPCOptions(Training):
 class ActionOptions(Training):
     """A classifier of clips."""
 
-    finetune: bool = option(False, "Let the whole network learn, not only its last batch norm and linear layer.")
+    finetune: bool = option(False, "Let the whole network learn, not only its last layers.")
     dropout: float | None = option(
         None, "Share of features dropped before the linear layer; by default 0.9 with --finetune, else 0.5."
     )

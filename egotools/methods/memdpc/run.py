@@ -8,18 +8,13 @@ from pathlib import Path
 import torch
 
 from egotools.loading.files import Files
-from egotools.methods.from_video import Content, Course, of_splits, train_task
-from egotools.methods.memdpc.clips import (
-    PRETRAINING,
-    Usable,
-    check_any,
-    examples_of,
-    usable,
-)
+from egotools.methods.from_video import Content, Course, train_task
+from egotools.methods.memdpc.clips import PRETRAINING, check_any, examples_of
 from egotools.methods.memdpc.network import WAYS, Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions, Sampling
 from egotools.methods.memdpc.tasks import Prepared, init_file, task_of
 from egotools.methods.memdpc.training import pretrain
+from egotools.methods.usable import Usable, found_clips
 from egotools.progress import Progress, no_progress
 from egotools.training.how import How
 from egotools.training.learning import Trained
@@ -76,7 +71,7 @@ def train_memdpc(
     """
 
     def prepare(clips: Sequence[Clip], files: Files) -> Prepared:
-        train, val, remarks = found_clips(clips, files, options, str(manifest))
+        train, val, remarks = clips_of_run(clips, files, options, str(manifest))
         examples = [examples_of(each.found, options, PRETRAINING) for each in (train, val)]
         return Prepared(train, val, remarks, examples[0], examples[1] if val.found else None)
 
@@ -101,21 +96,18 @@ def train_memdpc(
     )
 
 
-def found_clips(clips: Sequence[Clip], files: Files, options: Sampling, where: str) -> tuple[Usable, Usable, list[str]]:
+def clips_of_run(
+    clips: Sequence[Clip], files: Files, options: Sampling, where: str
+) -> tuple[Usable, Usable, list[str]]:
     """Clips to learn from, clips to validate on, and remarks.
 
     Raises:
         TrainingError: none is left to learn from.
     """
-    learned, held, remark = of_splits(clips)
-    train, val = usable(learned, files, options), usable(held, files, options)
+    train, val, remarks = found_clips(clips, files, options.spans)
     check_any(train, options, where)
-    remarks = [remark] if remark else []
-    remarks += [*train.remarks, *(f"of the split val: {each}" for each in val.remarks)]
     if isinstance(options, MemDPCOptions) and options.gather_negatives and not torch.distributed.is_initialized():
         remarks.append("--gather-negatives changes nothing: there is one process")
-    if not val.found:
-        remarks.append(f"no clip of the split 'val'{' is left' if held else ''}: not validated, and no best epoch kept")
     return train, val, remarks
 
 

@@ -17,8 +17,8 @@ from egotools.loading.files import Files
 from egotools.loading.spans import SpanExamples
 from egotools.methods.from_video import Content, Course, Task
 from egotools.methods.initial import initial_weights
-from egotools.methods.memdpc.clips import Usable
 from egotools.methods.memdpc.options import Sampling, Training
+from egotools.methods.usable import Usable
 from egotools.training import learned_from
 from egotools.training.curves import Panels
 from egotools.training.learned_from import LearnedFrom

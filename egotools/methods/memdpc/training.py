@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from egotools.loading.loader import Tensors, loader
-from egotools.loading.order import Order
 from egotools.loading.spans import SpanExamples
 from egotools.methods.memdpc.clips import clips_of
 from egotools.methods.memdpc.network import WAYS, Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions, Training
 from egotools.progress import Progress, no_progress
-from egotools.training.fit import autocast
 from egotools.training.how import How
 from egotools.training.learning import Figures, Trained, learn
 from egotools.training.optimizers import milestones, optimizer_of
 from egotools.training.runs import Run
+from egotools.training.validation import Validation
 from egotools.training.world import ALONE, World
-
-HELD = 512 << 20  # bytes of frames of validation that are kept in memory
 
 
 def pretrain(
@@ -61,7 +54,7 @@ def pretrain(
     return learn(
         model,
         train,
-        None if val is None else Validation(val, options, world, how, finish, workers),
+        None if val is None else PretrainingValidation(val, options.batch_size, world, how, finish, workers),
         options,
         optimizer_of(model, "adam", lr=options.learning_rate, weight_decay=options.weight_decay),
         finish=finish,
@@ -82,72 +75,12 @@ def rate_at(step: int, *, options: Training, epoch: float) -> float:
     return milestones(step, places=places, is_true=options.true_schedule)
 
 
-class Validation:
-    """Figures of clips that are not learned from, in eval mode, drawn as in training but alike each time.
+class PretrainingValidation(Validation):
+    """Means over the clips; `top1` and `clip` are those of both directions, which decides what is best."""
 
-    Args:
-        examples: of these clips.
-        options: as of the training.
-        world: the processes that have a share each.
-        how: the precision.
-        finish: as the loader's.
-        workers: processes that read.
-        is_whole: each clip counts, in a smaller last batch, too (not with several processes). Otherwise batches have
-            as many clips as in training, since a loss may depend on that: what is left over is not used, unless there
-            are fewer clips than for one batch of each process. Then all are one batch.
-    """
-
-    def __init__(
-        self,
-        examples: SpanExamples,
-        options: Training,
-        world: World,
-        how: How,
-        finish: Callable[[Tensors], Any],  # Any: what the model takes
-        workers: int,
-        *,
-        is_whole: bool = False,
-    ) -> None:
-        count, size = len(examples), options.batch_size
-        if count < size * world.size:
-            order = Order(count, min(size, count), seed=0, epochs=1, shuffle=False, drop_last=not is_whole)
-        else:
-            shared = {"rank": world.rank, "size": world.size}
-            order = Order(count, size, seed=0, epochs=1, shuffle=False, drop_last=not is_whole, **shared)
-        self.clips = min(order.per_epoch * order.batch_size * order.size, count)
-        self._world, self._how, self._finish = world, how, finish
-        cpu = torch.device("cpu")
-        self._read = loader(examples, order, seed=0, workers=workers, device=cpu, finish=lambda batch: batch)
-        total = len(examples) * examples.spans.frames * examples.side**2 * 3
-        self._held: list[Tensors] | None = [] if total < HELD else None
-
-    def __call__(self, model: Pretraining) -> Figures:
-        """Means over the clips; `top1` and `clip` are those of both directions, which decides what is best."""
+    def __call__(self, model: nn.Module) -> Figures:
+        assert isinstance(model, Pretraining)
         gathers, model.gathers_negatives = model.gathers_negatives, False
-        figures = self.means(model)
+        figures = super().__call__(model)
         model.gathers_negatives = gathers
         return {**figures, **{name: sum(figures[f"{name}_{way}"] for way in WAYS) / 2 for name in ("top1", "clip")}}
-
-    @torch.no_grad()
-    def means(self, model: nn.Module) -> Figures:
-        """Means over the clips of what the model returns."""
-        device, was_training = next(model.parameters()).device, model.training
-        sums: dict[str, Tensor] = {}
-        count = 0
-        for batch in self._batches():
-            clips = len(batch["frames"])
-            count += clips
-            with autocast(self._how, device):
-                found = model.eval()(self._finish(batch))
-            sums = {name: clips * value.double() + sums.get(name, 0.0) for name, value in found.items()}
-        model.train(was_training)
-        return {name: self._world.mean(value).item() / count for name, value in sums.items()}
-
-    def _batches(self) -> Iterator[Tensors]:
-        if self._held:
-            yield from self._held
-            return
-        for batch in self._read(0):
-            if self._held is not None:
-                self._held.append(batch)
-            yield batch

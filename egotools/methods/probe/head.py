@@ -32,8 +32,12 @@ Views = Sequence[tuple[Texts, FloatArray]]  # ids [N] and rows [N, D] of further
 Normalize = Literal["none", "vector", "scalar"]
 REPLAI = {
     **{"head": "sgd", "seeds": 1, "rows": "random", "normalize": "none", "batch_size": 128, "weight_decay": 0.0},
-    **{"epochs": 30, "learning_rate": 0.005, "schedule": (18, 24)},
+    **{"epochs": 30, "learning_rate": 0.005, "schedule": (18, 24), "dropout": 0.0},
 }  # of RepLAI's verbs and nouns
+EGO4D = {
+    **{**REPLAI, "dropout": 0.5, "loss": "sum", "batch_size": 32, "weight_decay": 1e-4, "learning_rate": 0.01},
+    **{"nesterov": True, "decay": "cosine", "warmup": 1000},
+}  # of Ego4D's recognition
 SGD = {"head": "normalized", "batch_size": 1024, "weight_decay": 0.0, "seeds": 1}  # of Memory Storyboard's probes
 
 
@@ -46,6 +50,7 @@ class Head:
         "inaturalist": {**SGD, "epochs": 20, "learning_rate": 12.0},
         "inaturalist-code": {**SGD, "epochs": 20, "learning_rate": 3.0, "cosine_epochs": 10},
         "replai": REPLAI,
+        "ego4d": EGO4D,
     }
 
     head: Literal["linear", "bn-dropout", "normalized", "sgd"] = option(
@@ -60,11 +65,18 @@ class Head:
         "none",
         "Bring each row to length one first; or each number to -1, 0 or 1, as RepLAI's code does by mistake.  [sgd]",
     )
-    dropout: float = option(0.5, "Share of features that are dropped in training.  [bn-dropout]")
+    loss: Literal["mean", "sum"] = option("mean", "Of several labels: the mean of their losses, or the sum.  [sgd]")
+    dropout: float = option(0.5, "Share of features that are dropped in training.  [bn-dropout, sgd]")
     epochs: int = option(100, "Epochs; with bn-dropout, one has one row of each clip.  [bn-dropout, normalized, sgd]")
     batch_size: int = option(32, "Clips, or rows, of a batch.  [bn-dropout, normalized, sgd]")
     learning_rate: float = option(1e-3, "At the beginning.  [bn-dropout, normalized, sgd]")
     weight_decay: float = option(1e-3, "Added to the gradient.  [bn-dropout, normalized, sgd]")
+    nesterov: bool = option(False, "Nesterov's momentum.  [sgd]")
+    decay: Literal["step", "cosine"] = option(
+        "step",
+        "How the learning rate falls: to a tenth at epochs of --schedule, or in each step, along a cosine to 0.  [sgd]",
+    )
+    warmup: int = option(0, "Steps in which the learning rate rises from 0.  [--decay cosine]")
     cosine_epochs: int | None = option(
         None, "Epochs in which the learning rate falls to 0 by half a cosine; by default all.  [normalized]"
     )
@@ -82,8 +94,11 @@ class Head:
             raise ValueError(f"--dropout must be 0 or more and below 1, not {self.dropout}")
         if self.batch_size < 1 or (self.batch_size < 2 and self.head not in ("normalized", "sgd")):
             raise ValueError(f"--batch-size must be 2 or more, as the batch norm compares clips, not {self.batch_size}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"--weight-decay must be 0 or above, not {self.weight_decay}")
+        for name in ("weight_decay", "warmup"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be 0 or above, not {getattr(self, name)}")
+        if self.warmup and self.decay == "step":
+            raise ValueError("--warmup is for --decay cosine")
         if not all(low < high for low, high in zip((0, *self.schedule), self.schedule, strict=False)):
             raise ValueError(f"--schedule must be rising epochs from 1 on, not {self.schedule}")
 
@@ -95,20 +110,28 @@ class Head:
     @property
     def arguments(self) -> dict[str, Any]:
         """For reports and the identity of runs; those of the linear head, as before there was another. JSON values."""
+        of_sgd = ("rows", "normalize", "loss", "nesterov", "decay", "warmup")
         own = {
-            "normalized": ("dropout", "schedule", "true_schedule", "rows", "normalize"),
-            "bn-dropout": ("cosine_epochs", "rows", "normalize"),
-            "sgd": ("dropout", "cosine_epochs", "true_schedule"),
+            "normalized": ("dropout", "schedule", "true_schedule", *of_sgd),
+            "bn-dropout": ("cosine_epochs", *of_sgd),
+            "sgd": ("cosine_epochs", "true_schedule"),
         }
         others = own.get(self.head, tuple(options_of(self)))
         return {name: value for name, value in options_of(self).items() if name not in others}
 
-    def rate(self, epoch: int) -> float:
-        """What the learning rate of an epoch, from 0, is multiplied by."""
-        from egotools.training.optimizers import cosine, milestones, milestones_of_epochs
+    def rate_at(self, step: int, per_epoch: int) -> float:
+        """What the learning rate of a step, from 0, is multiplied by.  [sgd]"""
+        from egotools.training.optimizers import milestones
+        from egotools.training.schedules import warmup_cosine
 
-        if self.head == "sgd":
-            return milestones(epoch, places=self.schedule)
+        if self.decay == "cosine":
+            return warmup_cosine(step, self.warmup, self.epochs * per_epoch)
+        return milestones(step // per_epoch, places=self.schedule)
+
+    def rate(self, epoch: int) -> float:
+        """What the learning rate of an epoch, from 0, is multiplied by.  [bn-dropout, normalized]"""
+        from egotools.training.optimizers import cosine, milestones_of_epochs
+
         if self.head == "normalized":
             return cosine(epoch, total=self.cosine_epochs or self.epochs)
         return milestones_of_epochs(epoch, places=self.schedule, is_true=self.true_schedule)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -65,6 +65,8 @@ class LinearHeads(nn.Module):
         *,
         rows: Mapping[str, Sequence[int]] | None = None,
         normalize: Normalize = "none",
+        dropout: float = 0.0,
+        loss: Literal["mean", "sum"] = "mean",
     ) -> None:
         """Heads on features of a width D.
 
@@ -73,11 +75,14 @@ class LinearHeads(nn.Module):
             classes: by label, in the order of the labels of batches.
             rows: how many training clips each class had, for what answering without looking would reach.
             normalize: `vector`: features are brought to length one; `scalar`: each to -1, 0 or 1.
+            dropout: share of features that training drops.
+            loss: the mean of the labels' losses, or the sum.
         """
         super().__init__()
         self.classes = {label: tuple(names) for label, names in classes.items()}
         self.rows = {label: tuple((rows or {}).get(label, [1] * len(names))) for label, names in classes.items()}
         self.normalize: Normalize = normalize
+        self.loss, self.dropout = loss, nn.Dropout(dropout)
         self.fc = nn.ModuleList(nn.Linear(width, len(names)) for names in self.classes.values())
         for layer in self.layers:
             nn.init.normal_(layer.weight, std=DEVIATION)
@@ -99,17 +104,18 @@ class LinearHeads(nn.Module):
             features = functional.normalize(features, dim=1, eps=FLOOR)
         elif self.normalize == "scalar":
             features = features / features.abs().clamp_min(FLOOR)
+        features = self.dropout(features)
         return [layer(features) for layer in self.layers]
 
     def forward(self, batch: Labeled) -> dict[str, Tensor]:
-        """`loss`, the mean of the labels' cross-entropies; of each label this, and `top1`, the share that is right."""
+        """`loss`, mean or sum of cross-entropies; of each label this, and `top1`, the share of right ones."""
         found: dict[str, Tensor] = {}
         for number, (label, logits) in enumerate(zip(self.classes, self.logits(batch.features), strict=True)):
             own = batch.labels[:, number]
             found[f"loss_{label}"] = functional.cross_entropy(logits, own)
             found[f"top1_{label}"] = (logits.detach().argmax(dim=1) == own).float().mean()
-        losses = [found[f"loss_{label}"] for label in self.classes]
-        return {"loss": torch.stack(losses).mean(), **found}
+        losses = torch.stack([found[f"loss_{label}"] for label in self.classes])
+        return {"loss": losses.mean() if self.loss == "mean" else losses.sum(), **found}
 
     @torch.inference_mode()
     def probabilities(self, windows: Windows, rows: IntArray, clips: IntArray) -> dict[str, FloatArray]:
@@ -224,24 +230,27 @@ def fit_heads(
     counts = {label: each[2].tolist() for label, each in found.items()}
     values = torch.from_numpy(np.ascontiguousarray(train.values)).to(device)
     with seeded(seed):
-        heads = LinearHeads(train.values.shape[1], classes, rows=counts, normalize=head.normalize).to(device)
+        facts: dict[str, Any] = {"normalize": head.normalize, "dropout": head.dropout, "loss": head.loss}
+        heads = LinearHeads(train.values.shape[1], classes, rows=counts, **facts).to(device)
     per_epoch = batch_count(len(train), head.batch_size)
     options: dict[str, Any] = {"lr": head.learning_rate, "momentum": MOMENTUM, "weight_decay": head.weight_decay}
+    options["nesterov"] = head.nesterov
     steps = head.epochs * per_epoch
 
     def told(done: int) -> None:
         progress("training", done, steps)
 
-    fit(
-        heads,
-        _numbered(train, values, numbers, head, seed),
-        optimizer_of(heads, "sgd", **options),
-        run,
-        steps=steps,
-        rate=lambda step: head.rate(step // per_epoch),
-        after_step=told,
-        how=How(log_every=per_epoch),
-    )
+    with seeded(seed, torch.device(device)):  # dropout
+        fit(
+            heads,
+            _numbered(train, values, numbers, head, seed),
+            optimizer_of(heads, "sgd", **options),
+            run,
+            steps=steps,
+            rate=lambda step: head.rate_at(step, per_epoch),
+            after_step=told,
+            how=How(log_every=per_epoch),
+        )
     return heads.eval()
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from egotools.config import finite, options_of, to_json
+from egotools.config import finite, options_of
 from egotools.errors import RunError, TableError
 from egotools.evaluate.classification import class_remark, numbered
 from egotools.evaluate.leakage import GROUP_COLUMNS, shared_remarks, unlearned
-from egotools.evaluate.several_labels import SUBSET, SeveralLabels, check_rows
+from egotools.evaluate.several_labels import PREDICTIONS, SUBSET, Evaluated, SeveralLabels, check_rows
 from egotools.evaluate.splits import Partition, Sides, groups, sides, to_evaluate, unused
-from egotools.files.disk import write_whole
 from egotools.machine import choose_device
 from egotools.manifests.table import label_columns
 from egotools.methods.probe.head import Head
@@ -32,7 +31,6 @@ from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once, provenance_of, run_recipe
 
 WEIGHTS = "heads.safetensors"
-PREDICTIONS = "predictions.csv"
 MEAN = "mean"
 NAMED = 3
 DRAW = 2  # beside a seed: the row of each clip that is evaluated alone; training draws by seed, epoch, 1
@@ -57,14 +55,6 @@ class _Shown(TypedDict):
     labels: list[str]
     remarks: list[str]
     clips: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluated:
-    """A report, and the predictions of its last way of choosing rows."""
-
-    content: Content
-    predictions: SeveralLabels
 
 
 def train_heads(
@@ -197,12 +187,6 @@ def evaluate_heads(
     return replace(found, content=finite(content))
 
 
-def save_evaluated(folder: Path, found: Evaluated) -> None:
-    """Writes the predictions, then the report."""
-    write_whole(folder / PREDICTIONS, found.predictions.to_csv())
-    write_whole(folder / "report.json", to_json(found.content))
-
-
 @dataclass(frozen=True, eq=False)
 class _Split:
     """Which clips are for what; the protocol says it, and whole groups of a column are on one side, or not."""
@@ -283,17 +267,3 @@ def _evaluated(heads: LinearHeads, windows: Windows, clips: Sequence[int], seed:
         entries.append({"clips": name or count, "is_random": is_random, **found.figures()})
     content = {"labels": list(heads.classes), "rows": len(windows), "clips": entries, "constant": constant}
     return Evaluated({**content, "remarks": remarks}, found)
-
-
-def figures_by_clips(content: Mapping[str, Any]) -> list[list[Any]]:
-    """The rows of a table of a report: clips, subset, rows, what, top-1, top-5, mean of the classes. Any: its cells.
-
-    Subsets without clips are left out, and of what is known without looking all subsets.
-    """
-    shown = []
-    for entry in [*content["clips"], {"clips": "no look", "is_random": False, **content["constant"], "subsets": {}}]:
-        name = f"{entry['clips']}, drawn" if entry["is_random"] else str(entry["clips"])
-        for subset, part in {"all": entry, **entry["subsets"]}.items():
-            if part["rows"]:
-                shown += [[name, subset, part["rows"], what, *each.values()] for what, each in part["figures"].items()]
-    return shown

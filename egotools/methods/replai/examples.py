@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from egotools.errors import ClipError
+from egotools.extract.failures import read_failures
 from egotools.loading.files import Files, OpenFiles, Source
 from egotools.loading.items import SECONDS
 from egotools.loading.loader import Tensors
@@ -91,6 +92,9 @@ def usable(clips: Sequence[Clip], files: Files, sampling: Sampling, cache: Path 
     there, failed = _readable(clips, files)
     loud = {id: each for id, each in there.items() if each.source.sound is not None}
     silent = [id for id in there if id not in loud]
+    if sampling.moi == "audio" and cache is not None:  # no moments could be looked for in some
+        failed |= {id: each.reason for id, each in read_failures(cache).items() if id in loud}
+        loud = {id: each for id, each in loud.items() if id not in failed}
     remarks = []
     if sampling.moi == "audio" and cache is not None:
         own = [clip for clip in clips if clip.id in loud]
@@ -134,7 +138,7 @@ class MomentExamples:
         windows = frames_around(audible.source, moment, self.sampling, random)
         before, after = self._decoded(audible.source, windows)
         decoded = time.perf_counter()
-        height, width = before.shape[1:3]
+        height, width = before[0].shape[:2]
         places = self._squares(height, width, random)
         how = "bilinear" if self.augment else self.sampling.eval_interpolation
         shown = [squares(each, place, how) for each, place in zip((before, after), places, strict=True)]
@@ -147,15 +151,15 @@ class MomentExamples:
             **sound,
             "clip": np.array(index),
             "moment": np.array(moment),
-            **{f"{SECONDS}{name}": np.float64(value) for name, value in seconds.items()},
+            **{f"{SECONDS}{name}": np.array(value) for name, value in seconds.items()},
         }
 
-    def _decoded(self, source: Source, windows: tuple[IntArray, IntArray]) -> tuple[Frame, Frame]:
-        """The frames of both windows, [L, H, W, 3] each, decoded in one pass unless skipping a part saves work."""
+    def _decoded(self, source: Source, windows: tuple[IntArray, IntArray]) -> tuple[list[Frame], list[Frame]]:
+        """The frames [H, W, 3] of both windows, decoded in one pass unless skipping a part saves work."""
         needed, places = np.unique(np.concatenate(windows), return_inverse=True)
-        frames = np.stack(list(self._open.frames(source).frames(needed)))
+        frames = list(self._open.frames(source).frames(needed))
         first, second = np.split(places, [len(windows[0])])
-        return frames[first], frames[second]
+        return [frames[place] for place in first], [frames[place] for place in second]
 
     def _squares(self, height: int, width: int, random: np.random.Generator) -> tuple[ResizedSquare, ResizedSquare]:
         how = self.sampling
@@ -214,7 +218,8 @@ def finish(batch: Tensors, *, sampling: Sampling, device: torch.device) -> Momen
 
 def _clip(frames: Tensor) -> Tensor:
     """uint8 [B, L, S, S, 3] to [B, 3, L, S, S]."""
-    return NORMALIZE(frames).transpose(1, 2)
+    clip: Tensor = NORMALIZE(frames).transpose(1, 2)
+    return clip
 
 
 @lru_cache(maxsize=2)

@@ -73,6 +73,6 @@ def figures_of(
 def _correspondence(matched: Matched, batch_size: int, temperature: float) -> float:
     """The mean over whole batches; one that is smaller only if there is no other."""
     count = len(matched.sound) // batch_size * batch_size or len(matched.sound)
-    batches = zip(*(each[:count].split(batch_size) for each in matched), strict=True)
+    batches = zip(*(torch.split(each[:count], batch_size) for each in matched), strict=True)
     losses = [correspondence_loss(*batch, *batch, temperature=temperature) for batch in batches]
     return torch.stack(losses).mean().item()

@@ -86,8 +86,8 @@ def _add(found: MomentList, store: Store, clip: Clip, prominence: float, margin:
             replace(
                 clip,
                 id=f"{clip.id}/{number:04d}",
-                start=max(clip.start, moment - AROUND),
-                end=min(clip.start + shown, moment + AROUND) if clip.end is None else min(clip.end, moment + AROUND),
+                start=max(clip.start, round(moment - AROUND, 6)),
+                end=min(clip.start + shown if clip.end is None else clip.end, round(moment + AROUND, 6)),
                 labels={**clip.labels, **dict(zip(COLUMNS, facts, strict=True))},
             )
         )

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from egotools.losses.audio_visual import FLOOR, TEMPERATURE, correspondence_loss, state_change_loss
 from egotools.losses.matching import of_all_processes
 from egotools.nn.mixed_precision import at_least_float32
-from egotools.nn.r2plus1d import WIDTH, Depth, R2Plus1D
+from egotools.nn.r2plus1d import Depth, R2Plus1D
 from egotools.nn.spec_cnn import AvidSpecCnn9, SpecCnn
 
 AudioNet = Literal["avid", "speccnn"]
@@ -93,13 +93,13 @@ class Pretraining(nn.Module):
         is_together: bool = False,
     ) -> None:
         super().__init__()
-        sound = AvidSpecCnn9() if audio == "avid" else SpecCnn()
-        self.backbone = nn.ModuleDict({"video": R2Plus1D(depth), "audio": sound})
+        video, sound = R2Plus1D(depth), AvidSpecCnn9() if audio == "avid" else SpecCnn()
+        self.backbone = nn.ModuleDict({"video": video, "audio": sound})
         self.mlp = nn.ModuleDict(
             {
-                "video_clr": head(WIDTH, width),
+                "video_clr": head(video.width, width),
                 "audio_clr": head(sound.width, width),
-                "video_aot": head(WIDTH, width),
+                "video_aot": head(video.width, width),
                 "audio_aot": head(sound.width, width),
                 "aot_diff": head(width, width),
             }
@@ -171,7 +171,7 @@ class Pretraining(nn.Module):
 
 def head(before: int, after: int) -> nn.Sequential:
     """Two linear layers with a ReLU between: weights by Xavier's uniform distribution, biases as torch has them."""
-    layers = nn.Sequential(nn.Linear(before, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, after))
-    for layer in (layers[0], layers[2]):
+    first, last = nn.Linear(before, HIDDEN), nn.Linear(HIDDEN, after)
+    for layer in (first, last):
         nn.init.xavier_uniform_(layer.weight)
-    return layers
+    return nn.Sequential(first, nn.ReLU(), last)

@@ -76,7 +76,7 @@ SMALL = {
     "learning_rate": 1e-3,
     "weight_decay": 0.01,
     "rate_every": "step",
-    "steps": 1000,
+    "steps": 500,
 }
 OBJECTIVES = ("state-change", "correspondence")
 

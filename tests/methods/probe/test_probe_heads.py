@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import fill
@@ -12,7 +13,7 @@ import torch
 
 from egotools.errors import RunError, TableError, TrainingError
 from egotools.methods.probe import heads as module
-from egotools.methods.probe.head import REPLAI, Head
+from egotools.methods.probe.head import EGO4D, REPLAI, Head
 from egotools.methods.probe.heads import Labeled, LinearHeads, fit_heads
 from egotools.stores import Recipe
 from egotools.tables.table import table_of_clips
@@ -165,14 +166,28 @@ def test_features_too_large_to_learn_from_end_the_training(rng: np.random.Genera
         fit_heads(data, LABELS, HEAD, None)
 
 
+def test_heads_of_ego4d_drop_features_in_training_only_sum_the_losses_and_warm_up(rng: np.random.Generator) -> None:
+    head = replace(HEAD, **{name: value for name, value in EGO4D.items() if name not in ("head", "seeds", "epochs")})
+    assert [head.rate_at(step, 250) for step in (0, 500, 1000)] == [0, 0.5, pytest.approx(1)]  # of 1000 steps
+    assert [replace(head, warmup=0).rate_at(step, 250) for step in (0, 500, 1000)] == pytest.approx([1, 0.5, 0])
+    features, labels = torch.ones(64, 8), torch.zeros(64, 2, dtype=torch.int64)
+    heads = LinearHeads(8, {"verb": ["0", "1"], "noun": ["a", "b"]}, dropout=head.dropout, loss=head.loss)
+    found = heads.eval()(Labeled(features, labels))
+    assert found["loss"].item() == pytest.approx((found["loss_verb"] + found["loss_noun"]).item())
+    assert len(heads.logits(features)[0].unique(dim=0)) == 1
+    assert len(heads.train().logits(features)[0].unique(dim=0)) > 9
+
+
 def test_the_rate_of_replais_protocol_is_the_references() -> None:
     recorded = np.load(fill.DATA / "replai" / "lr_schedules_pretrain_probe.npz")["step_lr"]
     head = Head(**{name: value for name, value in REPLAI.items() if name != "seeds"})  # type: ignore[arg-type]
-    assert [head.learning_rate * head.rate(epoch) for epoch in range(head.epochs)] == pytest.approx(recorded, rel=1e-9)
+    assert [head.learning_rate * head.rate_at(epoch, 1) for epoch in range(head.epochs)] == pytest.approx(
+        recorded, rel=1e-9
+    )
 
 
 def test_runs_of_other_heads_do_not_say_what_they_said_not_before() -> None:
     for name in ("linear", "bn-dropout", "normalized"):
-        assert not {"rows", "normalize"} & set(Head(head=name).arguments)  # type: ignore[arg-type]
-    assert {"dropout", "cosine_epochs", "true_schedule"}.isdisjoint(HEAD.arguments)
-    assert [HEAD.rate(epoch) for epoch in range(4)] == [1, 1, 0.1, 0.1]
+        assert not {"rows", "normalize", "loss", "nesterov", "decay", "warmup"} & set(Head(head=name).arguments)  # type: ignore[arg-type]
+    assert {"cosine_epochs", "true_schedule"}.isdisjoint(HEAD.arguments)
+    assert [HEAD.rate_at(epoch, 1) for epoch in range(4)] == [1, 1, 0.1, 0.1]

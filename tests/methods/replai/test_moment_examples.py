@@ -21,6 +21,7 @@ from egotools.loading.kept_files import files_of
 from egotools.loading.loader import loader
 from egotools.loading.order import Order
 from egotools.manifests.table import read_manifest
+from egotools.media.video import JUMP
 from egotools.methods.replai.examples import (
     Audible,
     MomentExamples,
@@ -220,7 +221,7 @@ def test_windows_are_decoded_in_one_pass_or_by_two_seeks_to_the_same_bits(delta,
         apart.append(decoded_count[0])
         name = "before" if window is before else "after"
         np.testing.assert_array_equal(found[name], alone[:, :, 16:80])
-    assert together <= sum(apart)
+    assert together <= sum(apart) + JUMP  # what a seek costs, in frames
     one_pass = int(after[-1]) - 16 * (int(before[0]) // 16) + 1
     assert together < one_pass - 12 if delta > 1 else together <= one_pass + 1
 
