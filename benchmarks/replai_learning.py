@@ -6,9 +6,10 @@ Made clips (`replai_clips.py`): 512 to train on and 64 held out, as files. The c
 `--preset small` once a seed, and evaluates it beside the same networks untrained; and once more without the objective
 of the state change. A run that ends because its loss is not finite counts as failed: its figures are 0.
 
-Real clips: those of `../shared/data/videos` with sound, in windows that overlap as much as is needed for moments to lie
-in one each. The first 70 % of each video are trained on, the rest is tested; 0.8 s lie between them, so that they share
-no sound. Telling these sounds apart is mostly telling the recordings apart; the AUC within recordings is beside it.
+Real clips: those of `../shared/data/videos` with sound, in windows that overlap as much as is needed for each moment to
+lie in one; there are few, so those from a prominence of 0.5 on are taken. The first 70 % of each video are trained on,
+the rest is tested; 0.8 s lie between them, so that they share no sound. Telling these sounds apart is mostly telling
+the recordings apart; the AUC within recordings is beside it.
 
 Medians over seeds. Everything is kept in FOLDER: rerun the command to resume.
 """
@@ -38,6 +39,10 @@ MINUTES = 10.0
 EARLY, APART = 0.7, 0.8  # of a real clip that is trained on, and seconds between that and what is tested
 SHORTEST = 1.3  # seconds of a real clip's part, of which 1.2 are a moment's windows
 LENGTH, HOP = 2.2, 1.0  # of windows of a part, whose inner seconds, where moments may lie, touch
+PROMINENCE, MOMENTS = (
+    0.5,
+    5,
+)  # the least of a moment of a real clip, of which there are few; of a tested window, at most
 SUFFIXES = {".mp4", ".mkv", ".avi", ".webm"}
 Figures = dict[str, float]
 
@@ -69,14 +74,16 @@ class Part:
         manifest: of the clips.
         wanted: of the medians.
         variants: for each training, which objectives it is without.
-        more: for `eval replai`.
+        training: more options of `train replai`.
+        testing: of `eval replai`.
     """
 
     folder: Path
     manifest: Path
     wanted: dict[str, Wanted]
     variants: Sequence[tuple[str, ...]]
-    more: Sequence[str] = ()
+    training: Sequence[object] = ()
+    testing: Sequence[object] = ()
 
     @property
     def data(self) -> list[object]:
@@ -99,9 +106,11 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         print(f"{name} clips", flush=True)
         if name == "made":
-            part = Part(folder, made_clips(folder), MADE, [(), ("state-change",)], ("--direction", "direction"))
+            variants = [(), ("state-change",)]
+            part = Part(folder, made_clips(folder), MADE, variants, testing=["--direction", "direction"])
         else:
-            part = Part(folder, real_clips(folder), REAL, [()])
+            of_all = ["--per-clip", MOMENTS]
+            part = Part(folder, real_clips(folder), REAL, [()], ["--prominence", PROMINENCE], of_all)
         found[name] = learned(part, asked.seeds, options)
     (asked.folder / "learning.json").write_text(json.dumps(found, indent=2) + "\n")
 
@@ -174,8 +183,15 @@ def run_of(part: Part, seed: int, without: Sequence[str], options: Sequence[str]
     """Figures of a run, which is trained as far as it is not yet, and of its networks untrained."""
     run = part.folder / "-".join(["run", *without, str(seed)])
     seconds = run.with_suffix(".seconds")  # of all tries
-    asked = ["--preset", "small", "--seed", seed, *(word for each in without for word in ("--without", each)), *options]
-    line = [sys.executable, "-m", "egotools", "train", "replai", *map(str, [*part.data, *asked, "--out", run])]
+    asked = ["--preset", "small", "--seed", seed, *(word for each in without for word in ("--without", each))]
+    line = [
+        sys.executable,
+        "-m",
+        "egotools",
+        "train",
+        "replai",
+        *map(str, [*part.data, *asked, *part.training, *options, "--out", run]),
+    ]
     was_done, begun = (run / "report.json").exists(), time.perf_counter()
     done = subprocess.run([*line, "--quiet"], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if not was_done:
@@ -185,7 +201,7 @@ def run_of(part: Part, seed: int, without: Sequence[str], options: Sequence[str]
         return {"minutes": math.inf}, {}  # what is missing counts as 0
     if done.returncode:
         raise SystemExit(done.stderr)
-    line = [*part.data, *part.more, "--run", run, "--untrained", "--json"]
+    line = [*part.data, *part.testing, "--run", run, "--untrained", "--json"]
     line = [sys.executable, "-m", "egotools", "eval", "replai", *map(str, line)]
     content = json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
     trained, untrained = (

@@ -123,7 +123,22 @@ def windows_of_clip(actions: int) -> tuple[int, int]:
     return len(found), found.inputs.shape[1]
 
 
-def probe_ratio(folder: Path, actions: int, size: int, rounds: int, target: float | None) -> Ratio:
+def command(line: Sequence[str]) -> None:
+    """Runs a command in a process of its own."""
+    subprocess.run([sys.executable, "-m", "egotools", *line], check=True, stdout=subprocess.DEVNULL)
+
+
+def in_this_process(line: Sequence[str]) -> None:
+    """As `command`, without a process."""
+    from click.testing import CliRunner
+    from egotools.cli.main import root
+
+    CliRunner().invoke(root, line, catch_exceptions=False)
+
+
+def probe_ratio(
+    folder: Path, run: Callable[[Sequence[str]], None], actions: int, size: int, rounds: int, target: float | None
+) -> Ratio:
     """30 epochs through the frozen backbone by a probe off a cache."""
     import torch
 
@@ -134,8 +149,7 @@ def probe_ratio(folder: Path, actions: int, size: int, rounds: int, target: floa
     line += [word for name in CLASSES for word in ("--label", name)]
 
     def probe() -> None:
-        out = Path(tempfile.mkdtemp(dir=folder)) / "p"
-        subprocess.run([sys.executable, "-m", "egotools", *map(str, line), "--out", str(out)], check=True)
+        run([*map(str, line), "--out", str(Path(tempfile.mkdtemp(dir=folder)) / "p")])
 
     backbone, batch = R2Plus1D(18).eval(), torch.randn(8, 3, 8, size, size)
     batch = batch.contiguous(memory_format=torch.channels_last_3d)
@@ -188,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     step_target, probe_target = (None, None) if options.quick else (BF16_STEP, PROBE)
+    run = in_this_process if options.quick else command
     ratios = []
     if options.only in (None, "step"):
         ratios += step_ratios(options.size, options.moments, options.rounds, step_target)
@@ -195,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ratios += pass_ratios()
     if options.only in (None, "probe"):
         with tempfile.TemporaryDirectory() as folder:
-            given = (options.actions, options.size, options.rounds, probe_target)
+            given = (run, options.actions, options.size, options.rounds, probe_target)
             ratios.append(probe_ratio(Path(folder), *given))
     report(f"RepLAI, {options.moments} moments at {options.size} px", ratios, options.json)
 
