@@ -98,7 +98,8 @@ def usable(clips: Sequence[Clip], files: Files, sampling: Sampling, cache: Path 
     remarks = []
     if sampling.moi == "audio" and cache is not None:
         own = [clip for clip in clips if clip.id in loud]
-        known = read_moments(cache, own, prominence=sampling.prominence, margin=sampling.margin)
+        begins = {id: each.clip.start for id, each in loud.items()}
+        known = read_moments(cache, own, prominence=sampling.prominence, margin=sampling.margin, begins=begins)
         found = [replace(loud[id], moments=times) for id, times in known.times.items()]
         empty, without = list(known.none), known.remark
     else:
