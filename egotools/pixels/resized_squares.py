@@ -86,15 +86,20 @@ def squares(
 
 def _corner(frames: Sequence[Frame] | Frame, square: ResizedSquare, height: int, width: int) -> Frame:
     """The resized frames from their top left pixel at least as far as the square reaches."""
-    high, wide = (
-        _needed(total, size, first + square.side)
-        for total, size, first in ((height, square.height, square.y), (width, square.width, square.x))
+    totals, sizes = (height, width), (square.height, square.width)
+    ends = (square.y + square.side, square.x + square.side)
+    needed = tuple(_needed(*each) for each in zip(totals, sizes, ends, strict=True))
+    # A bit more than the scale, as of a whole side torch would otherwise make a pixel less where rounding has it so.
+    scale = tuple(size / total * (1 + 1e-12) for size, total in zip(sizes, totals, strict=True))
+    made = tuple(int(part * each) for part, each in zip(needed, scale, strict=True))
+    # A side of which as many pixels are made as there are is left as it is by torch, whatever the scale.
+    is_left = any(
+        new == old and size != total for new, old, size, total in zip(made, needed, sizes, totals, strict=True)
     )
-    corner = np.stack([frame[:high, :wide] for frame in frames])
-    if (high, wide) == (height, width):
-        return resized(corner, square.height, square.width)
-    scale = (square.height / height, square.width / width)
-    pixels = torch.from_numpy(corner).permute(0, 3, 1, 2)
+    if needed == totals or is_left:
+        return resized(np.stack([*frames]), *sizes)
+    high, wide = needed
+    pixels = torch.from_numpy(np.stack([frame[:high, :wide] for frame in frames])).permute(0, 3, 1, 2)
     pixels = F.interpolate(pixels, scale_factor=scale, mode="bilinear", antialias=True)
     found: Frame = pixels.permute(0, 2, 3, 1).numpy()
     return found

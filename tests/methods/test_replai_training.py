@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,16 @@ import torch
 from egotools.errors import TrainingError, WeightsError
 from egotools.loading.kept_files import files_of
 from egotools.manifests.table import read_manifest
-from egotools.methods.replai.examples import MomentExamples, finish
+from egotools.methods.from_video import Course
+from egotools.methods.replai.examples import MomentExamples
 from egotools.methods.replai.network import Pretraining
 from egotools.methods.replai.options import ReplaiOptions
-from egotools.methods.replai.run import head_remarks, new_network, order_for, prepared_clips
-from egotools.methods.replai.training import optimizer_for, rate_at
+from egotools.methods.replai.run import head_remarks, new_network, order_for, prepared_clips, pretrain
 from egotools.progress import Progress, no_progress
 from egotools.stores.store import Recipe
 from egotools.training.how import How
-from egotools.training.learning import learn
 from egotools.training.runs import Run
+from egotools.training.world import ALONE
 from egotools.weights.replai import read_replai
 
 CPU = torch.device("cpu")
@@ -53,20 +52,8 @@ def trained(
     folder: Path, examples: MomentExamples, options: ReplaiOptions = OPTIONS, progress: Progress = no_progress
 ) -> Pretraining:
     model = new_network(options, None, 3, CPU)
-    learn(
-        model,
-        examples,
-        None,
-        options,
-        optimizer_for(model, options),
-        finish=partial(finish, sampling=options, device=CPU),
-        rate=partial(rate_at, options=options),
-        order=order_for(len(examples), options, OFTEN, seed=3),
-        seed=3,
-        run=Run(folder, Recipe({})),
-        how=OFTEN,
-        progress=progress,
-    )
+    course = Course(3, Run(folder, Recipe({})), 0, OFTEN, ALONE, progress)
+    pretrain(model, examples, options, order_for(len(examples), options, OFTEN, seed=3), course)
     return model
 
 

@@ -72,6 +72,18 @@ def test_a_part_has_the_pixels_of_the_whole() -> None:
             np.testing.assert_array_equal(squares(frames, square, "bilinear"), expected)
 
 
+def test_has_its_size_and_pixels_whatever_the_scales() -> None:
+    """Where a side's scale is not exact as a number, and where it is so near to 1 that a part keeps its pixels."""
+    random = np.random.default_rng(0)
+    cases = [(383, 167, 145, 63, 48, 15), (374, 314, 66, 56, 5, 8), (205, 259, 58, 73, 10, 21)]
+    cases += [(150, 62, 154, 63, 91, 6), (62, 202, 63, 208, 9, 57), (262, 73, 263, 73, 112, 18)]
+    for height, width, new_height, new_width, y, x in cases:
+        frames = random.integers(0, 256, (1, height, width, 3), np.uint8)
+        found = squares(frames, ResizedSquare(new_width, new_height, x, y, 48), "bilinear")
+        whole = resized(frames, new_height, new_width)
+        np.testing.assert_array_equal(found, whole[:, y : y + 48, x : x + 48])
+
+
 def test_equals_pillow() -> None:
     frame = waves(1, 256, 456)[0]
     square = ResizedSquare(276, 155, 150, 40, 112, flip=True)

@@ -134,17 +134,7 @@ def _task(
     def trained(model: Pretraining, prepared: Prepared, course: Course) -> Trained:
         order = order_for(len(prepared.examples), options, course.how, seed=course.seed, world=course.world)
         told.extend(schedule_remarks(options, order.per_epoch / course.how.accumulate))
-        return learn(
-            model,
-            prepared.examples,
-            None,
-            options,
-            optimizer_for(model, options),
-            finish=partial(finish, sampling=options, device=next(model.parameters()).device),
-            rate=partial(rate_at, options=options),
-            order=order,
-            **vars(course),
-        )
+        return pretrain(model, prepared.examples, options, order, course)
 
     def written(run: Run, model: Pretraining, prepared: Prepared, _: Trained) -> None:
         shown = (options.size, options.frames, options.video_duration, options.audio_duration)
@@ -170,6 +160,23 @@ def _task(
         reads_sound=True,
         order=order_for,
         shape=Shown,
+    )
+
+
+def pretrain(
+    model: Pretraining, examples: MomentExamples, options: ReplaiOptions, order: Order, course: Course
+) -> Trained:
+    """Trains the module, changed in place. Raises as `learn`."""
+    return learn(
+        model,
+        examples,
+        None,
+        options,
+        optimizer_for(model, options),
+        finish=partial(finish, sampling=options, device=next(model.parameters()).device),
+        rate=partial(rate_at, options=options),
+        order=order,
+        **vars(course),
     )
 
 
