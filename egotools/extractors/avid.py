@@ -74,7 +74,9 @@ class AvidVideo:
     )
     pool: Literal["max", "average"] = option("max", "Over the network's last maps.")
     interpolation: Literal["nearest", "bilinear", "bilinear-aliased"] | None = option(
-        None, "How frames are resized; by default as of a run, or, as published, nearest; with --pool average bilinear-aliased."
+        None,
+        "How frames are resized; by default as of a run, or, as published, nearest, and with --pool average"
+        " bilinear-aliased.",
     )
     normalize: Literal["imagenet", "ego4d"] | None = option(
         None, "Statistics of colors; by default, as published, imagenet, and with --pool average ego4d (0.45, 0.225)."

@@ -126,9 +126,7 @@ class ReplaiOptions(Sampling):
         "When the rate changes: each epoch as published, where onecycle is one epoch ahead and the last epoch past its"
         " end; or each step.",
     )
-    torch_order: bool = option(
-        False, "Draw the order of clips as the published sampler does, whatever --seed is."
-    )
+    torch_order: bool = option(False, "Draw the order of clips as the published sampler does, whatever --seed is.")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {  # Any: values of this command's options
         "reference": PUBLISHED,
