@@ -18,6 +18,7 @@ from egotools.errors import ClipError, RunError, TableError
 from egotools.evaluate.leakage import GROUP_COLUMNS, unlearned
 from egotools.evaluate.splits import to_evaluate
 from egotools.files.disk import write_whole
+from egotools.loading.items import unread, why_unread
 from egotools.loading.kept_files import files_of
 from egotools.loading.loader import Tensors, loader
 from egotools.loading.order import Order
@@ -247,7 +248,7 @@ class Tried:
         try:
             return dict(self.examples.example(index, random))
         except ClipError as error:
-            return {"failed": np.frombuffer(str(error).encode(), np.uint8).copy(), "clip": np.array(index)}
+            return unread(error, index)
 
 
 def _batches(
@@ -259,8 +260,8 @@ def _batches(
     for done, one in enumerate(read, 1):
         progress("evaluating", done, len(audible))
         number = int(one["clip"])
-        if "failed" in one:
-            failed[audible[number].clip.id] = one["failed"].numpy().tobytes().decode()
+        if (why := why_unread(one)) is not None:
+            failed[audible[number].clip.id] = why
         else:
             waiting.append({name: value[0] for name, value in one.items()})
         if waiting and (len(waiting) == AT_ONCE or done == len(audible)):
