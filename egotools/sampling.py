@@ -288,7 +288,8 @@ def window_frames(
         inside = frames_inside(video, start, end + 2e-4)
         return inside[floor_linspace(len(inside), count)]
     inside = frames_inside(video, start, min(end, last))
-    total = max(1, round((end - start) * round(video.fps, 3)))
+    # Microseconds: 0.5 s at 25 a second are 12.5 frames, which the rounding of both times must not decide.
+    total = max(1, round(round(end - start, 6) * round(video.fps, 3)))
     return inside[floor_linspace(total, count) % len(inside)]
 
 

@@ -67,25 +67,42 @@ class AvidVideo:
     size: int | None = option(
         None, "Side of what the network sees, in pixels; by default as of a run that --weights names, or 112."
     )
+    resize: int | None = option(
+        None,
+        "Shorter side of the frames that the square is cut out of, in pixels; by default as of a run that --weights"
+        " names, or 128 for 112.",
+    )
     pool: Literal["max", "average"] = option("max", "Over the network's last maps.")
     interpolation: Literal["nearest", "bilinear", "bilinear-aliased"] | None = option(
-        None, "How frames are resized; by default, as published, nearest, and with --pool average bilinear-aliased."
+        None,
+        "How frames are resized; by default as of a run, or, as published, nearest, and with --pool average"
+        " bilinear-aliased.",
     )
     normalize: Literal["imagenet", "ego4d"] | None = option(
         None, "Statistics of colors; by default, as published, imagenet, and with --pool average ego4d (0.45, 0.225)."
     )
 
     def __post_init__(self) -> None:
-        check_positive(clips=self.clips, hop=self.hop, frames=self.frames, duration=self.duration, size=self.size)
+        given = ("clips", "hop", "frames", "duration", "size", "resize")
+        check_positive(**{name: getattr(self, name) for name in given})
         if self.hop is not None and self.at != "spread":
             raise ValueError(f"--at {self.at} is of --clips, not of --hop")
-        trained = trained_options(self.weights, type(self)) if None in (self.frames, self.size) else {}
+        trained = trained_options(self.weights, type(self))
         # Resolved here, so that recipes record what was computed; the class is frozen.
         if self.duration is None and self.frames is None and trained.get("duration") is not None:
             object.__setattr__(self, "duration", trained["duration"])
+        if self.size is None and self.resize is None:
+            object.__setattr__(self, "resize", trained.get("resize"))
         for name, usual in (("frames", 8), ("size", 112)):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, trained.get(name) or usual)
+        if self.resize is None:
+            object.__setattr__(self, "resize", usual_resize(self.side))
+        if self.interpolation is None:
+            usual = "bilinear-aliased" if self.pool == "average" else trained.get("interpolation") or "nearest"
+            object.__setattr__(self, "interpolation", usual)
+        if not self.side <= self.shorter:
+            raise ValueError(f"--size {self.size} must be at most --resize {self.resize}: it is cut out of that")
         if self.duration is None:
             object.__setattr__(
                 self, "duration", LONG_WINDOW if self.frames == LONG_FRAMES else self.window_length / RATE
@@ -108,6 +125,12 @@ class AvidVideo:
         """Of what the network sees, in pixels."""
         assert self.size is not None
         return self.size
+
+    @property
+    def shorter(self) -> int:
+        """Side of the frames that the square is cut out of, in pixels."""
+        assert self.resize is not None
+        return self.resize
 
     def weights_digest(self) -> str:
         """The digest of the weights' file, or `random:<seed>`."""
@@ -149,10 +172,9 @@ class AvidVideo:
 
     def prepare(self, frame: Frame) -> Frame:
         """The square in the middle of a frame, uint8 [size, size, 3]."""
-        shorter = round(128 * self.side / 112)
-        if self.interpolation == "bilinear-aliased" or (self.interpolation is None and self.pool == "average"):
-            return Preprocessing((shorter,), (self.side, self.side), antialias=False)(frame)
-        square = middle_square(*frame.shape[:2], side=self.side, shorter=shorter)
+        if self.interpolation == "bilinear-aliased":
+            return Preprocessing((self.shorter,), (self.side, self.side), antialias=False)(frame)
+        square = middle_square(*frame.shape[:2], side=self.side, shorter=self.shorter)
         found: Frame = squares(frame[None], square, self.interpolation or "nearest")[0]
         return found
 
@@ -233,6 +255,11 @@ class _Maxima(nn.Module):
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         return self.network(spectrograms).amax((2, 3))  # type: ignore[no-any-return]
+
+
+def usual_resize(side: int) -> int:
+    """The shorter side of the frames that a square of so many pixels is cut out of: 128 for 112."""
+    return round(128 * side / 112)
 
 
 def _of_sound(weights: str) -> str:

@@ -1,12 +1,18 @@
 """What a training learns from when it reads video: examples that any worker makes with the same bits."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Arrays = Mapping[str, npt.NDArray[Any]]  # Any: bytes, numbers, truth values
+FAILED = "failed"
 SECONDS = "seconds."  # entries of an example that begin so say how long a stage took, as "seconds.decoding"
 
 
@@ -28,6 +34,16 @@ class Examples(Protocol):
         Raises:
             ClipError: it cannot be read. The training ends then, with this line: nothing else takes its place.
         """
+
+
+def unread(error: Exception, clip: int) -> dict[str, npt.NDArray[Any]]:
+    """What stands for an example that cannot be read where the others go on: why not, and the number of its clip."""
+    return {FAILED: np.frombuffer(str(error).encode(), np.uint8).copy(), "clip": np.array(clip)}
+
+
+def why_unread(batch: Mapping[str, Tensor]) -> str | None:
+    """Why the example in a batch of one cannot be read; None: it was."""
+    return batch[FAILED].numpy().tobytes().decode() if FAILED in batch else None
 
 
 def random_of(seed: int, epoch: int, index: int) -> np.random.Generator:

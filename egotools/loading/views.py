@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from egotools.errors import ClipError
 from egotools.loading.files import OpenFiles
+from egotools.loading.items import unread
 from egotools.loading.spans import Spans, Stretch
 from egotools.pixels.augmentation import Jitter, draw_jitter
 from egotools.pixels.crops import Interpolation, cropped, enlarged, five_boxes
@@ -59,15 +60,14 @@ class ViewExamples:
     def example(self, index: int, _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         """As `Examples.example`, but that nothing is left to chance."""
         number, indices = self._parts[index]
-        clip = np.array(number)
         try:
             return {
                 "frames": self._pixels(self.stretches[number], indices),
                 **self._draws(number, indices),
-                "clip": clip,
+                "clip": np.array(number),
             }
         except ClipError as error:
-            return {"failed": np.frombuffer(str(error).encode(), np.uint8).copy(), "clip": clip}
+            return unread(error, number)
 
     def _pixels(self, stretch: Stretch, indices: IntArray) -> Frame:
         """[V, K, T, S, S, 3]."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from egotools.loading.files import Files
 from egotools.loading.spans import Spans, Stretch, stretches
@@ -36,14 +37,24 @@ def usable(clips: Sequence[Clip], files: Files, spans: Spans) -> Usable:
         ids = named([clip.id for clip in short], NAMED)
         need = counted(spans.width + 1, "frame")
         remarks.append(f"{counted(len(short), 'clip')} left out: too short, {need} are needed: {ids}")
-    if failed:
-        told = named(list(failed.values()), NAMED, between="; ")
-        remarks.append(f"{counted(len(failed), 'clip')} left out: unreadable: {told}")
-    odd = {each.source.path: each.source.remarks for each in found if each.source.remarks}
-    if odd:
-        told = named([f"{path}: {'; '.join(said)}" for path, said in odd.items()], NAMED, between="; ")
-        remarks.append(f"{counted(len(odd), 'file')} used as {'it is' if len(odd) == 1 else 'they are'}: {told}")
+    remarks += [*unreadable(failed), *odd_files({each.source.path: each.source.remarks for each in found})]
     return Usable(found, [clip.id for clip in short], failed, remarks)
+
+
+def unreadable(failed: Mapping[str, str]) -> list[str]:
+    """A remark on clips that cannot be read, by their ids why; none if there are none."""
+    if not failed:
+        return []
+    return [f"{counted(len(failed), 'clip')} left out: unreadable: {named([*failed.values()], NAMED, between='; ')}"]
+
+
+def odd_files(remarks: Mapping[Path, Sequence[str]]) -> list[str]:
+    """A remark on files that have remarks of their own; none if there are none."""
+    told = [f"{path}: {'; '.join(said)}" for path, said in remarks.items() if said]
+    if not told:
+        return []
+    used = "it is" if len(told) == 1 else "they are"
+    return [f"{counted(len(told), 'file')} used as {used}: {named(told, NAMED, between='; ')}"]
 
 
 def found_clips(clips: Sequence[Clip], files: Files, spans: Spans) -> tuple[Usable, Usable, list[str]]:

@@ -130,6 +130,7 @@ def test_windows_of_sound_follow_each_other_or_are_spread(checkpoint):
     [
         (lambda: AvidVideo(clips=0), "--clips must be above 0"),
         (lambda: AvidVideo(duration=float("inf")), "--duration must be above 0"),
+        (lambda: AvidVideo(size=120, resize=112), "--size 120 must be at most --resize 112"),
         (lambda: AvidVideo(hop=1.0, at="steps"), "--at steps is of --clips, not of --hop"),
         (lambda: AvidAudio(hop=1.0, clips=3), "--hop and --clips exclude each other"),
         (lambda: AvidAudio(length=0.01), "--length 0.01 s is too short"),

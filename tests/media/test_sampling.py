@@ -307,6 +307,13 @@ def test_a_window_has_as_many_frames_as_its_length_says(offset):
     assert found.tolist() == [48 + (offset > 0) + k for k in range(8)]
 
 
+def test_where_a_window_lies_does_not_change_its_number_of_frames(rng):
+    video = film(250, 25.0)
+    starts = rng.uniform(0.7, 9.0, 100)
+    lasts = {int(window_frames(video, at, at + 0.5, 2)[-1] - window_frames(video, at, at + 0.5, 1)[0]) for at in starts}
+    assert lasts == {11}  # half a second is 12.5 frames, always 12 of them
+
+
 def test_a_window_of_few_frames_repeats_them_and_of_many_leaves_some_out():
     assert window_frames(film(80, 8.0), 2.0, 2.5, 8).tolist() == [16, 16, 16, 17, 17, 18, 18, 19]
     assert window_frames(film(300, 30.0), 1.0, 1.5, 8).tolist() == list(range(30, 46, 2))

@@ -18,12 +18,13 @@ from egotools.extractors.avid import AvidAudio, AvidVideo
 from egotools.extractors.lookup import find_extractor
 from egotools.media.audio import open_sound
 from egotools.media.video import open_frames
-from egotools.methods.replai.export import Seen, keep_network
+from egotools.methods.replai.export import Seen, keep_network, views_of
+from egotools.pixels.resized_squares import middle_square, squares
 from egotools.stores import open_store
 from egotools.stores.store import Recipe
 from egotools.training.runs import Run
 from egotools.types import Clip
-from egotools.weights.replai import read_replai
+from egotools.weights.replai import published_of, read_replai
 
 SEEN = Seen(size=32, frames=4, video_duration=0.25, audio_duration=1.0)
 
@@ -55,6 +56,18 @@ def test_a_runs_backbones_are_extractors_with_what_they_were_shown(run):
     other = AvidVideo(weights=f"run:{run}", frames=32, size=224)
     assert (other.side, other.window_length, other.seconds) == (224, 32, 64 / 30)
     assert AvidAudio(weights=f"run:{run}").weights_digest() != named.weights_digest()
+    assert (named.resize, other.resize, named.interpolation) == (37, 256, "nearest")
+
+
+def test_a_run_that_cuts_squares_in_its_own_way_is_extracted_in_that_way():
+    state = replai_names(Golden("video_r2p1d10_48").parameters(), {})
+    seen = Seen(32, 4, 0.25, 1.0, min_size=40, eval_interpolation="bilinear")
+    options = views_of(published_of(state, Path("r")), seen)["default"].options
+    assert (options["resize"], options["interpolation"]) == (40, "bilinear")
+    frame = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    shown = AvidVideo(**options).prepare(frame)
+    square = middle_square(60, 80, side=32, shorter=40)
+    np.testing.assert_array_equal(shown, squares(frame[None], square, "bilinear")[0])
 
 
 @pytest.mark.integration

@@ -59,6 +59,9 @@ def test_moments_are_chosen_by_prominence_and_by_the_picture_around_them(place):
     np.testing.assert_array_equal(wider.times["walk"], [at for at, _ in MOMENTS])
     assert (wider.none, wider.remark) == ((), "")
 
+    late = read_moments(place / "c.lmdb", clips, prominence=1.0, margin=0.6, begins={"walk": 20.3})
+    np.testing.assert_array_equal(late.times["walk"], [24.0, 29.4, 29.5])  # 10 s of picture from 20.3 s on
+
 
 def test_what_the_cache_cannot_tell_is_refused_in_one_line(place):
     clips = read_manifest(place / "m.csv")

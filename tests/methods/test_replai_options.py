@@ -99,6 +99,8 @@ def test_moments_can_be_left_out_in_two_ways_and_an_objective_gets_the_whole_wei
         ({"milestones": (3, 2)}, "--milestones must be ascending epochs, not 3,2"),
         ({"temperature": 0.0}, "--temperature must be above 0"),
         ({"momentum": -1.0}, "--momentum must be 0 or above"),
+        ({"audio_duration": 0.02}, "--audio-duration must be 0.032 or above, a spectrum, not 0.02"),
+        ({"audio_duration": float("inf")}, "--audio-duration must be"),
     ],
 )
 def test_wrong_options_are_refused(options, said):

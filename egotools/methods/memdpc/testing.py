@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from egotools.loading.items import why_unread
 from egotools.loading.loader import Tensors, loader
 from egotools.loading.order import Order
 from egotools.loading.views import ViewExamples
@@ -60,8 +61,8 @@ def probabilities_of(
     model.eval()
     for done, batch in enumerate(batches(0), 1):
         number = int(batch.pop("clip"))
-        if "failed" in batch:
-            failed[number] = batch["failed"].numpy().tobytes().decode()
+        if (why := why_unread(batch)) is not None:
+            failed[number] = why
         else:
             spans = batch["frames"].shape[2]
             sums[number] += spans * mean_probabilities(logits_of(model, batch, sampling, viewing, device)).cpu()

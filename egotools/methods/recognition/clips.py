@@ -20,7 +20,7 @@ from torch import Tensor
 from egotools.errors import ClipError
 from egotools.extractors.avid import STATISTICS
 from egotools.loading.files import OpenFiles
-from egotools.loading.items import SECONDS, Arrays
+from egotools.loading.items import SECONDS, Arrays, unread
 from egotools.loading.loader import Tensors
 from egotools.loading.spans import Stretch, read_frames
 from egotools.methods.recognition.options import Watching
@@ -85,11 +85,10 @@ class EvaluatedExamples:
 
     def example(self, index: int, _: np.random.Generator) -> Arrays:
         """As `Examples.example`, but that nothing is left to its chance."""
-        clip = np.array(index)
         try:
-            return {"frames": self._windows(self.stretches[index]), "clip": clip}
+            return {"frames": self._windows(self.stretches[index]), "clip": np.array(index)}
         except ClipError as error:
-            return {"failed": np.frombuffer(str(error).encode(), np.uint8).copy(), "clip": clip}
+            return unread(error, index)
 
     def _windows(self, stretch: Stretch) -> Frame:
         chosen = np.stack([numbers_at(stretch, self.watching, place) for place in self._places(stretch.clip.id)])

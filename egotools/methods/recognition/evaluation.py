@@ -19,6 +19,7 @@ from egotools.errors import RunError, TableError
 from egotools.evaluate.leakage import shared_remarks, unlearned
 from egotools.evaluate.several_labels import Evaluated, SeveralLabels
 from egotools.evaluate.splits import to_evaluate
+from egotools.loading.items import why_unread
 from egotools.loading.kept_files import files_of
 from egotools.loading.loader import loader
 from egotools.loading.order import Order
@@ -197,8 +198,8 @@ def _probabilities(
     progress("evaluating", 0, len(examples))
     for done, batch in enumerate(batches(0), 1):
         number = int(batch["clip"])
-        if "failed" in batch:
-            failed[number] = batch["failed"].numpy().tobytes().decode()
+        if (why := why_unread(batch)) is not None:
+            failed[number] = why
         else:
             found[number] = _means(trained, examples, batch["frames"][0], batch_size, device)
         progress("evaluating", done, len(examples))

@@ -18,6 +18,7 @@ from egotools.errors import ClipError, TableError
 from egotools.evaluate.leakage import GROUP_COLUMNS, unlearned
 from egotools.evaluate.splits import to_evaluate
 from egotools.files.disk import write_whole
+from egotools.loading.items import unread, why_unread
 from egotools.loading.kept_files import files_of
 from egotools.loading.loader import Tensors, loader
 from egotools.loading.order import Order
@@ -29,6 +30,7 @@ from egotools.methods.replai.moments import most_prominent
 from egotools.methods.replai.network import Changes, Matched, Pretraining
 from egotools.methods.replai.options import ReplaiOptions, Sampling
 from egotools.methods.replai.run import METHOD, new_network
+from egotools.methods.usable import NAMED, unreadable
 from egotools.progress import Progress, no_progress
 from egotools.tables.table import numbers_of, table_of_clips
 from egotools.texts import counted, named, tidy
@@ -39,7 +41,6 @@ from egotools.types import Clip
 from egotools.weights.replai import TENSORS
 from egotools.weights.tensors import check_fit, read_tensors
 
-NAMED = 3
 AT_ONCE = 8  # moments that the networks see at a time; it changes nothing else
 Content = dict[str, Any]  # a report; Any: JSON values
 
@@ -115,7 +116,7 @@ def evaluate_replai(
     seen = seen_by([each.to(chosen) for each in models.values()], audible, sampling, readers, progress)
     content = {name: _figures(each, audible, trained, direction) for name, each in zip(models, seen, strict=True)}
     failed = {**there.failed, **seen[0].failed}
-    remarks = [*remarks, *there.remarks, *_failures(seen[0])]
+    remarks = [*remarks, *there.remarks, *unreadable(seen[0].failed)]
     arguments = {"run": str(run), "per_clip": per_clip, "direction": direction, "test_split": test_split}
     return {
         "command": "eval replai",
@@ -244,7 +245,7 @@ class Tried:
         try:
             return dict(self.examples.example(index, random))
         except ClipError as error:
-            return {"failed": np.frombuffer(str(error).encode(), np.uint8).copy(), "clip": np.array(index)}
+            return unread(error, index)
 
 
 def _batches(
@@ -256,8 +257,8 @@ def _batches(
     for done, one in enumerate(read, 1):
         progress("evaluating", done, len(audible))
         number = int(one["clip"])
-        if "failed" in one:
-            failed[audible[number].clip.id] = one["failed"].numpy().tobytes().decode()
+        if (why := why_unread(one)) is not None:
+            failed[audible[number].clip.id] = why
         else:
             waiting.append({name: value[0] for name, value in one.items()})
         if waiting and (len(waiting) == AT_ONCE or done == len(audible)):
@@ -289,13 +290,6 @@ def groups_of(clips: Sequence[Clip]) -> npt.NDArray[np.int64]:
 def _times(audible: Audible) -> npt.NDArray[np.float64]:
     assert audible.moments is not None  # of a cache
     return audible.moments
-
-
-def _failures(seen: Seen) -> list[str]:
-    if not seen.failed:
-        return []
-    why = named(list(seen.failed.values()), NAMED, between="; ")
-    return [f"{counted(len(seen.failed), 'clip')} left out: unreadable: {why}"]
 
 
 def save_report(folder: Path, content: Content) -> None:

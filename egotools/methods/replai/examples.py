@@ -6,7 +6,7 @@ Axes: B moments, L frames of a window, S side in pixels, N samples of sound at 1
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from egotools.media.sound.known_sound import KnownSound
 from egotools.methods.replai.moments import random_moment, read_moments
 from egotools.methods.replai.options import Sampling
 from egotools.methods.replai.published import published_run, published_sound
+from egotools.methods.usable import NAMED, odd_files, unreadable
 from egotools.nn.log_mel import RATE, ReplaiLogMel
 from egotools.nn.resampled import resampled
 from egotools.pixels.preprocessing import Normalize
@@ -35,10 +36,9 @@ from egotools.sampling import floor_linspace, window_frames
 from egotools.texts import counted, named
 from egotools.types import Clip, Frame, IntArray
 
-NAMED = 3
 FLIPPED = 0.5  # how often a window is mirrored
 NORMALIZE = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-HEARD = "samples"  # of the sound, where they differ between moments
+HEARD = "samples"  # the entry that says how many of the sound there are, where they differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,8 @@ def usable(clips: Sequence[Clip], files: Files, sampling: Sampling, cache: Path 
     remarks = []
     if sampling.moi == "audio" and cache is not None:
         own = [clip for clip in clips if clip.id in loud]
-        known = read_moments(cache, own, prominence=sampling.prominence, margin=sampling.margin)
+        begins = {id: each.clip.start for id, each in loud.items()}
+        known = read_moments(cache, own, prominence=sampling.prominence, margin=sampling.margin, begins=begins)
         found = [replace(loud[id], moments=times) for id, times in known.times.items()]
         empty, without = list(known.none), known.remark
     else:
@@ -108,11 +109,8 @@ def usable(clips: Sequence[Clip], files: Files, sampling: Sampling, cache: Path 
         without = told if empty else ""
     if silent:
         remarks.append(f"{counted(len(silent), 'clip')} left out: no sound: {named(silent, NAMED)}")
-    if failed:
-        why = named(list(failed.values()), NAMED, between="; ")
-        remarks.append(f"{counted(len(failed), 'clip')} left out: unreadable: {why}")
-    remarks += [without] if without else []
-    return Usable(found, silent, empty, failed, [*remarks, *_odd(found)])
+    remarks += [*unreadable(failed), *([without] if without else []), *_odd(found)]
+    return Usable(found, silent, empty, failed, remarks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,14 +257,9 @@ def _length(clip: Clip) -> float:
 
 def _odd(clips: Sequence[Audible]) -> list[str]:
     """Remarks on the files themselves."""
-    odd: Mapping[Path, tuple[str, ...]] = {
-        each.source.path: (*each.source.remarks, *(each.source.sound.remarks if each.source.sound else ()))
-        for each in clips
-    }
-    told = [f"{path}: {'; '.join(said)}" for path, said in odd.items() if said]
-    if not told:
-        return []
-    return [
-        f"{counted(len(told), 'file')} used as {'it is' if len(told) == 1 else 'they are'}:"
-        f" {named(told, NAMED, between='; ')}"
-    ]
+    return odd_files(
+        {
+            each.source.path: (*each.source.remarks, *(each.source.sound.remarks if each.source.sound else ()))
+            for each in clips
+        }
+    )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from safetensors.torch import save
 from torch import Tensor
 
+from egotools.extractors.avid import usual_resize
 from egotools.extractors.backbone import DEFAULT, View, write_backbone
 from egotools.methods.exports import learned_tensors
 from egotools.training.runs import Run
@@ -27,6 +28,7 @@ class Seen:
     frames: int  # of a window
     video_duration: float  # seconds of a window
     audio_duration: float  # seconds of sound
+    min_size: int | None = None  # shorter side of the frames that squares are cut out of; None: the usual one
     eval_interpolation: Literal["nearest", "bilinear"] = "nearest"  # how frames are resized where nothing is drawn
 
 
@@ -49,13 +51,15 @@ def keep_network(run: Run, state: Mapping[str, Tensor], seen: Seen) -> None:
 
 
 def views_of(found: ReplaiWeights, seen: Seen) -> dict[str, View]:
-    """How the extractors show the backbones clips."""
+    """How the extractors show the backbones clips; what is usual is left out, so that other options can change it."""
+    is_usual = seen.min_size in (None, usual_resize(seen.size))
     video = {
         "depth": str(found.depth),
         "size": seen.size,
         "frames": seen.frames,
         "duration": seen.video_duration,
-        "interpolation": seen.eval_interpolation,
+        "resize": None if is_usual else seen.min_size,
+        "interpolation": None if seen.eval_interpolation == "nearest" else seen.eval_interpolation,
     }
     views = {DEFAULT: View("avid-video", video)}
     return views | ({AUDIO: View("avid-audio", {"length": seen.audio_duration})} if found.audio else {})

@@ -42,7 +42,14 @@ class ClipMoments:
         )
 
 
-def read_moments(cache: Path, clips: Sequence[Clip], *, prominence: float = 1.0, margin: float = 0.6) -> ClipMoments:
+def read_moments(
+    cache: Path,
+    clips: Sequence[Clip],
+    *,
+    prominence: float = 1.0,
+    margin: float = 0.6,
+    begins: Mapping[str, float] | None = None,
+) -> ClipMoments:
     """The moments of clips in a cache of the extractor `moments`.
 
     Args:
@@ -50,6 +57,7 @@ def read_moments(cache: Path, clips: Sequence[Clip], *, prominence: float = 1.0,
         clips: all must be in it, with the times and files that it was made from.
         prominence: the lowest that counts. A moment's is measured in the whole clip, so this is exact.
         margin: seconds of picture that a moment needs in its clip, before it and after it.
+        begins: when the pictures of clips begin, by id, in seconds of the file; None: as the clips.
 
     Raises:
         TableError: no cache of moments, it has none of this prominence, clips are not in it or have changed.
@@ -57,7 +65,9 @@ def read_moments(cache: Path, clips: Sequence[Clip], *, prominence: float = 1.0,
     """
     store = open_moments(cache, prominence)
     _check_clips(store, clips)
-    times = {clip.id: kept_rows(store, clip, prominence, margin).times[:, 0] for clip in clips}
+    times = {
+        clip.id: kept_rows(store, clip, prominence, margin, (begins or {}).get(clip.id)).times[:, 0] for clip in clips
+    }
     none = tuple(id for id, found in times.items() if not len(found))
     return ClipMoments({id: found for id, found in times.items() if len(found)}, none, prominence, margin)
 
@@ -108,14 +118,17 @@ def absent_or_changed(store: Store, clips: Sequence[Clip]) -> tuple[list[str], d
     return [clip.id for clip in clips if clip.id not in store], changed
 
 
-def kept_rows(store: Store, clip: Clip, prominence: float, margin: float) -> Rows:
-    """The moments of a clip, in time order, that have a prominence, and seconds of its picture before and after."""
+def kept_rows(store: Store, clip: Clip, prominence: float, margin: float, begin: float | None = None) -> Rows:
+    """The moments of a clip, in time order, that have a prominence, and seconds of its picture before and after.
+
+    `begin` is when its picture begins, in seconds of the file; None: as the clip.
+    """
     if not margin >= 0:
         raise ValueError(f"the margin of moments must be 0 or above, not {margin}")
     rows = store[clip.id]
     if not len(rows.values):  # of any width: a cache of none has no width
         return Rows(np.zeros((0, 3), np.float32), np.zeros((0, 2)))
-    after = rows.times[:, 0] - clip.start
+    after = rows.times[:, 0] - (clip.start if begin is None else begin)
     seconds = rows.values[:, 2] + np.spacing(rows.values[:, 2])  # they were rounded when they were stored
     is_kept = (rows.values[:, 0] >= prominence) & (margin <= after) & (after <= seconds.astype(np.float64) - margin)
     order = np.flatnonzero(is_kept)[np.argsort(after[is_kept], kind="stable")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 # What the presets set of `Sampling`: the published code's ways, and what a laptop can train.
 PUBLISHED_SAMPLING = {"swap_sides": True, "frame_windows": "published", "sound_windows": "published"}
 SMALL_SAMPLING = {"size": 48, "min_size": 55, "max_size": 77}
+SPECTRUM = 0.032  # seconds that a spectrum is computed from
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Sampling:
     )
     frame_windows: Literal["exact", "published"] = option(
         "exact",
-        "Frames from the start of a window up to its end; published: those of its length rounded down, from a random"
-        " one of them on.",
+        "Frames from the start of a window up to its end; published: their number is rounded down, and where there are"
+        " more, they begin with a random one.",
     )
     sound_windows: Literal["exact", "published"] = option(
         "exact", "Sound of exactly --audio-duration; published: from up to 46 ms later on, and shorter."
@@ -54,6 +56,8 @@ class Sampling:
         for name in ("delta", "prominence"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"--{name} must be 0 or above, not {getattr(self, name)}")
+        if not SPECTRUM <= self.audio_duration < math.inf:
+            raise ValueError(f"--audio-duration must be {SPECTRUM:g} or above, a spectrum, not {self.audio_duration:g}")
         if not self.size <= self.min_size:
             raise ValueError(f"--size {self.size} must be at most --min-size {self.min_size}: it is cut out of that")
         if not self.min_size <= self.max_size:
@@ -103,14 +107,14 @@ class ReplaiOptions(Sampling):
     gather_grad: bool = option(
         False,
         "Let gradients of correspondence flow into its targets, too: frames learn from being sought by sounds, not only"
-        " from seeking. Published is not, with several GPUs.",
+        " from seeking. In the published code, on several GPUs, they do not.",
     )
     batch_size: int = option(32, "Clips a batch, of each process; the others of all processes are negatives.")
     epochs: int = option(100, "Passes over the clips.")
     steps: int | None = option(None, "Instead of --epochs: steps in all.")
-    optimizer: Literal["sgd", "adam", "adamw"] = option("sgd", "What learns.")
+    optimizer: Literal["sgd", "adam", "adamw"] = option("sgd", "Optimizer.")
     learning_rate: float = option(0.005, "Of the heads: the highest of the schedule.")
-    backbone_lr_mult: float = option(1.0, "Times the rate, for both networks below the heads.")
+    backbone_lr_mult: float = option(1.0, "Factor of the rate, for both networks below the heads.")
     momentum: float = option(0.9, "Of SGD; --schedule onecycle has its own, 0.95 to 0.85 and back.")
     weight_decay: float = option(1e-4, "Of all parameters.")
     schedule: Literal["onecycle", "cosine", "step"] = option(
@@ -122,9 +126,7 @@ class ReplaiOptions(Sampling):
         "When the rate changes: each epoch as published, where onecycle is one epoch ahead and the last epoch past its"
         " end; or each step.",
     )
-    torch_order: bool = option(
-        False, "Clips in the order of the published sampler, whatever --seed, and not in that of --seed."
-    )
+    torch_order: bool = option(False, "Draw the order of clips as the published sampler does, whatever --seed is.")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {  # Any: values of this command's options
         "reference": PUBLISHED,

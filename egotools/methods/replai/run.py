@@ -138,7 +138,7 @@ def _task(
 
     def written(run: Run, model: Pretraining, prepared: Prepared, _: Trained) -> None:
         shown = (options.size, options.frames, options.video_duration, options.audio_duration)
-        keep_network(run, model.state_dict(), Seen(*shown, options.eval_interpolation))
+        keep_network(run, model.state_dict(), Seen(*shown, options.min_size, options.eval_interpolation))
         learned_from.keep(run, {"": LearnedFrom(tuple(prepared.clips.ids))})
 
     def report(run: Run, model: Pretraining, prepared: Prepared, trained: Trained) -> Content:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from egotools.cli.main import root
 from typing_commands import complaint
 
 from egotools.extract.failures import write_failures
+from egotools.loading.files import Files
 from egotools.loading.kept_files import files_of
 from egotools.manifests.table import read_manifest
 from egotools.methods.replai.options import ReplaiOptions
@@ -188,6 +190,16 @@ def test_a_clip_whose_moments_could_not_be_looked_for_is_left_out_and_named(ther
     found = prepared_clips(clips, files_of(clips, sound=True), options, tmp_path / "moments.lmdb", "m.csv")
     assert found.clips.ids == ["v1"]
     assert found.clips.failed["v0"] == "v0.mp4: its sound is odd"
+
+
+def test_moments_keep_away_from_the_beginning_of_a_picture_that_begins_late(there):
+    clips = [clip for clip in read_manifest(there / "m.csv") if clip.id == "v0"]
+    (source,) = files_of(clips, sound=True).sources.values()
+    late = replace(source, info=replace(source.info, times=source.info.times + 0.5, end=source.info.end + 0.5))
+    files, options = Files({source.path: late}, {}), ReplaiOptions(**replai_files.SMALL, prominence=0.5)
+    (found,) = prepared_clips(clips, files, options, there / "caches/moments.lmdb", "m.csv").clips.found
+    assert found.moments is not None
+    assert 1.1 <= found.moments.min() < found.moments.max() <= 2.4
 
 
 def test_the_published_ways_are_a_preset(there, tmp_path):

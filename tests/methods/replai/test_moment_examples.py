@@ -17,11 +17,13 @@ from torch.utils.data import default_collate
 
 from egotools.errors import ClipError
 from egotools.loading.files import Source, look_up
+from egotools.loading.items import why_unread
 from egotools.loading.kept_files import files_of
 from egotools.loading.loader import loader
 from egotools.loading.order import Order
 from egotools.manifests.table import read_manifest
 from egotools.media.video import JUMP
+from egotools.methods.replai.evaluation import Tried
 from egotools.methods.replai.examples import (
     Audible,
     MomentExamples,
@@ -285,3 +287,5 @@ def test_a_file_that_changes_ends_the_training_by_name(tmp_path):
     write_audible(path, seconds=3, size=(64, 64))
     with pytest.raises(ClipError, match=r"a\.mp4: the file has changed, or gone, since the training began"):
         shown(source, 1.0)
+    tried = Tried(MomentExamples([audible(source, 1.0)], WHOLE, augment=False)).example(0, rng())  # an evaluation
+    assert "a.mp4: the file has changed, or gone" in str(why_unread(default_collate([tried])))
