@@ -249,7 +249,7 @@ def _show(result: Extraction) -> None:
     display.show_table(["cache", *columns], rows)
     for cache, empty in result.empty.items():
         if empty:
-            clips = f"{counted(len(empty), 'clip')} without sound, or without a window"
+            clips = f"{counted(len(empty), 'clip')} without sound, or with nothing found"
             display.note(f"{cache}: nothing to do for {clips}: {named([*map(repr, empty)], 3)}")
     for cache, agreement in result.agreement.items():
         display.note(

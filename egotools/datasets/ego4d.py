@@ -110,6 +110,8 @@ class Ego4D:
         if counts is not None:
             remarks.append(f"{counts.path}: {counts.verbs} verbs, {counts.nouns} nouns")
         for path in files:
+            if not path.exists():
+                raise ManifestError(f"{path}: no such file")
             split = split_name(self.split) if self.split else split_of(path)
             if self.task == "state-change":
                 _add_changes(found, read_changes(path, is_labeled=split != TEST), split)
@@ -120,7 +122,7 @@ class Ego4D:
         check_differ(found.clips, files[0])
         names = [*dict.fromkeys(found.missing)]
         if not found.clips:
-            example = f"; {found.refused[0]}" if found.refused else f", such as {names[0]}" if names else ""
+            example = f"; {found.refused[0]}" if found.refused else f", such as {names[0]}"
             raise ManifestError(f"{self.videos}: no video of the rows of {named([*map(str, files)], 3)}{example}")
         outside = [clip.id for clip in found.clips if _has_pnr_outside(clip)]
         if outside:

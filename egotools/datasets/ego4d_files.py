@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -168,5 +169,7 @@ def _read(path: Path, shape: Any = Any) -> Any:  # Any: JSON values, and a type 
         return read_json(path, shape)
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read: {error.strerror}") from error
+    except (JSONDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: not JSON, or cut off: {error}") from error
     except ValueError as error:
         raise ManifestError(f"{path}: {error}") from error

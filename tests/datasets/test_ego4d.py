@@ -148,7 +148,7 @@ def test_state_changes_that_cannot_be_used_are_named(tmp_path, entry, why):
 @pytest.mark.parametrize(
     ("task", "content", "why"),
     [
-        ("state-change", "{", "fho_val.json: Expecting property name"),
+        ("state-change", "{", "fho_val.json: not JSON, or cut off: Expecting property name"),
         ("state-change", '{"videos": []}', "holds no list 'clips'"),
         ("state-change", '"text"', "holds no list 'clips'"),
         ("state-change", [3], "'clips.0' is 3, not an object"),
@@ -173,6 +173,11 @@ def test_a_malformed_file_is_refused_by_its_entry(tmp_path, task, content, why):
     path = tmp_path / "fho_val.json"
     path.write_text(content if isinstance(content, str) else json.dumps({"clips": content}))
     assert why in refused(tmp_path, task, path)
+
+
+def test_a_file_that_is_not_there_is_said_before_its_split(tmp_path):
+    videos(tmp_path / "videos", "video")
+    assert "nowhere.json: no such file" in refused(tmp_path, "state-change", tmp_path / "nowhere.json")
 
 
 def test_labels_are_checked_against_the_taxonomy_of_either_release(tmp_path):

@@ -23,7 +23,7 @@ from egotools.progress import Progress, no_progress
 from egotools.stores.store import Recipe
 from egotools.training.how import How
 from egotools.training.runs import Run
-from egotools.training.world import ALONE
+from egotools.training.world import ALONE, World
 from egotools.weights.replai import read_replai
 
 CPU = torch.device("cpu")
@@ -97,3 +97,16 @@ def test_a_checkpoint_without_heads_gives_both_networks_and_the_heads_are_new(tm
     torch.save({"model": {name: value for name, value in avid.items() if "audio" not in name}}, tmp_path / "v.pth")
     with pytest.raises(WeightsError, match="contains no network for sound"):
         new_network(OPTIONS, read_replai(tmp_path / "v.pth"), 2, CPU)
+
+
+def test_fewer_clips_than_a_batch_are_one_and_a_single_clip_is_refused():
+    options = ReplaiOptions(**{**replai_files.SMALL, "batch_size": 8})
+    assert order_for(20, options, OFTEN, seed=0).batch_size == 8
+    few = order_for(5, options, OFTEN, seed=0)
+    assert (few.batch_size, few.per_epoch) == (5, 1)
+    assert sorted(index for _, index in next(few.batches())) == [0, 1, 2, 3, 4]
+    assert order_for(5, options, OFTEN, seed=0, world=World(1, 2)).batch_size == 2
+    with pytest.raises(TrainingError, match=r"1 clip to learn from, .*: at least 2 are needed$"):
+        order_for(1, options, OFTEN, seed=0)
+    with pytest.raises(TrainingError, match="at least 2 are needed for each of 2 processes"):
+        order_for(3, options, OFTEN, seed=0, world=World(0, 2))

@@ -197,8 +197,16 @@ def test_short_clips_and_clips_without_rows_in_time_are_named(made, tmp_path):
     said = " ".join(found.remarks)
     assert "1 clip missing in" in said
     assert "1 clip of fewer than 16 frames left out: c1" in said
-    assert "1 clip left out, which have a position without a row nearby" in said
+    assert "1 clip left out, with a position without a row nearby" in said
     np.testing.assert_array_equal(found.features[0], cached["c0"].values)
+
+
+def test_windows_spread_over_a_clip_of_two_seconds_are_near_enough_to_its_positions(tmp_path):
+    write_manifest(tmp_path / "c.csv", [clip(0, "train", state=1, at=3, frames=60, seconds=2.0)])
+    begins = np.linspace(100, 101.5, 16)  # as `avid-video --clips 16` places windows of half a second
+    spread = Rows(np.zeros((16, WIDTH), np.float32), np.stack([begins, begins + 0.5], axis=1))
+    found = read_examples(tmp_path / "c.csv", [write_rows(tmp_path / "c.lmdb", {"c0": spread})], "reference")
+    assert [each.id for each in found.clips] == ["c0"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,13 @@ def where_the_pages_are_read(tmp_path_factory) -> Iterator[Path]:
 def test_lines_of_the_pages_can_be_typed(page, line, monkeypatch, where_the_pages_are_read):
     monkeypatch.chdir(where_the_pages_are_read)
     parse(line)
+
+
+@pytest.mark.parametrize("example", ["audible_moments", "predicted_blocks", "two_views"])
+def test_lines_of_the_examples_can_be_typed(example, monkeypatch, where_the_pages_are_read):
+    monkeypatch.chdir(where_the_pages_are_read)
+    for line in runpy.run_path(str(REPOSITORY / f"examples/{example}.py"))["COMMANDS"]:
+        parse(f"egotools {line}")
 
 
 def test_every_command_is_in_the_pages_and_has_help_with_an_example():

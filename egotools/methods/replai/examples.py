@@ -109,7 +109,7 @@ def usable(clips: Sequence[Clip], files: Files, sampling: Sampling, cache: Path 
         without = told if empty else ""
     if silent:
         remarks.append(f"{counted(len(silent), 'clip')} left out: no sound: {named(silent, NAMED)}")
-    remarks += [*unreadable(failed), *([without] if without else []), *_odd(found)]
+    remarks += [*unreadable(failed), *([without] if without else []), *_odd(found), *_slow(found, sampling)]
     return Usable(found, silent, empty, failed, remarks)
 
 
@@ -253,6 +253,18 @@ def _check_whole(sound: KnownSound, path: Path, end: float) -> None:
 def _length(clip: Clip) -> float:
     """Seconds of a clip that has an end."""
     return 0.0 if clip.end is None else clip.end - clip.start
+
+
+def _slow(clips: Sequence[Audible], sampling: Sampling) -> list[str]:
+    """A remark on files whose frame rate is too low for the frames of a window."""
+    rates = {each.source.path: each.source.info.fps for each in clips}
+    slow = [str(path) for path, rate in rates.items() if round(rate * sampling.video_duration) < sampling.frames]
+    if not slow:
+        return []
+    needed = f"{sampling.frames / sampling.video_duration:g} frames per second"
+    return [
+        f"{counted(len(slow), 'file')} with fewer than {needed}, of which some are shown again: {named(slow, NAMED)}"
+    ]
 
 
 def _odd(clips: Sequence[Audible]) -> list[str]:

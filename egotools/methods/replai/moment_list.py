@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from egotools.errors import ClipError, ManifestError, NoSound
+from egotools.extract.failures import read_failures
 from egotools.extract.frame_folders import names_of
 from egotools.extractors.moments import clip_sound
 from egotools.files.disk import write_whole
@@ -63,7 +64,9 @@ def list_moments(
     if taken := sorted({name for clip in clips for name in clip.labels} & {*COLUMNS}):
         raise ManifestError(f"the manifest has a column {taken[0]!r} already, which the moments' would replace")
     absent, changed = absent_or_changed(store, clips)
-    found = MomentList(failed=dict.fromkeys(absent, f"not in {store.path}") | changed)
+    why = read_failures(store.path)
+    lost = {id: f"not in {store.path}{f': {why[id].reason}' if id in why else ''}" for id in absent}
+    found = MomentList(failed=lost | changed)
     names = names_of(clips) if pictures is not None else {}
     for number, clip in enumerate(clips):
         if clip.id not in found.failed:

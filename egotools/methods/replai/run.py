@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
@@ -22,10 +22,11 @@ from egotools.methods.replai.options import ReplaiOptions
 from egotools.methods.replai.training import optimizer_for, rate_at, schedule_remarks
 from egotools.progress import Progress, no_progress
 from egotools.tables.matching import numbered_inputs
+from egotools.texts import counted
 from egotools.training import learned_from
 from egotools.training.how import How
 from egotools.training.learned_from import LearnedFrom
-from egotools.training.learning import Passes, Trained, learn, order_of
+from egotools.training.learning import Trained, learn, order_of
 from egotools.training.runs import Run
 from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
@@ -34,6 +35,7 @@ from egotools.weights.replai import TENSORS, ReplaiWeights, load_sound, load_vid
 
 METHOD = "replai"
 PANELS = {"loss": ("loss", "clr_loss", "aot_loss"), "learning rate": ("learning_rate",)}
+LEAST = 2  # clips of a batch
 SAMPLER_SEED = 93823982  # of the published sampler, in one process; in several it is 0
 
 
@@ -94,7 +96,7 @@ def train_replai(
         ValueError: there are no `moments`.
         RunError: the folder holds a run with other options, or other files.
         TableError: `moments` is of other clips.
-        TrainingError: no clip has a moment, or there are too few for a batch.
+        TrainingError: no clip has a moment, or only one.
         WeightsError: `init` is of other networks, or lacks one.
     """
     is_heard = options.moi == "audio"
@@ -133,6 +135,8 @@ def _task(
 
     def trained(model: Pretraining, prepared: Prepared, course: Course) -> Trained:
         order = order_for(len(prepared.examples), options, course.how, seed=course.seed, world=course.world)
+        if order.batch_size < options.batch_size:
+            told.append(f"batches of {order.batch_size}, not {options.batch_size}: there are no more clips")
         told.extend(schedule_remarks(options, order.per_epoch / course.how.accumulate))
         return pretrain(model, prepared.examples, options, order, course)
 
@@ -200,9 +204,23 @@ def prepared_clips(
     return Prepared(there, MomentExamples(there.found, options), remarks)
 
 
-def order_for(examples: int, options: Passes, how: How, *, seed: int, world: World = ALONE) -> Order:
-    """The batches of all epochs, in the order of our seed or in the published one."""
-    if not getattr(options, "torch_order", False):
+def order_for(examples: int, options: ReplaiOptions, how: How, *, seed: int, world: World = ALONE) -> Order:
+    """The batches of all epochs, in the order of our seed or in the published one.
+
+    With fewer examples than a batch, all of them are one.
+
+    Raises:
+        TrainingError: there are not two for each process, so that there is no sound to tell from another.
+    """
+    together = examples // world.size
+    if together < LEAST:
+        each = "" if world.size == 1 else f" for each of {world.size} processes"
+        raise TrainingError(
+            f"{counted(examples, 'clip')} to learn from, but sounds are told apart: at least {LEAST} are needed{each}"
+        )
+    if together < options.batch_size:
+        options = replace(options, batch_size=together)
+    if not options.torch_order:
         return order_of(examples, options, how, seed=seed, world=world)
     own = SAMPLER_SEED if world.size == 1 else 0
     return order_of(examples, options, how, seed=own, world=world, draws="torch")

@@ -18,8 +18,10 @@ from egotools.tables.table import Mask, read_table
 from egotools.texts import counted, named, split_name
 from egotools.types import Clip, IntArray
 
+AT = {"reference": "picks", "exact": "steps"}  # what `avid-video --at` calls these positions
 UNKNOWN = -1  # the state of a clip without label
 NAMED = 3
+ROW = 0.5  # seconds that a row shows: half of it away, the position is in it, however short the clip
 MADE = "'egotools manifest ego4d --task state-change' makes such manifests"
 Values = npt.NDArray[np.float64]
 
@@ -68,8 +70,8 @@ class _Label:
 def read_examples(manifest: Path, caches: Sequence[Path], sampling: Sampling) -> Examples:
     """The clips of a manifest of state changes, each position with the cached row whose window's middle is nearest.
 
-    Clips of fewer than P frames, and those without a row within half the distance of two positions, are left out and
-    named in the remarks.
+    Clips of fewer than P frames, and those without a row within half the distance of two positions, or 0.25 s if that
+    is more, are left out and named in the remarks.
 
     Args:
         manifest: of `egotools manifest ego4d --task state-change`.
@@ -91,13 +93,13 @@ def read_examples(manifest: Path, caches: Sequence[Path], sampling: Sampling) ->
         frames, seconds = position_frames(label.start, label.end, sampling), _seconds(clip)
         frame = seconds / (label.end - label.start)  # how long one lasts: windows begin with one
         shown = clip.start + (frames - label.start) * frame
-        at = rows_of_times(shown, times, seconds / POSITIONS / 2 + frame)
+        at = rows_of_times(shown, times, max(seconds / POSITIONS, ROW) / 2 + frame)
         if at is None:
             apart.append(clip.id)
             continue
         position = 0 if np.isnan(label.keyframe) else nearest_position(frames, int(label.keyframe))
         found.append((replace(clip, split=split_name(clip.split)), label, rows[clip.id].start + at, position))
-    remarks = [*table.remarks, *_left_out(short, apart, caches)]
+    remarks = [*table.remarks, *_left_out(short, apart, caches, sampling)]
     if not found:
         raise TableError(f"{manifest}: no clip can be used: {'; '.join(remarks)}")
     clips, labels, numbers, positions = zip(*found, strict=True)
@@ -113,7 +115,7 @@ def read_examples(manifest: Path, caches: Sequence[Path], sampling: Sampling) ->
     )
 
 
-def _left_out(short: Sequence[str], apart: Sequence[str], caches: Sequence[Path]) -> list[str]:
+def _left_out(short: Sequence[str], apart: Sequence[str], caches: Sequence[Path], sampling: Sampling) -> list[str]:
     remarks = []
     if short:
         remarks.append(
@@ -121,9 +123,9 @@ def _left_out(short: Sequence[str], apart: Sequence[str], caches: Sequence[Path]
         )
     if apart:
         remarks.append(
-            f"{counted(len(apart), 'clip')} left out, which have a position without a row nearby in"
+            f"{counted(len(apart), 'clip')} left out, with a position without a row nearby in"
             f" {', '.join(map(str, caches))}: {named(apart, NAMED)}; 'egotools extract ... avid-video --clips"
-            f" {POSITIONS}' makes the rows"
+            f" {POSITIONS} --at {AT[sampling]}' makes the rows"
         )
     return remarks
 

@@ -237,14 +237,17 @@ def test_clips_that_cannot_be_used_are_named_and_counted(tmp_path):
     write_audible(tmp_path / "good.mp4", seconds=2, size=(32, 64))
     write_audible(tmp_path / "short.mp4", seconds=1.1, size=(32, 64))
     write_audible(tmp_path / "mute.mp4", seconds=2, size=(32, 64), rate=0)
+    write_audible(tmp_path / "slow.mp4", seconds=2, size=(32, 64), fps=10)
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
-    found = usable_of(tmp_path, WHOLE, ["good.mp4", "short.mp4", "mute.mp4", "bad.mp4"])
-    assert found.ids == ["good.mp4"]
+    found = usable_of(tmp_path, WHOLE, ["good.mp4", "short.mp4", "mute.mp4", "bad.mp4", "slow.mp4"])
+    assert found.ids == ["good.mp4", "slow.mp4"]
     assert (found.silent, found.empty, [*found.failed]) == (["mute.mp4"], ["short.mp4"], ["bad.mp4"])
     assert found.remarks[0] == "1 clip left out: no sound: mute.mp4"
     assert found.remarks[1].startswith("1 clip left out: unreadable: ")
     assert found.remarks[1].endswith("not a video or sound file, or damaged from its first bytes on")
     assert found.remarks[2] == "1 clip left out: shorter than 1.2 s: short.mp4"
+    slow = tmp_path / "slow.mp4"
+    assert found.remarks[3:] == [f"1 file with fewer than 16 frames per second, of which some are shown again: {slow}"]
 
 
 def test_a_clip_keeps_to_its_times(tmp_path):
