@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from fill import full_size
 from memdpc_files import Golden, make_narrow, write_released
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
@@ -255,8 +256,8 @@ def moving_textures(clips: int, blocks: int, length: int, size: int) -> Tensor:
     return torch.stack(found)
 
 
-def check_steps(golden: Golden, steps: int, kind: torch.dtype, tolerance: float) -> None:
-    """Trains as recorded."""
+def check_steps(golden: Golden, steps: int, kind: torch.dtype, tolerance: float) -> Tensor:
+    """Trains as recorded, and gives the memory."""
     given = golden.constructor
     network = Pretraining("resnet18", predicted=given["pred_step"], slots=given["mem_size"], dropout=0.0).to(kind)
     network.load_state_dict(own_names(golden.parameters())[0])
@@ -273,6 +274,7 @@ def check_steps(golden: Golden, steps: int, kind: torch.dtype, tolerance: float)
         tops = [figures[f"top{k}_{way}"].item() for way in ("forward", "backward") for k in (1, 5)]
         assert tops == pytest.approx(golden.outputs["accuracy"][step].tolist(), abs=1.01 / 24)
         optimizer.step()
+    return network.mb.detach()
 
 
 def test_the_first_steps_of_adam_are_the_references():
@@ -281,4 +283,10 @@ def test_the_first_steps_of_adam_are_the_references():
 
 @pytest.mark.slow
 def test_four_steps_of_adam_in_float64_are_the_references():
-    check_steps(Golden("train_steps"), 4, torch.float64, 1e-5)  # of twelve, which take a minute
+    check_steps(Golden("train_steps"), 4, torch.float64, 1e-5)
+
+
+@full_size
+def test_twelve_steps_of_adam_and_the_memory_after_them_are_the_references():
+    golden = Golden("train_steps")
+    golden.check("memory_after", check_steps(golden, golden.about["steps"], torch.float64, 1e-5)[:4])
