@@ -99,8 +99,8 @@ class AvidVideo:
         if self.resize is None:
             object.__setattr__(self, "resize", usual_resize(self.side))
         if self.interpolation is None:
-            usual = "bilinear-aliased" if self.pool == "average" else trained.get("interpolation") or "nearest"
-            object.__setattr__(self, "interpolation", usual)
+            chosen = "bilinear-aliased" if self.pool == "average" else trained.get("interpolation") or "nearest"
+            object.__setattr__(self, "interpolation", chosen)
         if not self.side <= self.shorter:
             raise ValueError(f"--size {self.size} must be at most --resize {self.resize}: it is cut out of that")
         if self.duration is None:

@@ -283,7 +283,7 @@ def test_clips_that_kill_their_workers_or_cannot_be_read_are_recorded_and_the_re
     caches = json.loads(done.stdout)["caches"]  # nothing that Ray says of deaths is among it
     deadly, color = (caches[str(tmp_path / f"{name}.lmdb")] for name in ("deadly", "color"))
     failed = {each["id"]: each["error"] for each in deadly["failed"]}
-    assert (deadly["done"], failed.keys()) == (6, {"5", "text", "gone"})
+    assert (deadly["done"], failed.keys()) == (6, {"5", "text", "gone"}), done.stderr
     assert "5.mp4: killed its worker twice (node " in failed["5"]
     assert "not a video or sound file" in failed["text"]
     assert color["done"] + len(color["failed"]) == 9
