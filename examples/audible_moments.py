@@ -2,7 +2,7 @@
 
     python examples/audible_moments.py VIDEO FOLDER
 
-The first minute of the video is cut into clips of three seconds, one each second, and the networks see 48 pixels for
+The first 25 seconds of the video are cut into clips of three seconds, one each second, and the networks see 48 pixels for
 eight steps. They are evaluated on the clips that they were trained on. So the figures mean little: this shows the
 commands, which it prints and runs. FOLDER gets `pictures/`, the sound of each clip with its moments, and
 `runs/replai/training.png`.
@@ -18,7 +18,7 @@ from egotools.manifests.table import write_manifest
 from egotools.media.video import open_frames
 from egotools.types import Clip
 
-LONGEST = 60.0  # seconds of the video
+LONGEST = 25.0  # seconds of the video
 MOMENTS = "--manifest s.csv --moments caches/moments.lmdb"
 COMMANDS = (
     "manifest windows v.csv --length 3 --hop 1 --min-length 3 --out s.csv",
