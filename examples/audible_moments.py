@@ -2,8 +2,8 @@
 
     python examples/audible_moments.py VIDEO FOLDER
 
-The first 25 seconds of the video are cut into clips of three seconds, one each second, and the networks see 48 pixels for
-eight steps. They are evaluated on the clips that they were trained on. So the figures mean little: this shows the
+The first 25 seconds of the video are cut into clips of three seconds, one each second, and the networks see 48 pixels
+for eight steps. They are evaluated on the clips that they were trained on. So the figures mean little: this shows the
 commands, which it prints and runs. FOLDER gets `pictures/`, the sound of each clip with its moments, and
 `runs/replai/training.png`.
 """
