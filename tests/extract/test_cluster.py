@@ -105,7 +105,7 @@ def test_rows_times_and_counts_are_those_of_the_local_engine_though_a_worker_is_
     result = extract(clips, there, resources=Resources(batch_size=4), engine=engine)
     assert watched[0].killed
     assert len(watched[0].processes) == 3
-    assert all(count == len(clips) for count in result.done.values())
+    assert all(count == len(clips) for count in result.done.values()), result
     assert not any(result.failed.values())
     assert result.rows == sum(len(rows) for each in there for rows in rows_of(each).values())
     assert {"decoding", "computing", "starting"} <= result.seconds.keys()
