@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from egotools.config import field_values, finite, to_json
-from egotools.errors import OutputError, RunError
+from egotools.errors import OutputError, RunError, WeightsError
 from egotools.files.disk import append_line, open_file, write_whole
 from egotools.files.json_files import check_shape, parse_json, read_json
 from egotools.provenance import versions
@@ -15,6 +15,9 @@ from egotools.stores.store import Recipe, differences
 from egotools.stores.writer_lock import WriterLock
 from egotools.tables.table import input_digests, manifest_digest
 from egotools.training.world import ALONE, World
+
+if TYPE_CHECKING:  # runs are opened without torch
+    from torch import nn
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -118,6 +121,20 @@ class Run:
             return kind(**field_values(kind, {**self.recipe.identity, **instead}))
         except ValueError as error:
             raise RunError(f"{self.path / CONFIG} cannot be read: {error}") from error
+
+    def load(self, name: str, network: "nn.Module") -> None:
+        """Fills a network in place with the tensors of one of the run's files.
+
+        Raises:
+            RunError: the file is missing or damaged, or of another network.
+        """
+        from egotools.weights.tensors import load_into, read_tensors  # here: it loads torch
+
+        path = self.path / name
+        try:
+            load_into(network, read_tensors(path), heads=(), source=str(path))
+        except WeightsError as error:
+            raise RunError(f"{self.path} cannot be used: {error}") from error
 
     @property
     def is_done(self) -> bool:

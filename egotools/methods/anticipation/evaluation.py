@@ -98,7 +98,7 @@ def evaluate_anticipation(
     learned, chose = (learned_from.read(run) or {}).get(""), run.report(Shown)["best"] is not None
     name, rows, told = to_test_on(found.last, learned, test_split, all_rows=all_rows, chose_on_val=chose)
     kept, is_labeled = found.only(rows), found.only(rows).is_labeled
-    network, candidates = network_of(folder, facts, config).to(chosen), drawing.candidates or config.candidates
+    network, candidates = network_of(run, facts, config).to(chosen), drawing.candidates or config.candidates
     seeds = [drawing.seed + number for number in range(drawing.seeds)]
     made = [draw_sequences(network, kept, candidates, seed=seed) for seed in seeds]
     if not is_labeled.all():

@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from egotools.config import file_digest, options_of, to_json
 from egotools.datasets.ego4d_files import read_counts
-from egotools.errors import RunError, TableError, WeightsError
+from egotools.errors import RunError, TableError
 from egotools.machine import choose_device
 from egotools.methods.anticipation.options import Anticipation
 from egotools.methods.anticipation.training import new_network, train_network
@@ -27,7 +27,7 @@ from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once, provenance_of, run_recipe
 from egotools.training.schedules import warmup_remarks
-from egotools.weights.tensors import load_into, plain_tensors, read_tensors
+from egotools.weights.tensors import plain_tensors
 
 METHOD, NETWORK, FACTS = "anticipation", "anticipation.safetensors", "anticipation.json"
 Content = dict[str, Any]  # a report; Any: JSON values
@@ -185,17 +185,14 @@ def open_run(folder: Path) -> tuple[Run, Anticipation, Facts]:
     return run, run.options(Anticipation, taxonomy=None), facts
 
 
-def network_of(folder: Path, facts: Facts, config: Anticipation) -> Anticipator:
+def network_of(run: Run, facts: Facts, config: Anticipation) -> Anticipator:
     """The trained network of a run.
 
     Raises:
         RunError: its file is missing or damaged.
     """
     network = new_network(facts["features"], (facts["verbs"], facts["nouns"]), config)
-    try:
-        load_into(network, read_tensors(folder / NETWORK), heads=(), source=str(folder / NETWORK))
-    except WeightsError as error:
-        raise RunError(f"{folder} cannot be used: {error}") from error
+    run.load(NETWORK, network)
     return network.eval()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.torch import save
 
 from egotools.config import finite, options_of, to_json
-from egotools.errors import RunError, TableError, WeightsError
+from egotools.errors import RunError, TableError
 from egotools.machine import choose_device
 from egotools.methods.records import read_records, write_records
 from egotools.methods.sides import to_learn_from, to_test_on
@@ -31,7 +31,7 @@ from egotools.training import learned_from
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.runs import Run, once, provenance_of, run_recipe
-from egotools.weights.tensors import load_into, plain_tensors, read_tensors
+from egotools.weights.tensors import plain_tensors
 
 METHOD, HEADS, FACTS = "state-change", "state_change.safetensors", "state_change.json"
 CENTER = POSITIONS / 2
@@ -197,7 +197,7 @@ def evaluate_state_change(
     chose = run.report(Shown)["best"] is not None
     name, rows, told = to_test_on(found.clips, learned, test_split, all_rows=all_rows, chose_on_val=chose)
     found = found.only(rows)
-    said = said_by(_heads(folder, facts, config).to(chosen), found)
+    said = said_by(_heads(run, facts, config).to(chosen), found)
     if not found.is_labeled.any():
         told.append("no clip has a label: only predictions are made")
     arguments = {"run": str(folder), "test_split": test_split, "all_rows": all_rows}
@@ -238,10 +238,7 @@ def open_run(folder: Path) -> tuple[Run, StateChange, _Facts]:
     return run, run.options(StateChange), facts
 
 
-def _heads(folder: Path, facts: _Facts, config: StateChange) -> StateChangeHeads:
+def _heads(run: Run, facts: _Facts, config: StateChange) -> StateChangeHeads:
     heads = StateChangeHeads(facts["features"], channels=config.width if config.temporal else None)
-    try:
-        load_into(heads, read_tensors(folder / HEADS), heads=(), source=str(folder / HEADS))
-    except WeightsError as error:
-        raise RunError(f"{folder} cannot be used: {error}") from error
+    run.load(HEADS, heads)
     return heads.eval()
