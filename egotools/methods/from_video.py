@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
 import torch
 from torch import nn
@@ -67,7 +67,7 @@ class Task(Generic[Network, There]):
         method: as the run's `config.json` names it, and the command.
         options: of the training.
         prepare: the manifest's clips and their files to examples; raises TrainingError if there are none.
-        network: the network before its first step, on a device.
+        network: the network before its first step, on a device, drawn by a seed.
         train: trains it.
         write: keeps in the run what was learned; its first process calls it.
         report: the figures of the run, with `remarks`.
@@ -84,7 +84,7 @@ class Task(Generic[Network, There]):
     method: str
     options: Passes
     prepare: Callable[[Sequence[Clip], Files], There]
-    network: Callable[[There, torch.device], Network]
+    network: Callable[[There, torch.device, int], Network]
     train: Callable[[Network, There, Course], Trained]
     write: Callable[[Run, Network, There, Trained], None]
     report: Callable[[Run, Network, There, Trained], Content]
@@ -96,6 +96,18 @@ class Task(Generic[Network, There]):
     reads_sound: bool = False
     order: Callable[..., Order] = order_of
     shape: Any = Content
+
+
+class Running(TypedDict, total=False):
+    """How and where a training runs: the keywords of `train_task`, which the functions that call it pass on."""
+
+    workers: int | None
+    how: How
+    seed: int
+    device: str
+    preset: str | None
+    world: World
+    progress: Progress
 
 
 def train_task(
@@ -146,7 +158,7 @@ def train_task(
         files = files_for(run.path, clips, sound=task.reads_sound, workers=readers, world=world, progress=progress)
         prepared = task.prepare(clips, files)
         order = task.order(len(prepared.examples), options, how, seed=seed, world=world)
-        model = task.network(prepared, chosen)
+        model = task.network(prepared, chosen, seed)
         if world.is_first:
             keep_files(run.path, files)
         with seeded(seed + (world.rank << 32), chosen):  # dropout: each process has its own

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 
 from egotools.config import to_json
 from egotools.loading.files import Files
 from egotools.loading.spans import SpanExamples
-from egotools.methods.from_video import Content, Course, train_task
+from egotools.methods.from_video import Content, Course, Running, train_task
 from egotools.methods.labels import learnable, numbers_of
 from egotools.methods.memdpc.clips import CLASSIFYING, VALIDATING, examples_of, labeled_clips_of
 from egotools.methods.memdpc.network import Classification
@@ -21,15 +21,15 @@ from egotools.methods.memdpc.options import ActionOptions, Training
 from egotools.methods.memdpc.run import clips_of_run
 from egotools.methods.memdpc.tasks import Prepared, init_file, task_of
 from egotools.nn.memdpc import HEADS
-from egotools.progress import Progress, no_progress
-from egotools.training.how import How
 from egotools.training.learning import Trained, learn
 from egotools.training.optimizers import milestones_of_epochs, optimizer_of
 from egotools.training.seeding import seeded
 from egotools.training.validation import Validation
-from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.memdpc import load_memdpc, read_memdpc
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 METHOD = "action"
 CLASSES = "classes.json"
@@ -53,15 +53,9 @@ def train_action(
     *,
     label: str,
     init: str | None = None,
-    workers: int | None = None,
-    how: How = How(),  # noqa: B008 - frozen
-    seed: int = 0,
-    device: str = "auto",
-    preset: str | None = None,
-    world: World = ALONE,
-    progress: Progress = no_progress,
+    **running: Unpack[Running],
 ) -> tuple[Content, bool]:
-    """Trains a classifier of a manifest's clips, kept as a run in `folder`; see `train_memdpc`.
+    """Trains a classifier of a manifest's clips, kept as a run in `folder`.
 
     Args:
         folder: of the run.
@@ -69,7 +63,7 @@ def train_action(
         options: what is learned, and how.
         label: the manifest's column; its values of the clips to learn from are the classes.
         init: begin with the weights of a checkpoint, of pre-training or of a classifier; last layers are not taken.
-        workers: see `train_memdpc`, as for the others.
+        running: how and where, the keywords of `train_task`, which says what is returned.
 
     Raises:
         RunError: the folder holds a run with other options, or other files.
@@ -80,25 +74,14 @@ def train_action(
     def prepare(clips: Sequence[Clip], files: Files) -> Prepared:
         return prepared_clips(clips, files, options, label, str(manifest))
 
-    def network(prepared: Prepared, on: torch.device) -> Classification:
+    def network(prepared: Prepared, on: torch.device, seed: int) -> Classification:
         return new_network(options, len(prepared.classes), init, seed, on)
 
     def trained(model: Classification, prepared: Prepared, course: Course) -> Trained:
         return train_classifier(model, prepared.examples, prepared.val_examples, options, course)
 
     task = task_of(METHOD, options, prepare, network, trained, PANELS, init, {"label": label})
-    return train_task(
-        folder,
-        manifest,
-        task,
-        workers=workers,
-        how=how,
-        seed=seed,
-        device=device,
-        preset=preset,
-        world=world,
-        progress=progress,
-    )
+    return train_task(folder, manifest, task, **running)
 
 
 def prepared_clips(clips: Sequence[Clip], files: Files, options: ActionOptions, label: str, where: str) -> Prepared:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from egotools.loading.files import Files
-from egotools.methods.from_video import Content, Course, train_task
+from egotools.methods.from_video import Content, Course, Running, train_task
 from egotools.methods.memdpc.clips import PRETRAINING, check_any, examples_of
 from egotools.methods.memdpc.network import WAYS, Pretraining
 from egotools.methods.memdpc.options import MemDPCOptions, Sampling
 from egotools.methods.memdpc.tasks import Prepared, init_file, task_of
 from egotools.methods.memdpc.training import pretrain
 from egotools.methods.usable import Usable, found_clips
-from egotools.progress import Progress, no_progress
-from egotools.training.how import How
 from egotools.training.learning import Trained
 from egotools.training.seeding import seeded
-from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.memdpc import load_memdpc, read_memdpc
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 METHOD = "memdpc"
 PANELS = {
@@ -37,13 +38,7 @@ def train_memdpc(
     options: MemDPCOptions,
     *,
     init: str | None = None,
-    workers: int | None = None,
-    how: How = How(),  # noqa: B008 - frozen
-    seed: int = 0,
-    device: str = "auto",
-    preset: str | None = None,
-    world: World = ALONE,
-    progress: Progress = no_progress,
+    **running: Unpack[Running],
 ) -> tuple[Content, bool]:
     """Pre-trains a network on the clips of a manifest, kept as a run in `folder`.
 
@@ -52,13 +47,7 @@ def train_memdpc(
         manifest: of the split `train` if there is one; `val` is validated on.
         options: what is learned, and how.
         init: begin with the weights of a checkpoint, a file or `run:DIR`.
-        workers: processes that read; None: as many as the machine has cores for. It changes nothing else.
-        how: precision, gradients, logging.
-        seed: of the network, the order of clips, and all draws.
-        device: where it is trained; of a process among others, that of `world`.
-        preset: reported only.
-        world: the processes that train together, each of which calls this.
-        progress: is told the steps.
+        running: how and where, the keywords of `train_task`.
 
     Returns:
         The report, and whether it is new: a run that is done with the same options is left as it is, one that was
@@ -78,22 +67,11 @@ def train_memdpc(
     def trained(model: Pretraining, prepared: Prepared, course: Course) -> Trained:
         return pretrain(model, prepared.examples, prepared.val_examples, options, **vars(course))
 
-    def network(_: Prepared, on: torch.device) -> Pretraining:
+    def network(_: Prepared, on: torch.device, seed: int) -> Pretraining:
         return new_network(options, init, seed, on)
 
     task = task_of(METHOD, options, prepare, network, trained, PANELS, init)
-    return train_task(
-        folder,
-        manifest,
-        task,
-        workers=workers,
-        how=how,
-        seed=seed,
-        device=device,
-        preset=preset,
-        world=world,
-        progress=progress,
-    )
+    return train_task(folder, manifest, task, **running)
 
 
 def clips_of_run(

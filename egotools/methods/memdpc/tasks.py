@@ -63,7 +63,7 @@ def task_of(
     method: str,
     options: Training,
     prepare: Callable[[Sequence[Clip], Files], Prepared],
-    network: Callable[[Prepared, torch.device], Network],
+    network: Callable[[Prepared, torch.device, int], Network],
     train: Callable[[Network, Prepared, Course], Trained],
     panels: Panels,
     init: str | None,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
@@ -20,17 +20,15 @@ from egotools.loading.files import Files
 from egotools.loading.loader import loader
 from egotools.loading.order import Order
 from egotools.loading.spans import Spans
-from egotools.methods.from_video import Content, Course, Task, train_task
+from egotools.methods.from_video import Content, Course, Running, Task, train_task
 from egotools.methods.initial import initial_weights
 from egotools.methods.labels import learnable, numbers_of
 from egotools.methods.recognition.clips import WindowExamples, labeled_clips_of
 from egotools.methods.recognition.network import BACKBONE, Recognition
 from egotools.methods.recognition.options import RecognitionOptions, Watching
 from egotools.methods.usable import Usable, found_clips
-from egotools.progress import Progress, no_progress
 from egotools.training import learned_from
 from egotools.training.fit import autocast
-from egotools.training.how import How
 from egotools.training.learned_from import LearnedFrom
 from egotools.training.learning import Figures, Trained, learn
 from egotools.training.optimizers import milestones_of_epochs, optimizer_of
@@ -39,11 +37,13 @@ from egotools.training.runs import Run
 from egotools.training.schedules import warmup_cosine, warmup_remarks
 from egotools.training.seeding import seeded
 from egotools.training.validation import Validation
-from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.replai import load_video, read_replai
 from egotools.weights.run_files import BACKBONE as BACKBONE_FILE
 from egotools.weights.tensors import plain_tensors
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 METHOD = "action"
 METHODS = ("replai", METHOD)  # whose runs have a network to begin with
@@ -96,13 +96,7 @@ def train_recognition(
     *,
     labels: Sequence[str],
     init: str | None = None,
-    workers: int | None = None,
-    how: How = How(),  # noqa: B008 - frozen
-    seed: int = 0,
-    device: str = "auto",
-    preset: str | None = None,
-    world: World = ALONE,
-    progress: Progress = no_progress,
+    **running: Unpack[Running],
 ) -> tuple[Content, bool]:
     """Trains a network to tell the classes of a manifest's clips, kept as a run in `folder`.
 
@@ -113,7 +107,7 @@ def train_recognition(
         labels: columns of the manifest; their values of the clips to learn from are the classes. The epoch that is
             best at the last one is kept.
         init: begin with the video network of a checkpoint of RepLAI or AVID, or of `run:DIR`; last layers are new.
-        workers: see `train_task`, as for the others and what is returned.
+        running: how and where, the keywords of `train_task`, which says what is returned.
 
     Raises:
         RunError: the folder holds a run with other options, or other files.
@@ -123,11 +117,13 @@ def train_recognition(
     if repeated := {label for label in labels if list(labels).count(label) > 1}:
         raise TrainingError(f"--label {min(repeated)} is given twice")
 
+    begun = None if init is None else (init, initial_weights(init, BACKBONE_FILE, METHODS))
+
     def prepare(clips: Sequence[Clip], files: Files) -> Prepared:
         return prepared_clips(clips, files, options, labels, str(manifest))
 
-    def network(prepared: Prepared, on: torch.device) -> Recognition:
-        return new_network(options, prepared.counts, init, seed).to(on)
+    def network(prepared: Prepared, on: torch.device, seed: int) -> Recognition:
+        return new_network(options, prepared.counts, None if begun is None else begun[1], seed).to(on)
 
     def train(model: Recognition, prepared: Prepared, course: Course) -> Trained:
         return train_network(model, prepared.examples, prepared.val_examples, options, course)
@@ -139,23 +135,11 @@ def train_recognition(
         found = _report(run, model, prepared, trained)
         return {**found, "remarks": [*found["remarks"], *warmup_remarks(options.warmup, trained.steps)]}
 
-    begun = None if init is None else (init, initial_weights(init, BACKBONE_FILE, METHODS))
     arguments = {"labels": list(labels)}
     task = Task(
         METHOD, options, prepare, network, train, write, report, panels_of(labels), arguments, begun, shape=Shown
     )
-    return train_task(
-        folder,
-        manifest,
-        task,
-        workers=workers,
-        how=how,
-        seed=seed,
-        device=device,
-        preset=preset,
-        world=world,
-        progress=progress,
-    )
+    return train_task(folder, manifest, task, **running)
 
 
 def panels_of(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -185,7 +169,7 @@ def prepared_clips(
     return Prepared(train, val, remarks, learned, held, there.classes)
 
 
-def new_network(options: RecognitionOptions, classes: Mapping[str, int], init: str | None, seed: int) -> Recognition:
+def new_network(options: RecognitionOptions, classes: Mapping[str, int], init: Path | None, seed: int) -> Recognition:
     """The network before its first step; its last layers are drawn by the seed, the others, too, without `init`.
 
     Raises:

@@ -6,21 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 
 from egotools.errors import TrainingError
 from egotools.loading.files import Files
 from egotools.loading.order import Order
-from egotools.methods.from_video import Content, Course, Task, of_splits, train_task
+from egotools.methods.from_video import Content, Course, Running, Task, of_splits, train_task
 from egotools.methods.initial import initial_weights
 from egotools.methods.replai.examples import MomentExamples, Usable, finish, usable
 from egotools.methods.replai.export import Seen, keep_network
 from egotools.methods.replai.network import Pretraining
 from egotools.methods.replai.options import ReplaiOptions
 from egotools.methods.replai.training import optimizer_for, rate_at, schedule_remarks
-from egotools.progress import Progress, no_progress
 from egotools.tables.matching import numbered_inputs
 from egotools.texts import counted
 from egotools.training import learned_from
@@ -32,6 +31,9 @@ from egotools.training.seeding import seeded
 from egotools.training.world import ALONE, World
 from egotools.types import Clip
 from egotools.weights.replai import TENSORS, ReplaiWeights, load_sound, load_video, read_replai
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 METHOD = "replai"
 PANELS = {"loss": ("loss", "clr_loss", "aot_loss"), "learning rate": ("learning_rate",)}
@@ -64,13 +66,7 @@ def train_replai(
     *,
     moments: Path | None = None,
     init: str | None = None,
-    workers: int | None = None,
-    how: How = How(),  # noqa: B008 - frozen
-    seed: int = 0,
-    device: str = "auto",
-    preset: str | None = None,
-    world: World = ALONE,
-    progress: Progress = no_progress,
+    **running: Unpack[Running],
 ) -> tuple[Content, bool]:
     """Pre-trains both networks on the clips of a manifest, kept as a run in `folder`.
 
@@ -80,13 +76,7 @@ def train_replai(
         options: what is learned, and how.
         moments: a cache of the extractor `moments`; needed unless times are drawn at random.
         init: begin with the weights of a checkpoint of RepLAI or AVID, a file or `run:DIR`.
-        workers: processes that read; None: as many as the machine has cores for. It changes nothing else.
-        how: precision, gradients, logging.
-        seed: of the network, the order of clips, and all draws.
-        device: where it is trained; of a process among others, that of `world`.
-        preset: reported only.
-        world: the processes that train together, each of which calls this.
-        progress: is told the steps.
+        running: how and where, the keywords of `train_task`.
 
     Returns:
         The report, and whether it is new: a run that is done with the same options is left as it is, one that was
@@ -104,23 +94,12 @@ def train_replai(
         raise ValueError("--moments is needed, a cache of 'egotools extract ... moments'; or --without moments")
     told = [] if is_heard or moments is None else ["--moments is not read: times are drawn at random"]
     caches = [moments] if is_heard and moments is not None else []
-    task = _task(options, manifest, caches[0] if caches else None, init, seed, told)
-    return train_task(
-        folder,
-        manifest,
-        task,
-        workers=workers,
-        how=how,
-        seed=seed,
-        device=device,
-        preset=preset,
-        world=world,
-        progress=progress,
-    )
+    task = _task(options, manifest, caches[0] if caches else None, init, told)
+    return train_task(folder, manifest, task, **running)
 
 
 def _task(
-    options: ReplaiOptions, manifest: Path, cache: Path | None, init: str | None, seed: int, told: list[str]
+    options: ReplaiOptions, manifest: Path, cache: Path | None, init: str | None, told: list[str]
 ) -> Task[Pretraining, Prepared]:
     """What is learned; `told` are remarks, to which the network's are added when it is made."""
     begun = None if init is None else (init, init_file(init))
@@ -128,7 +107,7 @@ def _task(
     def prepare(clips: Sequence[Clip], files: Files) -> Prepared:
         return prepared_clips(clips, files, options, cache, str(manifest))
 
-    def network(_: Prepared, on: torch.device) -> Pretraining:
+    def network(_: Prepared, on: torch.device, seed: int) -> Pretraining:
         weights = None if begun is None else read_replai(begun[1])
         told.extend([] if weights is None else head_remarks(weights, options))
         return new_network(options, weights, seed, on)
