@@ -61,8 +61,7 @@ class Source:
         Raises:
             ClipError: it has changed since, or cannot be read any more.
         """
-        if not self.is_unchanged():
-            raise ClipError(f"{self.path}: the file has changed, or gone, since the training began")
+        self._check_unchanged()
         return open_frames(self.path, self.fps, self.index)
 
     def open_sound(self) -> Sound:
@@ -72,9 +71,12 @@ class Source:
             NoSound: it has none.
             ClipError: it has changed since, or cannot be read any more.
         """
+        self._check_unchanged()
+        return open_sound(self.path, known=self.sound)
+
+    def _check_unchanged(self) -> None:
         if not self.is_unchanged():
             raise ClipError(f"{self.path}: the file has changed, or gone, since the training began")
-        return open_sound(self.path, known=self.sound)
 
 
 @dataclass(frozen=True, eq=False)
