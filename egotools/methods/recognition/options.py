@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from egotools.config import check_positive, option
+from egotools.pixels.sizes import check_squares
 
 # RepLAI's two protocols: a linear probe on EPIC-KITCHENS-100, and Ego4D's network learning as a whole.
 EGO4D = {
@@ -76,10 +77,7 @@ class Watching:
 
     def __post_init__(self) -> None:
         check_positive(self, "size", "frames", "video_duration", "min_size")
-        if not self.size <= self.min_size:
-            raise ValueError(f"--size {self.size} must be at most --min-size {self.min_size}: it is cut out of that")
-        if not self.min_size <= self.max_size:
-            raise ValueError(f"--min-size {self.min_size} must be at most --max-size {self.max_size}")
+        check_squares(self.size, self.min_size, self.max_size)
         if not 0 <= self.flip <= 1:
             raise ValueError(f"--flip must be from 0 to 1, not {self.flip}")
         if self.swap_sides and self.resizing == "plain":

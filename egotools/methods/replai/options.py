@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from egotools.config import check_positive, option
+from egotools.pixels.sizes import check_squares
 
 if TYPE_CHECKING:
     from egotools.nn.r2plus1d import Depth
@@ -58,10 +59,7 @@ class Sampling:
                 raise ValueError(f"--{name} must be 0 or above, not {getattr(self, name)}")
         if not SPECTRUM <= self.audio_duration < math.inf:
             raise ValueError(f"--audio-duration must be {SPECTRUM:g} or above, a spectrum, not {self.audio_duration:g}")
-        if not self.size <= self.min_size:
-            raise ValueError(f"--size {self.size} must be at most --min-size {self.min_size}: it is cut out of that")
-        if not self.min_size <= self.max_size:
-            raise ValueError(f"--min-size {self.min_size} must be at most --max-size {self.max_size}")
+        check_squares(self.size, self.min_size, self.max_size)
 
     @property
     def margin(self) -> float:
