@@ -10,6 +10,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from media_files import numbered
+from sounds import write_samples
 
 
 def sounding(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
@@ -64,12 +65,5 @@ def write_audible(
             container.mux(picture.encode(frame))
         container.mux(picture.encode())
         if isinstance(heard, AudioStream):
-            resampler = av.AudioResampler(format=heard.format.name, layout=layout, rate=rate)
-            for first in range(0, samples.shape[1], 4096):
-                piece = np.ascontiguousarray(samples[:, first : first + 4096])
-                part = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
-                part.sample_rate, part.pts, part.time_base = rate, first, Fraction(1, rate)
-                for each in resampler.resample(part):
-                    container.mux(heard.encode(each))
-            container.mux(heard.encode())
+            write_samples(container, heard, samples, rate, layout)
     return path

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.container import OutputContainer
 
 from egotools.media.audio import Sound
 
@@ -41,15 +42,20 @@ def encoded(
         stream = container.add_stream(codec, rate=rate, layout=layout, options={"strict": "-2"})
         assert isinstance(stream, AudioStream)
         stream.bit_rate = 64000 * channels
-        resampler = av.AudioResampler(format=stream.format.name, layout=layout, rate=rate)
-        for first in range(0, sounds.shape[1], 4096):
-            piece = np.ascontiguousarray(sounds[:, first : first + 4096], np.float32)
-            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
-            frame.sample_rate, frame.pts, frame.time_base = rate, first, Fraction(1, rate)
-            for part in resampler.resample(frame):
-                container.mux(stream.encode(part))
-        container.mux(stream.encode())
+        write_samples(container, stream, sounds, rate, layout)
     return path
+
+
+def write_samples(container: OutputContainer, stream: AudioStream, samples: np.ndarray, rate: int, layout: str) -> None:
+    """All samples [C, N] of a stream, encoded to its end."""
+    resampler = av.AudioResampler(format=stream.format.name, layout=layout, rate=rate)
+    for first in range(0, samples.shape[1], 4096):
+        piece = np.ascontiguousarray(samples[:, first : first + 4096], np.float32)
+        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, first, Fraction(1, rate)
+        for part in resampler.resample(frame):
+            container.mux(stream.encode(part))
+    container.mux(stream.encode())
 
 
 def heard(sound: Sound, rate: int = 16000) -> np.ndarray:
