@@ -163,7 +163,8 @@ class FrameExtractor(Protocol):
     def network(self) -> Callable[[Any], Any]:
         """[B, L, ...] of prepared frames to float32 [B, D]; row i depends on window i only. Built once per process.
 
-        With `place` "device" a torch module from tensor to tensor, with "worker" a function from array to array.
+        With `place` "device" a torch module from tensor to tensor, which may also give [B, N, D]: N rows a window, with
+        the window's times. With "worker" a function from array to array.
         """
 
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,19 +80,28 @@ class Batcher:
             parts, result = self._running.popleft()
             values = result.cpu().numpy()
             expected = sum(last - first for _, first, last in parts)
-            if values.ndim != 2 or len(values) != expected:
+            if values.ndim not in (2, 3) or len(values) != expected:
                 raise ExtractorError(
-                    f"{self.name}: its network gives {values.shape} for {expected} windows, not [B, D]"
+                    f"{self.name}: its network gives {values.shape} for {expected} windows, not [B, D] or [B, N, D]"
                 )
             at = 0
-            for piece, first, last in parts:
-                rows = values[at : at + last - first]
-                at += last - first
-                yield replace(
-                    piece,
-                    rows=piece.rows[first:last],
-                    times=piece.times[first:last],
-                    units=rows,
-                    windows=None,
-                    is_computed=True,
-                )
+            for part in parts:
+                count = part[2] - part[1]
+                yield _computed(part, values[at : at + count])
+                at += count
+
+
+def _computed(part: Part, values: np.ndarray[Any, Any]) -> Piece:
+    """The rows of a part: a row a window, or, of values [B, N, D], N rows a window, with the same times."""
+    piece, first, last = part
+    each = values.shape[1] if values.ndim == 3 else 1
+    rows = piece.rows[first:last]
+    return replace(
+        piece,
+        rows=(rows[:, None] * each + np.arange(each)).reshape(-1),
+        times=np.repeat(piece.times[first:last], each, axis=0),
+        units=values.reshape(-1, values.shape[-1]),
+        windows=None,
+        total=piece.total * each,
+        is_computed=True,
+    )

@@ -77,8 +77,9 @@ def estimate(clips: Sequence[Clip], requests: Sequence[CacheRequest], *, resourc
         counts = {clip.id: _rows(each, clip, indexes) for clip in chosen}
         unreadable |= {id for id, count in counts.items() if count is None}
         opened |= counts.keys()
-        rows = round(sum(count or 0 for count in counts.values()) * len(missing) / max(len(chosen), 1))
-        width, seconds = _timed(each, missing, device, batch_size)
+        windows = sum(count or 0 for count in counts.values()) * len(missing) / max(len(chosen), 1)
+        per_window, width, seconds = _timed(each, missing, device, batch_size)
+        rows = round(windows * per_window)
         computing += rows * seconds
         size = rows * (width * np.dtype(each.dtype).itemsize + 16)
         works[each.cache] = CacheWork(len(missing), len(clips) - len(missing), rows, width, size, seconds)
@@ -121,20 +122,22 @@ def _rows(each: CacheRequest, clip: Clip, indexes: dict[Path, VideoIndex]) -> in
         return None
 
 
-def _timed(each: CacheRequest, clips: Sequence[Clip], device: torch.device, batch_size: int) -> tuple[int, float]:
-    """Width of a row, and seconds to compute one."""
+def _timed(
+    each: CacheRequest, clips: Sequence[Clip], device: torch.device, batch_size: int
+) -> tuple[int, int, float]:
+    """Rows of a window, width of a row, and seconds to compute one."""
     if not clips or isinstance(each.extractor, ClipExtractor):
-        return 0, 0.0
+        return 1, 0, 0.0
     windows = sample_windows(each, clips, most=TIMED_CLIPS, each=batch_size)
     if windows is None:
-        return 0, 0.0
+        return 1, 0, 0.0
     windows = windows[:batch_size]
     if each.extractor.place == "worker":
-        return np.asarray(each.extractor.network()(windows)).shape[1], 0.0  # its time counts as reading
+        return 1, np.asarray(each.extractor.network()(windows)).shape[1], 0.0  # its time counts as reading
     run = runnable(each.extractor.network(), device, each.precision)
     batch = torch.from_numpy(windows)
     try:
-        width = run(batch).cpu().shape[1]
+        shape = run(batch).cpu().shape
     except RuntimeError as error:
         if each.precision == "float32":
             raise
@@ -144,7 +147,8 @@ def _timed(each: CacheRequest, clips: Sequence[Clip], device: torch.device, batc
         began = time.perf_counter()
         run(batch).cpu()
         best = min(best, time.perf_counter() - began)
-    return width, best / len(windows)
+    per_window = shape[1] if len(shape) == 3 else 1
+    return per_window, shape[-1], best / len(windows) / per_window
 
 
 def _reading_seconds(clips: Sequence[Clip], requests: Sequence[CacheRequest], batch_size: int) -> float:

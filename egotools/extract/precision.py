@@ -81,9 +81,9 @@ def compare_precisions(exact: Network, fast: Network, batches: Sequence[Tensor],
     Raises:
         EgotoolsError: the centered cosine is below 0.98, rows are not finite, or an operation has no such precision.
     """
-    expected = np.concatenate([exact(batch).cpu().numpy() for batch in batches])
+    expected = np.concatenate([_rows(exact(batch)) for batch in batches])
     try:
-        rows = np.concatenate([fast(batch).cpu().numpy() for batch in batches])
+        rows = np.concatenate([_rows(fast(batch)) for batch in batches])
     except RuntimeError as error:
         raise without_bf16(name, error) from error
     found = Agreement.between(expected, rows)
@@ -93,3 +93,8 @@ def compare_precisions(exact: Network, fast: Network, batches: Sequence[Tensor],
             f"below {ENOUGH} on {found.rows} windows); use --precision float32"
         )
     return found
+
+
+def _rows(values: Tensor) -> Array:
+    """Rows [N, D], of those networks, too, that give several a window."""
+    return values.flatten(0, -2).cpu().numpy()

@@ -27,18 +27,27 @@ def recipe_of(request: CacheRequest, origin: Mapping[str, Any] | None = None) ->
     options = {name: value for name, value in recorded_options(extractor).items() if name not in found.fixed}
     is_on_device = not isinstance(extractor, ClipExtractor) and extractor.place == "device"
     identity: dict[str, Any] = {
-        "extractor": found.fixed.get("model", found.name if found.source is None else found.cache_name),
+        "extractor": _named(request),
         "version": getattr(extractor, "rows_version", getattr(extractor, "version", 1)),
         "options": options,
         "precision": request.precision if is_on_device else "float32",
         "dtype": request.dtype,
     }
+    if hasattr(extractor, "facts"):  # what the name and the options do not tell, such as a model's config
+        identity["facts"] = plain(extractor.facts())
     if hasattr(extractor, "weights_digest"):
         options.pop(weights_option(found.kind), None)
         identity["weights"] = extractor.weights_digest()
     if found.source is not None:
         identity["source"] = source_digest(found.source)
     return Recipe(identity, {**(origin or {}), **_again(request), **surroundings()})
+
+
+def _named(request: CacheRequest) -> str:
+    found = request.found
+    if hasattr(request.extractor, "recorded_name"):
+        return str(request.extractor.recorded_name)
+    return found.fixed.get("model", found.name if found.source is None else found.cache_name)
 
 
 def _again(request: CacheRequest) -> dict[str, Any]:

@@ -36,6 +36,33 @@ SHORT_NAMES = {
     for name in ("resnet18", "resnet50", "convnext_tiny", "vit_b_16", "r2plus1d_18", "r3d_18", "mvit_v2_s", "swin3d_t")
 }
 
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A short name of a model on huggingface.co: what `egotools extract --help` says of it."""
+
+    model: str
+    kind: str  # frame, clip or sound
+    width: int
+    input: str
+    license: str
+
+
+ENCODERS = {
+    "clip": Encoder("openai/clip-vit-base-patch32", "frame", 512, "224 px", "MIT"),
+    "siglip2": Encoder("google/siglip2-base-patch16-224", "frame", 768, "224 px", "Apache-2.0"),
+    "dinov2": Encoder("facebook/dinov2-base", "frame", 768, "224 px", "Apache-2.0"),
+    "dinov3": Encoder("facebook/dinov3-vits16-pretrain-lvd1689m", "frame", 384, "224 px", "DINOv3, on request"),
+    "videomae": Encoder("MCG-NJU/videomae-base", "clip", 768, "16 frames, 224 px", "CC-BY-NC-4.0"),
+    "vjepa2": Encoder("facebook/vjepa2-vitl-fpc64-256", "clip", 1024, "64 frames, 256 px", "MIT"),
+    "xclip": Encoder("microsoft/xclip-base-patch32", "clip", 512, "8 frames, 224 px", "MIT"),
+    "timesformer": Encoder("facebook/timesformer-base-finetuned-k400", "clip", 768, "8 frames, 224 px", "CC-BY-NC-4.0"),
+    "clap": Encoder("laion/clap-htsat-unfused", "sound", 512, "10 s, 48 kHz", "Apache-2.0"),
+    "whisper": Encoder("openai/whisper-base", "sound", 512, "30 s, 16 kHz", "Apache-2.0"),
+    "wav2vec2": Encoder("facebook/wav2vec2-base-960h", "sound", 768, "16 kHz", "Apache-2.0"),
+}
+
 VIDEO_NETWORKS = ("csn", "r2plus1d_18", "r3d_18", "mvit_v2_s", "swin3d_t", "torchvision:s3d")
 
 
@@ -88,7 +115,7 @@ def find_known(name: str) -> FoundExtractor | None:
         ExtractorError: the library does not have the network; similar names, or all, are suggested.
         MissingExtra: the library is not installed.
     """
-    full = SHORT_NAMES.get(name, name)
+    full = SHORT_NAMES.get(name) or (f"hf:{ENCODERS[name].model}" if name in ENCODERS else name)
     if full in BUILT_IN:
         kind = _class_at(BUILT_IN[full][0])
         has_model = any(each.name == "model" for each in fields(kind))
@@ -96,6 +123,8 @@ def find_known(name: str) -> FoundExtractor | None:
     if full.startswith("panns:"):
         _class_at("egotools.extractors.panns:architecture_of")(full)
         return FoundExtractor(name, _class_at("egotools.extractors.panns:PannsModel"), {"model": full.lower()})
+    if full.startswith("hf:"):
+        return _of_transformers(name, full)
     if full.rpartition(":")[0] not in ("torchvision", "timm"):
         return None
     from egotools.extractors.published_model import published  # imported here because it loads torch
@@ -103,3 +132,13 @@ def find_known(name: str) -> FoundExtractor | None:
     is_video = published(full).kind == "video"
     kind = _class_at(f"egotools.extractors.{'video:VideoModel' if is_video else 'image:ImageModel'}")
     return FoundExtractor(name, kind, {"model": full})
+
+
+def _of_transformers(name: str, full: str) -> FoundExtractor:
+    """A model in the format of Transformers, by a folder, a name on huggingface.co, or a short name."""
+    from egotools.extractors.hf.checkpoints import checkpoint
+
+    found = checkpoint(full)
+    kind = {"frame": "vision:FrameModel", "clip": "vision:ClipModel", "sound": "sound:SoundModel"}[found.family.kind]
+    model = f"hf:{found.name}"  # a folder by its absolute path
+    return FoundExtractor(name if name in ENCODERS else model, _class_at(f"egotools.extractors.hf.{kind}"), {"model": model})

@@ -1,0 +1,1 @@
+"""Encoders in the format of Hugging Face's Transformers: `hf:NAME-OR-FOLDER`."""

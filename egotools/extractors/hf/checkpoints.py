@@ -1,0 +1,208 @@
+"""The files of a model: in a folder of the user's, or of a name on huggingface.co, which is downloaded once.
+
+Nothing of a model's folder is executed: configs are data, and weights are read from safetensors or with
+`weights_only`. Does not import torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from http.client import HTTPException
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from egotools.config import digest, file_digest
+from egotools.errors import ExtractorError, MissingExtra, WeightsError, first_line
+from egotools.extractors.hf.families import FAMILIES, Family
+from egotools.files.json_files import read_json
+
+PREFIX, HUB = "hf:", "https://huggingface.co/"
+REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+CONFIG = "config.json"
+# What a model needs besides its weights: its config, the processor's values, and the tokenizer of a text tower.
+SMALL = ("*.json", "*.txt", "*.model")
+WEIGHTS = (("model.safetensors", "model.safetensors.index.json"), ("pytorch_model.bin", "pytorch_model.bin.index.json"))
+# Entries of a config that say who wrote it, not what the model is.
+ABOUT = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's folder, and what its config says (JSON values, hence Any)."""
+
+    name: str  # after `hf:`; a folder by its absolute path
+    folder: Path
+    config: Mapping[str, Any]
+
+    @property
+    def family(self) -> Family:
+        """How models of its kind are used."""
+        return FAMILIES[self.config["model_type"]]
+
+    @property
+    def recorded_name(self) -> str:
+        """In recipes: the name, or of a folder its last part, since a folder that was moved is the same."""
+        return PREFIX + (self.folder.name if Path(self.name).is_absolute() else self.name)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """All that the library knows of the part that encodes, with its defaults: the file holds what differs.
+
+        Raises:
+            ExtractorError: the config has impossible values.
+        """
+        return _settings(self.folder)
+
+    @property
+    def prefix(self) -> int:
+        """Tokens before those of the patches."""
+        return self.family.prefix_of(self.settings)
+
+    @property
+    def frames(self) -> int:
+        """Frames of a window in training."""
+        return int(self.settings.get("num_frames") or self.settings.get("frames_per_clip") or 1)
+
+    def config_digest(self) -> str:
+        """Of what the config says of the model."""
+        return digest({name: value for name, value in self.config.items() if name not in ABOUT})
+
+    def weights(self) -> list[Path]:
+        """The files of its weights, in order.
+
+        Raises:
+            WeightsError: there are none, or not all of them.
+        """
+        for whole, index in WEIGHTS:
+            if (self.folder / whole).is_file():
+                return [self.folder / whole]
+            if (self.folder / index).is_file():
+                return self._shards(self.folder / index)
+        raise WeightsError(
+            f"{self.folder}: has no weights ({WEIGHTS[0][0]} or {WEIGHTS[1][0]}); it is half downloaded, or give "
+            "--weights random:0"
+        )
+
+    def weights_digest(self) -> str:
+        """The digest of its weights in a recipe."""
+        files = self.weights()
+        return file_digest(files[0]) if len(files) == 1 else digest([file_digest(file) for file in files])
+
+    def _shards(self, index: Path) -> list[Path]:
+        try:
+            names = sorted(set(read_json(index)["weight_map"].values()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise WeightsError(f"{index}: not an index of weights ({first_line(error)})") from error
+        for name in names:
+            if not isinstance(name, str) or Path(name).name != name:
+                raise WeightsError(f"{index}: names {name!r}, which is not a file beside it")
+            if not (self.folder / name).is_file():
+                raise WeightsError(f"{self.folder}: {name} is missing; it is half downloaded")
+        return [self.folder / name for name in names]
+
+
+@lru_cache
+def checkpoint(model: str, *, offline: bool = False) -> Checkpoint:
+    """The folder and config of `hf:NAME-OR-FOLDER`; a name that is not there yet is looked for on huggingface.co.
+
+    Args:
+        model: as on the command line.
+        offline: nothing is downloaded; so, too, with the library's own variable HF_HUB_OFFLINE.
+
+    Raises:
+        ExtractorError: no such model, one that cannot be fetched, or one that is no encoder of frames, clips or sound.
+        MissingExtra: Transformers is not installed.
+    """
+    if find_spec("transformers") is None:
+        raise MissingExtra("transformers", "hf")
+    name = model.removeprefix(PREFIX)
+    place = Path(name).expanduser()
+    if place.is_dir():
+        name, folder = str(place.absolute()), place.absolute()
+    elif name.startswith(("/", ".", "~")) or not REPOSITORY.fullmatch(name):
+        raise ExtractorError(f"{model}: no such folder")
+    else:
+        folder = _fetched(name, SMALL, offline)
+    return Checkpoint(name, folder, _config(folder, model))
+
+
+@lru_cache
+def _settings(folder: Path) -> Mapping[str, Any]:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ExtractorError(f"{folder / CONFIG}: not the config of a model ({first_line(error)})") from error
+    part = next((name for name in ("vision_config", "audio_config") if isinstance(config.get(name), dict)), None)
+    return config[part] if part else config  # type: ignore[no-any-return]
+
+
+def with_weights(found: Checkpoint, *, offline: bool = False) -> Checkpoint:
+    """The same, with its weights downloaded if they are not there yet.
+
+    Raises:
+        ExtractorError: they cannot be fetched.
+    """
+    if not Path(found.name).is_absolute():
+        try:
+            found.weights()
+        except WeightsError:
+            for whole, _ in WEIGHTS:
+                stem, _, suffix = whole.rpartition(".")
+                _fetched(found.name, (*SMALL, f"{stem}*.{suffix}"), offline)
+                if any(found.folder.glob(f"{stem}*.{suffix}")):
+                    break
+    return found
+
+
+def _config(folder: Path, model: str) -> Mapping[str, Any]:
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ExtractorError(f"{model}: {folder} has no {CONFIG}; it is half downloaded, or not a model's folder")
+    try:
+        config = read_json(path)
+    except (OSError, ValueError) as error:
+        raise ExtractorError(f"{path}: cannot be read as JSON ({first_line(error)})") from error
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind not in FAMILIES:
+        raise ExtractorError(
+            f"{model}: its model_type, {kind!r}, is no encoder of frames, clips or sound that egotools knows: "
+            f"{', '.join(FAMILIES)}"
+        )
+    return config  # type: ignore[no-any-return]
+
+
+def _fetched(name: str, patterns: tuple[str, ...], offline: bool) -> Path:
+    """The folder of a repository in the library's own cache, with files of these patterns.
+
+    Raises:
+        ExtractorError: they cannot be fetched; the message says what to download where.
+    """
+    from huggingface_hub import constants, hf_hub_download, hf_hub_url, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    from egotools.extractors.published import check_reachable
+
+    is_whole = any("safetensors" in each or ".bin" in each for each in patterns)
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=True))
+        if (folder / CONFIG).is_file() and not is_whole:
+            return folder
+    except (OSError, EntryNotFoundError):
+        pass  # not cached yet
+    try:
+        if offline or constants.HF_HUB_OFFLINE:
+            raise OSError("downloads are switched off")
+        check_reachable(hf_hub_url(name, CONFIG))  # the library itself would try for half a minute
+        hf_hub_download(name, CONFIG)
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+    except (OSError, EntryNotFoundError, HfHubHTTPError, HTTPException) as error:
+        raise ExtractorError(
+            f"{PREFIX}{name}: no folder of this name, and it could not be downloaded ({first_line(error)}); fetch "
+            f"all files of {HUB}{name} into a folder and write {PREFIX}FOLDER"
+        ) from error

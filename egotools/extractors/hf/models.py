@@ -1,0 +1,148 @@
+"""A model of Transformers as a module: loaded whole or refused, and its output as rows."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from egotools.errors import ExtractorError, WeightsError, first_line
+from egotools.extractors.hf.checkpoints import Checkpoint
+from egotools.extractors.hf.families import Family
+from egotools.training.seeding import seeded
+from egotools.weights.tensors import random_seed
+
+Pooling = Literal["cls", "mean", "none"]
+Model = Any  # the library's own classes
+
+# What the library raises for files that are damaged, or are of another model.
+DAMAGES = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, AssertionError, NotImplementedError)
+# Parameters that no row depends on: a checkpoint may lack them.
+UNUSED = ("mask_token", "masked_spec_embed", "logit_scale", "logit_bias", "position_ids")
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the library's own reports and bars: what is wrong with a model is said in one line."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def loaded(found: Checkpoint, weights: str) -> Model:
+    """The model with its weights, or with random ones from its config; on the CPU, float32.
+
+    Raises:
+        WeightsError: weights that are missing, damaged, or not of this model.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModel
+
+    seed = random_seed(weights)
+    if seed is None and weights != "DEFAULT":
+        raise WeightsError(
+            f"{found.recorded_name} has no weights {weights!r}; leave them out, or give random:<seed>; another model "
+            "is another hf:NAME-OR-FOLDER"
+        )
+    common = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with quietly():
+            config = AutoConfig.from_pretrained(found.folder, **common)
+            if seed is not None:
+                with seeded(seed):
+                    return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False).eval()
+            is_safe = found.weights()[0].suffix == ".safetensors"
+            model, said = AutoModel.from_pretrained(
+                found.folder, config=config, dtype=torch.float32, use_safetensors=is_safe, weights_only=True,
+                output_loading_info=True, **common,
+            )  # fmt: skip
+    except (*DAMAGES, SafetensorError) as error:
+        raise WeightsError(f"{found.folder}: not readable as a model ({first_line(error)})") from error
+    missing = [name for name in sorted(said["missing_keys"]) if not _may_be_missing(name, found.family)]
+    if missing:
+        raise WeightsError(
+            f"{found.folder}: its weights are of another model, or not whole: {len(missing)} missing such as "
+            f"{missing[0]!r}"
+        )
+    return model.eval()
+
+
+def _may_be_missing(name: str, family: Family) -> bool:
+    has_pooler = not family.pooled and ("pooler." in name)
+    return has_pooler or name.endswith(UNUSED)
+
+
+class Encoder(nn.Module):
+    """What a model makes of its input: rows [B, D], or with `--pool none` [B, N, D], one a token.
+
+    Args:
+        model: as `loaded` gives it.
+        family: how it is used.
+        prefix: tokens before those of the patches.
+        joint: rows in the space that is shared with text; else the model's own.
+        pool: in its own space.
+        layer: the hidden states that are pooled, 0 before the first layer; None: the output.
+        resized: frames are of another size than the model's, so that position embeddings are interpolated.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        family: Family,
+        *,
+        prefix: int,
+        joint: bool,
+        pool: Pooling,
+        layer: int | None,
+        resized: bool = False,
+    ) -> None:
+        super().__init__()
+        self.family, self.prefix, self.pool, self.layer = family, prefix, pool, layer
+        self.joint = joint
+        for unused in ("text_model", "text_projection", "decoder"):  # half of the memory of some
+            if isinstance(getattr(model, unused, None), nn.Module):
+                setattr(model, unused, None)
+        self.model = model if joint or not family.tower else getattr(model, family.tower)
+        call = getattr(self.model, family.joint) if joint else self.model.forward
+        known = inspect.signature(call).parameters
+        self.more: dict[str, Any] = {}
+        if resized and "interpolate_pos_encoding" in known:
+            self.more["interpolate_pos_encoding"] = True
+        if "skip_predictor" in known:  # of V-JEPA, which is for training
+            self.more["skip_predictor"] = True
+        if layer is not None:
+            self.more["output_hidden_states"] = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pixels [B, (T,) 3, h, w], or what the model takes of sound, to rows."""
+        call: Callable[..., Any] = getattr(self.model, self.family.joint) if self.joint else self.model
+        found = call(**{self.family.takes: x}, **self.more)
+        if self.joint:
+            return found if isinstance(found, Tensor) else found.pooler_output  # type: ignore[no-any-return]
+        return self._pooled(found)
+
+    def _pooled(self, found: Any) -> Tensor:
+        if self.layer is None and self.pool == self.family.pooled:
+            return found.pooler_output.flatten(1)  # type: ignore[no-any-return]  # [B, D, 1, 1] of convolutions
+        states = found.last_hidden_state if self.layer is None else found.hidden_states[self.layer]
+        tokens: Tensor = states.flatten(2).transpose(1, 2) if states.ndim == 4 else states  # [B, N, D]
+        if self.pool == "cls":
+            return tokens[:, 0]
+        patches = tokens[:, self.prefix :]
+        return patches if self.pool == "none" else patches.mean(1)
+

@@ -1,0 +1,252 @@
+"""Frame and clip encoders of Transformers as extractors: prepared as published, a row a frame or a window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from egotools.config import option, plain
+from egotools.errors import ExtractorError, first_line
+from egotools.extractors.hf.checkpoints import Checkpoint, checkpoint, with_weights
+from egotools.extractors.hf.models import DAMAGES, Encoder, Pooling, loaded
+from egotools.extractors.hf.processors import agreement, preprocessing_of, read_processor, resized_by
+from egotools.extractors.image import check_sampling
+from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
+from egotools.sampling import check_positive, frame_stacks, single_frames
+from egotools.types import Clip, Frame, FrameWindows, VideoInfo
+from egotools.weights.tensors import random_seed
+
+Space = Literal["joint", "own"]
+
+
+@dataclass(frozen=True)
+class VisionModel:
+    """A vision encoder with its processor: what frame and clip encoders share."""
+
+    place: ClassVar[Literal["device", "worker"]] = "device"
+    version: ClassVar[int] = 1
+
+    model: str  # fixed by the extractor's name
+    weights: str = option("DEFAULT", "DEFAULT, the model's own, or random:<seed>.")
+    space: Space | None = option(
+        None, "joint: shared with text; own: the model's features. By default joint where there is one."
+    )
+    pool: Pooling | None = option(
+        None,
+        "Of the model's own features: cls, its summary (class token, attention pooling); mean, over patches; none, a"
+        " row a patch, whose times repeat. By default as of the model's card.",
+    )
+    layer: int | None = option(None, "Features after this layer, 0 before the first; by default the output.")
+    resize: str | None = option(None, "Overrides the processor's own: short side, or HxW (then nothing is cropped).")
+    crop: str | None = option(None, "Overrides the processor's own: side of the center crop, or HxW.")
+    exact: bool = option(False, "Frames are resized by the model's own processor, which is slower.")
+    offline: bool = option(False, "Never download; so, too, with HF_HUB_OFFLINE=1.", absent=False)
+
+    def __post_init__(self) -> None:
+        for size in (self.resize, self.crop):
+            if size is not None:
+                parse_size(size)
+        if self.exact and (self.resize or self.crop):
+            raise ValueError("--exact is as published; leave out --resize and --crop")
+        family = self.checkpoint.family
+        asks_own = self.pool is not None or self.layer is not None
+        if self.space == "joint" and asks_own:
+            raise ValueError("--pool and --layer are of --space own")
+        if self.space == "joint" and not family.joint:
+            raise ValueError(f"--space joint: {self.model} shares no space with text")
+        # Resolved here, so that recipes record what was computed; the class is frozen.
+        space = self.space or ("joint" if family.joint and not asks_own else "own")
+        if space == "own" and family.joint and not family.tower:
+            raise ValueError(f"--space own: {self.model} has features in the joint space only")
+        object.__setattr__(self, "space", space)
+        if space == "own" and self.pool is None:
+            object.__setattr__(self, "pool", family.pool)
+        if self.pool == "cls" and not (self.checkpoint.prefix or family.pooled == "cls"):
+            raise ValueError(f"--pool cls: {self.model} has no class token; take mean")
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model's folder and config."""
+        return checkpoint(self.model, offline=self.offline)
+
+    @property
+    def recorded_name(self) -> str:
+        """The name in recipes."""
+        return self.checkpoint.recorded_name
+
+    @property
+    def window_length(self) -> int:
+        """Frames per window."""
+        return 1
+
+    @property
+    def _processor(self) -> Any:  # Any: the library's own class
+        return read_processor(self.checkpoint.folder, self.checkpoint.family.kind)
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """How frames are prepared: as by the processor, with the sizes overridden."""
+        try:
+            return preprocessing_of(self._processor).override(self.resize, self.crop)
+        except ExtractorError as error:
+            raise ExtractorError(f"{self.model}: {error}") from error
+
+    @cached_property
+    def own_size(self) -> tuple[int, int]:
+        """Height and width that the processor makes."""
+        return preprocessing_of(self._processor).size
+
+    def __getstate__(self) -> dict[str, object]:
+        """Includes the cached values, so that reading workers need not import the library."""
+        _ = self.preprocessing
+        return self.__dict__
+
+    def weights_digest(self) -> str:
+        """The digest of the weights in a recipe, or `random:<seed>`."""
+        if random_seed(self.weights) is not None:
+            return self.weights
+        return with_weights(self.checkpoint, offline=self.offline).weights_digest()
+
+    def facts(self) -> dict[str, object]:
+        """What else belongs to the identity of a recipe: the config, how frames are prepared, the grid of patches."""
+        found = {"config": self.checkpoint.config_digest(), "preprocessing": plain(self.preprocessing)}
+        return {**found, "grid": self.grid()} if self.pool == "none" else found
+
+    def grid(self) -> list[int]:
+        """The patches of a row's window: (times,) rows, columns; rows of a cache are in this order."""
+        config = self.checkpoint.settings
+        patch, tubelet = config.get("patch_size"), int(config.get("tubelet_size") or 1)
+        if patch is None:
+            return []
+        if isinstance(patch, list):
+            *depth, patch = patch
+            tubelet = int(depth[0]) if len(depth) == 2 else tubelet
+        height, width = (side // int(patch) for side in self.preprocessing.size)
+        times = [self.window_length // tubelet] if self.checkpoint.family.kind == "clip" else []
+        return [*times, height, width]
+
+    def notes(self) -> list[str]:
+        """Where rows differ from the processor run by hand."""
+        if self.exact or self.resize or self.crop:
+            return []
+        found = agreement(self._processor, self.preprocessing)
+        if found.is_equal:
+            return []
+        return [
+            f"frames are resized by egotools, not as its processor does (cosine of the pixels {found.worst:.4f}); "
+            "--exact runs the processor itself"
+        ]
+
+    def prepare(self, frame: Frame) -> Frame:
+        """Resized and cropped, uint8 [h, w, 3]."""
+        return resized_by(self._kept_processor(), frame) if self.exact else self.preprocessing(frame)
+
+    def _kept_processor(self) -> Any:
+        if "_kept" not in self.__dict__:
+            self.__dict__["_kept"] = self._processor
+        return self.__dict__["_kept"]
+
+    def network(self) -> nn.Module:
+        """uint8 [B, L, h, w, 3] to float [B, D], or [B, N, D] with `--pool none`.
+
+        Raises:
+            WeightsError: the weights are missing or damaged.
+            ExtractorError: the model does not accept such frames, or has no such layer.
+        """
+        found = with_weights(self.checkpoint, offline=self.offline)
+        encoder = Encoder(
+            loaded(found, self.weights), found.family, prefix=found.prefix, joint=self.space == "joint",
+            pool=self.pool or "cls", layer=self.layer, resized=self.preprocessing.size != self.own_size,
+        )  # fmt: skip
+        network = _Network(self.preprocessing, encoder, found.family.kind == "frame").eval()
+        try:
+            with torch.inference_mode():  # a black window, so that problems are reported before any clip is read
+                network(torch.zeros(1, self.window_length, *self.preprocessing.size, 3, dtype=torch.uint8))
+        except IndexError as error:
+            raise ExtractorError(f"{self.model}: has no layer {self.layer}; --layer counts from 0") from error
+        except DAMAGES as error:
+            raise ExtractorError(
+                f"{self.model}: refuses windows of {self.window_length} x {self.preprocessing.size[0]}x"
+                f"{self.preprocessing.size[1]} ({first_line(error)}); choose others, or leave --resize, --crop and "
+                "--frames out"
+            ) from error
+        return network
+
+
+class _Network(nn.Module):
+    def __init__(self, preprocessing: Preprocessing, encoder: Encoder, is_frame: bool) -> None:
+        super().__init__()
+        self.normalize = Normalize(preprocessing.mean, preprocessing.std)
+        self.encoder, self.is_frame = encoder, is_frame
+
+    def traced_apart(self) -> list[nn.Module]:
+        """None: these models cannot be traced."""
+        return []
+
+    def forward(self, windows: Tensor) -> Tensor:
+        x: Tensor = self.normalize(windows)  # [B, L, 3, h, w]
+        return self.encoder(x[:, 0] if self.is_frame else x)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class FrameModel(VisionModel):
+    """Features of a frame encoder in the format of Transformers: one row per frame.
+
+    \b
+    egotools extract --manifest m.csv --out caches/a hf:openai/clip-vit-base-patch32 --fps 2
+    """
+
+    fps: float = option(1.0, "Rows per second; the frame shown at the middle of each interval.")
+    frames: int | None = option(None, "Instead of --fps: number of rows per clip, evenly spaced.")
+    stride: int | None = option(None, "Instead of --fps: every n-th frame of the file.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sampling(self.fps, self.frames, self.stride)
+
+    def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
+        """One frame per row."""
+        return single_frames(video, clip, fps=self.fps, frames=self.frames, stride=self.stride)
+
+
+@dataclass(frozen=True)
+class ClipModel(VisionModel):
+    """Features of a clip encoder in the format of Transformers: one row per window of frames.
+
+    \b
+    egotools extract --manifest m.csv --out caches/a hf:MCG-NJU/videomae-base --fps 15 --hop 1
+    """
+
+    frames: int | None = option(None, "Frames per window; by default as the model was trained.")
+    fps: float | None = option(None, "Rate of a window's frames, Hz; by default every --stride-th frame of the file.")
+    stride: int | None = option(None, "Instead of --fps: every n-th frame of the file; by default as of the family.")
+    hop: float | None = option(None, "Seconds from one window to the next; by default they follow without a gap.")
+    clips: int | None = option(None, "Instead of --hop: number of windows per clip, evenly spaced.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(fps=self.fps, frames=self.frames, stride=self.stride, hop=self.hop, clips=self.clips)
+        if self.hop is not None and self.clips is not None:
+            raise ValueError("give one of --hop and --clips")
+        if self.fps is not None and self.stride is not None:
+            raise ValueError("give one of --fps and --stride")
+        if self.frames is None:
+            object.__setattr__(self, "frames", self.checkpoint.frames)
+        if self.fps is None and self.stride is None:
+            object.__setattr__(self, "fps", self.checkpoint.family.fps)
+            object.__setattr__(self, "stride", self.checkpoint.family.stride)
+
+    @property
+    def window_length(self) -> int:
+        """Frames per window."""
+        assert self.frames is not None
+        return self.frames
+
+    def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
+        """One window of frames per row."""
+        fps = self.fps if self.stride is None else video.fps / self.stride if self.stride > 1 else None
+        return frame_stacks(video, clip, length=self.window_length, fps=fps, hop=self.hop, clips=self.clips)
