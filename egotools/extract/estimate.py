@@ -122,9 +122,7 @@ def _rows(each: CacheRequest, clip: Clip, indexes: dict[Path, VideoIndex]) -> in
         return None
 
 
-def _timed(
-    each: CacheRequest, clips: Sequence[Clip], device: torch.device, batch_size: int
-) -> tuple[int, int, float]:
+def _timed(each: CacheRequest, clips: Sequence[Clip], device: torch.device, batch_size: int) -> tuple[int, int, float]:
     """Rows of a window, width of a row, and seconds to compute one."""
     if not clips or isinstance(each.extractor, ClipExtractor):
         return 1, 0, 0.0

@@ -37,7 +37,6 @@ SHORT_NAMES = {
 }
 
 
-
 @dataclass(frozen=True)
 class Encoder:
     """A short name of a model on huggingface.co: what `egotools extract --help` says of it."""
@@ -141,4 +140,6 @@ def _of_transformers(name: str, full: str) -> FoundExtractor:
     found = checkpoint(full)
     kind = {"frame": "vision:FrameModel", "clip": "vision:ClipModel", "sound": "sound:SoundModel"}[found.family.kind]
     model = f"hf:{found.name}"  # a folder by its absolute path
-    return FoundExtractor(name if name in ENCODERS else model, _class_at(f"egotools.extractors.hf.{kind}"), {"model": model})
+    return FoundExtractor(
+        name if name in ENCODERS else model, _class_at(f"egotools.extractors.hf.{kind}"), {"model": model}
+    )

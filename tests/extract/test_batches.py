@@ -89,7 +89,17 @@ def test_long_windows_make_smaller_batches_of_one_at_least(most, sizes):
     assert [value for _, _, value in rows_of(found)[0]] == [6.0, 12.0, 10.0, 4.0]
 
 
-@pytest.mark.parametrize("result", [torch.zeros(3), torch.zeros(2, 1), torch.zeros(3, 1, 1)])
+def test_a_network_may_give_several_rows_a_window_with_its_times():
+    batcher = Batcher("x", lambda batch: torch.stack([batch[:, 0], batch[:, 0] + 0.5], 1).float()[..., None], 2)
+    found = [*batcher.add(piece_of(0, [10, 20, 30])), *batcher.flush()]
+    assert [piece.total for piece in found] == [6, 6]
+    assert np.concatenate([piece.rows for piece in found]).tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.concatenate([piece.units for piece in found])[:, 0].tolist() == [10, 10.5, 20, 20.5, 30, 30.5]
+    starts = np.concatenate([piece.times for piece in found])[:, 0]
+    assert starts[0::2].tolist() == starts[1::2].tolist()
+
+
+@pytest.mark.parametrize("result", [torch.zeros(3), torch.zeros(2, 1), torch.zeros(3, 1, 1, 1)])
 def test_a_network_that_gives_no_row_a_window_is_refused(result):
     batcher = Batcher("mine", lambda batch: result, 3)
     with pytest.raises(ExtractorError, match=r"mine: its network gives .* for 3 windows, not \[B, D\]"):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from egotools.errors import ExtractorError, WeightsError, first_line
+from egotools.errors import WeightsError, first_line
 from egotools.extractors.hf.checkpoints import Checkpoint
 from egotools.extractors.hf.families import Family
 from egotools.training.seeding import seeded
@@ -138,11 +138,11 @@ class Encoder(nn.Module):
 
     def _pooled(self, found: Any) -> Tensor:
         if self.layer is None and self.pool == self.family.pooled:
-            return found.pooler_output.flatten(1)  # type: ignore[no-any-return]  # [B, D, 1, 1] of convolutions
+            pooled: Tensor = found.pooler_output  # [B, D], or of convolutions [B, D, 1, 1]
+            return pooled.flatten(1)
         states = found.last_hidden_state if self.layer is None else found.hidden_states[self.layer]
         tokens: Tensor = states.flatten(2).transpose(1, 2) if states.ndim == 4 else states  # [B, N, D]
         if self.pool == "cls":
             return tokens[:, 0]
         patches = tokens[:, self.prefix :]
         return patches if self.pool == "none" else patches.mean(1)
-

@@ -31,9 +31,13 @@ def read_processor(folder: Path, kind: str) -> Any:  # Any: the library's own cl
 
     from egotools.extractors.hf.models import quietly
 
-    loaders = {"frame": [AutoImageProcessor], "clip": [AutoVideoProcessor, AutoImageProcessor]}
+    of_kind = {
+        "frame": (AutoImageProcessor,),
+        "clip": (AutoVideoProcessor, AutoImageProcessor),
+        "sound": (AutoFeatureExtractor,),
+    }
     error: Exception | None = None
-    for loader in loaders.get(kind, [AutoFeatureExtractor]):
+    for loader in of_kind[kind]:
         try:
             with quietly():
                 return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

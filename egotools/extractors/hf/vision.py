@@ -12,15 +12,13 @@ from torch import Tensor, nn
 from egotools.config import option, plain
 from egotools.errors import ExtractorError, first_line
 from egotools.extractors.hf.checkpoints import Checkpoint, checkpoint, with_weights
-from egotools.extractors.hf.models import DAMAGES, Encoder, Pooling, loaded
+from egotools.extractors.hf.models import DAMAGES, Encoder, loaded
 from egotools.extractors.hf.processors import agreement, preprocessing_of, read_processor, resized_by
 from egotools.extractors.image import check_sampling
 from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
 from egotools.sampling import check_positive, frame_stacks, single_frames
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
 from egotools.weights.tensors import random_seed
-
-Space = Literal["joint", "own"]
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,10 @@ class VisionModel:
 
     model: str  # fixed by the extractor's name
     weights: str = option("DEFAULT", "DEFAULT, the model's own, or random:<seed>.")
-    space: Space | None = option(
+    space: Literal["joint", "own"] | None = option(
         None, "joint: shared with text; own: the model's features. By default joint where there is one."
     )
-    pool: Pooling | None = option(
+    pool: Literal["cls", "mean", "none"] | None = option(
         None,
         "Of the model's own features: cls, its summary (class token, attention pooling); mean, over patches; none, a"
         " row a patch, whose times repeat. By default as of the model's card.",
