@@ -12,7 +12,7 @@ import click
 
 from egotools.errors import OutputError
 from egotools.extract.failures import failures_path
-from egotools.extractors.names import BUILT_IN, SHORT_NAMES
+from egotools.extractors.names import BUILT_IN, ENCODERS, SHORT_NAMES
 from egotools.manifests.table import read_manifest
 from egotools.texts import counted, named
 
@@ -34,7 +34,7 @@ class Extractors(LazyGroup):
     """A chain of extractors, looked up by name; each becomes a command whose flags are the fields of its class."""
 
     def summaries(self) -> dict[str, str]:
-        return {**super().summaries(), **SHORT_NAMES}
+        return {**super().summaries(), **SHORT_NAMES, **{name: each.line for name, each in ENCODERS.items()}}
 
     def get_command(self, context: click.Context, name: str) -> click.Command:
         from egotools.errors import ExtractorError
@@ -62,11 +62,14 @@ class Extractors(LazyGroup):
             ("torchvision:NAME", f"Any of torchvision's networks; also as {', '.join(SHORT_NAMES)}."),
             ("timm:NAME", "Any of timm's image networks (extra: timm)."),
             ("panns:NAME", "PANNs, networks for sound: cnn6, cnn10, cnn14, mobilenetv1, res1dnet31, ..."),
+            ("hf:NAME", "Encoders of huggingface.co by name, or by a folder (extra: hf); see docs/encoders.md."),
             ("run:DIR", "The backbone that a run has trained, with its preprocessing."),
             ("FILE.py:CLASS", "Your own; see docs/add-an-extractor.md."),
         ]
         with formatter.section("Extractors ('egotools extract NAME --help' shows the options of one)"):
             formatter.write_dl(rows)
+        with formatter.section("Models of huggingface.co (extra: hf), for frames, clips or sound; others as hf:NAME"):
+            formatter.write_dl([(name, each.line) for name, each in ENCODERS.items()])
 
 
 @click.group(
@@ -210,6 +213,9 @@ def _remark(wanted: Sequence[CacheRequest], out: Path) -> None:
     from egotools.weights.tensors import random_seed
 
     for each in wanted:
+        if each.found.name in ENCODERS:
+            model = ENCODERS[each.found.name]
+            display.note(f"{each.found.name}: {model.model}, {model.license}")
         weights = getattr(each.extractor, "weights", "")
         if random_seed(weights) is not None:
             display.note(f"{each.found.name}: {weights} is an untrained network, for trials only")

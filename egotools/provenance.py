@@ -10,7 +10,7 @@ from typing import Any
 
 from egotools.config import file_digest
 
-LIBRARIES = ("egotools", "torch", "torchvision", "timm", "av", "numpy")
+LIBRARIES = ("egotools", "torch", "torchvision", "timm", "transformers", "av", "numpy")
 RESULT_LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from egotools.errors import ExtractorError
-from egotools.extractors.names import BUILT_IN, SHORT_NAMES, VIDEO_NETWORKS, FoundExtractor, find_known
+from egotools.extractors.names import BUILT_IN, ENCODERS, SHORT_NAMES, VIDEO_NETWORKS, FoundExtractor, find_known
 from egotools.extractors.own_code import check_trusted, checked, code_of, from_package, load_source
 from egotools.texts import similar_names
 
@@ -43,11 +43,11 @@ def find_extractor(name: str, *, trusted: Collection[str] | None = None) -> Foun
 
 def _hint(name: str) -> str:
     """Suggests alternatives to an unknown extractor; asks torchvision and timm, whose import takes seconds."""
-    near = difflib.get_close_matches(name.lower(), [*BUILT_IN, *SHORT_NAMES], 3, cutoff=0.65)
+    near = difflib.get_close_matches(name.lower(), [*BUILT_IN, *SHORT_NAMES, *ENCODERS], 3, cutoff=0.65)
     for library in () if near else ("torchvision", "timm"):
         known = importlib.import_module(f"egotools.extractors.{library}_models").names()
         near += [f"{library}:{network}" for network in similar_names(name, known)]
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     videos = ", ".join(VIDEO_NETWORKS)
-    return f"choose from {videos} for videos, and torchvision:NAME and timm:NAME for images"
+    return f"choose from {videos} for videos, torchvision:NAME and timm:NAME for images, and hf:NAME"

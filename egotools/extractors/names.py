@@ -47,6 +47,11 @@ class Encoder:
     input: str
     license: str
 
+    @property
+    def line(self) -> str:
+        """Its line in the help."""
+        return f"{self.kind}, {self.width}-d, {self.input}; {self.license}; {self.model}."
+
 
 ENCODERS = {
     "clip": Encoder("openai/clip-vit-base-patch32", "frame", 512, "224 px", "MIT"),
@@ -134,12 +139,14 @@ def find_known(name: str) -> FoundExtractor | None:
 
 
 def _of_transformers(name: str, full: str) -> FoundExtractor:
-    """A model in the format of Transformers, by a folder, a name on huggingface.co, or a short name."""
-    from egotools.extractors.hf.checkpoints import checkpoint
+    """A model in the format of Transformers: a short name, a name on huggingface.co, or a folder."""
+    kinds = {"frame": "vision:FrameModel", "clip": "vision:ClipModel", "sound": "sound:SoundModel"}
+    if name in ENCODERS:  # nothing is looked up, so that its help needs no network
+        kind = ENCODERS[name].kind
+    else:
+        from egotools.extractors.hf.checkpoints import checkpoint
 
-    found = checkpoint(full)
-    kind = {"frame": "vision:FrameModel", "clip": "vision:ClipModel", "sound": "sound:SoundModel"}[found.family.kind]
-    model = f"hf:{found.name}"  # a folder by its absolute path
-    return FoundExtractor(
-        name if name in ENCODERS else model, _class_at(f"egotools.extractors.hf.{kind}"), {"model": model}
-    )
+        found = checkpoint(full)
+        kind, name = found.family.kind, f"hf:{found.name}"  # a folder by its absolute path
+        full = name
+    return FoundExtractor(name, _class_at(f"egotools.extractors.hf.{kinds[kind]}"), {"model": full})

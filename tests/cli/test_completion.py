@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 from egotools.cli.main import COMMANDS, main
 
-from egotools.extractors.names import BUILT_IN, SHORT_NAMES
+from egotools.extractors.names import BUILT_IN, ENCODERS, SHORT_NAMES
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def named(lines: Sequence[str]) -> list[str]:
 def test_commands_extractors_and_options_are_completed(complete):
     assert named(complete("")) == list(COMMANDS)
     assert named(complete("ex")) == ["extract"]
-    assert named(complete("extract", "--manifest", "m.csv", "")) == [*BUILT_IN, *SHORT_NAMES]
+    assert named(complete("extract", "--manifest", "m.csv", "")) == [*BUILT_IN, *SHORT_NAMES, *ENCODERS]
     assert named(complete("extract", "--out", "a", "mv")) == ["mvit_v2_s"]
     assert named(complete("extract", "hog", "--name", "a", "co")) == ["color", "convnext_tiny"]
     assert named(complete("extract", "--prec")) == ["--precision"]
@@ -71,7 +71,7 @@ def test_names_are_completed_without_loading_torch():
         "try:\n"
         "    main()\n"
         "finally:\n"
-        "    assert not {'torch', 'torchvision', 'timm', 'sklearn', 'faiss', 'cv2'} & set(sys.modules)\n"
+        "    assert not {'torch', 'torchvision', 'timm', 'transformers', 'sklearn', 'faiss', 'cv2'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["plain,csn", "plain,color", "plain,convnext_tiny"]
+    assert done.stdout.splitlines() == ["plain,csn", "plain,color", "plain,convnext_tiny", "plain,clip", "plain,clap"]

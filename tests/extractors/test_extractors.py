@@ -227,11 +227,10 @@ def test_near_names_are_suggested(name):
 @pytest.mark.parametrize(
     ("name", "suggested"),
     [
-        ("clip", "timm:resnet50_clip"),
-        ("dinov2", "timm:vit_small_patch14_dinov2|timm:vit_base_patch14_dinov2"),
-        ("DINO-v2", "timm:vit_base_patch14_dinov2"),
+        ("eva02", "timm:eva02_"),
+        ("DINO-v2", "'dinov2'"),
         ("mobilenet", "torchvision:mobilenet_v2"),
-        ("videomae", "csn, r2plus1d_18, .* for videos"),
+        ("VideoMAE2", "'videomae'"),
         ("slowfast", "csn, r2plus1d_18, .* for videos"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -17,7 +18,7 @@ from egotools.extractors.hf.processors import agreement, preprocessing_of, read_
 from egotools.extractors.image import check_sampling
 from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
 from egotools.sampling import check_positive, frame_stacks, single_frames
-from egotools.types import Clip, Frame, FrameWindows, VideoInfo
+from egotools.types import Clip, FloatArray, Frame, FrameWindows, VideoInfo
 from egotools.weights.tensors import random_seed
 
 
@@ -138,6 +139,22 @@ class VisionModel:
             f"frames are resized by egotools, not as its processor does (cosine of the pixels {found.worst:.4f}); "
             "--exact runs the processor itself"
         ]
+
+    def text_rows(self, texts: Sequence[str]) -> FloatArray:
+        """Texts as float32 [N, D] in the joint space.
+
+        Raises:
+            ExtractorError: the model has no text tower, or a text is too long for it.
+        """
+        from egotools.extractors.hf.text import text_rows
+
+        if not self.checkpoint.family.joint:
+            raise ExtractorError(f"{self.model} has no text tower; ask with --image or --clip")
+        if self.space != "joint":
+            raise ExtractorError(
+                f"rows of {self.model} with --space own are not comparable with text; extract joint ones"
+            )
+        return text_rows(self.checkpoint, self.weights, texts)
 
     def prepare(self, frame: Frame) -> Frame:
         """Resized and cropped, uint8 [h, w, 3]."""

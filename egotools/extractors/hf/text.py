@@ -1,0 +1,62 @@
+"""The text tower of a model in the format of Transformers: sentences to rows in the space of its frames or sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from egotools.errors import ExtractorError, first_line
+from egotools.extractors.hf.checkpoints import Checkpoint
+from egotools.extractors.hf.models import DAMAGES, loaded, quietly
+from egotools.types import FloatArray
+
+FULL_LENGTH = ("siglip",)  # families that were trained with every text filled up to the longest
+
+
+def text_rows(found: Checkpoint, weights: str, texts: Sequence[str]) -> FloatArray:
+    """Sentences as float32 [N, D], in the joint space of a model.
+
+    Raises:
+        ExtractorError: the model's folder has no tokenizer, or a text is longer than the model reads.
+        WeightsError: the weights are missing or damaged.
+    """
+    tokenizer, most = _tokenizer(found), _most(found)
+    model = loaded(found, weights)
+    counts = [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
+    for text, count in zip(texts, counts, strict=True):
+        if count > most:
+            raise ExtractorError(f"{text[:40]!r}... has {count} tokens; {found.recorded_name} reads {most}; shorten it")
+    is_full = found.config["model_type"] in FULL_LENGTH
+    filled = {"padding": "max_length", "max_length": most} if is_full else {"padding": True}
+    inputs = tokenizer(list(texts), return_tensors="pt", **filled)
+    with torch.inference_mode():
+        rows = model.get_text_features(**inputs)
+    values = rows if isinstance(rows, torch.Tensor) else rows.pooler_output
+    return np.asarray(values.float().numpy())
+
+
+def _tokenizer(found: Checkpoint) -> Any:  # Any: the library's own class
+    from transformers import AutoTokenizer
+
+    try:
+        with quietly():
+            return AutoTokenizer.from_pretrained(found.folder, local_files_only=True, trust_remote_code=False)
+    except (*DAMAGES, ImportError) as error:
+        raise ExtractorError(
+            f"{found.folder}: has no tokenizer, or a damaged one ({first_line(error)}); it comes with the model, as "
+            "tokenizer.json or with vocab.txt or vocab.json"
+        ) from error
+
+
+def _most(found: Checkpoint) -> int:
+    """The longest text, in tokens, with those that begin and end it."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(found.folder, local_files_only=True, trust_remote_code=False)
+    text = config.text_config
+    # Positions of RoBERTa, which CLAP reads with, begin after that of padding.
+    offset = text.pad_token_id + 1 if text.model_type in ("clap_text_model", "roberta", "xlm-roberta") else 0
+    return int(text.max_position_embeddings - offset)

@@ -1,0 +1,32 @@
+"""Text as rows of a cache: through the text tower of the model that the cache was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from egotools.errors import ExtractorError
+from egotools.extractors.reproduction import reproduced
+from egotools.stores.store import Recipe
+from egotools.types import FloatArray
+
+
+def text_rows(recipe: Recipe, texts: Sequence[str]) -> FloatArray:
+    """Texts as float32 [N, D], to be compared with a cache's rows by cosine.
+
+    Args:
+        recipe: the recipe of the cache, which names its model.
+        texts: sentences.
+
+    Raises:
+        ExtractorError: the cache's extractor shares no space with text, or is not what it was when the cache was made.
+        WeightsError: its weights are no longer there.
+        MissingExtra: its library is not installed.
+    """
+    found, extractor = reproduced(recipe)
+    rows = getattr(extractor, "text_rows", None)
+    if rows is None:
+        raise ExtractorError(f"{found.name} has no text tower; ask with --image or --clip")
+    if getattr(extractor, "weights_digest")() != recipe.identity.get("weights"):  # noqa: B009 - of any extractor
+        raise ExtractorError(f"{found.name} has other weights than when the cache was made; run 'egotools rebuild'")
+    values: FloatArray = rows(texts)
+    return values
