@@ -45,8 +45,8 @@ def find(
 ) -> None:
     """Find the moments of a cache that are nearest to a text, an image or a clip, by cosine.
 
-    The search is exact, over all rows, in bounded memory. Texts need a cache of a model with a text tower, such as CLIP.
-    An image goes through the extractor that made the cache.
+    The search is exact, over all rows, in bounded memory. Texts need a cache of a model with a text tower, such as
+    CLIP. An image goes through the extractor that made the cache.
 
     \b
     egotools find --features caches/e/clip.lmdb --text "a bicycle" --manifest m.csv --top 12 --out found/

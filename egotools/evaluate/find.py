@@ -1,8 +1,8 @@
 """The moments of a cache that are nearest to queries, by cosine, exactly, in memory that does not grow with the cache.
 
-The cache is read once, in chunks. A query keeps the best rows so far, and at the end chooses moments among them, the best
-first, leaving out those too near to a better one of their file. Where so many are left out that rows which were not
-kept could follow, the cache is read again for the rest. The result is that of sorting all rows.
+The cache is read once, in chunks. A query keeps the best rows so far, and at the end chooses moments among them, the
+best first, leaving out those too near to a better one of their file. Where so many are left out that rows which were
+not kept could follow, the cache is read again for the rest. The result is that of sorting all rows.
 
 Float32 only says which rows cannot be among the best; the others are compared in float64, as in `exact`.
 
@@ -113,7 +113,7 @@ class Videos:
 def find(
     store: Store,
     queries: Sequence[Query],
-    finding: Finding = Finding(),  # noqa: B008 - frozen
+    finding: Finding = Finding(),
     *,
     listed: Mapping[str, Clip] | None = None,
     kept: int = KEPT,

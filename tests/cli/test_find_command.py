@@ -1,4 +1,4 @@
-"""`egotools find`, as a user runs it: texts, images and clips, a table, files that programs read, and what is refused."""
+"""`egotools find`, as a user runs it: texts, images and clips, tables and files, and what is refused."""
 
 from __future__ import annotations
 

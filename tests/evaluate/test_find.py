@@ -98,7 +98,7 @@ def test_a_query_finds_its_own_row_with_cosine_one(tmp_path, rng):
 
 def test_a_manifest_restricts_to_its_clips_and_says_where_they_are(tmp_path, rng):
     rows = Rows(rng.normal(size=(5, 4)), every(5))
-    store = open_store(write(tmp_path / "c.lmdb", {id: ("/old.mp4", rows) for id in "abc"}))
+    store = open_store(write(tmp_path / "c.lmdb", dict.fromkeys("abc", ("/old.mp4", rows))))
     listed = {"b": Clip("b", Path("/new.mp4"), labels={"verb": "cut"}), "z": Clip("z", Path("/z.mp4"))}
     found = find(store, [text(rows.values[0])], Finding(3, 0), listed=listed)
     assert [each.video for each in found.moments[0]] == [listed["b"]] * 3
