@@ -158,7 +158,7 @@ def find(
 
 @dataclass(frozen=True, eq=False)
 class _Chunk:
-    values: FloatArray  # [N, D] as stored
+    values: npt.NDArray[np.float32]  # [N, D]; float16 becomes float32 without rounding
     rows: Candidates  # [N], without distances
 
 
@@ -177,32 +177,29 @@ def _chunks(store: Store, ids: Sequence[str] | None, stage: str, progress: Progr
             rows.append(part)
             size, number = size + piece.values.nbytes, number + len(part)
             if size >= CHUNK:
-                yield _Chunk(np.concatenate(views), np.concatenate(rows))
+                yield _Chunk(np.concatenate(views, dtype=np.float32), np.concatenate(rows))
                 views, rows, size, read = [], [], 0, read + size
                 progress(stage, done, total, number)
             if read >= RELEASED:  # mapped pages would count as memory
                 store.release()
                 read = 0
     if views:
-        yield _Chunk(np.concatenate(views), np.concatenate(rows))
+        yield _Chunk(np.concatenate(views, dtype=np.float32), np.concatenate(rows))
     progress(stage, total, total, number)
     store.release()
 
 
 def _compare(chunk: _Chunk, searches: Sequence[_Search], left_out: _LeftOut) -> None:
     """Offers the rows of a chunk to each search, with their cosines in float32."""
-    targets = np.stack([each.target for each in searches], axis=1).astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # of such rows the float64 is asked
-        values = chunk.values.astype(np.float32, copy=False)
-        squares = np.vecdot(values, values)
-        similarity = values @ targets / np.sqrt(squares)[:, np.newaxis]
+        squares = np.vecdot(chunk.values, chunk.values)
+        lengths = np.sqrt(squares)  # and products one by one, because those of thin matrices are slower
+        columns = [np.vecdot(chunk.values, each.target.astype(np.float32)) / lengths for each in searches]
     odd = np.flatnonzero(~((squares > TINY) & (squares < HUGE)))
-    if len(odd):
-        similarity[odd] = np.inf  # float32 does not know
-        usable = left_out.usable(chunk.values[odd], chunk.rows[odd])
-        similarity[odd[~usable]] = np.nan
-    for each, column in zip(searches, similarity.T, strict=True):
-        each.offer(chunk, column)
+    usable = left_out.usable(chunk.values[odd], chunk.rows[odd])
+    for each, similarity in zip(searches, columns, strict=True):
+        similarity[odd] = np.where(usable, np.inf, np.nan)  # float32 does not know
+        each.offer(chunk, similarity)
 
 
 @dataclass
