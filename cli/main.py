@@ -25,6 +25,7 @@ COMMANDS = {
     "extract": ("extract:extract", "Decode each clip once and cache the features of any number of extractors."),
     "derive": ("derive:derive", "Make caches from caches."),
     "segment": ("segment:segment", "Cut clips where their features change: segments, and a storyboard picture."),
+    "find": ("find:find", "Find the moments of a cache that are nearest to a text, an image or a clip."),
     "frames": ("frames:frames", "Write clips as folders of frames or optical flow, for training from video."),
     "weights": ("weights:weights", "Say what a file of weights holds; export runs in published layouts."),
     "rebuild": ("rebuild:rebuild", "Find out which caches are stale, and why; rebuild them."),

@@ -24,6 +24,7 @@ NAMED = 60  # most classes for which axes show their names
 COLORED = 20  # most classes with a color of their own
 OTHERS = "lightgray"
 FEWEST, STRIP = 5, 10  # key frames in a line
+SIX = 6  # frames in a line of what was found
 WIDE = 10  # inches, of a storyboard
 CLOSEST = 0.018  # minimum distance of two names, as a fraction of the axis
 
@@ -115,7 +116,7 @@ def contact_sheet(rows: Sequence[Sequence[Shot]], *, title: str) -> bytes:
         if shot is None:
             axes.set_axis_off()
             continue
-        axes.imshow(_thumbnail(shot.frame))
+        axes.imshow(thumbnail(shot.frame))
         axes.set_anchor("N")  # aligns the captions of a row, whatever the shape of the frames
         axes.set_title(_escaped(shot.caption, 26), fontsize=8)
         color = {None: "black", True: "tab:green", False: "tab:red"}[shot.is_right]
@@ -186,15 +187,39 @@ def storyboard_picture(board: Storyboard, *, title: str) -> bytes:
     return _png(figure)
 
 
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """Frames with a title, in lines of six."""
+
+    title: str
+    shots: Sequence[Shot]
+
+
+def strips_picture(strips: Sequence[Strip], *, title: str) -> bytes:
+    """Strips below each other."""
+    from matplotlib.figure import Figure
+
+    lines = [max(-(-len(strip.shots) // SIX), 1) for strip in strips]
+    heights = [0.3 + count * WIDE / SIX for count in lines]  # inches
+    figure = Figure(figsize=(WIDE, 0.5 + sum(heights)), layout="constrained")
+    figure.suptitle(_escaped(title, 100), fontsize=10)
+    grid = figure.subplots(len(strips), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, strip, count in zip(grid, strips, lines, strict=True):
+        axes.set_title(_escaped(strip.title, 90), fontsize=9, loc="left")
+        _draw_strip(axes, strip.shots, SIX, count)
+    return _png(figure)
+
+
 def _draw_strip(axes: Axes, shots: Sequence[Shot], columns: int, lines: int) -> None:
     """Key frames in lines, one unit square each with its caption above; a single axes draws much faster than many."""
     for number, shot in enumerate(shots):
         line, column = divmod(number, columns)
-        frame = _thumbnail(shot.frame)
+        frame = thumbnail(shot.frame)
         height, width = np.array(frame.shape[:2]) * min(0.75 / frame.shape[0], 0.94 / frame.shape[1])
         left, top = column + (1 - width) / 2, line + 0.22
         axes.imshow(frame, extent=(left, left + width, top + height, top))
-        axes.text(column + 0.5, line + 0.18, _escaped(shot.caption, 26), fontsize=6, ha="center")
+        caption = "\n".join(_escaped(text, 26) for text in shot.caption.split("\n"))
+        axes.text(column + 0.5, line + 0.2, caption, fontsize=6, ha="center", va="bottom")
     axes.set(xlim=(0, columns), ylim=(lines, 0))
     axes.set_axis_off()
 
@@ -301,7 +326,7 @@ def moments_picture(heard: HeardMoments, *, title: str) -> bytes:
     return _png(figure)
 
 
-def _thumbnail(frame: Frame, side: int = 240) -> Frame:
+def thumbnail(frame: Frame, side: int = 240) -> Frame:
     """A smaller copy of a frame, with its aspect ratio."""
     from PIL import Image
 

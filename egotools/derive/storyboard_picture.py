@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 
 import numpy as np
 import numpy.typing as npt
 
 from egotools.derive.segments import SegmentedClip
-from egotools.errors import ClipError, first_line
+from egotools.derive.shown_frames import shown_at
+from egotools.errors import ClipError
 from egotools.linear.change_points import unit_rows
-from egotools.media.video import open_frames
 from egotools.plots import Shot, Storyboard, storyboard_picture
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Store
@@ -74,16 +73,13 @@ def _caption(clip: SegmentedClip, at: int) -> str:
 
 
 def _frames(video: Clip | None, seconds: Floats, store: Store) -> tuple[Sequence[Frame], list[str]]:
-    """The frames shown at these ascending times; none, and why, if they cannot be read."""
+    """The frames shown at these times; none, and why, if they cannot be read."""
     if video is None:
         return [], [f"no key frames: neither the manifest nor {store.path} says which file the clip comes from"]
     remarks = []
     if changed := SourceFiles().change(store.source(video.id), video):
         remarks.append(f"{video.id}: the features are older: {changed}")
     try:
-        with closing(open_frames(video.path, video.fps)) as frames:
-            indices = frames.info.at(seconds)
-            of_index = dict(zip(np.unique(indices).tolist(), frames.frames(np.unique(indices)), strict=True))
-    except (ClipError, OSError) as error:
-        return [], [*remarks, f"no key frames: {first_line(error)}"]
-    return [of_index[index] for index in indices.tolist()], remarks
+        return shown_at(video, seconds), remarks
+    except ClipError as error:
+        return [], [*remarks, f"no key frames: {error}"]
