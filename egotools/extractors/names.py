@@ -17,6 +17,14 @@ BUILT_IN = {
     "hrnet": ("egotools.extractors.hrnet:HRNetModel", "HRNetV2-W48, ADE20K, mean over 1, 5 or 9 frames, 720-d."),
     "csn": ("egotools.extractors.csn:CSNModel", "ip-CSN-152 or ir-CSN-152, IG-65M and Kinetics-400, 2048-d."),
     "tsm": ("egotools.extractors.tsm:TSMModel", "TSM ResNet-50 without shift, 30 rows per second, 2048-d."),
+    "egovlp": (
+        "egotools.extractors.timesformer:SpaceTimeModel",
+        "EgoVLP, windows of 4 frames, in the space of videos and texts, 256-d.",
+    ),
+    "lavila": (
+        "egotools.extractors.timesformer:SpaceTimeModel",
+        "LaViLa, base or large, windows of 4 frames, in the space of videos and texts, 256-d.",
+    ),
     "memdpc": ("egotools.extractors.memdpc:MemDPCModel", "MemDPC, a row a block, 256-d, or a row a window, 512-d."),
     "storyboard": ("egotools.extractors.storyboard:StoryboardModel", "Memory Storyboard, 512-d or 2048-d."),
     "avid-video": ("egotools.extractors.avid:AvidVideo", "R(2+1)D of RepLAI and AVID, rows of half a second, 512-d."),

@@ -30,6 +30,7 @@ class Published:
     fetch: Callable[[str], Path]  # the file of published weights
     heads: Callable[[nn.Module], tuple[str, ...]] = lambda _: ()  # prefixes of the classifiers' parameters
     without_head: Callable[[nn.Module], nn.Module] = lambda network: network  # [B, 3, (L,) H, W] to [B, D]
+    read: Callable[[Path], dict[str, Tensor]] = read_tensors
     rename: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] = lambda tensors, _: tensors
     frames: int = 1  # frames per window, for videos
     fps: float | None = None  # rate of a window's frames, Hz
@@ -54,7 +55,7 @@ class Published:
             network = self.build(weights, size)
         if seed is None:
             path = weights_file(weights, self.fetch)
-            tensors = self.rename(read_tensors(path), network)
+            tensors = self.rename(self.read(path), network)
             load_into(network, tensors, heads=self.heads(network), source=str(path))
         return self.without_head(network).eval()
 

@@ -16,7 +16,7 @@ from egotools.config import file_digest
 from egotools.errors import WeightsError
 from egotools.files.numpy_files import check_archive, open_npz
 from egotools.weights.run_files import RUN, backbone_file, run_and_view
-from egotools.weights.torch_files import read_torch
+from egotools.weights.torch_files import read_described, read_torch
 
 FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".model", ".pickle", ".pkl")
 RANDOM = re.compile(r"random:(\d{1,18})")  # torch seeds have 64 bits
@@ -93,6 +93,24 @@ def read_content(path: Path) -> Any:  # Any: the content of a checkpoint is unkn
     except DAMAGES as error:
         reason = "damaged" if isinstance(error, LookupError) else (str(error).splitlines() or ["empty"])[0]
         raise WeightsError(f"{path}: not readable as weights ({reason})") from error
+
+
+def read_around(path: Path) -> Any:  # Any: as above
+    """As `read_content`, with `Foreign` for each object of another class, such as a program's options; none is made.
+
+    Raises:
+        WeightsError: as of `read_content`.
+    """
+    try:
+        return read_content(path)
+    except WeightsError:
+        if path.suffix.lower() in (".safetensors", ".npz"):
+            raise
+        try:
+            return read_described(path)
+        except (UnpicklingError, *DAMAGES):
+            pass
+        raise
 
 
 def named_tensors(found: Any, path: Path) -> dict[str, Tensor]:
