@@ -25,6 +25,10 @@ BUILT_IN = {
         "egotools.extractors.timesformer:SpaceTimeModel",
         "LaViLa, base or large, windows of 4 frames, in the space of videos and texts, 256-d.",
     ),
+    "tsm-shift": (
+        "egotools.extractors.tsm:ShiftedTSMModel",
+        "TSM ResNet-50 with its shift, windows of 8 frames, 2048-d.",
+    ),
     "memdpc": ("egotools.extractors.memdpc:MemDPCModel", "MemDPC, a row a block, 256-d, or a row a window, 512-d."),
     "storyboard": ("egotools.extractors.storyboard:StoryboardModel", "Memory Storyboard, 512-d or 2048-d."),
     "avid-video": ("egotools.extractors.avid:AvidVideo", "R(2+1)D of RepLAI and AVID, rows of half a second, 512-d."),
