@@ -94,7 +94,7 @@ def _class_at(reference: str) -> type[Any]:
 
 
 def find_known(name: str) -> FoundExtractor | None:
-    """A built-in extractor, or a network of PANNs, torchvision or timm; None for any other name.
+    """A built-in extractor, or a network of PANNs, open_clip, torchvision or timm; None for any other name.
 
     Raises:
         ExtractorError: the library does not have the network; similar names, or all, are suggested.
@@ -108,6 +108,9 @@ def find_known(name: str) -> FoundExtractor | None:
     if full.startswith("panns:"):
         _class_at("egotools.extractors.panns:architecture_of")(full)
         return FoundExtractor(name, _class_at("egotools.extractors.panns:PannsModel"), {"model": full.lower()})
+    if full.startswith("open_clip:"):
+        _class_at("egotools.extractors.open_clip_models:check_known")(full)
+        return FoundExtractor(name, _class_at("egotools.extractors.open_clip_models:OpenClipModel"), {"model": full})
     if full.rpartition(":")[0] not in ("torchvision", "timm"):
         return None
     from egotools.extractors.published_model import published  # imported here because it loads torch

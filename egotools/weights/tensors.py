@@ -41,6 +41,11 @@ def random_seed(weights: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def is_file(weights: str) -> bool:
+    """Whether an option `--weights` is a file or a run, not a published name or `random:<seed>`."""
+    return weights.startswith(RUN) or weights.lower().endswith(FILE_SUFFIXES)
+
+
 def weights_file(weights: str, fetch: Callable[[str], Path]) -> Path:
     """The file of an option `--weights`: a path, `run:<dir>[#<view>]`, or a published name, which `fetch` downloads.
 
