@@ -61,6 +61,10 @@ class Extractors(LazyGroup):
         rows += [
             ("torchvision:NAME", f"Any of torchvision's networks; also as {', '.join(SHORT_NAMES)}."),
             ("timm:NAME", "Any of timm's image networks (extra: timm)."),
+            (
+                "open_clip:NAME",
+                "Any of open_clip's image encoders, in the space of images and texts (extra: open_clip).",
+            ),
             ("panns:NAME", "PANNs, networks for sound: cnn6, cnn10, cnn14, mobilenetv1, res1dnet31, ..."),
             ("hf:NAME", "Encoders of huggingface.co by name, or by a folder (extra: hf); see docs/encoders.md."),
             ("run:DIR", "The backbone that a run has trained, with its preprocessing."),

@@ -163,6 +163,16 @@ def single_frames(
     return FrameWindows(video.at(middles)[:, None], times)
 
 
+def spread_middles(video: VideoInfo, clip: Clip, *, count: int) -> FrameWindows:
+    """One window of `count` frames: the middle one of each of as many equal parts of the clip.
+
+    Raises:
+        ClipError: the clip lies outside the video.
+    """
+    parts = single_frames(video, clip, fps=None, frames=count, stride=None)
+    return FrameWindows(parts.frames.T, np.array([[parts.times[0, 0], parts.times[-1, 1]]]))
+
+
 def frame_stacks(
     video: VideoInfo, clip: Clip, *, length: int, fps: float | None, hop: float | None, clips: int | None
 ) -> FrameWindows:

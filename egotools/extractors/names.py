@@ -17,6 +17,18 @@ BUILT_IN = {
     "hrnet": ("egotools.extractors.hrnet:HRNetModel", "HRNetV2-W48, ADE20K, mean over 1, 5 or 9 frames, 720-d."),
     "csn": ("egotools.extractors.csn:CSNModel", "ip-CSN-152 or ir-CSN-152, IG-65M and Kinetics-400, 2048-d."),
     "tsm": ("egotools.extractors.tsm:TSMModel", "TSM ResNet-50 without shift, 30 rows per second, 2048-d."),
+    "egovlp": (
+        "egotools.extractors.timesformer:SpaceTimeModel",
+        "EgoVLP, windows of 4 frames, in the space of videos and texts, 256-d.",
+    ),
+    "lavila": (
+        "egotools.extractors.timesformer:SpaceTimeModel",
+        "LaViLa, base or large, windows of 4 frames, in the space of videos and texts, 256-d.",
+    ),
+    "tsm-shift": (
+        "egotools.extractors.tsm:ShiftedTSMModel",
+        "TSM ResNet-50 with its shift, windows of 8 frames, 2048-d.",
+    ),
     "memdpc": ("egotools.extractors.memdpc:MemDPCModel", "MemDPC, a row a block, 256-d, or a row a window, 512-d."),
     "storyboard": ("egotools.extractors.storyboard:StoryboardModel", "Memory Storyboard, 512-d or 2048-d."),
     "avid-video": ("egotools.extractors.avid:AvidVideo", "R(2+1)D of RepLAI and AVID, rows of half a second, 512-d."),
@@ -113,7 +125,7 @@ def _class_at(reference: str) -> type[Any]:
 
 
 def find_known(name: str) -> FoundExtractor | None:
-    """A built-in extractor, or a network of PANNs, torchvision or timm; None for any other name.
+    """A built-in extractor, or a network of PANNs, open_clip, torchvision or timm; None for any other name.
 
     Raises:
         ExtractorError: the library does not have the network; similar names, or all, are suggested.
@@ -129,6 +141,9 @@ def find_known(name: str) -> FoundExtractor | None:
         return FoundExtractor(name, _class_at("egotools.extractors.panns:PannsModel"), {"model": full.lower()})
     if full.startswith("hf:"):
         return _of_transformers(name, full)
+    if full.startswith("open_clip:"):
+        _class_at("egotools.extractors.open_clip_models:check_known")(full)
+        return FoundExtractor(name, _class_at("egotools.extractors.open_clip_models:OpenClipModel"), {"model": full})
     if full.rpartition(":")[0] not in ("torchvision", "timm"):
         return None
     from egotools.extractors.published_model import published  # imported here because it loads torch

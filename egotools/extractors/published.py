@@ -1,6 +1,7 @@
 """Networks published by torchvision and timm, each with the preprocessing of its weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.request import Request, urlopen
 import torch
 from torch import Tensor, nn
 
-from egotools.errors import WeightsError
+from egotools.errors import WeightsError, first_line
 from egotools.pixels.preprocessing import Preprocessing
 from egotools.training.seeding import seeded
 from egotools.weights.tensors import load_into, random_seed, read_tensors, weights_digest, weights_file
@@ -30,6 +31,7 @@ class Published:
     fetch: Callable[[str], Path]  # the file of published weights
     heads: Callable[[nn.Module], tuple[str, ...]] = lambda _: ()  # prefixes of the classifiers' parameters
     without_head: Callable[[nn.Module], nn.Module] = lambda network: network  # [B, 3, (L,) H, W] to [B, D]
+    read: Callable[[Path], dict[str, Tensor]] = read_tensors
     rename: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] = lambda tensors, _: tensors
     frames: int = 1  # frames per window, for videos
     fps: float | None = None  # rate of a window's frames, Hz
@@ -54,7 +56,7 @@ class Published:
             network = self.build(weights, size)
         if seed is None:
             path = weights_file(weights, self.fetch)
-            tensors = self.rename(read_tensors(path), network)
+            tensors = self.rename(self.read(path), network)
             load_into(network, tensors, heads=self.heads(network), source=str(path))
         return self.without_head(network).eval()
 
@@ -92,3 +94,35 @@ def downloaded(name: str, url: str, file: str, *, hash_prefix: str | None = None
             "or give --weights FILE or --weights random:0"
         ) from error
     return path
+
+
+def from_hub(name: str, repository: str, files: Sequence[str], *, given: str = "--weights FILE") -> Path:
+    """The first of these files that a repository of huggingface.co has, from the user's cache of it, or downloaded.
+
+    Args:
+        name: of the network, for messages.
+        repository: such as `timm/resnet18.a1_in1k`.
+        files: in the order of preference.
+        given: the options that a user gives who has fetched one.
+
+    Raises:
+        WeightsError: it cannot be downloaded; the message says what to fetch from where.
+    """
+    from huggingface_hub import constants, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    for file in files:
+        with suppress(OSError, EntryNotFoundError):  # not cached yet
+            return Path(hf_hub_download(repository, file, local_files_only=True))
+    try:
+        if not constants.HF_HUB_OFFLINE:  # set by the user; the next line then reports it
+            check_reachable(hf_hub_url(repository, files[-1]))  # the library itself would try for half a minute
+        for file in files[:-1]:
+            with suppress(EntryNotFoundError):
+                return Path(hf_hub_download(repository, file))
+        return Path(hf_hub_download(repository, files[-1]))
+    except (OSError, EntryNotFoundError, HTTPException) as error:
+        raise WeightsError(
+            f"{name}: its weights could not be downloaded ({first_line(error)}); fetch {' or '.join(files)} of "
+            f"huggingface.co/{repository} and give it as {given}, or give --weights random:0"
+        ) from error

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from egotools.config import option
+from egotools.config import check_positive, option
 from egotools.errors import ExtractorError, first_line
 from egotools.extractors.published import Published
 from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
@@ -41,11 +41,17 @@ class PublishedModel:
     weights: str = option("DEFAULT", "Published name, file (.safetensors, .npz, .pth), run:<dir>, or random:<seed>.")
     resize: str | None = option(None, "Overrides the weights' own: short side, or HxW (then nothing is cropped).")
     crop: str | None = option(None, "Overrides the weights' own: side of the center crop, or HxW.")
+    img_size: int | None = option(
+        None, "Instead: side of the frames that the network sees, in the weights' own way.", absent=None
+    )
 
     def __post_init__(self) -> None:
         for size in (self.resize, self.crop):
             if size is not None:
                 parse_size(size)
+        check_positive(self, "img_size")
+        if self.img_size is not None and (self.resize, self.crop) != (None, None):
+            raise ValueError("give --img-size, or --resize and --crop")
 
     @property
     def rows_version(self) -> int:
@@ -54,7 +60,8 @@ class PublishedModel:
         One higher if `--resize` makes frames smaller than the weights' crop: earlier versions padded them with black.
         """
         own = self.published.preprocessing(self.weights).crop
-        is_cropped_to_itself = self.crop is None and self.preprocessing.crop not in (own, None)
+        is_own_way = self.crop is not None or self.img_size is not None
+        is_cropped_to_itself = not is_own_way and self.preprocessing.crop not in (own, None)
         return self.version + is_cropped_to_itself
 
     @property
@@ -70,7 +77,8 @@ class PublishedModel:
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """How frames are prepared: as for the weights, with the sizes overridden."""
-        return self.published.preprocessing(self.weights).override(self.resize, self.crop)
+        own = self.published.preprocessing(self.weights)
+        return own.override(self.resize, self.crop) if self.img_size is None else own.of_side(self.img_size)
 
     def __getstate__(self) -> dict[str, object]:
         """Includes the cached values, so that reading workers need not import the library."""
@@ -112,8 +120,8 @@ class PublishedModel:
         made_for = f"{'' if usual == 1 else f'{usual} of '}{own[0]}x{own[1]}"
         return ExtractorError(
             f"{self.model}: its network refuses windows of {asked}; its weights are made for {made_for} "
-            f"({first_line(error)}); choose another --resize or --crop{'' if number == 1 else ', other --frames'}, "
-            "or leave them out"
+            f"({first_line(error)}); choose another --img-size, --resize or --crop"
+            f"{'' if number == 1 else ', other --frames'}, or leave them out"
         )
 
 

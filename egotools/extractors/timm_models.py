@@ -4,14 +4,13 @@ import math
 import sys
 from contextlib import suppress
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from egotools.errors import ExtractorError, MissingExtra, WeightsError, first_line
-from egotools.extractors.published import Published, check_reachable
+from egotools.errors import ExtractorError, MissingExtra, WeightsError
+from egotools.extractors.published import Published, from_hub
 from egotools.pixels.preprocessing import Preprocessing
 from egotools.texts import similar_names
 
@@ -122,9 +121,6 @@ def _preprocessing(architecture: str) -> Preprocessing:
 
 
 def _fetch(architecture: str, weights: str) -> Path:
-    from huggingface_hub import constants, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError
-
     if weights != "DEFAULT":
         raise WeightsError(
             f"timm:{architecture} has no weights {weights!r}; write timm:{architecture}.<tag> for others than its "
@@ -134,19 +130,7 @@ def _fetch(architecture: str, weights: str) -> Path:
     repository, file = config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
     if not repository:
         raise WeightsError(f"timm:{architecture}: timm publishes no weights for it; give a file or random:<seed>")
-    try:
-        return Path(hf_hub_download(repository, file, local_files_only=True))
-    except (OSError, EntryNotFoundError):
-        pass  # not cached yet
-    try:
-        if not constants.HF_HUB_OFFLINE:  # set by the user; the next line then reports it
-            check_reachable(hf_hub_url(repository, file))  # the library itself would try for half a minute
-        return Path(hf_hub_download(repository, file))
-    except (OSError, EntryNotFoundError, HTTPException) as error:
-        raise WeightsError(
-            f"timm:{architecture}: its weights could not be downloaded ({first_line(error)}); fetch {file} of "
-            f"huggingface.co/{repository} and give it as --weights FILE, or give --weights random:0"
-        ) from error
+    return from_hub(f"timm:{architecture}", repository, [file])
 
 
 def _packaged(weights: str) -> Path:

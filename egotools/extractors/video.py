@@ -5,7 +5,7 @@ from functools import cached_property
 
 from egotools.config import option
 from egotools.extractors.published_model import PublishedModel
-from egotools.sampling import check_positive, frame_stacks
+from egotools.sampling import check_positive, frame_stacks, spread_middles
 from egotools.types import Clip, FrameWindows, VideoInfo
 
 
@@ -21,6 +21,9 @@ class VideoModel(PublishedModel):
     fps: float | None = option(None, "Rate of a window's frames, Hz; by default as the weights were evaluated.")
     hop: float | None = option(None, "Seconds from one window to the next; by default they follow without a gap.")
     clips: int | None = option(None, "Instead of --hop: number of windows per clip, evenly spaced.")
+    spread: bool = option(
+        False, "One row per clip instead: its frames are the middles of as many equal parts of it.", absent=False
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -28,6 +31,8 @@ class VideoModel(PublishedModel):
         if self.hop is not None and self.clips is not None:
             raise ValueError("give one of --hop and --clips")
         check_positive(hop=self.hop, clips=self.clips)
+        if self.spread and (self.fps, self.hop, self.clips) != (None, None, None):
+            raise ValueError("--spread takes one row per clip; leave out --fps, --hop and --clips")
 
     @cached_property
     def window(self) -> tuple[int, float | None]:
@@ -45,6 +50,8 @@ class VideoModel(PublishedModel):
         return super().__getstate__()
 
     def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
-        """One window of frames per row."""
+        """One window of frames per row; with `spread`, one per clip."""
         length, fps = self.window
+        if self.spread:
+            return spread_middles(video, clip, count=length)
         return frame_stacks(video, clip, length=length, fps=fps, hop=self.hop, clips=self.clips)

@@ -47,6 +47,23 @@ class TSM(nn.Module):
         return logits.reshape(-1, self.segments, logits.shape[-1]).mean(1)  # type: ignore[no-any-return]
 
 
+class ShiftedClips(nn.Module):
+    """Clips [N, 3, S, H, W] to descriptors [N, D]: the mean over a clip's frames, as `TSM` has it of their logits.
+
+    Args:
+        resnet: in torchvision's layout, without its classifier, its shifts inserted for S frames.
+        segments: S.
+    """
+
+    def __init__(self, resnet: nn.Module, segments: int) -> None:
+        super().__init__()
+        self.resnet, self.segments = resnet, segments
+
+    def forward(self, clips: Tensor) -> Tensor:
+        frames = self.resnet(clips.transpose(1, 2).flatten(0, 1))
+        return frames.reshape(-1, self.segments, frames.shape[-1]).mean(1)  # type: ignore[no-any-return]
+
+
 class Shifted(nn.Module):
     """A convolution whose input is shifted in time first."""
 

@@ -46,6 +46,12 @@ class Preprocessing:
             chosen = replace(chosen, crop=(side[0], side[-1]))
         return chosen
 
+    def of_side(self, side: int) -> "Preprocessing":
+        """The same for frames whose shorter side is `side`, resized and cropped in the same proportion."""
+        factor = side / min(self.size)
+        crop = self.crop and (round(self.crop[0] * factor), round(self.crop[1] * factor))
+        return replace(self, resize=tuple(round(each * factor) for each in self.resize), crop=crop)
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of what comes out; of a short side without a crop, if frames are square."""

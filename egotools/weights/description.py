@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 from zipfile import is_zipfile
 
@@ -13,8 +12,8 @@ from egotools.errors import WeightsError
 from egotools.files.json_files import read_json
 from egotools.weights.networks import known_network
 from egotools.weights.storyboard import read_label_mapping
-from egotools.weights.tensors import DAMAGES, named_tensors, read_content
-from egotools.weights.torch_files import Foreign, read_described
+from egotools.weights.tensors import named_tensors, read_around
+from egotools.weights.torch_files import Foreign
 
 PLAIN = (bool, int, float, str, type(None))
 LONGEST = 60  # characters of a text that is shown
@@ -80,16 +79,7 @@ def _merged_labels(path: Path) -> dict[int, int] | None:
 def _content(path: Path) -> Any:  # Any: the content of a checkpoint is unknown before it is read
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
-    try:
-        return read_content(path)
-    except WeightsError:
-        if path.suffix.lower() in (".safetensors", ".npz"):
-            raise
-        try:
-            return read_described(path)
-        except (UnpicklingError, *DAMAGES):
-            pass
-        raise
+    return read_around(path)
 
 
 def _parts(content: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from egotools.errors import WeightsError
-from egotools.weights import memdpc, panns, replai, storyboard
+from egotools.weights import memdpc, panns, replai, storyboard, timesformer
 
 # A name that tells a family of torchvision's networks, how many axes that tensor has, and the family's members.
 FAMILIES = (
@@ -42,7 +42,13 @@ SIGNATURES = (
 
 def known_network(tensors: Mapping[str, Tensor], path: Path) -> str:
     """What network tensors belong to, in words; "" if it is none that is known here."""
-    families = (_memdpc(tensors, path), _storyboard(tensors, path), _replai(tensors, path), _panns(tensors))
+    families = (
+        _memdpc(tensors, path),
+        _storyboard(tensors, path),
+        _replai(tensors, path),
+        _panns(tensors),
+        _space_time(tensors, path),
+    )
     return next(filter(None, families), "") or _torchvision(tensors) or _by_signature(tensors)
 
 
@@ -82,6 +88,16 @@ def _replai(tensors: Mapping[str, Tensor], path: Path) -> str:
 def _panns(tensors: Mapping[str, Tensor]) -> str:
     name = panns.name_of(tensors)
     return f"PANNs {name} (extractor panns:{name.lower()})" if name else ""
+
+
+def _space_time(tensors: Mapping[str, Tensor], path: Path) -> str:
+    try:
+        shape = timesformer.shape_of(timesformer.space_time_tensors(tensors, path), str(path))
+    except WeightsError:
+        return ""
+    name, extractor = ("LaViLa", "lavila") if shape.is_clip else ("EgoVLP or Frozen in Time", "egovlp")
+    sizes = f"{shape.width} wide, {shape.depth} blocks, {shape.frames} frames of {shape.side}x{shape.side}"
+    return f"{name}, {sizes} (extractor {extractor})"
 
 
 def _torchvision(tensors: Mapping[str, Tensor]) -> str:

@@ -16,7 +16,7 @@ from egotools.config import file_digest
 from egotools.errors import WeightsError
 from egotools.files.numpy_files import check_archive, open_npz
 from egotools.weights.run_files import RUN, backbone_file, run_and_view
-from egotools.weights.torch_files import read_torch
+from egotools.weights.torch_files import read_described, read_torch
 
 FILE_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".model", ".pickle", ".pkl")
 RANDOM = re.compile(r"random:(\d{1,18})")  # torch seeds have 64 bits
@@ -39,6 +39,11 @@ def random_seed(weights: str) -> int | None:
     """The seed of `random:<seed>`, None for any other weights."""
     match = RANDOM.fullmatch(weights)
     return int(match[1]) if match else None
+
+
+def is_file(weights: str) -> bool:
+    """Whether an option `--weights` is a file or a run, not a published name or `random:<seed>`."""
+    return weights.startswith(RUN) or weights.lower().endswith(FILE_SUFFIXES)
 
 
 def weights_file(weights: str, fetch: Callable[[str], Path]) -> Path:
@@ -93,6 +98,24 @@ def read_content(path: Path) -> Any:  # Any: the content of a checkpoint is unkn
     except DAMAGES as error:
         reason = "damaged" if isinstance(error, LookupError) else (str(error).splitlines() or ["empty"])[0]
         raise WeightsError(f"{path}: not readable as weights ({reason})") from error
+
+
+def read_around(path: Path) -> Any:  # Any: as above
+    """As `read_content`, with `Foreign` for each object of another class, such as a program's options; none is made.
+
+    Raises:
+        WeightsError: as of `read_content`.
+    """
+    try:
+        return read_content(path)
+    except WeightsError:
+        if path.suffix.lower() in (".safetensors", ".npz"):
+            raise
+        try:
+            return read_described(path)
+        except (UnpicklingError, *DAMAGES):
+            pass
+        raise
 
 
 def named_tensors(found: Any, path: Path) -> dict[str, Tensor]:

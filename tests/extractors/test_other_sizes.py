@@ -74,10 +74,43 @@ def test_the_line_of_a_user_computes_rows_at_the_smaller_size(tmp_path: Path) ->
     assert open_store(tmp_path / "vit_small_patch14_dinov2.lvd142m.lmdb")["a"].values.shape == (2, 384)
 
 
+def test_one_number_is_the_side_of_the_frames_in_the_proportion_of_the_weights_own() -> None:
+    pytest.importorskip("timm")
+    found = find_extractor("timm:vit_tiny_patch16_224")
+    sizes = {}
+    for side in (96, 224, 448):
+        prepared = found.built(weights="random:0", img_size=side).preprocessing
+        sizes[side] = (prepared.resize, prepared.crop)
+    assert sizes == {96: ((106,), (96, 96)), 224: ((248,), (224, 224)), 448: ((496,), (448, 448))}
+    whole = find_extractor("csn").built(weights="random:0", img_size=64).preprocessing
+    assert (whole.resize, whole.crop) == ((64, 64), (64, 64))
+    wide = find_extractor("tsm").built(weights="random:0", img_size=128).preprocessing  # of 256x454
+    assert wide.size == (128, 227)
+
+
+@pytest.mark.parametrize("options", [{"resize": "64"}, {"crop": "64"}], ids=str)
+def test_one_number_is_not_mixed_with_two(options) -> None:
+    with pytest.raises(ValueError, match="give --img-size, or --resize and --crop"):
+        find_extractor("resnet18").built(img_size=64, **options)
+    with pytest.raises(ValueError, match="--img-size must be above 0, not 0"):
+        find_extractor("resnet18").built(img_size=0)
+
+
+@pytest.mark.parametrize("options", [["--img-size", "160"], ["--resize", "160", "--crop", "160"]], ids=str)
+def test_a_line_of_a_user_builds_a_vision_transformer_for_another_size(options, tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    (tmp_path / "m.csv").write_text("id,path\na,a.mp4\n")
+    write_video(tmp_path / "a.mp4", size=(48, 64))
+    line = ["extract", "--manifest", str(tmp_path / "m.csv"), "--out", str(tmp_path), "timm:vit_tiny_patch16_224"]
+    done = CliRunner().invoke(root, [*line, "--weights", "random:0", *options], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert open_store(tmp_path / "vit_tiny_patch16_224.lmdb")["a"].values.shape == (2, 192)
+
+
 def test_a_short_side_below_the_crop_is_cropped_to_itself_in_a_recipe_of_its_own() -> None:
     found = find_extractor("resnet18")
 
-    def version(**options: str) -> object:
+    def version(**options: str | int) -> object:
         wanted = CacheRequest(Path("a.lmdb"), found.built(weights="random:0", **options), found)
         return recipe_of(wanted).identity["version"]
 
@@ -85,7 +118,7 @@ def test_a_short_side_below_the_crop_is_cropped_to_itself_in_a_recipe_of_its_own
     assert found.built(resize="112", crop="224").preprocessing.crop == (224, 224)  # filled up with black, as asked for
     assert found.built(resize="300").preprocessing.crop == (224, 224)
     versions = [version(), version(resize="300"), version(resize="112x112"), version(resize="112", crop="224")]
-    assert (versions, version(resize="112")) == ([1, 1, 1, 1], 2)
+    assert (versions, version(resize="112"), version(img_size=112)) == ([1, 1, 1, 1], 2, 1)
 
 
 @pytest.mark.parametrize(

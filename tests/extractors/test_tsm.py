@@ -17,7 +17,7 @@ from torch import nn
 
 from egotools.errors import WeightsError
 from egotools.extractors.names import find_known
-from egotools.extractors.tsm import FILE, TSMModel, first_frames
+from egotools.extractors.tsm import FILE, ShiftedTSMModel, TSMModel, first_frames
 from egotools.media.video import open_frames
 from egotools.stores import open_store
 from egotools.types import Clip, VideoInfo
@@ -176,3 +176,41 @@ def test_from_video_to_the_public_layout_and_back(tmp_path: Path, monkeypatch: p
     assert np.array_equal(rows.values, back.values)
     assert np.array_equal(rows.times, back.times)
     assert rows.times.tolist() == [[0, 1 / 30], [1 / 30, 2 / 30]]
+
+
+def test_with_the_shift_a_row_is_the_mean_over_a_windows_frames(checkpoint: Path) -> None:
+    frames = torch.from_numpy(fill.normal("input/frames", (8, 3, 64, 64)))
+    extractor = ShiftedTSMModel(weights=str(checkpoint))
+    with torch.inference_mode():
+        found = extractor.published.features(str(checkpoint))(frames.transpose(0, 1)[None])
+    with np.load(GOLDENS / "tsm_r50_64.npz") as arrays:
+        fill.assert_as_recorded(found[:, ::2], arrays["features_shift__slice"].mean(0, keepdims=True))
+
+
+def test_windows_with_the_shift_are_every_8th_of_64_frames_or_spread_over_the_clip() -> None:
+    film = VideoInfo(np.arange(200) / 30, 200 / 30, 64, 48)
+    clip = Clip("a", Path("a.mp4"))
+    found = ShiftedTSMModel().windows(film, clip)
+    assert found.frames.tolist() == [list(range(k + 4, k + 68, 8)) for k in (0, 64, 128)]
+    assert ShiftedTSMModel(spread=True).windows(film, clip).frames.tolist() == [list(range(12, 200, 25))]
+    assert ShiftedTSMModel(weights="something-v2").window == (16, 7.5)
+    assert ShiftedTSMModel(frames=4).published.frames == 8  # so that a window of 4 is tried before clips are read
+
+
+def test_weights_without_a_shift_are_refused_with_their_extractor(checkpoint: Path, tmp_path: Path) -> None:
+    plain = {
+        name.removeprefix("module.base_model.").replace(".net.", "."): value
+        for name, value in torch.load(checkpoint, weights_only=True)["state_dict"].items()
+    }
+    torch.save(plain, tmp_path / "plain.pth")
+    with pytest.raises(WeightsError, match="trained without a temporal shift; their extractor is tsm"):
+        ShiftedTSMModel(weights=str(tmp_path / "plain.pth")).network()
+
+
+def test_the_command_line_gives_a_row_per_clip_with_the_shift(installed, tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", 12, size=(32, 48))
+    (tmp_path / "m.csv").write_text("id,path\na,a.mp4\n")
+    line = ["--manifest", tmp_path / "m.csv", "--out", tmp_path, "tsm-shift", "--weights", "random:0", "--spread"]
+    done = installed("extract", *line, "--resize", 32, "--frames", 2)
+    assert done.returncode == 0, done.stderr
+    assert open_store(tmp_path / "tsm-shift.lmdb")["a"].values.shape == (1, 2048)

@@ -22,6 +22,7 @@ USED_EXTRAS = (
     "demo",
     "flow",
     "hf",
+    "open_clip",
     "parquet",
     "ray",
 )  # what egotools itself uses; `gpu` has faiss-cpu's module
