@@ -8,8 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,11 +15,10 @@ from egotools.config import option
 from egotools.errors import ExtractorError, MissingExtra, WeightsError, first_line
 from egotools.extractors.image import ImageModel
 from egotools.extractors.published import Published, check_reachable, downloaded, from_hub
-from egotools.extractors.reproduction import reproduced
 from egotools.pixels.preprocessing import Preprocessing
-from egotools.stores.store import Recipe
 from egotools.texts import similar_names
 from egotools.training.seeding import seeded
+from egotools.types import FloatArray
 from egotools.weights.tensors import is_file, load_into, random_seed, read_tensors, weights_file
 
 PREFIX = "open_clip:"
@@ -56,6 +53,23 @@ class OpenClipModel(ImageModel):
     def published(self) -> Published:
         """The network that the name refers to."""
         return published_encoder(self.model.removeprefix(PREFIX), self.tag, self.space)
+
+    def text_rows(self, texts: Sequence[str]) -> FloatArray:
+        """Texts as float32 [N, D] in the joint space, by the text encoder beside the image encoder; not normalized.
+
+        Raises:
+            ExtractorError: rows are of another space, the text encoder is not there, or a text is too long for it.
+        """
+        if self.space != "joint":
+            raise ExtractorError(f"rows of {self.model} --space own are not comparable with text; extract joint ones")
+        try:
+            network = _whole(self)
+        except (WeightsError, OSError) as error:
+            raise ExtractorError(f"{self.model}: its text encoder cannot be had: {first_line(error)}") from error
+        tokens = _tokens(self, texts)
+        with torch.inference_mode():
+            rows = torch.cat([network.encode_text(part) for part in tokens.split(BATCH)])  # type: ignore[operator]
+        return rows.float().numpy()
 
 
 def names() -> list[str]:
@@ -225,36 +239,6 @@ def _in_space(name: str, space: str, network: nn.Module) -> nn.Module:
     return network
 
 
-def text_rows(recipe: Recipe, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Texts as rows [N, D] in the space of a cache's rows, by the text encoder beside the image encoder.
-
-    As the image rows they are not normalized. Texts are cut where the encoder ends (77 tokens).
-
-    Args:
-        recipe: of a cache of `open_clip:NAME`.
-        texts: N of them, one or more.
-
-    Raises:
-        ExtractorError: the cache is of another extractor or space, or its weights are not there or have changed.
-        MissingExtra: open_clip is not installed.
-    """
-    _, extractor = reproduced(recipe)
-    if not isinstance(extractor, OpenClipModel):
-        raise ExtractorError(f"made by {recipe.identity.get('extractor')}, not by {PREFIX}NAME")
-    if extractor.space != "joint":
-        raise ExtractorError(f"made by {extractor.model} --space own, which has no texts; extract with --space joint")
-    try:
-        if extractor.weights_digest() != recipe.identity.get("weights"):
-            raise ExtractorError(f"{extractor.weights} has changed since the cache was made, so texts would not fit it")
-        network = _whole(extractor)
-    except (WeightsError, OSError) as error:
-        raise ExtractorError(f"{extractor.model}: its text encoder cannot be had: {first_line(error)}") from error
-    tokens = _tokenizer(extractor)(list(texts))
-    with torch.inference_mode():
-        rows = torch.cat([network.encode_text(part) for part in tokens.split(BATCH)])  # type: ignore[operator]
-    return rows.float().numpy()
-
-
 def _whole(extractor: OpenClipModel) -> nn.Module:
     """Both encoders of a network, the text encoder with its weights."""
     library, name, weights = _library(), extractor.model.removeprefix(PREFIX), extractor.weights
@@ -285,6 +269,19 @@ def _tokenizer(extractor: OpenClipModel) -> Any:  # Any: one of open_clip's, whi
         return _library().get_tokenizer(name)
     except (OSError, ImportError, ValueError) as error:
         raise ExtractorError(f"{extractor.model}: its tokenizer cannot be had: {first_line(error)}") from error
+
+
+def _tokens(extractor: OpenClipModel, texts: Sequence[str]) -> Tensor:
+    """Texts as the encoder reads them, int64 [N, most]; it would cut longer ones without a word."""
+    tokenizer = _tokenizer(extractor)
+    most = tokenizer.context_length
+    filler = getattr(getattr(tokenizer, "tokenizer", None), "pad_token_id", 0)
+    beyond = tokenizer(list(texts), context_length=most + 1)[:, most] != filler
+    for text, is_longer in zip(texts, beyond.tolist(), strict=True):
+        if is_longer:
+            raise ExtractorError(f"{text[:40]!r}... has more than the {most} tokens that {extractor.model} reads")
+    tokens: Tensor = tokenizer(list(texts))
+    return tokens
 
 
 def _check_hub(repository: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from egotools.errors import ExtractorError
+from egotools.errors import ExtractorError, WeightsError, first_line
 from egotools.extractors.reproduction import reproduced
 from egotools.stores.store import Recipe
 from egotools.types import FloatArray
@@ -18,15 +18,18 @@ def text_rows(recipe: Recipe, texts: Sequence[str]) -> FloatArray:
         texts: sentences.
 
     Raises:
-        ExtractorError: the cache's extractor shares no space with text, or is not what it was when the cache was made.
-        WeightsError: its weights are no longer there.
+        ExtractorError: the cache's extractor shares no space with text, or is not there any more as it was.
         MissingExtra: its library is not installed.
     """
     found, extractor = reproduced(recipe)
     rows = getattr(extractor, "text_rows", None)
     if rows is None:
         raise ExtractorError(f"{found.name} has no text tower; ask with --image or --clip")
-    if getattr(extractor, "weights_digest")() != recipe.identity.get("weights"):  # noqa: B009 - of any extractor
+    try:
+        is_same = extractor.weights_digest() == recipe.identity.get("weights")  # type: ignore[union-attr]
+    except (WeightsError, OSError) as error:
+        raise ExtractorError(f"the weights of {found.name} cannot be had: {first_line(error)}") from error
+    if not is_same:
         raise ExtractorError(f"{found.name} has other weights than when the cache was made; run 'egotools rebuild'")
     values: FloatArray = rows(texts)
     return values

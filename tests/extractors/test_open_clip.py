@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 
 from egotools.errors import EgotoolsError, ExtractorError, MissingExtra, WeightsError
 from egotools.extractors.lookup import find_extractor
-from egotools.extractors.open_clip_models import OpenClipModel, text_rows
+from egotools.extractors.open_clip_models import OpenClipModel
+from egotools.extractors.text_tower import text_rows
 from egotools.stores import open_store
 
 open_clip = pytest.importorskip("open_clip")
@@ -239,20 +240,24 @@ def test_texts_become_rows_in_the_space_of_a_caches_frames(cache: Path) -> None:
     with torch.inference_mode():
         wanted = whole("Tiny-16", force_quick_gelu=True).encode_text(open_clip.get_tokenizer("Tiny-16")(texts))
     assert (found.dtype, found.shape) == (np.float32, (2, 8))
+    with pytest.raises(
+        ExtractorError, match=r"'a cup a cup.* has more than the 77 tokens that open_clip:Tiny-16 reads"
+    ):
+        text_rows(store.recipe, ["a cup " * 38])
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_texts_do_not_meet_rows_of_other_weights_or_another_space(cache: Path, weights: str, installed) -> None:
     recipe = open_store(cache).recipe
     save_file(whole("Tiny-16", seed=4).state_dict(), weights)  # what the hub's cache has now
-    with pytest.raises(ExtractorError, match="DEFAULT has changed since the cache was made, so texts would not fit it"):
+    with pytest.raises(ExtractorError, match="open_clip:Tiny-16 has other weights than when the cache was made"):
         text_rows(recipe, ["a cup"])
     Path(weights).unlink()
-    with pytest.raises(ExtractorError, match="open_clip:Tiny-16: its text encoder cannot be had: "):
+    with pytest.raises(ExtractorError, match="the weights of open_clip:Tiny-16 cannot be had: "):
         text_rows(recipe, ["a cup"])
     line = ["--manifest", cache.parent / "m.csv", "--out", cache.parent, "open_clip:Tiny-16", "--weights", "random:0"]
     assert installed("extract", *line, "--space", "own", "--name", "other").returncode == 0
-    with pytest.raises(ExtractorError, match="--space own, which has no texts; extract with --space joint"):
+    with pytest.raises(ExtractorError, match="--space own are not comparable with text; extract joint ones"):
         text_rows(open_store(cache.parent / "other.lmdb").recipe, ["a cup"])
 
 
@@ -260,5 +265,5 @@ def test_texts_of_another_extractor_are_refused(tmp_path: Path, installed) -> No
     write_video(tmp_path / "a.mp4")
     (tmp_path / "m.csv").write_text("id,path\na,a.mp4\n")
     assert installed("extract", "--manifest", tmp_path / "m.csv", "--out", tmp_path, "color").returncode == 0
-    with pytest.raises(EgotoolsError, match="made by color, not by open_clip:NAME"):
+    with pytest.raises(EgotoolsError, match="color has no text tower; ask with --image or --clip"):
         text_rows(open_store(tmp_path / "color.lmdb").recipe, ["a cup"])
