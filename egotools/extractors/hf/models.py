@@ -158,9 +158,7 @@ class Encoder(nn.Module):
         return patches if self.pool == "none" else patches.mean(1)
 
 
-def try_out(
-    network: nn.Module, windows: Tensor, model: str, layer: int | None, *, refused: str, instead: str
-) -> None:
+def try_out(network: nn.Module, windows: Tensor, model: str, layer: int | None, *, refused: str, instead: str) -> None:
     """Runs a network on empty windows, so that problems are reported before any clip is read.
 
     Raises:

@@ -27,7 +27,7 @@ SHORTEST = 0.1  # seconds; spectra and convolutions over samples need 0.025
 USUAL = 2.0  # seconds a row of models that take sound of any length
 FRAME = 0.01  # seconds from one spectrum to the next in an Audio Spectrogram Transformer, as in Kaldi
 # Of the feature extractor's values, those that are no part of how sound is prepared.
-ABOUT = ("feature_extractor_type", "processor_class", "_processor_class")
+ABOUT = ("feature_extractor_type", "processor_class")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ class SoundModel(EncoderOptions):
 
     def facts(self) -> dict[str, object]:
         """What else belongs to the identity of a recipe: the config, and how sound is prepared."""
-        prepared = {name: value for name, value in self._processor.to_dict().items() if name not in ABOUT}
+        written, _ = self._processor.get_feature_extractor_dict(self.checkpoint.folder, local_files_only=True)
+        prepared = {name: value for name, value in written.items() if name not in ABOUT}
         return {"config": self.checkpoint.config_digest(), "preprocessing": digest(prepared)}
 
     def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
@@ -177,7 +178,7 @@ class _Network(nn.Module):
         return {**inputs, "is_longer": found["is_longer"]} if "is_longer" in found else inputs
 
 
-def _whisper_order(settings: Config, covered: float, sizes: Sequence[int]) -> Tensor:
+def _whisper_order(_settings: Config, covered: float, sizes: Sequence[int]) -> Tensor:
     """The first tokens: the rest is of silence, up to 30 s."""
     return torch.arange(_up(covered * sizes[0]))
 
@@ -212,7 +213,7 @@ def _clap_stretches(settings: Config) -> int:
     return int(settings["spec_size"] // settings["num_mel_bins"])
 
 
-def _spectrogram_bands(settings: Config, layer: int | None) -> int:
+def _spectrogram_bands(settings: Config, _layer: int | None) -> int:
     return int((settings["num_mel_bins"] - settings["patch_size"]) // settings["frequency_stride"] + 1)
 
 
