@@ -112,30 +112,29 @@ def test_a_layer_is_one_of_the_hidden_states(
     np.testing.assert_allclose(found["long"].values[0], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["whisper", AST, "clap", "wav2vec2"])
-def test_without_pooling_every_moment_has_its_own_rows_and_times(
+# Rows of a moment, and the moments of a second of sound: of models that take more, the first half or quarter.
+MOMENTS = {"whisper": (1, 50), AST: (3, 17), "clap": (2, 8), "wav2vec2": (1, 99)}
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_without_pooling_every_moment_of_the_sound_has_its_own_rows_and_times(
     installed: Installed, models: Callable[[str], Path], sounds: Path, tmp_path: Path, name: str
 ) -> None:
-    rate, model = rate_of(name), models(name)
-    found, _ = extracted(installed, model, sounds / f"{rate}.csv", tmp_path, "--pool", "none", "--length", 2)
-    rows = found["long"]
-    _, states = by_hand(model, heard(sounds, rate, 0, 2), joint=False)
+    rate, model, (bands, moments) = rate_of(name), models(name), MOMENTS[name]
+    found, _ = extracted(installed, model, sounds / f"{rate}.csv", tmp_path, "--pool", "none", "--length", 1)
+    rows, count = found["long"], bands * moments
+    _, states = by_hand(model, heard(sounds, rate, 0, 1), joint=False)
     tokens = states.last_hidden_state[0]
-    bands = {AST: 3, "clap": 2}.get(name, 1)
     if name == AST:  # after two tokens of the whole: bands, of moments
-        expected = tokens[2:].reshape(bands, -1, 16).transpose(0, 1)
-    elif name == "clap":  # [D, bands, moments] of 4 s, whose second half repeats the first
-        expected = tokens.permute(2, 1, 0)[:16]
-    else:
-        expected = tokens[:, None]
-    count = len(rows.values) // 2
-    assert count == expected.shape[0] * bands
-    np.testing.assert_allclose(
-        rows.values[:count], expected.reshape(count, -1).numpy(), rtol=1e-4, atol=1e-4 * float(expected.abs().max())
-    )
-    moments = np.linspace(0, 2, count // bands + 1)
-    np.testing.assert_allclose(rows.times[:count:bands], np.stack([moments[:-1], moments[1:]], axis=1), atol=1e-9)
-    assert (rows.times[count:, 0] >= 2.0 - 1e-9).all()
+        tokens = tokens[2:].unflatten(0, (bands, -1)).transpose(0, 1)
+    elif name == "clap":  # [D, bands, moments]
+        tokens = tokens.permute(2, 1, 0)
+    expected = tokens.reshape(-1, 16)[:count].numpy()
+    assert len(rows.values) == 4 * count
+    np.testing.assert_allclose(rows.values[:count], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    edges = np.repeat(np.linspace(0, 1, moments + 1), bands)
+    np.testing.assert_allclose(rows.times[:count], np.stack([edges[:-bands], edges[bands:]], axis=1), atol=1e-9)
+    np.testing.assert_allclose(rows.times[count:], rows.times[:-count] + 1, atol=1e-9)
 
 
 def test_layers_and_output_of_clap_are_in_the_same_order(

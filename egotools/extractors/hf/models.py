@@ -141,7 +141,7 @@ class Encoder(nn.Module):
         call: Callable[..., Any] = getattr(self.model, self.family.joint) if self.joint else self.model
         found = call(**{self.family.takes: x}, **self.more, **inputs)
         if self.joint:
-            return found if isinstance(found, Tensor) else found.pooler_output  # type: ignore[no-any-return]
+            return found if isinstance(found, Tensor) else found.pooler_output
         return self._pooled(found, kept)
 
     def _pooled(self, found: Any, kept: Kept | None) -> Tensor:
