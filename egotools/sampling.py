@@ -76,6 +76,24 @@ def intervals(start: float, end: float, length: float, hop: float) -> Times:
     return np.stack([starts, np.minimum(starts + length, end)], axis=1)
 
 
+def whole_intervals(start: float, end: float, length: float, hop: float) -> Times:
+    """Intervals [T, 2] of `length` seconds, one every `hop` seconds, all of them whole in [start, end]; at least one.
+
+    What is left after the last one gets a further one, which ends at `end`, if it is half of what a further one adds.
+
+    >>> whole_intervals(0.0, 2.6, 1.0, 1.0).tolist()
+    [[0.0, 1.0], [1.0, 2.0], [1.6, 2.6]]
+
+    Raises:
+        ClipError: too many.
+    """
+    spare = end - start - length
+    starts = start + hop * np.arange(_count(spare, hop))
+    if end - starts[-1] - length >= hop - min(hop, length) / 2 - 1e-6:
+        starts = np.append(starts, end - length)
+    return np.stack([starts, starts + length], axis=1)
+
+
 def _count(spare: float, hop: float) -> int:
     """How many windows begin in `spare` seconds, the first at 0 and one every `hop`; at least one."""
     check_rows(spare / hop)

@@ -183,7 +183,10 @@ class AudioExtractor(Protocol):
         """The samples of each row."""
 
     def network(self) -> Callable[[Any], Any]:
-        """[B, L] float32 waveforms, mono, in [-1, 1], to float32 [B, D]."""
+        """[B, L] float32 waveforms, mono, in [-1, 1], to float32 [B, D], or [B, N, D]: N rows a window.
+
+        An optional method `row_times(times, rows)` gives the times of the latter; without it they are the window's.
+        """
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """Fills batches with windows of many clips, and returns the rows to their clips."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,8 @@ from egotools.extract.forward import Network
 from egotools.extract.messages import Piece, windows_of
 
 Part = tuple[Piece, int, int]  # windows first..last of a piece
+Array = np.ndarray[Any, Any]
+RowTimes = Callable[[Array, int], Array]  # from the times [n, 2] of windows and rows a window to those [n * rows, 2]
 
 
 class Batcher:
@@ -21,11 +23,15 @@ class Batcher:
 
     Windows of another length (an image among videos, sound of another rate) start a new batch. A result is copied to
     the host one batch later, when the next one is running, so that a GPU never waits for it. `most_frames` limits the
-    frames of a batch, so that long windows make it smaller.
+    frames of a batch, so that long windows make it smaller. `row_times` gives the times of the rows of windows, where a
+    network gives several; by default they are the window's.
     """
 
-    def __init__(self, name: str, run: Network, size: int, *, most_frames: int | None = None) -> None:
+    def __init__(
+        self, name: str, run: Network, size: int, *, most_frames: int | None = None, row_times: RowTimes | None = None
+    ) -> None:
         self.name, self.run, self.size = name, run, size
+        self._row_times = row_times or _repeated
         self._most_frames = most_frames
         self._waiting: deque[Part] = deque()
         self._count = 0
@@ -87,19 +93,23 @@ class Batcher:
             at = 0
             for part in parts:
                 count = part[2] - part[1]
-                yield _computed(part, values[at : at + count])
+                yield _computed(part, values[at : at + count], self._row_times)
                 at += count
 
 
-def _computed(part: Part, values: np.ndarray[Any, Any]) -> Piece:
-    """The rows of a part: a row a window, or, of values [B, N, D], N rows a window, with the same times."""
+def _repeated(times: Array, each: int) -> Array:
+    return np.repeat(times, each, axis=0)
+
+
+def _computed(part: Part, values: Array, row_times: RowTimes) -> Piece:
+    """The rows of a part: a row a window, or, of values [B, N, D], N rows a window."""
     piece, first, last = part
     each = values.shape[1] if values.ndim == 3 else 1
     rows = piece.rows[first:last]
     return replace(
         piece,
         rows=(rows[:, None] * each + np.arange(each)).reshape(-1),
-        times=np.repeat(piece.times[first:last], each, axis=0),
+        times=piece.times[first:last] if values.ndim == 2 else row_times(piece.times[first:last], each),
         units=values.reshape(-1, values.shape[-1]),
         windows=None,
         total=piece.total * each,

@@ -86,7 +86,10 @@ class Pipeline:
             run = runnable(extractor.network(), self.device, each.precision)
             if each.precision != "float32":
                 self._check_precision(each, run, [task.clip for task in tasks if position in task.positions])
-            self._batchers[position] = Batcher(each.found.name, run, self.batch_size, most_frames=self._most_frames)
+            self._batchers[position] = Batcher(
+                each.found.name, run, self.batch_size, most_frames=self._most_frames,
+                row_times=getattr(extractor, "row_times", None),
+            )  # fmt: skip
 
     def _check_precision(self, each: CacheRequest, run: Network, clips: Sequence[Clip]) -> None:
         assert not isinstance(each.extractor, ClipExtractor), "it has no network"

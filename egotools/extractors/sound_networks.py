@@ -14,24 +14,23 @@ from egotools.types import AudioInfo, Clip, SampleWindows
 
 COMMON = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)  # Hz
 
+HOP = "Seconds from one row to the next; by default they follow without a gap."
+CLIPS = "Instead of --hop: rows per clip, evenly spaced; a single one is in the middle."
+
 
 @dataclass(frozen=True)
 class SoundWindows:
     """Windows of `length` seconds: one every `hop`, or `clips` evenly spaced."""
 
     length: float = option(2.0, "Seconds per row.")
-    hop: float | None = option(None, "Seconds from one row to the next; by default they follow without a gap.")
-    clips: int | None = option(None, "Instead of --hop: rows per clip, evenly spaced; a single one is in the middle.")
+    hop: float | None = option(None, HOP)
+    clips: int | None = option(None, CLIPS)
     stream: int | None = option(None, STREAM)
 
     def __post_init__(self) -> None:
-        check_positive(length=self.length, hop=self.hop, clips=self.clips)
+        check_windows(self.length, self.hop, self.clips, self.stream)
         if self.length < 2 * 0.032:
             raise ValueError(f"--length {self.length:g} s is too short: a spectrum needs 0.032 s")
-        if self.hop is not None and self.clips is not None:
-            raise ValueError("--hop and --clips exclude each other")
-        if self.stream is not None and self.stream < 0:
-            raise ValueError(f"--stream must be 0 or above, not {self.stream}")
 
     def sound_windows(self, sound: AudioInfo, clip: Clip) -> SampleWindows:
         """At the file's own rate: the network resamples, as in training."""
@@ -50,6 +49,19 @@ class SoundWindows:
         times = np.stack([starts, np.minimum(starts + self.length, end)], axis=1)
         times = times[near(times, np.array(sound.gaps).reshape(-1, 2))]
         return SampleWindows(times[:, 0].copy(), round(self.length * rate), rate, times)
+
+
+def check_windows(length: float | None, hop: float | None, clips: int | None, stream: int | None) -> None:
+    """Refuses impossible windows of sound.
+
+    Raises:
+        ValueError: the message names the option.
+    """
+    check_positive(length=length, hop=hop, clips=clips)
+    if hop is not None and clips is not None:
+        raise ValueError("--hop and --clips exclude each other")
+    if stream is not None and stream < 0:
+        raise ValueError(f"--stream must be 0 or above, not {stream}")
 
 
 class SoundNetwork(nn.Module):

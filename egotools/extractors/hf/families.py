@@ -80,11 +80,17 @@ FAMILIES: Mapping[str, Family] = {
     "timesformer": Family("clip", prefix=1, stride=32),
     "vivit": Family("clip", prefix=1, stride=2),
     "xclip": Family("clip", joint="get_video_features", stride=8),
-    "clap": Family("sound", joint="get_audio_features", tower="audio_model", pooled="mean", takes="input_features"),
+    "clap": Family(
+        "sound", pool="mean", joint="get_audio_features", tower="audio_model", pooled="mean", takes="input_features"
+    ),
     "whisper": Family("sound", pool="mean", tower="encoder", takes="input_features"),
     "audio-spectrogram-transformer": Family("sound", prefix=2, pooled="cls", takes="input_values"),
     "wav2vec2": _SPEECH,
     "hubert": _SPEECH,
     "wavlm": _SPEECH,
     "data2vec-audio": _SPEECH,
+    "unispeech": _SPEECH,
+    "unispeech-sat": _SPEECH,
+    "sew": _SPEECH,
+    "wav2vec2-conformer": _SPEECH,
 }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from egotools.errors import WeightsError, first_line
+from egotools.errors import ExtractorError, WeightsError, first_line
 from egotools.extractors.hf.checkpoints import Checkpoint
 from egotools.extractors.hf.families import Family
 from egotools.training.seeding import seeded
@@ -19,11 +19,13 @@ from egotools.weights.tensors import random_seed
 
 Pooling = Literal["cls", "mean", "none"]
 Model = Any  # the library's own classes
+# From the sizes of a model's states, (rows, columns) or (tokens,), to the positions of tokens [N] int64.
+Kept = Callable[[Sequence[int]], Tensor]
 
 # What the library raises for files that are damaged, or are of another model.
 DAMAGES = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, AssertionError, NotImplementedError)
 # Parameters that no row depends on: a checkpoint may lack them.
-UNUSED = ("mask_token", "masked_spec_embed", "logit_scale", "logit_bias", "position_ids")
+UNUSED = ("mask_token", "masked_spec_embed", "logit_scale", "logit_bias", "position_ids", "token_type_ids")
 
 
 @contextmanager
@@ -128,15 +130,21 @@ class Encoder(nn.Module):
         if layer is not None:
             self.more["output_hidden_states"] = True
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Pixels [B, (T,) 3, h, w], or what the model takes of sound, to rows."""
-        call: Callable[..., Any] = getattr(self.model, self.family.joint) if self.joint else self.model
-        found = call(**{self.family.takes: x}, **self.more)
-        if self.joint:
-            return found if isinstance(found, Tensor) else found.pooler_output  # type: ignore[no-any-return]
-        return self._pooled(found)
+    def forward(self, x: Tensor, *, kept: Kept | None = None, **inputs: Tensor) -> Tensor:
+        """Pixels [B, (T,) 3, h, w], or what the model takes of sound, to rows.
 
-    def _pooled(self, found: Any) -> Tensor:
+        Args:
+            x: the model's main input.
+            kept: the tokens that count for the mean and as rows, and in which order; by default all.
+            inputs: further inputs of the model.
+        """
+        call: Callable[..., Any] = getattr(self.model, self.family.joint) if self.joint else self.model
+        found = call(**{self.family.takes: x}, **self.more, **inputs)
+        if self.joint:
+            return found if isinstance(found, Tensor) else found.pooler_output
+        return self._pooled(found, kept)
+
+    def _pooled(self, found: Any, kept: Kept | None) -> Tensor:
         if self.layer is None and self.pool == self.family.pooled:
             pooled: Tensor = found.pooler_output  # [B, D], or of convolutions [B, D, 1, 1]
             return pooled.flatten(1)
@@ -145,4 +153,21 @@ class Encoder(nn.Module):
         if self.pool == "cls":
             return tokens[:, 0]
         patches = tokens[:, self.prefix :]
+        if kept is not None:
+            patches = patches[:, kept(states.shape[2:] if states.ndim == 4 else patches.shape[1:2]).to(patches.device)]
         return patches if self.pool == "none" else patches.mean(1)
+
+
+def try_out(network: nn.Module, windows: Tensor, model: str, layer: int | None, *, refused: str, instead: str) -> None:
+    """Runs a network on empty windows, so that problems are reported before any clip is read.
+
+    Raises:
+        ExtractorError: the model does not accept such windows, or has no such layer.
+    """
+    try:
+        with torch.inference_mode():
+            network(windows)
+    except IndexError as error:
+        raise ExtractorError(f"{model}: has no layer {layer}; --layer counts from 0") from error
+    except DAMAGES as error:
+        raise ExtractorError(f"{model}: refuses {refused} ({first_line(error)}); {instead}") from error

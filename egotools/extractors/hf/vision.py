@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from egotools.config import option, plain
-from egotools.errors import ExtractorError, first_line
-from egotools.extractors.hf.checkpoints import Checkpoint, checkpoint, with_weights
-from egotools.extractors.hf.models import DAMAGES, Encoder, loaded
-from egotools.extractors.hf.processors import agreement, preprocessing_of, read_processor, resized_by
+from egotools.errors import ExtractorError
+from egotools.extractors.hf.encoder_options import EncoderOptions
+from egotools.extractors.hf.models import Encoder, try_out
+from egotools.extractors.hf.processors import agreement, preprocessing_of, resized_by
 from egotools.extractors.image import check_sampling
 from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
 from egotools.sampling import check_positive, frame_stacks, single_frames
-from egotools.types import Clip, FloatArray, Frame, FrameWindows, VideoInfo
-from egotools.weights.tensors import random_seed
+from egotools.types import Clip, Frame, FrameWindows, VideoInfo
 
 
 @dataclass(frozen=True)
-class VisionModel:
+class VisionModel(EncoderOptions):
     """A vision encoder with its processor: what frame and clip encoders share."""
 
-    place: ClassVar[Literal["device", "worker"]] = "device"
-    version: ClassVar[int] = 1
-
-    model: str  # fixed by the extractor's name
-    weights: str = option("DEFAULT", "DEFAULT, the model's own, or random:<seed>.")
-    space: Literal["joint", "own"] | None = option(
-        None, "joint: shared with text; own: the model's features. By default joint where there is one."
-    )
-    pool: Literal["cls", "mean", "none"] | None = option(
-        None,
-        "Of the model's own features: cls, its summary (class token, attention pooling); mean, over patches; none, a"
-        " row a patch, whose times repeat. By default as of the model's card.",
-    )
-    layer: int | None = option(None, "Features after this layer, 0 before the first; by default the output.")
     resize: str | None = option(None, "Overrides the processor's own: short side, or HxW (then nothing is cropped).")
     crop: str | None = option(None, "Overrides the processor's own: side of the center crop, or HxW.")
     exact: bool = option(False, "Frames are resized by the model's own processor, which is slower.")
-    offline: bool = option(False, "Never download; so, too, with HF_HUB_OFFLINE=1.", absent=False)
 
     def __post_init__(self) -> None:
         for size in (self.resize, self.crop):
@@ -51,64 +34,30 @@ class VisionModel:
                 parse_size(size)
         if self.exact and (self.resize or self.crop):
             raise ValueError("--exact is as published; leave out --resize and --crop")
-        family = self.checkpoint.family
-        asks_own = self.pool is not None or self.layer is not None
-        if self.space == "joint" and asks_own:
-            raise ValueError("--pool and --layer are of --space own")
-        if self.space == "joint" and not family.joint:
-            raise ValueError(f"--space joint: {self.model} shares no space with text")
-        # Resolved here, so that recipes record what was computed; the class is frozen.
-        space = self.space or ("joint" if family.joint and not asks_own else "own")
-        if space == "own" and family.joint and not family.tower:
-            raise ValueError(f"--space own: {self.model} has features in the joint space only")
-        object.__setattr__(self, "space", space)
-        if space == "own" and self.pool is None:
-            object.__setattr__(self, "pool", family.pool)
-        if self.pool == "cls" and not (self.checkpoint.prefix or family.pooled == "cls"):
-            raise ValueError(f"--pool cls: {self.model} has no class token; take mean")
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The model's folder and config."""
-        return checkpoint(self.model, offline=self.offline)
-
-    @property
-    def recorded_name(self) -> str:
-        """The name in recipes."""
-        return self.checkpoint.recorded_name
+        super().__post_init__()
 
     @property
     def window_length(self) -> int:
         """Frames per window."""
         return 1
 
-    @property
-    def _processor(self) -> Any:  # Any: the library's own class
-        return read_processor(self.checkpoint.folder, self.checkpoint.family.kind)
-
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """How frames are prepared: as by the processor, with the sizes overridden."""
         try:
-            return preprocessing_of(self._processor).override(self.resize, self.crop)
+            return preprocessing_of(self.read_processor()).override(self.resize, self.crop)
         except ExtractorError as error:
             raise ExtractorError(f"{self.model}: {error}") from error
 
     @cached_property
     def own_size(self) -> tuple[int, int]:
         """Height and width that the processor makes."""
-        return preprocessing_of(self._processor).size
+        return preprocessing_of(self.read_processor()).size
 
     def __getstate__(self) -> dict[str, object]:
         """Includes the cached values, so that reading workers need not import the library."""
         _ = self.preprocessing
         return self.__dict__
-
-    def weights_digest(self) -> str:
-        """The digest of the weights in a recipe, or `random:<seed>`."""
-        if random_seed(self.weights) is not None:
-            return self.weights
-        return with_weights(self.checkpoint, offline=self.offline).weights_digest()
 
     def facts(self) -> dict[str, object]:
         """What else belongs to the identity of a recipe: the config, how frames are prepared, the grid of patches."""
@@ -132,7 +81,7 @@ class VisionModel:
         """Where rows differ from the processor run by hand."""
         if self.exact or self.resize or self.crop:
             return []
-        found = agreement(self._processor, self.preprocessing)
+        found = agreement(self.read_processor(), self.preprocessing)
         if found.is_equal:
             return []
         return [
@@ -140,29 +89,13 @@ class VisionModel:
             "--exact runs the processor itself"
         ]
 
-    def text_rows(self, texts: Sequence[str]) -> FloatArray:
-        """Texts as float32 [N, D] in the joint space.
-
-        Raises:
-            ExtractorError: the model has no text tower, or a text is too long for it.
-        """
-        from egotools.extractors.hf.text import text_rows
-
-        if not self.checkpoint.family.joint:
-            raise ExtractorError(f"{self.model} has no text tower; ask with --image or --clip")
-        if self.space != "joint":
-            raise ExtractorError(
-                f"rows of {self.model} with --space own are not comparable with text; extract joint ones"
-            )
-        return text_rows(self.checkpoint, self.weights, texts)
-
     def prepare(self, frame: Frame) -> Frame:
         """Resized and cropped, uint8 [h, w, 3]."""
         return resized_by(self._kept_processor(), frame) if self.exact else self.preprocessing(frame)
 
     def _kept_processor(self) -> Any:
         if "_kept" not in self.__dict__:
-            self.__dict__["_kept"] = self._processor
+            self.__dict__["_kept"] = self.read_processor()
         return self.__dict__["_kept"]
 
     def network(self) -> nn.Module:
@@ -172,23 +105,14 @@ class VisionModel:
             WeightsError: the weights are missing or damaged.
             ExtractorError: the model does not accept such frames, or has no such layer.
         """
-        found = with_weights(self.checkpoint, offline=self.offline)
-        encoder = Encoder(
-            loaded(found, self.weights), found.family, prefix=found.prefix, joint=self.space == "joint",
-            pool=self.pool or "cls", layer=self.layer, resized=self.preprocessing.size != self.own_size,
+        encoder = self.encoder(resized=self.preprocessing.size != self.own_size)
+        network = _Network(self.preprocessing, encoder, self.checkpoint.family.kind == "frame").eval()
+        height, width = self.preprocessing.size
+        try_out(
+            network, torch.zeros(1, self.window_length, height, width, 3, dtype=torch.uint8), self.model, self.layer,
+            refused=f"windows of {self.window_length} x {height}x{width}",
+            instead="choose others, or leave --resize, --crop and --frames out",
         )  # fmt: skip
-        network = _Network(self.preprocessing, encoder, found.family.kind == "frame").eval()
-        try:
-            with torch.inference_mode():  # a black window, so that problems are reported before any clip is read
-                network(torch.zeros(1, self.window_length, *self.preprocessing.size, 3, dtype=torch.uint8))
-        except IndexError as error:
-            raise ExtractorError(f"{self.model}: has no layer {self.layer}; --layer counts from 0") from error
-        except DAMAGES as error:
-            raise ExtractorError(
-                f"{self.model}: refuses windows of {self.window_length} x {self.preprocessing.size[0]}x"
-                f"{self.preprocessing.size[1]} ({first_line(error)}); choose others, or leave --resize, --crop and "
-                "--frames out"
-            ) from error
         return network
 
 
