@@ -54,7 +54,8 @@ def train(
         return
     title = f"train anticipation: {content['windows']} windows, {content['verbs']} verbs, {content['nouns']} nouns"
     if content["last"] is None:
-        display.show_mapping({"epochs": content["epochs"]}, title=title)
+        loss = {"loss of the last batches": content["loss"]} if "loss" in content else {}  # older runs have none
+        display.show_mapping({"epochs": content["epochs"], **loss}, title=title)
         return
     names = {"verb_ed": "edit distance of verbs", "noun_ed": "edit distance of nouns", "epoch": "epoch"}
     rows = [[label, content["last"][name], content["best"][name]] for name, label in names.items()]

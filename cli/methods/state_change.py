@@ -53,7 +53,8 @@ def train(
         return
     title = f"train state-change: {content['clips']} clips, {content['changed']} with a change"
     if content["last"] is None:
-        display.show_mapping({"epochs": content["epochs"]}, title=title)
+        loss = {"loss of the last batches": content["loss"]} if "loss" in content else {}  # older runs have none
+        display.show_mapping({"epochs": content["epochs"], **loss}, title=title)
         return
     rows = [[label, content["last"][name], content["best"][name]] for name, label in FIGURES.items()]
     rows.append(["epoch", content["last"]["epoch"], content["best"]["epoch"]])

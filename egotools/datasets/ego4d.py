@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from egotools.config import option
-from egotools.datasets.clips import DatasetClips, check_differ
+from egotools.datasets.clips import DatasetClips
 from egotools.datasets.ego4d_files import (
     Action,
     Change,
@@ -51,6 +51,19 @@ class _Listing:
     clips: list[Clip] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # names of files, once for each row that needs it
     refused: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)  # ids of rows that are there again, the same
+    known: dict[str, tuple[str, object]] = field(default_factory=dict)  # by id, where its first row is, and the row
+
+    def is_new(self, where: str, id: str, row: object) -> bool:
+        """Whether a row is the first with its id; of later ones, those that differ are refused."""
+        place, first = self.known.setdefault(id, (where, row))
+        if place == where:
+            return True
+        if first == row:
+            self.repeated.append(id)
+        else:
+            self.refused.append(f"{where}: the id {id!r} is also that of {place.rpartition(' ')[2]}, which differs")
+        return False
 
     def first(self, stretches: Sequence[_Stretch]) -> _Stretch | None:
         """The first that has a file."""
@@ -119,7 +132,6 @@ class Ego4D:
                 actions = read_actions(path, is_labeled=split != TEST)
                 check_labels(actions, counts)
                 _add_actions(found, actions, split)
-        check_differ(found.clips, files[0])
         names = [*dict.fromkeys(found.missing)]
         if not found.clips:
             example = f"; {found.refused[0]}" if found.refused else f", such as {names[0]}"
@@ -130,6 +142,9 @@ class Ego4D:
             remarks.append(f"{told}: {named(outside, 3)}")
         if names:
             remarks.append(f"{counted(len(found.missing), 'row')} left out: of files that do not exist")
+        if found.repeated:
+            again = named([*dict.fromkeys(found.repeated)], 3)
+            remarks.append(f"{counted(len(found.repeated), 'row')} left out: there before, the same: {again}")
         return DatasetClips(found.clips, names, remarks, refused=found.refused)
 
     def _counts(self, files: Sequence[Path]) -> Counts | None:
@@ -153,6 +168,8 @@ def split_of(path: Path) -> str:
 
 def _add_changes(found: _Listing, changes: Sequence[tuple[str, Change]], split: str) -> None:
     for where, change in changes:
+        if not found.is_new(where, change["unique_id"], (split, change)):
+            continue
         if (why := _wrong(change)) is not None:
             found.refused.append(f"{where}: {why}")
             continue
@@ -212,10 +229,13 @@ def _add_actions(found: _Listing, actions: Sequence[tuple[str, Action]], split: 
         if action["action_idx"] < 0:
             found.refused.append(f"{where}: 'action_idx' is {action['action_idx']}")
             continue
+        id = f"{clip}_{action['action_idx']}"
+        if not found.is_new(where, id, (split, action)):
+            continue
         # Of an action in the first seconds the window around it may begin before its file does.
         start, end = max(action["action_clip_start_sec"], 0.0), action["action_clip_end_sec"]
         stretches = [_Stretch(clip, start, end)]
         stretches += [] if offset is None else [_Stretch(video, offset + start, offset + end)]
         labels = {"clip_uid": clip, "action_idx": str(action["action_idx"])}
         labels |= {name: str(action.get(name, "")) for name in ("verb_label", "noun_label", "verb", "noun")}
-        found.add(where, f"{clip}_{action['action_idx']}", stretches, split, {**labels, "video": video})
+        found.add(where, id, stretches, split, {**labels, "video": video})

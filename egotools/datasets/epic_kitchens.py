@@ -22,7 +22,7 @@ from egotools.types import Clip
 
 FILES = {"train": "EPIC_100_train.csv", "val": "EPIC_100_validation.csv", "test": "EPIC_100_test_timestamps.csv"}
 NEEDED = ("narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp")
-CLASSES = ("verb_class", "noun_class")
+CLASSES = {"verb_class": 97, "noun_class": 300}  # how many there are
 LABELED = ("verb", "verb_class", "noun", "noun_class")  # of train and val; test has none
 TIME = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
 # P01_04_000070_000080 is cut from second 70 to 80; names of actions' files have eight digits.
@@ -131,6 +131,8 @@ def _fault(cells: Mapping[str, str], needed: tuple[str, ...]) -> str:
             return f"column {name!r}: it is empty"
         if name in CLASSES and not text.isdecimal():
             return f"column {name!r}: {text!r} is not the number of a class"
+        if name in CLASSES and int(text) >= CLASSES[name]:
+            return f"column {name!r}: {text!r}, but the classes are 0 to {CLASSES[name] - 1}"
         if name.endswith("_timestamp") and not TIME.fullmatch(text):
             return f"column {name!r}: {text!r} is not a time like 00:01:02.50"
     if _seconds(cells["stop_timestamp"]) <= _seconds(cells["start_timestamp"]):

@@ -272,6 +272,6 @@ def _of_sound(weights: str) -> str:
 
 def _fetch(weights: str) -> Path:
     raise WeightsError(
-        f"there are no weights {weights!r} that could be downloaded; fetch a checkpoint (linked in {WHERE}), and give"
-        " --weights FILE, run:<dir>, or random:<seed>"
+        f"there are no weights {weights!r} that could be downloaded, nor such a file; fetch a checkpoint (linked in"
+        f" {WHERE}), and give --weights FILE, run:<dir>, or random:<seed>"
     )

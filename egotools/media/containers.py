@@ -57,7 +57,7 @@ def open_container(path: Path, part: tuple[int, int] | None = None, *, headers_o
     Args:
         path: a file.
         part: the first byte and the last + 1 that are read, of several files that were joined; None: all.
-        headers_only: no packet is read, which is faster: for sound whose headers are known to suffice.
+        headers_only: no packet is read, which is faster: for a file that is known, whose headers suffice.
 
     Raises:
         ClipError: a missing, irregular or empty file, or not a video or sound file.

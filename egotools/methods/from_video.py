@@ -28,7 +28,7 @@ from egotools.training.world import ALONE, World
 from egotools.types import Clip
 
 PICTURE = "training.png"
-TRAIN, VAL = "train", "val"
+TRAIN, VAL, TEST = "train", "val", "test"
 
 Content = dict[str, Any]  # a report; Any: JSON values
 Network = TypeVar("Network", bound=nn.Module)
@@ -186,15 +186,22 @@ def arguments_of(options: object, how: How, seed: int, init: Path | None, world:
     return {**recorded_options(options), **how.identity, "seed": seed, "init": begun, **together}
 
 
-def of_splits(clips: Sequence[Clip], *, held_out: Sequence[str] = (VAL, "test")) -> tuple[list[Clip], list[Clip], str]:
-    """Those to learn from, those of the split val, and a remark: the split train, or all that are not held out."""
+def of_splits(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip], str]:
+    """Those to learn from, those of the split val, and a remark.
+
+    Learned from is the split train, or all clips that are not of val or test. A manifest of val or test alone is a
+    small one, to try things out: all of its clips are learned from, and nothing is validated.
+    """
     splits = [split_name(clip.split) for clip in clips]
     val = [clip for clip, split in zip(clips, splits, strict=True) if split == VAL]
     if TRAIN in splits:
         return [clip for clip, split in zip(clips, splits, strict=True) if split == TRAIN], val, ""
-    others = [clip for clip, split in zip(clips, splits, strict=True) if split not in held_out]
-    out = "" if len(others) == len(clips) else f" that is not of {' or '.join(held_out)}"
-    return others, val, f"no clip has the split {TRAIN!r}: learned from every clip{out}"
+    others = [clip for clip, split in zip(clips, splits, strict=True) if split not in (VAL, TEST)]
+    none = f"no clip has the split {TRAIN!r}"
+    if not others:
+        return list(clips), [], f"{none}: learned from all of {VAL} and {TEST}"
+    out = "" if len(others) == len(clips) else f" that is not of {VAL} or {TEST}"
+    return others, val, f"{none}: learned from every clip{out}"
 
 
 def files_for(

@@ -18,16 +18,19 @@ TRAIN, VAL, TEST = "train", "val", "test"
 def to_learn_from(splits: Sequence[str]) -> tuple[Mask, Mask, list[str]]:
     """The clips [C] to train on and to validate on, and remarks.
 
-    It is the split train, validated on val. A manifest without the split train is a small one, to try things out: all
-    of its clips are trained on, and nothing is validated.
+    It is the split train, or all clips that are not of val or test, validated on val. A manifest of val or test alone
+    is a small one, to try things out: all of its clips are trained on, and nothing is validated.
     """
     names = np.array(splits, object)
-    if TRAIN not in splits:
-        told = f"no clip has the split {TRAIN!r}: trained on all, and nothing is validated"
+    others, val = np.asarray((names != VAL) & (names != TEST), bool), np.asarray(names == VAL, bool)
+    if TRAIN not in splits and not others.any():
+        told = f"no clip has the split {TRAIN!r}: trained on all of {VAL} and {TEST}, and nothing is validated"
         return np.ones(len(names), bool), np.zeros(len(names), bool), [told]
-    val = np.asarray(names == VAL, bool)
-    told = f"no clip has the split {VAL!r}: nothing is validated, and the last epoch is kept"
-    return np.asarray(names == TRAIN, bool), val, [] if val.any() else [told]
+    none = f"no clip has the split {TRAIN!r}: trained on every clip that is not of {VAL} or {TEST}"
+    remarks = [] if TRAIN in splits else [none]
+    if not val.any():
+        remarks.append(f"no clip has the split {VAL!r}: nothing is validated, and the last epoch is kept")
+    return np.asarray(names == TRAIN, bool) if TRAIN in splits else others, val, remarks
 
 
 def to_test_on(

@@ -64,5 +64,6 @@ def found_clips(clips: Sequence[Clip], files: Files, spans: Spans) -> tuple[Usab
     remarks = [remark] if remark else []
     remarks += [*train.remarks, *(f"of the split val: {each}" for each in val.remarks)]
     if not val.found:
-        remarks.append(f"no clip of the split 'val'{' is left' if held else ''}: not validated, and no best epoch kept")
+        none = "no clip of the split 'val' is left" if held else "no clip to validate on"
+        remarks.append(f"{none}: not validated, and no best epoch kept")
     return train, val, remarks

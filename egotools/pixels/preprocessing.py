@@ -131,4 +131,7 @@ class Normalize(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         scale = torch.tensor([1 / (255 * std) for std in self.std], device=pixels.device)
         shift = torch.tensor([-mean / std for mean, std in zip(self.mean, self.std, strict=True)], device=pixels.device)
-        return torch.addcmul(shift, pixels.float(), scale).to(self.dtype).movedim(-1, -3)
+        width = pixels.shape[-2]  # whole rows at once, in place: the same values, some times faster
+        rows = pixels.flatten(-2).to(torch.float32, copy=True)
+        torch.addcmul(shift.repeat(width), rows, scale.repeat(width), out=rows)
+        return rows.unflatten(-1, (width, 3)).to(self.dtype).movedim(-1, -3)

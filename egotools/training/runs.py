@@ -193,6 +193,12 @@ class Run:
         return figures
 
 
+def last_loss(run: Run) -> float | None:
+    """The mean loss of the batches that were logged last; None if none was."""
+    losses: list[float] = [line["loss"] for line in run.metrics() if "loss" in line]
+    return losses[-1] if losses else None
+
+
 def once(
     folder: Path,
     recipe: Recipe,

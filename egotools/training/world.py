@@ -6,6 +6,9 @@ anything.
 
 from __future__ import annotations
 
+import gc
+import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,6 +109,11 @@ def joined(environment: Mapping[str, str], device: str = "auto") -> Iterator[Wor
     import torch
     import torch.distributed as dist
 
+    # Its functions have the default group as a default, and are imported with the first wrapped model. Imported after
+    # the processes have met, they would keep the group, and so its threads, to the end of the interpreter: there a
+    # thread that lets go of a tensor aborts the process.
+    import torch.distributed.nn.functional
+
     chosen = choose_device(device)
     if chosen.type == "cuda":
         if local >= torch.cuda.device_count():
@@ -119,6 +127,8 @@ def joined(environment: Mapping[str, str], device: str = "auto") -> Iterator[Wor
     try:
         yield World(rank, size, str(chosen))
     finally:
+        traceback.clear_frames(sys.exc_info()[2])  # an error holds the models that were wrapped, and they the group
+        gc.collect()
         dist.destroy_process_group()
 
 

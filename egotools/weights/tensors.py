@@ -50,11 +50,14 @@ def weights_file(weights: str, fetch: Callable[[str], Path]) -> Path:
     """The file of an option `--weights`: a path, `run:<dir>[#<view>]`, or a published name, which `fetch` downloads.
 
     Raises:
-        WeightsError: the file or run does not exist, or the run has no backbone.
+        WeightsError: the file or run does not exist, the name of the file has another end than files of weights have,
+            or the run has no backbone.
     """
     if weights.startswith(RUN):
         return backbone_file(*run_and_view(weights))
     if not weights.lower().endswith(FILE_SUFFIXES):
+        if Path(weights).is_file():
+            raise WeightsError(f"{weights}: files of weights end in {', '.join(FILE_SUFFIXES)}; rename it")
         return fetch(weights)
     path = Path(weights)
     if not path.is_file():

@@ -159,7 +159,6 @@ def test_state_changes_that_cannot_be_used_are_named(tmp_path, entry, why):
         ("state-change", [change(video_uid="a\ud800")], "'clips.0.video_uid' is 'a\\ud800', which names no file"),
         ("state-change", [None], "'clips.0' is None, not an object"),
         ("state-change", [action(0)], "'clips.0.unique_id' is missing; is it the file of this --task?"),
-        ("state-change", [change(), change()], "'unique1' appears twice"),
         ("state-change", [], "fho_val.json: it lists no clips"),
         ("anticipation", [change()], "'clips.0.action_idx' is missing; is it the file of this --task?"),
         ("anticipation", [action(0, labels=None)], "the entry 'clips.0.verb_label' is missing"),
@@ -173,6 +172,23 @@ def test_a_malformed_file_is_refused_by_its_entry(tmp_path, task, content, why):
     path = tmp_path / "fho_val.json"
     path.write_text(content if isinstance(content, str) else json.dumps({"clips": content}))
     assert why in refused(tmp_path, task, path)
+
+
+def test_rows_that_are_there_twice_are_left_out_and_those_that_differ_refused(tmp_path):
+    videos(tmp_path / "videos", "video", "clip")
+    path = write(tmp_path / "fho_oscc-pnr_val.json", [change(), change(2), change(), change()])
+    said = listed(tmp_path, "state-change", path).stderr
+    assert "2 rows left out: there before, the same: unique1" in said
+    assert list(clips(tmp_path)) == ["unique1", "unique2"]
+    write(path, [change(), change(2), change(state=False)])
+    said = listed(tmp_path, "state-change", path, status=1).stderr
+    assert "clips.2: the id 'unique1' is also that of clips.0, which differs" in said
+    assert "rows that cannot be used, left out: 1" in said
+    assert {id: clip.labels["state_change"] for id, clip in clips(tmp_path).items()} == {"unique1": "1", "unique2": "1"}
+    write(path, [action(0), action(1), action(0), action(1, labels=(7, 7))])
+    said = listed(tmp_path, "action", path, status=1).stderr
+    assert "1 row left out: there before, the same: clip_0" in said
+    assert "clips.3: the id 'clip_1' is also that of clips.1, which differs" in said
 
 
 def test_a_file_that_is_not_there_is_said_before_its_split(tmp_path):

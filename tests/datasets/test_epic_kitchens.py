@@ -94,13 +94,15 @@ def test_rows_without_a_file_and_rows_that_cannot_be_used_are_counted_and_named(
         row("P01_11_3", stop="00:00:01.56"),
         row("P01_11_0"),
         row("P01_11_5", noun=""),
+        row("P01_11_6", verb=97),
+        row("P01_11_7", noun=300),
     ]
     root = annotated(tmp_path / "a", row("P01_11_0"), *bad, row("P01_12_0", "P01_12"))
     videos = touched(tmp_path / "v", "P01_11.MP4")
     done = manifest_command("epic-kitchens", root, "--videos", videos, "--out", tmp_path / "e.csv", status=1)
     assert [clip.id for clip in read_manifest(tmp_path / "e.csv")] == ["P01_11_0"]
     assert "left out: 1 (P01_12.MP4 of P01_12_0)" in done.stderr
-    assert "rows that cannot be used, left out: 5" in done.stderr
+    assert "rows that cannot be used, left out: 7" in done.stderr
     refused = EpicKitchens(videos=videos).clips(root).refused
     path = root / "EPIC_100_validation.csv"
     assert refused == [
@@ -109,6 +111,8 @@ def test_rows_without_a_file_and_rows_that_cannot_be_used_are_counted_and_named(
         f"{path}, row 5, column 'stop_timestamp': '00:00:01.56' is not after '00:00:01.56'",
         f"{path}, row 6, column 'narration_id': 'P01_11_0' is also in row 2",
         f"{path}, row 7, column 'noun_class': it is empty",
+        f"{path}, row 8, column 'verb_class': '97', but the classes are 0 to 96",
+        f"{path}, row 9, column 'noun_class': '300', but the classes are 0 to 299",
     ]
 
 

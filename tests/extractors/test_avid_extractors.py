@@ -147,8 +147,11 @@ def test_weights_that_do_not_fit_are_refused_by_name(checkpoint, tmp_path):
         WeightsError, match=r"checkpoint_0101\.pth: its video network is R\(2\+1\)D-10, not R\(2\+1\)D-18"
     ):
         AvidVideo(weights=str(checkpoint), depth="18").network()
-    with pytest.raises(WeightsError, match=r"no weights 'DEFAULT' that could be downloaded; .*HimangiM/RepLAI"):
+    with pytest.raises(WeightsError, match=r"no weights 'DEFAULT' that could be downloaded, nor .*HimangiM/RepLAI"):
         AvidVideo().network()
+    (tmp_path / "checkpoint.dat").write_bytes(checkpoint.read_bytes())
+    with pytest.raises(WeightsError, match=r"checkpoint\.dat: files of weights end in \.safetensors, .*; rename it"):
+        AvidVideo(weights=str(tmp_path / "checkpoint.dat")).network()
     only_video = tmp_path / "converted.pth"
     torch.save({"state_dict": Golden("video_r2p1d10_48").parameters()}, only_video)
     with pytest.raises(WeightsError, match=r"converted\.pth: contains no network for sound"):

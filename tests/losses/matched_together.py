@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from egotools.methods.memdpc.network import Pretraining
+from egotools.training.world import World, joined
 
 
 class Small(nn.Module):
@@ -34,9 +34,9 @@ def clips() -> Tensor:
     return torch.randn(4, 3, 3, 2, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def gradients(model: Pretraining, loss: Tensor) -> dict[str, Tensor]:
+def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
     loss.backward()
-    kept = {f"grad.{name}": parameter.grad for name, parameter in model.named_parameters()}
+    kept = {f"grad.{name.removeprefix('module.')}": value.grad for name, value in model.named_parameters()}
     return {"loss": loss.detach(), **{name: value for name, value in kept.items() if value is not None}}
 
 
@@ -47,16 +47,18 @@ def alone(gathers: bool) -> dict[str, Tensor]:
     return gradients(model, torch.stack([model(part)["loss"] for part in parts]).mean())
 
 
+def together(gathers: bool, world: World) -> dict[str, Tensor]:
+    """Of the half of this process, with the mean of both losses."""
+    model = world.wrapped(network(gathers), None)
+    kept = gradients(model, model(clips().chunk(2)[world.rank])["loss"])
+    return {**kept, "loss": world.mean(kept["loss"])}
+
+
 def main(path: str, gathers: bool) -> None:
-    dist.init_process_group("gloo")
-    model = network(gathers)
-    together = DistributedDataParallel(model)
-    kept = gradients(model, together(clips().chunk(2)[dist.get_rank()])["loss"])
-    dist.all_reduce(kept["loss"])
-    kept["loss"] /= 2
-    if dist.get_rank() == 0:
-        torch.save(kept, path)
-    dist.destroy_process_group()
+    with joined(os.environ, "cpu") as world:
+        kept = together(gathers, world)
+        if world.is_first:
+            torch.save(kept, path)
 
 
 if __name__ == "__main__":

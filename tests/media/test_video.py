@@ -204,3 +204,21 @@ def test_decoded_frames_are_let_go_at_once(tiny_video: Path) -> None:
     finally:
         gc.enable()
     assert alive < 8
+
+
+def test_a_known_file_whose_headers_do_not_suffice_is_opened_fully(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "long.mp4", 40, options={"g": "10"})
+    index = Video(path).index
+    quick, whole, opened = Video(path, index=index), Video._whole, []
+    assert numbers(quick, [3, 25]) == [3, 25]
+    assert quick._is_quick
+
+    def lost(video: Video, *where: Any) -> Any:
+        opened.append(video._is_quick)
+        return None if video._is_quick else whole(video, *where)
+
+    monkeypatch.setattr(Video, "_whole", lost)
+    assert numbers(Video(path, index=index), [3, 25]) == [3, 25]
+    assert opened == [True, False, False]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from egotools.methods.replai.network import Pretraining
+from egotools.training.world import World, joined
 
 WAYS = ("detached", "gathered")
 
@@ -36,21 +36,23 @@ def gradients(model: torch.nn.Module, batch: Moments) -> dict[str, Tensor]:
     """The loss, and the gradient of each parameter."""
     found = model(batch)
     found["loss"].backward()
-    own = model.module if isinstance(model, DistributedDataParallel) else model
-    return {"loss": found["loss"].detach(), **{name: each.grad for name, each in own.named_parameters()}}
+    grads = {name.removeprefix("module."): each.grad for name, each in model.named_parameters()}
+    return {"loss": found["loss"].detach(), **grads}
+
+
+def together(way: str, world: World) -> dict[str, Tensor]:
+    """Of the half of this process, with the mean of both losses."""
+    share = Moments(*(each.chunk(2)[world.rank] for each in moments()))
+    kept = gradients(world.wrapped(network(way == "gathered", is_together=True), None), share)
+    return {**kept, "loss": world.mean(kept["loss"])}
 
 
 def main(folder: str) -> None:
-    dist.init_process_group("gloo")
-    share = Moments(*(each.chunk(2)[dist.get_rank()] for each in moments()))
-    for way in WAYS:
-        together = DistributedDataParallel(network(way == "gathered", is_together=True))
-        kept = gradients(together, share)
-        dist.all_reduce(kept["loss"])
-        kept["loss"] /= 2
-        if dist.get_rank() == 0:
-            torch.save(kept, f"{folder}/{way}.pt")
-    dist.destroy_process_group()
+    with joined(os.environ, "cpu") as world:
+        for way in WAYS:
+            kept = together(way, world)
+            if world.is_first:
+                torch.save(kept, f"{folder}/{way}.pt")
 
 
 if __name__ == "__main__":

@@ -213,6 +213,7 @@ def test_a_manifest_of_val_alone_is_trained_and_evaluated_on_and_says_so(tmp_pat
     shared = ("--manifest", made[0], "--features", made[1])
     done = run("train", "anticipation", *shared, "--out", tmp_path / "r", *SMALL, "--epochs", 1)
     assert "no clip has the split 'train': trained on all" in done.stderr
+    assert "loss of the last batches" in done.stderr + done.stdout
     assert "--warmup has 5 steps, the training 1: the rate ends at 0.2" in done.stderr
     content, done = evaluated(tmp_path / "r", made)
     assert content["windows"] == 3

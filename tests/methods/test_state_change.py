@@ -176,6 +176,7 @@ def test_a_manifest_of_val_alone_is_trained_and_evaluated_on_and_says_so(made, t
     shared = ("--manifest", tmp_path / "val.csv", "--features", made / "c.lmdb")
     done = run("train", "state-change", *shared, "--out", tmp_path / "r", "--epochs", 2)
     assert "no clip has the split 'train': trained on all" in done.stderr
+    assert "loss of the last batches" in done.stderr + done.stdout
     done = run("eval", "state-change", "--run", tmp_path / "r", *shared)
     assert "24 of 24 evaluated rows are no test" in done.stderr
 

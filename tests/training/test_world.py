@@ -79,6 +79,11 @@ def test_a_loss_that_is_not_finite_in_one_process_ends_all(together: Path) -> No
     assert [line["step"] for line in lines(together / "broken")] == [1, 2]
 
 
+def test_nothing_keeps_the_threads_of_the_group_when_the_training_has_ended(together: Path) -> None:
+    """Not even an error. A thread that lets go of a tensor while the interpreter ends aborts the process."""
+    assert [(together / f"ended-{rank}").read_text() for rank in (0, 1)] == ["True", "True"]
+
+
 def test_another_number_of_processes_is_refused(together: Path) -> None:
     with pytest.raises(RunError, match="is of 2 processes, not 1: resume with as many"):
         train(together / "plain", partial(batches, SIZE, 0, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -68,20 +69,26 @@ def broken(source: Callable[[int], Iterator[Batch]], rank: int, first: int) -> I
         yield (x, y / 0 if (rank, number) == (1, 2) else y)
 
 
+def train_all(folder: Path, world: World) -> None:
+    source = partial(batches, SIZE, world.rank, world.size)
+    train(folder / "plain", source, world=world)
+    train(folder / "accumulated", source, steps=STEPS // 2, how=ACCUMULATED, world=world)
+    train(folder / "whole", source, noise=True, world=world)
+    train(folder / "parts", source, steps=2, noise=True, world=world)
+    model = train(folder / "parts", source, noise=True, world=world)
+    same = world.gathered([value.tolist() for value in model.state_dict().values()])
+    (folder / f"same-{world.rank}").write_text(str(same[0] == same[1]))
+    train(folder / "broken", partial(broken, source, world.rank), world=world)
+
+
 def main(folder: Path) -> None:
-    with joined(os.environ, "cpu") as world:
-        source = partial(batches, SIZE, world.rank, world.size)
-        train(folder / "plain", source, world=world)
-        train(folder / "accumulated", source, steps=STEPS // 2, how=ACCUMULATED, world=world)
-        train(folder / "whole", source, noise=True, world=world)
-        train(folder / "parts", source, steps=2, noise=True, world=world)
-        model = train(folder / "parts", source, noise=True, world=world)
-        try:
-            train(folder / "broken", partial(broken, source, world.rank), world=world)
-        except TrainingError as error:
-            (folder / f"error-{world.rank}").write_text(str(error))
-        same = world.gathered([value.tolist() for value in model.state_dict().values()])
-        (folder / f"same-{world.rank}").write_text(str(same[0] == same[1]))
+    try:
+        with joined(os.environ, "cpu") as world:
+            group = weakref.ref(torch.distributed.group.WORLD)
+            train_all(folder, world)
+    except TrainingError as error:
+        (folder / f"error-{world.rank}").write_text(str(error))
+        (folder / f"ended-{world.rank}").write_text(str(group() is None))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from egotools.training import learned_from
 from egotools.training.epochs import steps_of
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
-from egotools.training.runs import Run, once, provenance_of, run_recipe
+from egotools.training.runs import Run, last_loss, once, provenance_of, run_recipe
 from egotools.training.schedules import warmup_remarks
 from egotools.weights.tensors import plain_tensors
 
@@ -113,6 +113,7 @@ def train_anticipation(
             "val_windows": len(val),
             **counts,
             "epochs": best.epochs,
+            "loss": last_loss(run),
             "last": best.last or None,
             "best": best.best or None,
             "precision_used": how.precision,

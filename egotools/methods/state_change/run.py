@@ -30,7 +30,7 @@ from egotools.texts import counted
 from egotools.training import learned_from
 from egotools.training.how import How, how_for
 from egotools.training.learned_from import LearnedFrom
-from egotools.training.runs import Run, once, provenance_of, run_recipe
+from egotools.training.runs import Run, last_loss, once, provenance_of, run_recipe
 from egotools.weights.tensors import plain_tensors
 
 METHOD, HEADS, FACTS = "state-change", "state_change.safetensors", "state_change.json"
@@ -138,6 +138,7 @@ def train_state_change(
             "changed": changed,
             "val_clips": len(val),
             "epochs": best.epochs,
+            "loss": last_loss(run),
             "last": best.last or None,
             "best": best.best or None,
             "precision_used": how.precision,

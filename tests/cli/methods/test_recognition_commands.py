@@ -90,6 +90,17 @@ def test_a_run_keeps_its_classes_its_network_and_a_backbone_that_another_trainin
     assert "its video network is R(2+1)D-10, not R(2+1)D-18" in said
 
 
+def test_a_manifest_of_val_alone_is_learned_from_and_the_command_says_so(manifest, tmp_path):
+    alone = tmp_path / "val.csv"
+    alone.write_text(manifest.read_text().replace(",train", ",val").replace(",test", ",val"))
+    done = trained(alone, tmp_path / "run", "--steps", 1)
+    assert done.exit_code == 0, done.output
+    assert "no clip has the split 'train': learned from all of val and test" in done.stderr
+    assert "no clip to validate on: not validated" in done.stderr
+    report = json.loads(done.stdout)
+    assert (report["clips"], report["val_clips"]) == (5, 0)
+
+
 def test_a_run_is_evaluated_by_one_drawn_window_and_by_the_mean_of_several(run, manifest, tmp_path):
     done = evaluated(run, manifest, "--clips", 1, "--clips", 3, "--out", tmp_path / "out", "--json")
     assert done.exit_code == 0, done.output

@@ -95,7 +95,7 @@ def test_a_run_is_an_extractor_beside_an_untrained_one_and_weights_to_begin_with
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["arguments"]["init"] is not None
     assert "no clip has the split 'train': learned from every clip" in done.stderr
-    assert "no clip of the split 'val': not validated" in done.stderr
+    assert "no clip to validate on: not validated" in done.stderr
 
 
 def test_folders_of_frames_are_read_as_they_are_and_bf16_is_for_hardware_that_has_it(tmp_path, monkeypatch):
