@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
@@ -21,7 +22,10 @@ Pooling = Literal["cls", "mean", "none"]
 Model = Any  # the library's own classes
 
 # What the library raises for files that are damaged, or are of another model.
-DAMAGES = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, AssertionError, NotImplementedError)
+DAMAGES = (
+    OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, AssertionError,
+    ImportError, UnpicklingError,
+)  # fmt: skip
 # Parameters that no row depends on: a checkpoint may lack them.
 UNUSED = ("mask_token", "masked_spec_embed", "logit_scale", "logit_bias", "position_ids")
 
@@ -63,13 +67,14 @@ def loaded(found: Checkpoint, weights: str) -> Model:
     try:
         with quietly():
             config = AutoConfig.from_pretrained(found.folder, **common)
+            options = {"attn_implementation": _attention(config), "dtype": torch.float32}
             if seed is not None:
                 with seeded(seed):
-                    return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False).eval()
+                    return AutoModel.from_config(config, trust_remote_code=False, **options).eval()
             is_safe = found.weights()[0].suffix == ".safetensors"
             model, said = AutoModel.from_pretrained(
-                found.folder, config=config, dtype=torch.float32, use_safetensors=is_safe, weights_only=True,
-                output_loading_info=True, **common,
+                found.folder, config=config, use_safetensors=is_safe, weights_only=True, output_loading_info=True,
+                **common, **options,
             )  # fmt: skip
     except (*DAMAGES, SafetensorError) as error:
         raise WeightsError(f"{found.folder}: not readable as a model ({first_line(error)})") from error
@@ -80,6 +85,30 @@ def loaded(found: Checkpoint, weights: str) -> Model:
             f"{missing[0]!r}"
         )
     return model.eval()
+
+
+def _attention(config: Any) -> str:
+    """An implementation of attention that comes with torch: a config may name one that would be downloaded."""
+    from transformers import MODEL_MAPPING
+
+    return "sdpa" if getattr(MODEL_MAPPING[type(config)], "_supports_sdpa", False) else "eager"
+
+
+def map_size(found: Checkpoint, size: tuple[int, int], layer: int | None) -> tuple[int, int]:
+    """Rows and columns of the maps that a model makes of frames of a size, without computing them.
+
+    Raises:
+        IndexError: it has no such layer.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    with quietly(), torch.device("meta"), torch.inference_mode():
+        config = AutoConfig.from_pretrained(found.folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModel.from_config(config, trust_remote_code=False, attn_implementation=_attention(config)).eval()
+        output = model(**{found.family.takes: torch.zeros(1, 3, *size)}, output_hidden_states=True)
+    states = getattr(output, "reshaped_hidden_states", None) or output.hidden_states
+    height, width = states[-1 if layer is None else layer].shape[-2:]
+    return int(height), int(width)
 
 
 def _may_be_missing(name: str, family: Family) -> bool:
@@ -134,9 +163,9 @@ class Encoder(nn.Module):
         found = call(**{self.family.takes: x}, **self.more)
         if self.joint:
             return found if isinstance(found, Tensor) else found.pooler_output  # type: ignore[no-any-return]
-        return self._pooled(found)
+        return self._pooled(found, x.shape[1])
 
-    def _pooled(self, found: Any) -> Tensor:
+    def _pooled(self, found: Any, times: int) -> Tensor:
         if self.layer is None and self.pool == self.family.pooled:
             pooled: Tensor = found.pooler_output  # [B, D], or of convolutions [B, D, 1, 1]
             return pooled.flatten(1)
@@ -144,5 +173,10 @@ class Encoder(nn.Module):
         tokens: Tensor = states.flatten(2).transpose(1, 2) if states.ndim == 4 else states  # [B, N, D]
         if self.pool == "cls":
             return tokens[:, 0]
-        patches = tokens[:, self.prefix :]
-        return patches if self.pool == "none" else patches.mean(1)
+        has_prefix = not (self.family.maps and self.layer is not None)
+        patches = tokens[:, self.prefix :] if has_prefix else tokens
+        if self.pool == "mean":
+            return patches.mean(1)
+        if self.family.patches_first:
+            return patches.unflatten(1, (-1, times)).transpose(1, 2).flatten(1, 2)
+        return patches

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -9,11 +12,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from egotools.config import option, plain
+from egotools.config import digest, option, plain
 from egotools.errors import ExtractorError, first_line
 from egotools.extractors.hf.checkpoints import Checkpoint, checkpoint, with_weights
-from egotools.extractors.hf.models import DAMAGES, Encoder, loaded
-from egotools.extractors.hf.processors import agreement, preprocessing_of, read_processor, resized_by
+from egotools.extractors.hf.models import DAMAGES, Encoder, loaded, map_size
+from egotools.extractors.hf.processors import agreement, preprocessing_of, prepared_by, read_processor
 from egotools.extractors.image import check_sampling
 from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
 from egotools.sampling import check_positive, frame_stacks, single_frames
@@ -52,6 +55,8 @@ class VisionModel:
             raise ValueError("--exact is as published; leave out --resize and --crop")
         family = self.checkpoint.family
         asks_own = self.pool is not None or self.layer is not None
+        if self.layer is not None and self.layer < 0:
+            raise ValueError(f"--layer counts from 0, not {self.layer}")
         if self.space == "joint" and asks_own:
             raise ValueError("--pool and --layer are of --space own")
         if self.space == "joint" and not family.joint:
@@ -62,9 +67,10 @@ class VisionModel:
             raise ValueError(f"--space own: {self.model} has features in the joint space only")
         object.__setattr__(self, "space", space)
         if space == "own" and self.pool is None:
-            object.__setattr__(self, "pool", family.pool)
-        if self.pool == "cls" and not (self.checkpoint.prefix or family.pooled == "cls"):
-            raise ValueError(f"--pool cls: {self.model} has no class token; take mean")
+            object.__setattr__(self, "pool", family.pool if family.has_summary(self.layer) else "mean")
+        if self.pool == "cls" and not family.has_summary(self.layer):
+            where = "" if self.layer is None else " in its layers"
+            raise ValueError(f"--pool cls: {self.model} has no class token{where}; take mean")
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -81,27 +87,27 @@ class VisionModel:
         """Frames per window."""
         return 1
 
-    @property
+    @cached_property
     def _processor(self) -> Any:  # Any: the library's own class
         return read_processor(self.checkpoint.folder, self.checkpoint.family.kind)
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """How frames are prepared: as by the processor, with the sizes overridden."""
-        try:
-            return preprocessing_of(self._processor).override(self.resize, self.crop)
-        except ExtractorError as error:
-            raise ExtractorError(f"{self.model}: {error}") from error
+        return self._own.override(self.resize, self.crop)
 
     @cached_property
-    def own_size(self) -> tuple[int, int]:
-        """Height and width that the processor makes."""
-        return preprocessing_of(self._processor).size
+    def _own(self) -> Preprocessing:
+        """As the processor prepares frames."""
+        try:
+            return preprocessing_of(self._processor, exact=self.exact)
+        except ExtractorError as error:
+            raise ExtractorError(f"{self.model}: {error}") from error
 
     def __getstate__(self) -> dict[str, object]:
         """Includes the cached values, so that reading workers need not import the library."""
         _ = self.preprocessing
-        return self.__dict__
+        return {name: value for name, value in self.__dict__.items() if name != "_processor"}
 
     def weights_digest(self) -> str:
         """The digest of the weights in a recipe, or `random:<seed>`."""
@@ -111,26 +117,28 @@ class VisionModel:
 
     def facts(self) -> dict[str, object]:
         """What else belongs to the identity of a recipe: the config, how frames are prepared, the grid of patches."""
-        found = {"config": self.checkpoint.config_digest(), "preprocessing": plain(self.preprocessing)}
+        prepared = digest(self._processor.to_dict()) if self.exact else plain(self.preprocessing)
+        found = {"config": self.checkpoint.config_digest(), "preprocessing": prepared}
         return {**found, "grid": self.grid()} if self.pool == "none" else found
 
     def grid(self) -> list[int]:
-        """The patches of a row's window: (times,) rows, columns; rows of a cache are in this order."""
-        config = self.checkpoint.settings
-        patch, tubelet = config.get("patch_size"), int(config.get("tubelet_size") or 1)
-        if patch is None:
-            return []
-        if isinstance(patch, list):
-            *depth, patch = patch
-            tubelet = int(depth[0]) if len(depth) == 2 else tubelet
-        height, width = (side // int(patch) for side in self.preprocessing.size)
-        times = [self.window_length // tubelet] if self.checkpoint.family.kind == "clip" else []
-        return [*times, height, width]
+        """The patches of a row's window: (times,) rows, columns; rows of a cache are in this order.
+
+        Raises:
+            ExtractorError: the model has no such layer, or does not take frames of this size.
+        """
+        found, size = self.checkpoint, self.preprocessing.size
+        if found.family.maps:
+            with refused(self):
+                return list(map_size(found, size, self.layer))
+        sides = [side // found.patch for side in size]
+        return [self.window_length // found.tubelet, *sides] if found.family.kind == "clip" else sides
 
     def notes(self) -> list[str]:
         """Where rows differ from the processor run by hand."""
         if self.exact or self.resize or self.crop:
             return []
+        # Ours need not be the processor's: libraries resize in slightly different ways.
         found = agreement(self._processor, self.preprocessing)
         if found.is_equal:
             return []
@@ -141,12 +149,7 @@ class VisionModel:
 
     def prepare(self, frame: Frame) -> Frame:
         """Resized and cropped, uint8 [h, w, 3]."""
-        return resized_by(self._kept_processor(), frame) if self.exact else self.preprocessing(frame)
-
-    def _kept_processor(self) -> Any:
-        if "_kept" not in self.__dict__:
-            self.__dict__["_kept"] = self._processor
-        return self.__dict__["_kept"]
+        return prepared_by(self._processor, self.preprocessing, frame) if self.exact else self.preprocessing(frame)
 
     def network(self) -> nn.Module:
         """uint8 [B, L, h, w, 3] to float [B, D], or [B, N, D] with `--pool none`.
@@ -158,21 +161,38 @@ class VisionModel:
         found = with_weights(self.checkpoint, offline=self.offline)
         encoder = Encoder(
             loaded(found, self.weights), found.family, prefix=found.prefix, joint=self.space == "joint",
-            pool=self.pool or "cls", layer=self.layer, resized=self.preprocessing.size != self.own_size,
+            pool=self.pool or "cls", layer=self.layer, resized=self.preprocessing.size != self._own.size,
         )  # fmt: skip
         network = _Network(self.preprocessing, encoder, found.family.kind == "frame").eval()
-        try:
-            with torch.inference_mode():  # a black window, so that problems are reported before any clip is read
-                network(torch.zeros(1, self.window_length, *self.preprocessing.size, 3, dtype=torch.uint8))
-        except IndexError as error:
-            raise ExtractorError(f"{self.model}: has no layer {self.layer}; --layer counts from 0") from error
-        except DAMAGES as error:
+        with refused(self), torch.inference_mode():  # a black window: problems are reported before any clip is read
+            rows = network(torch.zeros(1, self.window_length, *self.preprocessing.size, 3, dtype=torch.uint8))
+        expected = (1, math.prod(self.grid())) if self.pool == "none" else (1,)
+        if tuple(rows.shape[:-1]) != expected:
             raise ExtractorError(
-                f"{self.model}: refuses windows of {self.window_length} x {self.preprocessing.size[0]}x"
-                f"{self.preprocessing.size[1]} ({first_line(error)}); choose others, or leave --resize, --crop and "
-                "--frames out"
-            ) from error
+                f"{self.model}: gives rows {tuple(rows.shape)} for a window, not {expected}; egotools cannot use it"
+            )
         return network
+
+
+@contextmanager
+def refused(extractor: VisionModel) -> Iterator[None]:
+    """What the library raises for windows that a model does not take, as one line.
+
+    Raises:
+        ExtractorError: the model does not accept such frames, or has no such layer.
+    """
+    height, width = extractor.preprocessing.size
+    try:
+        yield
+    except IndexError as error:
+        raise ExtractorError(
+            f"{extractor.model}: has no layer {extractor.layer}; --layer counts from 0, before the first"
+        ) from error
+    except DAMAGES as error:
+        raise ExtractorError(
+            f"{extractor.model}: refuses windows of {extractor.window_length} x {height}x{width} "
+            f"({first_line(error)}); choose others, or leave --resize, --crop and --frames out"
+        ) from error
 
 
 class _Network(nn.Module):
@@ -232,11 +252,19 @@ class ClipModel(VisionModel):
             raise ValueError("give one of --hop and --clips")
         if self.fps is not None and self.stride is not None:
             raise ValueError("give one of --fps and --stride")
-        if self.frames is None:
-            object.__setattr__(self, "frames", self.checkpoint.frames)
+        self._check_frames()
         if self.fps is None and self.stride is None:
             object.__setattr__(self, "fps", self.checkpoint.family.fps)
             object.__setattr__(self, "stride", self.checkpoint.family.stride)
+
+    def _check_frames(self) -> None:
+        found = self.checkpoint
+        if self.frames is None:
+            object.__setattr__(self, "frames", found.frames)
+        if self.frames != found.frames and not found.family.any_length:
+            raise ValueError(f"--frames {self.frames}: {self.model} takes windows of {found.frames} frames only")
+        if self.window_length % found.tubelet:
+            raise ValueError(f"--frames {self.frames}: {self.model} takes a multiple of {found.tubelet}")
 
     @property
     def window_length(self) -> int:
