@@ -10,6 +10,8 @@ from typing import Any
 import torch
 import transformers as hf
 
+from egotools.extractors.hf.models import quietly
+
 SIDE = 32  # pixels
 VIT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 IMAGE = {**VIT, "image_size": SIDE, "patch_size": 8}
@@ -92,7 +94,7 @@ FRAME_MODELS: Mapping[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     ),
     "convnextv2": (
         lambda: hf.ConvNextV2Config(**MAPS, image_size=64),
-        lambda: hf.ConvNextImageProcessor(size={"shortest_edge": 384}),
+        lambda: hf.ConvNextImageProcessor(size={"shortest_edge": 384}, crop_pct=0.875),
     ),
     "resnet": (
         lambda: hf.ResNetConfig(**MAPS, embedding_size=8),
@@ -139,10 +141,11 @@ def make_model(folder: Path, family: str, *, seed: int = 0) -> Path:
     """A model's folder with weights, config and processor, as `save_pretrained` writes it."""
     config, processor = MODELS[family]
     torch.manual_seed(seed)
-    model = hf.AutoModel.from_config(config())
-    _spread(model)
-    model.save_pretrained(folder)
-    processor().save_pretrained(folder)
+    with quietly():
+        model = hf.AutoModel.from_config(config())
+        _spread(model)
+        model.save_pretrained(folder)
+        processor().save_pretrained(folder)
     return folder
 
 

@@ -107,8 +107,8 @@ def _class_at(reference: str) -> type[Any]:
     return kind
 
 
-def find_known(name: str) -> FoundExtractor | None:
-    """A built-in extractor, or a network of PANNs, torchvision or timm; None for any other name.
+def find_known(name: str, *, offline: bool = False) -> FoundExtractor | None:
+    """A built-in extractor, or a network of PANNs, torchvision, timm or Transformers; None for any other name.
 
     Raises:
         ExtractorError: the library does not have the network; similar names, or all, are suggested.
@@ -123,7 +123,7 @@ def find_known(name: str) -> FoundExtractor | None:
         _class_at("egotools.extractors.panns:architecture_of")(full)
         return FoundExtractor(name, _class_at("egotools.extractors.panns:PannsModel"), {"model": full.lower()})
     if full.startswith("hf:"):
-        return _of_transformers(name, full)
+        return _of_transformers(name, full, offline)
     if full.rpartition(":")[0] not in ("torchvision", "timm"):
         return None
     from egotools.extractors.published_model import published  # imported here because it loads torch
@@ -133,11 +133,11 @@ def find_known(name: str) -> FoundExtractor | None:
     return FoundExtractor(name, kind, {"model": full})
 
 
-def _of_transformers(name: str, full: str) -> FoundExtractor:
+def _of_transformers(name: str, full: str, offline: bool) -> FoundExtractor:
     """A model in the format of Transformers, by a folder, a name on huggingface.co, or a short name."""
     from egotools.extractors.hf.checkpoints import checkpoint
 
-    found = checkpoint(full)
+    found = checkpoint(full, offline=offline)
     kind = {"frame": "vision:FrameModel", "clip": "vision:ClipModel", "sound": "sound:SoundModel"}[found.family.kind]
     model = f"hf:{found.name}"  # a folder by its absolute path
     return FoundExtractor(

@@ -136,7 +136,7 @@ def checkpoint(model: str, *, offline: bool = False) -> Checkpoint:
     if place.is_dir():
         name, folder = str(place.absolute()), place.absolute()
     elif name.startswith(("/", ".", "~")) or not REPOSITORY.fullmatch(name):
-        raise ExtractorError(f"{model}: no such folder")
+        raise ExtractorError(f"{model}: no such folder; if it was moved, name it where it is: rows that are there stay")
     else:
         folder = _fetched(name, SMALL, offline)
     return Checkpoint(name, folder, _config(folder, model))

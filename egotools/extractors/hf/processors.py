@@ -17,6 +17,7 @@ from egotools.types import Frame
 
 FILTERS: Mapping[int, Interpolation] = {2: "bilinear", 3: "bicubic"}  # as Pillow numbers them
 CONVNEXT_WARPS = 384  # pixels: from this size on its processor crops nothing
+NORMALIZED, SCALED = (0.0,) * 3, (1 / 255,) * 3  # mean and deviation of pixels that are normalized already
 # What the library raises for a processor's file that is damaged, or is of something else.
 DAMAGES = (OSError, ValueError, TypeError, KeyError, AttributeError, AssertionError)
 
@@ -50,7 +51,7 @@ def read_processor(folder: Path, kind: str) -> Any:  # Any: the library's own cl
 
 
 def preprocessing_of(processor: Any, *, exact: bool = False) -> Preprocessing:  # Any: the library's own classes
-    """What a processor does to a frame, as ours; with `exact` only its size, and how its pixels are normalized.
+    """What a processor does to a frame, as ours; with `exact` only the size that it makes.
 
     Raises:
         ExtractorError: it does something else.
@@ -60,14 +61,14 @@ def preprocessing_of(processor: Any, *, exact: bool = False) -> Preprocessing:  
         raise ExtractorError(
             f"its processor, {type(processor).__name__}, makes frames of no fixed shape; egotools cannot use it"
         )
-    size, (mean, std) = shapes.pop(), _statistics(processor)
+    size = shapes.pop()
     if exact:
-        return Preprocessing(size, None, mean, std)
+        return Preprocessing(size, None, NORMALIZED, SCALED)
     sizes, interpolation = _sizes(processor), FILTERS.get(_filter(processor))
     if sizes is None or interpolation is None or size != (sizes[1] or sizes[0]):
         name = type(processor).__name__
         raise ExtractorError(f"its processor, {name}, resizes in a way that egotools does not have; give --exact")
-    return Preprocessing(*sizes, mean, std, interpolation, corner="floor")
+    return Preprocessing(*sizes, *_statistics(processor), interpolation, corner="floor")
 
 
 def _sizes(processor: Any) -> tuple[tuple[int, ...], tuple[int, int] | None] | None:
@@ -117,9 +118,8 @@ def _shown(processor: Any, frame: Frame) -> torch.Tensor:
     Raises:
         ExtractorError: it cannot.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
     try:
-        found = processor([pixels], return_tensors="pt")
+        found = processor([np.ascontiguousarray(frame)], return_tensors="pt")
         shown: torch.Tensor = next(iter(found.values())).float().flatten(0, -4)[0]
     except (*DAMAGES, RuntimeError, IndexError, StopIteration) as error:
         raise ExtractorError(
@@ -128,12 +128,9 @@ def _shown(processor: Any, frame: Frame) -> torch.Tensor:
     return shown
 
 
-def prepared_by(processor: Any, ours: Preprocessing, frame: Frame) -> Frame:
-    """A frame [H, W, 3] as the processor itself resizes and crops it, to the nearest gray level: uint8 [h, w, 3]."""
-    mean, std = (torch.tensor(values)[:, None, None] for values in (ours.mean, ours.std))
-    pixels = (_shown(processor, frame) * std + mean) * 255
-    shown: Frame = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    return shown
+def prepared_by(processor: Any, frame: Frame) -> Any:  # Any: other frames are bytes
+    """A frame [H, W, 3] as the processor itself prepares it, normalized: float32 [h, w, 3]."""
+    return _shown(processor, frame).permute(1, 2, 0).contiguous().numpy()
 
 
 @dataclass(frozen=True)
@@ -144,8 +141,8 @@ class Agreement:
 
     @cached_property
     def is_equal(self) -> bool:
-        """Whether a row of features may be called equal."""
-        return self.worst > 0.9999
+        """Whether all but rounding is; processors that do not round resized pixels to bytes have 0.99998."""
+        return self.worst > 0.99999
 
 
 def agreement(processor: Any, ours: Preprocessing) -> Agreement:

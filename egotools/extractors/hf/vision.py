@@ -143,16 +143,16 @@ class VisionModel:
         if found.is_equal:
             return []
         return [
-            f"frames are resized by egotools, not as its processor does (cosine of the pixels {found.worst:.4f}); "
+            f"frames are resized by egotools, not as its processor does (cosine of the pixels {found.worst:.5f}); "
             "--exact runs the processor itself"
         ]
 
     def prepare(self, frame: Frame) -> Frame:
-        """Resized and cropped, uint8 [h, w, 3]."""
-        return prepared_by(self._processor, self.preprocessing, frame) if self.exact else self.preprocessing(frame)
+        """Resized and cropped, uint8 [h, w, 3]; with `--exact` normalized, too, float32."""
+        return prepared_by(self._processor, frame) if self.exact else self.preprocessing(frame)
 
     def network(self) -> nn.Module:
-        """uint8 [B, L, h, w, 3] to float [B, D], or [B, N, D] with `--pool none`.
+        """[B, L, h, w, 3] as prepared to float [B, D], or [B, N, D] with `--pool none`.
 
         Raises:
             WeightsError: the weights are missing or damaged.
@@ -163,15 +163,27 @@ class VisionModel:
             loaded(found, self.weights), found.family, prefix=found.prefix, joint=self.space == "joint",
             pool=self.pool or "cls", layer=self.layer, resized=self.preprocessing.size != self._own.size,
         )  # fmt: skip
+        self._check_patches()
         network = _Network(self.preprocessing, encoder, found.family.kind == "frame").eval()
         with refused(self), torch.inference_mode():  # a black window: problems are reported before any clip is read
-            rows = network(torch.zeros(1, self.window_length, *self.preprocessing.size, 3, dtype=torch.uint8))
+            dtype = torch.float32 if self.exact else torch.uint8
+            rows = network(torch.zeros(1, self.window_length, *self.preprocessing.size, 3, dtype=dtype))
         expected = (1, math.prod(self.grid())) if self.pool == "none" else (1,)
         if tuple(rows.shape[:-1]) != expected:
             raise ExtractorError(
                 f"{self.model}: gives rows {tuple(rows.shape)} for a window, not {expected}; egotools cannot use it"
             )
         return network
+
+    def _check_patches(self) -> None:
+        """Refuses sizes of which a rest at the right and below would not be seen."""
+        height, width = self.preprocessing.size
+        if self.preprocessing.size == self._own.size or self.checkpoint.family.maps:
+            return
+        if height % self.checkpoint.patch or width % self.checkpoint.patch:
+            raise ExtractorError(
+                f"{self.model}: its patches are of {self.checkpoint.patch} pixels, which do not divide {height}x{width}"
+            )
 
 
 @contextmanager
