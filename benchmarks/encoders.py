@@ -18,7 +18,7 @@ import numpy as np
 from measuring import Cost, Ratio, cost_of, in_turns, machine, median_costs, median_ratio, real_clip, report
 
 BATCH = {"clip": 16, "videomae": 2}
-FRAMES = {"clip": 32, "videomae": 64}
+FRAMES = {"clip": 32, "videomae": 32}
 TARGETS = {("clip", "float32"): 1.3, ("clip", "bf16"): 2.0}
 SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
 
@@ -35,9 +35,9 @@ def make_folder(folder: Path, name: str, *, small: bool) -> Path:
     else:
         config = hf.VideoMAEConfig(**few, **({"num_frames": 4} if small else {}))
         config.save_pretrained(folder)
-        hf.VideoMAEImageProcessor(
-            image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225]
-        ).save_pretrained(folder)
+        hf.VideoMAEImageProcessor(image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225]).save_pretrained(
+            folder
+        )
     return folder
 
 
@@ -122,7 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             windows = decoded(video, 4 * length if options.quick else FRAMES[name], length)
             found, more = compared(folder, name, windows, sides, 1 if options.quick else options.rounds)
             figures[name] = more
-            ratios += [Ratio(each.name, each.value, None if options.quick else each.target, each.note) for each in found]
+            ratios += [
+                Ratio(each.name, each.value, None if options.quick else each.target, each.note) for each in found
+            ]
     report(f"{video.name}, decoded; one thread", ratios, options.json, figures=figures)
 
 

@@ -11,9 +11,7 @@ from egotools.extractors.own_code import check_trusted, checked, code_of, from_p
 from egotools.texts import similar_names
 
 
-def find_extractor(
-    name: str, *, trusted: Collection[str] | None = None, offline: bool = False
-) -> FoundExtractor:
+def find_extractor(name: str, *, trusted: Collection[str] | None = None, offline: bool = False) -> FoundExtractor:
     """The extractor with this name.
 
     Args:

@@ -332,9 +332,7 @@ def test_a_vivit_processor_of_videos_shifts_brightness_as_the_one_of_images_does
     folder = make_model(tmp_path / "vivit", "vivit")
     before = find_extractor(f"hf:{folder}").built().preprocessing
     (folder / "preprocessor_config.json").unlink()
-    hf.VivitVideoProcessor(
-        size={"shortest_edge": 36}, crop_size={"height": 32, "width": 32}
-    ).save_pretrained(folder)
+    hf.VivitVideoProcessor(size={"shortest_edge": 36}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
     checkpoint.cache_clear()
     after = find_extractor(f"hf:{folder}").built().preprocessing
     assert (after.mean, after.std) == (before.mean, before.std) == ((0.75,) * 3, (0.25,) * 3)

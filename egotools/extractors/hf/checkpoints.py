@@ -144,12 +144,14 @@ def checkpoint(model: str, *, offline: bool = False) -> Checkpoint:
 
 @lru_cache
 def _settings(folder: Path) -> Mapping[str, Any]:
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ExtractorError(f"{folder / CONFIG}: not the config of a model ({first_line(error)})") from error
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, StrictDataclassError) as error:
+        said = " ".join(str(error).split())
+        raise ExtractorError(f"{folder / CONFIG}: not the config of a model ({said})") from error
     part = next((name for name in ("vision_config", "audio_config") if isinstance(config.get(name), dict)), None)
     return config[part] if part else config  # type: ignore[no-any-return]
 

@@ -57,6 +57,7 @@ def loaded(found: Checkpoint, weights: str) -> Model:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
 
+    _ = found.settings  # says what is wrong with the config
     seed = random_seed(weights)
     if seed is None and weights != "DEFAULT":
         raise WeightsError(

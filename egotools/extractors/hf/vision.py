@@ -30,6 +30,7 @@ class VisionModel:
 
     place: ClassVar[Literal["device", "worker"]] = "device"
     version: ClassVar[int] = 1
+    unrecorded: ClassVar[tuple[str, ...]] = ("offline",)
 
     model: str  # fixed by the extractor's name
     weights: str = option("DEFAULT", "DEFAULT, the model's own, or random:<seed>.")
