@@ -1,4 +1,4 @@
-"""Folders as of models on huggingface.co, of every family of encoders, with few and random numbers: made, not fetched."""
+"""Folders as of models on huggingface.co, one of every family of encoders, small and with random weights."""
 
 from __future__ import annotations
 
@@ -112,10 +112,18 @@ CLIP_MODELS: Mapping[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     ),
     "vjepa2": (
         lambda: hf.VJEPA2Config(
-            patch_size=8, crop_size=SIDE, frames_per_clip=4, hidden_size=24, num_attention_heads=2,
-            num_hidden_layers=2, mlp_ratio=2, pred_hidden_size=24, pred_num_attention_heads=2,
-            pred_num_hidden_layers=1, pred_num_mask_tokens=2,
-        ),  # fmt: skip
+            patch_size=8,
+            crop_size=SIDE,
+            frames_per_clip=4,
+            hidden_size=24,
+            num_attention_heads=2,
+            num_hidden_layers=2,
+            mlp_ratio=2,
+            pred_hidden_size=24,
+            pred_num_attention_heads=2,
+            pred_num_hidden_layers=1,
+            pred_num_mask_tokens=2,
+        ),
         lambda: hf.VJEPA2VideoProcessor(crop_size=SIDE),
     ),
     "timesformer": (
@@ -128,12 +136,16 @@ CLIP_MODELS: Mapping[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     ),
     "xclip": (
         lambda: _two_towers(
-            hf.XCLIPConfig, num_frames=3, mit_hidden_size=12, mit_intermediate_size=16, mit_num_hidden_layers=1,
+            hf.XCLIPConfig,
+            num_frames=3,
+            mit_hidden_size=12,
+            mit_intermediate_size=16,
+            mit_num_hidden_layers=1,
             mit_num_attention_heads=2,
-        ),  # fmt: skip
+        ),
         lambda: _cropped(hf.VideoMAEImageProcessor),
     ),
-}  # fmt: skip
+}
 MODELS = {**FRAME_MODELS, **CLIP_MODELS}
 
 
@@ -167,7 +179,11 @@ def make_tokenizer(folder: Path) -> Path:
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
     hf.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>", unk_token="</s>",
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="</s>",
+        unk_token="</s>",
         model_max_length=16,
-    ).save_pretrained(folder)  # fmt: skip
+    ).save_pretrained(folder)
     return folder

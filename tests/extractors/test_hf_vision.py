@@ -1,4 +1,4 @@
-"""Frame and clip encoders of Transformers: the rows of every family are those of its own processor and model by hand."""
+"""Frame and clip encoders of Transformers: rows of every family are those of its processor and model by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from egotools.cli.main import root
 pytest.importorskip("transformers")
 import transformers as hf
 from tiny_models import CLIP_MODELS, FRAME_MODELS, MODELS, make_model
-
 from typing_commands import Installed
 
 from egotools.extractors.hf.checkpoints import checkpoint

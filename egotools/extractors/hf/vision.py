@@ -16,7 +16,7 @@ from egotools.config import digest, option, plain
 from egotools.errors import ExtractorError, first_line
 from egotools.extractors.hf.checkpoints import Checkpoint, checkpoint, with_weights
 from egotools.extractors.hf.models import DAMAGES, Encoder, loaded, map_size
-from egotools.extractors.hf.processors import agreement, preprocessing_of, prepared_by, read_processor
+from egotools.extractors.hf.processors import agreement, prepared_by, preprocessing_of, read_processor
 from egotools.extractors.image import check_sampling
 from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
 from egotools.sampling import check_positive, frame_stacks, single_frames
