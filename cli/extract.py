@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from egotools.types import Clip
 
 SHOWN = 5  # failures, and clips of a remark, that the screen shows; the log has all failures
+OFFLINE = "--offline"
 LONGEST_NAME = 200  # bytes: file systems take 255, and the files beside a cache have longer names
 
 
@@ -36,12 +37,18 @@ class Extractors(LazyGroup):
     def summaries(self) -> dict[str, str]:
         return {**super().summaries(), **SHORT_NAMES, **{name: each.line for name, each in ENCODERS.items()}}
 
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        context.meta[OFFLINE] = OFFLINE in args  # an option of an extractor that finding it has to know
+        return super().resolve_command(context, args)
+
     def get_command(self, context: click.Context, name: str) -> click.Command:
         from egotools.errors import ExtractorError
         from egotools.extractors.lookup import find_extractor
 
         try:
-            found = find_extractor(name)
+            found = find_extractor(name, offline=context.meta.get(OFFLINE, False))
         except ExtractorError as error:
             context.fail(str(error))
 

@@ -24,7 +24,8 @@ def recipe_of(request: CacheRequest, origin: Mapping[str, Any] | None = None) ->
     origin records everything needed to reproduce the rows from another working directory (`extractors.reproduction`).
     """
     found, extractor = request.found, request.extractor
-    options = {name: value for name, value in recorded_options(extractor).items() if name not in found.fixed}
+    left_out = {*found.fixed, *getattr(extractor, "unrecorded", ())}  # `unrecorded`: options that no row depends on
+    options = {name: value for name, value in recorded_options(extractor).items() if name not in left_out}
     is_on_device = not isinstance(extractor, ClipExtractor) and extractor.place == "device"
     identity: dict[str, Any] = {
         "extractor": _named(request),

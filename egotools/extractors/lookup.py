@@ -11,13 +11,14 @@ from egotools.extractors.own_code import check_trusted, checked, code_of, from_p
 from egotools.texts import similar_names
 
 
-def find_extractor(name: str, *, trusted: Collection[str] | None = None) -> FoundExtractor:
+def find_extractor(name: str, *, trusted: Collection[str] | None = None, offline: bool = False) -> FoundExtractor:
     """The extractor with this name.
 
     Args:
         name: as on the command line.
         trusted: the code (as `code_of` has it) that may be imported. None: the user has typed the name, so any;
             a name from a cache or a run takes what the user has trusted.
+        offline: nothing is downloaded to find it.
 
     Raises:
         ExtractorError: unknown name (similar ones are suggested), or code that is not trusted.
@@ -29,7 +30,7 @@ def find_extractor(name: str, *, trusted: Collection[str] | None = None) -> Foun
         from egotools.extractors.backbone import read_backbone
 
         return read_backbone(name)
-    known = find_known(name)
+    known = find_known(name, offline=offline)
     if known is not None:
         return known
     prefix, _, rest = name.rpartition(":")

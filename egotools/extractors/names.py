@@ -124,8 +124,8 @@ def _class_at(reference: str) -> type[Any]:
     return kind
 
 
-def find_known(name: str) -> FoundExtractor | None:
-    """A built-in extractor, or a network of PANNs, open_clip, torchvision or timm; None for any other name.
+def find_known(name: str, *, offline: bool = False) -> FoundExtractor | None:
+    """A built-in extractor, or a network of PANNs, open_clip, torchvision, timm or Transformers; None for others.
 
     Raises:
         ExtractorError: the library does not have the network; similar names, or all, are suggested.
@@ -140,7 +140,7 @@ def find_known(name: str) -> FoundExtractor | None:
         _class_at("egotools.extractors.panns:architecture_of")(full)
         return FoundExtractor(name, _class_at("egotools.extractors.panns:PannsModel"), {"model": full.lower()})
     if full.startswith("hf:"):
-        return _of_transformers(name, full)
+        return _of_transformers(name, full, offline)
     if full.startswith("open_clip:"):
         _class_at("egotools.extractors.open_clip_models:check_known")(full)
         return FoundExtractor(name, _class_at("egotools.extractors.open_clip_models:OpenClipModel"), {"model": full})
@@ -153,7 +153,7 @@ def find_known(name: str) -> FoundExtractor | None:
     return FoundExtractor(name, kind, {"model": full})
 
 
-def _of_transformers(name: str, full: str) -> FoundExtractor:
+def _of_transformers(name: str, full: str, offline: bool) -> FoundExtractor:
     """A model in the format of Transformers: a short name, a name on huggingface.co, or a folder."""
     kinds = {"frame": "vision:FrameModel", "clip": "vision:ClipModel", "sound": "sound:SoundModel"}
     if name in ENCODERS:  # nothing is looked up, so that its help needs no network
@@ -161,7 +161,7 @@ def _of_transformers(name: str, full: str) -> FoundExtractor:
     else:
         from egotools.extractors.hf.checkpoints import checkpoint
 
-        found = checkpoint(full)
+        found = checkpoint(full, offline=offline)
         kind, name = found.family.kind, f"hf:{found.name}"  # a folder by its absolute path
         full = name
     return FoundExtractor(name, _class_at(f"egotools.extractors.hf.{kinds[kind]}"), {"model": full})

@@ -77,6 +77,13 @@ def test_training_off_a_cache_is_compared_with_files_and_reads_the_same(video, t
     assert all(name in capsys.readouterr().out for name in list(found)[:1])
 
 
+def test_encoders_are_compared_with_the_snippets_of_their_cards_and_are_the_same(video, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("transformers")
+    found = ratios("encoders", video, tmp_path, monkeypatch, capsys)
+    assert {"(x) clip, card / egotools float32", "(x) videomae, card / egotools float32"} <= set(found)
+    assert min(found.values()) > 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory of children is read from /proc")
 def test_peak_memory_is_compared_between_lengths(video, tmp_path, monkeypatch, capsys):
     found = ratios("memory", video, tmp_path, monkeypatch, capsys)

@@ -16,6 +16,7 @@ from shown_files import build_in, shown_files
 from typing_commands import parse
 
 from egotools.extractors.backbone import View, write_backbone
+from egotools.extractors.hf.models import quietly
 from egotools.extractors.lookup import find_extractor
 
 REPOSITORY = Path(__file__).parents[2]
@@ -34,6 +35,15 @@ def commands(group: click.Group, path: tuple[str, ...] = ()):
             yield from commands(command, (*path, name))
 
 
+def make_tiny_models(folder: Path) -> None:
+    """The models that the page of encoders makes, by its own code."""
+    code = re.search(r"^```python\n(.*?)^```", (REPOSITORY / "docs/encoders.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert code is not None
+    with pytest.MonkeyPatch.context() as monkeypatch, quietly():
+        monkeypatch.chdir(folder)
+        exec(code[1], {})
+
+
 def lines(page: Path):
     """The `egotools ...` lines of a page's code blocks; a backslash goes on in the next line."""
     for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
@@ -49,6 +59,7 @@ def where_the_pages_are_read(tmp_path_factory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("reader")
     for name, code in shown_files(REPOSITORY / "docs/add-an-extractor.md").items():
         (folder / name).write_text(code)
+    make_tiny_models(folder)
     (folder / "examples").symlink_to(REPOSITORY / "examples")
     views = {"default": View("torchvision:resnet18")}
     for run in ("memdpc", "kcam", "rc"):

@@ -41,7 +41,7 @@ class Checkpoint:
     @property
     def family(self) -> Family:
         """How models of its kind are used."""
-        return FAMILIES[self.config["model_type"]]
+        return FAMILIES[self.config["model_type"]].of(self.config)
 
     @property
     def recorded_name(self) -> str:
@@ -66,6 +66,18 @@ class Checkpoint:
     def frames(self) -> int:
         """Frames of a window in training."""
         return int(self.settings.get("num_frames") or self.settings.get("frames_per_clip") or 1)
+
+    @property
+    def patch(self) -> int:
+        """Pixels on a side of a patch."""
+        side = self.settings.get("patch_size") or self.settings["tubelet_size"][-1]
+        return int(side[-1] if isinstance(side, (list, tuple)) else side)
+
+    @property
+    def tubelet(self) -> int:
+        """Frames that are one step in time."""
+        depth = self.settings.get("tubelet_size") or 1
+        return int(depth[0] if isinstance(depth, (list, tuple)) else depth)
 
     def config_digest(self) -> str:
         """Of what the config says of the model."""
@@ -124,7 +136,7 @@ def checkpoint(model: str, *, offline: bool = False) -> Checkpoint:
     if place.is_dir():
         name, folder = str(place.absolute()), place.absolute()
     elif name.startswith(("/", ".", "~")) or not REPOSITORY.fullmatch(name):
-        raise ExtractorError(f"{model}: no such folder")
+        raise ExtractorError(f"{model}: no such folder; if it was moved, name it where it is: rows that are there stay")
     else:
         folder = _fetched(name, SMALL, offline)
     return Checkpoint(name, folder, _config(folder, model))
@@ -132,12 +144,14 @@ def checkpoint(model: str, *, offline: bool = False) -> Checkpoint:
 
 @lru_cache
 def _settings(folder: Path) -> Mapping[str, Any]:
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ExtractorError(f"{folder / CONFIG}: not the config of a model ({first_line(error)})") from error
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, StrictDataclassError) as error:
+        said = " ".join(str(error).split())
+        raise ExtractorError(f"{folder / CONFIG}: not the config of a model ({said})") from error
     part = next((name for name in ("vision_config", "audio_config") if isinstance(config.get(name), dict)), None)
     return config[part] if part else config  # type: ignore[no-any-return]
 
@@ -169,12 +183,21 @@ def _config(folder: Path, model: str) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise ExtractorError(f"{path}: cannot be read as JSON ({first_line(error)})") from error
     kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise ExtractorError(
             f"{model}: its model_type, {kind!r}, is no encoder of frames, clips or sound that egotools knows: "
             f"{', '.join(FAMILIES)}"
         )
+    _check_plain(config, path)
     return config  # type: ignore[no-any-return]
+
+
+def _check_plain(config: Mapping[str, Any], path: Path) -> None:
+    """Refuses a model that needs more than its weights: it might not compute what its authors say."""
+    if any(part.get("quantization_config") for part in (config, *config.values()) if isinstance(part, dict)):
+        raise ExtractorError(f"{path}: its weights are quantized; take the original model, whose weights are not")
+    if (path.parent / "adapter_config.json").exists():
+        raise ExtractorError(f"{path.parent}: is an adapter of another model; merge it into that one and save the sum")
 
 
 def _fetched(name: str, patterns: tuple[str, ...], offline: bool) -> Path:

@@ -21,6 +21,7 @@ class EncoderOptions:
 
     place: ClassVar[Literal["device", "worker"]] = "device"
     version: ClassVar[int] = 1
+    unrecorded: ClassVar[tuple[str, ...]] = ("offline",)
 
     model: str  # fixed by the extractor's name
     weights: str = option("DEFAULT", "DEFAULT, the model's own, or random:<seed>.")
@@ -50,9 +51,10 @@ class EncoderOptions:
             raise ValueError(f"--space own: {self.model} has features in the joint space only")
         object.__setattr__(self, "space", space)
         if space == "own" and self.pool is None:
-            object.__setattr__(self, "pool", family.pool)
-        if self.pool == "cls" and not (self.checkpoint.prefix or family.pooled == "cls"):
-            raise ValueError(f"--pool cls: {self.model} has no class token; take mean")
+            object.__setattr__(self, "pool", family.pool if family.has_summary(self.layer) else "mean")
+        if self.pool == "cls" and not family.has_summary(self.layer):
+            where = "" if self.layer is None else " in its layers"
+            raise ValueError(f"--pool cls: {self.model} has no class token{where}; take mean")
 
     @property
     def checkpoint(self) -> Checkpoint:

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
@@ -23,7 +24,10 @@ Model = Any  # the library's own classes
 Kept = Callable[[Sequence[int]], Tensor]
 
 # What the library raises for files that are damaged, or are of another model.
-DAMAGES = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, AssertionError, NotImplementedError)
+DAMAGES = (
+    OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, AssertionError,
+    ImportError, UnpicklingError,
+)  # fmt: skip
 # Parameters that no row depends on: a checkpoint may lack them.
 UNUSED = ("mask_token", "masked_spec_embed", "logit_scale", "logit_bias", "position_ids", "token_type_ids")
 
@@ -55,6 +59,7 @@ def loaded(found: Checkpoint, weights: str) -> Model:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
 
+    _ = found.settings  # says what is wrong with the config
     seed = random_seed(weights)
     if seed is None and weights != "DEFAULT":
         raise WeightsError(
@@ -65,13 +70,14 @@ def loaded(found: Checkpoint, weights: str) -> Model:
     try:
         with quietly():
             config = AutoConfig.from_pretrained(found.folder, **common)
+            options = {"attn_implementation": _attention(config), "dtype": torch.float32}
             if seed is not None:
                 with seeded(seed):
-                    return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False).eval()
+                    return AutoModel.from_config(config, trust_remote_code=False, **options).eval()
             is_safe = found.weights()[0].suffix == ".safetensors"
             model, said = AutoModel.from_pretrained(
-                found.folder, config=config, dtype=torch.float32, use_safetensors=is_safe, weights_only=True,
-                output_loading_info=True, **common,
+                found.folder, config=config, use_safetensors=is_safe, weights_only=True, output_loading_info=True,
+                **common, **options,
             )  # fmt: skip
     except (*DAMAGES, SafetensorError) as error:
         raise WeightsError(f"{found.folder}: not readable as a model ({first_line(error)})") from error
@@ -82,6 +88,30 @@ def loaded(found: Checkpoint, weights: str) -> Model:
             f"{missing[0]!r}"
         )
     return model.eval()
+
+
+def _attention(config: Any) -> str:
+    """An implementation of attention that comes with torch: a config may name one that would be downloaded."""
+    from transformers import MODEL_MAPPING
+
+    return "sdpa" if getattr(MODEL_MAPPING[type(config)], "_supports_sdpa", False) else "eager"
+
+
+def map_size(found: Checkpoint, size: tuple[int, int], layer: int | None) -> tuple[int, int]:
+    """Rows and columns of the maps that a model makes of frames of a size, without computing them.
+
+    Raises:
+        IndexError: it has no such layer.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    with quietly(), torch.device("meta"), torch.inference_mode():
+        config = AutoConfig.from_pretrained(found.folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModel.from_config(config, trust_remote_code=False, attn_implementation=_attention(config)).eval()
+        output = model(**{found.family.takes: torch.zeros(1, 3, *size)}, output_hidden_states=True)
+    states = getattr(output, "reshaped_hidden_states", None) or output.hidden_states
+    height, width = states[-1 if layer is None else layer].shape[-2:]
+    return int(height), int(width)
 
 
 def _may_be_missing(name: str, family: Family) -> bool:
@@ -142,9 +172,9 @@ class Encoder(nn.Module):
         found = call(**{self.family.takes: x}, **self.more, **inputs)
         if self.joint:
             return found if isinstance(found, Tensor) else found.pooler_output
-        return self._pooled(found, kept)
+        return self._pooled(found, x.shape[1], kept)
 
-    def _pooled(self, found: Any, kept: Kept | None) -> Tensor:
+    def _pooled(self, found: Any, times: int, kept: Kept | None) -> Tensor:
         if self.layer is None and self.pool == self.family.pooled:
             pooled: Tensor = found.pooler_output  # [B, D], or of convolutions [B, D, 1, 1]
             return pooled.flatten(1)
@@ -152,22 +182,27 @@ class Encoder(nn.Module):
         tokens: Tensor = states.flatten(2).transpose(1, 2) if states.ndim == 4 else states  # [B, N, D]
         if self.pool == "cls":
             return tokens[:, 0]
-        patches = tokens[:, self.prefix :]
+        has_prefix = not (self.family.maps and self.layer is not None)
+        patches = tokens[:, self.prefix :] if has_prefix else tokens
         if kept is not None:
             patches = patches[:, kept(states.shape[2:] if states.ndim == 4 else patches.shape[1:2]).to(patches.device)]
-        return patches if self.pool == "none" else patches.mean(1)
+        if self.pool == "mean":
+            return patches.mean(1)
+        if self.family.patches_first:
+            return patches.unflatten(1, (-1, times)).transpose(1, 2).flatten(1, 2)
+        return patches
 
 
-def try_out(network: nn.Module, windows: Tensor, model: str, layer: int | None, *, refused: str, instead: str) -> None:
-    """Runs a network on empty windows, so that problems are reported before any clip is read.
+@contextmanager
+def refusing(model: str, layer: int | None, windows: str, instead: str) -> Iterator[None]:
+    """What the library raises for windows that a model does not take, as one line.
 
     Raises:
         ExtractorError: the model does not accept such windows, or has no such layer.
     """
     try:
-        with torch.inference_mode():
-            network(windows)
+        yield
     except IndexError as error:
-        raise ExtractorError(f"{model}: has no layer {layer}; --layer counts from 0") from error
+        raise ExtractorError(f"{model}: has no layer {layer}; --layer counts from 0, before the first") from error
     except DAMAGES as error:
-        raise ExtractorError(f"{model}: refuses {refused} ({first_line(error)}); {instead}") from error
+        raise ExtractorError(f"{model}: refuses windows of {windows} ({first_line(error)}); {instead}") from error

@@ -17,6 +17,7 @@ from egotools.types import Frame
 
 FILTERS: Mapping[int, Interpolation] = {2: "bilinear", 3: "bicubic"}  # as Pillow numbers them
 CONVNEXT_WARPS = 384  # pixels: from this size on its processor crops nothing
+NORMALIZED, SCALED = (0.0,) * 3, (1 / 255,) * 3  # mean and deviation of pixels that are normalized already
 # What the library raises for a processor's file that is damaged, or is of something else.
 DAMAGES = (OSError, ValueError, TypeError, KeyError, AttributeError, AssertionError)
 
@@ -49,52 +50,87 @@ def read_processor(folder: Path, kind: str) -> Any:  # Any: the library's own cl
     ) from error
 
 
-def preprocessing_of(processor: Any) -> Preprocessing:  # Any: the library's own classes
-    """What a processor does to a frame, as ours.
+def preprocessing_of(processor: Any, *, exact: bool = False) -> Preprocessing:  # Any: the library's own classes
+    """What a processor does to a frame, as ours; with `exact` only the size that it makes.
 
     Raises:
         ExtractorError: it does something else.
     """
-    name = type(processor).__name__
-    size = dict(processor.size or {})
-    interpolation = FILTERS.get(int(processor.resample if processor.resample is not None else 2))
-    if not processor.do_resize or interpolation is None or not processor.do_rescale:
-        raise ExtractorError(f"its processor, {name}, does not resize as egotools can; give --exact")
-    edges = {edge: value for edge, value in size.items() if value is not None}
+    shapes = {tuple(_shown(processor, flat).shape[-2:]) for flat in (_flat(270, 481, 0), _flat(361, 240, 0))}
+    if len(shapes) > 1:
+        raise ExtractorError(
+            f"its processor, {type(processor).__name__}, makes frames of no fixed shape; egotools cannot use it"
+        )
+    size = shapes.pop()
+    if exact:
+        return Preprocessing(size, None, NORMALIZED, SCALED)
+    sizes, interpolation = _sizes(processor), FILTERS.get(_filter(processor))
+    if sizes is None or interpolation is None or size != (sizes[1] or sizes[0]):
+        name = type(processor).__name__
+        raise ExtractorError(f"its processor, {name}, resizes in a way that egotools does not have; give --exact")
+    return Preprocessing(*sizes, *_statistics(processor), interpolation, corner="floor")
+
+
+def _sizes(processor: Any) -> tuple[tuple[int, ...], tuple[int, int] | None] | None:
+    """What a processor resizes to, and crops; None if it does something else."""
+    edges = {edge: int(value) for edge, value in dict(processor.size or {}).items() if value is not None}
     crop = None
     if getattr(processor, "do_center_crop", False):
         sides = dict(processor.crop_size)
         crop = (int(sides["height"]), int(sides["width"]))
-    if set(edges) == {"shortest_edge"}:
-        resize: tuple[int, ...] = (int(edges["shortest_edge"]),)
-        if hasattr(processor, "crop_pct") and crop is None:
-            side = resize[0]
-            resize = (int(side / processor.crop_pct),) if side < CONVNEXT_WARPS else (side, side)
-            crop = (side, side) if side < CONVNEXT_WARPS else None
-    elif set(edges) == {"height", "width"}:
-        resize = (int(edges["height"]), int(edges["width"]))
-    else:
-        raise ExtractorError(f"its processor, {name}, makes frames of no fixed shape ({size}); egotools cannot use it")
-    if len(resize) == 1 and crop is None:
-        raise ExtractorError(f"its processor, {name}, makes frames of no fixed shape ({size}); egotools cannot use it")
-    mean, std = _statistics(processor)
-    return Preprocessing(resize, crop, mean, std, interpolation, corner="floor")
+    if not processor.do_resize or set(edges) not in ({"shortest_edge"}, {"height", "width"}):
+        return None
+    if set(edges) == {"height", "width"}:
+        return (edges["height"], edges["width"]), crop
+    side = edges["shortest_edge"]
+    if crop is not None or not hasattr(processor, "crop_pct"):
+        return (side,), crop
+    return ((side, side), None) if side >= CONVNEXT_WARPS else ((int(side / processor.crop_pct),), (side, side))
+
+
+def _filter(processor: Any) -> int:
+    """The number of its filter; bilinear where it names none, as in the library."""
+    return 2 if processor.resample is None else int(processor.resample)
 
 
 def _statistics(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of pixels between 0 and 1, whatever the processor's own scale is."""
-    mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ([0.0] * 3, [1.0] * 3)
-    factor, offset = processor.rescale_factor * 255, float(getattr(processor, "offset", False))
-    return tuple((each + offset) / factor for each in mean), tuple(each / factor for each in std)
+    """Mean and deviation of pixels between 0 and 1: measured, since processors scale them in several ways."""
+    black, white = (_shown(processor, _flat(600, 600, value)) for value in (0, 255))
+    row, column = (side // 2 for side in black.shape[-2:])  # where nothing is filled up
+    lowest, scale = black[:, row, column].double(), (white - black)[:, row, column].double()
+    if not torch.isfinite(scale).all() or not (scale > 0).all():
+        raise ExtractorError(f"its processor, {type(processor).__name__}, does not keep brightness")
+    return _rounded(-lowest / scale), _rounded(1 / scale)
 
 
-def resized_by(processor: Any, frame: Frame) -> Frame:
-    """A frame [H, W, 3] as the processor itself resizes and crops it, uint8 [h, w, 3]."""
-    whole = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
-    found = processor([whole], do_rescale=False, do_normalize=False, return_tensors="pt")
-    pixels = next(iter(found.values())).flatten(0, -4)[0]
-    shown: Frame = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+def _rounded(values: torch.Tensor) -> tuple[float, ...]:
+    """Without the noise of float32, which differs from machine to machine and would make another recipe."""
+    return tuple(round(float(value), 6) + 0.0 for value in values)
+
+
+def _flat(height: int, width: int, value: int) -> Frame:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def _shown(processor: Any, frame: Frame) -> torch.Tensor:
+    """A frame as the processor itself prepares it, normalized [3, h, w].
+
+    Raises:
+        ExtractorError: it cannot.
+    """
+    try:
+        found = processor([np.ascontiguousarray(frame)], return_tensors="pt")
+        shown: torch.Tensor = next(iter(found.values())).float().flatten(0, -4)[0]
+    except (*DAMAGES, RuntimeError, IndexError, StopIteration) as error:
+        raise ExtractorError(
+            f"its processor, {type(processor).__name__}, does not take frames ({first_line(error)})"
+        ) from error
     return shown
+
+
+def prepared_by(processor: Any, frame: Frame) -> Any:  # Any: other frames are bytes
+    """A frame [H, W, 3] as the processor itself prepares it, normalized: float32 [h, w, 3]."""
+    return _shown(processor, frame).permute(1, 2, 0).contiguous().numpy()
 
 
 @dataclass(frozen=True)
@@ -105,8 +141,8 @@ class Agreement:
 
     @cached_property
     def is_equal(self) -> bool:
-        """Whether a row of features may be called equal."""
-        return self.worst > 0.9999
+        """Whether all but rounding is; processors that do not round resized pixels to bytes have 0.99998."""
+        return self.worst > 0.99999
 
 
 def agreement(processor: Any, ours: Preprocessing) -> Agreement:
@@ -116,11 +152,8 @@ def agreement(processor: Any, ours: Preprocessing) -> Agreement:
     normalize, found = Normalize(ours.mean, ours.std), []
     for height, width in ((270, 481), (361, 240)):
         frame = _smooth(height, width)
-        expected = next(iter(processor([torch.from_numpy(frame).permute(2, 0, 1)], return_tensors="pt").values()))
-        shown = normalize(torch.from_numpy(ours(frame)))
-        expected = expected.float().flatten(0, -4)[0]
-        same = expected.shape == shown.shape
-        found.append(float(torch.cosine_similarity(expected.flatten(), shown.flatten(), 0)) if same else 0.0)
+        expected, shown = _shown(processor, frame), normalize(torch.from_numpy(ours(frame)))
+        found.append(float(torch.cosine_similarity(expected.flatten(), shown.flatten(), 0)))
     return Agreement(min(found))
 
 

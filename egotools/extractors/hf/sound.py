@@ -16,7 +16,7 @@ from egotools.errors import ExtractorError
 from egotools.extractors.audio import STREAM
 from egotools.extractors.hf.encoder_options import EncoderOptions
 from egotools.extractors.hf.families import Config
-from egotools.extractors.hf.models import Encoder, Kept, try_out
+from egotools.extractors.hf.models import Encoder, Kept, refusing
 from egotools.extractors.sound_networks import CLIPS, HOP, check_windows
 from egotools.sampling import evenly_begun, extent, near, whole_intervals
 from egotools.types import AudioInfo, Clip, SampleWindows
@@ -136,11 +136,9 @@ class SoundModel(EncoderOptions):
             ExtractorError: the model does not accept such sound, or has no such layer.
         """
         network = _Network(self, self.encoder()).eval()
-        try_out(
-            network, torch.zeros(1, round(self.seconds * self.rate)), self.model, self.layer,
-            refused=f"windows of {self.seconds:g} s",
-            instead="its preprocessor_config.json is of another model, or choose another --length",
-        )  # fmt: skip
+        instead = "its preprocessor_config.json is of another model, or choose another --length"
+        with refusing(self.model, self.layer, f"{self.seconds:g} s", instead), torch.inference_mode():
+            network(torch.zeros(1, round(self.seconds * self.rate)))
         return network
 
 

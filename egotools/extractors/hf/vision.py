@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from egotools.config import option, plain
+from egotools.config import digest, option, plain
 from egotools.errors import ExtractorError
 from egotools.extractors.hf.encoder_options import EncoderOptions
-from egotools.extractors.hf.models import Encoder, try_out
-from egotools.extractors.hf.processors import agreement, preprocessing_of, resized_by
+from egotools.extractors.hf.models import Encoder, map_size, refusing
+from egotools.extractors.hf.processors import agreement, prepared_by, preprocessing_of
 from egotools.extractors.image import check_sampling
 from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
 from egotools.sampling import check_positive, frame_stacks, single_frames
@@ -42,78 +44,97 @@ class VisionModel(EncoderOptions):
         return 1
 
     @cached_property
-    def preprocessing(self) -> Preprocessing:
-        """How frames are prepared: as by the processor, with the sizes overridden."""
-        try:
-            return preprocessing_of(self.read_processor()).override(self.resize, self.crop)
-        except ExtractorError as error:
-            raise ExtractorError(f"{self.model}: {error}") from error
+    def _processor(self) -> Any:  # Any: the library's own class
+        return self.read_processor()
 
     @cached_property
-    def own_size(self) -> tuple[int, int]:
-        """Height and width that the processor makes."""
-        return preprocessing_of(self.read_processor()).size
+    def preprocessing(self) -> Preprocessing:
+        """How frames are prepared: as by the processor, with the sizes overridden."""
+        return self._own.override(self.resize, self.crop)
+
+    @cached_property
+    def _own(self) -> Preprocessing:
+        """As the processor prepares frames."""
+        try:
+            return preprocessing_of(self._processor, exact=self.exact)
+        except ExtractorError as error:
+            raise ExtractorError(f"{self.model}: {error}") from error
 
     def __getstate__(self) -> dict[str, object]:
         """Includes the cached values, so that reading workers need not import the library."""
         _ = self.preprocessing
-        return self.__dict__
+        return {name: value for name, value in self.__dict__.items() if name != "_processor"}
 
     def facts(self) -> dict[str, object]:
         """What else belongs to the identity of a recipe: the config, how frames are prepared, the grid of patches."""
-        found = {"config": self.checkpoint.config_digest(), "preprocessing": plain(self.preprocessing)}
+        prepared = digest(self._processor.to_dict()) if self.exact else plain(self.preprocessing)
+        found = {"config": self.checkpoint.config_digest(), "preprocessing": prepared}
         return {**found, "grid": self.grid()} if self.pool == "none" else found
 
     def grid(self) -> list[int]:
-        """The patches of a row's window: (times,) rows, columns; rows of a cache are in this order."""
-        config = self.checkpoint.settings
-        patch, tubelet = config.get("patch_size"), int(config.get("tubelet_size") or 1)
-        if patch is None:
-            return []
-        if isinstance(patch, list):
-            *depth, patch = patch
-            tubelet = int(depth[0]) if len(depth) == 2 else tubelet
-        height, width = (side // int(patch) for side in self.preprocessing.size)
-        times = [self.window_length // tubelet] if self.checkpoint.family.kind == "clip" else []
-        return [*times, height, width]
+        """The patches of a row's window: (times,) rows, columns; rows of a cache are in this order.
+
+        Raises:
+            ExtractorError: the model has no such layer, or does not take frames of this size.
+        """
+        found, size = self.checkpoint, self.preprocessing.size
+        if found.family.maps:
+            with self._refusing():
+                return list(map_size(found, size, self.layer))
+        sides = [side // found.patch for side in size]
+        return [self.window_length // found.tubelet, *sides] if found.family.kind == "clip" else sides
 
     def notes(self) -> list[str]:
         """Where rows differ from the processor run by hand."""
         if self.exact or self.resize or self.crop:
             return []
-        found = agreement(self.read_processor(), self.preprocessing)
+        # Ours need not be the processor's: libraries resize in slightly different ways.
+        found = agreement(self._processor, self.preprocessing)
         if found.is_equal:
             return []
         return [
-            f"frames are resized by egotools, not as its processor does (cosine of the pixels {found.worst:.4f}); "
+            f"frames are resized by egotools, not as its processor does (cosine of the pixels {found.worst:.5f}); "
             "--exact runs the processor itself"
         ]
 
     def prepare(self, frame: Frame) -> Frame:
-        """Resized and cropped, uint8 [h, w, 3]."""
-        return resized_by(self._kept_processor(), frame) if self.exact else self.preprocessing(frame)
-
-    def _kept_processor(self) -> Any:
-        if "_kept" not in self.__dict__:
-            self.__dict__["_kept"] = self.read_processor()
-        return self.__dict__["_kept"]
+        """Resized and cropped, uint8 [h, w, 3]; with `--exact` normalized, too, float32."""
+        return prepared_by(self._processor, frame) if self.exact else self.preprocessing(frame)
 
     def network(self) -> nn.Module:
-        """uint8 [B, L, h, w, 3] to float [B, D], or [B, N, D] with `--pool none`.
+        """[B, L, h, w, 3] as prepared to float [B, D], or [B, N, D] with `--pool none`.
 
         Raises:
             WeightsError: the weights are missing or damaged.
             ExtractorError: the model does not accept such frames, or has no such layer.
         """
-        encoder = self.encoder(resized=self.preprocessing.size != self.own_size)
+        encoder = self.encoder(resized=self.preprocessing.size != self._own.size)
+        self._check_patches()
         network = _Network(self.preprocessing, encoder, self.checkpoint.family.kind == "frame").eval()
-        height, width = self.preprocessing.size
-        try_out(
-            network, torch.zeros(1, self.window_length, height, width, 3, dtype=torch.uint8), self.model, self.layer,
-            refused=f"windows of {self.window_length} x {height}x{width}",
-            instead="choose others, or leave --resize, --crop and --frames out",
-        )  # fmt: skip
+        with self._refusing(), torch.inference_mode():  # a black window: problems are reported before any clip is read
+            dtype = torch.float32 if self.exact else torch.uint8
+            rows = network(torch.zeros(1, self.window_length, *self.preprocessing.size, 3, dtype=dtype))
+        expected = (1, math.prod(self.grid())) if self.pool == "none" else (1,)
+        if tuple(rows.shape[:-1]) != expected:
+            raise ExtractorError(
+                f"{self.model}: gives rows {tuple(rows.shape)} for a window, not {expected}; egotools cannot use it"
+            )
         return network
+
+    def _refusing(self) -> AbstractContextManager[None]:
+        height, width = self.preprocessing.size
+        windows = f"{self.window_length} x {height}x{width}"
+        return refusing(self.model, self.layer, windows, "choose others, or leave --resize, --crop and --frames out")
+
+    def _check_patches(self) -> None:
+        """Refuses sizes of which a rest at the right and below would not be seen."""
+        height, width = self.preprocessing.size
+        if self.preprocessing.size == self._own.size or self.checkpoint.family.maps:
+            return
+        if height % self.checkpoint.patch or width % self.checkpoint.patch:
+            raise ExtractorError(
+                f"{self.model}: its patches are of {self.checkpoint.patch} pixels, which do not divide {height}x{width}"
+            )
 
 
 class _Network(nn.Module):
@@ -173,11 +194,19 @@ class ClipModel(VisionModel):
             raise ValueError("give one of --hop and --clips")
         if self.fps is not None and self.stride is not None:
             raise ValueError("give one of --fps and --stride")
-        if self.frames is None:
-            object.__setattr__(self, "frames", self.checkpoint.frames)
+        self._check_frames()
         if self.fps is None and self.stride is None:
             object.__setattr__(self, "fps", self.checkpoint.family.fps)
             object.__setattr__(self, "stride", self.checkpoint.family.stride)
+
+    def _check_frames(self) -> None:
+        found = self.checkpoint
+        if self.frames is None:
+            object.__setattr__(self, "frames", found.frames)
+        if self.frames != found.frames and not found.family.any_length:
+            raise ValueError(f"--frames {self.frames}: {self.model} takes windows of {found.frames} frames only")
+        if self.window_length % found.tubelet:
+            raise ValueError(f"--frames {self.frames}: {self.model} takes a multiple of {found.tubelet}")
 
     @property
     def window_length(self) -> int:
