@@ -40,7 +40,7 @@ class EncoderOptions:
         family = self.checkpoint.family
         asks_own = self.pool is not None or self.layer is not None
         if self.layer is not None and self.layer < 0:
-            raise ValueError(f"--layer must be 0 or above, not {self.layer}")
+            raise ValueError(f"--layer counts from 0, not {self.layer}")
         if self.space == "joint" and asks_own:
             raise ValueError("--pool and --layer are of --space own")
         if self.space == "joint" and not family.joint:
