@@ -213,7 +213,7 @@ def _in_space(name: str, space: str, network: nn.Module) -> nn.Module:
     if space == "joint":
         return network
     if getattr(network, "proj", None) is not None:
-        network.proj = None
+        network.proj = None  # type: ignore[assignment]  # as open_clip itself does
     elif hasattr(network, "attnpool"):  # of CLIP's ResNets, where it also projects
         network.attnpool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     elif isinstance(head, nn.Sequential) and {"proj", "mlp"} & set(head._modules) and "pool" not in head._modules:
