@@ -182,10 +182,11 @@ def _preprocessing(name: str, weights: str, tag: str | None) -> Preprocessing:
     trained = _trained(name, weights, tag)
     size = _library().get_model_config(name)["vision_cfg"].get("image_size", 224)
     height, width = (size, size) if isinstance(size, int) else size
-    if trained["resize_mode"] == "longest":
-        raise ExtractorError(f"{PREFIX}{name}: frames with borders, as these weights take them, are not supported")
+    mode = trained["resize_mode"]
+    if mode not in ("shortest", "squash") or height != width:
+        raise ExtractorError(f"{PREFIX}{name}: frames of {height}x{width} resized by {mode!r} are not supported")
     return Preprocessing(
-        resize=(height, width) if trained["resize_mode"] == "squash" or height != width else (height,),
+        resize=(height, width) if mode == "squash" else (height,),
         crop=(height, width),
         mean=tuple(trained["mean"]),
         std=tuple(trained["std"]),
@@ -227,7 +228,7 @@ def _in_space(name: str, space: str, network: nn.Module) -> nn.Module:
     if space == "joint":
         return network
     if getattr(network, "proj", None) is not None:
-        network.proj = None
+        network.proj = None  # type: ignore[assignment]  # as open_clip itself does
     elif hasattr(network, "attnpool"):  # of CLIP's ResNets, where it also projects
         network.attnpool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     elif isinstance(head, nn.Sequential) and {"proj", "mlp"} & set(head._modules) and "pool" not in head._modules:

@@ -134,7 +134,7 @@ class DividedAttention(nn.Module):
         others = F.scaled_dot_product_attention(
             _grouped(query, frames, along), _with_first(key, frames, along), _with_first(value, frames, along)
         )
-        others = others.unflatten(0, (len(x), self.heads))
+        others = others.reshape(len(x), self.heads, *others.shape[1:])
         others = others.transpose(2, 3) if along == "time" else others  # [B, h, F, P, d]
         together = torch.cat([first, others.flatten(2, 3)], dim=2)
         return self.proj(together.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
@@ -142,7 +142,8 @@ class DividedAttention(nn.Module):
 
 def _grouped(tokens: Tensor, frames: int, along: str) -> Tensor:
     """The patches of [B, h, N, d] that attend to each other: [B h, P, F, d] in time, [B h, F, P, d] in space."""
-    patches = tokens[:, :, 1:].unflatten(2, (frames, -1)).flatten(0, 1)
+    patches = tokens[:, :, 1:]
+    patches = patches.reshape(-1, frames, patches.shape[2] // frames, patches.shape[3])
     return patches.transpose(1, 2) if along == "time" else patches
 
 

@@ -75,6 +75,9 @@ CHANGED: dict[str, dict[str, Any]] = {
     "hrnet": {"frames": 5, "resize": "256"},
     "csn": {"architecture": "ir_csn_152", "frames": 16, "crop": "224"},
     "tsm": {"weights": "random:4", "preprocess": "tsm"},
+    "tsm-shift": {"weights": "random:4", "frames": 4, "spread": True},
+    "egovlp": {"weights": "random:4", "space": "own", "clips": 3},
+    "lavila": {"weights": "random:4", "frames": 16, "fps": 8.0, "hop": 0.5},
     "memdpc": {"weights": "random:4", "feature": "context", "net": "resnet34", "flip": True, "hop": 7},
     "storyboard": {"depth": "18", "view": "cluster", "vertical_flip": True, "crop_size": 64},
     "avid-video": {"depth": "10", "clips": 16, "at": "steps", "frames": 32, "size": 224, "pool": "average"},
@@ -90,6 +93,8 @@ CHANGED: dict[str, dict[str, Any]] = {
     "resnet18": {"frames": 4, "resize": "40x50"},
     "torchvision:r3d_18": {"frames": 4, "clips": 2, "fps": 7.5},
     "timm:mobilenetv3_small_100": {"crop": "64"},
+    "timm:vit_tiny_patch16_224": {"img_size": 384},
+    "open_clip:ViT-B-32": {"space": "own", "frames": 3},
     "panns:res1dnet31": {"rate": 16000, "hop": 1.0},
 }
 
@@ -98,7 +103,21 @@ def weightless(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """With random weights where the published ones would have to be downloaded, and without what needs a fitted PCA."""
     if name == "m3s":
         return {"only": ("brightness", "contrast"), **options}
-    networks = ("resnet", "r3d", "timm", "hrnet", "csn", "tsm", "memdpc", "storyboard", "avid", "panns")
+    networks = (
+        "resnet",
+        "r3d",
+        "timm",
+        "hrnet",
+        "csn",
+        "tsm",
+        "memdpc",
+        "storyboard",
+        "avid",
+        "panns",
+        "open_clip",
+        "egovlp",
+        "lavila",
+    )
     needs = any(part in name for part in networks)
     return {"weights": "random:2", **options} if needs else options
 
