@@ -218,14 +218,15 @@ class _LeftOut:
 
     def usable(self, values: FloatArray, rows: Candidates) -> Mask:
         """Which of these rows [N, D] are neither; the others are counted."""
-        is_finite, is_zero = np.isfinite(values).all(axis=1), ~values.any(axis=1)
+        is_finite: Mask = np.isfinite(values).all(axis=1)
+        is_zero: Mask = ~values.any(axis=1)
         for what, those in (("NaN or infinite features", ~is_finite), ("zeros only", is_zero)):
             if those.any():
                 self.counts[what] += int(those.sum())
                 names = self.clips[what]
                 names += [id for id in dict.fromkeys(rows["id"][those].tolist()) if id not in names][: NAMED + 1]
                 del names[NAMED + 1 :]
-        return is_finite & ~is_zero
+        return np.asarray(is_finite & ~is_zero)
 
     def remarks(self) -> list[str]:
         """What was left out, counted."""

@@ -100,7 +100,7 @@ def test_near_copies_count_once_and_fewer_moments_are_told(cache):
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     (moment,) = report["queries"][0]["moments"]
-    assert moment["end"] <= 0.6
+    assert moment["end"] == pytest.approx(0.6) or moment["end"] < 0.6
     assert report["remarks"] == ["'0': 1 moment, not 12: there are no more that are 2 s apart (--min-gap)"]
 
 
