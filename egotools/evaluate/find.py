@@ -218,8 +218,8 @@ class _LeftOut:
 
     def usable(self, values: FloatArray, rows: Candidates) -> Mask:
         """Which of these rows [N, D] are neither; the others are counted."""
-        is_finite: Mask = np.isfinite(values).all(axis=1)
-        is_zero: Mask = ~values.any(axis=1)
+        is_finite = np.asarray(np.isfinite(values).all(axis=1))
+        is_zero = np.asarray(~values.any(axis=1))
         for what, those in (("NaN or infinite features", ~is_finite), ("zeros only", is_zero)):
             if those.any():
                 self.counts[what] += int(those.sum())
