@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 @options.trust
 @options.telling
 @options.as_json
-@click.pass_context
 def find(
-    context: click.Context,
     caches: tuple[Path, ...],
     config: Finding,
     manifest: Path | None,
@@ -59,7 +57,8 @@ def find(
     from egotools.stores.opening import open_store
 
     _check(caches, **asked)
-    options.keep_for_us(out)
+    if out is not None:
+        options.keep_for_us(out)
     store = open_store(caches[0])
     listed = None if manifest is None else {clip.id: clip for clip in read_manifest(manifest)}
     with Progress(stage="reading the query") as progress:
@@ -71,7 +70,7 @@ def find(
         _show(found)
     if not any(found.moments):
         display.failure("nothing was found")
-    context.exit(0 if any(found.moments) else 1)
+    click.get_current_context().exit(0 if any(found.moments) else 1)
 
 
 def _check(caches: tuple[Path, ...], **asked: Any) -> None:

@@ -62,7 +62,9 @@ def _asked(query: Query, videos: Videos, image: Clip | None) -> tuple[Clip | Non
 
 
 def _caption(rank: int, moment: Moment) -> str:
-    labels = [] if moment.video is None else [text for text in moment.video.labels.values() if text]
+    labels = (
+        [] if moment.video is None else [text for text in moment.video.labels.values() if text not in ("", moment.id)]
+    )
     lines = [f"{rank}: {moment.similarity:.3f} at {moment.middle:.1f} s", moment.id, ", ".join(labels)]
     return "\n".join(" ".join(line.split()) for line in lines if line)
 

@@ -31,10 +31,11 @@ from egotools.evaluate.queries import Query, check_comparable
 from egotools.progress import Progress, no_progress
 from egotools.stores.store import Store
 from egotools.texts import composed, counted, named
-from egotools.types import Clip, FloatArray
+from egotools.types import Clip, FloatArray, Rows
 
 CHUNK = 1 << 22  # bytes of rows compared at a time
 RELEASED = 1 << 26  # bytes of a cache in memory at a time
+RECORD = 1 << 10  # bytes that are read for a clip besides its rows, about
 KEPT = 1 << 14  # rows that a query keeps at least, while the cache is read
 NAMED = 3  # clips named in a remark
 TINY, HUGE = 1e-30, 1e30  # squared lengths between which float32 is exact enough
@@ -165,28 +166,34 @@ class _Chunk:
 def _chunks(store: Store, ids: Sequence[str] | None, stage: str, progress: Progress) -> Iterator[_Chunk]:
     """All rows of a cache, or of some of its clips, a few megabytes at a time, whatever the length of clips."""
     total, number, read = len(store) if ids is None else len(ids), 0, 0
-    views: list[FloatArray] = []
-    rows: list[Candidates] = []
+    held: list[tuple[str, Rows]] = []
     size = 0
     for done, id in enumerate(map(composed, store) if ids is None else ids, 1):
         for piece in store.stored(id).pieces():
-            part = np.empty(len(piece.values), ROW)
-            part["id"], part["number"] = id, np.arange(number, number + len(part))
-            part["start"], part["end"] = piece.times.T
-            views.append(piece.values)
-            rows.append(part)
-            size, number = size + piece.values.nbytes, number + len(part)
+            held.append((id, piece))
+            size += piece.values.nbytes
             if size >= CHUNK:
-                yield _Chunk(np.concatenate(views, dtype=np.float32), np.concatenate(rows))
-                views, rows, size, read = [], [], 0, read + size
+                yield (chunk := _chunk(held, number))
+                number, read, held, size = number + len(chunk.rows), read + size + RECORD * len(held), [], 0
                 progress(stage, done, total, number)
             if read >= RELEASED:  # mapped pages would count as memory
                 store.release()
                 read = 0
-    if views:
-        yield _Chunk(np.concatenate(views, dtype=np.float32), np.concatenate(rows))
+    if held:
+        yield (chunk := _chunk(held, number))
+        number += len(chunk.rows)
     progress(stage, total, total, number)
     store.release()
+
+
+def _chunk(held: Sequence[tuple[str, Rows]], first: int) -> _Chunk:
+    """Pieces of clips together; `first` is the number of their first row in the cache."""
+    values = np.concatenate([piece.values for _, piece in held], dtype=np.float32)
+    rows = np.empty(len(values), ROW)
+    rows["number"] = np.arange(first, first + len(rows))
+    rows["id"] = np.repeat(np.array([id for id, _ in held], object), [len(piece.values) for _, piece in held])
+    rows["start"], rows["end"] = np.concatenate([piece.times for _, piece in held]).T
+    return _Chunk(values, rows)
 
 
 def _compare(chunk: _Chunk, searches: Sequence[_Search], left_out: _LeftOut) -> None:
@@ -211,14 +218,15 @@ class _LeftOut:
 
     def usable(self, values: FloatArray, rows: Candidates) -> Mask:
         """Which of these rows [N, D] are neither; the others are counted."""
-        is_finite, is_zero = np.isfinite(values).all(axis=1), ~values.any(axis=1)
+        is_finite = np.asarray(np.isfinite(values).all(axis=1))
+        is_zero = np.asarray(~values.any(axis=1))
         for what, those in (("NaN or infinite features", ~is_finite), ("zeros only", is_zero)):
             if those.any():
                 self.counts[what] += int(those.sum())
                 names = self.clips[what]
                 names += [id for id in dict.fromkeys(rows["id"][those].tolist()) if id not in names][: NAMED + 1]
                 del names[NAMED + 1 :]
-        return is_finite & ~is_zero
+        return np.asarray(is_finite & ~is_zero)
 
     def remarks(self) -> list[str]:
         """What was left out, counted."""

@@ -44,7 +44,8 @@ def to_csv(found: Found) -> str:
     writer.writerow(COLUMNS)
     for query, moments in zip(found.queries, found.moments, strict=True):
         for rank, moment in enumerate(moments, 1):
-            writer.writerow([query.name, *_entry(rank, moment).values()])
+            cells = (round(cell, DIGITS) if isinstance(cell, float) else cell for cell in _entry(rank, moment).values())
+            writer.writerow([query.name, *cells])
     return text.getvalue()
 
 
@@ -60,9 +61,9 @@ def _answer(query: Query, moments: tuple[Moment, ...]) -> dict[str, Any]:
 def _entry(rank: int, moment: Moment) -> dict[str, Any]:
     return {
         "rank": rank,
-        "similarity": round(moment.similarity, DIGITS),
+        "similarity": moment.similarity,
         "id": moment.id,
-        "start": round(moment.start, DIGITS),
-        "end": round(moment.end, DIGITS),
+        "start": moment.start,
+        "end": moment.end,
         "path": "" if moment.video is None else str(moment.video.path),
     }

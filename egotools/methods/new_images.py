@@ -40,10 +40,10 @@ def image_row(
         ExtractorError: the cache's extractor cannot be applied to an image, or is no longer what it was.
         ClipError: the image cannot be read, or is a video.
     """
-    request = _request(store, trusted)
     with closing(open_frames(image)) as frames:
         if len(frames.info) > 1:
             raise ClipError(f"{image} has {len(frames.info)} frames, not one; extract it, and give its id with --clip")
+    request = _request(store, trusted)
     with tempfile.TemporaryDirectory(prefix="egotools-") as temporary:
         request = replace(request, cache=Path(temporary) / "image.lmdb", precision="float32", dtype="float32")
         found = extracted(

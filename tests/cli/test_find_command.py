@@ -100,7 +100,7 @@ def test_near_copies_count_once_and_fewer_moments_are_told(cache):
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     (moment,) = report["queries"][0]["moments"]
-    assert moment["end"] <= 0.6
+    assert moment["end"] == pytest.approx(0.6) or moment["end"] < 0.6
     assert report["remarks"] == ["'0': 1 moment, not 12: there are no more that are 2 s apart (--min-gap)"]
 
 
@@ -125,7 +125,7 @@ def test_a_clip_finds_others_and_itself_only_if_asked(cache, drawn, tmp_path):
     assert done.exit_code == 0, done.output
     (query,) = json.loads(done.stdout)["queries"]
     assert query["clip"] == {"id": "walk/park", "start": pytest.approx(0.8), "end": pytest.approx(0.9)}
-    assert (query["moments"][0]["id"], query["moments"][0]["similarity"]) == ("walk/park", 1.0)
+    assert (query["moments"][0]["id"], query["moments"][0]["similarity"]) == ("walk/park", pytest.approx(1))
     (strip,) = drawn
     assert strip.title == "clip: walk/park at 0.8 s"
     assert strip.shots[0].caption == "the query"

@@ -38,7 +38,9 @@ WITHOUT_TORCH = [
         "derive.reproduction",
         "derive.pool",
         "derive.similarity",
+        "derive.found_picture",
     ),
+    *("evaluate.find", "evaluate.found", "evaluate.queries"),
 ]
 UNSAFE_MODULES = {"dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler"}
