@@ -18,7 +18,9 @@ from ..progress import Progress
 @options.reduce
 @options.from_fields(Drawing, "drawing")
 @options.from_fields(Projecting, "projecting")
-@click.option("--out", required=True, type=options.FOLDER, help="Folder for map.png, map.html, map.csv and report.json.")
+@click.option(
+    "--out", required=True, type=options.FOLDER, help="Folder for map.png, map.html, map.csv and report.json."
+)
 @options.telling
 @options.as_json
 def evaluate(
@@ -37,7 +39,7 @@ def evaluate(
 
     \b
     egotools eval map --features caches/e/clip.lmdb --manifest m.csv --color video --out maps/
-    egotools eval map --features caches/e/clip.lmdb --manifest m.csv --reduce none --color time --thumbnails 30 --out maps/
+    egotools eval map --features caches/e/clip.lmdb --manifest m.csv --reduce none --color time --out maps/
     """
     from egotools.evaluate.map import draw_map
 

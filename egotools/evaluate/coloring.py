@@ -40,7 +40,10 @@ def colors_of(table: Table, column: str | None) -> tuple[Colors, list[str]]:
         remarks.append(f"{column!r} is the manifest's column of that name")
     numbers = _numbers(texts)
     if numbers is not None:
-        return Colors(column, texts, numbers=numbers), [*remarks, *_without(table, texts, ~np.isfinite(numbers), column)]
+        return Colors(column, texts, numbers=numbers), [
+            *remarks,
+            *_without(table, ~np.isfinite(numbers), column),
+        ]
     counts = Counter(text for text in texts if text)
     if not counts:
         raise TableError(f"no clip with features has anything in the column {column!r}")
@@ -50,8 +53,10 @@ def colors_of(table: Table, column: str | None) -> tuple[Colors, list[str]]:
     at = np.array([place[text] for text in texts], np.int64)
     if len(classes) > COLORED:
         rows = counted(int((at == OTHER).sum()), "row")
-        remarks.append(f"the {COLORED} most frequent of {len(classes)} values of {column!r} are colored; {rows} are gray")
-    remarks += _without(table, texts, at == MISSING, column)
+        remarks.append(
+            f"the {COLORED} most frequent of {len(classes)} values of {column!r} are colored; {rows} are gray"
+        )
+    remarks += _without(table, at == MISSING, column)
     return Colors(column, texts, tuple(classes[:COLORED]), at), remarks
 
 
@@ -77,7 +82,7 @@ def _numbers(texts: Sequence[str]) -> FloatArray | None:
     return None if np.isnan(numbers).all() else numbers
 
 
-def _without(table: Table, texts: Sequence[str], missing: Mask, column: str) -> list[str]:
+def _without(table: Table, missing: Mask, column: str) -> list[str]:
     """A remark that counts and names rows without a value."""
     if not missing.any():
         return []

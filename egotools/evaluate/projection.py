@@ -86,7 +86,9 @@ def projected(values: FloatArray, config: Projecting, *, seed: int) -> list[Proj
     methods = dict.fromkeys(config.method)
     few = [TITLES[each] for each in methods if each != "pca"] if len(values) < FEWEST else []
     if few and "pca" not in methods:
-        raise TableError(f"{len(values)} rows are too few for {' and '.join(few)}, which need {FEWEST}; try --method pca")
+        raise TableError(
+            f"{len(values)} rows are too few for {' and '.join(few)}, which need {FEWEST}; try --method pca"
+        )
     pca, scores = _components(_scaled(values, config), seed)
     found = []
     for method in methods:

@@ -10,17 +10,19 @@ from collections.abc import Iterable, Sequence
 
 from egotools.texts import without_steering
 
-POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {}; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {}; base-uri 'none';"
+    " form-action 'none'"
+)
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1200px; margin: 1.5em auto; padding: 0 1em; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #ccc; } h3 { font-size: 1em; }
 table { border-collapse: collapse; margin: 0.6em 0; font-size: 0.92em; }
 th, td { text-align: left; vertical-align: top; padding: 0.2em 0.8em; border-bottom: 1px solid #e4e4e4; }
-th { color: #555; font-weight: 600; } td { overflow-wrap: anywhere; unicode-bidi: isolate; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-code { font-size: 0.92em; overflow-wrap: anywhere; } img { max-width: 100%; }
+th { color: #555; font-weight: 600; } td { max-width: 40em; overflow-wrap: break-word; unicode-bidi: isolate; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; } .facts td.number { text-align: left; }
+img { max-width: 100%; }
 figure { margin: 1em 0; } figcaption, .small { color: #555; font-size: 0.88em; } .bad { color: #b00020; }
-summary { cursor: pointer; }
 """
 DIGITS = 5  # of a number with a fraction
 
@@ -37,15 +39,27 @@ def element(tag: str, content: object, style: str = "") -> str:
 
 
 def table(rows: Iterable[Sequence[object]], columns: Sequence[str] = ()) -> str:
-    """A table, with a line of names if there are any; numbers are aligned to the right, None is a dash."""
+    """A table, with a line of names, under which numbers are aligned to the right, or without; None is a dash."""
+    kind = "" if columns else ' class="facts"'
     head = [f"<tr>{''.join(element('th', name) for name in columns)}</tr>"] if columns else []
     lines = [f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows]
-    return f"<table>{''.join([*head, *lines])}</table>\n"
+    return f"<table{kind}>{''.join([*head, *lines])}</table>\n"
 
 
 def remarks(texts: Sequence[str]) -> str:
     """Remarks as a list, if there are any."""
     return f"<ul>{''.join(element('li', text) for text in texts)}</ul>\n" if texts else ""
+
+
+def heading(title: object, number: int) -> str:
+    """The heading of a section, to which `links` leads."""
+    return f'<h2 id="section-{number}">{escaped(title)}</h2>'
+
+
+def links(titles: Sequence[object]) -> str:
+    """A list that leads to sections, by their numbers from 0."""
+    lines = (f'<li><a href="#section-{number}">{escaped(title)}</a></li>' for number, title in enumerate(titles))
+    return f"<ul>{''.join(lines)}</ul>\n"
 
 
 def picture(content: bytes, caption: str, kind: str = "image/png") -> str:

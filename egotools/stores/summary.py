@@ -158,6 +158,8 @@ def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested entries by dotted names; Any: JSON values."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        inside = dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
+        inside = (
+            dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
+        )
         found |= inside
     return found
