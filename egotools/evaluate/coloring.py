@@ -87,4 +87,4 @@ def _without(table: Table, missing: Mask, column: str) -> list[str]:
     if not missing.any():
         return []
     ids = list(dict.fromkeys(map(repr, table.ids[missing].tolist())))
-    return [f"{counted(int(missing.sum()), 'row')} without a value in {column!r} are gray: {named(ids, NAMED)}"]
+    return [f"without a value in {column!r}, and so gray: {counted(int(missing.sum()), 'row')} ({named(ids, NAMED)})"]

@@ -46,11 +46,11 @@ def read_thumbnails(
     """The frame in the middle of each of these rows, as far as they can be read, and remarks on the others."""
     clips = {clip.id: clip for clip in read_manifest(manifest, labels=())}
     wanted: dict[tuple[Path, float | None], list[int]] = defaultdict(list)
-    nowhere = []
+    nowhere: dict[str, None] = {}
     for row in rows:
         clip = clips[table.ids[row]]
         if clip.path == Path():
-            nowhere.append(repr(clip.id))
+            nowhere[repr(clip.id)] = None
         else:
             wanted[clip.path, clip.fps].append(row)
     found: dict[int, Frame] = {}
@@ -61,7 +61,7 @@ def read_thumbnails(
             found |= _read(path, fps, asked, table.times)
         except (ClipError, OSError) as error:
             problems.append(f"{counted(len(asked), 'row')}, {first_line(error)}")
-    remarks = [f"no frames, as the manifest names no files: {named(nowhere, NAMED)}"] if nowhere else []
+    remarks = [f"no frames, as the manifest names no files: {named([*nowhere], NAMED)}"] if nowhere else []
     return found, [*remarks, *([f"no frames of {named(problems, NAMED, between='; ')}"] if problems else [])]
 
 

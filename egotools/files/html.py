@@ -101,5 +101,6 @@ def page(title: str, body: str, *, scripts: Sequence[str] = ()) -> bytes:
 def _cell(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return element("td", "-" if value is None else value)
-    is_whole = isinstance(value, int) or (abs(value) >= 10**DIGITS and math.isfinite(value))
-    return element("td", f"{value:,.0f}" if is_whole else f"{value:.{DIGITS}g}", "number")
+    is_large = isinstance(value, float) and math.isfinite(value) and abs(value) >= 10**DIGITS
+    shown = f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if is_large else f"{value:.{DIGITS}g}"
+    return element("td", shown, "number")

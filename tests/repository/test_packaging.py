@@ -17,7 +17,14 @@ import egotools
 REPOSITORY = Path(__file__).parents[2]
 SETUP = configparser.ConfigParser()
 SETUP.read(REPOSITORY / "setup.cfg")
-USED_EXTRAS = ("timm", "demo", "flow", "map", "parquet", "ray")  # what egotools itself uses; `gpu` has faiss-cpu's module
+USED_EXTRAS = (
+    "timm",
+    "demo",
+    "flow",
+    "map",
+    "parquet",
+    "ray",
+)  # what egotools itself uses; `gpu` has faiss-cpu's module
 
 
 def lines(section: str, key: str) -> list[str]:
