@@ -26,7 +26,6 @@ TOGETHER = ("memdpc", "replai", "action")  # what trains in several processes un
 EVALUATE = {
     "knn": ("methods.knn:evaluate", "A cosine vote among the nearest clips."),
     "retrieval": ("methods.retrieval:evaluate", "R@k: whether a clip of the same class is among the nearest."),
-    "map": ("methods.map:evaluate", "A picture of features: each row a point, near what is alike."),
     "svm": ("methods.svm:evaluate", "A linear support vector machine, its C by cross-validation."),
     "probe": ("methods.probe:evaluate", "A linear classifier on frozen features: fitted here, or a run's."),
     "memorability": ("methods.memorability:evaluate", "Memorability scores against the true ones."),
@@ -35,6 +34,7 @@ EVALUATE = {
     "segmentation": ("methods.segmentation:evaluate", "Predicted segments against the true ones."),
     "state-change": ("methods.state_change:evaluate", "Changes of state by a run of 'train state-change'."),
     "anticipation": ("methods.anticipation:evaluate", "Actions to come by a run of 'train anticipation'."),
+    "map": ("methods.map:evaluate", "A picture of features: each row a point, near what is alike."),
 }
 PREDICT = {
     "probe": ("methods.probe:predict", "The class of each video and its probability."),

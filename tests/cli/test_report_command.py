@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from egotools.cli.main import root
+from html_elements import EVIL, Elements
 from tabled import write_cache
-from test_html import EVIL, Elements
 from typing_commands import complaint
 
 from egotools.extract.failures import write_failures

@@ -153,7 +153,7 @@ def test_rare_values_share_gray_and_are_counted() -> None:
 
 
 def test_a_column_that_is_not_there_is_named_with_similar_ones() -> None:
-    with pytest.raises(TableError, match=r"no column 'vido'; did you mean 'video'\?"):
+    with pytest.raises(TableError, match=r"no column 'vido'; did you mean 'video'"):
         colors_of(table_of(video=["a"] * 6), "vido")
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from egotools.cli.main import root
+from html_elements import EVIL, Elements
 from tabled import write_cache, write_table
-from test_html import EVIL, Elements
 from typing_commands import complaint
 
 from egotools.manifests.table import write_manifest
