@@ -53,9 +53,7 @@ def colors_of(table: Table, column: str | None) -> tuple[Colors, list[str]]:
     at = np.array([place[text] for text in texts], np.int64)
     if len(classes) > COLORED:
         rows = counted(int((at == OTHER).sum()), "row")
-        remarks.append(
-            f"the {COLORED} most frequent of {len(classes)} values of {column!r} have colors; gray: {rows}"
-        )
+        remarks.append(f"the {COLORED} most frequent of {len(classes)} values of {column!r} have colors; gray: {rows}")
     remarks += _without(table, at == MISSING, column)
     return Colors(column, texts, tuple(classes[:COLORED]), at), remarks
 

@@ -24,7 +24,6 @@ from egotools.types import Frame, IntArray
 
 Trace = dict[str, Any]  # of plotly, JSON-ready
 
-SVG = 3000  # points up to which the sharper drawing is fast enough
 FACTS = ("library", "components", "explained_share", "perplexity", "neighbors", "divergence")
 LONGEST = 40  # characters of a legend's entry
 HEIGHT = 620  # pixels of the map
@@ -94,7 +93,7 @@ def _traces(number: int, panel: MapPanel, colors: Colors) -> list[Trace]:
     """The points of one panel: a trace for each entry of the legend, and one for those on a scale."""
     made = []
     for label, color, rows in colors.groups():
-        name = f"{html.escaped(_short(label))} ({len(rows)})"
+        name = f"{_plain(_short(label))} ({len(rows)})"
         trace = _trace(number, panel, rows) | {"name": name, "legendgroup": label}
         trace["marker"] |= {"color": color, "opacity": 0.5 if color == OTHERS else 0.85}
         made.append(trace | {"showlegend": bool(colors.name) and number == 0})
@@ -111,7 +110,8 @@ def _trace(number: int, panel: MapPanel, rows: IntArray) -> Trace:
     axes = {"xaxis": f"x{_suffix(number)}", "yaxis": f"y{_suffix(number)}"}
     points = np.round(panel.points[rows].T, 4)
     marker = {"size": float(np.clip(5000 / count, 4, 8))}
-    kind = {"type": "scatter" if count <= SVG else "scattergl", "mode": "markers", "hoverinfo": "text"}
+    # Not scattergl: it compiles code while it runs, which the page's policy forbids, and needs a graphics card.
+    kind = {"type": "scatter", "mode": "markers", "hoverinfo": "text"}
     return {**kind, **axes, "x": points[0], "y": points[1], "customdata": rows, "marker": marker}
 
 
@@ -120,8 +120,8 @@ def _layout(panels: Sequence[MapPanel], colors: Colors) -> dict[str, Any]:
         "margin": {"l": 50, "r": 20, "t": 40, "b": 50},
         "plot_bgcolor": "white",
         "hovermode": "closest",
-        "legend": {"title": {"text": html.escaped(_short(colors.name))}, "itemsizing": "constant"},
-        "coloraxis": {"colorscale": "Viridis", "colorbar": {"title": {"text": html.escaped(_short(colors.name))}}},
+        "legend": {"title": {"text": _plain(_short(colors.name))}, "itemsizing": "constant"},
+        "coloraxis": {"colorscale": "Viridis", "colorbar": {"title": {"text": _plain(_short(colors.name))}}},
         "annotations": [],
     }
     for number, panel in enumerate(panels):
@@ -145,8 +145,13 @@ def _texts(table: Table, colors: Colors) -> list[str]:
     said = []
     for id, (start, end), text in zip(table.ids, table.times.tolist(), colors.texts, strict=True):
         lines = [id, f"{start:.2f} to {end:.2f} s", *([f"{colors.name}: {text or 'no value'}"] if colors.name else [])]
-        said.append("<br>".join(html.escaped(line) for line in lines))
+        said.append("<br>".join(_plain(line) for line in lines))
     return said
+
+
+def _plain(text: str) -> str:
+    """Text that plotly shows as it is; of codes for characters it reads those of markup, but not those of quotes."""
+    return html.escaped(text, quote=False)
 
 
 def _short(text: str) -> str:

@@ -27,9 +27,9 @@ figure { margin: 1em 0; } figcaption, .small { color: #555; font-size: 0.88em; }
 DIGITS = 5  # of a number with a fraction
 
 
-def escaped(value: object) -> str:
-    """Text in one line as HTML shows it; what would steer the page's text is shown as codes."""
-    return html.escape(without_steering(str(value)))
+def escaped(value: object, *, quote: bool = True) -> str:
+    """Text in one line as HTML shows it, in attributes, too, if quotes are escaped; what would steer is shown as codes."""
+    return html.escape(without_steering(str(value)), quote=quote)
 
 
 def element(tag: str, content: object, style: str = "") -> str:
