@@ -85,7 +85,7 @@ def draw_map(
     found = projected(table.values, projecting, seed=drawing.seed)
     panels, frames, unread = _panels(found, manifest, table, drawing, progress)
     told = [each for one in found for each in one.remarks]
-    content = {
+    figures = {
         "command": "eval map",
         "rows": len(table),
         "clips": len(set(table.ids.tolist())),
@@ -93,7 +93,7 @@ def draw_map(
         "remarks": [*table.remarks, *drawn_by_lot, *uncolored, *told, *unread, *remarks],
         **provenance_of({"reduce": reduce, **options_of(projecting), **options_of(drawing)}, manifest, features),
     }
-    content = finite(content)
+    content: dict[str, Any] = finite(figures)
     title = f"{' + '.join(path.name for path in features)}: {len(table)} rows of {content['clips']} clips"
     write_whole(folder / PICTURE, map_picture(panels, colors, title=title))
     if remarks or drawing.html is False:

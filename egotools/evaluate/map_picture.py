@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
 
 OTHER, MISSING = -1, -2  # points of classes without a color, and of none
+NOT_GRAY = {"#7f7f7f": "#000000", "#c7c7c7": "#00584b"}  # of a palette: gray is for points without a color
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,8 @@ class Colors:
         if self.numbers is not None:
             at = np.where(np.isnan(self.numbers), MISSING, len(self.texts))
         shades = colormaps["tab10" if len(self.classes) <= 10 else "tab20"]
-        named = [(text, to_hex(shades(number))) for number, text in enumerate(self.classes or [self.name])]
+        colors = [NOT_GRAY.get(color, color) for color in map(to_hex, shades.colors)]  # type: ignore[attr-defined]
+        named = list(zip(self.classes or [self.name], colors, strict=False))
         entries = [(number, *each) for number, each in enumerate(named)]
         entries += [(OTHER, "other values", OTHERS), (MISSING, "no value", "darkgray")]
         return [(text, color, np.flatnonzero(at == number)) for number, text, color in entries if (at == number).any()]
@@ -65,7 +67,7 @@ def map_picture(panels: Sequence[MapPanel], colors: Colors, *, title: str) -> by
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     fills, groups = np.zeros((len(colors.texts), 4)), colors.groups()
     if colors.numbers is not None:
-        shown = ScalarMappable(Normalize(np.nanmin(colors.numbers), np.nanmax(colors.numbers)), "viridis")
+        shown = ScalarMappable(Normalize(float(np.nanmin(colors.numbers)), float(np.nanmax(colors.numbers))), "viridis")
         fills[:] = shown.to_rgba(colors.numbers)
         figure.colorbar(shown, ax=[*grid], label=escaped(colors.name), shrink=0.8, pad=0.02)
     for _, color, rows in groups:
@@ -82,7 +84,14 @@ def map_picture(panels: Sequence[MapPanel], colors: Colors, *, title: str) -> by
 def _draw_points(axes: Axes, panel: MapPanel, fills: FloatArray) -> None:
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-    axes.scatter(*panel.points.T, c=fills, s=float(np.clip(8000 / len(fills), 3, 30)), alpha=0.8, linewidths=0)
+    axes.scatter(
+        panel.points[:, 0],
+        panel.points[:, 1],
+        c=fills,
+        s=float(np.clip(8000 / len(fills), 3, 30)),
+        alpha=0.8,
+        linewidths=0,
+    )
     for row, frame in panel.frames.items():
         image = OffsetImage(thumbnail(frame, 64), zoom=0.7)
         edge = {"edgecolor": fills[row], "linewidth": 2}

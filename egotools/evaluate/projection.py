@@ -149,7 +149,9 @@ def _arranged(method: Method, pca: PCA, scores: FloatArray, config: Projecting, 
     most = (len(scores) - 1) / 3 if method == "tsne" else len(scores) - 1
     used = min(asked, most)
     name = "perplexity" if method == "tsne" else "neighbors"
-    lowered = (f"--{name} {asked:g} lowered to {used:.4g}: there are {len(scores)} rows",) if used < asked else ()
+    lowered: tuple[str, ...] = (
+        (f"--{name} {asked:g} lowered to {used:.4g}: there are {len(scores)} rows",) if used < asked else ()
+    )
     begin = _plane(scores)
     begin *= 1e-4 / begin[:, 0].std()  # as scikit-learn and openTSNE scale it
     if scores.shape[1] < 2:

@@ -28,7 +28,7 @@ DIGITS = 5  # of a number with a fraction
 
 
 def escaped(value: object, *, quote: bool = True) -> str:
-    """Text in one line as HTML shows it, in attributes, too, if quotes are escaped; what would steer is shown as codes."""
+    """Text in one line as HTML shows it, in attributes only with `quote`; what would steer is shown as codes."""
     return html.escape(without_steering(str(value)), quote=quote)
 
 

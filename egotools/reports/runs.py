@@ -86,7 +86,7 @@ def _curves(place: Path, folder: Path) -> str:
 
 def _is_figure(value: object) -> bool:
     """Whether a value can be drawn."""
-    return type(value) in (int, float) and abs(value) < DRAWABLE  # type: ignore[arg-type, operator]
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < DRAWABLE
 
 
 def _panels(lines: Sequence[Mapping[str, float]]) -> dict[str, list[str]]:
