@@ -28,6 +28,7 @@ COMMANDS = {
     "find": ("find:find", "Find the moments of a cache that are nearest to a text, an image or a clip."),
     "frames": ("frames:frames", "Write clips as folders of frames or optical flow, for training from video."),
     "weights": ("weights:weights", "Say what a file of weights holds; export runs in published layouts."),
+    "report": ("report:report", "One HTML file on runs, evaluations or caches."),
     "rebuild": ("rebuild:rebuild", "Find out which caches are stale, and why; rebuild them."),
     "cache": ("cache:cache", "List, verify, merge, convert and export caches."),
     "train": ("methods:train", "Train on cached features: probes, PCA, memorability, two-stream, segmentation."),

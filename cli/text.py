@@ -1,11 +1,8 @@
 """Text of users as a terminal may be sent it: nothing that steers it, nothing that its encoding lacks."""
 
-import unicodedata
 from typing import TextIO
 
-# Controls (C0 and C1), formats (bidirectional overrides, zero widths), half surrogates, line and paragraph separators.
-STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-JOINERS = "\u200c\u200d"  # formats that several scripts and many emoji are written with
+from egotools.texts import steers, without_steering
 
 
 def visible(text: object, file: TextIO | None = None) -> str:
@@ -14,9 +11,7 @@ def visible(text: object, file: TextIO | None = None) -> str:
     >>> visible("a\x1b[2Jb\nc")
     'a\\x1b[2Jb\\nc'
     """
-    shown = str(text)
-    if not (shown.isascii() and shown.isprintable()):
-        shown = "".join(repr(char)[1:-1] if steers(char) else char for char in shown)
+    shown = without_steering(str(text))
     encoding = getattr(file, "encoding", None) or "utf-8"
     return shown.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -24,11 +19,6 @@ def visible(text: object, file: TextIO | None = None) -> str:
 def is_terminal(file: TextIO | None) -> bool:
     """Whether people look at `file`; None: a stream that the shell closed."""
     return file is not None and file.isatty()
-
-
-def steers(char: str) -> bool:
-    """Whether a terminal would do something at this character, or show it as nothing, instead of showing it."""
-    return unicodedata.category(char) in STEERING and char not in JOINERS
 
 
 def exact_json(text: str, file: TextIO | None = None) -> str:

@@ -44,10 +44,10 @@ def confusion_picture(counts: IntArray, classes: Sequence[str], *, title: str) -
     axes = figure.add_subplot()
     image = axes.imshow(counts / rows, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the class's rows", shrink=0.8)
-    axes.set_title(_escaped(title, 80), fontsize=9)
+    axes.set_title(escaped(title, 80), fontsize=9)
     axes.set(xlabel="predicted", ylabel="true")
     if len(classes) <= NAMED:
-        names = [_escaped(name) for name in classes]
+        names = [escaped(name) for name in classes]
         across = [*names, "(others)"][: counts.shape[1]]
         axes.set_xticks(range(len(across)), across, rotation=90)
         axes.set_yticks(range(len(names)), names)
@@ -56,7 +56,7 @@ def confusion_picture(counts: IntArray, classes: Sequence[str], *, title: str) -
             if count:
                 shade = "white" if count > rows[row, 0] / 2 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def scatter_picture(target: FloatArray, predicted: FloatArray, *, title: str) -> bytes:
@@ -71,8 +71,8 @@ def scatter_picture(target: FloatArray, predicted: FloatArray, *, title: str) ->
     axes.set(xlabel="score", ylabel="predicted", xlim=(float(target.min()) - span, float(target.max()) + span))
     margin = float(np.ptp(predicted)) * 0.05 or 0.05
     axes.set_ylim(float(predicted.min()) - margin, float(predicted.max()) + margin)
-    axes.set_title("\n".join(textwrap.wrap(_escaped(title, 200), 70)), fontsize=9)
-    return _png(figure)
+    axes.set_title("\n".join(textwrap.wrap(escaped(title, 200), 70)), fontsize=9)
+    return png(figure)
 
 
 def curves_picture(
@@ -83,14 +83,14 @@ def curves_picture(
 
     drawn = {name: curves for name, curves in panels.items() if curves}
     figure = Figure(figsize=(4.5 * len(drawn), 3.5), layout="constrained")
-    figure.suptitle(_escaped(title, 80), fontsize=9)
+    figure.suptitle(escaped(title, 80), fontsize=9)
     for axes, (name, curves) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
         for label, values in curves.items():
-            axes.plot(places, values, label=_escaped(label), linewidth=1, marker="." if len(places) < WRITTEN else None)
+            axes.plot(places, values, label=escaped(label), linewidth=1, marker="." if len(places) < WRITTEN else None)
         axes.set(xlabel=across)
-        axes.set_title(_escaped(name, 60), fontsize=9)
+        axes.set_title(escaped(name, 60), fontsize=9)
         axes.legend(fontsize=7)
-    return _png(figure)
+    return png(figure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ def contact_sheet(rows: Sequence[Sequence[Shot]], *, title: str) -> bytes:
 
     columns = max(len(row) for row in rows)
     figure = Figure(figsize=(2.1 * columns, 1.75 * len(rows) + 0.5), layout="constrained")
-    figure.suptitle("\n".join(textwrap.wrap(_escaped(title, 200), 22 * columns)), fontsize=12)
+    figure.suptitle("\n".join(textwrap.wrap(escaped(title, 200), 22 * columns)), fontsize=12)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     shots = (pair for line, row in zip(grid, rows, strict=True) for pair in zip_longest(line, row))
     for axes, shot in shots:
@@ -118,10 +118,10 @@ def contact_sheet(rows: Sequence[Sequence[Shot]], *, title: str) -> bytes:
             continue
         axes.imshow(thumbnail(shot.frame))
         axes.set_anchor("N")  # aligns the captions of a row, whatever the shape of the frames
-        axes.set_title(_escaped(shot.caption, 26), fontsize=8)
+        axes.set_title(escaped(shot.caption, 26), fontsize=8)
         color = {None: "black", True: "tab:green", False: "tab:red"}[shot.is_right]
         axes.spines[:].set(color=color, linewidth=1 if shot.is_right is None else 3)
-    return _png(figure)
+    return png(figure)
 
 
 def similarity_picture(similarity: FloatArray, names: Sequence[str], *, title: str) -> bytes:
@@ -132,11 +132,11 @@ def similarity_picture(similarity: FloatArray, names: Sequence[str], *, title: s
     axes = figure.add_subplot()
     image = axes.imshow(similarity, cmap="viridis", interpolation="nearest")
     figure.colorbar(image, ax=axes, label="cosine", shrink=0.8)
-    axes.set_title(_escaped(title, 80))
+    axes.set_title(escaped(title, 80))
     starts = [index for index in range(len(names)) if index == 0 or names[index] != names[index - 1]]
     edges = [*starts, len(names)]
     if len(starts) > NAMED:
-        return _png(figure)
+        return png(figure)
     for edge in starts[1:]:
         axes.axhline(edge - 0.5, color="white", linewidth=0.6)
         axes.axvline(edge - 0.5, color="white", linewidth=0.6)
@@ -146,11 +146,11 @@ def similarity_picture(similarity: FloatArray, names: Sequence[str], *, title: s
         middle = (first + last - 1) / 2
         if not middles or middle - middles[-1] >= CLOSEST * len(names):  # names of small blocks would overlap
             middles.append(middle)
-            shown.append(_escaped(names[first]))
+            shown.append(escaped(names[first]))
     size = 9 if len(starts) <= WRITTEN else 6
     axes.set_xticks(middles, shown, rotation=90, fontsize=size)
     axes.set_yticks(middles, shown, fontsize=size)
-    return _png(figure)
+    return png(figure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,14 +177,14 @@ def storyboard_picture(board: Storyboard, *, title: str) -> bytes:
     size = float(board.edges[-1])
     image = axes.imshow(board.similarity, cmap="viridis", extent=(0, size, size, 0), interpolation="nearest")
     figure.colorbar(image, ax=axes, label="cosine", shrink=0.8)
-    axes.set_title(_escaped(title, 100), fontsize=10)
+    axes.set_title(escaped(title, 100), fontsize=10)
     for edge in board.edges[1:-1]:
         axes.axhline(edge, color="white", linewidth=0.6)
         axes.axvline(edge, color="white", linewidth=0.6)
     _name_blocks(axes, board)
     if lines:
         _draw_strip(figure.add_subplot(grid[1]), board.shots, columns, lines)
-    return _png(figure)
+    return png(figure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,12 +202,12 @@ def strips_picture(strips: Sequence[Strip], *, title: str) -> bytes:
     lines = [max(-(-len(strip.shots) // SIX), 1) for strip in strips]
     heights = [0.3 + count * WIDE / SIX for count in lines]  # inches
     figure = Figure(figsize=(WIDE, 0.5 + sum(heights)), layout="constrained")
-    figure.suptitle(_escaped(title, 100), fontsize=10)
+    figure.suptitle(escaped(title, 100), fontsize=10)
     grid = figure.subplots(len(strips), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, strip, count in zip(grid, strips, lines, strict=True):
-        axes.set_title(_escaped(strip.title, 90), fontsize=9, loc="left")
+        axes.set_title(escaped(strip.title, 90), fontsize=9, loc="left")
         _draw_strip(axes, strip.shots, SIX, count)
-    return _png(figure)
+    return png(figure)
 
 
 def _draw_strip(axes: Axes, shots: Sequence[Shot], columns: int, lines: int) -> None:
@@ -218,7 +218,7 @@ def _draw_strip(axes: Axes, shots: Sequence[Shot], columns: int, lines: int) -> 
         height, width = np.array(frame.shape[:2]) * min(0.75 / frame.shape[0], 0.94 / frame.shape[1])
         left, top = column + (1 - width) / 2, line + 0.22
         axes.imshow(frame, extent=(left, left + width, top + height, top))
-        caption = "\n".join(_escaped(text, 26) for text in shot.caption.split("\n"))
+        caption = "\n".join(escaped(text, 26) for text in shot.caption.split("\n"))
         axes.text(column + 0.5, line + 0.2, caption, fontsize=6, ha="center", va="bottom")
     axes.set(xlim=(0, columns), ylim=(lines, 0))
     axes.set_axis_off()
@@ -268,7 +268,7 @@ def bands_picture(bands: Sequence[Band], classes: Sequence[str], *, title: str) 
     shown = order if len(order) <= COLORED else order[:COLORED]
     height = 1.1 * len(bands) + 0.4 + 0.22 * -(-(len(shown) + 1) // 4)
     figure = Figure(figsize=(11, height), layout="constrained")
-    figure.suptitle("\n".join(textwrap.wrap(_escaped(title, 200), 110)), fontsize=10)
+    figure.suptitle("\n".join(textwrap.wrap(escaped(title, 200), 110)), fontsize=10)
     grid = figure.subplots(len(bands), 1, squeeze=False)[:, 0]
     for axes, band in zip(grid, bands, strict=True):
         for row, segments in enumerate((band.true, band.predicted)):
@@ -278,13 +278,13 @@ def bands_picture(bands: Sequence[Band], classes: Sequence[str], *, title: str) 
         axes.set_yticks([1.46, 0.46], ["true", "predicted"], fontsize=8)
         axes.set(ylim=(0, 1.92), xlim=(band.true.starts[0], band.true.ends[-1]))
         axes.tick_params(axis="x", labelsize=7)
-        axes.set_title(_escaped(band.name, 120), fontsize=8, loc="left")
+        axes.set_title(escaped(band.name, 120), fontsize=8, loc="left")
     grid[-1].set_xlabel("seconds", fontsize=8)
-    entries = [Patch(color=color[number], label=_escaped(classes[number])) for number in shown]
+    entries = [Patch(color=color[number], label=escaped(classes[number])) for number in shown]
     if len(order) > COLORED:
         entries.append(Patch(color=OTHERS, label=f"{len(order) - COLORED} other classes"))
     figure.legend(handles=entries, loc="outside lower center", ncols=4, fontsize=7)
-    return _png(figure)
+    return png(figure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,7 +307,7 @@ def moments_picture(heard: HeardMoments, *, title: str) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDE, 5), layout="constrained")
-    figure.suptitle("\n".join(textwrap.wrap(_escaped(title, 200), 110)), fontsize=10)
+    figure.suptitle("\n".join(textwrap.wrap(escaped(title, 200), 110)), fontsize=10)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     half = float(heard.seconds[1] - heard.seconds[0]) / 2 if len(heard.seconds) > 1 else 0.5
     across = (float(heard.seconds[0]) - half, float(heard.seconds[-1]) + half)
@@ -323,7 +323,7 @@ def moments_picture(heard: HeardMoments, *, title: str) -> bytes:
         for moment in moments.tolist():
             above.axvline(moment, color="white", linewidth=0.9, **style)
             below.axvline(moment, color="tab:red", linewidth=0.6, **style)
-    return _png(figure)
+    return png(figure)
 
 
 def thumbnail(frame: Frame, side: int = 240) -> Frame:
@@ -335,7 +335,7 @@ def thumbnail(frame: Frame, side: int = 240) -> Frame:
     return np.asarray(picture)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     content = io.BytesIO()
     with warnings.catch_warnings():  # a character missing from the font is drawn as a box
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
@@ -343,6 +343,6 @@ def _png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-def _escaped(text: str, most: int = 30) -> str:
+def escaped(text: str, most: int = 30) -> str:
     """A shortened text with dollar signs escaped, which matplotlib would read as formulas."""
     return (text if len(text) <= most else text[: most - 1] + "\u2026").replace("$", r"\$")

@@ -10,6 +10,10 @@ SPLITS = ("train", "val", "test")  # splits with a meaning here; case is ignored
 INVISIBLE = "\u200b\u2060\ufeff\u00ad"  # zero-width space, word joiner, byte order mark, soft hyphen
 AT_ENDS = INVISIBLE + "\u200c\u200d\u200e\u200f"  # meaningful inside a word, so stripped only at its ends
 
+# Controls (C0 and C1), formats (bidirectional overrides, zero widths), half surrogates, line and paragraph separators.
+STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+JOINERS = "\u200c\u200d"  # formats that several scripts and many emoji are written with
+
 _invisible = re.compile(f"[{INVISIBLE}]")
 NAMED = 3  # groups of names that a remark shows
 
@@ -35,6 +39,22 @@ def tidy(text: str) -> str:
         return " ".join(text.split())
     text = " ".join(_invisible.sub("", text).split())
     return " ".join(composed(text).strip(AT_ENDS).split())
+
+
+def without_steering(text: str) -> str:
+    r"""A text in one line, with `\x1b` for what would steer a terminal or a page instead of being shown.
+
+    >>> without_steering("a\x1b[2Jb\nc")
+    'a\\x1b[2Jb\\nc'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(repr(char)[1:-1] if steers(char) else char for char in text)
+
+
+def steers(char: str) -> bool:
+    """Whether a terminal would do something at this character, or show it as nothing, instead of showing it."""
+    return unicodedata.category(char) in STEERING and char not in JOINERS
 
 
 def shortened(text: str, most: int) -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 SETS = ("oldest", "newest")
-EXTRAS = ("demo", "flow", "parquet", "ray")
+EXTRAS = ("demo", "flow", "map", "parquet", "ray")
 REPOSITORY = Path(__file__).parents[1]
 WORK = REPOSITORY / ".versions"
 UV = WORK / "uv" / "bin" / "uv"

@@ -34,6 +34,7 @@ EVALUATE = {
     "segmentation": ("methods.segmentation:evaluate", "Predicted segments against the true ones."),
     "state-change": ("methods.state_change:evaluate", "Changes of state by a run of 'train state-change'."),
     "anticipation": ("methods.anticipation:evaluate", "Actions to come by a run of 'train anticipation'."),
+    "map": ("methods.map:evaluate", "A picture of features: each row a point, near what is alike."),
 }
 PREDICT = {
     "probe": ("methods.probe:predict", "The class of each video and its probability."),

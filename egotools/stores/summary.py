@@ -1,7 +1,7 @@
 """Finds and describes caches, without reading their rows."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,12 +151,15 @@ def describe_clip(store: Store, id: str) -> dict[str, Any]:
 
 def recipe_lines(recipe: Recipe) -> dict[str, Any]:
     """A recipe as dotted names and values."""
-    return dict(_flat({"recipe": recipe.identity, "origin": recipe.origin}, ""))
+    return dotted({"recipe": recipe.identity, "origin": recipe.origin})
 
 
-def _flat(values: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested entries by dotted names; Any: JSON values."""
+    found: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+        inside = (
+            dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
+        )
+        found |= inside
+    return found

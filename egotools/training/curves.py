@@ -11,8 +11,13 @@ Panels = Mapping[str, Sequence[str]]  # titles of a picture, and the figures of 
 
 def run_picture(run: Run, panels: Panels, title: str) -> bytes:
     """A PNG of figures of `metrics.jsonl` by step; where a line has no such figure, the one before it stays."""
-    lines: list[dict[str, Any]] = []  # Any: JSON values
-    for line in run.metrics():
+    return lines_picture(run.metrics(), panels, title)
+
+
+def lines_picture(metrics: Sequence[Mapping[str, Any]], panels: Panels, title: str) -> bytes:
+    """As `run_picture`, of lines that were read. Any: JSON values."""
+    lines: list[dict[str, Any]] = []
+    for line in metrics:
         lines.append({**(lines[-1] if lines else {}), **line})
     drawn = {}
     for heading, names in panels.items():

@@ -58,9 +58,19 @@ def read(run: Run, folds: Collection[str] = ("",)) -> dict[str, LearnedFrom] | N
     Raises:
         RunError: the file cannot be read, has another shape, or is of other folds.
     """
+    found = stated(run)
+    if found is not None and set(found) != set(folds):
+        raise RunError(f"{run.path / FILE} cannot be read: it is of the folds {sorted(found)}, not {sorted(folds)}")
+    return found
+
+
+def stated(run: Run) -> dict[str, LearnedFrom] | None:
+    """As `read`, whatever the folds are.
+
+    Raises:
+        RunError: the file cannot be read or has another shape.
+    """
     if not (run.path / FILE).exists():
         return None
     found = run.read(FILE, dict[str, _Shape])
-    if set(found) != set(folds):
-        raise RunError(f"{run.path / FILE} cannot be read: it is of the folds {sorted(found)}, not {sorted(folds)}")
     return {fold: LearnedFrom(tuple(each["ids"]), each["group"], tuple(each["groups"])) for fold, each in found.items()}

@@ -169,11 +169,11 @@ class Run:
             kept = [figures for figures in self.metrics() if figures["step"] <= step]
             self.write(METRICS, "".join(to_json(figures, indent=None) + "\n" for figures in kept))
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`, without one that a kill cut off. Any: JSON values.
+    def metrics(self, shape: Any = Line) -> list[dict[str, Any]]:  # Any: JSON values, and a type as a value
+        """The lines of `metrics.jsonl`, without one that a kill cut off.
 
         Raises:
-            RunError: a line is none of figures; it is named.
+            RunError: a line has another shape; it is named.
         """
         try:
             with open_file(self.path / METRICS) as file:
@@ -182,12 +182,12 @@ class Run:
             return []
         except OSError as error:
             raise RunError(f"{self.path / METRICS} cannot be read: {error.strerror}") from error
-        return [self._figures(number, line) for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
+        return [self._figures(number, line, shape) for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
 
-    def _figures(self, number: int, line: bytes) -> dict[str, Any]:
+    def _figures(self, number: int, line: bytes, shape: Any) -> dict[str, Any]:
         try:
             figures: dict[str, Any] = parse_json(line)
-            check_shape(figures, Line)
+            check_shape(figures, shape)
         except ValueError as error:
             raise RunError(f"{self.path / METRICS} cannot be read: line {number}: {error}") from error
         return figures

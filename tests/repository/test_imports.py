@@ -20,7 +20,7 @@ OURS = [
 # The rooms of the house from top to bottom: each imports itself and what stands below it. A new room gets its place
 # here.
 ROOMS = [
-    *("demo", "methods", "rebuild", "extract", "derive", "evaluate", "datasets", "extractors"),
+    *("demo", "methods", "reports", "rebuild", "extract", "derive", "evaluate", "datasets", "extractors"),
     *("training", "weights", "linear", "tables", "loading", "manifests", "stores", "media", "provenance", "plots"),
     *("pixels", "metrics", "lowlevel", "losses", "nn"),
     *("progress", "sampling", "config", "files", "machine", "processes", "types", "texts", "errors"),
@@ -41,6 +41,7 @@ WITHOUT_TORCH = [
         "derive.found_picture",
     ),
     *("evaluate.find", "evaluate.found", "evaluate.queries"),
+    *("reports.writing", "evaluate.map"),
 ]
 UNSAFE_MODULES = {"dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler"}
@@ -175,6 +176,7 @@ def test_commands_that_need_no_torch_start_without_it():
     commands = [
         *(["--help"], ["cache", "ls", "."], ["manifest", "--help"], ["manifest", "folder", "--help"]),
         *(["extract", "--help"], ["derive", "--help"], ["derive", "pool", "--help"]),
+        *(["eval", "map", "--help"], ["report", "--help"]),
         *(["train", "--help"], ["eval", "--help"], ["predict", "--help"], ["eval", "knn", "--help"]),
     ]
     setup = """

@@ -23,6 +23,7 @@ USED_EXTRAS = (
     "flow",
     "hf",
     "open_clip",
+    "map",
     "parquet",
     "ray",
 )  # what egotools itself uses; `gpu` has faiss-cpu's module

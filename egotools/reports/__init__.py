@@ -1,0 +1,1 @@
+"""Reports: what caches, runs and results of evaluations are, as one page."""
