@@ -136,7 +136,7 @@ def pooled(stores: Sequence[Store], sequence: FeatureSequence, chunk: int) -> np
     left = 0
     for store in stores:
         columns, at = values[:, left : left + store.width], 0
-        for view in _views(store, sequence):
+        for view in store.stored(sequence.id).between(sequence.first, sequence.first + len(sequence)):
             at = _pool_into(columns, view, at, chunk)
         left += store.width
     return values
@@ -288,16 +288,6 @@ def _times(stores: Sequence[Store], id: str) -> npt.NDArray[np.float64]:
             f" {steps[bad[0]]:.3f} s later, others {usual:.3f} s"
         )
     return first
-
-
-def _views(store: Store, sequence: FeatureSequence) -> Iterator[FloatArray]:
-    """The mapped rows of a sequence."""
-    at, end = 0, sequence.first + len(sequence)
-    for view in store.stored(sequence.id).views:
-        part = view[max(sequence.first - at, 0) : max(end - at, 0)]
-        at += len(view)
-        if len(part):
-            yield part
 
 
 def _pool_into(values: npt.NDArray[np.float32], rows: FloatArray, at: int, chunk: int) -> int:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from egotools.errors import TableError
 from egotools.tables.clip_rows import first_rows
-from egotools.tables.table import SAME_TIME, Mask, Table, read_table
+from egotools.tables.joining import SAME_TIME
+from egotools.tables.table import Mask, Table, read_table
 from egotools.texts import counted
 from egotools.types import IntArray
 
