@@ -12,6 +12,7 @@ import click
 
 from egotools.extract.failures import failures_path
 from egotools.extractors.names import BUILT_IN, SHORT_NAMES
+from egotools.extractors.plug_ins import EXTRACTORS, Offered, offered
 from egotools.manifests.table import read_manifest
 from egotools.texts import counted, named
 
@@ -32,7 +33,7 @@ class Extractors(LazyGroup):
     """A chain of extractors, looked up by name; each becomes a command whose flags are the fields of its class."""
 
     def summaries(self) -> dict[str, str]:
-        return {**super().summaries(), **SHORT_NAMES}
+        return {**super().summaries(), **SHORT_NAMES, **_of_packages().lines()}
 
     def get_command(self, context: click.Context, name: str) -> click.Command:
         from egotools.errors import ExtractorError
@@ -65,6 +66,14 @@ class Extractors(LazyGroup):
         ]
         with formatter.section("Extractors ('egotools extract NAME --help' shows the options of one)"):
             formatter.write_dl(rows)
+        found = _of_packages()
+        if others := {**found.lines(), **found.ignored}:
+            with formatter.section("Extractors of other packages"):
+                formatter.write_dl([*others.items()])
+
+
+def _of_packages() -> Offered:
+    return offered(EXTRACTORS, {*BUILT_IN, *SHORT_NAMES})
 
 
 @click.group(
