@@ -81,7 +81,8 @@ class CacheDataset(Dataset[Item]):
         self.width = sum(store.width for store in self._stores)
         self.transform, self._is_row = transform, item == "row"
         clips, remarks = _clips(self._stores, manifest, label, split)
-        self.classes, self._labels = (), None
+        self.classes = ()
+        self._labels: npt.NDArray[Any] | None = None  # Any: int64 or float32
         if label is not None and label_is_number:
             self._labels = np.array([_number(clip, label) for clip in clips], np.float32)
         elif label is not None:

@@ -74,9 +74,9 @@ class Sequences:
 
 
 def read_sequences(
-    manifest: Path,
-    caches: Sequence[Path],
-    segments: Path | None = None,
+    manifest: Path | str,
+    caches: Sequence[Path | str],
+    segments: Path | str | None = None,
     *,
     classes: Sequence[str] | None = None,
     splits: Collection[str] | None = None,
@@ -98,6 +98,7 @@ def read_sequences(
     Raises:
         TableError: no clip has rows and segments, a label is no class, or rows of a clip have no steady rate.
     """
+    manifest, segments = Path(manifest), None if segments is None else Path(segments)
     stores = [open_store(path) for path in caches]
     clips = _clips(manifest, splits, reading.views)
     there, remarks = _present(clips, stores, manifest)
@@ -116,7 +117,7 @@ def read_sequences(
     if not kept:
         raise TableError(f"no sequence of {segments or manifest} has rows in {', '.join(map(str, caches))}")
     width = sum(store.width for store in stores)
-    return Sequences(kept, names, tuple(caches), width, tuple(remarks))
+    return Sequences(kept, names, tuple(store.path for store in stores), width, tuple(remarks))
 
 
 def items(sequence: FeatureSequence, rows: int) -> list[FeatureSequence]:

@@ -64,7 +64,7 @@ class Windows:
 
 
 def read_windows(
-    manifest: Path, caches: Sequence[Path], *, is_reduced: bool = False, labels: Sequence[str] | None = None
+    manifest: Path | str, caches: Sequence[Path | str], *, is_reduced: bool = False, labels: Sequence[str] | None = None
 ) -> Windows:
     """The rows of a manifest's clips, from one or several caches joined by id.
 
