@@ -136,11 +136,12 @@ def test_a_recipe_runs_code_of_a_package_only_if_the_user_trusts_it(
     assert code_of("kitchen-light") == "kitchen_nets"
     with pytest.raises(ExtractorError, match="only if you allow it: --trust kitchen_nets"):
         find_extractor("kitchen-light", trusted=[])
-    for words in (["cache", "ls", cache], ["rebuild", cache, "--status"]):
-        typed(*words)
-        assert not kitchen.canary.exists(), words
     module, before = kitchen.folder / "kitchen_nets.py", open_store(cache).recipe.identity["source"]
     module.write_text(module.read_text() + "# changed\n")
+    for words in (["cache", "ls", cache], ["rebuild", cache, "--dry-run"], ["rebuild", cache]):
+        done = typed(*words)
+        assert done.exit_code == 0, done.output
+        assert not kitchen.canary.exists(), words
     done = typed("rebuild", cache, "--trust", "kitchen_nets", "--workers", 1)
     assert done.exit_code == 0, done.output
     assert open_store(cache).recipe.identity["source"] != before
