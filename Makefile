@@ -45,6 +45,7 @@ demo: $(VENV)/.demo
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/api.py build/api
+	$(BIN)/python docs/notebooks.py build/notebooks
 
 $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/pip
 	$(PIP) -e '.[dev]'

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from egotools.errors import OutputError
 from egotools.extract.failures import failures_path
 from egotools.extractors.names import BUILT_IN, ENCODERS, SHORT_NAMES
+from egotools.extractors.plug_ins import EXTRACTORS, Offered, offered
 from egotools.manifests.table import read_manifest
 from egotools.texts import counted, named
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # failures, and clips of a remark, that the screen shows; the log has all failures
 OFFLINE = "--offline"
-LONGEST_NAME = 200  # bytes: file systems take 255, and the files beside a cache have longer names
 
 
 class Extractors(LazyGroup):
     """A chain of extractors, looked up by name; each becomes a command whose flags are the fields of its class."""
 
     def summaries(self) -> dict[str, str]:
-        return {**super().summaries(), **SHORT_NAMES, **{name: each.line for name, each in ENCODERS.items()}}
+        lines = {name: each.line for name, each in ENCODERS.items()}
+        return {**super().summaries(), **SHORT_NAMES, **lines, **_of_packages().lines()}
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -81,6 +81,14 @@ class Extractors(LazyGroup):
             formatter.write_dl(rows)
         with formatter.section("Models of huggingface.co (extra: hf), for frames, clips or sound; others as hf:NAME"):
             formatter.write_dl([(name, each.line) for name, each in ENCODERS.items()])
+        found = _of_packages()
+        if others := {**found.lines(), **found.ignored}:
+            with formatter.section("Extractors of other packages"):
+                formatter.write_dl([*others.items()])
+
+
+def _of_packages() -> Offered:
+    return offered(EXTRACTORS, {*BUILT_IN, *SHORT_NAMES, *ENCODERS})
 
 
 @click.group(
@@ -117,17 +125,22 @@ def extract(**common: Any) -> None:
 @extract.result_callback()
 def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
     """Runs once all extractors of the command line are parsed."""
+    from egotools.extract.by_name import SUFFIX, check_caches
     from egotools.extract.request import CacheRequest
 
     for name in ("manifest", "out"):
         if common[name] is None:
             raise click.UsageError(f"missing option '--{name}'")
-    suffix = ".h5" if common["store"] == "hdf5" else ".lmdb"
     wanted = [
-        CacheRequest(common["out"] / f"{name}{suffix}", built, found, common["precision"], common["dtype"])
+        CacheRequest(
+            common["out"] / f"{name}{SUFFIX[common['store']]}", built, found, common["precision"], common["dtype"]
+        )
         for name, found, built in chosen
     ]
-    _check_names(wanted)
+    try:
+        check_caches(wanted)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     engine = options.engine_of(common)
     clips = _clips(common)[: common["limit"]]
     resources = options.resources_of(common)
@@ -149,28 +162,11 @@ def _clips(common: dict[str, Any]) -> list[Clip]:
     if is_folder:
         from egotools.manifests.folder_manifest import folder_manifest
 
-        common["manifest"], is_new, listing = folder_manifest(place, common["out"])
+        common["manifest"], is_new, listing = folder_manifest([place], common["out"])
         display.say_left_out(listing)
         what = "the manifest" if is_new else "exists already and is used as the manifest"
         display.note(f"{common['manifest']}: {what} of {place}")
     return read_manifest(common["manifest"])
-
-
-def _check_names(wanted: Sequence[CacheRequest]) -> None:
-    seen = set()
-    for each in wanted:
-        if (length := len(os.fsencode(each.cache.name))) > LONGEST_NAME:
-            name = f"{each.cache.name[:20]}..."
-            raise OutputError(f"{name}: the cache's name has {length} bytes, more than {LONGEST_NAME}")
-        try:
-            os.lstat(each.cache)
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except OSError as error:
-            raise OutputError(f"{each.cache}: cannot be a cache: {error.strerror}") from error
-        if each.cache in seen:
-            raise click.UsageError(f"two extractors would write {each.cache}; give one of them another --name")
-        seen.add(each.cache)
 
 
 def _dry_run(clips: Sequence[Any], wanted: Sequence[CacheRequest], resources: Any, common: dict[str, Any]) -> None:
@@ -220,17 +216,14 @@ def _extract(
 
 
 def _remark(wanted: Sequence[CacheRequest], out: Path) -> None:
+    from egotools.extract.by_name import remarks_on
     from egotools.stores.filesystems import network_filesystem
-    from egotools.weights.tensors import random_seed
 
     for each in wanted:
         if each.found.name in ENCODERS:
             model = ENCODERS[each.found.name]
             display.note(f"{each.found.name}: {model.model}, {model.license}")
-        weights = getattr(each.extractor, "weights", "")
-        if random_seed(weights) is not None:
-            display.note(f"{each.found.name}: {weights} is an untrained network, for trials only")
-        for remark in getattr(each.extractor, "notes", list)():
+        for remark in remarks_on(each.extractor):
             display.note(f"{each.found.name}: {remark}")
     if kind := network_filesystem(out):
         display.note(

@@ -19,10 +19,13 @@ import egotools
 
 def main(folder: Path) -> None:
     """Writes the pages; a module that cannot be imported is an error."""
-    for found in pkgutil.walk_packages(egotools.__path__, "egotools."):
-        if found.name.startswith(("egotools.cli", "egotools.__main__")):  # documented by --help; would run
+    for name in egotools.__all__:  # which are imported when they are used, and pdoc sees what is there
+        getattr(egotools, name)
+    modules = (found.name for found in pkgutil.walk_packages(egotools.__path__, "egotools."))
+    for name in ("egotools", *modules):
+        if name.startswith(("egotools.cli", "egotools.__main__")):  # documented by --help; would run
             continue
-        module = import_module(found.name)
+        module = import_module(name)
         if hasattr(module, "__all__"):  # its main functions; pdoc would leave out what is in its modules
             module.__all__ = [*module.__all__, *(each.name for each in pkgutil.iter_modules(module.__path__))]
     warnings.filterwarnings("error", module=r"pdoc\.")

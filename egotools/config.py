@@ -160,7 +160,7 @@ def _value(hint: Any, value: Any) -> Any:  # Any: types as values, and JSON valu
     elif is_dataclass(hint) and isinstance(hint, type):
         fitting = [hint(**field_values(hint, value))] if isinstance(value, Mapping) else []
     elif hint is float:
-        fitting = [value] if type(value) in (int, float) and float(value) == value else []
+        fitting = [float(value)] if type(value) in (int, float) and float(value) == value else []
     elif hint is Path:
         fitting = [Path(value)] if isinstance(value, str) else []
     elif hint in (bool, int, str, type(None)):

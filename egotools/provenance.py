@@ -4,6 +4,7 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,12 @@ def surroundings() -> dict[str, Any]:
     """Versions of the libraries that the numbers depend on."""
     libraries = _installed(LIBRARIES)
     return {"python": platform.python_version(), "platform": platform.platform(), "libraries": libraries}
+
+
+@cache
+def own_version() -> str | None:
+    """The version of egotools, as results record it."""
+    return _installed(("egotools",)).get("egotools")
 
 
 def command_line() -> str:

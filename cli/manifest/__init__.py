@@ -3,6 +3,7 @@
 import click
 
 from egotools.datasets.names import BUILT_IN
+from egotools.extractors.plug_ins import DATASETS, find_plug_in, offered
 
 from ..groups import LazyGroup
 
@@ -25,14 +26,21 @@ class Manifests(LazyGroup):
     """Its own commands, and one for each dataset, whose flags are the fields of the dataset's class."""
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in BUILT_IN and ".py:" not in name:
+        is_own = name in self.table and name not in BUILT_IN
+        if is_own or not (name in BUILT_IN or ".py:" in name or find_plug_in(DATASETS, name)):
             return super().get_command(context, name)
         from .datasets import dataset_command
 
         return dataset_command(name)
 
+    def summaries(self) -> dict[str, str]:
+        return {**super().summaries(), **offered(DATASETS, self.table).lines()}
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_commands(context, formatter)
+        if ignored := offered(DATASETS, self.table).ignored:
+            with formatter.section("Datasets of other packages"):
+                formatter.write_dl([*ignored.items()])
         with formatter.section("Your own dataset"):
             formatter.write_dl([("FILE.py:CLASS", "A frozen dataclass with clips(root); see docs/manifests.md.")])
 

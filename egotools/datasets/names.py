@@ -1,4 +1,4 @@
-"""Datasets by name: what is built in, and the user's own.
+"""Datasets by name: what is built in, other packages' and the user's own.
 
 A dataset is a frozen dataclass: its fields are its options, `clips` lists what a folder has of it.
 """
@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from egotools.datasets.clips import DatasetClips
 from egotools.errors import ManifestError
-from egotools.extractors.own_code import load_source
+from egotools.extractors.own_code import imported, load_source
+from egotools.extractors.plug_ins import DATASETS, find_plug_in
 
 # name -> ("module:Class", what `egotools manifest --help` says of it)
 BUILT_IN = {
@@ -47,16 +48,23 @@ class Dataset(Protocol):
 
 
 def find_dataset(name: str) -> type[Dataset]:
-    """The class of a dataset: of a built-in name, or of the user's own `file.py:Class`.
+    """The class of a dataset: of a built-in name, of another package's, or of the user's own `file.py:Class`.
 
     Raises:
         ManifestError: unknown, or no frozen dataclass with `clips` and a default for each field.
-        ExtractorError: the user's file does not exist or cannot be imported.
+        ExtractorError: the user's file or the package cannot be imported, or two packages offer the name.
     """
     place, _, attribute = BUILT_IN.get(name, (name, ""))[0].rpartition(":")
-    if name not in BUILT_IN and not place.endswith(".py"):
+    plug_in = None if name in BUILT_IN else find_plug_in(DATASETS, name)
+    if plug_in is not None:
+        place, attribute = plug_in.module, plug_in.attribute
+        module = imported(plug_in.told, place)
+    elif name in BUILT_IN:
+        module = importlib.import_module(place)
+    elif place.endswith(".py"):
+        module = load_source(Path(place))
+    else:
         raise ManifestError(f"unknown dataset {name!r}; choose from {', '.join(BUILT_IN)}, or FILE.py:CLASS")
-    module = load_source(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     kind: Any = getattr(module, attribute, None)  # Any: whatever a module holds
     if not all((is_dataclass(kind), hasattr(kind, "clips"))):
         raise ManifestError(f"{name}: not a dataset; it must be a frozen dataclass with clips(root)")

@@ -99,7 +99,7 @@ class Made:
 def derive(
     wanted: Derived,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     origin: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
 ) -> Made:
@@ -115,7 +115,7 @@ def derive(
         RecipeError: the cache there was made in another way, or from inputs that have changed since.
         StoreError: an input cannot be read, one of its clips is damaged, or the cache cannot be written.
     """
-    path = out or wanted.cache
+    path = wanted.cache if out is None else Path(out)
     _check_place(path, wanted)
     inputs = wanted.opened()
     recipe = wanted.recipe(origin, inputs)

@@ -87,7 +87,7 @@ class Segmented:
 
 
 def segment_cache(
-    cache: Path, cutting: Cutting, manifest: Path | None = None, *, progress: Progress = no_progress
+    cache: Path | str, cutting: Cutting, manifest: Path | str | None = None, *, progress: Progress = no_progress
 ) -> Segmented:
     """Cuts each clip of a cache where its rows change.
 

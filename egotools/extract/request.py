@@ -70,6 +70,11 @@ class Extraction:
     changed: dict[Path, list[str]] = field(default_factory=dict)  # ids whose rows came from other times or another file
 
     @property
+    def caches(self) -> list[Path]:
+        """The caches, in the order in which they were asked for."""
+        return [*self.done]
+
+    @property
     def is_complete(self) -> bool:
         """Whether every clip of the manifest is in every cache, and up to date."""
         return not any(self.failed.values()) and not any(self.changed.values())

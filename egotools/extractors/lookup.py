@@ -1,4 +1,5 @@
-"""Finds extractors by name: built-in ones, torchvision's and timm's networks, backbones of runs, and the user's own."""
+"""Finds extractors by name: built-in ones, torchvision's and timm's networks, backbones of runs, other
+packages' and the user's own."""
 
 import difflib
 import importlib
@@ -8,6 +9,7 @@ from pathlib import Path
 from egotools.errors import ExtractorError
 from egotools.extractors.names import BUILT_IN, ENCODERS, SHORT_NAMES, VIDEO_NETWORKS, FoundExtractor, find_known
 from egotools.extractors.own_code import check_trusted, checked, code_of, from_package, load_source
+from egotools.extractors.plug_ins import EXTRACTORS, find_plug_in, offered
 from egotools.texts import similar_names
 
 
@@ -37,6 +39,8 @@ def find_extractor(name: str, *, trusted: Collection[str] | None = None, offline
     code = code_of(name)
     if prefix.endswith(".py"):
         return FoundExtractor(name, checked(getattr(load_source(Path(code)), rest, None), name), {}, Path(code))
+    if plug_in := find_plug_in(EXTRACTORS, name):
+        return FoundExtractor(name, *from_package(plug_in.told, plug_in.module, plug_in.attribute))
     if code:
         return FoundExtractor(name, *from_package(name, code, rest))
     raise ExtractorError(f"unknown extractor {name!r}; {_hint(name)} ('egotools extract --help' lists them)")
@@ -44,7 +48,8 @@ def find_extractor(name: str, *, trusted: Collection[str] | None = None, offline
 
 def _hint(name: str) -> str:
     """Suggests alternatives to an unknown extractor; asks torchvision and timm, whose import takes seconds."""
-    near = difflib.get_close_matches(name.lower(), [*BUILT_IN, *SHORT_NAMES, *ENCODERS], 3, cutoff=0.65)
+    known = [*BUILT_IN, *SHORT_NAMES, *ENCODERS, *offered(EXTRACTORS).named]
+    near = difflib.get_close_matches(name.lower(), known, 3, cutoff=0.65)
     for library in () if near else ("torchvision", "timm"):
         known = importlib.import_module(f"egotools.extractors.{library}_models").names()
         near += [f"{library}:{network}" for network in similar_names(name, known)]

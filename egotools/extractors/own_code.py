@@ -1,4 +1,4 @@
-"""The user's own extractors: a class in a file or package, which runs only if the user names it."""
+"""The user's own extractors: a class in a file or a package, which runs only if the user names it."""
 
 import hashlib
 import importlib
@@ -13,16 +13,25 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from egotools.errors import ExtractorError
+from egotools.extractors.names import BUILT_IN, SHORT_NAMES
+from egotools.extractors.plug_ins import EXTRACTORS, find_plug_in
 
 
 def code_of(name: str) -> str:
-    """The user's own code that an extractor's name imports: a file by its full path, or a package; else empty."""
+    """The user's own code that an extractor's name imports: a file by its full path, or a module; else empty.
+
+    Raises:
+        ExtractorError: two packages offer an extractor of this name.
+    """
     prefix = name.rpartition(":")[0]
     if name.startswith("run:"):  # data: its description can only name built-in networks
         return ""
     if prefix.endswith(".py"):
         return prefix if "\0" in prefix else os.path.realpath(prefix)
-    return prefix if "." in prefix and all(part.isidentifier() for part in prefix.split(".")) else ""
+    if "." in prefix and all(part.isidentifier() for part in prefix.split(".")):
+        return prefix
+    plug_in = None if name in BUILT_IN or name in SHORT_NAMES else find_plug_in(EXTRACTORS, name)
+    return "" if plug_in is None else plug_in.module
 
 
 def check_trusted(name: str, trusted: Collection[str]) -> None:
@@ -75,11 +84,20 @@ def source_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def from_package(name: str, module: str, attribute: str) -> tuple[type[Any], dict[str, str], Path | None]:
+def imported(name: str, module: str) -> ModuleType:
+    """A module of an installed package; `name` says in messages what it is for.
+
+    Raises:
+        ExtractorError: it cannot be imported.
+    """
     try:
-        loaded = importlib.import_module(module)
-    except ImportError as error:
+        return importlib.import_module(module)
+    except (ImportError, SyntaxError) as error:
         raise ExtractorError(f"{name!r}: the module {module!r} cannot be imported ({error})") from error
+
+
+def from_package(name: str, module: str, attribute: str) -> tuple[type[Any], dict[str, str], Path | None]:
+    loaded = imported(name, module)
     source = Path(loaded.__file__) if loaded.__file__ else None
     return checked(getattr(loaded, attribute, None), name), {}, source
 

@@ -80,7 +80,7 @@ class Joined:
     columns_left: list[str]
 
 
-def list_folder(root: Path) -> Listing:
+def list_folder(root: Path | str) -> Listing:
     """What `root` and its sub-folders hold; hidden files are skipped.
 
     Raises:
@@ -91,7 +91,7 @@ def list_folder(root: Path) -> Listing:
     return list_places([root])
 
 
-def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_links: bool = False) -> Listing:
+def list_places(places: Sequence[Path | str], *, pictures: Pictures = "auto", follow_links: bool = False) -> Listing:
     """What several folders, files and patterns such as `videos/*.mp4` contain; each item once.
 
     Names are relative to the folder if only one is given, otherwise to the deepest folder that contains all of them.
@@ -106,9 +106,10 @@ def list_places(places: Sequence[Path], *, pictures: Pictures = "auto", follow_l
     Raises:
         ManifestError: as `list_folder`; or a file does not exist, or nothing matches a pattern.
     """
-    named = [pair for place in places for pair in _expanded(place)]
+    tops = [Path(place) for place in places]
+    named = [pair for place in tops for pair in _expanded(place)]
     top = os.path.commonpath([os.path.abspath(top) for _, top in named])
-    root = places[0] if len(places) == 1 and places[0].is_dir() else Path(top)
+    root = tops[0] if len(tops) == 1 and tops[0].is_dir() else Path(top)
     listing = Listing(root)
     for path, _ in named:
         if path.is_dir():
@@ -296,7 +297,7 @@ def _ids(found: Sequence[FolderItem]) -> dict[str, str]:
     return ids
 
 
-def join_labels(clips: Sequence[Clip], root: Path, labels: Path) -> Joined:
+def join_labels(clips: Sequence[Clip], root: Path | str, labels: Path | str) -> Joined:
     """Adds the columns of a CSV file as labels to the clips whose files its rows name.
 
     The key column is `path`, `file`, `filename` or `video`, else the first one. A row names a file by its path below
@@ -306,6 +307,7 @@ def join_labels(clips: Sequence[Clip], root: Path, labels: Path) -> Joined:
     Raises:
         ManifestError: the file cannot be used, two rows name one file, or no row names a file.
     """
+    root, labels = Path(root), Path(labels)
     columns, rows = read_csv(labels, known=KEYS)
     own = {name.lower(): name for name in reversed(columns)}
     key = next((own[name] for name in KEYS if name in own), columns[0])

@@ -32,12 +32,13 @@ class Segment:
     sequence: str
 
 
-def read_segments(path: Path) -> list[Segment]:
+def read_segments(path: Path | str) -> list[Segment]:
     """The segments of a file, in its order; `sequence` is the id where the file does not say.
 
     Raises:
         ManifestError: the file cannot be read, a row is invalid, or two segments of one sequence overlap; names rows.
     """
+    path = Path(path)
     columns, rows = open_csv(path)
     if missing := [name for name in COLUMNS if name not in columns]:
         raise ManifestError(
@@ -58,7 +59,9 @@ def by_sequence(segments: Iterable[Segment]) -> dict[tuple[str, str], list[Segme
     return {key: sorted(each, key=lambda segment: segment.start) for key, each in found.items()}
 
 
-def write_segments(path: Path, segments: Sequence[Segment], extra: Mapping[str, Sequence[str]] | None = None) -> None:
+def write_segments(
+    path: Path | str, segments: Sequence[Segment], extra: Mapping[str, Sequence[str]] | None = None
+) -> None:
     """Writes segments so that `read_segments` returns them again, with further columns, one text a segment.
 
     Raises:
@@ -72,7 +75,7 @@ def write_segments(path: Path, segments: Sequence[Segment], extra: Mapping[str, 
         own = [each.id, repr(float(each.start)), repr(float(each.end)), each.label]
         more = [values[number] for values in columns.values()]
         writer.writerow([*own, *([each.sequence] if has_sequences else []), *more])
-    write_whole(path, text.getvalue())
+    write_whole(Path(path), text.getvalue())
 
 
 def _segment(where: str, cells: Mapping[str, str]) -> Segment:

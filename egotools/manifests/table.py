@@ -15,7 +15,7 @@ from egotools.types import Clip
 RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label
 
 
-def read_manifest(path: Path, *, labels: Collection[str] | None = None) -> list[Clip]:
+def read_manifest(path: Path | str, *, labels: Collection[str] | None = None) -> list[Clip]:
     """The clips of a manifest, in its order, with absolute paths (`Path()` for rows that have features only).
 
     Args:
@@ -33,7 +33,7 @@ def read_manifest(path: Path, *, labels: Collection[str] | None = None) -> list[
     return clips
 
 
-def read_rows(path: Path, *, labels: Collection[str] | None = None) -> Iterator[tuple[int, Clip | ManifestError]]:
+def read_rows(path: Path | str, *, labels: Collection[str] | None = None) -> Iterator[tuple[int, Clip | ManifestError]]:
     """Each row's number (the header is row 1) with its clip, or the error that it causes.
 
     Args:
@@ -43,7 +43,7 @@ def read_rows(path: Path, *, labels: Collection[str] | None = None) -> Iterator[
     Raises:
         ManifestError: the file is not a manifest.
     """
-    columns, rows = open_csv(path)
+    columns, rows = open_csv(Path(path))
     if "id" not in columns:
         raise ManifestError(
             f"{path}: no column 'id'; the first line says {','.join(columns)[:80]!r}{another_delimiter(columns)}"
@@ -68,13 +68,13 @@ def read_rows(path: Path, *, labels: Collection[str] | None = None) -> Iterator[
         raise ManifestError(f"{path}: no clips, only a header")
 
 
-def label_columns(path: Path) -> list[str]:
+def label_columns(path: Path | str) -> list[str]:
     """The names of a manifest's label columns.
 
     Raises:
         ManifestError: the file is not a manifest.
     """
-    return [name for name in open_csv(path)[0] if name not in RESERVED]
+    return [name for name in open_csv(Path(path))[0] if name not in RESERVED]
 
 
 def _clip(values: Mapping[str, str], path: Path) -> Clip:
@@ -145,7 +145,7 @@ def _behind_links(path: str, real: Callable[[str], str]) -> str:
     )
 
 
-def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
+def write_manifest(path: Path | str, clips: Sequence[Clip]) -> None:
     """Writes clips so that `read_manifest` returns them again; through a temporary file and an atomic rename.
 
     Paths below the manifest's folder are written relative to it, the others relative to a `root` column. Label
@@ -170,7 +170,7 @@ def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
     optional = [name for name in ("fps", "root") if any(row[name] for row in table)]
     columns = ["id", "path", "start", "end", "split", *optional, *labels]
     lines = [columns, *([row.get(column, "") for column in columns] for row in table)]
-    _write(path, "".join(",".join(map(_quoted, line)) + "\n" for line in lines))
+    _write(Path(path), "".join(",".join(map(_quoted, line)) + "\n" for line in lines))
 
 
 def _common_root(clips: Sequence[Clip], folder: str) -> str:

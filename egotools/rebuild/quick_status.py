@@ -3,11 +3,11 @@
 from functools import lru_cache
 from pathlib import Path
 
-from egotools import __version__
 from egotools.config import file_digest
 from egotools.errors import EgotoolsError
 from egotools.extractors.own_code import code_of
 from egotools.extractors.reproduction import name_in
+from egotools.provenance import own_version
 from egotools.rebuild.assessment import Assessment, Manifests, State, assess, assess_imported, by_id, stores_of, unknown
 from egotools.rebuild.derived import assess_derived
 from egotools.rebuild.named_files import changed_files
@@ -52,7 +52,7 @@ class QuickStatus:
 
 def _may_have_changed(recipe: Recipe) -> bool:
     """Whether the cache was made by another version of egotools, or its extractor is a run."""
-    is_same_code = (recipe.origin.get("libraries") or {}).get("egotools") == __version__
+    is_same_code = (recipe.origin.get("libraries") or {}).get("egotools") == own_version()
     return not is_same_code or str(recipe.origin["extractor"]).startswith("run:")
 
 

@@ -71,7 +71,7 @@ class HowToRebuild:
 
 
 def rebuild(
-    caches: Sequence[Path], options: RebuildOptions, how: HowToRebuild, *, progress: Progress
+    caches: Sequence[Path | str], options: RebuildOptions, how: HowToRebuild, *, progress: Progress
 ) -> list[RebuildResult]:
     """Rebuilds what is not fresh; the old caches stay readable throughout. Returns one result per cache, in order.
 
@@ -81,12 +81,13 @@ def rebuild(
         ClusterError: the cluster cannot be reached.
         KeyboardInterrupt: everything finished so far is committed, next to the old caches.
     """
+    paths = [Path(cache) for cache in caches]
     planner = Planner(options, progress)
     results: dict[Path, RebuildResult] = {}
-    derived = [cache for cache in caches if inputs_of(cache)]
+    derived = [cache for cache in paths if inputs_of(cache)]
     with ExitStack() as locks:
         groups: defaultdict[str, list[RebuildPlan]] = defaultdict(list)
-        for cache in (cache for cache in caches if cache not in derived):
+        for cache in (cache for cache in paths if cache not in derived):
             try:
                 lock = lock_cache(cache)
             except StoreError as error:
@@ -117,7 +118,7 @@ def rebuild(
                 results[cache] = _rebuild_derived(planner.assess(cache), planner.state, how, progress)
         except EgotoolsError as error:
             results[cache] = _unchanged(unknown(cache, error))
-    return [results[cache] for cache in caches]
+    return [results[cache] for cache in paths]
 
 
 def _rebuild_derived(

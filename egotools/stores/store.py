@@ -61,6 +61,15 @@ class StoredClip:
                 yield Rows(values, self.times[at : at + len(values)])
                 at += len(values)
 
+    def between(self, first: int, end: int) -> Iterator[FloatArray]:
+        """The rows from `first` up to `end`, in views [t, D]."""
+        at = 0
+        for view in self.views:
+            part = view[max(first - at, 0) : max(end - at, 0)]
+            at += len(view)
+            if len(part):
+                yield part
+
     def is_intact(self) -> bool:
         """Whether the checksum of the bytes on disk is correct."""
         checksum = 0

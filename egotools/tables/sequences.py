@@ -74,9 +74,9 @@ class Sequences:
 
 
 def read_sequences(
-    manifest: Path,
-    caches: Sequence[Path],
-    segments: Path | None = None,
+    manifest: Path | str,
+    caches: Sequence[Path | str],
+    segments: Path | str | None = None,
     *,
     classes: Sequence[str] | None = None,
     splits: Collection[str] | None = None,
@@ -98,6 +98,7 @@ def read_sequences(
     Raises:
         TableError: no clip has rows and segments, a label is no class, or rows of a clip have no steady rate.
     """
+    manifest, segments = Path(manifest), None if segments is None else Path(segments)
     stores = [open_store(path) for path in caches]
     clips = _clips(manifest, splits, reading.views)
     there, remarks = _present(clips, stores, manifest)
@@ -116,7 +117,7 @@ def read_sequences(
     if not kept:
         raise TableError(f"no sequence of {segments or manifest} has rows in {', '.join(map(str, caches))}")
     width = sum(store.width for store in stores)
-    return Sequences(kept, names, tuple(caches), width, tuple(remarks))
+    return Sequences(kept, names, tuple(store.path for store in stores), width, tuple(remarks))
 
 
 def items(sequence: FeatureSequence, rows: int) -> list[FeatureSequence]:
@@ -136,7 +137,7 @@ def pooled(stores: Sequence[Store], sequence: FeatureSequence, chunk: int) -> np
     left = 0
     for store in stores:
         columns, at = values[:, left : left + store.width], 0
-        for view in _views(store, sequence):
+        for view in store.stored(sequence.id).between(sequence.first, sequence.first + len(sequence)):
             at = _pool_into(columns, view, at, chunk)
         left += store.width
     return values
@@ -288,16 +289,6 @@ def _times(stores: Sequence[Store], id: str) -> npt.NDArray[np.float64]:
             f" {steps[bad[0]]:.3f} s later, others {usual:.3f} s"
         )
     return first
-
-
-def _views(store: Store, sequence: FeatureSequence) -> Iterator[FloatArray]:
-    """The mapped rows of a sequence."""
-    at, end = 0, sequence.first + len(sequence)
-    for view in store.stored(sequence.id).views:
-        part = view[max(sequence.first - at, 0) : max(end - at, 0)]
-        at += len(view)
-        if len(part):
-            yield part
 
 
 def _pool_into(values: npt.NDArray[np.float32], rows: FloatArray, at: int, chunk: int) -> int:

@@ -6,26 +6,28 @@ Axes: N rows, D features, T rows of one clip in its cache, C clips.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from egotools.config import digest, file_digest
 from egotools.errors import TableError
-from egotools.manifests.table import label_columns, read_manifest
+from egotools.manifests.table import label_columns
 from egotools.stores.opening import open_store
 from egotools.stores.pooling import deviation, mean
 from egotools.stores.store import Store, StoredClip
-from egotools.texts import alike, named, split_name, tidy
+from egotools.tables.joining import SAME_TIME, count_named, listed, not_joined, row_counts, shared_clips
+from egotools.texts import alike, split_name, tidy
 from egotools.types import Clip, IntArray
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Reduce = Literal["mean", "mean+std"]
 Texts = npt.NDArray[np.object_]  # of str: equal texts share memory
 Mask = npt.NDArray[np.bool_]
 
-SAME_TIME = 1e-3  # seconds; containers round timestamps to their own ticks
-NAMED = 3  # clips named in a remark
 RELEASED = 1 << 26  # bytes of a cache in memory at a time while reading
 CHECKED = 1 << 24  # values checked at a time
 
@@ -95,7 +97,7 @@ class Table:
         remarks = alike(set(column.tolist()), "labels")
         if has.all():
             return replace(self, remarks=(*self.remarks, *remarks)) if remarks else self
-        left = _named(sorted(set(self.ids[~has].tolist())), f"with an empty {name!r} left out")
+        left = count_named(sorted(set(self.ids[~has].tolist())), f"with an empty {name!r} left out")
         return replace(self.only(has), remarks=(*self.remarks, left, *remarks))
 
     def only(self, rows: Mask) -> "Table":
@@ -109,6 +111,21 @@ class Table:
             split=self.split[rows],
         )
 
+    def to_pandas(self) -> "DataFrame":
+        """A data frame with a line per row: id, start and end (seconds), split, the labels, and f0 to the last feature.
+
+        Raises:
+            TableError: a label column has the name of a feature.
+        """
+        from pandas import DataFrame  # here, because pandas is slow to import
+
+        features = [f"f{at}" for at in range(self.values.shape[1])]
+        if both := sorted({*self.labels} & {*features}):
+            raise TableError(f"the manifest's column {both[0]!r} has the name of a feature; rename it")
+        start, end = self.times.T
+        known = DataFrame({"id": self.ids, "start": start, "end": end, "split": self.split, **self.labels})
+        return known.join(DataFrame(self.values, columns=features))
+
     def without_values(self) -> "Table":
         """The rows without their features, [N, 0]."""
         return replace(self, values=np.empty((len(self), 0), np.float32), parts=())
@@ -116,7 +133,7 @@ class Table:
 
 def read_table(
     manifest: Path | str,
-    caches: Sequence[Path | str],
+    caches: Path | str | Sequence[Path | str],
     *,
     reduce: Reduce | None = "mean",
     split: str | None = None,
@@ -134,11 +151,9 @@ def read_table(
     Raises:
         TableError: no clip is in every cache, features are not finite, or times differ.
     """
-    if not caches:
-        raise ValueError("a table needs at least one cache")
-    manifest, stores = Path(manifest), [open_store(path) for path in caches]
-    clips, remarks = _clips(manifest, stores, split, labels)
-    counts = _counts(clips, stores, reduce)
+    manifest, stores = Path(manifest), [open_store(path) for path in listed(caches)]
+    clips, remarks = shared_clips(manifest, stores, split, labels)
+    counts = row_counts(clips, stores) if reduce is None else np.ones(len(clips), np.int64)
     columns = {name: _texts(tidy(clip.labels.get(name, "")) for clip in clips) for name in _names(clips)}
     ids, splits = _texts(clip.id for clip in clips), _texts(clip.split for clip in clips)
     del clips
@@ -218,68 +233,6 @@ def input_digests(manifest: Path, caches: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def _clips(
-    manifest: Path, stores: Sequence[Store], split: str | None, labels: Sequence[str] | None
-) -> tuple[list[Clip], tuple[str, ...]]:
-    """The clips with rows in every store, their normalized splits; and remarks on the others."""
-    clips = read_manifest(manifest, labels=labels)
-    for number, clip in enumerate(clips):
-        if clip.split != (name := split_name(clip.split)):
-            clips[number] = replace(clip, split=name)
-    remarks = alike({clip.split for clip in clips}, "splits")
-    if split is not None:
-        clips = [clip for clip in clips if clip.split == split_name(split)]
-    if not clips:
-        raise TableError(f"{manifest}: " + ("no clips" if split is None else f"no clip is in the split {split!r}"))
-    kept, missing = _present(clips, stores, manifest)
-    return kept, (*remarks, *missing)
-
-
-def _present(clips: Sequence[Clip], stores: Sequence[Store], manifest: Path) -> tuple[list[Clip], tuple[str, ...]]:
-    """The clips with rows in every store, and remarks on the others."""
-    remarks, paths = [], ", ".join(str(store.path) for store in stores)
-    for store in stores:
-        missing = [clip.id for clip in clips if clip.id not in store]
-        if len(missing) == len(clips):
-            example = next(iter(store), None)
-            has = f"its ids are like {example!r}" if example else "it is empty"
-            raise TableError(
-                f"{store.path} has none of the {len(clips)} clips of {manifest}: {has}; "
-                "were they made from the same manifest?"
-            )
-        if missing:
-            remarks.append(_named(missing, f"missing in {store.path} left out"))
-    kept = [clip for clip in clips if all(clip.id in store for store in stores)]
-    if not kept:
-        raise TableError(f"no clip of {manifest} is in every one of {paths}")
-    empty = {clip.id for clip in kept if any(len(store.stored(clip.id)) == 0 for store in stores)}
-    if len(empty) == len(kept):
-        raise TableError(f"{manifest}: all {len(empty)} clips in {paths} have no rows")
-    if empty:
-        kept = [clip for clip in kept if clip.id not in empty]
-        remarks.append(_named(sorted(empty), "without any row left out"))
-    return kept, tuple(remarks)
-
-
-def _counts(clips: Sequence[Clip], stores: Sequence[Store], reduce: Reduce | None) -> IntArray:
-    """The number of rows per clip [C]."""
-    if reduce is not None:
-        return np.ones(len(clips), np.int64)
-    first, *others = ([len(store.stored(clip.id)) for clip in clips] for store in stores)
-    for store, counts in zip(stores[1:], others, strict=True):
-        for clip, count, other in zip(clips, first, counts, strict=True):
-            if count != other:
-                raise _not_joined(clip.id, (stores[0], count), (store, other))
-    return np.array(first, np.int64)
-
-
-def _not_joined(id: str, one: tuple[Store, int], other: tuple[Store, int]) -> TableError:
-    return TableError(
-        f"clip {id!r} has {one[1]} rows in {one[0].path} and {other[1]} rows in {other[0].path}, with different times: "
-        "only reduced clips (--reduce mean) can be joined"
-    )
-
-
 def _read(
     stores: Sequence[Store], ids: Texts, counts: IntArray, reduce: Reduce | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
@@ -298,7 +251,7 @@ def _read(
             if number == 0:
                 times[span] = clip.times if reduce is None else (clip.times[:, 0].min(), clip.times[:, 1].max())
             elif reduce is None and (np.abs(clip.times - times[span]) > SAME_TIME).any():
-                raise _not_joined(id, (stores[0], count), (store, count))
+                raise not_joined(id, (stores[0], count), (store, count))
             if read > RELEASED:  # mapped pages would add to the table's memory
                 store.release()
                 read = 0
@@ -318,7 +271,7 @@ def _check_finite(table: Table, caches: Sequence[Path]) -> None:
     if not finite.all():
         broken = list(dict.fromkeys(table.ids[~finite].tolist()))
         raise TableError(
-            f"{', '.join(map(str, caches))}: {_named(broken, 'with NaN or infinite features')}; "
+            f"{', '.join(map(str, caches))}: {count_named(broken, 'with NaN or infinite features')}; "
             "extract these again, or take them out of the manifest"
         )
 
@@ -332,8 +285,3 @@ def _texts(texts: Iterable[str]) -> Texts:
     """Texts as an array; equal ones share an object."""
     known: dict[str, str] = {}
     return np.array([known.setdefault(text, text) for text in texts], dtype=object)
-
-
-def _named(ids: Sequence[str], what: str) -> str:
-    """A count and the first few clips: "2 clips missing in x.lmdb left out: 'a', 'b'"."""
-    return f"{len(ids)} {'clip' if len(ids) == 1 else 'clips'} {what}: {named([*map(repr, ids)], NAMED)}"

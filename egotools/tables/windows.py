@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from egotools.errors import TableError
 from egotools.tables.clip_rows import first_rows
-from egotools.tables.table import SAME_TIME, Mask, Table, read_table
+from egotools.tables.joining import SAME_TIME
+from egotools.tables.table import Mask, Table, read_table
 from egotools.texts import counted
 from egotools.types import IntArray
 
@@ -63,7 +64,7 @@ class Windows:
 
 
 def read_windows(
-    manifest: Path, caches: Sequence[Path], *, is_reduced: bool = False, labels: Sequence[str] | None = None
+    manifest: Path | str, caches: Sequence[Path | str], *, is_reduced: bool = False, labels: Sequence[str] | None = None
 ) -> Windows:
     """The rows of a manifest's clips, from one or several caches joined by id.
 

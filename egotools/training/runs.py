@@ -200,7 +200,7 @@ def last_loss(run: Run) -> float | None:
 
 
 def once(
-    folder: Path,
+    folder: Path | str,
     recipe: Recipe,
     make: Callable[[Run], Content],
     shape: Any = Content,
@@ -223,14 +223,15 @@ def once(
         RunError: the folder holds a run with other options, or other files.
         StoreError: another process is writing there; it is named.
     """
-    if Run.exists(folder) and (run := Run.begin(folder, recipe)).is_done:
+    place = Path(folder)
+    if Run.exists(place) and (run := Run.begin(place, recipe)).is_done:
         return run.report(shape), False
     with ExitStack() as stack:
 
         def begin() -> Run:
             if world.is_first:
-                stack.enter_context(one_writer(folder))
-            return Run.begin(folder, recipe)
+                stack.enter_context(one_writer(place))
+            return Run.begin(place, recipe)
 
         run = world.first_before_others(begin)
         if run.is_done:  # by another process, just now

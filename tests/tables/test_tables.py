@@ -57,6 +57,20 @@ def test_caches_are_joined_by_id_and_concatenated(tmp_path: Path, manifest: Path
     assert table.values.tolist() == [[5, 5, 50], [2, 4, 50], [7, 8, 70]]
 
 
+def test_a_table_becomes_a_data_frame_with_the_columns_of_an_exported_cache(tmp_path: Path, manifest: Path) -> None:
+    cache = write_cache(tmp_path / "x.lmdb", {"a": A, "b": B, "c": C})
+    frame = read_table(str(manifest), str(cache), reduce=None).to_pandas()
+    assert [*frame.columns] == ["id", "start", "end", "split", "label", "video", "f0", "f1"]
+    assert frame.loc[frame.id == "a"].to_numpy().tolist() == [
+        ["a", 0, 1, "test", "dog", "v2", 1, 2],
+        ["a", 1, 2, "test", "dog", "v2", 3, 6],
+    ]
+    assert frame.dtypes["f1"] == np.float32
+    write_manifest(manifest, "a,a.mp4,test,dog,v2").write_text(manifest.read_text().replace("video", "f1"))
+    with pytest.raises(TableError, match="the manifest's column 'f1' has the name of a feature"):
+        read_table(manifest, [cache]).to_pandas()
+
+
 def test_mean_and_deviation_are_those_of_the_windows(tmp_path: Path, manifest: Path) -> None:
     cache = write_cache(tmp_path / "x.lmdb", {"a": A, "b": B, "c": C})
     assert read_table(manifest, [cache], reduce="mean+std").values[1].tolist() == [2, 4, 1, 2]
