@@ -92,8 +92,8 @@ class Runs:
 
     def run(self, clips: Sequence[Any], engine: Any) -> None:
         """One extraction."""
-        from egotools.extract.engine import extract
-        from egotools.extract.request import CacheRequest
+        from egotools.extraction.engine import extract
+        from egotools.extraction.request import CacheRequest
 
         out = self.folder / str(next(self._numbers))
         extract(clips, [CacheRequest(out / "a.lmdb", self.built, self.found)], engine=engine)
@@ -107,8 +107,8 @@ class Runs:
 
 def against_local(case: str, video: Path, folder: Path, rounds: int, quick: bool) -> list[dict[str, Cost]]:
     """Costs of the local engine and of 1, 2 and 4 Ray workers, round by round."""
-    from egotools.extract.cluster.driver import Cluster
-    from egotools.extract.pipeline import Pipeline
+    from egotools.extraction.cluster.driver import Cluster
+    from egotools.extraction.pipeline import Pipeline
 
     name, options, few, many = (QUICK if quick else CASES)[case]
     runs = Runs(folder, name, options)
@@ -130,7 +130,7 @@ class Ready:
 
     def pieces(self, numbers: Sequence[int], total: int) -> Iterator[Any]:
         """All pieces of the clips of those numbers."""
-        from egotools.extract.messages import Piece
+        from egotools.extraction.messages import Piece
 
         for number in numbers:
             for first in range(0, total, ROWS):
@@ -140,7 +140,7 @@ class Ready:
 
     def batches(self, numbers: Sequence[int], total: int) -> Iterator[Any]:
         """The same in batches, as a worker of a cluster gives them."""
-        from egotools.extract.cluster.worker import BATCH_BYTES, ShardMessages
+        from egotools.extraction.cluster.worker import BATCH_BYTES, ShardMessages
 
         size = max(1, BATCH_BYTES // (ROWS * WIDTH * 4))
         pieces = self.pieces(numbers, total)
@@ -179,11 +179,11 @@ def through_ray(shares: Sequence[Sequence[int]], total: int) -> Iterator[Any]:
 
 def written(pieces: Iterator[Any], clips: Sequence[Any], folder: Path) -> None:
     """Collects and writes pieces as the engine does."""
-    from egotools.extract.collecting import Collector
-    from egotools.extract.messages import ReadingTask
-    from egotools.extract.recipes import recipe_of
-    from egotools.extract.request import CacheRequest, Extraction
-    from egotools.extract.writing import Writing
+    from egotools.extraction.collecting import Collector
+    from egotools.extraction.messages import ReadingTask
+    from egotools.extraction.recipes import recipe_of
+    from egotools.extraction.request import CacheRequest, Extraction
+    from egotools.extraction.writing import Writing
     from egotools.extractors.lookup import find_extractor
     from egotools.machine import keep_freed_memory
 
@@ -227,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     import ray
 
-    from egotools.extract.cluster.connection import connect
+    from egotools.extraction.cluster.connection import connect
 
     videos = {
         "decode": (options.video or real_clip("videos/one_by_one_person.mp4")).resolve(),

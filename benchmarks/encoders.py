@@ -72,7 +72,7 @@ def ours(folder: Path, name: str, windows: Sequence[Sequence[Any]], precision: s
     """Preparing frames, computing prepared ones, and both."""
     import torch
 
-    from egotools.extract.forward import runnable
+    from egotools.extraction.forward import runnable
     from egotools.extractors.lookup import find_extractor
 
     extractor: Any = find_extractor(f"hf:{folder}").built(weights="random:0")

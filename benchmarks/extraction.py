@@ -70,8 +70,8 @@ class Pipeline:
 
     def run(self, clips: Sequence[Any]) -> int:
         """One pass into new caches; gives the rows."""
-        from egotools.extract.engine import extract
-        from egotools.extract.request import CacheRequest, Resources
+        from egotools.extraction.engine import extract
+        from egotools.extraction.request import CacheRequest, Resources
 
         out = Path(tempfile.mkdtemp(dir=self.folder))
         wanted = [
@@ -131,7 +131,7 @@ def stages(pipeline: Pipeline, clips: Sequence[Any], batches: int) -> dict[str, 
     import numpy as np
     import torch
 
-    from egotools.extract.forward import runnable
+    from egotools.extraction.forward import runnable
     from egotools.media.video import open_frames
 
     extractor = pipeline.built[0]

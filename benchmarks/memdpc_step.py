@@ -35,7 +35,7 @@ def tasks(size: int, clips: int, *, with_bf16: bool) -> dict[str, Callable[[], C
     """What is measured, by name."""
     import torch
 
-    from egotools.extract.forward import fold_batch_norms
+    from egotools.extraction.forward import fold_batch_norms
     from egotools.methods.memdpc.network import Pretraining
     from egotools.nn.memdpc import block_maps
     from egotools.nn.mixed_precision import LIMIT, weight_gradient_errors

@@ -108,8 +108,8 @@ def measure(name: str, video: Path, rounds: int, *, resize: str | None) -> tuple
     import numpy as np
     import torch
 
-    from egotools.extract.forward import runnable
-    from egotools.extract.request import Agreement
+    from egotools.extraction.forward import runnable
+    from egotools.extraction.request import Agreement
     from egotools.extractors.lookup import find_extractor
     from egotools.machine import keep_freed_memory
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from egotools.extract.failures import failures_path
+from egotools.extraction.failures import failures_path
 from egotools.extractors.names import BUILT_IN, ENCODERS, SHORT_NAMES
 from egotools.extractors.plug_ins import EXTRACTORS, Offered, offered
 from egotools.manifests.table import read_manifest
@@ -22,8 +22,8 @@ from .log import output
 from .progress import Progress
 
 if TYPE_CHECKING:
-    from egotools.extract.engine import Engine
-    from egotools.extract.request import CacheRequest, Extraction
+    from egotools.extraction.engine import Engine
+    from egotools.extraction.request import CacheRequest, Extraction
     from egotools.types import Clip
 
 SHOWN = 5  # failures, and clips of a remark, that the screen shows; the log has all failures
@@ -125,8 +125,8 @@ def extract(**common: Any) -> None:
 @extract.result_callback()
 def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
     """Runs once all extractors of the command line are parsed."""
-    from egotools.extract.by_name import SUFFIX, check_caches
-    from egotools.extract.request import CacheRequest
+    from egotools.extraction.by_name import SUFFIX, check_caches
+    from egotools.extraction.request import CacheRequest
 
     for name in ("manifest", "out"):
         if common[name] is None:
@@ -170,7 +170,7 @@ def _clips(common: dict[str, Any]) -> list[Clip]:
 
 
 def _dry_run(clips: Sequence[Any], wanted: Sequence[CacheRequest], resources: Any, common: dict[str, Any]) -> None:
-    from egotools.extract.estimate import estimate
+    from egotools.extraction.estimate import estimate
 
     found = estimate(clips, wanted, resources=resources)
     if common["as_json"]:
@@ -188,7 +188,7 @@ def _dry_run(clips: Sequence[Any], wanted: Sequence[CacheRequest], resources: An
 def _extract(
     clips: Sequence[Any], wanted: Sequence[CacheRequest], resources: Any, engine: Engine, common: dict[str, Any]
 ) -> None:
-    from egotools.extract.engine import extract as run_engine
+    from egotools.extraction.engine import extract as run_engine
     from egotools.provenance import manifest_origin
 
     _remark(wanted, common["out"])
@@ -216,7 +216,7 @@ def _extract(
 
 
 def _remark(wanted: Sequence[CacheRequest], out: Path) -> None:
-    from egotools.extract.by_name import remarks_on
+    from egotools.extraction.by_name import remarks_on
     from egotools.stores.filesystems import network_filesystem
 
     for each in wanted:

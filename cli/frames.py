@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from egotools.extract.frame_writing import FrameOptions
+from egotools.extraction.frame_writing import FrameOptions
 from egotools.texts import counted
 
 from . import display, options
@@ -15,7 +15,7 @@ from .groups import Command
 from .progress import Progress
 
 if TYPE_CHECKING:
-    from egotools.extract.frame_folders import Folders
+    from egotools.extraction.frame_folders import Folders
 
 
 @click.command(cls=Command)
@@ -59,7 +59,7 @@ def frames(
     egotools frames --manifest kcam.csv --fps 10 --height 256 --out frames/kcam
     egotools frames --manifest m.csv --flow tvl1 --limit 2 --out flow/
     """
-    from egotools.extract.frame_folders import write_folders
+    from egotools.extraction.frame_folders import write_folders
     from egotools.manifests.table import read_manifest
 
     if config.flow:

@@ -14,7 +14,7 @@ import click
 from .log import Log, output
 
 if TYPE_CHECKING:
-    from egotools.extract.engine import Engine
+    from egotools.extraction.engine import Engine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -114,10 +114,10 @@ def engine_of(values: dict[str, Any]) -> Engine:
     if values["engine"] == "local":
         if given:
             raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} is for --engine ray")
-        from egotools.extract.pipeline import Pipeline
+        from egotools.extraction.pipeline import Pipeline
 
         return Pipeline
-    from egotools.extract.cluster.driver import Cluster
+    from egotools.extraction.cluster.driver import Cluster
 
     try:
         return Cluster(**given)
@@ -127,7 +127,7 @@ def engine_of(values: dict[str, Any]) -> Engine:
 
 def resources_of(values: dict[str, Any]) -> Any:
     """The `Resources` that the parsed options ask for."""
-    from egotools.extract.request import Resources
+    from egotools.extraction.request import Resources
 
     return Resources(values["device"], values["batch_size"], values["workers"])
 

@@ -23,7 +23,7 @@ __all__ = ["CacheDataset", "EgotoolsError", "extract", "open", "read_manifest", 
 
 if TYPE_CHECKING:
     from egotools.errors import EgotoolsError
-    from egotools.extract.by_name import extract
+    from egotools.extraction.by_name import extract
     from egotools.manifests import read_manifest
     from egotools.stores import open_store as open
     from egotools.tables import read_table
@@ -34,7 +34,7 @@ else:
     _PLACES = {
         "CacheDataset": "egotools.tables.cache_dataset:CacheDataset",
         "EgotoolsError": "egotools.errors:EgotoolsError",
-        "extract": "egotools.extract.by_name:extract",
+        "extract": "egotools.extraction.by_name:extract",
         "open": "egotools.stores:open_store",
         "read_manifest": "egotools.manifests:read_manifest",
         "read_table": "egotools.tables:read_table",

@@ -17,8 +17,8 @@ from egotools.evaluate.knn import KNN, knn, nearest, normalized
 from egotools.evaluate.leakage import lonely
 from egotools.evaluate.report import report, save
 from egotools.evaluate.splits import Partition, groups
-from egotools.extract.engine import extract
-from egotools.extract.request import CacheRequest, Extraction
+from egotools.extraction.engine import extract
+from egotools.extraction.request import CacheRequest, Extraction
 from egotools.extractors.lookup import find_extractor
 from egotools.files.disk import write_whole
 from egotools.manifests.check import Span, check_clips, measure_files

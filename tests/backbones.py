@@ -13,8 +13,8 @@ from egotools.cli.main import root
 from torchvision import models
 
 from egotools.config import to_json
-from egotools.extract.recipes import recipe_of
-from egotools.extract.request import CacheRequest
+from egotools.extraction.recipes import recipe_of
+from egotools.extraction.request import CacheRequest
 from egotools.extractors.backbone import View, write_backbone
 from egotools.extractors.lookup import find_extractor
 from egotools.manifests.table import write_manifest

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from egotools.errors import StoreError
-from egotools.extract.request import CacheRequest
+from egotools.extraction.request import CacheRequest
 from egotools.extractors.lookup import find_extractor
 from egotools.stores import open_store
 

@@ -41,8 +41,8 @@ IMPORTED = (
     "egotools.cli.extract",
     "egotools.cli.rebuild",
     "egotools.cli.table",
-    "egotools.extract.estimate",
-    "egotools.extract.engine",
+    "egotools.extraction.estimate",
+    "egotools.extraction.engine",
     "egotools.extractors.color",
     "egotools.extractors.torchvision_models",
     "egotools.rebuild.rebuilding",
@@ -231,7 +231,7 @@ def command(words: Sequence[str]) -> None:
     """What the installed `egotools` does; ends by SystemExit."""
     from egotools.cli.main import main
 
-    from egotools.extract import writing
+    from egotools.extraction import writing
     from egotools.rebuild import swap
 
     util.spawnv_passfds = _fork_interpreter

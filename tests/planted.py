@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from conftest import write_video
 
-from egotools.extract.failures import write_failures
-from egotools.extract.recipes import recipe_of
-from egotools.extract.request import CacheRequest
+from egotools.extraction.failures import write_failures
+from egotools.extraction.recipes import recipe_of
+from egotools.extraction.request import CacheRequest
 from egotools.extractors.lookup import find_extractor
 from egotools.manifests.table import read_manifest, write_manifest
 from egotools.provenance import manifest_origin

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from planted import contents, drawn, touch, want
 
-from egotools.extract.engine import extract
-from egotools.extract.messages import Piece
-from egotools.extract.pipeline import Pipeline
-from egotools.extract.request import CacheRequest, Extraction, Resources
+from egotools.extraction.engine import extract
+from egotools.extraction.messages import Piece
+from egotools.extraction.pipeline import Pipeline
+from egotools.extraction.request import CacheRequest, Extraction, Resources
 from egotools.progress import no_progress
 from egotools.rebuild import rebuilding
 from egotools.rebuild.planning import Planner, RebuildOptions

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from egotools.config import plain
 from egotools.errors import ClipError, ExtractorError
-from egotools.extract.recipes import recipe_of
-from egotools.extract.request import CacheRequest, Resources
+from egotools.extraction.recipes import recipe_of
+from egotools.extraction.request import CacheRequest, Resources
 from egotools.extractors.reproduction import numbers_in, reproduced
 from egotools.media.video import open_frames
 from egotools.methods.new_videos import extracted, stored_rows

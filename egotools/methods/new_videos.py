@@ -13,9 +13,9 @@ from egotools.derive.deriving import Derived, derive
 from egotools.derive.lookup import find_derivation
 from egotools.derive.similarity import assign
 from egotools.errors import ExtractorError, RunError
-from egotools.extract.engine import extract
-from egotools.extract.recipes import recipe_of
-from egotools.extract.request import CacheRequest, Resources
+from egotools.extraction.engine import extract
+from egotools.extraction.recipes import recipe_of
+from egotools.extraction.request import CacheRequest, Resources
 from egotools.extractors.reproduction import numbers_in, reproduced
 from egotools.progress import Progress, no_progress
 from egotools.stores.copying import intact

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from egotools.errors import EgotoolsError, ManifestError, StoreError
-from egotools.extract.failures import read_failures
+from egotools.extraction.failures import read_failures
 from egotools.manifests.table import read_manifest
 from egotools.stores.importing import imported_digest, layout_of
 from egotools.stores.source import SourceFiles

@@ -7,8 +7,8 @@ from typing import Any
 
 from egotools.config import file_digest, plain, to_json
 from egotools.errors import EgotoolsError, ExtractorError, StoreError
-from egotools.extract.recipes import recipe_of
-from egotools.extract.request import CacheRequest
+from egotools.extraction.recipes import recipe_of
+from egotools.extraction.request import CacheRequest
 from egotools.extractors.own_code import code_of
 from egotools.extractors.reproduction import name_in, numbers_in, reproduced
 from egotools.files.disk import real

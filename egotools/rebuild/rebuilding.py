@@ -11,10 +11,10 @@ from typing import Any
 from egotools.derive.deriving import derive
 from egotools.derive.reproduction import reproduced
 from egotools.errors import ClusterError, EgotoolsError, StoreError
-from egotools.extract.engine import Engine, extract
-from egotools.extract.failures import failures_path, write_failures
-from egotools.extract.pipeline import Pipeline
-from egotools.extract.request import Resources
+from egotools.extraction.engine import Engine, extract
+from egotools.extraction.failures import failures_path, write_failures
+from egotools.extraction.pipeline import Pipeline
+from egotools.extraction.request import Resources
 from egotools.files.disk import real
 from egotools.manifests.table import read_manifest
 from egotools.progress import Progress

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from egotools.errors import ManifestError, StoreError
-from egotools.extract.failures import FailedClip, failures_path, read_failures
+from egotools.extraction.failures import FailedClip, failures_path, read_failures
 from egotools.files import html
 from egotools.reports.figures import cell, rows
 from egotools.stores.store import Recipe

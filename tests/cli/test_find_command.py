@@ -17,8 +17,8 @@ from extracted import want
 from PIL import Image
 
 from egotools.derive import found_picture
-from egotools.extract.engine import extract
-from egotools.extract.recipes import recipe_of
+from egotools.extraction.engine import extract
+from egotools.extraction.recipes import recipe_of
 from egotools.extractors import text_tower
 from egotools.files.csv_files import read_csv
 from egotools.media.video import open_frames

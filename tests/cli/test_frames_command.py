@@ -14,9 +14,9 @@ from egotools.cli.main import root
 from PIL import Image
 
 from egotools.errors import ManifestError
-from egotools.extract import frame_folders
-from egotools.extract.frame_folders import memdpc_names, names_of, write_folders
-from egotools.extract.frame_writing import FrameOptions, FrameTask, write_frames
+from egotools.extraction import frame_folders
+from egotools.extraction.frame_folders import memdpc_names, names_of, write_folders
+from egotools.extraction.frame_writing import FrameOptions, FrameTask, write_frames
 from egotools.manifests.table import read_manifest, write_manifest
 from egotools.media.video import open_frames
 from egotools.types import Clip

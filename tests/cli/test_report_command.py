@@ -16,7 +16,7 @@ from html_elements import EVIL, Elements
 from tabled import write_cache
 from typing_commands import complaint
 
-from egotools.extract.failures import write_failures
+from egotools.extraction.failures import write_failures
 from egotools.plots import scatter_picture
 from egotools.stores import Recipe
 from egotools.types import Clip

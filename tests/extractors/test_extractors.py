@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from egotools.errors import ClipError, ExtractorError
-from egotools.extract.forward import runnable
+from egotools.extraction.forward import runnable
 from egotools.extractors.audio import LogMelSpectrogram, Waveform
 from egotools.extractors.color import Color
 from egotools.extractors.csn import CSNModel
@@ -152,7 +152,7 @@ def test_log_mel_rows_are_the_spectra_or_their_statistics(rng):
 
 
 def test_log_mel_stays_in_float32_where_networks_run_in_bf16(monkeypatch, rng):
-    monkeypatch.setattr("egotools.extract.forward.has_fast_bf16", lambda device: True)
+    monkeypatch.setattr("egotools.extraction.forward.has_fast_bf16", lambda device: True)
     samples = torch.from_numpy(rng.normal(0, 0.1, (2, 16000)).astype(np.float32))
     run = runnable(LogMelSpectrogram().network(), torch.device("cpu"), "bf16")
     torch.testing.assert_close(run(samples), LogMelSpectrogram().network()(samples))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from egotools.config import recorded_options
 from egotools.errors import WeightsError
-from egotools.extract.forward import runnable
+from egotools.extraction.forward import runnable
 from egotools.extractors.memdpc import MemDPCModel
 from egotools.nn.memdpc import MemDPC, MemDPCContext, block_maps
 from egotools.types import Clip, VideoInfo

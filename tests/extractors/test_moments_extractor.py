@@ -11,8 +11,8 @@ import pytest
 from media_files import cut, numbered, write_sound, write_tracks, write_video
 
 from egotools.errors import ClipError, NoSound
-from egotools.extract import reading
-from egotools.extract.reading import Reader
+from egotools.extraction import reading
+from egotools.extraction.reading import Reader
 from egotools.extractors import moments as module
 from egotools.extractors.audio import LogMelSpectrogram
 from egotools.extractors.color import Color

@@ -13,10 +13,10 @@ from egotools.cli.main import root
 from safetensors.torch import save_file
 
 from egotools.errors import EgotoolsError, ExtractorError, WeightsError
-from egotools.extract.forward import runnable
-from egotools.extract.precision import compare_precisions
-from egotools.extract.recipes import recipe_of
-from egotools.extract.request import CacheRequest
+from egotools.extraction.forward import runnable
+from egotools.extraction.precision import compare_precisions
+from egotools.extraction.recipes import recipe_of
+from egotools.extraction.request import CacheRequest
 from egotools.extractors.lookup import find_extractor
 from egotools.stores import open_store
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision import models
 
 from egotools.errors import ExtractorError, MissingExtra, WeightsError
-from egotools.extract.forward import runnable
+from egotools.extraction.forward import runnable
 from egotools.extractors.image import ImageModel
 from egotools.extractors.published import check_reachable
 from egotools.extractors.published_model import published

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from egotools.cli.main import root
 
 from egotools.config import option
-from egotools.extract.recipes import recipe_of
-from egotools.extract.request import CacheRequest
+from egotools.extraction.recipes import recipe_of
+from egotools.extraction.request import CacheRequest
 from egotools.extractors.color import Color
 from egotools.extractors.names import BUILT_IN
 from egotools.extractors.reproduction import numbers_in, reproduced

@@ -24,9 +24,9 @@ from egotools.derive.clusters import group, network, tsne
 from egotools.evaluate.knn import KNN, knn
 from egotools.methods.probe.probe import Probe, probe
 from egotools.training.fit import fit
-from egotools.extract.engine import extract
-from egotools.extract.forward import runnable
-from egotools.extract.request import CacheRequest, Resources
+from egotools.extraction.engine import extract
+from egotools.extraction.forward import runnable
+from egotools.extraction.request import CacheRequest, Resources
 from egotools.extractors.lookup import find_extractor
 from egotools.tables.table import Table
 from egotools.types import Clip

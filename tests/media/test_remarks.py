@@ -7,9 +7,9 @@ from media_files import write_video
 
 import egotools.manifests.check
 from egotools.errors import ClipError, NoSound
-from egotools.extract import reading
-from egotools.extract.messages import Failure, FileRemarks, Piece
-from egotools.extract.reading import Reader
+from egotools.extraction import reading
+from egotools.extraction.messages import Failure, FileRemarks, Piece
+from egotools.extraction.reading import Reader
 from egotools.extractors.lookup import find_extractor
 from egotools.manifests.check import check_clips
 from egotools.media.video import open_frames

@@ -14,8 +14,8 @@ from sounds import BURSTS, beginnings, encoded, heard, restamped
 
 import egotools.media.sound.sound_file
 from egotools.errors import ClipError
-from egotools.extract.messages import Failure, Piece, windows_of
-from egotools.extract.reading import Reader
+from egotools.extraction.messages import Failure, Piece, windows_of
+from egotools.extraction.reading import Reader
 from egotools.extractors.audio import LogMelSpectrogram, Waveform
 from egotools.manifests.check import check_clips, measure
 from egotools.manifests.folders import clips_of, list_folder

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from media_files import write_video
 
-from egotools.extract import readers
-from egotools.extract.messages import FileDigest, Message, Piece, ReadingTask
-from egotools.extract.readers import Readers
+from egotools.extraction import readers
+from egotools.extraction.messages import FileDigest, Message, Piece, ReadingTask
+from egotools.extraction.readers import Readers
 from egotools.extractors.lookup import find_extractor
 from egotools.stores.source import content_digest
 from egotools.types import Clip

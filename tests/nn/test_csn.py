@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from egotools.errors import WeightsError
-from egotools.extract.forward import FramewiseConv, fold_batch_norms, runnable
+from egotools.extraction.forward import FramewiseConv, fold_batch_norms, runnable
 from egotools.extractors.csn import CSNModel, published_csn
 from egotools.machine import has_fast_bf16
 from egotools.media.video import open_frames

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from egotools.errors import WeightsError
-from egotools.extract.forward import fold_batch_norms, runnable
+from egotools.extraction.forward import fold_batch_norms, runnable
 from egotools.extractors.backbone import View, write_backbone
 from egotools.extractors.hrnet import HRNET, HRNetModel
 from egotools.extractors.lookup import find_extractor

@@ -11,7 +11,7 @@ from fill import full_size
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from egotools.extract.forward import fold_batch_norms
+from egotools.extraction.forward import fold_batch_norms
 from egotools.machine import has_fast_bf16
 from egotools.nn.mixed_precision import LIMIT, weight_gradient_errors
 from egotools.nn.r2plus1d import STAGES, R2Plus1D, SplitConv

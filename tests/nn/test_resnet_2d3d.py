@@ -8,7 +8,7 @@ from memdpc_files import Golden, write_released
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from egotools.extract.forward import fold_batch_norms
+from egotools.extraction.forward import fold_batch_norms
 from egotools.nn.resnet_2d3d import PLANS, ClipConv, FrameConv, ResNet2D3D
 from egotools.weights.memdpc import load_memdpc, read_memdpc
 

@@ -16,7 +16,7 @@ from planted import add, edit, plant, touch, want, write_own
 
 from egotools.derive.deriving import Derived, derive
 from egotools.derive.pool import Pool
-from egotools.extract.recipes import recipe_of
+from egotools.extraction.recipes import recipe_of
 from egotools.extractors.backbone import View, write_backbone
 from egotools.manifests.table import write_manifest
 from egotools.stores import Recipe

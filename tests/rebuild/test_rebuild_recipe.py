@@ -18,7 +18,7 @@ from planted import (
     write_own,
 )
 
-from egotools.extract.recipes import recipe_of
+from egotools.extraction.recipes import recipe_of
 from egotools.extractors.backbone import View, write_backbone
 from egotools.extractors.color import Color
 from egotools.stores import Recipe

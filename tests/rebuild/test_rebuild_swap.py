@@ -21,8 +21,8 @@ from planted import (
 from rebuilt import ONE, Contents, assert_settled, forget, interrupt, kept, only, remake, remake_all
 
 from egotools.errors import StoreError
-from egotools.extract.engine import extract
-from egotools.extract.recipes import recipe_of
+from egotools.extraction.engine import extract
+from egotools.extraction.recipes import recipe_of
 from egotools.extractors.color import Color
 from egotools.manifests.table import read_manifest
 from egotools.progress import no_progress

@@ -16,7 +16,7 @@ from egotools.evaluate.classification import Predictions, Result, figures
 from egotools.evaluate.leakage import shared_remarks, unlearned
 from egotools.evaluate.report import report
 from egotools.evaluate.splits import to_evaluate
-from egotools.extract.forward import fold_batch_norms
+from egotools.extraction.forward import fold_batch_norms
 from egotools.files.disk import write_whole
 from egotools.files.json_files import read_json
 from egotools.loading.kept_files import files_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from egotools.extract.request import Resources
+from egotools.extraction.request import Resources
 from egotools.methods.memorability.normalizing import doubts
 from egotools.methods.memorability.run import open_run
 from egotools.methods.memorability.task import Member

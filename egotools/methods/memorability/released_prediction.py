@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from egotools.errors import EgotoolsError, WeightsError
-from egotools.extract.request import CacheRequest, Resources
+from egotools.extraction.request import CacheRequest, Resources
 from egotools.extractors.lookup import find_extractor
 from egotools.lowlevel.m3s_row import HOG_COMPONENTS
 from egotools.methods.memorability.normalizing import published_normalization

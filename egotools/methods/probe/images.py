@@ -20,9 +20,9 @@ from egotools.evaluate.classification import Predictions, Result
 from egotools.evaluate.report import Shown, report, save_predictions
 from egotools.evaluate.splits import Partition
 from egotools.evaluate.trials import Task, Trial, remarks_on, summary
-from egotools.extract.forward import Network, runnable
-from egotools.extract.recipes import recipe_of
-from egotools.extract.request import CacheRequest
+from egotools.extraction.forward import Network, runnable
+from egotools.extraction.recipes import recipe_of
+from egotools.extraction.request import CacheRequest
 from egotools.extractors.lookup import find_extractor
 from egotools.loading.files import Files
 from egotools.loading.kept_files import FILES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from egotools.extract.request import Resources
+from egotools.extraction.request import Resources
 from egotools.methods.new_videos import Failures, features_of_videos
 from egotools.methods.probe.run import open_probe
 from egotools.methods.records import read_records

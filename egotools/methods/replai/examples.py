@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from egotools.errors import ClipError
-from egotools.extract.failures import read_failures
+from egotools.extraction.failures import read_failures
 from egotools.loading.files import Files, OpenFiles, Source
 from egotools.loading.items import SECONDS
 from egotools.loading.loader import Tensors

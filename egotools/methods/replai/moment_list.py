@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from egotools.errors import ClipError, ManifestError, NoSound
-from egotools.extract.failures import read_failures
-from egotools.extract.frame_folders import names_of
+from egotools.extraction.failures import read_failures
+from egotools.extraction.frame_folders import names_of
 from egotools.extractors.moments import clip_sound
 from egotools.files.disk import write_whole
 from egotools.lowlevel.moments import activity, deviations, frame_times, log_spectrogram

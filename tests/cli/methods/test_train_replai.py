@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from egotools.cli.main import root
 from typing_commands import complaint
 
-from egotools.extract.failures import write_failures
+from egotools.extraction.failures import write_failures
 from egotools.loading.files import Files
 from egotools.loading.kept_files import files_of
 from egotools.manifests.table import read_manifest

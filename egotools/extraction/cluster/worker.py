@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egotools.errors import EgotoolsError, RecipeError
-from egotools.extract.messages import Message, Piece, ReadingTask
+from egotools.extraction.messages import Message, Piece, ReadingTask
 
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-    from egotools.extract.pipeline import Pipeline
-    from egotools.extract.request import Agreement, CacheRequest, Resources
+    from egotools.extraction.pipeline import Pipeline
+    from egotools.extraction.request import Agreement, CacheRequest, Resources
 
 BATCH_BYTES = 8 << 20
 BATCH_SECONDS = 1.0
@@ -87,7 +87,7 @@ class Worker:
         import ray
         import torch
 
-        from egotools.extract.pipeline import Pipeline
+        from egotools.extraction.pipeline import Pipeline
         from egotools.machine import keep_freed_memory
 
         node = platform.node()
@@ -140,7 +140,7 @@ def _check(request: CacheRequest, identity: Mapping[str, Any]) -> None:
     import json
 
     from egotools.config import to_json
-    from egotools.extract.recipes import recipe_of
+    from egotools.extraction.recipes import recipe_of
     from egotools.stores.store import differences
 
     here = json.loads(to_json(recipe_of(request).identity, exact=True))

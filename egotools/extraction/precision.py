@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from egotools.errors import EgotoolsError, first_line
-from egotools.extract.forward import Network
-from egotools.extract.messages import Piece, ReadingTask, windows_of
-from egotools.extract.readers import Readers
-from egotools.extract.request import Agreement, CacheRequest
+from egotools.extraction.forward import Network
+from egotools.extraction.messages import Piece, ReadingTask, windows_of
+from egotools.extraction.readers import Readers
+from egotools.extraction.request import Agreement, CacheRequest
 from egotools.sampling import spread
 from egotools.types import Clip
 

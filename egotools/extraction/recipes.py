@@ -14,7 +14,7 @@ from egotools.stores import Recipe
 from egotools.types import ClipExtractor
 
 if TYPE_CHECKING:  # a derived cache's recipe does not need torch
-    from egotools.extract.request import CacheRequest
+    from egotools.extraction.request import CacheRequest
 
 
 def recipe_of(request: CacheRequest, origin: Mapping[str, Any] | None = None) -> Recipe:

@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.nn.utils.parametrize import is_parametrized
 
 from egotools.errors import EgotoolsError
-from egotools.extract.request import Precision
+from egotools.extraction.request import Precision
 from egotools.machine import has_fast_bf16
 from egotools.pixels.preprocessing import Normalize
 from egotools.processes import compute_alone_if_forked

@@ -9,7 +9,7 @@ import pytest
 from conftest import write_video
 
 from egotools.errors import ExtractorError, ManifestError
-from egotools.extract.by_name import extract
+from egotools.extraction.by_name import extract
 from egotools.manifests import read_manifest, write_manifest
 from egotools.stores import open_store
 from egotools.types import Clip

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from egotools.extract.collecting import Collector
-from egotools.extract.failures import write_failures
-from egotools.extract.messages import Failure, FileDigest, FileRemarks, Message, Piece, ReadingTask
-from egotools.extract.pipeline import Pipeline
-from egotools.extract.recipes import recipe_of
-from egotools.extract.request import Agreement, CacheRequest, Extraction, Resources
-from egotools.extract.writing import Writing
+from egotools.extraction.collecting import Collector
+from egotools.extraction.failures import write_failures
+from egotools.extraction.messages import Failure, FileDigest, FileRemarks, Message, Piece, ReadingTask
+from egotools.extraction.pipeline import Pipeline
+from egotools.extraction.recipes import recipe_of
+from egotools.extraction.request import Agreement, CacheRequest, Extraction, Resources
+from egotools.extraction.writing import Writing
 from egotools.machine import keep_freed_memory
 from egotools.progress import Progress, no_progress
 from egotools.stores import open_store

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from egotools.errors import ExtractorError
-from egotools.extract.digesting import Digesting
-from egotools.extract.messages import Failure, FileDigest, FileIndex, Message, ReadingTask
-from egotools.extract.reading import Reader
+from egotools.extraction.digesting import Digesting
+from egotools.extraction.messages import Failure, FileDigest, FileIndex, Message, ReadingTask
+from egotools.extraction.reading import Reader
 from egotools.media.video import VideoIndex
 from egotools.processes import ENDED_EARLY, start
 from egotools.types import AudioExtractor, ClipExtractor, Extractor

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from egotools.errors import ClipError, NoPicture, NoSound
-from egotools.extract.messages import Failure, FileIndex, FileRemarks, Piece, windows_of
+from egotools.extraction.messages import Failure, FileIndex, FileRemarks, Piece, windows_of
 from egotools.manifests.check import is_sound
 from egotools.media.audio import Sound, Stretches, open_sound
 from egotools.media.video import Frames, Video, VideoIndex, open_frames

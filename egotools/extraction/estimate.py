@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from egotools.errors import ClipError, NoSound
-from egotools.extract.forward import runnable
-from egotools.extract.messages import Piece
-from egotools.extract.precision import sample_windows, without_bf16
-from egotools.extract.reading import Reader
-from egotools.extract.recipes import recipe_of
-from egotools.extract.request import CacheRequest, Resources
+from egotools.extraction.forward import runnable
+from egotools.extraction.messages import Piece
+from egotools.extraction.precision import sample_windows, without_bf16
+from egotools.extraction.reading import Reader
+from egotools.extraction.recipes import recipe_of
+from egotools.extraction.request import CacheRequest, Resources
 from egotools.machine import usable_cores
 from egotools.manifests.check import measure
 from egotools.media.audio import open_sound

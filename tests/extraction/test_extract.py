@@ -20,10 +20,10 @@ from faults import interruptible
 from PIL import Image
 
 from egotools.errors import ExtractorError, RecipeError, StoreError
-from egotools.extract.engine import extract
-from egotools.extract.messages import Piece
-from egotools.extract.reading import Reader
-from egotools.extract.request import CacheRequest, Extraction, Resources
+from egotools.extraction.engine import extract
+from egotools.extraction.messages import Piece
+from egotools.extraction.reading import Reader
+from egotools.extraction.request import CacheRequest, Extraction, Resources
 from egotools.extractors.lookup import find_extractor
 from egotools.manifests.table import read_manifest
 from egotools.media.video import open_frames
@@ -246,7 +246,7 @@ def test_half_precision_and_hdf5_hold_the_same_rows(videos, tmp_path):
 
 
 def test_a_full_disk_keeps_what_was_committed_and_ends_the_run(videos, tmp_path, monkeypatch):
-    from egotools.extract import writing
+    from egotools.extraction import writing
 
     real = writing.open_writer
 
@@ -279,8 +279,8 @@ def test_a_script_without_a_guarded_main_part_is_told_so(videos, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from egotools.extract.request import Resources, CacheRequest\n"
-        "from egotools.extract.engine import extract\n"
+        "from egotools.extraction.request import Resources, CacheRequest\n"
+        "from egotools.extraction.engine import extract\n"
         "from egotools.extractors.lookup import find_extractor\n"
         "from egotools.types import Clip\n"
         "found = find_extractor('color')\n"
@@ -335,7 +335,7 @@ def test_ctrl_c_keeps_finished_clips_and_the_same_line_goes_on(videos, tmp_path)
 
 
 def test_many_clips_of_one_file_open_it_once_and_never_go_back(videos, monkeypatch):
-    from egotools.extract import reading
+    from egotools.extraction import reading
 
     opened: list[Path] = []
     wanted_frames: list[int] = []

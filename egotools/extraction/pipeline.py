@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from egotools.extract.batching import Batcher
-from egotools.extract.forward import Network, runnable
-from egotools.extract.messages import Message, Piece, ReadingTask
-from egotools.extract.precision import check_precision
-from egotools.extract.readers import Readers
-from egotools.extract.request import Agreement, CacheRequest, Resources
+from egotools.extraction.batching import Batcher
+from egotools.extraction.forward import Network, runnable
+from egotools.extraction.messages import Message, Piece, ReadingTask
+from egotools.extraction.precision import check_precision
+from egotools.extraction.readers import Readers
+from egotools.extraction.request import Agreement, CacheRequest, Resources
 from egotools.types import Clip, ClipExtractor
 
 # Frames of a batch, unless the user says how large a batch is. Windows of videos are long: on a CPU, five of 45 frames

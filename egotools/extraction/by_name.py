@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from egotools.config import field_values, plain
 from egotools.errors import OutputError
-from egotools.extract.engine import extract as run_engine
-from egotools.extract.failures import failures_path
-from egotools.extract.request import CacheRequest, Extraction, Precision, Resources
+from egotools.extraction.engine import extract as run_engine
+from egotools.extraction.failures import failures_path
+from egotools.extraction.request import CacheRequest, Extraction, Precision, Resources
 from egotools.extractors.lookup import find_extractor
 from egotools.extractors.names import FoundExtractor
 from egotools.manifests.folder_manifest import folder_manifest
@@ -70,7 +70,7 @@ def extract(
         ManifestError: there are no videos, or the manifest is not one.
         ExtractorError: an extractor is unknown.
         ValueError: an option is unknown or invalid, or two extractors would write one cache.
-        EgotoolsError: as `egotools.extract.engine.extract`.
+        EgotoolsError: as `egotools.extraction.engine.extract`.
     """
     folder = Path(out)
     asked = [built_by_name(name, given) for name, given in _pairs(extractors, options)]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from egotools.errors import ExtractorError
-from egotools.extract.forward import Network
-from egotools.extract.messages import Piece, windows_of
+from egotools.extraction.forward import Network
+from egotools.extraction.messages import Piece, windows_of
 
 Part = tuple[Piece, int, int]  # windows first..last of a piece
 Array = np.ndarray[Any, Any]

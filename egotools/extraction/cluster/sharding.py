@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from egotools.errors import ClipError
-from egotools.extract.messages import Failure, Piece, ReadingTask
+from egotools.extraction.messages import Failure, Piece, ReadingTask
 from egotools.media.containers import stated_seconds
 from egotools.types import Clip
 

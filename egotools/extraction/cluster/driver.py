@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from egotools.config import to_json
 from egotools.errors import EgotoolsError, ExtractorError
-from egotools.extract.cluster.connection import connect, hosted, import_ray
-from egotools.extract.cluster.sharding import Open, durations, shards_of
-from egotools.extract.cluster.worker import Begun, Prepared, ShardMessages, Worker, WorkerSetup
-from egotools.extract.messages import Failure, Message, Piece, ReadingTask
-from egotools.extract.readers import ATTEMPTS, TRACEBACK
-from egotools.extract.recipes import recipe_of
-from egotools.extract.request import Agreement, CacheRequest, Resources
+from egotools.extraction.cluster.connection import connect, hosted, import_ray
+from egotools.extraction.cluster.sharding import Open, durations, shards_of
+from egotools.extraction.cluster.worker import Begun, Prepared, ShardMessages, Worker, WorkerSetup
+from egotools.extraction.messages import Failure, Message, Piece, ReadingTask
+from egotools.extraction.readers import ATTEMPTS, TRACEBACK
+from egotools.extraction.recipes import recipe_of
+from egotools.extraction.request import Agreement, CacheRequest, Resources
 from egotools.extractors.own_code import source_digest
 from egotools.machine import usable_cores
 

@@ -23,13 +23,13 @@ from extracted import ODD, assert_same_rows, committed, rows_of, want
 from faults import Starter, wait_until
 
 from egotools.errors import EgotoolsError, ExtractorError, MissingExtra
-from egotools.extract.cluster import connection, worker
-from egotools.extract.cluster import driver as cluster
-from egotools.extract.cluster.driver import Cluster, Workers
-from egotools.extract.cluster.worker import Begun, Prepared, ShardMessages, Worker, WorkerSetup
-from egotools.extract.engine import extract
-from egotools.extract.messages import Failure, Piece, ReadingTask
-from egotools.extract.request import Agreement, CacheRequest, Resources
+from egotools.extraction.cluster import connection, worker
+from egotools.extraction.cluster import driver as cluster
+from egotools.extraction.cluster.driver import Cluster, Workers
+from egotools.extraction.cluster.worker import Begun, Prepared, ShardMessages, Worker, WorkerSetup
+from egotools.extraction.engine import extract
+from egotools.extraction.messages import Failure, Piece, ReadingTask
+from egotools.extraction.request import Agreement, CacheRequest, Resources
 from egotools.manifests.table import write_manifest
 from egotools.stores import open_store
 from egotools.types import Clip
@@ -183,7 +183,7 @@ def digest_of(path: Path) -> str:
 
 def identity_of(wanted: CacheRequest) -> dict[str, Any]:
     from egotools.config import to_json
-    from egotools.extract.recipes import recipe_of
+    from egotools.extraction.recipes import recipe_of
 
     identity: dict[str, Any] = json.loads(to_json(recipe_of(wanted).identity))
     return identity

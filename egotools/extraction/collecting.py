@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from egotools.extract.messages import Failure, FileDigest, FileRemarks, Piece, ReadingTask
-from egotools.extract.request import CacheRequest, Extraction
-from egotools.extract.writing import Writing
+from egotools.extraction.messages import Failure, FileDigest, FileRemarks, Piece, ReadingTask
+from egotools.extraction.request import CacheRequest, Extraction
+from egotools.extraction.writing import Writing
 from egotools.progress import Progress
 from egotools.stores import Source
 from egotools.types import Clip, Rows

@@ -10,10 +10,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision import models
 
 from egotools.errors import EgotoolsError
-from egotools.extract import forward
-from egotools.extract.forward import fold_batch_norms, runnable
-from egotools.extract.precision import compare_precisions
-from egotools.extract.request import Agreement
+from egotools.extraction import forward
+from egotools.extraction.forward import fold_batch_norms, runnable
+from egotools.extraction.precision import compare_precisions
+from egotools.extraction.request import Agreement
 from egotools.machine import choose_device, has_fast_bf16
 from egotools.pixels.preprocessing import Normalize
 

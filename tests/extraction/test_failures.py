@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from egotools.errors import ManifestError
-from egotools.extract.failures import failures_path, read_failures, write_failures
+from egotools.extraction.failures import failures_path, read_failures, write_failures
 from egotools.manifests.table import read_manifest
 from egotools.stores.source import SourceFiles
 from egotools.types import Clip

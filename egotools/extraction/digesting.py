@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egotools.extract.messages import FileDigest, Message, Piece
+from egotools.extraction.messages import FileDigest, Message, Piece
 from egotools.stores.source import content_digest
 
 if TYPE_CHECKING:
-    from egotools.extract.messages import ReadingTask
+    from egotools.extraction.messages import ReadingTask
 
 
 class Digesting:

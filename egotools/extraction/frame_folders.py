@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from egotools.config import to_json
 from egotools.errors import ManifestError, OutputError
-from egotools.extract.failures import write_failures
-from egotools.extract.frame_writing import (
+from egotools.extraction.failures import write_failures
+from egotools.extraction.frame_writing import (
     FrameOptions,
     FrameTask,
     Written,

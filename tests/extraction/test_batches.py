@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from egotools.errors import EgotoolsError, ExtractorError
-from egotools.extract.batching import Batcher
-from egotools.extract.messages import Piece, windows_of
-from egotools.extract.precision import compare_precisions
-from egotools.extract.request import Agreement, Extraction
+from egotools.extraction.batching import Batcher
+from egotools.extraction.messages import Piece, windows_of
+from egotools.extraction.precision import compare_precisions
+from egotools.extraction.request import Agreement, Extraction
 from egotools.types import Clip
 
 

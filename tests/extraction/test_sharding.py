@@ -10,8 +10,8 @@ from conftest import write_video
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egotools.extract.cluster.sharding import Open, durations, shards_of
-from egotools.extract.messages import Failure, Piece, ReadingTask
+from egotools.extraction.cluster.sharding import Open, durations, shards_of
+from egotools.extraction.messages import Failure, Piece, ReadingTask
 from egotools.types import Clip
 
 
