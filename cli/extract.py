@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from egotools.extraction.failures import failures_path
-from egotools.extractors.names import BUILT_IN, ENCODERS, SHORT_NAMES
+from egotools.extractors.names import BUILT_IN, ENCODERS, OWN_NAMES, SHORT_NAMES
 from egotools.extractors.plug_ins import EXTRACTORS, Offered, offered
 from egotools.manifests.table import read_manifest
 from egotools.texts import counted, named
@@ -88,7 +88,7 @@ class Extractors(LazyGroup):
 
 
 def _of_packages() -> Offered:
-    return offered(EXTRACTORS, {*BUILT_IN, *SHORT_NAMES, *ENCODERS})
+    return offered(EXTRACTORS, OWN_NAMES)
 
 
 @click.group(
@@ -220,10 +220,7 @@ def _remark(wanted: Sequence[CacheRequest], out: Path) -> None:
     from egotools.stores.filesystems import network_filesystem
 
     for each in wanted:
-        if each.found.name in ENCODERS:
-            model = ENCODERS[each.found.name]
-            display.note(f"{each.found.name}: {model.model}, {model.license}")
-        for remark in remarks_on(each.extractor):
+        for remark in remarks_on(each.found, each.extractor):
             display.note(f"{each.found.name}: {remark}")
     if kind := network_filesystem(out):
         display.note(

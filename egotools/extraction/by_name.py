@@ -13,7 +13,7 @@ from egotools.extraction.engine import extract as run_engine
 from egotools.extraction.failures import failures_path
 from egotools.extraction.request import CacheRequest, Extraction, Precision, Resources
 from egotools.extractors.lookup import find_extractor
-from egotools.extractors.names import FoundExtractor
+from egotools.extractors.names import ENCODERS, FoundExtractor
 from egotools.manifests.folder_manifest import folder_manifest
 from egotools.manifests.table import read_manifest
 from egotools.progress import Progress, no_progress
@@ -81,7 +81,7 @@ def extract(
     check_caches(requests)
     manifest, remarks = _manifest(videos, folder)
     for each in requests:
-        remarks += [f"{each.found.name}: {remark}" for remark in remarks_on(each.extractor)]
+        remarks += [f"{each.found.name}: {remark}" for remark in remarks_on(each.found, each.extractor)]
     result = run_engine(
         read_manifest(manifest),
         requests,
@@ -136,13 +136,15 @@ def check_caches(requests: Sequence[CacheRequest]) -> None:
         seen.add(each.cache)
 
 
-def remarks_on(extractor: Extractor) -> list[str]:
+def remarks_on(found: FoundExtractor, extractor: Extractor) -> list[str]:
     """What a user should know about an extractor with these options."""
     from egotools.weights.tensors import random_seed  # imported here because it loads torch
 
+    model = ENCODERS.get(found.name)
+    which = [] if model is None else [f"{model.model}, {model.license}"]
     weights = getattr(extractor, "weights", "")
     untrained = [] if random_seed(weights) is None else [f"{weights} is an untrained network, for trials only"]
-    return [*untrained, *getattr(extractor, "notes", list)()]
+    return [*which, *untrained, *getattr(extractor, "notes", list)()]
 
 
 def _pairs(extractors: str | Sequence[str | Named], options: Mapping[str, Any]) -> list[Named]:

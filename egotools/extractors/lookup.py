@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from egotools.errors import ExtractorError
-from egotools.extractors.names import BUILT_IN, ENCODERS, SHORT_NAMES, VIDEO_NETWORKS, FoundExtractor, find_known
+from egotools.extractors.names import OWN_NAMES, VIDEO_NETWORKS, FoundExtractor, find_known
 from egotools.extractors.own_code import check_trusted, checked, code_of, from_package, load_source
 from egotools.extractors.plug_ins import EXTRACTORS, find_plug_in, offered
 from egotools.texts import similar_names
@@ -48,7 +48,7 @@ def find_extractor(name: str, *, trusted: Collection[str] | None = None, offline
 
 def _hint(name: str) -> str:
     """Suggests alternatives to an unknown extractor; asks torchvision and timm, whose import takes seconds."""
-    known = [*BUILT_IN, *SHORT_NAMES, *ENCODERS, *offered(EXTRACTORS).named]
+    known = [*OWN_NAMES, *offered(EXTRACTORS).named]
     near = difflib.get_close_matches(name.lower(), known, 3, cutoff=0.65)
     for library in () if near else ("torchvision", "timm"):
         known = importlib.import_module(f"egotools.extractors.{library}_models").names()

@@ -79,6 +79,8 @@ ENCODERS = {
     "wav2vec2": Encoder("facebook/wav2vec2-base-960h", "sound", 768, "16 kHz", "Apache-2.0"),
 }
 
+OWN_NAMES = (*BUILT_IN, *SHORT_NAMES, *ENCODERS)  # which no package can replace
+
 VIDEO_NETWORKS = ("csn", "r2plus1d_18", "r3d_18", "mvit_v2_s", "swin3d_t", "torchvision:s3d")
 
 

@@ -13,7 +13,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from egotools.errors import ExtractorError
-from egotools.extractors.names import BUILT_IN, SHORT_NAMES
+from egotools.extractors.names import OWN_NAMES
 from egotools.extractors.plug_ins import EXTRACTORS, find_plug_in
 
 
@@ -30,7 +30,7 @@ def code_of(name: str) -> str:
         return prefix if "\0" in prefix else os.path.realpath(prefix)
     if "." in prefix and all(part.isidentifier() for part in prefix.split(".")):
         return prefix
-    plug_in = None if name in BUILT_IN or name in SHORT_NAMES else find_plug_in(EXTRACTORS, name)
+    plug_in = None if name in OWN_NAMES else find_plug_in(EXTRACTORS, name)
     return "" if plug_in is None else plug_in.module
 
 

@@ -283,9 +283,7 @@ def test_windows_are_as_in_training_unless_asked_for(models: Path) -> None:
 
 
 def test_families_pass_the_gate_of_bf16(models: Path, manifest: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "egotools.extraction.forward.has_fast_bf16", lambda device: True
-    )  # emulated where there is none
+    monkeypatch.setattr("egotools.extraction.forward.has_fast_bf16", lambda device: True)
     families = ("clip", "siglip", "dinov3_vit", "beit", "swin", "resnet", *CLIP_MODELS)
     words = [word for family in families for word in (f"hf:{models / family}", *sampled(family).split())]
     line = ["extract", "--manifest", str(manifest), "--out", str(tmp_path), "--device", "cpu", "--workers", "1"]
