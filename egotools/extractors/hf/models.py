@@ -163,7 +163,7 @@ class Encoder(nn.Module):
         call: Callable[..., Any] = getattr(self.model, self.family.joint) if self.joint else self.model
         found = call(**{self.family.takes: x}, **self.more)
         if self.joint:
-            return found if isinstance(found, Tensor) else found.pooler_output  # type: ignore[no-any-return]
+            return found if isinstance(found, Tensor) else found.pooler_output
         return self._pooled(found, x.shape[1])
 
     def _pooled(self, found: Any, times: int) -> Tensor:
@@ -179,5 +179,6 @@ class Encoder(nn.Module):
         if self.pool == "mean":
             return patches.mean(1)
         if self.family.patches_first:
-            return patches.unflatten(1, (-1, times)).transpose(1, 2).flatten(1, 2)
+            count, _, width = patches.shape
+            return patches.reshape(count, -1, times, width).transpose(1, 2).flatten(1, 2)
         return patches
