@@ -189,7 +189,8 @@ class Encoder(nn.Module):
         if self.pool == "mean":
             return patches.mean(1)
         if self.family.patches_first:
-            return patches.unflatten(1, (-1, times)).transpose(1, 2).flatten(1, 2)
+            count, _, width = patches.shape
+            return patches.reshape(count, -1, times, width).transpose(1, 2).flatten(1, 2)
         return patches
 
 
