@@ -207,7 +207,9 @@ def test_rows_are_those_of_the_models_card(models: Path, manifest: Path, caches:
 
 
 @pytest.mark.parametrize(
-    ("family", "what", "rows", "grid"), [(each[0], each[1], each[3], each[4]) for each in OTHERS], ids=str
+    ("family", "what", "rows", "grid"),
+    [(each[0], each[1], each[3], each[4]) for each in OTHERS],
+    ids=[f"{each[0]}-{each[1]}" for each in OTHERS],
 )
 def test_rows_of_other_poolings_and_layers_are_those_of_the_model_by_hand(
     models: Path, manifest: Path, caches: Path, family: str, what: str, rows: Rows, grid: list[int] | None
