@@ -20,7 +20,6 @@ import transformers as hf
 from tiny_models import CLIP_MODELS, FRAME_MODELS, MODELS, make_model
 from typing_commands import Installed
 
-from egotools.extractors.hf.checkpoints import checkpoint
 from egotools.extractors.hf.models import quietly
 from egotools.extractors.hf.vision import ClipModel, FrameModel
 from egotools.extractors.lookup import find_extractor
@@ -297,7 +296,6 @@ def edited(folder: Path, **values: object) -> Path:
     """The same model with other values of its processor."""
     place = folder / "preprocessor_config.json"
     place.write_text(json.dumps({**json.loads(place.read_text()), **values}))
-    checkpoint.cache_clear()
     return folder
 
 
@@ -332,6 +330,5 @@ def test_a_vivit_processor_of_videos_shifts_brightness_as_the_one_of_images_does
     before = find_extractor(f"hf:{folder}").built().preprocessing
     (folder / "preprocessor_config.json").unlink()
     hf.VivitVideoProcessor(size={"shortest_edge": 36}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
-    checkpoint.cache_clear()
     after = find_extractor(f"hf:{folder}").built().preprocessing
     assert (after.mean, after.std) == (before.mean, before.std) == ((0.75,) * 3, (0.25,) * 3)

@@ -85,16 +85,18 @@ class VisionModel(EncoderOptions):
         return [self.window_length // found.tubelet, *sides] if found.family.kind == "clip" else sides
 
     def notes(self) -> list[str]:
-        """Where rows differ from the processor run by hand."""
+        """Which model it is, and where rows differ from the processor run by hand."""
+        said = super().notes()
         if self.exact or self.resize or self.crop:
-            return []
+            return said
         # Ours need not be the processor's: libraries resize in slightly different ways.
         found = agreement(self._processor, self.preprocessing)
         if found.is_equal:
-            return []
+            return said
         return [
+            *said,
             f"frames are resized by egotools, not as its processor does (cosine of the pixels {found.worst:.5f}); "
-            "--exact runs the processor itself"
+            "--exact runs the processor itself",
         ]
 
     def prepare(self, frame: Frame) -> Frame:
