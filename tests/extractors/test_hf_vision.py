@@ -288,7 +288,7 @@ def test_families_pass_the_gate_of_bf16(models: Path, manifest: Path, tmp_path: 
     line = ["extract", "--manifest", str(manifest), "--out", str(tmp_path), "--device", "cpu", "--workers", "1"]
     done = CliRunner().invoke(root, [*line, "--precision", "bf16", *words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert done.output.count("bf16 against float32 on 8 windows") == len(families)
+    assert done.output.count("bf16 against float32 on 8 rows") == len(families)
     assert open_store(tmp_path / "clip.lmdb").recipe.identity["precision"] == "bf16"
 
 

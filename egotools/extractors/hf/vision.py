@@ -184,8 +184,10 @@ class ClipModel(VisionModel):
     """
 
     frames: int | None = option(None, "Frames per window; by default as the model was trained.")
-    fps: float | None = option(None, "Rate of a window's frames, Hz; by default every --stride-th frame of the file.")
-    stride: int | None = option(None, "Instead of --fps: every n-th frame of the file; by default as of the family.")
+    fps: float | None = option(None, "Rate of a window's frames, Hz; by default as in training: V-JEPA 2, 4 Hz.")
+    stride: int | None = option(
+        None, "Instead of --fps: every n-th frame of the file; by default as in training: VideoMAE, every 4th."
+    )
     hop: float | None = option(None, "Seconds from one window to the next; by default they follow without a gap.")
     clips: int | None = option(None, "Instead of --hop: number of windows per clip, evenly spaced.")
 
