@@ -23,11 +23,13 @@ from huggingface_hub.errors import (
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
 )
-from tiny_models import make_model
+from tiny_models import make_model, make_tokenizer
 
 from egotools.config import file_digest
+from egotools.errors import ExtractorError
 from egotools.extractors.hf import hub
 from egotools.extractors.hf.checkpoints import checkpoint
+from egotools.extractors.text_tower import text_rows
 from egotools.stores import open_store
 
 FEW = ("--frames", "2")
@@ -434,3 +436,14 @@ def test_a_model_that_has_changed_makes_its_cache_stale(folder: Path, tmp_path: 
     again = extract(f"hf:{folder}")
     assert again.returncode == 1
     assert expected in again.stderr
+
+
+def test_texts_do_not_meet_rows_of_another_config(folder: Path, tmp_path: Path, extract) -> None:
+    make_tokenizer(folder)
+    assert extract(f"hf:{folder}").returncode == 0
+    recipe = open_store(tmp_path / "c/clip.lmdb").recipe
+    assert text_rows(recipe, ["a hand"]).shape == (1, 12)
+    text = json.loads((folder / "config.json").read_text())["text_config"]
+    edit(folder / "config.json", text_config={**text, "hidden_act": "gelu"})
+    with pytest.raises(ExtractorError, match="has another config or preprocessing than when the cache was made"):
+        text_rows(recipe, ["a hand"])
