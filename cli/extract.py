@@ -260,7 +260,7 @@ def _show(result: Extraction) -> None:
             display.note(f"{cache}: nothing to do for {clips}: {named([*map(repr, empty)], 3)}")
     for cache, agreement in result.agreement.items():
         display.note(
-            f"{cache}: bf16 against float32 on {agreement.rows} windows: cosine {agreement.plain:.5f}, "
+            f"{cache}: bf16 against float32 on {agreement.rows} rows: cosine {agreement.plain:.5f}, "
             f"centered {agreement.centered:.4f}"
         )
     if result.rows:

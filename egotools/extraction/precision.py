@@ -90,7 +90,7 @@ def compare_precisions(exact: Network, fast: Network, batches: Sequence[Tensor],
     if not found.centered >= ENOUGH:  # also refuses NaN
         raise EgotoolsError(
             f"{name}: bf16 rows differ from float32 ones (cosine {found.plain:.5f}, centered {found.centered:.4f} "
-            f"below {ENOUGH} on {found.rows} windows); use --precision float32"
+            f"below {ENOUGH} on {found.rows} rows); use --precision float32"
         )
     return found
 

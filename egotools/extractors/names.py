@@ -161,9 +161,8 @@ def _of_transformers(name: str, full: str, offline: bool) -> FoundExtractor:
     if name in ENCODERS:  # nothing is looked up, so that its help needs no network
         kind = ENCODERS[name].kind
     else:
-        from egotools.extractors.hf.checkpoints import checkpoint
+        from egotools.extractors.hf.checkpoints import checkpoint, in_place
 
-        found = checkpoint(full, offline=offline)
-        kind, name = found.family.kind, f"hf:{found.name}"  # a folder by its absolute path
-        full = name
+        name = full = in_place(full)
+        kind = checkpoint(full, offline=offline).family.kind
     return FoundExtractor(name, _class_at(f"egotools.extractors.hf.{kinds[kind]}"), {"model": full})

@@ -12,7 +12,8 @@ from urllib.request import Request, urlopen
 import torch
 from torch import Tensor, nn
 
-from egotools.errors import WeightsError, first_line
+from egotools.errors import WeightsError
+from egotools.extractors.hf.hub import failures, reason
 from egotools.pixels.preprocessing import Preprocessing
 from egotools.training.seeding import seeded
 from egotools.weights.tensors import load_into, random_seed, read_tensors, weights_digest, weights_file
@@ -121,8 +122,8 @@ def from_hub(name: str, repository: str, files: Sequence[str], *, given: str = "
             with suppress(EntryNotFoundError):
                 return Path(hf_hub_download(repository, file))
         return Path(hf_hub_download(repository, files[-1]))
-    except (OSError, EntryNotFoundError, HTTPException) as error:
+    except failures() as error:
         raise WeightsError(
-            f"{name}: its weights could not be downloaded ({first_line(error)}); fetch {' or '.join(files)} of "
+            f"{name}: its weights could not be downloaded ({reason(error)}); fetch {' or '.join(files)} of "
             f"huggingface.co/{repository} and give it as {given}, or give --weights random:0"
         ) from error

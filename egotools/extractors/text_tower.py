@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from egotools.config import plain
 from egotools.errors import ExtractorError, WeightsError, first_line
 from egotools.extractors.reproduction import reproduced
 from egotools.stores.store import Recipe
@@ -31,5 +32,10 @@ def text_rows(recipe: Recipe, texts: Sequence[str]) -> FloatArray:
         raise ExtractorError(f"the weights of {found.name} cannot be had: {first_line(error)}") from error
     if not is_same:
         raise ExtractorError(f"{found.name} has other weights than when the cache was made; run 'egotools rebuild'")
+    # The same weights in another architecture, such as with another activation, are another text tower, too.
+    if hasattr(extractor, "facts") and plain(extractor.facts()) != recipe.identity.get("facts"):
+        raise ExtractorError(
+            f"{found.name} has another config or preprocessing than when the cache was made; run 'egotools rebuild'"
+        )
     values: FloatArray = rows(texts)
     return values

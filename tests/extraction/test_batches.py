@@ -158,7 +158,7 @@ def test_a_precision_is_accepted_by_what_it_does_to_the_differences_between_rows
         return lambda batch: batch + scale * next(rest)
 
     assert compare_precisions(lambda batch: batch, off_by(0.05), windows, "x").centered > 0.99
-    with pytest.raises(EgotoolsError, match=r"^x: bf16 rows differ .*centered 0\.\d+.* on 8 windows.*float32"):
+    with pytest.raises(EgotoolsError, match=r"^x: bf16 rows differ .*centered 0\.\d+.* on 8 rows.*float32"):
         compare_precisions(lambda batch: batch, off_by(1.0), windows, "x")  # plain cosine is above 0.999
     with pytest.raises(EgotoolsError, match="bf16 rows differ"):
         compare_precisions(lambda batch: batch, lambda batch: batch * np.nan, windows, "x")

@@ -259,7 +259,7 @@ def test_rows_that_differ_are_refused_with_the_numbers(spoil):
         return batch
 
     batches = [torch.rand(4, 6, generator=torch.Generator().manual_seed(at)) for at in range(2)]
-    with pytest.raises(EgotoolsError, match=r"mine: bf16 rows differ .* on 8 windows\); use --precision float32"):
+    with pytest.raises(EgotoolsError, match=r"mine: bf16 rows differ .* on 8 rows\); use --precision float32"):
         compare_precisions(exact, spoil, batches, "mine")
 
 

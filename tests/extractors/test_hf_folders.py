@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,9 +17,19 @@ from safetensors.torch import load_file, save_file
 from typing_commands import Installed
 
 pytest.importorskip("transformers")
-from tiny_models import make_model
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+from tiny_models import make_model, make_tokenizer
 
-from egotools.extractors.hf import checkpoints
+from egotools.config import file_digest
+from egotools.errors import ExtractorError
+from egotools.extractors.hf import hub
+from egotools.extractors.hf.checkpoints import checkpoint
+from egotools.extractors.text_tower import text_rows
 from egotools.stores import open_store
 
 FEW = ("--frames", "2")
@@ -41,8 +52,7 @@ def folder(made: Path, tmp_path: Path) -> Iterator[Path]:
 
 def forget() -> None:
     """As a new process would."""
-    checkpoints.checkpoint.cache_clear()
-    checkpoints._settings.cache_clear()
+    hub.without_weights.cache_clear()
 
 
 @pytest.fixture
@@ -169,6 +179,17 @@ def processor_values(folder: Path) -> None:
     edit(folder / "preprocessor_config.json", image_std=[0, 0, 0])
 
 
+def processor_of_another_place(folder: Path) -> None:
+    """This one would download a list of classes."""
+    named = {"repo_path": "somebody/else", "class_info_file": "classes.json", "num_text": 3}
+    edit(folder / "preprocessor_config.json", image_processor_type="OneFormerImageProcessor", **named)
+
+
+def weights_of_another_name(folder: Path) -> None:
+    shutil.copy(folder / "model.safetensors", folder / "other.safetensors")
+    edit(folder / "config.json", transformers_weights="other.safetensors")
+
+
 def processor_sizes(folder: Path) -> None:
     edit(folder / "preprocessor_config.json", size={"shortest_edge": "big"})
 
@@ -199,11 +220,18 @@ def processor_sizes(folder: Path) -> None:
         (processor_is_a_list, "its processor (preprocessor_config.json) is missing or damaged ("),
         (processor_values, "its processor, CLIPImageProcessor, "),
         (processor_sizes, "its processor"),
+        (processor_of_another_place, "its processor (preprocessor_config.json) is missing or damaged ("),
+        (weights_of_another_name, "names its weights (transformers_weights); name the file model.safetensors instead"),
     ],
 )
-def test_a_folder_that_is_wrong_is_refused_in_a_line(folder: Path, tmp_path: Path, extract, spoil, said) -> None:
+def test_a_folder_that_is_wrong_is_refused_in_a_line(
+    folder: Path, tmp_path: Path, extract, spoil, said, monkeypatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("socket.getaddrinfo", lambda *given, **_: asked.append(given) or [])
     spoil(folder)
     done = extract(f"hf:{folder}")
+    assert asked == []
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -229,12 +257,16 @@ def test_code_beside_a_model_and_kernels_that_its_config_names_are_left_alone(
     assert not (tmp_path / "ran").exists()
 
 
-def cached(hub: Path, model: Path, name: str) -> None:
-    """A model as the library keeps those that it has downloaded."""
-    place = hub / f"models--{name.replace('/', '--')}"
+def cached(cache: Path, model: Path, name: str, ignored: str = "") -> Path:
+    """A model as the library keeps those that it has downloaded, without files of a pattern."""
+    place = cache / f"models--{name.replace('/', '--')}"
     (place / "refs").mkdir(parents=True)
-    (place / "refs/main").write_text("0123abc")
-    shutil.copytree(model, place / "snapshots/0123abc")
+    (place / "refs/main").write_text(OLD)
+    shutil.copytree(model, place / "snapshots" / OLD, ignore=shutil.ignore_patterns(ignored))
+    return place / "snapshots" / OLD
+
+
+OLD, NEW = "0" * 40, "1" * 40  # revisions
 
 
 def test_a_name_that_is_there_is_used_offline(folder: Path, tmp_path: Path, extract, monkeypatch) -> None:
@@ -245,6 +277,93 @@ def test_a_name_that_is_there_is_used_offline(folder: Path, tmp_path: Path, extr
     store = open_store(tmp_path / "c/model-b32.lmdb")
     assert store.recipe.identity["extractor"] == "hf:some/Model-B32"
     assert "offline" not in store.recipe.identity["options"]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch) -> Path:
+    """A folder of revisions of some/Model, of which the hub now has NEW as its main one."""
+    cache = tmp_path / "hub/models--some--Model/snapshots"
+
+    def snapshot(name: str, *, allow_patterns, revision=None, local_files_only=False) -> str:
+        if local_files_only and not (cache / OLD).is_dir():
+            raise LocalEntryNotFoundError("not here")
+        chosen = OLD if local_files_only else revision or NEW
+        for path in () if local_files_only else (tmp_path / "server" / chosen).iterdir():
+            if any(path.match(pattern) for pattern in allow_patterns):
+                (cache / chosen).mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, cache / chosen)
+        return str(cache / chosen)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: "")
+    monkeypatch.setattr("egotools.extractors.published.check_reachable", lambda _: None)
+    return tmp_path / "server"
+
+
+@pytest.mark.parametrize(
+    ("there", "taken"), [("*.safetensors", OLD), ("[!c]*", NEW), ("*", NEW)], ids=["config", "half", "nothing"]
+)
+def test_config_and_weights_are_of_one_revision(
+    folder: Path, tmp_path: Path, server: Path, extract, there: str, taken: str
+) -> None:
+    shutil.copytree(folder, server / OLD)
+    shutil.copytree(make_model(tmp_path / "new", "clip", seed=1), server / NEW)
+    if there != "*":
+        cached(tmp_path / "hub", folder, "some/Model", there)
+    done = extract("hf:some/Model")
+    assert done.returncode == 0, done.stderr
+    digest = file_digest(server / taken / "model.safetensors")
+    assert open_store(tmp_path / "c/model.lmdb").recipe.identity["weights"] == digest
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (GatedRepoError, "access is on request: ask for it on its page, then log in with 'hf auth login'"),
+        (RepositoryNotFoundError, "there is no such model, or it is private: log in with 'hf auth login'"),
+        (RemoteEntryNotFoundError, "it has no config.json, so it is not in the format of Transformers"),
+    ],
+)
+def test_what_the_hub_refuses_is_said_in_plain_words(server: Path, extract, monkeypatch, error, said) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error("403 Client Error. (Request ID: Root=1)\n\nmore", response=Mock())
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    done = extract("hf:some/Model")
+    assert done.returncode == 2
+    assert f"could not be downloaded ({said}); fetch all files" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("name", ["a/b--c", "-a/b", "a..b/c", "a/b.git", "x" * 120])
+def test_names_that_the_hub_cannot_have_are_refused_in_a_line(extract, name: str) -> None:
+    done = extract(f"hf:{name}")
+    assert done.returncode == 2
+    assert "no folder of this name, and huggingface.co has no such names (" in " ".join(done.stderr.split())
+
+
+def test_a_folder_goes_before_a_name_on_the_hub_and_is_said_but_a_short_name_is_never_a_folder(
+    made: Path, tmp_path: Path, extract, monkeypatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    name = "openai/clip-vit-base-patch32"
+    shutil.copytree(made, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    done = extract(f"hf:{name}", "--offline")
+    assert done.returncode == 0, done.stderr
+    assert f"{name} is taken as the folder of this name, not as a model of huggingface.co" in done.stderr
+    done = extract("clip", "--offline")
+    assert done.returncode != 0
+    assert "downloads are switched off" in " ".join(done.stderr.split())
+
+
+def test_a_folder_that_is_written_again_in_this_process_is_read_again(folder: Path, extract) -> None:
+    assert extract(f"hf:{folder}").returncode == 0
+    before = checkpoint(f"hf:{folder}")
+    config = json.loads((folder / "config.json").read_text())
+    edit(folder / "config.json", vision_config={**config["vision_config"], "num_hidden_layers": 1})
+    after = checkpoint(f"hf:{folder}")
+    assert [each.settings["num_hidden_layers"] for each in (before, after)] == [1, 1]
+    assert before.config_digest() != after.config_digest()
 
 
 def test_a_name_that_is_not_there_fails_at_once_and_says_what_to_fetch(tmp_path: Path, extract, monkeypatch) -> None:
@@ -317,3 +436,14 @@ def test_a_model_that_has_changed_makes_its_cache_stale(folder: Path, tmp_path: 
     again = extract(f"hf:{folder}")
     assert again.returncode == 1
     assert expected in again.stderr
+
+
+def test_texts_do_not_meet_rows_of_another_config(folder: Path, tmp_path: Path, extract) -> None:
+    make_tokenizer(folder)
+    assert extract(f"hf:{folder}").returncode == 0
+    recipe = open_store(tmp_path / "c/clip.lmdb").recipe
+    assert text_rows(recipe, ["a hand"]).shape == (1, 12)
+    text = json.loads((folder / "config.json").read_text())["text_config"]
+    edit(folder / "config.json", text_config={**text, "hidden_act": "gelu"})
+    with pytest.raises(ExtractorError, match="has another config or preprocessing than when the cache was made"):
+        text_rows(recipe, ["a hand"])

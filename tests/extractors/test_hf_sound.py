@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import write_video
+from egotools.cli.main import root
 from media_files import write_sound
 from tiny_sound_models import NAMES, by_hand, sound_model
 from torch import nn
@@ -64,6 +66,31 @@ def extracted(
     return {id: store[id] for id in store}, done.stderr
 
 
+# Rows of a moment, and the moments of a second of sound: of models that take more, the first half or quarter.
+MOMENTS = {"whisper": (1, 50), AST: (3, 17), "clap": (2, 8), "wav2vec2": (1, 99)}
+
+
+@pytest.fixture(scope="module")
+def caches(models: Callable[[str], Path], sounds: Path) -> Path:
+    """What one command a rate makes of all models: the sound is read once."""
+    words: dict[int, list[str]] = {8000: [], 16000: []}
+    for name in NAMES:
+        words[rate_of(name)] += [f"hf:{models(name)}", *["--length", "1.5", "--name"], name]
+    for name in MOMENTS:
+        words[rate_of(name)] += [f"hf:{models(name)}", *["--length", "1", "--pool", "none", "--name"], f"{name}-none"]
+    words[16000] += [f"hf:{models('wav2vec2')}", *["--length", "2", "--layer", "1", "--name", "layer"]]
+    for rate, more in words.items():
+        common = ["--manifest", str(sounds / f"{rate}.csv"), "--out", str(sounds / "caches"), "--workers", "1"]
+        done = CliRunner().invoke(root, ["extract", *common, *more], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    return sounds / "caches"
+
+
+def rows_of(cache: Path) -> dict[str, Rows]:
+    store = open_store(cache)
+    return {id: store[id] for id in store}
+
+
 def heard(sounds: Path, rate: int, start: float, end: float) -> np.ndarray:
     return open_sound(sounds / f"{rate}.wav").alone(start, end)
 
@@ -81,10 +108,9 @@ def usual(name: str, model: Path, samples: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_what_the_library_makes_of_the_same_sound(
-    installed: Installed, models: Callable[[str], Path], sounds: Path, tmp_path: Path, name: str
+    models: Callable[[str], Path], sounds: Path, caches: Path, name: str
 ) -> None:
-    rate, model = rate_of(name), models(name)
-    found, _ = extracted(installed, model, sounds / f"{rate}.csv", tmp_path, "--length", 1.5)
+    rate, model, found = rate_of(name), models(name), rows_of(caches / f"{name}.lmdb")
     assert found["long"].times.tolist() == [[0.0, 1.5], [1.5, 3.0], [2.5, 4.0]]
     assert found["short"].times.tolist() == [[1.0, 1.6]]
     for rows in found.values():
@@ -102,27 +128,19 @@ def test_windows_are_as_long_as_the_model_takes_unless_said(models: Callable[[st
     assert [length(name) for name in ("clap", "whisper", AST, "wav2vec2")] == [4.0, 2.0, 2.0, 2.0]
 
 
-def test_a_layer_is_one_of_the_hidden_states(
-    installed: Installed, models: Callable[[str], Path], sounds: Path, tmp_path: Path
-) -> None:
-    model = models("wav2vec2")
-    found, _ = extracted(installed, model, sounds / "16000.csv", tmp_path, "--length", 2, "--layer", 1)
-    _, states = by_hand(model, heard(sounds, 16000, 0, 2), output_hidden_states=True)
+def test_a_layer_is_one_of_the_hidden_states(models: Callable[[str], Path], sounds: Path, caches: Path) -> None:
+    found = rows_of(caches / "layer.lmdb")
+    _, states = by_hand(models("wav2vec2"), heard(sounds, 16000, 0, 2), output_hidden_states=True)
     expected = states.hidden_states[1][0].mean(0).numpy()
     np.testing.assert_allclose(found["long"].values[0], expected, rtol=1e-4, atol=1e-5)
 
 
-# Rows of a moment, and the moments of a second of sound: of models that take more, the first half or quarter.
-MOMENTS = {"whisper": (1, 50), AST: (3, 17), "clap": (2, 8), "wav2vec2": (1, 99)}
-
-
 @pytest.mark.parametrize("name", MOMENTS)
 def test_without_pooling_every_moment_of_the_sound_has_its_own_rows_and_times(
-    installed: Installed, models: Callable[[str], Path], sounds: Path, tmp_path: Path, name: str
+    models: Callable[[str], Path], sounds: Path, caches: Path, name: str
 ) -> None:
     rate, model, (bands, moments) = rate_of(name), models(name), MOMENTS[name]
-    found, _ = extracted(installed, model, sounds / f"{rate}.csv", tmp_path, "--pool", "none", "--length", 1)
-    rows, count = found["long"], bands * moments
+    rows, count = rows_of(caches / f"{name}-none.lmdb")["long"], bands * moments
     _, states = by_hand(model, heard(sounds, rate, 0, 1), joint=False)
     tokens = states.last_hidden_state[0]
     if name == AST:  # after two tokens of the whole: bands, of moments

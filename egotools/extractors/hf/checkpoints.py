@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,10 @@ from typing import Any
 from egotools.config import digest, file_digest
 from egotools.errors import ExtractorError, MissingExtra, WeightsError, first_line
 from egotools.extractors.hf.families import FAMILIES, Family
+from egotools.extractors.hf.hub import CONFIG, PREFIX, fetch_weights, without_weights
 from egotools.files.json_files import read_json
 
-PREFIX, HUB = "hf:", "https://huggingface.co/"
 REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
-CONFIG = "config.json"
-# What a model needs besides its weights: its config, the processor's values, and the tokenizer of a text tower.
-SMALL = ("*.json", "*.txt", "*.model")
 WEIGHTS = (("model.safetensors", "model.safetensors.index.json"), ("pytorch_model.bin", "pytorch_model.bin.index.json"))
 # Entries of a config that say who wrote it, not what the model is.
 ABOUT = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
@@ -55,7 +51,8 @@ class Checkpoint:
         Raises:
             ExtractorError: the config has impossible values.
         """
-        return _settings(self.folder)
+        path = self.folder / CONFIG
+        return _settings(path, path.stat().st_mtime_ns)  # the folder may be written again in this process
 
     @property
     def prefix(self) -> int:
@@ -117,12 +114,19 @@ class Checkpoint:
         return [self.folder / name for name in names]
 
 
-@lru_cache
+def in_place(model: str) -> str:
+    """`hf:FOLDER` by the folder's absolute path, if there is such a folder; other names as they are."""
+    place = Path(model.removeprefix(PREFIX)).expanduser()
+    return f"{PREFIX}{place.absolute()}" if place.is_dir() else model
+
+
 def checkpoint(model: str, *, offline: bool = False) -> Checkpoint:
-    """The folder and config of `hf:NAME-OR-FOLDER`; a name that is not there yet is looked for on huggingface.co.
+    """The folder and config of `hf:NAME`, or of `hf:FOLDER` as `in_place` gives it.
+
+    A name that is not there yet is looked for on huggingface.co, whatever folders there are where the command runs.
 
     Args:
-        model: as on the command line.
+        model: a name, or a folder by its absolute path.
         offline: nothing is downloaded; so, too, with the library's own variable HF_HUB_OFFLINE.
 
     Raises:
@@ -132,28 +136,12 @@ def checkpoint(model: str, *, offline: bool = False) -> Checkpoint:
     if find_spec("transformers") is None:
         raise MissingExtra("transformers", "hf")
     name = model.removeprefix(PREFIX)
-    place = Path(name).expanduser()
-    if place.is_dir():
-        name, folder = str(place.absolute()), place.absolute()
-    elif name.startswith(("/", ".", "~")) or not REPOSITORY.fullmatch(name):
+    folder = Path(name)
+    if not folder.is_absolute() and REPOSITORY.fullmatch(name) and not name.startswith((".", "~")):
+        folder = without_weights(name, offline=offline)
+    elif not folder.is_dir():
         raise ExtractorError(f"{model}: no such folder; if it was moved, name it where it is: rows that are there stay")
-    else:
-        folder = _fetched(name, SMALL, offline)
     return Checkpoint(name, folder, _config(folder, model))
-
-
-@lru_cache
-def _settings(folder: Path) -> Mapping[str, Any]:
-    from huggingface_hub.errors import StrictDataclassError
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, StrictDataclassError) as error:
-        said = " ".join(str(error).split())
-        raise ExtractorError(f"{folder / CONFIG}: not the config of a model ({said})") from error
-    part = next((name for name in ("vision_config", "audio_config") if isinstance(config.get(name), dict)), None)
-    return config[part] if part else config  # type: ignore[no-any-return]
 
 
 def with_weights(found: Checkpoint, *, offline: bool = False) -> Checkpoint:
@@ -166,12 +154,22 @@ def with_weights(found: Checkpoint, *, offline: bool = False) -> Checkpoint:
         try:
             found.weights()
         except WeightsError:
-            for whole, _ in WEIGHTS:
-                stem, _, suffix = whole.rpartition(".")
-                _fetched(found.name, (*SMALL, f"{stem}*.{suffix}"), offline)
-                if any(found.folder.glob(f"{stem}*.{suffix}")):
-                    break
+            fetch_weights(found.name, found.folder, offline=offline)
     return found
+
+
+@lru_cache
+def _settings(config: Path, _modified: int) -> Mapping[str, Any]:
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
+    try:
+        found = AutoConfig.from_pretrained(config.parent, local_files_only=True, trust_remote_code=False).to_dict()
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, StrictDataclassError) as error:
+        said = " ".join(str(error).split())
+        raise ExtractorError(f"{config}: not the config of a model ({said})") from error
+    part = next((name for name in ("vision_config", "audio_config") if isinstance(found.get(name), dict)), None)
+    return found[part] if part else found  # type: ignore[no-any-return]
 
 
 def _config(folder: Path, model: str) -> Mapping[str, Any]:
@@ -194,38 +192,9 @@ def _config(folder: Path, model: str) -> Mapping[str, Any]:
 
 def _check_plain(config: Mapping[str, Any], path: Path) -> None:
     """Refuses a model that needs more than its weights: it might not compute what its authors say."""
+    if config.get("transformers_weights") is not None:  # those are loaded, whatever the files are called
+        raise ExtractorError(f"{path}: names its weights (transformers_weights); name the file {WEIGHTS[0][0]} instead")
     if any(part.get("quantization_config") for part in (config, *config.values()) if isinstance(part, dict)):
         raise ExtractorError(f"{path}: its weights are quantized; take the original model, whose weights are not")
     if (path.parent / "adapter_config.json").exists():
         raise ExtractorError(f"{path.parent}: is an adapter of another model; merge it into that one and save the sum")
-
-
-def _fetched(name: str, patterns: tuple[str, ...], offline: bool) -> Path:
-    """The folder of a repository in the library's own cache, with files of these patterns.
-
-    Raises:
-        ExtractorError: they cannot be fetched; the message says what to download where.
-    """
-    from huggingface_hub import constants, hf_hub_download, hf_hub_url, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
-
-    from egotools.extractors.published import check_reachable
-
-    is_whole = any("safetensors" in each or ".bin" in each for each in patterns)
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=True))
-        if (folder / CONFIG).is_file() and not is_whole:
-            return folder
-    except (OSError, EntryNotFoundError):
-        pass  # not cached yet
-    try:
-        if offline or constants.HF_HUB_OFFLINE:
-            raise OSError("downloads are switched off")
-        check_reachable(hf_hub_url(name, CONFIG))  # the library itself would try for half a minute
-        hf_hub_download(name, CONFIG)
-        return Path(snapshot_download(name, allow_patterns=list(patterns)))
-    except (OSError, EntryNotFoundError, HfHubHTTPError, HTTPException) as error:
-        raise ExtractorError(
-            f"{PREFIX}{name}: no folder of this name, and it could not be downloaded ({first_line(error)}); fetch "
-            f"all files of {HUB}{name} into a folder and write {PREFIX}FOLDER"
-        ) from error

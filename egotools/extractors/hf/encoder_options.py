@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from egotools.config import option
@@ -13,6 +16,8 @@ from egotools.extractors.hf.models import Encoder, loaded
 from egotools.extractors.hf.processors import read_processor
 from egotools.types import FloatArray
 from egotools.weights.tensors import random_seed
+
+TWO_PARTS = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # as most names on huggingface.co have, and some folders
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,13 @@ class EncoderOptions:
     def recorded_name(self) -> str:
         """The name in recipes."""
         return self.checkpoint.recorded_name
+
+    def notes(self) -> list[str]:
+        """Which model it is, where a name could mean two."""
+        name = os.path.relpath(self.checkpoint.name)
+        if not Path(self.checkpoint.name).is_absolute() or not TWO_PARTS.fullmatch(name):
+            return []
+        return [f"{name} is taken as the folder of this name, not as a model of huggingface.co"]
 
     def read_processor(self) -> Any:  # Any: the library's own class
         """What prepares the model's input.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from egotools.errors import ExtractorError, WeightsError, first_line
 from egotools.extractors.hf.checkpoints import Checkpoint
 from egotools.extractors.hf.families import Family
+from egotools.extractors.hf.hub import unconnected
 from egotools.training.seeding import seeded
 from egotools.weights.tensors import random_seed
 
@@ -34,14 +35,14 @@ UNUSED = ("mask_token", "masked_spec_embed", "logit_scale", "logit_bias", "posit
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without the library's own reports and bars: what is wrong with a model is said in one line."""
+    """Without the library's own reports and bars, and offline: what is wrong with a model is said in one line."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with unconnected(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

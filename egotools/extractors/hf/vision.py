@@ -85,16 +85,18 @@ class VisionModel(EncoderOptions):
         return [self.window_length // found.tubelet, *sides] if found.family.kind == "clip" else sides
 
     def notes(self) -> list[str]:
-        """Where rows differ from the processor run by hand."""
+        """Which model it is, and where rows differ from the processor run by hand."""
+        said = super().notes()
         if self.exact or self.resize or self.crop:
-            return []
+            return said
         # Ours need not be the processor's: libraries resize in slightly different ways.
         found = agreement(self._processor, self.preprocessing)
         if found.is_equal:
-            return []
+            return said
         return [
+            *said,
             f"frames are resized by egotools, not as its processor does (cosine of the pixels {found.worst:.5f}); "
-            "--exact runs the processor itself"
+            "--exact runs the processor itself",
         ]
 
     def prepare(self, frame: Frame) -> Frame:
@@ -182,8 +184,10 @@ class ClipModel(VisionModel):
     """
 
     frames: int | None = option(None, "Frames per window; by default as the model was trained.")
-    fps: float | None = option(None, "Rate of a window's frames, Hz; by default every --stride-th frame of the file.")
-    stride: int | None = option(None, "Instead of --fps: every n-th frame of the file; by default as of the family.")
+    fps: float | None = option(None, "Rate of a window's frames, Hz; by default as in training: V-JEPA 2, 4 Hz.")
+    stride: int | None = option(
+        None, "Instead of --fps: every n-th frame of the file; by default as in training: VideoMAE, every 4th."
+    )
     hop: float | None = option(None, "Seconds from one window to the next; by default they follow without a gap.")
     clips: int | None = option(None, "Instead of --hop: number of windows per clip, evenly spaced.")
 
