@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from egotools.config import plain
 from egotools.errors import ExtractorError, WeightsError, first_line
-from egotools.extractors.reproduction import reproduced
+from egotools.extractors.reproduction import check_extracted, reproduced
 from egotools.stores.store import Recipe
 from egotools.types import FloatArray
 
@@ -21,6 +22,7 @@ def text_rows(recipe: Recipe, texts: Sequence[str]) -> FloatArray:
         ExtractorError: the cache's extractor shares no space with text, or is not there any more as it was.
         MissingExtra: its library is not installed.
     """
+    check_extracted(recipe, "a text")
     found, extractor = reproduced(recipe)
     rows = getattr(extractor, "text_rows", None)
     if rows is None:
@@ -31,5 +33,7 @@ def text_rows(recipe: Recipe, texts: Sequence[str]) -> FloatArray:
         raise ExtractorError(f"the weights of {found.name} cannot be had: {first_line(error)}") from error
     if not is_same:
         raise ExtractorError(f"{found.name} has other weights than when the cache was made; run 'egotools rebuild'")
+    if hasattr(extractor, "facts") and plain(extractor.facts()) != recipe.identity.get("facts"):
+        raise ExtractorError(f"{found.name} has another config than when the cache was made; run 'egotools rebuild'")
     values: FloatArray = rows(texts)
     return values
