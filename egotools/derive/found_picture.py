@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from egotools.derive.shown_frames import shown_at
 from egotools.errors import ClipError
 from egotools.evaluate.find import Found, Moment, Videos
 from egotools.evaluate.queries import Query
+from egotools.media.shown_frames import shown_at
 from egotools.plots import Shot, Strip, strips_picture
 from egotools.progress import Progress, no_progress
 from egotools.stores.store import Store
@@ -98,7 +98,7 @@ class _Frames:
             video = self.places[numbers[0]][0]
             assert video is not None, "those are not among the files"
             try:
-                shown = shown_at(video, [self.places[number][1] for number in numbers])
+                shown = shown_at(video.path, video.fps, [self.places[number][1] for number in numbers])
             except ClipError as error:
                 self.missing[str(error)] += [self.ids[number] for number in numbers]
             else:
