@@ -62,13 +62,14 @@ class OutputError(EgotoolsError):
 
 
 class MissingExtra(EgotoolsError):
-    """An optional library that is not installed; names the extra that installs it."""
+    """An optional library that is not installed; names the extra that installs it, or the library if none does."""
 
-    def __init__(self, library: str, extra: str) -> None:
-        super().__init__(f"{library} is not installed; install it with: pip install 'egotools[{extra}]'")
+    def __init__(self, library: str, extra: str | None) -> None:
+        package = library if extra is None else f"'egotools[{extra}]'"
+        super().__init__(f"{library} is not installed; install it with: pip install {package}")
         self._parts = (library, extra)
 
-    def __reduce__(self) -> "tuple[type[MissingExtra], tuple[str, str]]":
+    def __reduce__(self) -> "tuple[type[MissingExtra], tuple[str, str | None]]":
         """Makes the error picklable: errors travel between processes."""
         return MissingExtra, self._parts
 

@@ -26,6 +26,7 @@ OTHERS = "lightgray"
 FEWEST, STRIP = 5, 10  # key frames in a line
 SIX = 6  # frames in a line of what was found
 WIDE = 10  # inches, of a storyboard
+THUMBNAIL = 240  # pixels of the longer side of a small copy of a frame
 CLOSEST = 0.018  # minimum distance of two names, as a fraction of the axis
 
 
@@ -326,7 +327,7 @@ def moments_picture(heard: HeardMoments, *, title: str) -> bytes:
     return png(figure)
 
 
-def thumbnail(frame: Frame, side: int = 240) -> Frame:
+def thumbnail(frame: Frame, side: int = THUMBNAIL) -> Frame:
     """A smaller copy of a frame, with its aspect ratio."""
     from PIL import Image
 

@@ -35,7 +35,7 @@ def evaluate(
     """Draw cached features as points: what is alike is near.
 
     Principal components keep large distances, t-SNE (of 50 components) small ones: there, sizes of groups and distances
-    between them mean nothing. UMAP, and t-SNE by openTSNE beyond 5,000 rows, need the extra map.
+    between them mean nothing. t-SNE by openTSNE, beyond 5,000 rows, needs the extra map; UMAP: pip install umap-learn.
 
     \b
     egotools eval map --features caches/e/clip.lmdb --manifest m.csv --color video --out maps/

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from egotools.derive.shown_frames import shown_at
 from egotools.errors import ClipError
 from egotools.evaluate.find import Found, Moment, Videos
 from egotools.evaluate.queries import Query
+from egotools.media.shown_frames import shown_at
 from egotools.plots import Shot, Strip, strips_picture
 from egotools.progress import Progress, no_progress
-from egotools.stores.source import SourceFiles
 from egotools.stores.store import Store
 from egotools.texts import counted, named
 from egotools.types import Clip, Frame
@@ -26,7 +25,7 @@ UNKNOWN = np.full((135, 240, 3), 225, np.uint8)  # in place of a frame that cann
 def draw_found(
     found: Found, store: Store, image: Clip | None = None, *, progress: Progress = no_progress
 ) -> tuple[bytes, list[str]]:
-    """A PNG, and remarks: which frames it lacks and why, and which files are not what the cache was made from.
+    """A PNG, and remarks: which frames it lacks and why.
 
     Args:
         found: moments of one or several queries.
@@ -75,17 +74,13 @@ class _Frames:
 
     store: Store
     places: list[tuple[Clip | None, float]] = field(default_factory=list)
-    changes: dict[str, str] = field(default_factory=dict)  # id -> how its file has changed
     missing: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # why -> ids
     ids: list[str] = field(default_factory=list)
-    files: SourceFiles = field(default_factory=SourceFiles)
 
     def add(self, video: Clip | None, seconds: float, id: str) -> int:
         """The number of a frame of a clip; an empty id: it is not of the cache."""
         self.places.append((video, seconds))
         self.ids.append(id)
-        if video is not None and id and (change := self.files.change(self.store.source(id), video)):
-            self.changes[id] = change
         return len(self.places) - 1
 
     def read(self, progress: Progress) -> dict[int, Frame]:
@@ -103,7 +98,7 @@ class _Frames:
             video = self.places[numbers[0]][0]
             assert video is not None, "those are not among the files"
             try:
-                shown = shown_at(video, [self.places[number][1] for number in numbers])
+                shown = shown_at(video.path, video.fps, [self.places[number][1] for number in numbers])
             except ClipError as error:
                 self.missing[str(error)] += [self.ids[number] for number in numbers]
             else:
@@ -113,9 +108,6 @@ class _Frames:
 
     def remarks(self) -> list[str]:
         """A line for each reason."""
-        changed = [f"{id}: the features are older: {change}" for id, change in self.changes.items()]
-        more = [f"the files of {len(changed) - NAMED} more clips have changed, too"] if len(changed) > NAMED else []
-        lacking = [
+        return [
             f"no frame of {named(list(dict.fromkeys(ids)), NAMED)}: {reason}" for reason, ids in self.missing.items()
         ]
-        return [*changed[:NAMED], *more, *lacking]

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.derive.segments import SegmentedClip
-from egotools.derive.shown_frames import shown_at
 from egotools.errors import ClipError
 from egotools.linear.change_points import unit_rows
+from egotools.media.shown_frames import shown_at
 from egotools.plots import Shot, Storyboard, storyboard_picture
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Store
@@ -80,6 +80,6 @@ def _frames(video: Clip | None, seconds: Floats, store: Store) -> tuple[Sequence
     if changed := SourceFiles().change(store.source(video.id), video):
         remarks.append(f"{video.id}: the features are older: {changed}")
     try:
-        return shown_at(video, seconds), remarks
+        return shown_at(video.path, video.fps, seconds), remarks
     except ClipError as error:
         return [], [*remarks, f"no key frames: {error}"]

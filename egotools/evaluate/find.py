@@ -29,6 +29,7 @@ from egotools.errors import TableError
 from egotools.evaluate.exact import unit
 from egotools.evaluate.queries import Query, check_comparable
 from egotools.progress import Progress, no_progress
+from egotools.stores.source import SourceFiles
 from egotools.stores.store import Store
 from egotools.texts import composed, counted, named
 from egotools.types import Clip, FloatArray, Rows
@@ -154,6 +155,9 @@ def find(
     moments = tuple(tuple(each.moments) for each in searches)
     remarks = [] if listed is None else _missing(store, ids or (), listed)
     remarks += [*left_out.remarks(), *(remark for each in searches for remark in each.remarks())]
+    shown = {each.shows.id for each in queries if each.shows is not None}
+    shown |= {moment.id for each in moments for moment in each}
+    remarks += _changed(store, sorted(shown), Videos(store, listed))
     return Found(tuple(queries), moments, rows, len(store) if ids is None else len(ids), tuple(remarks))
 
 
@@ -337,3 +341,14 @@ def _missing(store: Store, ids: Iterable[str], listed: Mapping[str, Clip]) -> li
     return [f"{counted(len(missing), 'clip')} of the manifest not in {store.path}: {named(missing, NAMED)}"] * bool(
         missing
     )
+
+
+def _changed(store: Store, ids: Iterable[str], videos: Videos) -> list[str]:
+    """Which of these clips are not, in the manifest or on disk, what the cache was made from."""
+    files, lines = SourceFiles(), []
+    for id in ids:
+        video = videos.of(id)
+        if video is not None and (change := files.change(store.source(id), video)):
+            lines.append(f"{id}: the features are older: {change}")
+    more = [f"{counted(len(lines) - NAMED, 'more clip')} changed, too"] if len(lines) > NAMED else []
+    return [*lines[:NAMED], *more]

@@ -1,16 +1,14 @@
 """The frames of some points of a map: which points, and reading them from the clips' files. Axes: N points."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from egotools.errors import ClipError, first_line
 from egotools.manifests.table import read_manifest
-from egotools.media.video import open_frames
-from egotools.plots import thumbnail
+from egotools.media.shown_frames import shown_at
 from egotools.progress import Progress
 from egotools.tables.table import Table
 from egotools.texts import counted, named
@@ -58,17 +56,9 @@ def read_thumbnails(
     for number, ((path, fps), asked) in enumerate(wanted.items()):
         progress("reading frames", number, len(wanted))
         try:
-            found |= _read(path, fps, asked, table.times)
-        except (ClipError, OSError) as error:
+            shown = shown_at(path, fps, table.times[asked].mean(axis=1), SIDE)
+            found |= dict(zip(asked, shown, strict=True))
+        except ClipError as error:
             problems.append(f"{counted(len(asked), 'row')}, {first_line(error)}")
     remarks = [f"no frames, as the manifest names no files: {named([*nowhere], NAMED)}"] if nowhere else []
     return found, [*remarks, *([f"no frames of {named(problems, NAMED, between='; ')}"] if problems else [])]
-
-
-def _read(path: Path, fps: float | None, rows: Sequence[int], times: FloatArray) -> dict[int, Frame]:
-    """The thumbnail of each row, of one file."""
-    with closing(open_frames(path, fps)) as frames:
-        indices = frames.info.at(times[rows].mean(axis=1))
-        unique = np.unique(indices)
-        of_index = {at: thumbnail(each, SIDE) for at, each in zip(unique.tolist(), frames.frames(unique), strict=True)}
-    return {row: of_index[at] for row, at in zip(rows, indices.tolist(), strict=True)}

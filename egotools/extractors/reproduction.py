@@ -42,6 +42,21 @@ def _same_view(name: str, run: str) -> str:
     return f"{run}#{view}" if view and not run_and_view(run)[1] else run
 
 
+def check_extracted(recipe: Recipe, what: str) -> None:
+    """Refuses a cache whose rows no extractor gives `what`, such as an image.
+
+    Raises:
+        ExtractorError: it was derived or imported.
+    """
+    if "derivation" in recipe.identity:
+        raise ExtractorError(
+            f"was derived from another cache ({recipe.identity['derivation']}): no extractor gives {what} its rows;"
+            " give --features of a cache that was extracted"
+        )
+    if "extractor" not in recipe.identity:
+        raise ExtractorError(f"was imported: no extractor is known that gives {what} its rows")
+
+
 def numbers_in(recipe: Recipe) -> tuple[Precision, str]:
     """The precision with which a cache was made, and the dtype of its rows; float32 if its recipe does not say.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from egotools.config import plain
 from egotools.errors import ExtractorError, WeightsError, first_line
-from egotools.extractors.reproduction import reproduced
+from egotools.extractors.reproduction import check_extracted, reproduced
 from egotools.stores.store import Recipe
 from egotools.types import FloatArray
 
@@ -22,6 +22,7 @@ def text_rows(recipe: Recipe, texts: Sequence[str]) -> FloatArray:
         ExtractorError: the cache's extractor shares no space with text, or is not there any more as it was.
         MissingExtra: its library is not installed.
     """
+    check_extracted(recipe, "a text")
     found, extractor = reproduced(recipe)
     rows = getattr(extractor, "text_rows", None)
     if rows is None:

@@ -22,8 +22,10 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     """A temporary file that is renamed to `path` once it is complete and on disk. Missing folders are created.
 
     Raises:
-        OSError: it cannot be written; a file already at `path` is unchanged.
+        OSError: it cannot be written; a file already at `path` is unchanged. Devices and pipes are not replaced.
     """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        _check_regular(os.stat(path), path)
     part = path.with_name(f".{path.name}.part")  # a fixed name, so that the leftover of a killed process is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

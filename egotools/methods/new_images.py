@@ -11,7 +11,7 @@ from egotools.config import plain
 from egotools.errors import ClipError, ExtractorError
 from egotools.extraction.recipes import recipe_of
 from egotools.extraction.request import CacheRequest, Resources
-from egotools.extractors.reproduction import numbers_in, reproduced
+from egotools.extractors.reproduction import check_extracted, numbers_in, reproduced
 from egotools.media.video import open_frames
 from egotools.methods.new_videos import extracted, stored_rows
 from egotools.progress import Progress, no_progress
@@ -62,14 +62,8 @@ def image_row(
 def _request(store: Store, trusted: frozenset[str]) -> CacheRequest:
     """The extractor of a cache, if it is today what it was and takes images."""
     recipe = store.recipe
-    if "derivation" in recipe.identity:
-        raise ExtractorError(
-            f"{store.path} was derived from another cache ({recipe.identity['derivation']}): no extractor gives an"
-            " image its rows; give --features of a cache that was extracted"
-        )
-    if "extractor" not in recipe.identity:
-        raise ExtractorError(f"{store.path} was imported: no extractor is known that gives an image its rows")
     try:
+        check_extracted(recipe, "an image")
         found, extractor = reproduced(recipe, trusted=trusted)
         request = CacheRequest(store.path, extractor, found, *numbers_in(recipe))
     except ExtractorError as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from egotools.errors import StoreError
+from egotools.errors import OutputError, StoreError
 from egotools.files import html
 from egotools.files.disk import write_whole
 from egotools.provenance import command_line, surroundings
@@ -13,6 +13,8 @@ from egotools.reports import caches, runs
 from egotools.reports.figures import rows
 from egotools.stores.summary import dotted, find_caches, unsaid
 from egotools.training.runs import REPORT, Run
+
+SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ def write_report(out: Path, paths: Sequence[Path], *, remark: Callable[[str], No
 
     Raises:
         StoreError: a path does not exist, or there is nothing to report on in it.
-        OutputError: the page cannot be written.
+        OutputError: the page cannot be written, or is not called a page: it might replace a cache.
     """
+    if out.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"{out}: the name of the page must end in {' or '.join(SUFFIXES)}, as report.html does")
     folders = [path for path in dict.fromkeys(paths) if Run.exists(path) or (path / REPORT).is_file()]
     found: list[caches.CacheFacts] = []
     for path in dict.fromkeys(paths):

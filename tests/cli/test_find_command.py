@@ -108,7 +108,7 @@ def test_a_text_is_refused_with_the_reason(cache, tmp_path):
     done = run("--features", cache, "--text", "a bicycle", "--out", tmp_path / "found")
     assert done.exit_code == 1
     assert "f.lmdb: " in str(done.exception)
-    assert "has no text tower" in str(done.exception)
+    assert "was imported: no extractor is known that gives a text its rows" in str(done.exception)
     assert not (tmp_path / "found").exists()
 
 
@@ -153,15 +153,18 @@ def test_frames_of_files_that_are_gone_or_unknown_are_missing_with_a_remark(tmp_
     assert json.loads((tmp_path / "found/found.json").read_text())["remarks"][-1] in done.stderr
 
 
-def test_a_video_that_has_changed_is_told(cache, tmp_path, tiny_video):
+def test_a_video_or_times_that_have_changed_are_told(cache, tmp_path, tiny_video):
     with open_writer(tmp_path / "f.lmdb", Recipe({"imported": {"content": "x"}})) as writer:
         writer.append("a", Rows(scenes(20).astype(np.float32), every(20)))
         writer.finish("a", Source.of(Clip("a", tiny_video)))
         writer.commit()
     write_video(tiny_video, 30)
-    done = run("--features", tmp_path / "f.lmdb", "--clip", "a", "--include-clip", "--out", tmp_path / "found")
+    asked = ("--features", tmp_path / "f.lmdb", "--clip", "a", "--include-clip")
+    assert "a: the features are older: its file had" in run(*asked).stderr
+    (tmp_path / "m.csv").write_text(f"id,path,start,end\na,{tiny_video},1,2\n")
+    done = run(*asked, "--manifest", tmp_path / "m.csv")
     assert done.exit_code == 0, done.output
-    assert "a: the features are older: its file had" in done.stderr
+    assert "a: the features are older: its times were 0 to the end, now 1 to 2 s" in done.stderr
 
 
 def test_an_image_goes_through_the_extractor_of_the_cache(tmp_path, tiny_video):
@@ -188,7 +191,7 @@ def test_an_image_goes_through_the_extractor_of_the_cache(tmp_path, tiny_video):
         ({"imported": {"content": "x"}}, {}, "was imported"),
         ({"extractor": "waveform", "options": {}}, {"extractor": "waveform"}, "takes sound, not images"),
         ({"extractor": "moments", "options": {}}, {"extractor": "moments"}, "takes whole files, not images"),
-        ({"extractor": "gone", "options": {}}, {"extractor": "gone"}, "gone"),
+        ({"extractor": "colour", "options": {}}, {"extractor": "colour"}, "did you mean 'color'"),
         ({"extractor": "own.Mine", "options": {}}, {"extractor": "/own.py:Mine"}, "--trust /own.py"),
     ],
 )

@@ -131,6 +131,12 @@ def test_what_is_not_there_is_one_line_and_no_page(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
+def test_a_cache_is_not_replaced_by_a_page(caches: Path) -> None:
+    before = (caches / "a.lmdb").read_bytes()
+    assert "must end in .html" in complaint(run(caches, "--out", caches / "a.lmdb"))
+    assert (caches / "a.lmdb").read_bytes() == before
+
+
 @pytest.mark.integration
 def test_a_report_on_caches_loads_no_torch(caches: Path, tmp_path: Path) -> None:
     code = "import sys; from egotools.cli.main import root; root(standalone_mode=False); print('torch' in sys.modules)"

@@ -36,6 +36,16 @@ def test_an_error_while_writing_keeps_the_old_file_and_removes_the_temporary_one
     assert os.listdir(tmp_path) == ["report.json"]
 
 
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for name in ("pipe", "link"):
+        with pytest.raises(OutputError, match="not a regular file"):
+            write_whole(tmp_path / name, "new")
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+
+
 def test_the_leftover_of_a_killed_process_is_replaced(tmp_path: Path) -> None:
     (tmp_path / ".report.json.part").write_text("left by a killed process, and longer than the new file")
     write_whole(tmp_path / "report.json", "new")

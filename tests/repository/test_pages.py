@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,10 @@ import click
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from conftest import write_video
 from egotools.cli.main import root
+from replai_files import write_videos
 from shown_files import build_in, shown_files
 from typing_commands import parse
 
@@ -73,6 +78,27 @@ def where_the_pages_are_read(tmp_path_factory) -> Iterator[Path]:
 def test_lines_of_the_pages_can_be_typed(page, line, monkeypatch, where_the_pages_are_read):
     monkeypatch.chdir(where_the_pages_are_read)
     parse(line)
+
+
+@pytest.mark.integration
+def test_the_first_lines_of_the_page_of_encoders_run_as_written(monkeypatch, where_the_pages_are_read):
+    """One pass for three models, then words, a map and a report, on videos with and without sound."""
+    monkeypatch.chdir(where_the_pages_are_read)
+    write_videos(Path("videos"), 2)
+    write_video(Path("videos/bright.mp4"), 30)
+    write_video(Path("videos/dark.mp4"), 12)
+    Path("m.csv").write_text(
+        "id,path,video\n" + "".join(f"{each.stem},{each},here\n" for each in sorted(Path("videos").iterdir()))
+    )
+    extract, *others = list(lines(REPOSITORY / "docs/encoders.md"))[:4]
+    for line in (extract.replace("extract", "extract --workers 1", 1), *others):
+        done = CliRunner().invoke(root, shlex.split(line)[1:])
+        assert done.exit_code == 0, (line, done.output, done.exception)
+    (query,) = json.loads(Path("found/found.json").read_text())["queries"]
+    assert query["query"] == "a bicycle"
+    assert {each["id"] for each in query["moments"]} == {each.stem for each in Path("videos").iterdir()}
+    assert Path("maps/map.html").is_file()
+    assert "caches/e/videomae.lmdb" in Path("report.html").read_text()
 
 
 @pytest.mark.parametrize("example", ["audible_moments", "predicted_blocks", "two_views"])

@@ -54,8 +54,8 @@ def test_the_commands_and_the_python_of_the_readme_run(reader, monkeypatch, caps
     assert names["rows"].times.shape == (2, 2)
 
 
-def test_the_python_of_the_readme_is_five_lines():
-    assert len([line for line in block("python").splitlines() if line]) == 5
+def test_the_python_of_the_readme_is_at_most_five_lines():
+    assert len([line for line in block("python").splitlines() if line]) <= 5
 
 
 def test_the_picture_of_the_readme_can_be_drawn_again(reader, monkeypatch):
