@@ -46,16 +46,16 @@ def _tokenizer(found: Checkpoint) -> Any:  # Any: the library's own class
 
     if not any(any(found.folder.glob(file)) for file in TOKENIZERS):
         raise ExtractorError(
-            f"{found.folder}: has no tokenizer (tokenizer.json, vocab.json, vocab.txt or a .model file), so texts cannot "
-            "be read; copy it from where the model comes from"
+            f"{found.folder}: has no tokenizer (tokenizer.json, vocab.json, vocab.txt or a .model file), so texts "
+            "cannot be read; copy it from where the model comes from"
         )
     try:
         with quietly():
             return AutoTokenizer.from_pretrained(found.folder, local_files_only=True, trust_remote_code=False)
     except (*DAMAGES, ImportError) as error:
         raise ExtractorError(
-            f"{found.folder}: its tokenizer cannot be read ({first_line(error)}); copy it again from where the model comes "
-            "from"
+            f"{found.folder}: its tokenizer cannot be read ({first_line(error)}); copy it again from where "
+            "the model comes from"
         ) from error
 
 
