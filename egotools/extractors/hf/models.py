@@ -81,7 +81,10 @@ def loaded(found: Checkpoint, weights: str) -> Model:
                 **common, **options,
             )  # fmt: skip
     except (*DAMAGES, SafetensorError) as error:
-        raise WeightsError(f"{found.folder}: not readable as a model ({first_line(error)})") from error
+        raise WeightsError(
+            f"{found.folder}: not readable as a model ({first_line(error)}); its files are damaged, half "
+            "copied, or of another model"
+        ) from error
     missing = [name for name in sorted(said["missing_keys"]) if not _may_be_missing(name, found.family)]
     if missing:
         raise WeightsError(

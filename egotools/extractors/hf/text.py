@@ -13,6 +13,8 @@ from egotools.extractors.hf.checkpoints import Checkpoint
 from egotools.extractors.hf.models import DAMAGES, loaded, quietly
 from egotools.types import FloatArray
 
+# Without any of these the library makes a tokenizer that knows no word, and all texts become the same row.
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 FULL_LENGTH = ("siglip",)  # families that were trained with every text filled up to the longest
 
 
@@ -25,7 +27,8 @@ def text_rows(found: Checkpoint, weights: str, texts: Sequence[str]) -> FloatArr
     """
     tokenizer, most = _tokenizer(found), _most(found)
     model = loaded(found, weights)
-    counts = [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
+    with quietly():  # of a text that is too long
+        counts = [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
     for text, count in zip(texts, counts, strict=True):
         if count > most:
             raise ExtractorError(f"{text[:40]!r}... has {count} tokens; {found.recorded_name} reads {most}; shorten it")
@@ -41,13 +44,18 @@ def text_rows(found: Checkpoint, weights: str, texts: Sequence[str]) -> FloatArr
 def _tokenizer(found: Checkpoint) -> Any:  # Any: the library's own class
     from transformers import AutoTokenizer
 
+    if not any(any(found.folder.glob(file)) for file in TOKENIZERS):
+        raise ExtractorError(
+            f"{found.folder}: has no tokenizer (tokenizer.json, vocab.json, vocab.txt or a .model file), so texts "
+            "cannot be read; copy it from where the model comes from"
+        )
     try:
         with quietly():
             return AutoTokenizer.from_pretrained(found.folder, local_files_only=True, trust_remote_code=False)
     except (*DAMAGES, ImportError) as error:
         raise ExtractorError(
-            f"{found.folder}: has no tokenizer, or a damaged one ({first_line(error)}); it comes with the model, as "
-            "tokenizer.json or with vocab.txt or vocab.json"
+            f"{found.folder}: its tokenizer cannot be read ({first_line(error)}); copy it again from where "
+            "the model comes from"
         ) from error
 
 
