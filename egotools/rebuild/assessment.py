@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from egotools.errors import EgotoolsError, ManifestError, StoreError
 from egotools.extraction.failures import read_failures
+from egotools.manifests.shards import clips_of
 from egotools.manifests.table import read_manifest
 from egotools.stores.importing import imported_digest, layout_of
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences, part_of
 from egotools.stores.summary import open_any
 from egotools.texts import composed, counted
-from egotools.types import Clip
+from egotools.types import Clip, Shard
 
 State = Literal["fresh", "incomplete", "stale", "unknown"]
 
@@ -122,7 +123,9 @@ class Manifests:
                     raise ManifestError(f"its manifest {path} is gone; restore it, or give another with --manifest")
             clips = [clip for path in paths for clip in read_manifest(Path(path))]
             self._read[paths] = list({clip.id: clip for clip in reversed(clips)}.values())[::-1]
-        return self._read[paths][: recipe.origin.get("limit")]
+        clips = self._read[paths][: recipe.origin.get("limit")]
+        shard = recipe.origin.get("shard")
+        return clips if shard is None else clips_of(clips, Shard.parse(shard))
 
 
 def stores_of(cache: Path) -> list[Store]:
