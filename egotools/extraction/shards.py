@@ -1,7 +1,7 @@
 """Caches of shards: a cache holds one shard of one manifest, and all of them are merged without gaps."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,11 +105,12 @@ def merge_shards(
         manifest = _manifest_of([stores[path] for path in shards])
     found = Counter(composed(id) for store in stores.values() for id in store)
     failed = {id: clip for id, clip in listed_failures(paths).items() if id not in found}
-    changed, missing = [], {}
+    changed: list[str] = []
+    missing: dict[str, list[str]] = {}
     if manifest is not None:
-        clips = read_manifest(manifest)[: _limit([*stores.values()])]
+        clips = read_manifest(manifest)[: _limit(stores.values())]
         failed = {clip.id: failed[clip.id] for clip in clips if clip.id in failed}
-        changed = _changed([*stores.values()], clips)
+        changed = _changed(stores.values(), clips)
         missing = _missing(clips, found.keys() | failed.keys(), shards, manifest)
         if missing and not partial:
             raise StoreError(_refusal(out, missing))
@@ -134,16 +135,22 @@ def _manifest_of(stores: Sequence[Store]) -> Path:
     raise ManifestError(f"{stores[0].path}: its manifest {named[0]} is not here; give it with --manifest")
 
 
-def _limit(stores: Sequence[Store]) -> int | None:
+def _limit(stores: Iterable[Store]) -> int | None:
     """How many clips of the manifest the caches were made from, if that is the same for all."""
     limits = {store.recipe.origin.get("limit") for store in stores}
     return limits.pop() if len(limits) == 1 else None
 
 
-def _changed(stores: Sequence[Store], clips: Sequence[Clip]) -> list[str]:
-    """The ids of clips whose rows were computed for other times than those in the manifest."""
-    sources = ((clip, store.source(clip.id)) for store in stores for clip in clips if clip.id in store)
-    return [clip.id for clip, source in sources if (source.start, source.end) != (clip.start, clip.end)]
+def _changed(stores: Iterable[Store], clips: Sequence[Clip]) -> list[str]:
+    """The ids of clips whose rows, in the first cache that has them, were computed for other times."""
+    wanted = {clip.id: clip for clip in clips}
+    changed = []
+    for store in stores:
+        for id in store:
+            if clip := wanted.pop(composed(id), None):
+                source = store.source(id)
+                changed += [clip.id] if (source.start, source.end) != (clip.start, clip.end) else []
+    return changed
 
 
 def _missing(
