@@ -128,11 +128,11 @@ def _check_one_split(shards: Mapping[Path, Shard]) -> None:
 
 def _manifest_of(stores: Sequence[Store]) -> Path:
     """The manifest that shards were made from: the first that is here, as each may come from another machine."""
-    named = [Path(store.recipe.origin.get("manifest") or "") for store in stores]
-    for path in named:
+    places = [place for store in stores if isinstance(place := store.recipe.origin.get("manifest"), str)]
+    for path in map(Path, places):
         if path.is_file():
             return path
-    raise ManifestError(f"{stores[0].path}: its manifest {named[0]} is not here; give it with --manifest")
+    raise ManifestError(f"{stores[0].path}: its manifest {named(places, 1)} is not here; give it with --manifest")
 
 
 def _limit(stores: Iterable[Store]) -> int | None:
