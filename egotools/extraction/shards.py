@@ -132,7 +132,8 @@ def _manifest_of(stores: Sequence[Store]) -> Path:
     for path in map(Path, places):
         if path.is_file():
             return path
-    raise ManifestError(f"{stores[0].path}: its manifest {named(places, 1)} is not here; give it with --manifest")
+    where = f"its manifest {places[0]} is not here" if places else "it names no manifest"
+    raise ManifestError(f"{stores[0].path}: {where}; give one with --manifest")
 
 
 def _limit(stores: Iterable[Store]) -> int | None:

@@ -23,21 +23,21 @@ def shards_of(clips: Sequence[Clip], count: int) -> list[list[Clip]]:
     share a file; not from their order, nor from what exists on the disk, nor from where that is. A clip without an end
     therefore counts as the mean of those with one, or as much as any other where none has an end.
     """
-    files: defaultdict[str, list[Clip]] = defaultdict(list)
-    for clip in clips:
-        files[composed(str(clip.path))].append(clip)  # the Unicode form of a path depends on the disk
-    known = [each for each in map(_milliseconds, clips) if each is not None]
+    paths = [composed(str(clip.path)) for clip in clips]  # the Unicode form of a path depends on the disk
+    lengths = [_milliseconds(clip) for clip in clips]
+    known = [length for length in lengths if length is not None]
     mean = max(sum(known) // len(known), 1) if known else 1
-    loads = {}
-    for path, found in files.items():
-        first = min(clip.id for clip in found)  # names the file, wherever it is
-        loads[first, path] = sum(mean if length is None else length for length in map(_milliseconds, found))
-    homes = {}
-    for number, part in enumerate(balanced(dict(sorted(loads.items())), count)):
-        homes.update({path: number for _, path in part})
-    shards: list[list[Clip]] = [[] for _ in range(count)]
-    for clip in clips:
-        shards[homes[composed(str(clip.path))]].append(clip)
+    loads: defaultdict[str, int] = defaultdict(int)
+    first: dict[str, str] = {}  # of the ids of a file: it names the file, wherever that is
+    for clip, path, length in zip(clips, paths, lengths, strict=True):
+        loads[path] += mean if length is None else length
+        first[path] = min(first.get(path, clip.id), clip.id)
+    files = sorted(loads, key=first.__getitem__)
+    parts = balanced({path: loads[path] for path in files}, count)
+    homes = {path: number for number, part in enumerate(parts) for path in part}
+    shards: list[list[Clip]] = [[] for _ in parts]
+    for clip, path in zip(clips, paths, strict=True):
+        shards[homes[path]].append(clip)
     return shards
 
 

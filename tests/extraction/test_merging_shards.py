@@ -121,7 +121,7 @@ def test_an_empty_shard_may_be_given_or_left_out_and_costs_no_error(manifest):
 def test_the_manifest_may_be_elsewhere_and_may_be_asked_for_caches_that_are_no_shards(manifest):
     shards = [planted(manifest, number, 2) for number in (1, 2)]
     moved = manifest.rename(manifest.with_name("moved.csv"))
-    assert "m.csv is not here; give it with --manifest" in complaint(merge(manifest.parent, *shards))
+    assert "m.csv is not here; give one with --manifest" in complaint(merge(manifest.parent, *shards))
     assert merge(manifest.parent, *shards, "--manifest", moved).exit_code == 0
     assert open_store(manifest.parent / "all.lmdb").recipe.origin["manifest"] == str(moved)
     part = plant(want(manifest.parent / "part.lmdb", "color"), moved, "a/0")
