@@ -116,7 +116,6 @@ def test_the_cache_of_a_shard_stays_one(manifest: Path, tmp_path: Path) -> None:
     wanted = want(tmp_path / "color.lmdb", "color")
     recipe = recipe_of(wanted, manifest_origin(manifest, shard=Shard(1, 2)))  # a, c; and b is in the other
     cache = plant(wanted, manifest, "a", recipe=recipe)
-    forget(manifest)
     assert (remake(cache).computed, list(open_store(cache))) == (1, ["a", "c"])
     assert open_store(cache).recipe.origin["shard"] == "1/2"
     assert_settled(cache)
