@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from egotools.errors import StoreError
+from egotools.texts import counted
 
 from . import display, options
 from .groups import Group
@@ -128,20 +129,35 @@ def verify(caches: tuple[Path, ...], as_json: bool) -> None:
 
 @cache.command()
 @caches
+@click.option(
+    "--manifest", type=options.FILE, help="Clips that must all be there; for shards by default the manifest they name."
+)
+@click.option("--partial", is_flag=True, help="Merge although clips are missing; they are counted.")
 @click.option("--out", required=True, type=options.PATH, help="The new cache, .lmdb or .h5.")
 @overwrite
 @options.telling
-def merge(caches: tuple[Path, ...], out: Path, overwrite: bool) -> None:
+def merge(caches: tuple[Path, ...], out: Path, **how: Any) -> None:
     """Write the clips of several caches of one recipe as one cache.
 
+    Shards ('egotools extract --shard') must be complete: every clip of the manifest is in one of them, or in its list
+    of failed clips. These lists are joined as OUT.failed.csv; exit status 1 if it is not empty.
+
     \b
-    egotools cache merge machine1/csn.lmdb machine2/csn.lmdb --out caches/csn.lmdb
+    egotools cache merge shards/1/csn.lmdb shards/2/csn.lmdb --out caches/csn.lmdb
     """
-    from egotools.stores.merge import merge as merge_caches
+    from egotools.extraction.failures import failures_path
+    from egotools.extraction.shards import merge_shards
 
     with Progress() as progress:
-        count = merge_caches(caches, out, overwrite=overwrite, progress=progress)
-    display.note(f"{out}: {count} clips of {len(caches)} caches")
+        made = merge_shards(caches, out, **how, progress=progress)
+    display.note(f"{out}: {counted(made.clips, 'clip')} of {counted(len(caches), 'cache')}")
+    display.name_some("in several of them, with equal rows", made.twice)
+    for what, ids in made.missing.items():
+        display.note(f"  missing: {what}, such as {ids[0]!r}")
+    display.name_some(f"'egotools rebuild {out}' recomputes clips with other times in the manifest", made.changed)
+    display.name_some(f"failed, listed in {failures_path(out)}", made.failed, tell=display.failure)
+    if made.failed or made.changed:
+        click.get_current_context().exit(1)
 
 
 @cache.command()

@@ -15,6 +15,7 @@ from egotools.extractors.names import BUILT_IN, ENCODERS, OWN_NAMES, SHORT_NAMES
 from egotools.extractors.plug_ins import EXTRACTORS, Offered, offered
 from egotools.manifests.table import read_manifest
 from egotools.texts import counted, named
+from egotools.types import Shard
 
 from . import display, options
 from .groups import LazyGroup, Link
@@ -87,6 +88,18 @@ class Extractors(LazyGroup):
                 formatter.write_dl([*others.items()])
 
 
+class OneShard(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """A part of the manifest: `--shard 3/64`."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        try:
+            return Shard.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, context)
+
+
 def _of_packages() -> Offered:
     return offered(EXTRACTORS, OWN_NAMES)
 
@@ -108,6 +121,9 @@ def _of_packages() -> Offered:
 @click.option("--digest/--no-digest", default=True, show_default=True, help="Store digests of the source files.")
 @click.option("--strict", is_flag=True, help="Fail the clips of files that have remarks, such as repaired timestamps.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N clips.")
+@click.option(
+    "--shard", type=OneShard(), help="Only part K of N, such as 3/64, the same on every machine; see docs/slurm.md."
+)
 @click.option("--dry-run", is_flag=True, help="Estimate the work; compute nothing.")
 @options.telling
 @options.as_json
@@ -142,7 +158,7 @@ def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     engine = options.engine_of(common)
-    clips = _clips(common)[: common["limit"]]
+    clips = _shard(_clips(common)[: common["limit"]], wanted, common)
     resources = options.resources_of(common)
     if common["dry_run"]:
         _dry_run(clips, wanted, resources, common)
@@ -153,6 +169,8 @@ def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
 def _clips(common: dict[str, Any]) -> list[Clip]:
     """The clips of the manifest, or of one made from the folder that was given instead."""
     place, is_folder = common["manifest"], os.path.isdir(common["manifest"])
+    if is_folder and common["shard"] is not None:
+        raise click.UsageError(f"--shard needs a manifest: egotools manifest folder {place} --out m.csv")
     if is_folder and common["dry_run"]:
         from egotools.manifests.folders import clips_of, list_folder
 
@@ -167,6 +185,29 @@ def _clips(common: dict[str, Any]) -> list[Clip]:
         what = "the manifest" if is_new else "exists already and is used as the manifest"
         display.note(f"{common['manifest']}: {what} of {place}")
     return read_manifest(common["manifest"])
+
+
+def _shard(clips: list[Clip], wanted: Sequence[CacheRequest], common: dict[str, Any]) -> list[Clip]:
+    """The clips of the shard that was asked for, or all; refused if the caches hold something else."""
+    from egotools.extraction.shards import check_same_shard
+    from egotools.manifests.shards import clips_of
+
+    shard, whole = common["shard"], clips
+    if shard is None:
+        check_same_shard([each.cache for each in wanted], whole, None)
+        return whole
+    clips = clips_of(whole, shard)
+    check_same_shard([each.cache for each in wanted], clips, shard)
+    files, of_files = (len({clip.path for clip in each}) for each in (clips, whole))
+    display.note(
+        f"shard {shard}: {len(clips)} of {counted(len(whole), 'clip')}, {files} of {counted(of_files, 'file')}"
+    )
+    if not clips:
+        display.note(f"shard {shard} is empty, because there are more shards than files")
+    if open_ends := sum(clip.end is None for clip in whole):
+        rule = "as any other" if open_ends == len(whole) else "as the mean of the others"
+        display.note(f"{counted(open_ends, 'clip')} without an end in the manifest, so each counts as long {rule}")
+    return clips
 
 
 def _dry_run(clips: Sequence[Any], wanted: Sequence[CacheRequest], resources: Any, common: dict[str, Any]) -> None:
@@ -201,7 +242,7 @@ def _extract(
                 engine=engine,
                 digest=common["digest"],
                 strict=common["strict"],
-                origin=manifest_origin(common["manifest"], common["limit"]),
+                origin=manifest_origin(common["manifest"], common["limit"], common["shard"]),
                 progress=progress,
             )
         except KeyboardInterrupt:

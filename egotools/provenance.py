@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from egotools.config import file_digest
+from egotools.types import Shard
 
 LIBRARIES = ("egotools", "torch", "torchvision", "timm", "transformers", "av", "numpy")
 RESULT_LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
@@ -32,10 +33,17 @@ def command_line() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def manifest_origin(manifest: Path, limit: int | None = None) -> dict[str, Any]:
-    """What a result records about the manifest, the number of its clips that were used (None: all), and the command."""
+def manifest_origin(manifest: Path, limit: int | None = None, shard: Shard | None = None) -> dict[str, Any]:
+    """What a result records about the manifest, which of its clips were used (by default all), and the command.
+
+    Args:
+        manifest: the file.
+        limit: the number of its first clips that were used.
+        shard: the part of these that was used.
+    """
     origin = {"manifest": str(manifest.absolute()), "manifest_digest": file_digest(manifest), "command": command_line()}
-    return origin if limit is None else {**origin, "limit": limit}
+    used = {"limit": limit, "shard": None if shard is None else str(shard)}
+    return origin | {name: value for name, value in used.items() if value is not None}
 
 
 def versions() -> Mapping[str, str]:

@@ -4,6 +4,7 @@ Axes: T rows (one per window), L frames or samples of a window, D features, F fr
 Times are seconds of the file; frame indices count from 0 in the file.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ IntArray = npt.NDArray[np.int64]
 Frame = npt.NDArray[np.uint8]
 
 LONGEST_ID = 400  # bytes of UTF-8; LMDB keys end at 511
+MOST_SHARDS = 100_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,32 @@ class Clip:
             raise ManifestError(f"clip {self.id!r}: start {self.start} is not a time in seconds, 0 or more")
         if self.end is not None and not self.start < self.end < float("inf"):
             raise ManifestError(f"clip {self.id!r}: end {self.end} s is not after start {self.start} s")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of a manifest, numbered from 1; as text `3/64`."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """The shard that `K/N` names.
+
+        Raises:
+            ValueError: it names none.
+        """
+        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+        number, count = map(int, match.groups()) if match else (0, 0)
+        if not 1 <= number <= count <= MOST_SHARDS:
+            raise ValueError(
+                f"{text!r} is not K/N, such as 3/64: part K of N, from 1/64 to 64/64; N up to {MOST_SHARDS}"
+            )
+        return cls(number, count)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,8 +57,24 @@ def write_failures(cache: Path, tried: Sequence[Clip], failed: Sequence[tuple[Cl
     ids = {clip.id for clip in tried}
     earlier = [clip for clip in read_manifest(path) if clip.id not in ids] if path.is_file() else []
     now = [dataclasses.replace(clip, labels={**clip.labels, **_labels(clip, reason)}) for clip, reason in failed]
-    if earlier or now:
-        write_manifest(path, [*earlier, *now])
+    list_failures(cache, [*earlier, *now])
+
+
+def listed_failures(caches: Sequence[Path]) -> dict[str, Clip]:
+    """The clips in the failure lists of several caches, by id, as `list_failures` writes them again.
+
+    Raises:
+        ManifestError: a list was edited and is no longer a manifest.
+    """
+    lists = [path for path in map(failures_path, caches) if path.is_file()]
+    return {clip.id: clip for path in lists for clip in read_manifest(path)}
+
+
+def list_failures(cache: Path, failed: Sequence[Clip]) -> None:
+    """Replaces the failure list of a cache by clips of other lists; without any, there is none."""
+    path = failures_path(cache)
+    if failed:
+        write_manifest(path, failed)
     else:
         path.unlink(missing_ok=True)
 

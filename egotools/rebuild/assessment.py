@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from egotools.errors import EgotoolsError, ManifestError, StoreError
 from egotools.extraction.failures import read_failures
+from egotools.manifests.shards import shards_of
 from egotools.manifests.table import read_manifest
 from egotools.stores.importing import imported_digest, layout_of
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences, part_of
 from egotools.stores.summary import open_any
 from egotools.texts import composed, counted
-from egotools.types import Clip
+from egotools.types import Clip, Shard
 
 State = Literal["fresh", "incomplete", "stale", "unknown"]
 
@@ -95,6 +96,7 @@ class Manifests:
         """With `override`, this manifest is used for all caches."""
         self._override = override
         self._read: dict[tuple[str, ...], list[Clip]] = {}
+        self._shards: dict[tuple[tuple[str, ...], int | None, int], list[list[Clip]]] = {}
 
     def paths(self, recipe: Recipe) -> tuple[str, ...]:
         """The manifests of a cache: several if caches were merged.
@@ -122,7 +124,15 @@ class Manifests:
                     raise ManifestError(f"its manifest {path} is gone; restore it, or give another with --manifest")
             clips = [clip for path in paths for clip in read_manifest(Path(path))]
             self._read[paths] = list({clip.id: clip for clip in reversed(clips)}.values())[::-1]
-        return self._read[paths][: recipe.origin.get("limit")]
+        limit, named = recipe.origin.get("limit"), recipe.origin.get("shard")
+        clips = self._read[paths][:limit]
+        if named is None:
+            return clips
+        shard = Shard.parse(named)
+        split = paths, limit, shard.count
+        if split not in self._shards:
+            self._shards[split] = shards_of(clips, shard.count)
+        return self._shards[split][shard.number - 1]
 
 
 def stores_of(cache: Path) -> list[Store]:

@@ -60,7 +60,7 @@ class RebuildPlan:
     @property
     def shared(self) -> str:
         """Equal for caches of the same clips, which can share a decoding pass."""
-        return to_json([self.origin["manifest"], self.origin.get("limit")])
+        return to_json([self.origin["manifest"], self.origin.get("limit"), self.origin.get("shard")])
 
 
 def targets(paths: Sequence[Path], *, remark: Callable[[str], None] = unsaid) -> list[Path]:
@@ -161,7 +161,7 @@ class Planner:
 def _origin(recipe: Recipe, manifests: Sequence[str]) -> dict[str, Any]:
     """The provenance for the new recipe."""
     digests = [file_digest(Path(path)) for path in manifests]
-    origin = {name: recipe.origin[name] for name in ("limit", "device") if name in recipe.origin}
+    origin = {name: recipe.origin[name] for name in ("limit", "shard", "device") if name in recipe.origin}
     several = len(manifests) > 1
     origin["manifest"] = list(manifests) if several else manifests[0]
     origin["manifest_digest"] = digests if several else digests[0]

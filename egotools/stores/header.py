@@ -1,5 +1,6 @@
 """The header of a cache, for both formats: one JSON text, validated when it is read."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from egotools.errors import StoreError
 from egotools.files.json_files import check_shape, parse_json
 from egotools.stores.recipe_shape import RecipeShape
 from egotools.stores.store import Recipe
+from egotools.types import Shard
 
 VERSION = 1  # of the layout on disk
 DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
@@ -80,11 +82,18 @@ def _check_recipe(header: dict[str, Any], path: Path) -> None:
     origin = header["origin"]
     limit, classes = origin.get("limit"), (origin.get("learned") or {}).get("classes")
     _check(limit is None or _is_count(limit), "origin.limit", limit, path)
+    _check(_is_shard(origin.get("shard")), "origin.shard", origin.get("shard"), path)
     _check(classes is None or 0 < classes <= MOST_CLASSES, "origin.learned.classes", classes, path)
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+
+
+def _is_shard(value: str | None) -> bool:
+    with suppress(ValueError):
+        return value is None or bool(Shard.parse(value))
+    return False
 
 
 def _check(is_right: bool, name: str, value: object, path: Path) -> None:

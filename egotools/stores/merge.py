@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from egotools.config import file_digest
 from egotools.errors import RecipeError, StoreError
 from egotools.progress import Progress, no_progress
 from egotools.stores.opening import open_store
@@ -13,8 +14,22 @@ from egotools.stores.publish import publish
 from egotools.stores.store import Recipe, Store, check_dtype, differences, key_of
 
 
-def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress: Progress = no_progress) -> int:
+def merge(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    manifest: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> int:
     """Writes the clips of all caches to `out`; a clip in several of them must have the same rows in all.
+
+    Args:
+        paths: the caches.
+        out: the new one.
+        manifest: recorded as what it was made from; None: the manifests that the caches name.
+        overwrite: whether to replace an existing cache.
+        progress: reports clips.
 
     Returns:
         The number of clips in `out`.
@@ -40,18 +55,21 @@ def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False, progress
                     " merge caches that agree, or rebuild one of them"
                 )
             clips.setdefault(name, store)
-    recipe = Recipe(first.recipe.identity, _origin(stores))
+    recipe = Recipe(first.recipe.identity, _origin(stores, manifest))
     ordered = sorted(clips.items(), key=lambda item: key_of(item[0]))
     publish(out, recipe, ordered, overwrite=overwrite, progress=progress)
     return len(clips)
 
 
-def _origin(stores: Sequence[Store]) -> dict[str, Any]:  # Any: JSON values
+def _origin(stores: Sequence[Store], manifest: Path | None) -> dict[str, Any]:  # Any: JSON values
     """The origin of the first cache, with the manifests of all, so that a rebuild knows all clips.
 
     `limit` is kept only if all caches have it, for the same manifest.
     """
     origins = [store.recipe.origin for store in stores]
+    if manifest is not None:
+        known = {"manifest": str(manifest.absolute()), "manifest_digest": file_digest(manifest)}
+        origins = [{**origin, **known} for origin in origins]
     named = [origin.get("manifest") for origin in origins]
     manifests = sorted({str(each) for name in named if name for each in (name if isinstance(name, list) else [name])})
     limits = [origin["limit"] for origin in origins if origin.get("limit") is not None]
@@ -61,7 +79,8 @@ def _origin(stores: Sequence[Store]) -> dict[str, Any]:  # Any: JSON values
         joined.pop("manifest_digest", None)  # it was the first one's
     elif manifests:
         joined["manifest"] = manifests[0]
-    joined.pop("limit", None)
+    for part in ("limit", "shard"):
+        joined.pop(part, None)
     if len(manifests) == 1 and len(limits) == len(stores):
         joined["limit"] = max(limits)
     return joined

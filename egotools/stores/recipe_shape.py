@@ -32,6 +32,7 @@ class Origin(TypedDict, total=False):
     extractor: str | None
     manifest: str | list[str] | None
     limit: int | None
+    shard: str | None
     inputs: dict[str, str] | None
     files: dict[str, str] | None
     source: str | None

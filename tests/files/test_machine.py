@@ -17,6 +17,7 @@ from egotools.config import file_digest
 from egotools.errors import EgotoolsError
 from egotools.machine import available_memory, choose_device, has_fast_bf16, usable_cores
 from egotools.provenance import command_line, manifest_origin, surroundings, versions
+from egotools.types import Shard
 
 
 def memory_of(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> int | None:
@@ -108,6 +109,7 @@ def test_a_result_records_its_manifest_by_place_and_content(tmp_path: Path, monk
         "command": "egotools train",
     }
     assert manifest_origin(Path("m.csv"), limit=3) == {**whole, "limit": 3}
+    assert manifest_origin(Path("m.csv"), shard=Shard(1, 2)) == {**whole, "shard": "1/2"}
     (tmp_path / "m.csv").write_text("id,path\na,\n")
     assert manifest_origin(Path("m.csv"))["manifest_digest"] != whole["manifest_digest"]
 

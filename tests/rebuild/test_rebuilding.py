@@ -21,12 +21,14 @@ from planted import (
 )
 from rebuilt import Contents, assert_settled, forget, kept, only, remake, remake_all, spoil
 
+from egotools.extraction.recipes import recipe_of
 from egotools.extractors.color import Color
 from egotools.manifests.table import read_manifest
+from egotools.provenance import manifest_origin
 from egotools.rebuild import rebuilding, swap
 from egotools.rebuild.planning import Planner, RebuildOptions
 from egotools.stores import open_store
-from egotools.types import Clip
+from egotools.types import Clip, Shard
 
 SUFFIXES = [".lmdb", ".h5"]
 
@@ -107,6 +109,15 @@ def test_a_cache_stays_limited_to_the_first_clips(manifest: Path, tmp_path: Path
     forget(manifest)
     assert (remake(cache).computed, list(open_store(cache))) == (2, ["a", "b"])
     assert open_store(cache).recipe.origin["limit"] == 2
+    assert_settled(cache)
+
+
+def test_the_cache_of_a_shard_stays_one(manifest: Path, tmp_path: Path) -> None:
+    wanted = want(tmp_path / "color.lmdb", "color")
+    recipe = recipe_of(wanted, manifest_origin(manifest, shard=Shard(1, 2)))  # a, c; and b is in the other
+    cache = plant(wanted, manifest, "a", recipe=recipe)
+    assert (remake(cache).computed, list(open_store(cache))) == (1, ["a", "c"])
+    assert open_store(cache).recipe.origin["shard"] == "1/2"
     assert_settled(cache)
 
 

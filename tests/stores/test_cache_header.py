@@ -77,6 +77,8 @@ def test_a_count_that_is_none_is_named(name, value):
         ({"identity": {"options": []}}, "options"),
         ({"origin": {"manifest": 3}}, "manifest"),
         ({"origin": {"limit": -1}}, r"origin\.limit=-1"),
+        ({"origin": {"shard": "3/2"}}, r"origin\.shard=3/2"),
+        ({"origin": {"shard": 1}}, "shard"),
         ({"origin": {"learned": {"classes": 0}}}, r"origin\.learned\.classes=0"),
         ({"origin": {"learned": {"classes": (1 << 20) + 1}}}, r"origin\.learned\.classes=1048577"),
         ({"width": None}, "width=None"),

@@ -1,6 +1,5 @@
 """Groups tasks into shards, the units given to cluster workers, and tracks open tasks. Pure: does not use Ray."""
 
-import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from egotools.errors import ClipError
 from egotools.extraction.messages import Failure, Piece, ReadingTask
+from egotools.manifests.shards import balanced
 from egotools.media.containers import stated_seconds
 from egotools.types import Clip
 
@@ -30,13 +30,9 @@ def shards_of(tasks: Sequence[ReadingTask], workers: int, seconds: Callable[[Cli
     for task in tasks:
         files[task.clip.path].append(task)
     loads = {path: sum(seconds(task.clip) for task in found) for path, found in files.items()}
-    shards: list[list[ReadingTask]] = [[] for _ in range(min(SHARDS_A_WORKER * workers, len(files)))]
-    filled = [(0.0, number) for number in range(len(shards))]
-    for path in sorted(files, key=lambda path: -loads[path]):  # longest first, always to the shortest shard
-        load, number = filled[0]
-        shards[number] += files[path]
-        heapq.heapreplace(filled, (load + loads[path], number))
-    return [shards[number] for _, number in sorted(filled, key=lambda entry: -entry[0])]
+    shards = balanced(loads, min(SHARDS_A_WORKER * workers, len(files)))
+    shards.sort(key=lambda paths: -sum(loads[path] for path in paths))
+    return [[task for path in paths for task in files[path]] for paths in shards]
 
 
 def durations(clips: Sequence[Clip]) -> dict[str, float]:
