@@ -62,15 +62,8 @@ class Cut:
             example, why = next(iter(plan.failed.items()))
             raise StoreError(f"{store.path}: none of the {len(segments)} clips of {self.manifest}: {example!r}: {why}")
         picked = {id: self._picked(store, id, each) for id, each in plan.parts.items()}
-        pairs = [(part.id, rows) for id in picked for part, rows in zip(plan.parts[id], picked[id], strict=True)]
-        remarks = []
-        if empty := [id for id, rows in pairs if not _count(rows)]:
-            remarks.append(count_named(empty, "without rows (no row's middle lies in them)"))
-        if plan.doubly:
-            what = "held by several cached clips: rows of the longest, or else of the first"
-            remarks.append(count_named(plan.doubly, what))
-        rows = _each(store, plan.parts, picked)
-        return Learned(rows, remarks=tuple(remarks), sources=plan.sources, failed=plan.failed)
+        remarks = _remarks(store, plan, picked)
+        return Learned(_each(store, plan.parts, picked), remarks=remarks, sources=plan.sources, failed=plan.failed)
 
     def _picked(self, store: Store, id: str, segments: Sequence[Clip]) -> list[Picked]:
         times = store.stored(id).times
@@ -188,6 +181,22 @@ def _source(segment: Clip, source: Source) -> Source:
     """The manifest's row, with the state that its file had when it was read."""
     fps = source.fps if segment.fps is None else segment.fps
     return replace(source, path=os.path.abspath(segment.path), start=segment.start, end=segment.end, fps=fps)
+
+
+def _remarks(store: Store, plan: _Plan, picked: Mapping[str, Sequence[Picked]]) -> tuple[str, ...]:
+    late, short = [], []
+    for id, segments in plan.parts.items():
+        times = store.stored(id).times
+        last = times[:, 1].max() if len(times) else -inf
+        empty = [part for part, rows in zip(segments, picked[id], strict=True) if not _count(rows)]
+        late += [part.id for part in empty if part.start >= last]
+        short += [part.id for part in empty if part.start < last]
+    found = {
+        "without rows, after the last row of their file": late,
+        "without rows, as no row's middle lies in them": short,
+        "held by several cached clips, cut from the longest of them, or else the first": plan.doubly,
+    }
+    return tuple(count_named(ids, what) for what, ids in found.items() if ids)
 
 
 def _count(rows: Picked) -> int:

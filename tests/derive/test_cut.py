@@ -152,7 +152,10 @@ def test_a_segment_too_short_for_a_row_is_an_empty_clip_and_said_so(videos):
     manifest(videos, "short,v/a.mp4,0.3,0.7,eat,a", "past,v/a.mp4,90,95,eat,a", "x,v/a.mp4,0,1,eat,a")
     made = cut(videos)
     assert (made.clips, made.rows, dict(made.failed)) == (3, 2, {})
-    assert made.remarks == ("2 clips without rows (no row's middle lies in them): 'short', 'past'",)
+    assert made.remarks == (
+        "1 clip without rows, after the last row of their file: 'past'",
+        "1 clip without rows, as no row's middle lies in them: 'short'",
+    )
 
 
 def test_a_missing_video_is_named_and_the_others_are_cut(videos):
