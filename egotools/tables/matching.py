@@ -54,6 +54,19 @@ def record_of(cache: Path) -> Record:
     return _record(cache)
 
 
+def uncut(store: Store) -> Store:
+    """The cache whose rows a cache of cut clips has, opened; a cache that was not cut is returned as it is.
+
+    Raises:
+        StoreError: it cannot be read, or is cut from itself.
+    """
+    if store.recipe.identity.get("derivation") != CUT:
+        return store
+    check_no_cycle(store.path)
+    inputs = named_inputs(store.recipe).values()
+    return uncut(open_store(next(iter(inputs)))) if len(inputs) == 1 else store
+
+
 def features_of(records: Mapping[str, Record]) -> list[Feature]:
     """The features that a run was trained on, in its order."""
     return [Feature(Path(each["cache"]).stem, each["identity"], essence_of(each)) for each in records.values()]
