@@ -117,8 +117,10 @@ def covered(times: Floats, windows: Floats, how: How = "nearest") -> Mask:
     if not len(times):
         return np.zeros(len(windows), bool)
     near = _Near(times, windows)
-    is_near = near.is_bridged | (near.distance <= near.reach * (1 + 1e-9))
-    return is_near | (near.stop > near.first) if how == "mean" else is_near
+    is_near: Mask = near.is_bridged | (near.distance <= near.reach * (1 + 1e-9))  # times are rounded
+    if how == "mean":
+        is_near |= near.stop > near.first
+    return is_near
 
 
 def resampled(values: FloatArray, times: Floats, windows: Floats, how: How = "mean") -> Rows:

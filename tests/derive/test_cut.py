@@ -21,6 +21,7 @@ from egotools.rebuild.quick_status import QuickStatus
 from egotools.rebuild.rebuilding import HowToRebuild, rebuild
 from egotools.stores import Recipe, Source, open_store, open_writer
 from egotools.stores.source import SourceFiles
+from egotools.tables.matching import uncut
 from egotools.tables.table import read_table
 from egotools.types import Rows
 
@@ -251,6 +252,15 @@ def test_a_probe_learns_from_cut_rows_with_whole_videos_held_out(videos):
     done = run("eval", "probe", *line, "--group", "video", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["accuracy"] > 0.9
+
+
+def test_what_made_cut_rows_is_found_through_several_cuts(videos):
+    manifest(videos, "x,v/a.mp4,0,9,eat,a")
+    first = cut(videos).cache
+    twice = derive(Derived(videos / "twice.lmdb", "cut", Cut(videos / "s.csv"), {"f": first})).cache
+    assert open_store(twice)["x"].values.tolist() == open_store(first)["x"].values.tolist()
+    assert uncut(open_store(twice)).path == videos / "whole/f.lmdb"
+    assert uncut(open_store(videos / "whole/f.lmdb")).recipe.identity == {"extractor": "color"}
 
 
 def test_what_is_needed_is_said():
