@@ -13,6 +13,7 @@ from egotools.config import check_positive, option
 from egotools.derive.fitted import Learned
 from egotools.errors import ManifestError, StoreError
 from egotools.files.csv_files import another_delimiter, read_csv
+from egotools.machine import available_memory
 from egotools.stores.copying import intact
 from egotools.stores.store import Store, StoredClip
 from egotools.tables.joining import count_named
@@ -70,6 +71,7 @@ class Resample:
         for id in store:
             times = _times(store, id)
             windows = self._windows(store, id, times, given)
+            _check_memory(store, id, len(windows))
             if len(times) and not len(windows):
                 bare.append(id)
             lost += int((~covered(times, windows, self.how)).sum())
@@ -134,10 +136,7 @@ def resampled(values: FloatArray, times: Floats, windows: Floats, how: How = "me
         if how == "mean":
             _average(found, values, near)
         elif how == "linear":
-            between = near.is_bridged
-            left, right = near.order[near.left[between]], near.order[near.right[between]]
-            share = near.share[between, np.newaxis]
-            found[between] = values[left] * (1 - share) + values[right] * share
+            _interpolate(found, values, near)
     return Rows(found, kept)
 
 
@@ -180,6 +179,15 @@ def _average(found: npt.NDArray[np.float32], values: FloatArray, near: _Near) ->
         found[some] = np.add.reduceat(part, borders, axis=0)[::2] / (stop - first)[:, np.newaxis]
 
 
+def _interpolate(found: npt.NDArray[np.float32], values: FloatArray, near: _Near) -> None:
+    """Replaces rows of windows between two rows by their mean, weighted by nearness; computed in float64."""
+    between = np.flatnonzero(near.is_bridged)
+    for at in range(0, len(between), BLOCK):
+        some = between[at : at + BLOCK]
+        left, right, share = near.order[near.left[some]], near.order[near.right[some]], near.share[some, np.newaxis]
+        found[some] = values[left] * (1 - share) + values[right] * share
+
+
 def read_windows(path: Path) -> dict[str, Floats]:
     """The windows [W, 2] of each clip, by time; a single `time` is a window without length.
 
@@ -216,6 +224,16 @@ def _times(store: Store, id: str) -> Floats:
             " cannot be put on a clock"
         )
     return times
+
+
+def _check_memory(store: Store, id: str, windows: int) -> None:
+    """A clip is in memory as a whole, with a copy while it is written."""
+    needed, free = 3 * windows * store.width * 4, available_memory()
+    if free is not None and needed > free:
+        raise StoreError(
+            f"{store.path}: clip {id!r} would have {windows} rows, which need {needed / 1e9:.3g} GB of memory,"
+            f" {free / 1e9:.3g} GB are free; take a lower --hz, or fewer times"
+        )
 
 
 def _values(store: Store, clip: StoredClip) -> FloatArray:

@@ -153,6 +153,12 @@ def test_a_clip_that_the_cache_lacks_is_named_and_the_others_are_made(tmp_path, 
     assert (done.exit_code, "has none of the 1 clips of" in done.stderr) == (1, True)
 
 
+def test_more_rows_than_memory_holds_are_refused_at_once(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr("egotools.derive.resample.available_memory", lambda: 40_000)
+    done = run("--features", cache, "--hz", "1000", "--out", tmp_path / "r")
+    assert (done.exit_code, "clip 'a' would have 4000 rows, which need 4.8e-05 GB" in done.stderr) == (1, True)
+
+
 def test_rows_without_times_are_refused(tmp_path):
     with open_writer(tmp_path / "i.lmdb", Recipe({"imported": "x"})) as writer:
         writer.append("a", Rows(np.ones((2, 1), np.float32), np.zeros((2, 2))))
