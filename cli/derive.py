@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 EXAMPLE = "egotools derive {name} --features caches/a/resnet18.lmdb --out caches/{name}"
 EXAMPLES = {
+    "cut": "egotools derive cut --features caches/a/resnet18.lmdb --manifest segments.csv --out caches/cut",
+    "resample": "egotools derive resample --features caches/a/color.lmdb --hz 10 --out caches/hz10",
     "similarity": "egotools derive similarity --features caches/m/hrnet.lmdb --features caches/m/csn.lmdb "
-    "--manifest m.csv --out caches/m"
+    "--manifest m.csv --out caches/m",
 }
 common = options.together(
     click.option(
@@ -91,9 +93,11 @@ def _derive(
     for item in made:
         for remark in item.remarks:
             display.note(f"{item.cache}: {remark}")
+        failed = [f"{id!r}: {why}" for id, why in item.failed.items()]
+        display.name_some(f"{item.cache}: clips failed", failed, tell=display.failure)
     for error in errors.values():
         display.failure(f"failed: {error}")
-    click.get_current_context().exit(1 if errors else 0)
+    click.get_current_context().exit(1 if errors or any(item.failed for item in made) else 0)
 
 
 def _make_each(wanted: Sequence[Derived]) -> tuple[list[Made], dict[Path, str]]:

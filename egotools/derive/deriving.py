@@ -1,7 +1,7 @@
 """Deriving a cache from others, with the recipe that later tells whether it is up to date."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -17,10 +17,12 @@ from egotools.stores.aside import aside
 from egotools.stores.digest import content_of
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import CLIPS_PER_COMMIT
-from egotools.stores.source import content_digest
+from egotools.stores.source import Source, content_digest
 from egotools.stores.store import SUFFIXES, Recipe, Store, check_dtype, differences, part_of
 from egotools.stores.verify import verify
 from egotools.types import Rows
+
+FAILED = "failed"  # the entry of a recipe's origin on how many clips could not be made
 
 
 class Derivation(Protocol):
@@ -36,19 +38,23 @@ class Derivation(Protocol):
     def rows(self, inputs: Mapping[str, Store]) -> Iterator[tuple[str, Rows]]:
         """Every clip of the inputs, once, with its rows; one that has none, too. Reads clips with `copying.intact`.
 
-        A derivation that is fitted to the inputs first, and must keep what it learned, is a `LearningDerivation`.
+        A derivation that is fitted to the inputs first, or makes other clips than theirs, is a `LearningDerivation`.
         """
 
 
 @runtime_checkable
 class LearningDerivation(Protocol):
-    """A derivation that keeps what it learned, so that new clips can be treated as those of the cache were."""
+    """A derivation that looks at all its inputs first, and says more than rows: what it learned, which clips it makes.
+
+    What it learned is kept, so that new clips can be treated as those of the cache were. Clips of its own come with
+    their sources; those that cannot be made are named in `failed`, and the others are made.
+    """
 
     version: ClassVar[int]
     naming: ClassVar[str]
 
     def learn(self, inputs: Mapping[str, Store]) -> Learned:
-        """What the inputs teach, and with it the rows of every clip, as `Derivation.rows` gives them."""
+        """What the inputs teach, and with it the rows of every clip; again the same for the same inputs and files."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class Made:
     width: int
     is_new: bool
     remarks: tuple[str, ...] = ()  # what a person should know of what was learned
+    failed: Mapping[str, str] = field(default_factory=dict)  # clips that it lacks -> why
 
 
 def derive(
@@ -121,9 +128,11 @@ def derive(
     recipe = wanted.recipe(origin, inputs)
     with aside(path, "derive") as folder:
         if path.exists():
-            return _there(path, recipe)
-        new, method = folder / path.name, wanted.derivation
-        learned = method.learn(inputs) if isinstance(method, LearningDerivation) else Learned(method.rows(inputs))
+            return _there(path, recipe, wanted, inputs)
+        new = folder / path.name
+        learned = _learned(wanted, inputs)
+        if learned.failed:
+            recipe = Recipe(recipe.identity, {**recipe.origin, FAILED: len(learned.failed)})
         if learned.arrays:
             recipe = keep(learned, new, recipe)
         check_dtype(recipe, wanted.dtype, path)
@@ -131,7 +140,7 @@ def derive(
         if faults := verify(new).faults:
             raise StoreError(f"{path}: the new cache is damaged ({faults[0]}); rerun the command")
         made = open_store(new)
-        result = Made(path, len(made), made.rows, made.width, True, learned.remarks)
+        result = Made(path, len(made), made.rows, made.width, True, learned.remarks, dict(learned.failed))
         del made
         exchange(new, path)
     return result
@@ -146,24 +155,34 @@ def _check_place(path: Path, wanted: Derived) -> None:
         raise StoreError(f"{part} is not sealed yet: finish the run that writes it, or choose another --out or --name")
 
 
-def _there(path: Path, recipe: Recipe) -> Made:
+def _learned(wanted: Derived, inputs: Mapping[str, Store]) -> Learned:
+    method = wanted.derivation
+    return method.learn(inputs) if isinstance(method, LearningDerivation) else Learned(method.rows(inputs))
+
+
+def _there(path: Path, recipe: Recipe, wanted: Derived, inputs: Mapping[str, Store]) -> Made:
     """The cache that is there, if its recipe is the one that is wanted."""
     store = open_store(path)
     unlike = list(differences(store.recipe.identity, recipe.identity))
     if not unlike:
         if lost := what_is_lost(path, store.recipe):
             raise StoreError(f"{path}: {lost}; run 'egotools rebuild {path}'")
-        return Made(path, len(store), store.rows, store.width, False)
+        failed = _learned(wanted, inputs).failed if store.recipe.origin.get(FAILED) else {}
+        return Made(path, len(store), store.rows, store.width, False, failed=dict(failed))
     name, was, now = unlike[0]
     if all(part.startswith("inputs.") and old and new for part, old, new in unlike):
-        raise RecipeError(
-            f"{path} is stale: its input {name.partition('.')[2]} has changed;"
-            f" run 'egotools rebuild {path}', or choose another --out or --name"
-        )
+        raise RecipeError(_stale(path, f"input {name.partition('.')[2]}"))
+    option, file = name.partition(".")[2], recipe.origin["files"].get(name.removeprefix("options."))
+    if len(unlike) == 1 and file and file == (store.recipe.origin.get("files") or {}).get(option):
+        raise RecipeError(_stale(path, f"{option} {file}"))
     raise RecipeError(
         f"{path} was made with {name}={was!r}, not {now!r};"
         " choose another --out or --name, or delete it to compute it again"
     )
+
+
+def _stale(path: Path, what: str) -> str:
+    return f"{path} is stale: its {what} has changed; run 'egotools rebuild {path}', or choose another --out or --name"
 
 
 def _write(
@@ -171,11 +190,11 @@ def _write(
 ) -> None:
     """Rows gather in an LMDB, whatever the format of the cache."""
     gathered = new.with_suffix(".lmdb")
-    total = len(set().union(*inputs.values()))
+    total = len(set().union(*inputs.values()) if learned.sources is None else learned.sources)
     with open_writer(gathered, recipe) as writer:
         for done, (id, rows) in enumerate(learned.rows, 1):
             writer.append(id, _as_dtype(rows, wanted, id))
-            writer.finish(id, next(store for store in inputs.values() if id in store).source(id))
+            writer.finish(id, _source(id, inputs) if learned.sources is None else learned.sources[id])
             if done % CLIPS_PER_COMMIT == 0:
                 writer.commit()
             progress(f"deriving {wanted.cache.name}", done, total)
@@ -185,6 +204,10 @@ def _write(
 
         store = open_store(gathered)
         publish_hdf5(new, recipe, [(id, store) for id in store])
+
+
+def _source(id: str, inputs: Mapping[str, Store]) -> Source:
+    return next(store for store in inputs.values() if id in store).source(id)
 
 
 def _as_dtype(rows: Rows, wanted: Derived, id: str) -> Rows:

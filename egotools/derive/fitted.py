@@ -22,6 +22,7 @@ from egotools.files.numpy_files import open_npz
 from egotools.stores.copying import sync_folder
 from egotools.stores.opening import open_store
 from egotools.stores.publish import replace
+from egotools.stores.source import Source
 from egotools.stores.store import LEARNED, Recipe
 from egotools.types import Rows
 
@@ -37,6 +38,8 @@ class Learned:
     arrays: Arrays = field(default_factory=dict)  # what `rows` of new clips need; with none, no file is kept
     facts: Mapping[str, Any] = field(default_factory=dict)  # for the recipe's origin, which only reports
     remarks: tuple[str, ...] = ()  # for the person who derives
+    sources: Mapping[str, Source] | None = None  # of every clip in `rows`; None: those that the inputs have by its id
+    failed: Mapping[str, str] = field(default_factory=dict)  # clips that have no place in `rows` -> why
 
 
 def keep(learned: Learned, cache: Path, recipe: Recipe) -> Recipe:

@@ -8,9 +8,17 @@ from egotools.errors import StoreError
 
 # name -> ("module:Class", its line in `egotools derive --help`)
 BUILT_IN = {
+    "cut": (
+        "egotools.derive.cut:Cut",
+        "The rows of segments, from a cache of whole videos.",
+    ),
     "pool": (
         "egotools.derive.pool:Pool",
         "One row per clip: mean, standard deviation, maximum or minimum of its rows.",
+    ),
+    "resample": (
+        "egotools.derive.resample:Resample",
+        "Rows on a given clock: so many a second, or at the times of a file.",
     ),
     "similarity": (
         "egotools.derive.similarity:Similarity",

@@ -15,6 +15,7 @@ import numpy as np
 from egotools.errors import ExtractorError, TableError
 from egotools.stores.pooling import mean, span
 from egotools.stores.store import Store, StoredClip, classes_of
+from egotools.tables.matching import uncut
 from egotools.texts import composed, similar_names
 from egotools.types import FloatArray
 
@@ -54,7 +55,7 @@ def text_queries(store: Store, texts: Sequence[str]) -> list[Query]:
     from egotools.extractors.text_tower import text_rows  # imported here because it loads torch
 
     try:
-        rows = text_rows(store.recipe, texts)
+        rows = text_rows(uncut(store).recipe, texts)
     except ExtractorError as error:
         raise ExtractorError(f"{store.path}: {error}") from error
     return [Query("text", text, row) for text, row in zip(texts, rows, strict=True)]

@@ -16,6 +16,7 @@ from egotools.media.video import open_frames
 from egotools.methods.new_videos import extracted, stored_rows
 from egotools.progress import Progress, no_progress
 from egotools.stores.store import Store, differences
+from egotools.tables.matching import uncut
 from egotools.types import AudioExtractor, ClipExtractor, FloatArray
 
 
@@ -61,6 +62,7 @@ def image_row(
 
 def _request(store: Store, trusted: frozenset[str]) -> CacheRequest:
     """The extractor of a cache, if it is today what it was and takes images."""
+    store = uncut(store)
     recipe = store.recipe
     try:
         check_extracted(recipe, "an image")

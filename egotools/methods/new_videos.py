@@ -22,7 +22,7 @@ from egotools.stores.copying import intact
 from egotools.stores.opening import open_store
 from egotools.stores.store import Recipe, differences
 from egotools.tables.groups import SIMILARITY
-from egotools.tables.matching import Record
+from egotools.tables.matching import CUT, Record
 from egotools.tables.table import Reduce, reduced
 from egotools.types import Clip
 
@@ -73,6 +73,7 @@ def features_of_videos(
     """
     with tempfile.TemporaryDirectory(prefix="egotools-") as temporary:
         caches = _Caches(run, Path(temporary), trusted)
+        records = {name: _uncut(record) for name, record in records.items()}
         for name, record in records.items():
             caches.request(name, record)
         return extracted(
@@ -115,6 +116,14 @@ def stored_rows(cache: Path, clips: Sequence[Clip], reduce: Reduce | None = "mea
     if reduce is None:
         return [np.concatenate(each.views).astype(np.float32) for each in stored]
     return [np.array(reduced(each, reduce), np.float32)[np.newaxis] for each in stored]
+
+
+def _uncut(record: Record) -> Record:
+    """A record without cutting: a new video is one clip, whose rows are all its own."""
+    inputs = {stem: _uncut(each) for stem, each in record["inputs"].items()}
+    if record["identity"].get("derivation") == CUT and len(inputs) == 1:
+        return next(iter(inputs.values()))
+    return {**record, "inputs": inputs}
 
 
 def _why_unusable(parts: Sequence[Floats]) -> str:
@@ -206,6 +215,8 @@ class _Caches:
             raise RunError(f"{self._whose(name)} follow from {missing}, whose cache was gone when it was trained")
         if len(record["inputs"]) != 1:
             raise RunError(f"{self._whose(name)} follow from {len(record['inputs'])} caches, not from one")
+        if "times" in (record["origin"].get("files") or {}):
+            raise RunError(f"{self._whose(name)} lie at the times of a file, which say nothing of new videos")
         if identity["derivation"] == SIMILARITY and record["file"] is None:
             raise RunError(f"{self._whose(name)} need what the similarity learned, which was gone when it was trained")
 

@@ -136,7 +136,8 @@ def _rebuild_derived(
     made = derive(again, out=new, origin={"command": command_line()}, progress=progress)  # verified, too
     kept = swap.swap(new, cache, keep_old=how.keep_old)
     swap.clear(cache)
-    return RebuildResult(found, "fresh", computed=made.clips, kept=kept)
+    state: State = "incomplete" if made.failed else "fresh"
+    return RebuildResult(found, state, computed=made.clips, failed=dict(made.failed), kept=kept)
 
 
 def _rebuild_group(group: Sequence[RebuildPlan], job: "_GroupRebuild") -> dict[Path, RebuildResult]:

@@ -13,6 +13,7 @@ from egotools.stores.opening import open_store
 from egotools.stores.recipe_shape import Identity, Origin
 from egotools.stores.store import LEARNED, Store, differences
 
+CUT = "cut"  # the derivation that leaves rows as they are
 MADE = frozenset({"extractor", "derivation"})  # an identity with neither belongs to imported rows
 
 
@@ -53,6 +54,19 @@ def record_of(cache: Path) -> Record:
     return _record(cache)
 
 
+def uncut(store: Store) -> Store:
+    """The cache whose rows a cache of cut clips has, opened; a cache that was not cut is returned as it is.
+
+    Raises:
+        StoreError: it cannot be read, or is cut from itself.
+    """
+    if store.recipe.identity.get("derivation") != CUT:
+        return store
+    check_no_cycle(store.path)
+    inputs = named_inputs(store.recipe).values()
+    return uncut(open_store(next(iter(inputs)))) if len(inputs) == 1 else store
+
+
 def features_of(records: Mapping[str, Record]) -> list[Feature]:
     """The features that a run was trained on, in its order."""
     return [Feature(Path(each["cache"]).stem, each["identity"], essence_of(each)) for each in records.values()]
@@ -61,8 +75,11 @@ def features_of(records: Mapping[str, Record]) -> list[Feature]:
 def essence_of(record: Record) -> dict[str, Any]:  # Any: JSON values
     """A recipe's identity, with its inputs' identities instead of their contents, if nothing was fitted on them.
 
-    A missing input is represented by the digest of its content.
+    A missing input is represented by the digest of its content. Rows that were cut out are those of the input, whatever
+    the segments.
     """
+    if record["identity"].get("derivation") == CUT and len(record["inputs"]) == 1:
+        return essence_of(*record["inputs"].values())
     identity: dict[str, Any] = {**record["identity"]}
     if record["inputs"] and LEARNED not in record["origin"]:
         inputs = {name: essence_of(each) for name, each in record["inputs"].items()}
@@ -118,7 +135,8 @@ def _unlike(store: Store, feature: Feature) -> list[tuple[str, Any, Any]]:
     """How a cache differs from a feature: entries, their values in the run, and in the cache."""
     now, was = plain(store.recipe.identity), plain(feature.identity)
     unlike = list(differences(was, now))
-    if feature.essence is not None and any(name.startswith("inputs.") for name, _, _ in unlike):
+    is_cut = CUT in (now.get("derivation"), was.get("derivation"))
+    if feature.essence is not None and unlike and (is_cut or any(name.startswith("inputs.") for name, _, _ in unlike)):
         return list(differences(plain(feature.essence), plain(essence_of(record_of(store.path)))))
     return unlike
 

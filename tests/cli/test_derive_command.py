@@ -42,7 +42,8 @@ def test_each_cache_makes_one_of_its_own_named_after_it(tmp_path, two):
 
 def test_json_says_what_is_there_and_the_second_time_that_nothing_was_made(tmp_path, two):
     line = ["pool", "--features", two[0], "--out", tmp_path / "p", "--store", "hdf5", "--name", "mine", "--json"]
-    expected = {"cache": str(tmp_path / "p/mine.h5"), "clips": 3, "rows": 2, "width": 6, "is_new": True, "remarks": []}
+    there = {"cache": str(tmp_path / "p/mine.h5"), "clips": 3, "rows": 2, "width": 6}
+    expected = {**there, "is_new": True, "remarks": [], "failed": {}}
     assert json.loads(run(*line).stdout) == [expected]
     assert json.loads(run(*line).stdout) == [{**expected, "is_new": False, "remarks": []}]
     assert "there already: nothing to do" in run(*line[:-1]).stdout

@@ -47,6 +47,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("extract", "--manifest", folder / "m.csv", "--out", folder, "color", "--fps", "10")
     run("derive", "pool", "--features", folder / "color.lmdb", "--statistics", "mean,max", "--name", "pooled",
         "--out", folder)  # fmt: skip
+    parts = [
+        Clip(f"{clip.id}-{at}", clip.path, at / 5, at / 5 + 0.2, labels=clip.labels) for clip in clips for at in (0, 1)
+    ]
+    write_manifest(folder / "s.csv", parts)
+    run("derive", "cut", "--features", folder / "color.lmdb", "--manifest", folder / "s.csv", "--out", folder / "cut")
+    run("train", "probe", "--manifest", folder / "s.csv", "--features", folder / "cut/color.lmdb", "--label", "kind",
+        "--seeds", "1", "--c", "1", "--out", folder / "parts")  # fmt: skip
     for name, caches, reduce in (("p", ("pooled", "color"), "mean+std"), ("windows", ("color",), "none")):
         features = [word for cache in caches for word in ("--features", folder / f"{cache}.lmdb")]
         run("train", "probe", "--manifest", folder / "m.csv", *features, "--label", "kind", "--reduce", reduce,
@@ -75,6 +82,19 @@ def test_new_videos_get_what_their_cached_features_would_get(place, tmp_path):
 def test_of_a_probe_of_windows_a_video_has_their_mean(place):
     (found,) = predicted(place, "windows", place / "3.mp4")
     assert (found["label"], 0.5 < float(str(found["probability"])) <= 1) == ("light", True)
+
+
+def test_a_probe_of_cut_rows_takes_whole_videos_and_other_segments(place, tmp_path):
+    assert [each["label"] for each in predicted(place, "parts", place / "3.mp4", place / "4.mp4")] == ["light", "dark"]
+    more = [Clip("m", place / "5.mp4", 0.1, 0.5, labels={"kind": "light"})]
+    write_manifest(tmp_path / "s.csv", more)
+    run(
+        "derive", "cut", "--features", place / "color.lmdb", "--manifest", tmp_path / "s.csv", "--out", tmp_path / "cut"
+    )
+    for manifest, cache in ((tmp_path / "s.csv", tmp_path / "cut/color.lmdb"), (place / "m.csv", place / "color.lmdb")):
+        done = run("eval", "probe", "--manifest", manifest, "--features", cache, "--run", place / "parts", "--all-rows",
+                   "--json")  # fmt: skip
+        assert json.loads(done.stdout)["accuracy"] == 1
 
 
 def test_a_video_that_fails_is_named_and_the_others_are_classified(place, tmp_path):

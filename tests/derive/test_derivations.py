@@ -172,7 +172,7 @@ def test_an_option_that_a_recipe_lacks_takes_its_default(tmp_path, input):
     ("identity", "problem"),
     [
         ({"derivation": "pol"}, r"unknown derivation 'pol'; did you mean 'pool'\?"),
-        ({"derivation": "xyz"}, "unknown derivation 'xyz'; choose from pool"),
+        ({"derivation": "xyz"}, "unknown derivation 'xyz'; choose from cut, pool"),
         ({"version": 2}, "was made by version 2 of 'pool', this egotools has 1; update egotools"),
         ({"options": {"window": 3}}, r"pool no longer has the option 'window' \(3\)"),
         ({"options": {"statistics": 3}}, "the option 'statistics' cannot be 3"),

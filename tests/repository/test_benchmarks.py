@@ -208,3 +208,9 @@ def test_moments_with_sound_are_compared_with_the_published_loading_and_are_the_
     assert found["(u) a sample, published / ours"] > 1
     assert min(found.values()) > 0.5
     assert "frames, sound and moments the same" in capsys.readouterr().out
+
+
+def test_cutting_is_compared_with_extracting_anew_and_finds_the_same_rows(video, tmp_path, monkeypatch, capsys):
+    found = ratios("cutting", video, tmp_path, monkeypatch, capsys)
+    assert "(y) 200 segments, extracting / cutting" in found  # above 0 but for noise: few segments
+    assert 0.5 < found["(y) peak memory, all hours / a quarter"] < 2

@@ -38,6 +38,8 @@ WITHOUT_TORCH = [
         "derive.storyboard_picture",
         "derive.reproduction",
         "derive.pool",
+        "derive.cut",
+        "derive.resample",
         "derive.similarity",
         "derive.found_picture",
     ),
