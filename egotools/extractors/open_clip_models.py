@@ -69,7 +69,8 @@ class OpenClipModel(ImageModel):
             raise ExtractorError(f"{self.model}: its text encoder cannot be had: {first_line(error)}") from error
         tokens = _tokens(self, texts)
         with torch.inference_mode():
-            rows = torch.cat([network.encode_text(part) for part in tokens.split(BATCH)])  # type: ignore[operator]
+            parts = [tokens[at : at + BATCH] for at in range(0, len(tokens), BATCH)]
+            rows = torch.cat([network.encode_text(part) for part in parts])  # type: ignore[operator]
         return rows.float().numpy()
 
 

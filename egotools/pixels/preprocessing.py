@@ -134,4 +134,4 @@ class Normalize(nn.Module):
         width = pixels.shape[-2]  # whole rows at once, in place: the same values, some times faster
         rows = pixels.flatten(-2).to(torch.float32, copy=True)
         torch.addcmul(shift.repeat(width), rows, scale.repeat(width), out=rows)
-        return rows.unflatten(-1, (width, 3)).to(self.dtype).movedim(-1, -3)
+        return rows.reshape(*rows.shape[:-1], width, 3).to(self.dtype).movedim(-1, -3)
