@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from egotools.config import option
 from egotools.errors import ExtractorError, MissingExtra, WeightsError, first_line
+from egotools.extractors.downloading import check_reachable
 from egotools.extractors.image import ImageModel
-from egotools.extractors.published import Published, check_reachable, downloaded, from_hub
+from egotools.extractors.published import Published, downloaded, from_hub
 from egotools.pixels.preprocessing import Preprocessing
 from egotools.texts import similar_names
 from egotools.training.seeding import seeded

@@ -6,19 +6,15 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor, nn
 
 from egotools.errors import WeightsError
-from egotools.extractors.hf.hub import failures, reason
+from egotools.extractors.downloading import check_reachable, failures, reason
 from egotools.pixels.preprocessing import Preprocessing
 from egotools.training.seeding import seeded
 from egotools.weights.tensors import load_into, random_seed, read_tensors, weights_digest, weights_file
-
-REACH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -60,20 +56,6 @@ class Published:
             tensors = self.rename(self.read(path), network)
             load_into(network, tensors, heads=self.heads(network), source=str(path))
         return self.without_head(network).eval()
-
-
-def check_reachable(url: str) -> None:
-    """Checks within seconds what a download would try for minutes.
-
-    Raises:
-        OSError: the server does not answer.
-    """
-    try:
-        urlopen(Request(url, method="HEAD"), timeout=REACH_SECONDS).close()
-    except HTTPError as error:  # the server answers, which is all that is checked
-        error.close()
-    except HTTPException as error:
-        raise OSError(f"no sensible answer: {error}") from error
 
 
 def downloaded(name: str, url: str, file: str, *, hash_prefix: str | None = None) -> Path:

@@ -296,7 +296,7 @@ def server(tmp_path: Path, monkeypatch) -> Path:
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: "")
-    monkeypatch.setattr("egotools.extractors.published.check_reachable", lambda _: None)
+    monkeypatch.setattr("egotools.extractors.hf.hub.check_reachable", lambda _: None)
     return tmp_path / "server"
 
 
@@ -383,7 +383,7 @@ def test_nothing_is_asked_of_the_network_where_it_is_switched_off(tmp_path: Path
         raise AssertionError(f"asked for {url}")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("egotools.extractors.published.check_reachable", reach)
+    monkeypatch.setattr("egotools.extractors.hf.hub.check_reachable", reach)
     assert "downloads are switched off" in " ".join(extract("hf:some/Model-B32", "--offline").stderr.split())
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "downloads are switched off" in " ".join(extract("hf:some/Model-B32").stderr.split())

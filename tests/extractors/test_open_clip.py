@@ -187,7 +187,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, weights: str) -> list[str]:
         raise OSError("no network")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    monkeypatch.setattr("egotools.extractors.published.urlopen", unreachable)
+    monkeypatch.setattr("egotools.extractors.downloading.urlopen", unreachable)
     return asked
 
 

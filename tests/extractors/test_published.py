@@ -15,8 +15,8 @@ from torchvision import models
 
 from egotools.errors import ExtractorError, MissingExtra, WeightsError
 from egotools.extraction.forward import runnable
+from egotools.extractors.downloading import check_reachable
 from egotools.extractors.image import ImageModel
-from egotools.extractors.published import check_reachable
 from egotools.extractors.published_model import published
 from egotools.media.video import open_frames
 
@@ -165,7 +165,7 @@ def test_weights_of_timm_that_cannot_be_reached_fail_at_once(timm, monkeypatch):
         assert local_files_only, "the library would try for half a minute"
         raise LocalEntryNotFoundError("not here")
 
-    monkeypatch.setattr("egotools.extractors.published.urlopen", unreachable)
+    monkeypatch.setattr("egotools.extractors.downloading.urlopen", unreachable)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", asked)
     with pytest.raises(WeightsError, match=r"could not be downloaded \(<urlopen error no network>\); fetch") as error:
         published("timm:resnet10t").digest("DEFAULT")
@@ -176,13 +176,15 @@ def test_weights_of_timm_that_cannot_be_reached_fail_at_once(timm, monkeypatch):
 def test_weights_of_timm_that_were_fetched_before_need_no_network(timm, monkeypatch, tmp_path):
     there = tmp_path / "model.safetensors"
     there.write_bytes(b"fetched before")
-    monkeypatch.setattr("egotools.extractors.published.urlopen", lambda *_, **__: pytest.fail("nobody is to be asked"))
+    monkeypatch.setattr(
+        "egotools.extractors.downloading.urlopen", lambda *_, **__: pytest.fail("nobody is to be asked")
+    )
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, local_files_only: there)
     assert len(published("timm:resnet10t").digest("DEFAULT")) == 16
 
 
 def test_a_server_that_says_nothing_is_waited_for_a_few_seconds_and_one_that_refuses_is_there(monkeypatch):
-    monkeypatch.setattr("egotools.extractors.published.REACH_SECONDS", 0.2)
+    monkeypatch.setattr("egotools.extractors.downloading.REACH_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}/weights.pth"
         with pytest.raises(OSError, match="timed out"):
@@ -194,7 +196,7 @@ def test_a_server_that_says_nothing_is_waited_for_a_few_seconds_and_one_that_ref
                 caller.recv(4096)
                 caller.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
-        monkeypatch.setattr("egotools.extractors.published.REACH_SECONDS", 20)
+        monkeypatch.setattr("egotools.extractors.downloading.REACH_SECONDS", 20)
         thread = threading.Thread(target=refuse)
         thread.start()
         check_reachable(address)

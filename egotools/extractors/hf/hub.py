@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from http.client import HTTPException
 from pathlib import Path
-from typing import cast
 
 from egotools.errors import ExtractorError, first_line
+from egotools.extractors.downloading import check_reachable, failures, reason
 
 PREFIX, HUB = "hf:", "https://huggingface.co/"
 CONFIG = "config.json"
@@ -59,8 +58,6 @@ def fetch_weights(name: str, folder: Path, *, offline: bool = False) -> None:
 def _downloaded(name: str, patterns: Sequence[str], offline: bool, revision: str | None) -> Path:
     from huggingface_hub import constants, hf_hub_download, hf_hub_url, snapshot_download
 
-    from egotools.extractors.published import check_reachable  # imported here because it loads torch
-
     if offline or constants.HF_HUB_OFFLINE:
         raise OSError("downloads are switched off")
     check_reachable(hf_hub_url(name, CONFIG))  # the library itself would try for half a minute
@@ -96,25 +93,3 @@ def _explaining(name: str) -> Iterator[None]:
             f"{PREFIX}{name}: no folder of this name, and it could not be downloaded ({why}); fetch "
             f"all files of {HUB}{name} into a folder and write {PREFIX}FOLDER"
         ) from error
-
-
-def failures() -> tuple[type[Exception], ...]:
-    """What is raised where something cannot be downloaded."""
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
-
-    # The errors of connections are those of whichever library it is built on, as the base of its own error.
-    connecting = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
-    return (OSError, EntryNotFoundError, HTTPException, *connecting)
-
-
-def reason(error: BaseException, missing: str = "it has no such file") -> str:
-    """One of the `failures` in plain words: the library says them in many lines, of which the first is a number."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.GatedRepoError):
-        return "access is on request: ask for it on its page, then log in with 'hf auth login'"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return "there is no such model, or it is private: log in with 'hf auth login'"
-    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
-        return missing
-    return first_line(error)
