@@ -115,7 +115,7 @@ def _library() -> Any:  # Any: open_clip's module, which has no types
     try:
         import open_clip
     except ImportError as error:
-        raise MissingExtra("open_clip", "open_clip") from error
+        raise MissingExtra("open_clip", "open-clip") from error
     return open_clip
 
 

@@ -22,7 +22,7 @@ USED_EXTRAS = (
     "demo",
     "flow",
     "hf",
-    "open_clip",
+    "open-clip",
     "map",
     "parquet",
     "ray",
