@@ -17,10 +17,13 @@ from extracted import want
 from PIL import Image
 
 from egotools.derive import found_picture
+from egotools.derive.cut import Cut
+from egotools.derive.deriving import Derived, derive
 from egotools.extraction.engine import extract
 from egotools.extraction.recipes import recipe_of
 from egotools.extractors import text_tower
 from egotools.files.csv_files import read_csv
+from egotools.manifests.table import write_manifest
 from egotools.media.video import open_frames
 from egotools.plots import Strip
 from egotools.stores import Recipe, Source, open_store, open_writer
@@ -182,6 +185,25 @@ def test_an_image_goes_through_the_extractor_of_the_cache(tmp_path, tiny_video):
     done = run("--features", request.cache, "--image", tmp_path / "none.png")
     assert done.exit_code == 1
     assert "none.png" in str(done.exception)
+
+
+def test_images_and_texts_find_moments_of_cut_clips_through_the_extractor_of_their_input(
+    tmp_path, tiny_video, monkeypatch
+):
+    request = want(tmp_path, "pixels", fps=10.0)
+    assert extract([Clip("a", tiny_video)], [request]).is_complete
+    write_manifest(tmp_path / "s.csv", [Clip("first", tiny_video, 0, 1), Clip("then", tiny_video, 1, 2)])
+    derive(Derived(tmp_path / "cut.lmdb", "cut", Cut(tmp_path / "s.csv"), {"pixels": request.cache}))
+    (frame,) = open_frames(tiny_video).frames([13])
+    Image.fromarray(frame).save(tmp_path / "frame.png")
+    done = run("--features", tmp_path / "cut.lmdb", "--image", tmp_path / "frame.png", "--json")
+    assert done.exit_code == 0, done.output
+    (moment, *_) = json.loads(done.stdout)["queries"][0]["moments"]
+    assert (moment["id"], moment["start"]) == ("then", pytest.approx(1.3))
+    width, asked = open_store(request.cache).width, []
+    monkeypatch.setattr(text_tower, "text_rows", lambda recipe, _: [asked.append(recipe), np.ones((1, width))][1])
+    assert run("--features", tmp_path / "cut.lmdb", "--text", "a dog", "--json").exit_code == 0
+    assert [recipe.identity["extractor"] for recipe in asked] == ["pixels"]
 
 
 @pytest.mark.parametrize(
