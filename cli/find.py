@@ -120,7 +120,14 @@ def _save(
 def _show(found: Found) -> None:
     for query, moments in zip(found.queries, found.moments, strict=True):
         rows = [
-            [rank, each.similarity, each.id, each.start, each.end, "" if each.video is None else str(each.video.path)]
+            [
+                rank,
+                f"{each.similarity:.4f}",
+                each.id,
+                each.start,
+                each.end,
+                "" if each.video is None else str(each.video.path),
+            ]
             for rank, each in enumerate(moments, 1)
         ]
         columns = ["", "cosine", "clip", "start, s", "end, s", "file"]

@@ -16,9 +16,9 @@ from egotools.errors import ExtractorError
 from egotools.extractors.hf.encoder_options import EncoderOptions
 from egotools.extractors.hf.models import Encoder, map_size, refusing
 from egotools.extractors.hf.processors import agreement, prepared_by, preprocessing_of
-from egotools.extractors.image import check_sampling
+from egotools.extractors.image import OneFrameARow, check_sampling
 from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
-from egotools.sampling import check_positive, frame_stacks, single_frames
+from egotools.sampling import check_positive, frame_stacks
 from egotools.types import Clip, Frame, FrameWindows, VideoInfo
 
 
@@ -155,24 +155,16 @@ class _Network(nn.Module):
 
 
 @dataclass(frozen=True)
-class FrameModel(VisionModel):
+class FrameModel(OneFrameARow, VisionModel):
     """Features of a frame encoder in the format of Transformers: one row per frame.
 
     \b
     egotools extract --manifest m.csv --out caches/a hf:openai/clip-vit-base-patch32 --fps 2
     """
 
-    fps: float = option(1.0, "Rows per second; the frame shown at the middle of each interval.")
-    frames: int | None = option(None, "Instead of --fps: number of rows per clip, evenly spaced.")
-    stride: int | None = option(None, "Instead of --fps: every n-th frame of the file.")
-
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sampling(self.fps, self.frames, self.stride)
-
-    def windows(self, video: VideoInfo, clip: Clip) -> FrameWindows:
-        """One frame per row."""
-        return single_frames(video, clip, fps=self.fps, frames=self.frames, stride=self.stride)
 
 
 @dataclass(frozen=True)
