@@ -108,6 +108,12 @@ class Collector:
             for cache, id, source in self._awaiting.pop(path):
                 self.writing.finish(cache, id, source)
 
+    def fail_unfinished(self) -> None:
+        """Records clips of which rows are missing although no more come: none may end neither done nor failed."""
+        for (number, position), part in list(self._parts.items()):
+            reason = f"{self.clips[number].path}: its rows did not all arrive; rerun the command"
+            self.fail(Failure(number, part.attempt, position, reason))
+
     def fail(self, failure: Failure) -> None:
         """Records a clip that failed for one cache."""
         place = (failure.clip, failure.extractor)

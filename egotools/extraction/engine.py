@@ -102,6 +102,7 @@ def extract(
                             collector.remark(message)
                         else:
                             collector.take(message)
+                collector.fail_unfinished()
                 collector.finish_undigested()
             writing.seal()
     for each in requests:

@@ -117,6 +117,26 @@ def test_rows_times_and_counts_are_those_of_the_local_engine_though_a_worker_is_
     assert open_store(there[0].cache).recipe.origin["device"] == "ray, auto"
 
 
+def test_rows_that_arrive_after_the_end_of_their_shard_are_not_lost(address, clips, tmp_path, monkeypatch):
+    """Ray may notice a small answer before a large one that came first."""
+
+    class LatestFirst:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ray, name)
+
+        def wait(self, calls: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+            ray.wait(calls, num_returns=1)
+            time.sleep(0.2)
+            ready, rest = ray.wait(calls, num_returns=len(calls), timeout=0)
+            return ready[-1:], [*ready[:-1], *rest]
+
+    monkeypatch.setattr(cluster, "import_ray", LatestFirst)
+    request = want(tmp_path, "color")
+    result = extract(clips, [request], engine=Cluster(num_workers=1))
+    assert result.done[request.cache] == len(clips)
+    assert_same_rows(rows_of(request), local_rows(clips, tmp_path / "here", "color"))
+
+
 @pytest.fixture
 def own() -> Iterator[Worker]:
     """A worker in this process."""

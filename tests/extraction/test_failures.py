@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from extracted import rows_of, want
 
 from egotools.errors import ManifestError
+from egotools.extraction.engine import extract
 from egotools.extraction.failures import failures_path, read_failures, write_failures
+from egotools.extraction.messages import Message, Piece, ReadingTask
+from egotools.extraction.pipeline import Pipeline
+from egotools.extraction.request import Resources
 from egotools.manifests.table import read_manifest
 from egotools.stores.source import SourceFiles
 from egotools.types import Clip
@@ -37,6 +43,22 @@ def test_a_failure_is_a_row_of_a_manifest_with_its_reason(cache: Path, clip: Cli
     assert replace(row, labels=clip.labels) == clip
     assert {**clip.labels, "error": 'not a "video",\nat all', "file_size": "4"}.items() <= row.labels.items()
     assert read_failures(cache)[clip.id].reason == 'not a "video",\nat all'
+
+
+def test_a_clip_whose_rows_do_not_all_arrive_has_failed(tmp_path: Path, tiny_video: Path) -> None:
+    class Forgetful(Pipeline):
+        """Rows of the first clip are all that it gives."""
+
+        def pieces(self, tasks: Sequence[ReadingTask], is_wanted: Callable[[Piece], bool]) -> Iterator[Message]:
+            yield from super().pieces(tasks[:1], is_wanted)
+
+    clips = [Clip("a", tiny_video), Clip("b", tiny_video)]
+    request = want(tmp_path, "color")
+    result = extract(clips, [request], resources=Resources("cpu", workers=1), engine=Forgetful)
+    assert (result.done[request.cache], result.is_complete) == (1, False)
+    ((clip, reason),) = result.failed[request.cache]
+    assert (clip.id, "its rows did not all arrive; rerun the command" in reason) == ("b", True)
+    assert list(rows_of(request)) == ["a"]
 
 
 def test_there_is_no_list_without_failures(cache: Path, clip: Clip) -> None:

@@ -171,10 +171,13 @@ class Workers:
         ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=10.0)
         if not ready:
             return self._check_started()
-        remote = self._calls.pop(ready[0])
+        remote = self._calls[ready[0]]
+        # A small answer may be noticed before a large one, but a worker answers in order: what came first is there, too.
+        call = next(call for call, other in self._calls.items() if other is remote)
+        del self._calls[call]
         kinds = ray.exceptions
         try:
-            answer = ray.get(ready[0])
+            answer = ray.get(call)
         except (kinds.RayActorError, kinds.ObjectLostError, kinds.OutOfMemoryError) as error:
             yield from self._reassign(remote, error)
         except kinds.RayTaskError as error:
