@@ -172,7 +172,7 @@ class Workers:
         if not ready:
             return self._check_started()
         remote = self._calls[ready[0]]
-        # A small answer may be noticed before a large one, but a worker answers in order: what came first is there, too.
+        # Ray may tell of a small answer before a large one; but a worker answers in order, so the first is there, too.
         call = next(call for call, other in self._calls.items() if other is remote)
         del self._calls[call]
         kinds = ray.exceptions
