@@ -125,12 +125,16 @@ class Sound:
         rate, self._reading = self.info.rate, None
         first, last = (round((moment - self.info.start) * rate) for moment in (start, end))
         begin, stop = max(first, 0), min(last, round((self.info.end - self.info.start) * rate))
-        found = np.zeros(last - first, np.float32)
+        samples: Waveform | None = None
         if begin < stop:
             with reading(self.path):
                 samples = plain_stretch(self._file, begin, stop)
                 if samples is None:
                     samples = self._steady_stretch(begin, stop)
+            if len(samples) == last - first:
+                return samples
+        found = np.zeros(last - first, np.float32)
+        if samples is not None:
             found[begin - first :][: len(samples)] = samples
         return found
 
