@@ -218,7 +218,7 @@ def test_unknown_networks_and_weights_are_refused_with_similar_ones() -> None:
 
 def test_without_open_clip_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "open_clip", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'egotools\[open_clip\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'egotools\[open-clip\]'"):
         find_extractor("open_clip:ViT-B-32")
 
 
