@@ -56,7 +56,8 @@ def trained(folder: Path, out: Path, *more: object) -> Result:
 def test_a_run_extracts_is_exported_and_begins_another(folder, tmp_path):
     run = tmp_path / "runs" / "rc"
     more = (*METHOD, "--eval-manifest", f"{folder / 'images.csv'}:class", "--eval-every", 5, "--merge-from", 0)
-    done = trained(folder, run, *more, "--precision", "bf16", "--json")
+    # Not in bf16: processors with AMX compute wrong gradients for networks as narrow as these, not every time.
+    done = trained(folder, run, *more, "--json")
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert (report["frames"], report["steps"]) == (32, 8)
@@ -64,7 +65,7 @@ def test_a_run_extracts_is_exported_and_begins_another(folder, tmp_path):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "images_svm_validation" in line] == [5, 8]
     assert read_segments(run / "segments.csv")[0].id == "a"
-    again = trained(folder, run, *more, "--precision", "bf16")
+    again = trained(folder, run, *more)
     assert "is done" in again.output or "already" in again.output
 
     views = [f"run:{run}", "--fps", 10, f"run:{run}", "--fps", 10, "--view", "cluster", "--name", "squeezed"]
