@@ -71,7 +71,7 @@ class Extractors(LazyGroup):
             ("timm:NAME", "Any of timm's image networks (extra: timm)."),
             (
                 "open_clip:NAME",
-                "Any of open_clip's image encoders, in the space of images and texts (extra: open_clip).",
+                "Any of open_clip's image encoders, in the space of images and texts (extra: open-clip).",
             ),
             ("panns:NAME", "PANNs, networks for sound: cnn6, cnn10, cnn14, mobilenetv1, res1dnet31, ..."),
             ("hf:NAME", "Encoders of huggingface.co by name, or by a folder (extra: hf); see docs/encoders.md."),
