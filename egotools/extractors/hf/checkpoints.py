@@ -158,13 +158,19 @@ def with_weights(found: Checkpoint, *, offline: bool = False) -> Checkpoint:
     return found
 
 
+def library_config(folder: Path) -> Any:  # Any: the library's own class
+    """What the config in a model's folder says, as the library completes it; nothing in the folder is executed."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 @lru_cache
 def _settings(config: Path, _modified: int) -> Mapping[str, Any]:
     from huggingface_hub.errors import StrictDataclassError
-    from transformers import AutoConfig
 
     try:
-        found = AutoConfig.from_pretrained(config.parent, local_files_only=True, trust_remote_code=False).to_dict()
+        found = library_config(config.parent).to_dict()
     except (OSError, ValueError, TypeError, LookupError, AttributeError, StrictDataclassError) as error:
         said = " ".join(str(error).split())
         raise ExtractorError(f"{config}: not the config of a model ({said})") from error

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from egotools.errors import ExtractorError, WeightsError, first_line
-from egotools.extractors.hf.checkpoints import Checkpoint
+from egotools.extractors.hf.checkpoints import Checkpoint, library_config
 from egotools.extractors.hf.families import Family
 from egotools.extractors.hf.hub import unconnected
 from egotools.training.seeding import seeded
@@ -58,7 +58,7 @@ def loaded(found: Checkpoint, weights: str) -> Model:
         WeightsError: weights that are missing, damaged, or not of this model.
     """
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     _ = found.settings  # says what is wrong with the config
     seed = random_seed(weights)
@@ -70,7 +70,7 @@ def loaded(found: Checkpoint, weights: str) -> Model:
     common = {"local_files_only": True, "trust_remote_code": False}
     try:
         with quietly():
-            config = AutoConfig.from_pretrained(found.folder, **common)
+            config = library_config(found.folder)
             options = {"attn_implementation": _attention(config), "dtype": torch.float32}
             if seed is not None:
                 with seeded(seed):
@@ -107,10 +107,10 @@ def map_size(found: Checkpoint, size: tuple[int, int], layer: int | None) -> tup
     Raises:
         IndexError: it has no such layer.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     with quietly(), torch.device("meta"), torch.inference_mode():
-        config = AutoConfig.from_pretrained(found.folder, local_files_only=True, trust_remote_code=False)
+        config = library_config(found.folder)
         model = AutoModel.from_config(config, trust_remote_code=False, attn_implementation=_attention(config)).eval()
         output = model(**{found.family.takes: torch.zeros(1, 3, *size)}, output_hidden_states=True)
     states = getattr(output, "reshaped_hidden_states", None) or output.hidden_states

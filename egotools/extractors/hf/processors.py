@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,8 @@ from egotools.types import Frame
 FILTERS: Mapping[int, Interpolation] = {2: "bilinear", 3: "bicubic"}  # as Pillow numbers them
 CONVNEXT_WARPS = 384  # pixels: from this size on its processor crops nothing
 NORMALIZED, SCALED = (0.0,) * 3, (1 / 255,) * 3  # mean and deviation of pixels that are normalized already
+# Cosine of pixels that are equal but for rounding; processors that do not round resized pixels to bytes have 0.99998.
+EQUAL = 0.99999
 # What the library raises for a processor's file that is damaged, or is of something else.
 DAMAGES = (OSError, ValueError, TypeError, KeyError, AttributeError, AssertionError)
 
@@ -133,20 +133,11 @@ def prepared_by(processor: Any, frame: Frame) -> Any:  # Any: other frames are b
     return _shown(processor, frame).permute(1, 2, 0).contiguous().numpy()
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How our preparation of a frame agrees with the processor's: cosine of normalized pixels, worst of some frames."""
+def agreement(processor: Any, ours: Preprocessing) -> float:
+    """How our preparation agrees with the processor's: the cosine of normalized pixels.
 
-    worst: float
-
-    @cached_property
-    def is_equal(self) -> bool:
-        """Whether all but rounding is; processors that do not round resized pixels to bytes have 0.99998."""
-        return self.worst > 0.99999
-
-
-def agreement(processor: Any, ours: Preprocessing) -> Agreement:
-    """Compares both on a landscape and a portrait of smooth noise, after normalization."""
+    The worse one of a landscape and a portrait of smooth noise; see `EQUAL`.
+    """
     from egotools.pixels.preprocessing import Normalize
 
     normalize, found = Normalize(ours.mean, ours.std), []
@@ -154,7 +145,7 @@ def agreement(processor: Any, ours: Preprocessing) -> Agreement:
         frame = _smooth(height, width)
         expected, shown = _shown(processor, frame), normalize(torch.from_numpy(ours(frame)))
         found.append(float(torch.cosine_similarity(expected.flatten(), shown.flatten(), 0)))
-    return Agreement(min(found))
+    return min(found)
 
 
 def _smooth(height: int, width: int) -> Frame:

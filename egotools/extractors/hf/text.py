@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from egotools.errors import ExtractorError, first_line
-from egotools.extractors.hf.checkpoints import Checkpoint
+from egotools.extractors.hf.checkpoints import Checkpoint, library_config
 from egotools.extractors.hf.models import DAMAGES, loaded, quietly
 from egotools.types import FloatArray
 
@@ -61,10 +61,7 @@ def _tokenizer(found: Checkpoint) -> Any:  # Any: the library's own class
 
 def _most(found: Checkpoint) -> int:
     """The longest text, in tokens, with those that begin and end it."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(found.folder, local_files_only=True, trust_remote_code=False)
-    text = config.text_config
+    text = library_config(found.folder).text_config
     # Positions of RoBERTa, which CLAP reads with, begin after that of padding.
     offset = text.pad_token_id + 1 if text.model_type in ("clap_text_model", "roberta", "xlm-roberta") else 0
     return int(text.max_position_embeddings - offset)

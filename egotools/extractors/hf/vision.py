@@ -15,7 +15,7 @@ from egotools.config import digest, option, plain
 from egotools.errors import ExtractorError
 from egotools.extractors.hf.encoder_options import EncoderOptions
 from egotools.extractors.hf.models import Encoder, map_size, refusing
-from egotools.extractors.hf.processors import agreement, prepared_by, preprocessing_of
+from egotools.extractors.hf.processors import EQUAL, agreement, prepared_by, preprocessing_of
 from egotools.extractors.image import OneFrameARow, check_sampling
 from egotools.pixels.preprocessing import Normalize, Preprocessing, parse_size
 from egotools.sampling import check_positive, frame_stacks
@@ -91,11 +91,11 @@ class VisionModel(EncoderOptions):
             return said
         # Ours need not be the processor's: libraries resize in slightly different ways.
         found = agreement(self._processor, self.preprocessing)
-        if found.is_equal:
+        if found > EQUAL:
             return said
         return [
             *said,
-            f"frames are resized by egotools, not as its processor does (cosine of the pixels {found.worst:.5f}); "
+            f"frames are resized by egotools, not as its processor does (cosine of the pixels {found:.5f}); "
             "--exact runs the processor itself",
         ]
 
