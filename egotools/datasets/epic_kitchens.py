@@ -1,29 +1,26 @@
-"""EPIC-KITCHENS-100: annotated actions in kitchens, by the official CSVs; or RepLAI's ten-second cuts.
+"""EPIC-KITCHENS: annotated actions and sounds in kitchens, by the official CSVs; or RepLAI's ten-second cuts.
 
 Source:
-    Damen et al., "Rescaling Egocentric Vision", IJCV 2022; layouts and subsets of RepLAI's code
-    (`datasets/epic_kitchens.py`).
+    Damen et al., "Rescaling Egocentric Vision", IJCV 2022, and "Scaling Egocentric Vision", ECCV 2018; Huh et al.,
+    "EPIC-SOUNDS", ICASSP 2023; layouts and subsets of RepLAI's code (`datasets/epic_kitchens.py`).
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from egotools.config import option
 from egotools.datasets.clips import DatasetClips, check_differ
+from egotools.datasets.epic_releases import RELEASES, Release, ReleaseName
 from egotools.datasets.epic_subsets import SUBSETS, Subsets
 from egotools.datasets.video_names import VideoNames
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
 from egotools.types import Clip
 
-FILES = {"train": "EPIC_100_train.csv", "val": "EPIC_100_validation.csv", "test": "EPIC_100_test_timestamps.csv"}
-NEEDED = ("narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp")
-CLASSES = {"verb_class": 97, "noun_class": 300}  # how many there are
-LABELED = ("verb", "verb_class", "noun", "noun_class")  # of train and val; test has none
 TIME = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
 # P01_04_000070_000080 is cut from second 70 to 80; names of actions' files have eight digits.
 CUT = re.compile(r"P\d+_\d+_\d{6}_\d{6}")
@@ -31,18 +28,21 @@ CUT = re.compile(r"P\d+_\d+_\d{6}_\d{6}")
 
 @dataclass(frozen=True)
 class EpicKitchens:
-    """EPIC-KITCHENS-100: the actions of the official CSVs in ROOT that exist (train, validation, test timestamps).
+    """EPIC-KITCHENS: the actions of the official CSVs in ROOT that exist (train, validation, test timestamps).
 
-    A clip is an action: its stretch of <video_id>.MP4, or RepLAI's file of it, <video_id>_<start>_<stop>.MP4, which is
-    preferred; they are found by name anywhere below --videos. The columns subset_head, subset_tail and subset_unseen
+    A clip is an action (of --release sounds a sound): its stretch of <video_id>.MP4, or RepLAI's file of it,
+    <video_id>_<start>_<stop>.MP4, which is preferred; they are found by name anywhere below --videos. Times are the
+    timestamps, in seconds, whatever frame rate a video has. The columns subset_head, subset_tail and subset_unseen
     (participants) say 1 or 0.
 
     \b
     egotools manifest epic-kitchens ROOT --videos VIDEOS --out e.csv
+    egotools manifest epic-kitchens ROOT --release 55 --videos VIDEOS --out e55.csv
     egotools manifest epic-kitchens ROOT --videos VIDEOS --kind segments --out s.csv
     """
 
     videos: Path | None = option(None, "Folder below which the videos are, in any layout.")  # noqa: RUF009 - frozen
+    release: ReleaseName = option("100", "EPIC-KITCHENS-100 or -55, or EPIC-SOUNDS.")
     kind: Literal["actions", "segments"] = option(
         "actions", "Annotated actions; or files cut as <video_id>_<second>_<second>.MP4, whole and without labels."
     )
@@ -53,33 +53,47 @@ class EpicKitchens:
     def __post_init__(self) -> None:
         if self.videos is None:
             raise ValueError("--videos is needed, the folder below which the videos are")
+        if self.reference_subsets and self.release != "100":
+            raise ValueError(f"--reference-subsets is for --release 100, not {self.release}")
 
     def clips(self, root: Path) -> DatasetClips:
         """The clips, sorted as annotated, with the labels `participant` and `video`.
 
-        Those of actions have `verb`, `verb_class`, `noun`, `noun_class`, `narration` and the subsets, too.
+        Those of actions have `verb`, `verb_class`, `noun`, `noun_class`, `narration` and the subsets, too; those of
+        sounds `class`, `class_id` and `description`.
 
         Raises:
             ManifestError: no annotations, one without a column that is needed, or not a single video.
         """
-        tables = {
-            split: _Annotations.read(root / name, split) for split, name in FILES.items() if _is_there(root, name)
-        }
+        release = RELEASES[self.release]
+        tables = [
+            _Annotations.read(root / name, split, release)
+            for split, names in release.files.items()
+            for name in names
+            if (root / name).is_file()
+        ]
         if not tables:
-            raise ManifestError(
-                f"{root}: no {FILES['train']}, nor of validation or test; is this the annotations' folder?"
-            )
-        remarks = [f"{name} does not exist" for split, name in FILES.items() if split not in tables]
+            raise ManifestError(f"{root}: no {release.names[0]}, nor of {release.others}; {_instead(root)}")
+        there = {table.path.name for table in tables}
+        remarks = [f"{name} does not exist" for name in release.names if name not in there]
         names = VideoNames.below(self.videos or root)
         remarks += names.remarks
         if self.kind == "segments":
             found = _segments(tables, names)
-        else:
+        elif self.release == "100":
             subsets = Subsets.read(root, is_reference=self.reference_subsets)
-            found = _actions(tables, names, subsets)
+            found = _actions(tables, names, lambda table, action: subsets.of(table.split, action.labels))
             remarks += [*subsets.remarks, *_counts(tables, subsets)]
-        refused = [line for table in tables.values() for line in table.refused]
+        else:
+            found = _actions(tables, names, lambda table, _: release.subsets(table.path.name))
+        refused = [line for table in tables for line in table.refused]
         return DatasetClips(found.clips, found.missing, [*remarks, *found.remarks], refused=refused)
+
+
+def _instead(root: Path) -> str:
+    """What a folder without the files of a release may be instead."""
+    there = [name for name, release in RELEASES.items() if any((root / each).is_file() for each in release.names)]
+    return f"there are those of --release {there[0]}" if there else "is this the annotations' folder?"
 
 
 @dataclass(frozen=True)
@@ -104,35 +118,35 @@ class _Annotations:
     refused: list[str] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path, split: str) -> "_Annotations":
+    def read(cls, path: Path, split: str, release: Release) -> "_Annotations":
         columns, rows = read_csv(path)
-        needed = (*NEEDED, *(LABELED if split != "test" else ()))
+        needed = release.needed(split)
         if missing := [name for name in needed if name not in columns]:
             raise ManifestError(f"{path}: no column {missing[0]!r}; there are {', '.join(columns)}")
         table, first = cls(path, split, []), dict[str, int]()
         for number, cells in rows:
-            why = _fault(cells, needed)
-            if not why and (before := first.setdefault(cells["narration_id"].strip(), number)) != number:
-                why = f"column 'narration_id': {cells['narration_id']!r} is also in row {before}"
+            why = _fault(cells, needed, release.classes)
+            if not why and (before := first.setdefault(cells[release.id].strip(), number)) != number:
+                why = f"column {release.id!r}: {cells[release.id]!r} is also in row {before}"
             if why:
                 table.refused.append(f"{path}, row {number}, {why}")
             else:
-                table.actions.append(_action(cells, needed))
+                table.actions.append(_action(cells, needed, release))
         if not table.actions:
             raise ManifestError(table.refused[0] if table.refused else f"{path}: it has no rows")
         return table
 
 
-def _fault(cells: Mapping[str, str], needed: tuple[str, ...]) -> str:
+def _fault(cells: Mapping[str, str], needed: tuple[str, ...], classes: Mapping[str, int]) -> str:
     """What is wrong with a row, by column; empty if nothing is."""
     for name in needed:
         text = cells[name].strip()
         if not text:
             return f"column {name!r}: it is empty"
-        if name in CLASSES and not text.isdecimal():
+        if name in classes and not text.isdecimal():
             return f"column {name!r}: {text!r} is not the number of a class"
-        if name in CLASSES and int(text) >= CLASSES[name]:
-            return f"column {name!r}: {text!r}, but the classes are 0 to {CLASSES[name] - 1}"
+        if name in classes and int(text) >= classes[name]:
+            return f"column {name!r}: {text!r}, but the classes are 0 to {classes[name] - 1}"
         if name.endswith("_timestamp") and not TIME.fullmatch(text):
             return f"column {name!r}: {text!r} is not a time like 00:01:02.50"
     if _seconds(cells["stop_timestamp"]) <= _seconds(cells["start_timestamp"]):
@@ -140,14 +154,14 @@ def _fault(cells: Mapping[str, str], needed: tuple[str, ...]) -> str:
     return ""
 
 
-def _action(cells: Mapping[str, str], needed: tuple[str, ...]) -> _Action:
+def _action(cells: Mapping[str, str], needed: tuple[str, ...], release: Release) -> _Action:
     text = {name: cell.strip() for name, cell in cells.items()}
     times = text["start_timestamp"], text["stop_timestamp"]
     labels = {"participant": text["participant_id"], "video": text["video_id"]}
-    own = [name for name in LABELED if name in needed]
-    labels |= {name: str(int(text[name])) if name in CLASSES else text[name] for name in own}
-    labels |= {"narration": text["narration"]} if "narration" in text else {}
-    return _Action(text["narration_id"], text["video_id"], times, _seconds(times[0]), _seconds(times[1]), labels)
+    own = [name for name in release.labeled if name in needed]
+    labels |= {name: str(int(text[name])) if name in release.classes else text[name] for name in own}
+    labels |= {name: text[name] for name in release.described if name in text}
+    return _Action(text[release.id], text["video_id"], times, _seconds(times[0]), _seconds(times[1]), labels)
 
 
 def _seconds(text: str) -> float:
@@ -157,12 +171,15 @@ def _seconds(text: str) -> float:
     return round(3600 * int(hours) + 60 * int(minutes) + float(seconds), 6)
 
 
-def _actions(tables: Mapping[str, _Annotations], names: VideoNames, subsets: Subsets) -> DatasetClips:
+def _actions(
+    tables: Sequence[_Annotations], names: VideoNames, subsets: Callable[[_Annotations, _Action], Mapping[str, str]]
+) -> DatasetClips:
     """A clip an action, in the order of the files."""
     clips, missing, cut = [], [], 0
-    for split, table in tables.items():
+    for table in tables:
+        split = table.split
         for action in table.actions:
-            labels = {**action.labels, **subsets.of(split, action.labels)}
+            labels = {**action.labels, **subsets(table, action)}
             start, stop = (re.sub(r"[:.]", "", text) for text in action.times)
             path = names.find(f"{action.video}_{start}_{stop}")
             if path is not None:
@@ -178,13 +195,13 @@ def _actions(tables: Mapping[str, _Annotations], names: VideoNames, subsets: Sub
             f"{names.root}: none of the videos of {count} actions is below it, such as {missing[0]}; is this the folder"
             " of the videos?"
         )
-    check_differ(clips, next(iter(tables.values())).path.parent)
+    check_differ(clips, tables[0].path.parent)
     return DatasetClips(clips, missing, [f"{cut} of {len(clips)} actions are files of their own"] if cut else [])
 
 
-def _segments(tables: Mapping[str, _Annotations], names: VideoNames) -> DatasetClips:
+def _segments(tables: Sequence[_Annotations], names: VideoNames) -> DatasetClips:
     """A clip a ten-second cut of a video that a file of annotations names, sorted by name."""
-    split_of = {action.video: split for split, table in tables.items() for action in table.actions}
+    split_of = {action.video: table.split for table in tables for action in table.actions}
     clips, others = [], 0
     for name in names.like(CUT):
         video = name.rsplit("_", 2)[0]
@@ -202,9 +219,10 @@ def _segments(tables: Mapping[str, _Annotations], names: VideoNames) -> DatasetC
     return DatasetClips(clips, remarks=[f"{others} files are of videos without annotations"] if others else [])
 
 
-def _counts(tables: Mapping[str, _Annotations], subsets: Subsets) -> Iterator[str]:
+def _counts(tables: Sequence[_Annotations], subsets: Subsets) -> Iterator[str]:
     """How many annotated actions are in which subset, by the right definition and by the reference's."""
-    for split, table in tables.items():
+    for table in tables:
+        split = table.split
         if split == "test" or not table.actions:
             continue
         found = {
@@ -221,6 +239,3 @@ def _counts(tables: Mapping[str, _Annotations], subsets: Subsets) -> Iterator[st
         flag = "--no-reference-subsets" if subsets.is_reference else "--reference-subsets"
         yield f"{split}: {len(table.actions)} actions; {told}; in brackets with {flag}"
 
-
-def _is_there(root: Path, name: str) -> bool:
-    return (root / name).is_file()
