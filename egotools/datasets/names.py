@@ -34,8 +34,9 @@ BUILT_IN = {
     "inaturalist": ("egotools.datasets.inaturalist:INaturalist", "iNaturalist 2018: images of 8,142 species."),
     "epic-kitchens": (
         "egotools.datasets.epic_kitchens:EpicKitchens",
-        "EPIC-KITCHENS-100: actions in kitchens, with verbs, nouns and subsets.",
+        "EPIC-KITCHENS-100 and -55, EPIC-SOUNDS: actions and sounds in kitchens, with classes and subsets.",
     ),
+    "egtea": ("egotools.datasets.egtea:EGTEA", "EGTEA Gaze+: actions in kitchens, by the official lists or RULSTM's."),
     "split-file": ("egotools.datasets.split_file:SplitFile", "Images of a list with a path and a number a line."),
 }
 
