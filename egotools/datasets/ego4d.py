@@ -1,17 +1,17 @@
-"""Ego4D, hands and objects: clips with or without a change of state, and actions in their order.
+"""Ego4D: changes of state and actions of hands and objects, natural-language queries, moments, steps of goals.
 
-Classes are counted by whoever learns them: the first release has 115 verbs and 478 nouns, the second 117 and 521.
+Classes of actions are counted by whoever learns them: the first release has 115 verbs and 478 nouns, the second 117 and 521.
 
 Source:
-    Grauman et al., "Ego4D: Around the World in 3,000 Hours of Egocentric Video", CVPR 2022; `fho_oscc-pnr_*.json` and
-    `fho_lta_*.json` of its annotations.
+    Grauman et al., "Ego4D: Around the World in 3,000 Hours of Egocentric Video", CVPR 2022; `fho_oscc-pnr_*.json`,
+    `fho_lta_*.json`, `nlq_*.json` and `moments_*.json` of its annotations; `goalstep_*.json` of Goal-Step.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, get_args
 
 from egotools.config import option
 from egotools.datasets.clips import DatasetClips
@@ -25,127 +25,125 @@ from egotools.datasets.ego4d_files import (
     read_changes,
     read_counts,
 )
+from egotools.datasets.ego4d_listing import Listing, Stretch
+from egotools.datasets.ego4d_queries import Level, add_moments, add_queries, add_steps
 from egotools.errors import ManifestError
 from egotools.texts import SPLITS, counted, named, split_name
 from egotools.types import Clip
 
 TAXONOMY = "fho_lta_taxonomy.json"
 TEST = "test"  # the split whose labels are kept back
-Task = Literal["state-change", "anticipation", "action"]
-
-
-class _Stretch(NamedTuple):
-    """A stretch of a file: by its name without suffix, seconds."""
-
-    stem: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Listing:
-    """What the rows of annotations become."""
-
-    videos: Path
-    there: Mapping[str, Path]  # files by their names without suffix
-    clips: list[Clip] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)  # names of files, once for each row that needs it
-    refused: list[str] = field(default_factory=list)
-    repeated: list[str] = field(default_factory=list)  # ids of rows that are there again, the same
-    known: dict[str, tuple[str, object]] = field(default_factory=dict)  # by id, where its first row is, and the row
-
-    def is_new(self, where: str, id: str, row: object) -> bool:
-        """Whether a row is the first with its id; of later ones, those that differ are refused."""
-        place, first = self.known.setdefault(id, (where, row))
-        if place == where:
-            return True
-        if first == row:
-            self.repeated.append(id)
-        else:
-            self.refused.append(f"{where}: the id {id!r} is also that of {place.rpartition(' ')[2]}, which differs")
-        return False
-
-    def first(self, stretches: Sequence[_Stretch]) -> _Stretch | None:
-        """The first that has a file."""
-        return next((each for each in stretches if each.stem in self.there), None)
-
-    def add(self, where: str, id: str, stretches: Sequence[_Stretch], split: str, labels: Mapping[str, str]) -> None:
-        """One more clip, or why there is none."""
-        stretch = self.first(stretches)
-        if stretch is None:
-            self.missing.append(str(self.videos / f"{stretches[0].stem}.mp4"))
-            return
-        try:
-            clip = Clip(id, self.there[stretch.stem], stretch.start, stretch.end, split=split, labels=labels)
-        except ManifestError as error:  # times out of order
-            self.refused.append(f"{where}: {error}")
-            return
-        self.clips.append(clip)
+Task = Literal["state-change", "anticipation", "action", "nlq", "moments", "goalstep"]
+ACTIONS = ("anticipation", "action")
+TIMED = ("nlq", "moments")  # tasks whose rows may have no length
+FEATURES = (".pt", ".npy")  # of files of features
+SAME = {"valid": "val", "validation": "val"}  # other words for splits in names of files
 
 
 @dataclass(frozen=True)
 class Ego4D:
-    """Which task of Ego4D's hands and objects the rows are for, and where the videos lie."""
+    """Which of Ego4D's tasks the rows are for, and where the videos lie."""
 
     task: Task | None = option(  # noqa: RUF009 - frozen
-        None, "state-change: fho_oscc-pnr_*.json; anticipation and action: fho_lta_*.json."
+        None,
+        "state-change: fho_oscc-pnr_*.json; anticipation and action: fho_lta_*.json; nlq: nlq_*.json; moments:"
+        " moments_*.json; goalstep: goalstep_*.json.",
     )
     videos: Path | None = option(  # noqa: RUF009 - frozen
         None, "Folder with <video_uid>.mp4, <clip_uid>.mp4 or <unique_id>.mp4, also in full_scale/ and clips/."
+    )
+    features: Path | None = option(  # noqa: RUF009 - frozen
+        None, "Instead of --videos: folder with <video_uid>.pt (or .npy), the released features, as rows' files."
+    )
+    of: Literal["video", "clip"] | None = option(  # noqa: RUF009 - frozen
+        None, "Whose files and times: the whole video, or the clip of some minutes.  [default: whichever file there is]"
     )
     split: str | None = option(None, "Split of all rows; by default the one that the name of each file says.")
     taxonomy: Path | None = option(  # noqa: RUF009 - frozen
         None, f"Names of the classes, which labels are checked against; by default {TAXONOMY} beside the first FILE."
     )
+    around: float = option(0.0, "nlq, moments: seconds before and after one of no length; 0: it is left out, named.")
+    primary: bool = option(False, "moments: only the primary labels, those of the benchmark.")
+    level: Level = option("step", "goalstep: what becomes a row.")
 
     def __post_init__(self) -> None:
         if self.task is None:
-            raise ValueError("--task is needed: state-change, anticipation or action")
-        if self.videos is None:
-            raise ValueError("--videos is needed, the folder of the videos")
-        if self.taxonomy is not None and self.task == "state-change":
-            raise ValueError("--taxonomy is for --task anticipation and action: state changes have no classes")
+            *tasks, last = get_args(Task)
+            raise ValueError(f"--task is needed: {', '.join(tasks)} or {last}")
+        if (self.videos is None) == (self.features is None):
+            raise ValueError("--videos is needed, the folder of the videos, or else --features, that of their features")
+        if self.taxonomy is not None and self.task not in ACTIONS:
+            raise ValueError(f"--taxonomy is for --task anticipation and action, not {self.task}")
+        if not 0 <= self.around < float("inf"):
+            raise ValueError(f"--around is seconds, 0 or more, not {self.around}")
+        for flag, is_given, tasks in (
+            ("around", self.around > 0, TIMED),
+            ("primary", self.primary, ("moments",)),
+            ("level", self.level != "step", ("goalstep",)),
+        ):
+            if is_given and self.task not in tasks:
+                raise ValueError(f"--{flag} is for --task {' and '.join(tasks)}, not {self.task}")
 
     def clips(self, files: Sequence[Path]) -> DatasetClips:
-        """A clip for each row of the files whose video exists.
+        """A clip for each row of the files whose video (or file of features) exists.
 
         state-change: id `unique_id`; labels `state_change` (1 or 0) and, of clips with a change, `pnr` (seconds of the
         file), both empty in test; `start_frame`, `end_frame` and `pnr_frame` count in the whole video; `video`.
         anticipation, action: id `<clip_uid>_<action_idx>`; labels `clip_uid`, `action_idx`, and `verb_label`,
         `noun_label` (numbers), `verb`, `noun` (names), empty in test; `video`.
+        nlq, moments, goalstep: see `ego4d_queries.py`.
 
         Raises:
             ManifestError: a file that cannot be used; file and entry are named. Or not a single video.
         """
-        assert self.videos is not None
-        found, remarks = _Listing(self.videos, files_below(self.videos)), []
-        counts = None if self.task == "state-change" else self._counts(files)
+        found, remarks = self._listing(), []
+        counts = self._counts(files) if self.task in ACTIONS else None
         if counts is not None:
             remarks.append(f"{counts.path}: {counts.verbs} verbs, {counts.nouns} nouns")
         for path in files:
             if not path.exists():
                 raise ManifestError(f"{path}: no such file")
-            split = split_name(self.split) if self.split else split_of(path)
-            if self.task == "state-change":
-                _add_changes(found, read_changes(path, is_labeled=split != TEST), split)
-            else:
-                actions = read_actions(path, is_labeled=split != TEST)
-                check_labels(actions, counts)
-                _add_actions(found, actions, split)
+            remarks += self._add(found, path, split_name(self.split) if self.split else split_of(path), counts)
         names = [*dict.fromkeys(found.missing)]
         if not found.clips:
-            example = f"; {found.refused[0]}" if found.refused else f", such as {names[0]}"
-            raise ManifestError(f"{self.videos}: no video of the rows of {named([*map(str, files)], 3)}{example}")
+            example = f"; {found.refused[0]}" if found.refused else f", such as {names[0]}" if names else ""
+            raise ManifestError(f"{found.folder}: no video of the rows of {named([*map(str, files)], 3)}{example}")
         outside = [clip.id for clip in found.clips if _has_pnr_outside(clip)]
         if outside:
             told = f"{counted(len(outside), 'clip')} whose change lies outside of them, which are kept"
             remarks.append(f"{told}: {named(outside, 3)}")
         if names:
             remarks.append(f"{counted(len(found.missing), 'row')} left out: of files that do not exist")
+        if found.points and self.task in TIMED:
+            remarks.append(f"{counted(len(found.points), 'row')} have no length: --around SECONDS gives them one")
         if found.repeated:
             again = named([*dict.fromkeys(found.repeated)], 3)
             remarks.append(f"{counted(len(found.repeated), 'row')} left out: there before, the same: {again}")
         return DatasetClips(found.clips, names, remarks, refused=found.refused)
+
+    def _listing(self) -> Listing:
+        if self.features is not None:
+            there = files_below(self.features, FEATURES, flag="--features")
+            return Listing(self.features, FEATURES[0], there, self.of)
+        assert self.videos is not None  # __post_init__ refuses it
+        return Listing(self.videos, ".mp4", files_below(self.videos), self.of)
+
+    def _add(self, found: Listing, path: Path, split: str, counts: Counts | None) -> list[str]:
+        """Adds the rows of a file; returns remarks."""
+        is_labeled = split != TEST
+        if self.task == "nlq":
+            return add_queries(found, path, split, around=self.around, is_labeled=is_labeled)
+        if self.task == "moments":
+            return add_moments(found, path, split, around=self.around, is_primary=self.primary)
+        if self.task == "goalstep":
+            add_steps(found, path, split, level=self.level)
+        elif self.task == "state-change":
+            _add_changes(found, read_changes(path, is_labeled=is_labeled), split)
+        else:
+            actions = read_actions(path, is_labeled=is_labeled)
+            check_labels(actions, counts)
+            _add_actions(found, actions, split)
+        return []
 
     def _counts(self, files: Sequence[Path]) -> Counts | None:
         if self.taxonomy is not None:
@@ -160,13 +158,14 @@ def split_of(path: Path) -> str:
     Raises:
         ManifestError: it says none, or several.
     """
-    words = [word for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLITS]
+    words = [SAME.get(word, word) for word in re.split(r"[^a-z]+", path.stem.lower())]
+    words = [word for word in words if word in SPLITS]
     if len({*words}) != 1:
         raise ManifestError(f"{path}: the name does not say which of train, val and test it is; give --split")
     return words[0]
 
 
-def _add_changes(found: _Listing, changes: Sequence[tuple[str, Change]], split: str) -> None:
+def _add_changes(found: Listing, changes: Sequence[tuple[str, Change]], split: str) -> None:
     for where, change in changes:
         if not found.is_new(where, change["unique_id"], (split, change)):
             continue
@@ -210,17 +209,17 @@ def _pnr_frame(change: Change) -> int | None:
     return change.get("pnr_frame") if found is None else found
 
 
-def _stretches(change: Change) -> list[_Stretch]:
+def _stretches(change: Change) -> list[Stretch]:
     """The files that may hold a row, the first preferred: the whole video, the clip of some minutes, the row alone."""
     start, end = change["parent_start_sec"], change["parent_end_sec"]
-    found = [_Stretch(change["video_uid"], start, end), _Stretch(change["unique_id"], 0.0, end - start)]
+    found = [Stretch("video", change["video_uid"], start, end), Stretch("row", change["unique_id"], 0.0, end - start)]
     clip, clip_start, clip_end = (change.get(name) for name in ("clip_uid", "clip_start_sec", "clip_end_sec"))
     if clip and clip_start is not None and clip_end is not None:
-        found.insert(1, _Stretch(str(clip), clip_start, clip_end))  # type: ignore[arg-type]
+        found.insert(1, Stretch("clip", str(clip), clip_start, clip_end))  # type: ignore[arg-type]
     return found
 
 
-def _add_actions(found: _Listing, actions: Sequence[tuple[str, Action]], split: str) -> None:
+def _add_actions(found: Listing, actions: Sequence[tuple[str, Action]], split: str) -> None:
     for where, action in actions:
         clip, video, offset = action["clip_uid"], action.get("video_uid", ""), action.get("clip_parent_start_sec")
         if not clip:
@@ -234,8 +233,8 @@ def _add_actions(found: _Listing, actions: Sequence[tuple[str, Action]], split: 
             continue
         # Of an action in the first seconds the window around it may begin before its file does.
         start, end = max(action["action_clip_start_sec"], 0.0), action["action_clip_end_sec"]
-        stretches = [_Stretch(clip, start, end)]
-        stretches += [] if offset is None else [_Stretch(video, offset + start, offset + end)]
+        stretches = [Stretch("clip", clip, start, end)]
+        stretches += [] if offset is None else [Stretch("video", video, offset + start, offset + end)]
         labels = {"clip_uid": clip, "action_idx": str(action["action_idx"])}
         labels |= {name: str(action.get(name, "")) for name in ("verb_label", "noun_label", "verb", "noun")}
         found.add(where, id, stretches, split, {**labels, "video": video})

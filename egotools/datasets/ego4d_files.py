@@ -93,7 +93,7 @@ def read_counts(path: Path) -> Counts:
     Raises:
         ManifestError: it cannot be read, or is another file.
     """
-    found: Taxonomy = _read(path, Taxonomy)
+    found: Taxonomy = read_file(path, Taxonomy)
     return Counts(path, len(found["verbs"]), len(found["nouns"]))
 
 
@@ -112,14 +112,19 @@ def check_labels(actions: Sequence[tuple[str, Action]], counts: Counts | None) -
                 raise ManifestError(f"{where}.{name}_label is {label}, but {why}")
 
 
-def files_below(videos: Path) -> dict[str, Path]:
-    """The MP4 files of a folder by their names without suffix, and those of its folders `full_scale` and `clips`.
+def files_below(videos: Path, suffixes: Sequence[str] = (".mp4",), *, flag: str = "--videos") -> dict[str, Path]:
+    """The files of a folder by their names without suffix, and those of its folders `full_scale` and `clips`.
+
+    Args:
+        videos: the folder.
+        suffixes: which files count; of two that differ in nothing else the first.
+        flag: the option that names the folder, for messages.
 
     Raises:
         ManifestError: it is no folder, or cannot be read.
     """
     if not videos.is_dir():
-        raise ManifestError(f"{videos}: --videos is not a folder")
+        raise ManifestError(f"{videos}: {flag} is not a folder")
     found: dict[str, Path] = {}
     for name in FOLDERS:
         folder = videos / name
@@ -131,14 +136,14 @@ def files_below(videos: Path) -> dict[str, Path]:
             raise ManifestError(f"{folder}: cannot be read: {error.strerror}") from error
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
-            if suffix.lower() == ".mp4" and entry.is_file():
+            if suffix.lower() in suffixes and entry.is_file():
                 found.setdefault(stem, Path(entry.path))
     return found
 
 
 def _entries(path: Path, shape: Any, needed: Sequence[str]) -> Located:  # Any: a type as a value
     """The entries of a list, or of the list `clips` of an object."""
-    content = _read(path)
+    content = read_file(path)
     listed = content.get("clips") if isinstance(content, dict) else content
     if not isinstance(listed, list):
         raise ManifestError(f"{path}: holds no list 'clips', and is no list itself; is it one of Ego4D's annotations?")
@@ -164,7 +169,12 @@ def _is_name(text: str) -> bool:
     return "/" not in text and not text.startswith(".") and text.isprintable()
 
 
-def _read(path: Path, shape: Any = Any) -> Any:  # Any: JSON values, and a type as a value
+def read_file(path: Path, shape: Any = Any) -> Any:  # Any: JSON values, and a type as a value
+    """The content of an annotation file.
+
+    Raises:
+        ManifestError: it cannot be read, or has another shape.
+    """
     try:
         return read_json(path, shape)
     except OSError as error:
