@@ -16,7 +16,7 @@ import numpy as np
 
 from egotools.config import file_digest, plain
 from egotools.errors import StoreError
-from egotools.files.disk import walk
+from egotools.files.disk import open_file, walk
 from egotools.progress import Progress, no_progress
 from egotools.stores.arrays import Array, array_of, ids_of, open_arrays, read_array
 from egotools.stores.aside import aside
@@ -31,6 +31,8 @@ from egotools.types import Rows
 
 VERSION = 1
 LAYOUT = "from"  # the entry of what was imported that names a data set's own layout
+EGO4D = "ego4d"  # the layout of released features, a file a video
+SAMPLES, SAMPLE = 16, 4096  # of each of their files: places, and bytes at each
 Named = Iterator[tuple[str, Array, Array | None, Path]]  # id, values, times or none, their file
 
 
@@ -154,15 +156,28 @@ def imported_digest(source: Path, layout: str = "") -> str:
     Raises:
         OSError: it cannot be read.
     """
-    if layout:
+    if layout and layout != EGO4D:
         return environments_digest(source)
+    digest_of = _sampled if layout else file_digest
     if not os.path.isdir(source):
-        return file_digest(source)
+        return digest_of(source)
     files = [folder / name for folder, names in walk(source, []) for name in names]
     relative = sorted((path.relative_to(source).as_posix(), path) for path in files if path.is_file())
     sha = hashlib.sha256()
     for name, path in relative:
-        sha.update(f"{name}\0{file_digest(path)}\0".encode(errors="surrogateescape"))
+        sha.update(f"{name}\0{digest_of(path)}\0".encode(errors="surrogateescape"))
+    return sha.hexdigest()[:16]
+
+
+def _sampled(path: Path) -> str:
+    """The digest of a file's size and of samples of it: released features have hundreds of gigabytes."""
+    size = path.stat().st_size
+    if size <= SAMPLES * SAMPLE:
+        return file_digest(path)
+    sha = hashlib.sha256(str(size).encode())
+    with open_file(path) as file:
+        for place in np.linspace(0, size - SAMPLE, SAMPLES).astype(np.int64).tolist():
+            sha.update(os.pread(file.fileno(), SAMPLE, place))
     return sha.hexdigest()[:16]
 
 
@@ -181,8 +196,12 @@ class Folder:
     refused: tuple[str, ...]
 
 
-def list_arrays(folder: Path) -> Folder:
-    """The `.npy` files at any depth of a folder; the id of each is its path without suffix.
+def list_arrays(folder: Path, suffixes: Sequence[str] = (".npy",)) -> Folder:
+    """The files of arrays at any depth of a folder; the id of each is its path without suffix.
+
+    Args:
+        folder: where they are.
+        suffixes: which files are arrays.
 
     Raises:
         StoreError: it cannot be listed, has none, or has two for one id.
@@ -197,7 +216,7 @@ def list_arrays(folder: Path) -> Folder:
     passed_over = []
     for path in sorted(files):
         name = path.relative_to(folder).as_posix()
-        if path.suffix.lower() != ".npy":
+        if path.suffix.lower() not in suffixes:
             passed_over.append(name)
             continue
         id = name[: -len(path.suffix)]
@@ -206,7 +225,7 @@ def list_arrays(folder: Path) -> Folder:
             raise StoreError(f"{folder}: {other} and {name} are both the clip {id!r}; rename one of them")
         arrays[id] = path
     if not arrays:
-        raise StoreError(f"{folder}: contains no .npy files{_instead(passed_over, refused)}")
+        raise StoreError(f"{folder}: contains no {' or '.join(suffixes)} files{_instead(passed_over, refused)}")
     return Folder(arrays, tuple(passed_over), tuple(refused))
 
 
@@ -237,13 +256,13 @@ def _checked(clips: Named) -> Iterator[tuple[str, Rows, Source]]:
     """The rows of each clip in cache form; all must have the same width."""
     first: tuple[str, int] | None = None
     for id, values, times, file in clips:
-        rows = _rows(values, times, f"{file}: clip {id!r}")
+        rows = rows_of(values, times, f"{file}: clip {id!r}")
         first = first or (id, rows.values.shape[1])
         if rows.values.shape[1] != first[1]:
             raise StoreError(
                 f"{file}: clip {id!r} has {rows.values.shape[1]} features, clip {first[0]!r} has {first[1]}"
             )
-        yield id, rows, _source(file)
+        yield id, rows, source_of(file)
 
 
 def _of_folder(folder: Folder, frames: Frames | None) -> Named:
@@ -279,8 +298,12 @@ def _of_file(path: Path, keys: Keys) -> Named:
         yield id, values[at], None if times is None else times[at], path
 
 
-def _rows(values: Array, times: Array | None, where: str) -> Rows:
-    """The rows of one clip in cache form."""
+def rows_of(values: Array, times: Array | None, where: str) -> Rows:
+    """The rows of one clip in cache form: float32, of values [D] or [T, D] and times [2] or [T, 2].
+
+    Raises:
+        StoreError: not numbers, of another shape, or not finite; `where` says which.
+    """
     if values.dtype.kind not in "fiub":
         raise StoreError(f"{where} has values of type {values.dtype}, not numbers")
     if values.ndim not in (1, 2) or not values.shape[-1]:
@@ -299,6 +322,7 @@ def _rows(values: Array, times: Array | None, where: str) -> Rows:
     return Rows(found, spans)
 
 
-def _source(file: Path) -> Source:
+def source_of(file: Path) -> Source:
+    """A file as the source of rows, in its current state."""
     status = file.stat()
     return Source(str(file.absolute()), size=status.st_size, mtime=status.st_mtime)
