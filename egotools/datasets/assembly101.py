@@ -197,7 +197,7 @@ def _find(root: Path, split_of: Mapping[str, str], views: Sequence[str], videos:
     found, unpublished, unlisted, bare = _Found(), [], [], []
     for recording, split in split_of.items():
         for view in views:
-            files = {camera: _video(videos, recording, camera) for camera in VIEWS[view]} if videos else {}
+            files = {camera: video_of(videos, recording, camera) for camera in VIEWS[view]} if videos else {}
             present = [camera for camera, path in files.items() if path] or [
                 camera for camera in VIEWS[view] if camera in ranges.get(recording, {})
             ]
@@ -227,8 +227,12 @@ def _find(root: Path, split_of: Mapping[str, str], views: Sequence[str], videos:
     return found
 
 
-def _video(videos: Path, recording: str, camera: str) -> Path | None:
-    """The video of a camera; it may lie in a folder for the recording, or for a part of it."""
+def video_of(videos: Path, recording: str, camera: str) -> Path | None:
+    """The video of a camera; it may lie in a folder for the recording, or for a part of it.
+
+    Raises:
+        ManifestError: both parts have one, of different sizes.
+    """
     plain = videos / recording / f"{camera}.mp4"
     if plain.is_file():
         return plain

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from egotools.config import option
 from egotools.datasets.clips import DatasetClips
 from egotools.datasets.ego4d_files import (
+    FEATURES,
     Action,
     Change,
     Counts,
@@ -36,7 +37,6 @@ TEST = "test"  # the split whose labels are kept back
 Task = Literal["state-change", "anticipation", "action", "nlq", "moments", "goalstep"]
 ACTIONS = ("anticipation", "action")
 TIMED = ("nlq", "moments")  # tasks whose rows may have no length
-FEATURES = (".pt", ".npy")  # of files of features
 SAME = {"valid": "val", "validation": "val"}  # other words for splits in names of files
 
 

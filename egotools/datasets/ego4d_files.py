@@ -11,6 +11,7 @@ from egotools.errors import ManifestError
 from egotools.files.json_files import check_shape, read_json
 
 FOLDERS = ("", "full_scale", "clips")  # of Ego4D's downloads
+FEATURES = (".pt", ".npy")  # of files of features
 NAMES = ("video_uid", "clip_uid", "unique_id")  # entries that name files
 Located = list[tuple[str, Any]]  # entries, each with words for where it is
 

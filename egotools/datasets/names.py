@@ -22,6 +22,10 @@ BUILT_IN = {
         "egotools.datasets.assembly101:Assembly101",
         "Assembly101: synchronized views with coarse actions at times.",
     ),
+    "assembly101-fine": (
+        "egotools.datasets.assembly101_fine:Assembly101Fine",
+        "Assembly101's fine-grained actions: verbs and nouns at times, in all views.",
+    ),
     "ucf101": ("egotools.datasets.ucf101:UCF101", "UCF101: videos of 101 actions, by the official lists."),
     "hmdb51": ("egotools.datasets.hmdb51:HMDB51", "HMDB51: videos of 51 actions, by the official lists."),
     "kinetics": ("egotools.datasets.kinetics:Kinetics", "Kinetics: ten-second clips, by the official lists."),
@@ -37,6 +41,10 @@ BUILT_IN = {
         "EPIC-KITCHENS-100 and -55, EPIC-SOUNDS: actions and sounds in kitchens, with classes and subsets.",
     ),
     "egtea": ("egotools.datasets.egtea:EGTEA", "EGTEA Gaze+: actions in kitchens, by the official lists or RULSTM's."),
+    "ego-exo4d": (
+        "egotools.datasets.ego_exo4d:EgoExo4D",
+        "Ego-Exo4D: keysteps and descriptions of takes, a row for each camera.",
+    ),
     "split-file": ("egotools.datasets.split_file:SplitFile", "Images of a list with a path and a number a line."),
 }
 
