@@ -115,7 +115,7 @@ class Ego4D:
         if names:
             remarks.append(f"{counted(len(found.missing), 'row')} left out: of files that do not exist")
         if found.points and self.task in TIMED:
-            remarks.append(f"{counted(len(found.points), 'row')} have no length: --around SECONDS gives them one")
+            remarks.append(f"{counted(len(found.points), 'row')} of no length: --around SECONDS gives them one")
         if found.repeated:
             again = named([*dict.fromkeys(found.repeated)], 3)
             remarks.append(f"{counted(len(found.repeated), 'row')} left out: there before, the same: {again}")
