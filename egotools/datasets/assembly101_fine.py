@@ -1,7 +1,7 @@
 """Assembly101's fine-grained actions: verbs and nouns at times, in all views.
 
 Source:
-    Sener et al., "Assembly101", CVPR 2022; `train.csv`, `validation.csv` and `test.csv` of its fine-grained annotations.
+    Sener et al., "Assembly101", CVPR 2022; `train.csv`, `validation.csv`, `test.csv` of its fine-grained annotations.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -145,4 +145,3 @@ def _plain(column: str, cell: str) -> str:
 
 def _file(root: Path, name: str) -> Path | None:
     return next((path for path in (root / name, root / FOLDER / name) if path.is_file()), None)
-

@@ -1,6 +1,7 @@
 """Ego4D: changes of state and actions of hands and objects, natural-language queries, moments, steps of goals.
 
-Classes of actions are counted by whoever learns them: the first release has 115 verbs and 478 nouns, the second 117 and 521.
+Classes of actions are counted by whoever learns them: the first release has 115 verbs and 478 nouns, the second 117
+and 521.
 
 Source:
     Grauman et al., "Ego4D: Around the World in 3,000 Hours of Egocentric Video", CVPR 2022; `fho_oscc-pnr_*.json`,
@@ -55,7 +56,7 @@ class Ego4D:
     features: Path | None = option(  # noqa: RUF009 - frozen
         None, "Instead of --videos: folder with <video_uid>.pt (or .npy), the released features, as rows' files."
     )
-    of: Literal["video", "clip"] | None = option(  # noqa: RUF009 - frozen
+    of: Literal["video", "clip"] | None = option(
         None, "Whose files and times: the whole video, or the clip of some minutes.  [default: whichever file there is]"
     )
     split: str | None = option(None, "Split of all rows; by default the one that the name of each file says.")
@@ -64,7 +65,7 @@ class Ego4D:
     )
     around: float = option(0.0, "nlq, moments: seconds before and after one of no length; 0: it is left out, named.")
     primary: bool = option(False, "moments: only the primary labels, those of the benchmark.")
-    level: Level = option("step", "goalstep: what becomes a row.")
+    level: Literal["goal", "step", "substep"] = option("step", "goalstep: what becomes a row.")
 
     def __post_init__(self) -> None:
         if self.task is None:

@@ -71,8 +71,8 @@ class EgoExo4D:
     egotools manifest ego-exo4d ROOT --task descriptions --around 1 --out d.csv
     """
 
-    task: Literal["keystep", "descriptions"] | None = option(None, "Which annotations.")  # noqa: RUF009 - frozen
-    views: Views = option("ego", "Which cameras: egocentric, exocentric, or all.")
+    task: Literal["keystep", "descriptions"] | None = option(None, "Which annotations.")
+    views: Literal["ego", "exo", "all"] = option("ego", "Which cameras: egocentric, exocentric, or all.")
     videos: Path | None = option(None, "Folder that has takes/.  [default: ROOT]")  # noqa: RUF009 - frozen
     downscaled: bool = option(False, "The videos of 448 pixels, in downscaled/448.")
     features: Path | None = option(  # noqa: RUF009 - frozen
@@ -106,7 +106,9 @@ class EgoExo4D:
         there = files_below(self.features, FEATURES, flag="--features") if self.features else {}
         paths = {split: _file(root, FILES[self.task].format(split)) for split in SPLITS}
         if not any(paths.values()):
-            raise ManifestError(f"{root}: no {FILES[self.task].format('train')}, nor of val or test, also in annotations/")
+            raise ManifestError(
+                f"{root}: no {FILES[self.task].format('train')}, nor of val or test, also in annotations/"
+            )
         for split, path in paths.items():
             if path is not None:
                 self._add(found, path, split, takes, there)
@@ -120,16 +122,16 @@ class EgoExo4D:
         segments = found.segments if self.whole else None
         return DatasetClips(found.clips, names, found.remarks, segments, found.refused)
 
-    def _add(
-        self, found: _Found, path: Path, split: str, takes: Mapping[str, Take], there: Mapping[str, Path]
-    ) -> None:
+    def _add(self, found: _Found, path: Path, split: str, takes: Mapping[str, Take], there: Mapping[str, Path]) -> None:
         for uid, rows in self._rows(path, found, takes):
             if uid not in takes:
                 found.refused.append(f"{path}: the take {uid!r} is not in takes.json")
                 continue
             take = takes[uid]
             for camera in _cameras(take, self.views):
-                file = there.get(f"{uid}_{camera.name}_{camera.stream}") if self.features else self._video(found, camera)
+                file = (
+                    there.get(f"{uid}_{camera.name}_{camera.stream}") if self.features else self._video(found, camera)
+                )
                 if file is None:
                     absent = f"{uid}_{camera.name}_{camera.stream}{FEATURES[0]}" if self.features else str(camera.path)
                     found.missing.extend([str(found.folder / absent)] * len(rows))
@@ -175,9 +177,7 @@ class EgoExo4D:
                 )
 
 
-def _add_segments(
-    found: _Found, where: str, recording: str, steps: list[tuple[float, float, dict[str, str]]]
-) -> None:
+def _add_segments(found: _Found, where: str, recording: str, steps: list[tuple[float, float, dict[str, str]]]) -> None:
     """Adds the keysteps of a take in order of time; one that begins before the one before has ended is refused."""
     last = 0.0
     for start, end, labels in sorted(steps, key=lambda step: step[:2]) if recording else []:

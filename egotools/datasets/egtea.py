@@ -87,7 +87,9 @@ class EGTEA:
         files = {split: root / name.format(self.split_number) for split, name in FILES[self.lists].items()}
         there = {split: path for split, path in files.items() if path.is_file()}
         if not there:
-            raise ManifestError(f"{root}: no {' nor '.join(path.name for path in files.values())}; {self._instead(root)}")
+            raise ManifestError(
+                f"{root}: no {' nor '.join(path.name for path in files.values())}; {self._instead(root)}"
+            )
         remarks = [f"{path.name} does not exist" for split, path in files.items() if split not in there]
         names, said = _class_names(root) if self.lists == "official" else _rulstm_names(root / "actions.csv")
         read = _official if self.lists == "official" else _rulstm

@@ -14,7 +14,7 @@ from typing import Literal
 
 from egotools.config import option
 from egotools.datasets.clips import DatasetClips, check_differ
-from egotools.datasets.epic_releases import RELEASES, Release, ReleaseName
+from egotools.datasets.epic_releases import RELEASES, Release
 from egotools.datasets.epic_subsets import SUBSETS, Subsets
 from egotools.datasets.video_names import VideoNames
 from egotools.errors import ManifestError
@@ -42,7 +42,7 @@ class EpicKitchens:
     """
 
     videos: Path | None = option(None, "Folder below which the videos are, in any layout.")  # noqa: RUF009 - frozen
-    release: ReleaseName = option("100", "EPIC-KITCHENS-100 or -55, or EPIC-SOUNDS.")
+    release: Literal["100", "55", "sounds"] = option("100", "EPIC-KITCHENS-100 or -55, or EPIC-SOUNDS.")
     kind: Literal["actions", "segments"] = option(
         "actions", "Annotated actions; or files cut as <video_id>_<second>_<second>.MP4, whole and without labels."
     )
@@ -238,4 +238,3 @@ def _counts(tables: Sequence[_Annotations], subsets: Subsets) -> Iterator[str]:
         told = ", ".join(f"{name} {own[name]} ({other[name]})" for name in SUBSETS if name in subsets.names)
         flag = "--no-reference-subsets" if subsets.is_reference else "--reference-subsets"
         yield f"{split}: {len(table.actions)} actions; {told}; in brackets with {flag}"
-

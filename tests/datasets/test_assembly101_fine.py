@@ -9,7 +9,9 @@ from typing_commands import complaint, manifest_command
 
 from egotools.manifests.table import read_manifest
 
-HEAD = "id,video,start_frame,end_frame,action_id,verb_id,noun_id,action_cls,verb_cls,noun_cls,toy_id,toy_name,is_shared\n"
+HEAD = (
+    "id,video,start_frame,end_frame,action_id,verb_id,noun_id,action_cls,verb_cls,noun_cls,toy_id,toy_name,is_shared\n"
+)
 EGO = ("HMC_84358933_mono10bit", "HMC_21179183_mono10bit")  # of e4
 
 
@@ -35,9 +37,18 @@ def test_rows_name_a_view_or_have_all_that_are_asked_for(tmp_path):
     ]
     clip = found[f"train/0/{EGO[1]}"]
     assert (clip.start, clip.end, clip.split, clip.labels["view"]) == (1.0, 2.0, "train", "e4")
-    assert [clip.labels[name] for name in ("action", "action_id", "verb", "noun")] == ["clap hand", "10", "clap", "hand"]
+    assert [clip.labels[name] for name in ("action", "action_id", "verb", "noun")] == [
+        "clap hand",
+        "10",
+        "clap",
+        "hand",
+    ]
     assert f"left out: 1 ({videos}/S/{EGO[0]}.mp4 or {EGO[1]}.mp4)" in said
-    for why in ("row 5, column 'id': '1' is also in row 3", "row 6, column 'video': 'x.mp4' is none", "30 is not after"):
+    for why in (
+        "row 5, column 'id': '1' is also in row 3",
+        "row 6, column 'video': 'x.mp4' is none",
+        "30 is not after",
+    ):
         assert why in said
 
 

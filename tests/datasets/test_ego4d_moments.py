@@ -88,7 +88,10 @@ def test_moments_have_a_label_and_say_whether_it_is_primary(tmp_path):
 def test_files_of_another_task_and_options_of_another_are_refused(tmp_path):
     videos(tmp_path / "v", "video")
     path = queries(tmp_path, query())
-    for task, why in (("moments", "'videos.0.clips.0.annotations.0.annotator_uid' is missing"), ("goalstep", "missing")):
+    for task, why in (
+        ("moments", "'videos.0.clips.0.annotations.0.annotator_uid' is missing"),
+        ("goalstep", "missing"),
+    ):
         more = ("--videos", tmp_path / "v", "--out", tmp_path / "m.csv")
         line = complaint(manifest_command("ego4d", path, "--task", task, *more, status=1))
         assert why in line

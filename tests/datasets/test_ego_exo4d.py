@@ -85,7 +85,12 @@ def test_descriptions_are_widened_and_rejected_ones_left_out(made):
     assert "1 rejected annotations are left out" in done.stderr
     (clip,) = read_manifest(made / "d.csv")
     assert (clip.id, clip.start, clip.end, clip.split) == ("cmu_bike14_4/cam01/1_0", 0.0, 1.5, "train")
-    assert [clip.labels[name] for name in ("text", "ego_visible", "best_exo", "unsure")] == ["C moves.", "1", "cam01", "0"]
+    assert [clip.labels[name] for name in ("text", "ego_visible", "best_exo", "unsure")] == [
+        "C moves.",
+        "1",
+        "cam01",
+        "0",
+    ]
 
 
 def test_files_of_features_and_downscaled_videos_stand_instead_of_videos(made):

@@ -9,7 +9,9 @@ from typing_commands import complaint, manifest_command
 
 from egotools.manifests.table import read_manifest
 
-HEAD = "uid,participant_id,video_id,narration,start_timestamp,stop_timestamp,start_frame,stop_frame,verb,verb_class,noun"
+HEAD = (
+    "uid,participant_id,video_id,narration,start_timestamp,stop_timestamp,start_frame,stop_frame,verb,verb_class,noun"
+)
 TRAIN = f"""{HEAD},noun_class,all_nouns,all_noun_classes
 0,P01,P01_01,open door,00:00:00.14,00:00:03.37,8,202,open,2,door,8,['door'],[8]
 7,P09,P09_07,take cup,00:01:00.00,00:01:01.50,3600,3690,take,124,trouser,351,['trouser'],[351]
