@@ -28,7 +28,7 @@ from egotools.datasets.ego4d_files import (
     read_counts,
 )
 from egotools.datasets.ego4d_listing import Listing, Stretch
-from egotools.datasets.ego4d_queries import Level, add_moments, add_queries, add_steps
+from egotools.datasets.ego4d_queries import add_moments, add_queries, add_steps
 from egotools.errors import ManifestError
 from egotools.texts import SPLITS, counted, named, split_name
 from egotools.types import Clip
@@ -69,8 +69,8 @@ class Ego4D:
 
     def __post_init__(self) -> None:
         if self.task is None:
-            *tasks, last = get_args(Task)
-            raise ValueError(f"--task is needed: {', '.join(tasks)} or {last}")
+            *others, last = get_args(Task)
+            raise ValueError(f"--task is needed: {', '.join(others)} or {last}")
         if (self.videos is None) == (self.features is None):
             raise ValueError("--videos is needed, the folder of the videos, or else --features, that of their features")
         if self.taxonomy is not None and self.task not in ACTIONS:

@@ -17,6 +17,7 @@ from egotools.errors import ManifestError
 from egotools.files.json_files import check_shape
 
 Level = Literal["goal", "step", "substep"]
+TIMES = ("video_start_sec", "video_end_sec", "clip_start_sec", "clip_end_sec")
 TEXTS = ("query", "template", "slot_x", "verb_x", "slot_y", "verb_y")  # of a query
 
 
@@ -24,10 +25,10 @@ class _Query(TypedDict, total=False):
     """A query; those of test have no times."""
 
     query: str | None
-    video_start_sec: float
-    video_end_sec: float
-    clip_start_sec: float
-    clip_end_sec: float
+    video_start_sec: float | None
+    video_end_sec: float | None
+    clip_start_sec: float | None
+    clip_end_sec: float | None
 
 
 class _Asked(TypedDict):
@@ -138,22 +139,28 @@ def add_queries(found: Listing, path: Path, split: str, *, around: float, is_lab
         _add_clip_queries(found, path, content, split, around)
         return []
     silent = 0
+    for where, video, clip, id, query in _queries(path, content):
+        if not query.get("query"):
+            silent += 1
+            continue
+        has_times = query.get("video_start_sec") is not None
+        times: Mapping[str, Any] = query if has_times or is_labeled else clip
+        if missing := [name for name in TIMES if times.get(name) is None]:
+            found.refused.append(f"{where}: there is no {missing[0]!r}; queries without times are of --split test")
+        elif found.is_new(where, id, (split, clip["clip_uid"], query)):
+            stretches = _both(video, clip["clip_uid"], times, ("video_start_sec", "clip_start_sec"), around)
+            labels = {name: str(query.get(name) or "") for name in TEXTS}
+            found.add(where, id, stretches, split, {**labels, "clip": clip["clip_uid"], "video": video})
+    return [f"{path}: {silent} queries without text left out"] if silent else []
+
+
+def _queries(path: Path, content: Any) -> Iterator[tuple[str, str, _AskedClip, str, _Query]]:  # Any: a JSON value
+    """Each query: where it is, its video, its clip, its id, and its entry."""
     for where, video, clip in _clips(path, content, _AskedVideo):
         for asked in clip["annotations"]:
+            uid = asked["annotation_uid"]
             for number, query in enumerate(asked["language_queries"]):
-                if not query.get("query"):
-                    silent += 1
-                    continue
-                id, at = f"{asked['annotation_uid']}_{number}", f"{where}.{asked['annotation_uid']}.{number}"
-                times = query if "video_start_sec" in query or is_labeled else clip
-                if missing := [name for name in _Span.__annotations__ if name != "clip_uid" and name not in times]:
-                    found.refused.append(f"{at}: there is no {missing[0]!r}; queries without times are of --split test")
-                    continue
-                stretches = _both(video, clip["clip_uid"], times, ("video_start_sec", "clip_start_sec"), around)
-                labels = {name: str(query.get(name) or "") for name in TEXTS}
-                if found.is_new(at, id, (split, clip["clip_uid"], query)):
-                    found.add(at, id, stretches, split, {**labels, "clip": clip["clip_uid"], "video": video})
-    return [f"{path}: {silent} queries have no text and are left out"] if silent else []
+                yield f"{where}.{uid}.{number}", video, clip, f"{uid}_{number}", query
 
 
 def _add_clip_queries(found: Listing, path: Path, content: Any, split: str, around: float) -> None:
@@ -186,19 +193,23 @@ def add_moments(found: Listing, path: Path, split: str, *, around: float, is_pri
         ManifestError: as `add_queries`.
     """
     others = 0
+    for where, video, clip, id, annotator, label in _labels(path):
+        if is_primary and not label["primary"]:
+            others += 1
+        elif found.is_new(where, id, (split, label)):
+            stretches = _both(video, clip, label, ("video_start_time", "start_time"), around)
+            labels = {"label": label["label"], "primary": str(int(label["primary"])), "annotator": annotator}
+            found.add(where, id, stretches, split, {**labels, "clip": clip, "video": video})
+    return [f"{path}: {others} labels are not primary and are left out"] if others else []
+
+
+def _labels(path: Path) -> Iterator[tuple[str, str, str, str, str, _Label]]:
+    """Each moment: where it is, its video, its clip, its id, its annotator, and its entry."""
     for where, video, clip in _clips(path, read_file(path), _LabeledVideo):
+        uid = clip["clip_uid"]
         for one, annotation in enumerate(clip["annotations"]):
             for number, label in enumerate(annotation["labels"]):
-                if is_primary and not label["primary"]:
-                    others += 1
-                    continue
-                id = f"{clip['clip_uid']}_{one}_{number}"
-                stretches = _both(video, clip["clip_uid"], label, ("video_start_time", "start_time"), around)
-                labels = {"label": label["label"], "primary": str(int(label["primary"]))}
-                labels |= {"annotator": annotation["annotator_uid"], "clip": clip["clip_uid"], "video": video}
-                if found.is_new(f"{where}.{one}.{number}", id, (split, label)):
-                    found.add(f"{where}.{one}.{number}", id, stretches, split, labels)
-    return [f"{path}: {others} labels are not primary and are left out"] if others else []
+                yield f"{where}.{one}.{number}", video, uid, f"{uid}_{one}_{number}", annotation["annotator_uid"], label
 
 
 def add_steps(found: Listing, path: Path, split: str, *, level: Level) -> None:

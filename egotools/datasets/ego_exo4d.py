@@ -6,7 +6,7 @@ Source:
     Grauman et al., "Ego-Exo4D", CVPR 2024; the layout of docs.ego-exo4d-data.org.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -129,32 +129,19 @@ class EgoExo4D:
                 continue
             take = takes[uid]
             for camera in _cameras(take, self.views):
-                file = (
-                    there.get(f"{uid}_{camera.name}_{camera.stream}") if self.features else self._video(found, camera)
-                )
-                if file is None:
-                    absent = f"{uid}_{camera.name}_{camera.stream}{FEATURES[0]}" if self.features else str(camera.path)
-                    found.missing.extend([str(found.folder / absent)] * len(rows))
+                name = f"{uid}_{camera.name}_{camera.stream}"  # of features
+                file = there.get(name) if self.features else self._video(found, camera)
+                if file is not None:
+                    _add_clips(found, f"{path}: {uid}", take, camera, file, rows, split)
                     continue
-                own = {
-                    "recording": take["take_name"],
-                    "camera": camera.name,
-                    "view": camera.view,
-                    "participant": str(take.get("participant_uid") or ""),
-                    "activity": take.get("parent_task_name") or "",
-                }
-                for row in rows:
-                    id = f"{take['take_name']}/{camera.name}{row.id}"
-                    try:
-                        clip = Clip(id, file, row.start, row.end, split, {**row.labels, **own})
-                    except ManifestError as error:
-                        found.refused.append(f"{path}: {uid}: {error}")
-                        continue
-                    found.clips.append(clip)
+                absent = f"{name}{FEATURES[0]}" if self.features else str(self._relative(camera))
+                found.missing.extend([str(found.folder / absent)] * len(rows))
+
+    def _relative(self, camera: _Camera) -> PurePosixPath:
+        return camera.path.parent.joinpath(*DOWNSCALED, camera.path.name) if self.downscaled else camera.path
 
     def _video(self, found: _Found, camera: _Camera) -> Path | None:
-        relative = camera.path.parent.joinpath(*DOWNSCALED, camera.path.name) if self.downscaled else camera.path
-        path = found.folder / relative
+        path = found.folder / self._relative(camera)
         return path if path.is_file() else None
 
     def _rows(self, path: Path, found: _Found, takes: Mapping[str, Take]) -> Iterator[tuple[str, list[_Row]]]:
@@ -175,6 +162,25 @@ class EgoExo4D:
                     uid,
                     [_Row(f"/{at}", start, end, labels) for at, (start, end, labels) in enumerate(steps.segments)],
                 )
+
+
+def _add_clips(
+    found: _Found, where: str, take: Take, camera: _Camera, file: Path, rows: Sequence[_Row], split: str
+) -> None:
+    """Adds the rows of a take in the file of a camera."""
+    own = {
+        "recording": take["take_name"],
+        "camera": camera.name,
+        "view": camera.view,
+        "participant": str(take.get("participant_uid") or ""),
+        "activity": take.get("parent_task_name") or "",
+    }
+    for row in rows:
+        id = f"{take['take_name']}/{camera.name}{row.id}"
+        try:
+            found.clips.append(Clip(id, file, row.start, row.end, split, {**row.labels, **own}))
+        except ManifestError as error:  # times out of order
+            found.refused.append(f"{where}: {error}")
 
 
 def _add_segments(found: _Found, where: str, recording: str, steps: list[tuple[float, float, dict[str, str]]]) -> None:

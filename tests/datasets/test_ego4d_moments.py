@@ -53,7 +53,7 @@ def test_queries_of_no_length_are_named_or_widened_and_those_without_text_left_o
     path = queries(tmp_path, query(0.25, 0.25), query(query=None), query(5.0, 4.0), query(20.0, 21.0))
     found, said = listed(tmp_path, "nlq", path, "--videos", tmp_path / "v", status=1)
     assert list(found) == ["a_3"]
-    assert "1 queries have no text and are left out" in said
+    assert "1 queries without text left out" in said
     assert "1 row of no length: --around SECONDS gives them one" in said
     assert "videos.0.clips.0.a.2: clip 'a_2': end 104.0 s is not after start 105.0 s" in said
     found, _ = listed(tmp_path, "nlq", path, "--videos", tmp_path / "v", "--around", 1, status=1)
