@@ -178,14 +178,8 @@ def import_released(
     if not source.is_dir():
         raise StoreError(f"{source}: not a folder of released features, a .pt or .npy a video")
     folder, known = list_arrays(source, SUFFIXES), read_lengths(lengths)
-    left = (folder.passed_over, folder.refused)
-    used = {id: plain(known[id]) for id in folder.arrays if id in known}
-    try:
-        content = imported_digest(source, EGO4D)
-    except OSError as error:
-        raise StoreError(f"{source}: cannot be read: {error.strerror}") from error
-    imported = {LAYOUT: EGO4D, **plain(windows), "frames": digest(used)}
-    identity = {"imported": imported, "version": VERSION, "content": content, "dtype": "float32"}
+    left, files = (folder.passed_over, folder.refused), folder.arrays
+    identity = _identity(source, windows, {id: known[id] for id in files if id in known})
     if out.is_file() and not overwrite:
         store = open_store(out)
         if any(differences(store.recipe.identity, plain(identity))):
@@ -194,18 +188,18 @@ def import_released(
             )
         return _imported(out, store.recipe.origin, left, is_new=False)
     check_free(out, overwrite=overwrite)
+    # The origin is written when the writer commits: files that turn out to be unusable are in it, too.
     found = {"source": str(source.absolute()), "lengths": str(lengths.absolute()), **(origin or {}), "left_out": {}}
+    recipe = Recipe(identity, found)
     with aside(out) as temporary:
         check_free(out, overwrite=overwrite)
-        bytes_ = sum(path.stat().st_size for path in folder.arrays.values())
-        check_space(temporary, bytes_ * (2 if out.suffix == ".h5" else 1))
-        # The origin is written when the writer commits: files that turn out to be unusable are in it, too.
-        recipe, gathered = Recipe(identity, found), temporary / out.with_suffix(".lmdb").name
+        check_space(temporary, sum(path.stat().st_size for path in files.values()) * (2 if out.suffix == ".h5" else 1))
+        gathered = temporary / out.with_suffix(".lmdb").name
         with open_writer(gathered, recipe) as writer:
-            _write(writer, folder.arrays, known, windows, found["left_out"], progress)
-            if len(found["left_out"]) == len(folder.arrays):
+            _write(writer, files, known, windows, found["left_out"], progress)
+            if len(found["left_out"]) == len(files):
                 id, why = next(iter(found["left_out"].items()))
-                raise StoreError(f"{source}: none of its {len(folder.arrays)} files can be imported: {id}: {why}")
+                raise StoreError(f"{source}: none of its {len(files)} files can be imported: {id}: {why}")
             writer.seal()
         if out.suffix == ".lmdb":
             replace(gathered, out)
@@ -213,6 +207,16 @@ def import_released(
             store = open_store(gathered)
             place(out, temporary, recipe, [(id, store) for id in store], progress=progress)
     return _imported(out, found, left, is_new=True)
+
+
+def _identity(source: Path, windows: Windows, lengths: Mapping[str, Length]) -> dict[str, Any]:
+    """What makes a cache of released features another one."""
+    try:
+        content = imported_digest(source, EGO4D)
+    except OSError as error:
+        raise StoreError(f"{source}: cannot be read: {error.strerror}") from error
+    imported = {LAYOUT: EGO4D, **plain(windows), "frames": digest(lengths)}
+    return {"imported": imported, "version": VERSION, "content": content, "dtype": "float32"}
 
 
 def _imported(
