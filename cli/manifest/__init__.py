@@ -17,7 +17,7 @@ COMMANDS = {
         "Features, labels a frame and bundles (GTEA, 50Salads, Breakfast), into a cache, manifest and segments.",
     ),
     "moments": ("manifest.moments:moments", "List moments of interaction of a cache, to look at; with pictures."),
-    "ego4d": ("manifest.ego4d:ego4d", "Ego4D, hands and objects: state changes, actions, and what follows them."),
+    "ego4d": ("manifest.ego4d:ego4d", "Ego4D: queries, moments, Goal-Step; hands and objects: state changes, actions."),
     "table": ("manifest.datasets:table", "List rows that have features only, from a .npz or a CSV."),
 }
 

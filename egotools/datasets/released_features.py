@@ -34,7 +34,7 @@ from egotools.stores.store import Recipe, Writer, differences
 
 VERSION = 1
 SUFFIXES = (".pt", ".npy")
-CLIPS_PER_COMMIT = 20  # videos of half an hour have 25 MB
+CLIPS_PER_COMMIT = 5  # videos of half an hour have 25 MB, which stay in memory until then
 SAME_RATE = 0.01  # frames per second
 
 
