@@ -199,7 +199,7 @@ def _add_segments(found: _Found, where: str, recording: str, steps: list[tuple[f
 def _cameras(take: Take, views: Views) -> list[_Camera]:
     """The cameras of a take, without pictures of the room or the eyes, and without collages."""
     capture = take.get("capture") or {}
-    is_ego = {camera["cam_id"]: camera["is_ego"] for camera in capture.get("cameras") or []}
+    is_ego = {camera.get("cam_id"): camera.get("is_ego") for camera in capture.get("cameras") or []}
     found: list[_Camera] = []
     for name, streams in sorted(take["frame_aligned_videos"].items()):
         for stream, entry in streams.items():
@@ -209,7 +209,8 @@ def _cameras(take: Take, views: Views) -> list[_Camera]:
             path = PurePosixPath(take["root_dir"], relative)
             if path.is_absolute() or ".." in path.parts:
                 raise ManifestError(f"takes.json: {take['take_name']}: {str(path)!r} leaves the folder")
-            ego = is_ego.get(name, stream == "rgb")
+            said = is_ego.get(name)
+            ego = stream == "rgb" if said is None else said
             view = "ego" if ego and not any(camera.view == "ego" for camera in found) else name
             if views == "all" or ego == (views == "ego"):
                 found.append(_Camera(name, stream, view, path))

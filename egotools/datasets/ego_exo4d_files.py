@@ -10,13 +10,13 @@ from egotools.files.json_files import read_json
 
 
 class _Stream(TypedDict, total=False):
-    cam_id: str
+    cam_id: str | None
     relative_path: str | None
 
 
-class _Device(TypedDict):
-    cam_id: str
-    is_ego: bool
+class _Device(TypedDict, total=False):
+    cam_id: str | None
+    is_ego: bool | None
 
 
 class _Capture(TypedDict, total=False):

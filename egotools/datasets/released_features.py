@@ -96,7 +96,7 @@ class _Take(TypedDict):
     """An entry of `takes.json`; `frame_aligned_videos` by camera and stream."""
 
     take_uid: str
-    duration_sec: float
+    duration_sec: float | None
     frame_aligned_videos: dict[str, dict[str, Any]]
 
 
