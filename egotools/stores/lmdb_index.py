@@ -158,7 +158,7 @@ class Index:
         Raises:
             StoreError: as `keys`.
         """
-        nodes = np.fromiter((-1 if (at := self._node(key)) is None else at for key in keys), np.int64)
+        nodes = np.fromiter((-1 if (node := self._node(key)) is None else node for key in keys), np.int64)
         found, sizes = np.zeros((len(nodes), size), np.uint8), np.full(len(nodes), -1, np.int64)
         copy, places, known = (np.asarray(each) for each in (self._copy, self._values, self._sizes))
         there = np.flatnonzero(nodes >= 0)

@@ -302,7 +302,6 @@ def test_many_clips_read_at_once_find_a_damaged_record_too(tmp_path: Path, at: i
     data[place : place + size] = number.to_bytes(size, "little")
     path.unlink()
     path.write_bytes(data)
-    store = open_store(path)
+    store, ids = open_store(path), ["fine", "wrong"]
     with pytest.raises(StoreError, match="'wrong'"):
-        assert store.row_counts(["fine", "wrong"]).tolist() == [1, 1]
-        store.single_rows(["fine", "wrong"])
+        store.single_rows([id for id, count in zip(ids, store.row_counts(ids), strict=True) if count == 1])
