@@ -1,6 +1,7 @@
 """Extraction against its own limit, and three extractors in one pass against three passes.
 
     python benchmarks/extraction.py [--rounds 3] [--video FILE] [--json FILE] [--quick]
+    python benchmarks/extraction.py --device cuda        # instead: rows a second with a GPU, see throughput.py
 
 The limit on a CPU, where stages share the cores, is 1 / (the processor seconds of decoding, preparing and the forward
 pass, a row, each measured alone in this process). The pipeline's cost a row is the slope between a short and a long
@@ -229,16 +230,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", help="one of the networks, or passes")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="a small network, one round: shows that it runs")
+    parser.add_argument("--device", default="cpu", help="cuda: rows a second, how busy the GPU is, and what limits")
     options = parser.parse_args(arguments)
     import torch
+    from throughput import throughput
 
     from egotools.machine import has_fast_bf16
 
     video = options.video or real_clip("videos/v_ZNVhz7ctTq0.mp4")
+    if options.device != "cpu":
+        ratios, figures = throughput(options.device, video, is_quick=options.quick)
+        report(f"Extraction of {video.name} on {figures['device']}", ratios, options.json, figures=figures)
+        return
     precisions = ["float32", "bf16"] if has_fast_bf16(torch.device("cpu")) and not options.quick else ["float32"]
     rounds = 1 if options.quick else options.rounds
-    ratios: list[Ratio] = []
-    figures: dict[str, Any] = {}
+    ratios, figures = list[Ratio](), dict[str, Any]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = copies(video, folder, 8)

@@ -48,19 +48,15 @@ def read_rows(path: Path | str, *, labels: Collection[str] | None = None) -> Ite
         raise ManifestError(
             f"{path}: no column 'id'; the first line says {','.join(columns)[:80]!r}{another_delimiter(columns)}"
         )
-    unwanted = [] if labels is None else [name for name in columns if name not in (*RESERVED, *labels)]
-    folder = Path(os.path.abspath(path)).parent
-    real = lru_cache(maxsize=None)(os.path.realpath)  # folders are shared by many rows
+    wanted = [name for name in columns if name not in RESERVED and (labels is None or name in labels)]
+    paths = _Paths(Path(os.path.abspath(path)).parent)
     first_row: dict[str, int] = {}
     number = 0
     for number, values in rows:
-        for name in unwanted:
-            del values[name]
         try:
-            clip = _clip(values, _path(values.get("path", ""), values.get("root", ""), folder, real))
-            if clip.id in first_row:
-                raise ManifestError(f"the id {clip.id!r} is also that of row {first_row[clip.id]}; ids must differ")
-            first_row[clip.id] = number
+            clip = _clip(values, paths.of(values.get("path", ""), values.get("root", "")), wanted)
+            if (first := first_row.setdefault(clip.id, number)) != number:
+                raise ManifestError(f"the id {clip.id!r} is also that of row {first}; ids must differ")
             yield number, clip
         except ManifestError as error:
             yield number, ManifestError(f"{path}, row {number}: {error}")
@@ -77,14 +73,14 @@ def label_columns(path: Path | str) -> list[str]:
     return [name for name in open_csv(Path(path))[0] if name not in RESERVED]
 
 
-def _clip(values: Mapping[str, str], path: Path) -> Clip:
+def _clip(values: Mapping[str, str], path: Path, labels: Sequence[str]) -> Clip:
     return Clip(
         id=values["id"],
         path=path,
         start=_number(values, "start") or 0.0,
         end=_number(values, "end"),
         split=values.get("split", ""),
-        labels={name: value for name, value in values.items() if name not in RESERVED},
+        labels={name: values[name] for name in labels},
         fps=_fps(values),
     )
 
@@ -106,19 +102,51 @@ def _fps(values: Mapping[str, str]) -> float | None:
     return fps
 
 
-def _path(path: str, root: str, folder: Path, real: Callable[[str], str]) -> Path:
-    """The absolute path of a row's file. `root` may lie anywhere; a relative `path` stays below it."""
-    if not path:
-        return Path()  # a clip that has features only
-    if os.path.isabs(path):
-        return Path(on_disk(os.path.normpath(path)))
-    top = os.path.normpath(folder / root)
-    whole = on_disk(os.path.normpath(os.path.join(top, path)))
-    if not is_below(whole, top):
-        raise ManifestError(f"path {path!r} leaves the root {top}; set the column 'root', or write an absolute path")
-    if not is_below(_behind_links(whole, real), real(top)):
-        raise ManifestError(f"path {path!r} leaves the root {top} through a link; write an absolute path")
-    return Path(whole)
+class _Paths:
+    """The absolute paths of rows' files; what their folders have in common is looked up once."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is the manifest's."""
+        self._folder = folder
+        self.real = lru_cache(maxsize=None)(os.path.realpath)
+        self.below = lru_cache(maxsize=None)(self._below)
+        self.of = lru_cache(maxsize=1)(self._of)  # clips of a file follow each other
+
+    def _of(self, path: str, root: str) -> Path:
+        """The file of a row. `root` may lie anywhere; a relative `path` stays below it."""
+        if not path:
+            return Path()  # a clip that has features only
+        if os.path.isabs(path):
+            return Path(on_disk(os.path.normpath(path)))
+        folder, name = os.path.split(path)
+        if path.isascii() and name not in ("", os.curdir, os.pardir):
+            whole = os.path.join(self.below(folder, root) or "", name)
+            if os.path.isabs(whole) and not os.path.islink(whole):
+                return Path(whole)
+        return Path(self._inside(path, root))
+
+    def _below(self, folder: str, root: str) -> str | None:
+        """The absolute path of a folder; None if it leaves the root."""
+        try:
+            return self._inside(folder, root)
+        except ManifestError:
+            return None
+
+    def _inside(self, path: str, root: str) -> str:
+        """The absolute path of a relative one, links followed to see that it stays inside.
+
+        Raises:
+            ManifestError: it does not.
+        """
+        top = os.path.normpath(self._folder / root)
+        whole = on_disk(os.path.normpath(os.path.join(top, path)))
+        if not is_below(whole, top):
+            raise ManifestError(
+                f"path {path!r} leaves the root {top}; set the column 'root', or write an absolute path"
+            )
+        if not is_below(_behind_links(whole, self.real), self.real(top)):
+            raise ManifestError(f"path {path!r} leaves the root {top} through a link; write an absolute path")
+        return whole
 
 
 def on_disk(path: str) -> str:

@@ -7,8 +7,9 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from egotools.stores.assembly101 import environments_digest
 from egotools.stores.export import Exported, exported_rows, is_export, read_export
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import CLIPS_PER_COMMIT, check_free, place
+from egotools.stores.publish import replace as put_in_place
 from egotools.stores.source import Source
 from egotools.stores.store import Recipe, Store, differences
 from egotools.texts import composed
@@ -119,14 +121,21 @@ def import_arrays(
         raise StoreError(f"{out} exists and was made differently; choose another --out, or replace it with --overwrite")
     check_free(out, overwrite=overwrite)
     if folder:
-        clips = _checked(_of_folder(folder, frames))
+        clips, total = _checked(_of_folder(folder, frames)), len(folder.arrays)
+    elif exported:
+        clips, total = exported_rows(exported), len(exported.clips)
     else:
-        clips = exported_rows(exported) if exported else _checked(_of_file(source, keys))
+        texts, values, times = _arrays(source, keys)
+        clips, total = _checked(_of_file(source, texts, values, times)), len(texts)
     with aside(out) as temporary:
         check_free(out, overwrite=overwrite)
-        _gather(temporary / "gathered.lmdb", source, clips, recipe)
-        store = open_store(temporary / "gathered.lmdb")
-        place(out, temporary, recipe, [(id, store) for id in store], progress=progress)
+        gathered = temporary / "gathered.lmdb"
+        _gather(gathered, source, clips, recipe, lambda done: progress(f"reading {source.name}", done, total))
+        store = open_store(gathered)
+        if out.suffix == ".lmdb":
+            put_in_place(gathered, out)
+        else:
+            place(out, temporary, recipe, [(id, store) for id in store], progress=progress)
         return Imported(out, len(store), store.rows, store.width, True, *left)
 
 
@@ -239,12 +248,15 @@ def _instead(passed_over: Sequence[str], refused: Sequence[str]) -> str:
     return said
 
 
-def _gather(path: Path, source: Path, clips: Iterable[tuple[str, Rows, Source]], recipe: Recipe) -> None:
+def _gather(
+    path: Path, source: Path, clips: Iterable[tuple[str, Rows, Source]], recipe: Recipe, tell: Callable[[int], None]
+) -> None:
     with open_writer(path, recipe) as writer:
         done = 0
         for done, (id, rows, origin) in enumerate(clips, 1):
             writer.append(id, rows)
             writer.finish(id, origin)
+            tell(done)
             if done % CLIPS_PER_COMMIT == 0:
                 writer.commit()
         if not done and "imported" in recipe.identity:
@@ -255,6 +267,7 @@ def _gather(path: Path, source: Path, clips: Iterable[tuple[str, Rows, Source]],
 def _checked(clips: Named) -> Iterator[tuple[str, Rows, Source]]:
     """The rows of each clip in cache form; all must have the same width."""
     first: tuple[str, int] | None = None
+    source_of = lru_cache(maxsize=1)(_source)  # many clips may share a file
     for id, values, times, file in clips:
         rows = rows_of(values, times, f"{file}: clip {id!r}")
         first = first or (id, rows.values.shape[1])
@@ -275,7 +288,8 @@ def _of_folder(folder: Folder, frames: Frames | None) -> Named:
         yield id, values, times, path
 
 
-def _of_file(path: Path, keys: Keys) -> Named:
+def _arrays(path: Path, keys: Keys) -> tuple[list[str], Array, Array | None]:
+    """The ids of a file's clips, their values and times, if it has these."""
     assert keys.id is not None  # checked by `_recipe`
     assert keys.values is not None
     with open_arrays(path) as arrays:
@@ -294,6 +308,10 @@ def _of_file(path: Path, keys: Keys) -> Named:
         )
     if times is not None and times.shape != (*values.shape[:-1], 2):
         raise StoreError(f"{path}: {keys.times!r} has the shape {list(times.shape)}, not {[*values.shape[:-1], 2]}")
+    return texts, values, times
+
+
+def _of_file(path: Path, texts: Sequence[str], values: Array, times: Array | None) -> Named:
     for at, id in enumerate(texts):
         yield id, values[at], None if times is None else times[at], path
 
@@ -308,12 +326,13 @@ def rows_of(values: Array, times: Array | None, where: str) -> Rows:
         raise StoreError(f"{where} has values of type {values.dtype}, not numbers")
     if values.ndim not in (1, 2) or not values.shape[-1]:
         raise StoreError(f"{where} has the shape {list(values.shape)}, not [features] or [rows, features]")
-    if not np.isfinite(values).all():
-        raise StoreError(f"{where} has {int((~np.isfinite(values)).sum())} NaN or infinite values")
     with np.errstate(over="ignore"):
         found = np.atleast_2d(values).astype(np.float32)
     if not np.isfinite(found).all():
-        raise StoreError(f"{where} has values too large for float32")
+        wrong = int((~np.isfinite(values)).sum())
+        raise StoreError(
+            f"{where} has {f'{wrong} NaN or infinite values' if wrong else 'values too large for float32'}"
+        )
     if times is None:
         return Rows(found, np.zeros((len(found), 2)))
     spans = np.atleast_2d(times).astype(np.float64)

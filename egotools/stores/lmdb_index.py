@@ -17,7 +17,7 @@ import os
 import struct
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,8 +139,7 @@ class Index:
         Raises:
             StoreError: as `keys`.
         """
-        page = bisect_right(self._first_keys, key) - 1
-        at = self._nodes_of(page).get(key) if page >= 0 else None
+        at = self._node(key)
         if at is None:
             return None
         size, place = self._sizes[at], self._values[at]
@@ -148,6 +147,32 @@ class Index:
             return self._copy[place : place + size]
         number = int.from_bytes(self._copy[place : place + 8], "little")
         return number * self._page_size + _PAGE_HEADER, -size - 1
+
+    def starts(self, keys: Iterable[bytes], size: int) -> tuple[npt.NDArray[np.uint8], IntArray]:
+        """The first `size` bytes of the values of many keys, with zeros after the end of shorter ones, at once.
+
+        Returns:
+            The bytes [N, size], and the whole size of each value [N]: -1 where the key does not exist, -2 where the
+            value stays in the file, whose bytes are zeros here.
+
+        Raises:
+            StoreError: as `keys`.
+        """
+        nodes = np.fromiter((-1 if (node := self._node(key)) is None else node for key in keys), np.int64)
+        found, sizes = np.zeros((len(nodes), size), np.uint8), np.full(len(nodes), -1, np.int64)
+        copy, places, known = (np.asarray(each) for each in (self._copy, self._values, self._sizes))
+        there = np.flatnonzero(nodes >= 0)
+        sizes[there] = np.maximum(known[nodes[there]], -2)
+        for first in range(0, len(there), _LONGEST_RUN):
+            rows = there[first : first + _LONGEST_RUN]
+            at = places[nodes[rows], np.newaxis] + np.arange(size)
+            inside = np.arange(size) < sizes[rows, np.newaxis]
+            found[rows] = np.where(inside, copy[np.where(inside, at, 0)], 0)
+        return found, sizes
+
+    def _node(self, key: bytes) -> int | None:
+        page = bisect_right(self._first_keys, key) - 1
+        return self._nodes_of(page).get(key) if page >= 0 else None
 
     def _nodes_of(self, page: int) -> dict[bytes, int]:
         """The nodes of a page by key, in order."""

@@ -31,6 +31,10 @@ BLOCK_BYTES = 4 << 20
 _MAGIC = b"EGOR"
 _BLOCK_HEADER = struct.Struct("<4s4sQQ24x")
 _RECORD_HEADER = struct.Struct("<QII")
+RECORD_START = np.dtype([("rows", "<u8"), ("checksum", "<u4"), ("segments", "<u4")])
+ONE_ROW = np.dtype(  # the start of the record of a clip of one row
+    [*RECORD_START.descr, ("block", "<i8"), ("first", "<i8"), ("count", "<i8"), ("times", "<f8", (2,))]
+)
 
 
 def _code(dtype: np.dtype[Any]) -> bytes:

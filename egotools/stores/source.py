@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Source:
 
     def to_json(self) -> str:
         """As ASCII text: file names that are not UTF-8 survive as escaped surrogates."""
-        values = {name: value for name, value in asdict(self).items() if value is not None}
+        values = {name: value for name, value in vars(self).items() if value is not None}
         return json.dumps(values, separators=(",", ":"))
 
     @classmethod

@@ -102,6 +102,12 @@ class Store(Protocol):
     def stored(self, id: str) -> StoredClip:
         """The rows of a clip as stored, not copied; raises like `__getitem__`."""
 
+    def row_counts(self, ids: Sequence[str]) -> IntArray:
+        """The number of rows of each clip [C]; -1 where there is no such clip."""
+
+    def single_rows(self, ids: Sequence[str]) -> Rows:
+        """The rows [C, D] of clips that have one row each, at once; raises like `__getitem__`."""
+
     def release(self) -> None:
         """Releases the memory of what was read; it is read again when needed."""
 
@@ -129,6 +135,19 @@ class MappedStore:
     def stored(self, id: str) -> StoredClip:
         """The rows of a clip as stored, not copied."""
         raise NotImplementedError
+
+    def __contains__(self, id: object) -> bool:
+        raise NotImplementedError
+
+    def row_counts(self, ids: Sequence[str]) -> IntArray:
+        """The number of rows of each clip [C]; -1 where there is no such clip."""
+        return np.array([len(self.stored(id)) if id in self else -1 for id in ids], np.int64)
+
+    def single_rows(self, ids: Sequence[str]) -> Rows:
+        """The rows [C, D] of clips that have one row each, copied."""
+        values, counts, times = read_rows(self, ids)
+        assert (counts == 1).all(), "clips of one row"
+        return Rows(values, times)
 
     def release(self) -> None:
         """Releases the memory of what was read; it stays in the system's page cache."""
@@ -238,7 +257,7 @@ def check_dtype(recipe: Recipe, dtype: np.dtype[Any] | str, path: Path) -> None:
         raise StoreError(f"{path}: cluster indices need float32; {np.dtype(dtype).name} cannot represent them")
 
 
-def read_rows(store: Store, ids: Sequence[str]) -> tuple[FloatArray, IntArray, npt.NDArray[np.float64]]:
+def read_rows(store: "Store | MappedStore", ids: Sequence[str]) -> tuple[FloatArray, IntArray, npt.NDArray[np.float64]]:
     """The rows of many clips at once, in the order of `ids`, in preallocated arrays.
 
     Returns:

@@ -67,8 +67,10 @@ def present_in_all(
         TableError: there is no such clip.
     """
     remarks, paths = [], ", ".join(str(store.path) for store in stores)
-    for store in stores:
-        missing = [clip.id for clip in clips if clip.id not in store]
+    ids = [clip.id for clip in clips]
+    counts = np.array([store.row_counts(ids) for store in stores])
+    for store, of_store in zip(stores, counts, strict=True):
+        missing = np.flatnonzero(of_store < 0).tolist()
         if len(missing) == len(clips):
             example = next(iter(store), None)
             has = f"its ids are like {example!r}" if example else "it is empty"
@@ -77,17 +79,16 @@ def present_in_all(
                 "were they made from the same manifest?"
             )
         if missing:
-            remarks.append(count_named(missing, f"missing in {store.path} left out"))
-    kept = [clip for clip in clips if all(clip.id in store for store in stores)]
-    if not kept:
+            remarks.append(count_named([ids[at] for at in missing], f"missing in {store.path} left out"))
+    least = counts.min(axis=0)
+    if (least < 0).all():
         raise TableError(f"no clip of {manifest} is in every one of {paths}")
-    empty = {clip.id for clip in kept if any(len(store.stored(clip.id)) == 0 for store in stores)}
-    if len(empty) == len(kept):
+    empty = [ids[at] for at in np.flatnonzero(least == 0).tolist()]
+    if (least <= 0).all():
         raise TableError(f"{manifest}: all {len(empty)} clips in {paths} have no rows")
     if empty:
-        kept = [clip for clip in kept if clip.id not in empty]
         remarks.append(count_named(sorted(empty), "without any row left out"))
-    return kept, tuple(remarks)
+    return [clips[at] for at in np.flatnonzero(least > 0).tolist()], tuple(remarks)
 
 
 def row_counts(clips: Sequence[Clip], stores: Sequence[Store]) -> IntArray:
@@ -96,12 +97,12 @@ def row_counts(clips: Sequence[Clip], stores: Sequence[Store]) -> IntArray:
     Raises:
         TableError: it is not; names the clip.
     """
-    first, *others = ([len(store.stored(clip.id)) for clip in clips] for store in stores)
+    ids = [clip.id for clip in clips]
+    first, *others = (store.row_counts(ids) for store in stores)
     for store, counts in zip(stores[1:], others, strict=True):
-        for clip, count, other in zip(clips, first, counts, strict=True):
-            if count != other:
-                raise not_joined(clip.id, (stores[0], count), (store, other))
-    return np.array(first, np.int64)
+        for at in np.flatnonzero(first != counts)[:1].tolist():
+            raise not_joined(ids[at], (stores[0], int(first[at])), (store, int(counts[at])))
+    return first
 
 
 def not_joined(id: str, one: tuple[Store, int], other: tuple[Store, int]) -> TableError:

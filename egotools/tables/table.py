@@ -237,26 +237,51 @@ def _read(
     stores: Sequence[Store], ids: Texts, counts: IntArray, reduce: Reduce | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
     """Values [N, D] and the times [N, 2] of the first store; at most one clip is in memory besides them."""
-    rows, widths = int(counts.sum()), [_width(store, reduce) for store in stores]
-    values, times = np.empty((rows, sum(widths)), np.float32), np.empty((rows, 2))
+    widths = [_width(store, reduce) for store in stores]
+    values, times = np.empty((int(counts.sum()), sum(widths)), np.float32), np.empty((int(counts.sum()), 2))
+    stops = np.cumsum(counts)
     for number, (store, stop) in enumerate(zip(stores, np.cumsum(widths).tolist(), strict=True)):
-        columns, at, read = slice(stop - widths[number], stop), 0, 0
-        for id, count in zip(ids.tolist(), counts.tolist(), strict=True):
-            clip, span = store.stored(id), slice(at, at + count)
-            at, read = at + count, read + sum(view.nbytes for view in clip.views)
+        own, read = values[:, stop - widths[number] : stop], 0
+        is_single = store.row_counts(ids.tolist()) == 1
+        for clips in _portions(np.flatnonzero(is_single), store):
+            found, rows = store.single_rows(ids[clips].tolist()), stops[clips] - 1
+            own[rows, : store.width], own[rows, store.width :] = found.values, 0  # one row deviates by nothing
+            if number == 0:
+                times[rows] = found.times
+            elif reduce is None:
+                _check_times(stores[0], store, ids[clips], times[rows], found.times)
+            store.release()  # mapped pages would add to the table's memory
+        for at in np.flatnonzero(~is_single).tolist():
+            clip, span = store.stored(ids[at]), slice(stops[at] - counts[at], stops[at])
             if reduce is not None:
-                values[span, columns] = reduced(clip, reduce)
+                own[span] = reduced(clip, reduce)
             else:
-                np.concatenate(clip.views, out=values[span, columns], casting="same_kind")
+                np.concatenate(clip.views, out=own[span], casting="same_kind")
             if number == 0:
                 times[span] = clip.times if reduce is None else (clip.times[:, 0].min(), clip.times[:, 1].max())
-            elif reduce is None and (np.abs(clip.times - times[span]) > SAME_TIME).any():
-                raise not_joined(id, (stores[0], count), (store, count))
-            if read > RELEASED:  # mapped pages would add to the table's memory
+            elif reduce is None:
+                _check_times(stores[0], store, ids[[at] * len(clip)], times[span], clip.times)
+            read += sum(view.nbytes for view in clip.views)
+            if read > RELEASED:
                 store.release()
                 read = 0
         store.release()
     return values, times
+
+
+def _portions(clips: IntArray, store: Store) -> Iterator[IntArray]:
+    """Clips of one row in portions of so many that their rows may be in memory twice."""
+    step = max(1, RELEASED // max(store.width * store.dtype.itemsize, 1))
+    return (clips[at : at + step] for at in range(0, len(clips), step))
+
+
+def _check_times(
+    one: Store, other: Store, ids: Texts, times: npt.NDArray[np.float64], others: npt.NDArray[np.float64]
+) -> None:
+    """Refuses rows [n] of two stores whose times [n, 2] differ."""
+    for at in np.flatnonzero((np.abs(times - others) > SAME_TIME).any(axis=1))[:1].tolist():
+        count = int((ids == ids[at]).sum())
+        raise not_joined(ids[at], (one, count), (other, count))
 
 
 def _width(store: Store, reduce: Reduce | None) -> int:

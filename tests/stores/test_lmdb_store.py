@@ -287,3 +287,21 @@ def test_records_round_trip() -> None:
 def test_a_record_with_numbers_that_cannot_be_is_refused(segment: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="impossible segments"):
         unpack_record(pack_record(Record([segment], np.zeros((3, 2)), 0, b"{}")))
+
+
+@pytest.mark.parametrize(("at", "number"), [(0, 10**7), (0, 2**63 - 1), (12, 2**31), (16, 77), (24, 9), (24, 2**62)])
+def test_many_clips_read_at_once_find_a_damaged_record_too(tmp_path: Path, at: int, number: int) -> None:
+    path = tmp_path / "a.lmdb"
+    with open_writer(path, Recipe({})) as writer:
+        for name in ("fine", "wrong"):
+            writer.append(name, Rows(np.ones((1, 3), np.float32), np.array([[0.0, 1.0]])))
+            writer.finish(name, Source(""))
+        writer.seal()
+    data = bytearray(path.read_bytes())
+    place, size = data.index(b"cwrong") + 6 + at, 4 if at == 12 else 8  # of rows, segments, block, first row
+    data[place : place + size] = number.to_bytes(size, "little")
+    path.unlink()
+    path.write_bytes(data)
+    store, ids = open_store(path), ["fine", "wrong"]
+    with pytest.raises(StoreError, match="'wrong'"):
+        store.single_rows([id for id, count in zip(ids, store.row_counts(ids), strict=True) if count == 1])

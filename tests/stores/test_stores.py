@@ -325,3 +325,14 @@ def test_a_store_goes_to_threads_forked_and_spawned_processes(path: Path) -> Non
         os._exit(0 if [_sum_of(store, str(index)) for index in range(20)] == expected else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert _sum_of(store, "5") == expected[5]
+
+
+def test_many_clips_are_counted_and_those_of_one_row_read_at_once(path: Path) -> None:
+    counts = {f"c{number:03}": (1, 0, 2, 1)[number % 4] for number in range(400)} | {"ü/../x": 1, "long": 5000}
+    store = fill(path, {name: make_rows(count, seed=at) for at, (name, count) in enumerate(counts.items())})
+    assert store.row_counts([*counts, "missing"]).tolist() == [*counts.values(), -1]
+    single = [name for name, count in counts.items() if count == 1][::-1]
+    found = store.single_rows(single)
+    one_by_one = [store[name] for name in single]
+    values, times = ([getattr(rows, part) for rows in one_by_one] for part in ("values", "times"))
+    assert_same(found, Rows(np.concatenate(values), np.concatenate(times)))
