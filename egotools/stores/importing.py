@@ -267,7 +267,7 @@ def _gather(
 def _checked(clips: Named) -> Iterator[tuple[str, Rows, Source]]:
     """The rows of each clip in cache form; all must have the same width."""
     first: tuple[str, int] | None = None
-    source_of = lru_cache(maxsize=1)(_source)  # many clips may share a file
+    origin_of = lru_cache(maxsize=1)(source_of)  # many clips may share a file
     for id, values, times, file in clips:
         rows = rows_of(values, times, f"{file}: clip {id!r}")
         first = first or (id, rows.values.shape[1])
@@ -275,7 +275,7 @@ def _checked(clips: Named) -> Iterator[tuple[str, Rows, Source]]:
             raise StoreError(
                 f"{file}: clip {id!r} has {rows.values.shape[1]} features, clip {first[0]!r} has {first[1]}"
             )
-        yield id, rows, source_of(file)
+        yield id, rows, origin_of(file)
 
 
 def _of_folder(folder: Folder, frames: Frames | None) -> Named:
