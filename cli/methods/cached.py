@@ -42,14 +42,8 @@ def evaluate_cached(
         table = read_table(manifest, features, reduce=rows, labels=partition.columns(label), segments=segments)
         result = evaluator(table, label, config, partition=partition, **more)
     named = {} if preset is None else {"preset": preset}
-    arguments = {
-        **named,
-        "label": label,
-        "reduce": rows or "none",
-        **more,
-        **options_of(config),
-        **options_of(partition),
-    }
+    asked = {"label": label, "reduce": rows or "none"}
+    arguments = {**named, **asked, **more, **options_of(config), **options_of(partition)}
     content = report(f"eval {name}", arguments, result, manifest=manifest, features=features, segments=segments)
     if out is not None:
         save(out, content, result)

@@ -127,7 +127,7 @@ def unlearned(
         known = known | np.fromiter((value in groups for value in values.tolist()), bool, len(table))
     count, whose = int((known & rows).sum()), "the run was trained on them"
     if column := group or learned.group:
-        whose += f", or on others of their {column}"
+        whose += f", or on others of their {called(column)}"
     if not count:
         return rows, []
     if all_rows:

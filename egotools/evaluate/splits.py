@@ -52,8 +52,8 @@ def in_whole_files(table: Table, label: str, partition: Partition) -> tuple[Tabl
     if FILE not in table.labels or (asked is None and label in (*GROUP_COLUMNS, FILE)):
         return table, partition  # whichever clip shows which video: only clips are kept apart
     files = np.where(np.asarray(table.labels[FILE] != "", bool), table.labels[FILE], table.ids)
-    columns = [name for name in (*GROUP_COLUMNS, FILE) if name in table.labels] if asked is None else [asked]
-    for column in columns:
+    there = [name for name in GROUP_COLUMNS if name in table.labels and (table.labels[name] != "").any()]
+    for column in [*there, FILE] if asked is None else [asked]:
         own = table.column(column)
         whole = np.where(np.asarray(own != "", bool), own, files)
         if not (divided := _divided(files, whole)):

@@ -215,8 +215,8 @@ def merged(name: str, of_clips: _Texts, of_segments: _Texts, *, ids: _Texts, tim
         return of_clips
     row = int(unlike.argmax())
     raise TableError(
-        f"{where} both have the column {name!r}, and say {of_clips[row]!r} and {of_segments[row]!r} of clip {ids[row]!r}"
-        f" at {times[row].mean():g} s; rename the column in one of them, or take it out"
+        f"{where} both have the column {name!r}, and say {of_clips[row]!r} and {of_segments[row]!r} of clip"
+        f" {ids[row]!r} at {times[row].mean():g} s; rename the column in one of them, or take it out"
     )
 
 
@@ -278,10 +278,8 @@ def _refuse(labels: LabelsAtTimes, clips: Sequence[Clip], files: Sequence[str], 
         said += f"those of the clips like {own!r}" if own else "and the clips name none"
         said += "; give it the columns id, start, end, label, where id is the clip's" if not (own and theirs) else ""
     else:
-        said = (
-            f"its ids are like {theirs!r}, those of the clips like {clips[0].id!r}; ids must be equal, or equal to the"
-        )
-        said += f" clips' {RECORDING!r}"
+        said = f"its ids are like {theirs!r}, those of the clips like {clips[0].id!r}; ids must be equal,"
+        said += f" or equal to the clips' {RECORDING!r}"
     raise TableError(f"{labels.path} has no segments of the {len(clips)} clips of {manifest}: {said}")
 
 

@@ -185,7 +185,7 @@ def test_caches_side_by_side_must_have_rows_at_the_same_times(place: Path) -> No
     both = read_table(place / "m.csv", caches, reduce=None, segments=place / "s.csv")
     assert (both.values.shape, of(both, "a")) == ((16, 6), ["eat"] * 2 + [""] * 6)
     make_cache(place / "z.lmdb", {"a": ("a.mp4", HALVES + 0.1), "b": ("b.mp4", HALVES)})
-    with pytest.raises(EgotoolsError, match="clip 'a'.*different times"):
+    with pytest.raises(EgotoolsError, match=r"clip 'a'.*different times"):
         read_table(place / "m.csv", [place / "x.lmdb", place / "z.lmdb"], reduce=None, segments=place / "s.csv")
 
 
