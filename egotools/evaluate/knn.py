@@ -229,7 +229,7 @@ def _nearest_masked(
         similarity = queries[start : start + BLOCK] @ rows.T
         if own is not None:
             similarity[own[0][start : start + BLOCK, None] == own[1]] = -np.inf
-        found = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        found = exact.smallest(-similarity, k)
         best = np.take_along_axis(similarity, found, axis=1)
         blocks.append(_best(np.where(np.isneginf(best), NOBODY, found), best, k))
     return np.concatenate([found for found, _ in blocks]), np.concatenate([best for _, best in blocks])
