@@ -133,10 +133,10 @@ def segments_of_clips(labels: LabelsAtTimes, clips: Sequence[Clip], store: Store
             clips_of.setdefault(key, []).append(number)
     clips_of.pop("", None)  # files that nobody knows
     found: dict[int, list[int]] = {}
-    for number, key in enumerate(labels.keys):
-        for clip in clips_of.get(key, ()):
-            _check_rate(labels, number, clips[clip])
-            found.setdefault(clip, []).append(number)
+    for segment, key in enumerate(labels.keys):
+        for place in clips_of.get(key, ()):
+            _check_rate(labels, segment, clips[place])
+            found.setdefault(place, []).append(segment)
     if not found:
         _refuse(labels, clips, files, manifest)
     lost = [number for number, key in enumerate(labels.keys) if key not in clips_of]
@@ -147,7 +147,7 @@ def segments_of_clips(labels: LabelsAtTimes, clips: Sequence[Clip], store: Store
         remarks.append(
             f"{counted(len(lost), 'segment')} of {what} without features left out: {named([*map(repr, whose)], NAMED)}"
         )
-    ordered = {clip: np.array(each)[np.argsort(labels.spans[each, 0], kind="stable")] for clip, each in found.items()}
+    ordered = {at: np.array(each)[np.argsort(labels.spans[each, 0], kind="stable")] for at, each in found.items()}
     return SegmentsOfClips(files, ordered, tuple(remarks))
 
 
@@ -184,11 +184,14 @@ def label_rows(
     remarks = _remarks(labels, of_clips, is_inside, has_rows)
     if not has_rows.any():
         _refuse_times(labels, of_clips, counts, times)
-    texts = {}
-    for name, column in labels.columns.items():
-        numbers = np.append(column.numbers, NONE)[owners[name]]  # the last one is that of no segment
-        texts[name] = np.array([*column.texts, ""], dtype=object)[numbers]
-    return texts, remarks
+    return {name: _of_rows(column, owners[name]) for name, column in labels.columns.items()}, remarks
+
+
+def _of_rows(column: Column, owner: IntArray) -> _Texts:
+    """The text of each row [N], by the number of its segment [N]."""
+    numbers = np.append(column.numbers, NONE)[owner]  # the last one is that of no segment
+    found: _Texts = np.array([*column.texts, ""], dtype=object)[numbers]
+    return found
 
 
 def _remarks(

@@ -5,6 +5,7 @@ Axes: N rows, D features, T rows of one clip in its cache, C clips.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -202,10 +203,10 @@ def _by_time(
     """A table with the labels of segments; `ids` [C] and `counts` [C] are of the clips."""
     found, remarks = label_rows(timed, of_clips, ids.tolist(), counts, table.times)
     labels = {name: table.labels[name] for name in table.labels}
-    rows = {"ids": table.ids, "times": table.times, "where": f"{manifest} and {timed.path}"}
-    split = merged(SPLIT, table.split, found.pop(SPLIT), **rows) if SPLIT in found else table.split
+    both = partial(merged, ids=table.ids, times=table.times, where=f"{manifest} and {timed.path}")
+    split = both(SPLIT, table.split, found.pop(SPLIT)) if SPLIT in found else table.split
     for name, own in found.items():
-        labels[name] = merged(name, labels[name], own, **rows) if name in labels else own
+        labels[name] = both(name, labels[name], own) if name in labels else own
     labels[FILE] = np.repeat(_texts(of_clips.files), counts)
     columns = tuple(dict.fromkeys((*table.columns, *timed.there, FILE)))
     said = (*table.remarks, *of_clips.remarks, *remarks)
