@@ -77,7 +77,7 @@ class Table:
     ids: Texts  # [N]; several rows share an id if clips were not reduced
     values: npt.NDArray[np.float32]  # [N, D]
     times: npt.NDArray[np.float64]  # [N, 2] seconds of the file
-    labels: Mapping[str, Texts]  # by manifest column, each [N]; empty if a clip has none
+    labels: Mapping[str, Texts]  # by column of the manifest or of segments, each [N]; empty where there is none
     split: Texts  # [N]
     remarks: tuple[str, ...] = ()  # what was left out, counted and named
     parts: tuple[tuple[str, int], ...] = ()  # the caches of the columns, and how many columns each has
