@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import click
+from click.core import ParameterSource
 
 from .log import Log, output
 
@@ -41,6 +42,12 @@ reduce = click.option(
     default="mean",
     show_default=True,
     help="Reduce the windows of a clip to one row, or keep each as a row.",
+)
+segments = click.option(
+    "--segments",
+    type=FILE,
+    help="Labels at times: each row has those of the segment that its window's middle lies in, and whole videos are"
+    " held out. CSV with id, start, end, label, or a manifest of segments. Sets --reduce none.",
 )
 device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
 out = click.option("--out", type=FOLDER, help="Folder for report and plots.")
@@ -98,6 +105,14 @@ engine = together(
         "--gpus-per-worker", type=click.FloatRange(0), help="GPUs of a Ray worker; by default 0; 0.5 shares.  [ray]"
     ),
 )
+
+
+def reduce_of(reduce: str, segments: Path | None) -> Any:
+    """What `read_table` takes as `reduce`, by the flags; Any: one of its literals."""
+    is_asked = click.get_current_context().get_parameter_source("reduce") is not ParameterSource.DEFAULT
+    if segments is not None and reduce != "none" and is_asked:
+        raise click.UsageError(f"--segments labels single rows: it goes with --reduce none, not {reduce}")
+    return None if segments is not None else REDUCE[reduce]
 
 
 def keep_for_us(out: Path | None) -> None:

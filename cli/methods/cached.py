@@ -25,6 +25,7 @@ def evaluate_cached(
     features: Sequence[Path],
     label: str,
     reduce: str,
+    segments: Path | None,
     out: Path | None,
     as_json: bool,
     stage: str = "reading and evaluating",
@@ -35,13 +36,15 @@ def evaluate_cached(
     from egotools.evaluate.report import report, save
     from egotools.tables.table import read_table
 
+    rows = options.reduce_of(reduce, segments)
     options.keep_for_us(out)
     with Progress(stage=stage):
-        table = read_table(manifest, features, reduce=options.REDUCE[reduce], labels=partition.columns(label))  # type: ignore[arg-type]
+        table = read_table(manifest, features, reduce=rows, labels=partition.columns(label), segments=segments)
         result = evaluator(table, label, config, partition=partition, **more)
     named = {} if preset is None else {"preset": preset}
-    arguments = {**named, "label": label, "reduce": reduce, **more, **options_of(config), **options_of(partition)}
-    content = report(f"eval {name}", arguments, result, manifest=manifest, features=features)
+    asked = {"label": label, "reduce": rows or "none"}
+    arguments = {**named, **asked, **more, **options_of(config), **options_of(partition)}
+    content = report(f"eval {name}", arguments, result, manifest=manifest, features=features, segments=segments)
     if out is not None:
         save(out, content, result)
     show(content, out, as_json=as_json)

@@ -55,6 +55,7 @@ class ProbeCommand(MethodCommand):
     help="Manifest column that is the label; several with --head sgd.",
 )
 @options.reduce
+@options.segments
 @options.from_fields(Probe)
 @options.from_fields(Head, "head")
 @views
@@ -77,7 +78,7 @@ def train(
     workers: int | None,
     out: Path,
     as_json: bool,
-    **asked: Any,  # Any: what click parsed: reduce, views, seed, device
+    **asked: Any,  # Any: what click parsed: reduce, segments, views, seed, device
 ) -> None:
     """A linear classifier on frozen features, kept as a run.
 
@@ -94,6 +95,7 @@ def train(
     egotools eval probe --run runs/p --features caches/other/csn.lmdb --manifest other.csv
     """
     _check_views(head, asked)
+    _check_segments(head, asked)
     if bool(features) == (backbone is not None):
         raise click.UsageError("give --features, caches, or --backbone, a network that is shown the images")
     if workers is not None and backbone is None:
@@ -105,7 +107,7 @@ def train(
         return _train_heads(config, head, partition, manifest, features, labels, out, as_json=as_json, **asked)
     if len(labels) > 1:
         raise click.UsageError(f"--head {head.head} is of one label; several are for --head sgd")
-    asked["label"], asked["reduce"] = labels[0], options.REDUCE[asked["reduce"]]
+    asked["label"], asked["reduce"] = labels[0], options.reduce_of(asked["reduce"], asked["segments"])
     if backbone is not None:
         _check_backbone(config, head, protocol, asked)
         from egotools.methods.probe.images import train_on_images
@@ -133,6 +135,7 @@ def train(
 @click.option("--run", type=options.PATH, help="Apply this run of 'egotools train probe' instead of fitting a probe.")
 @click.option("--all-rows", is_flag=True, help="With --run: evaluate also on its training clips, and on all splits.")
 @options.reduce
+@options.segments
 @options.from_fields(Probe)
 @options.from_fields(Head, "head")
 @views
@@ -153,7 +156,7 @@ def evaluate(
     protocol: str | None,
     out: Path | None,
     as_json: bool,
-    **asked: Any,  # Any: what click parsed: label, reduce, views, seed, device
+    **asked: Any,  # Any: what click parsed: label, reduce, segments, views, seed, device
 ) -> None:
     """A linear classifier on frozen features: fitted and evaluated, or a fitted one (--run) applied.
 
@@ -177,13 +180,14 @@ def evaluate(
     if head.head == "sgd":
         raise click.UsageError("--head sgd is for 'egotools train probe'; 'egotools eval action' evaluates its runs")
     _check_views(head, asked)
-    asked["reduce"] = options.REDUCE[asked["reduce"]]
+    _check_segments(head, asked)
+    asked["reduce"] = options.reduce_of(asked["reduce"], asked["segments"])
     options.keep_for_us(out)
     with Progress(stage="reading and evaluating"):
         if run is None:
             content, result = fit_probe("eval probe", manifest, features, config, partition, head=head, **asked)
         else:
-            chosen = {name: asked[name] for name in ("label", "device")}
+            chosen = {name: asked[name] for name in ("label", "segments", "device")}
             content, result = apply_run(run, manifest, features, partition, all_rows=all_rows, **chosen)
     if out is not None:
         save(out, content, result)
@@ -284,6 +288,11 @@ def _check_backbone(config: Probe, head: Head, protocol: str | None, asked: Mapp
 def _check_views(head: Head, asked: Mapping[str, Any]) -> None:
     if asked["views"] and head.head != "bn-dropout":
         raise click.UsageError("--view is for --head bn-dropout")
+
+
+def _check_segments(head: Head, asked: Mapping[str, Any]) -> None:
+    if asked["segments"] is not None and head.head != "linear":
+        raise click.UsageError(f"--segments is for --head linear: {head.head} predicts whole clips")
 
 
 def _title(content: Mapping[str, Any], value: str) -> str:

@@ -17,6 +17,7 @@ from .cached import evaluate_cached
 @options.features
 @options.label
 @options.reduce
+@options.segments
 @options.from_fields(SVM)
 @options.from_fields(Partition, "partition")
 @options.seed

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from egotools.config import option
 from egotools.derive.fitted import Learned
@@ -23,9 +22,8 @@ from egotools.stores.copying import intact
 from egotools.stores.source import Source
 from egotools.stores.store import Store, StoredClip
 from egotools.tables.joining import SAME_TIME, count_named
-from egotools.types import Clip, IntArray, Rows
-
-Picked = slice | IntArray  # rows of a clip: from a first one up to an end, or by their numbers, ascending
+from egotools.tables.rows_within import Picked, rows_within
+from egotools.types import Clip, Rows
 
 
 @dataclass(frozen=True)
@@ -69,37 +67,6 @@ class Cut:
         times = store.stored(id).times
         spans = np.array([(segment.start, inf if segment.end is None else segment.end) for segment in segments])
         return rows_within(times, spans, overlap=self.overlap)
-
-
-def rows_within(times: npt.NDArray[np.float64], spans: npt.NDArray[np.float64], *, overlap: bool) -> list[Picked]:
-    """The rows of each span.
-
-    Args:
-        times: of the rows [T, 2].
-        spans: [S, 2]; a row belongs to one if its middle is at or after the first number, and before the second.
-        overlap: whether rows belong, too, if only another part of them lies inside the span.
-    """
-    starts, ends, middles = times[:, 0], times[:, 1], times.mean(axis=1)
-    if not all((np.diff(each) >= 0).all() for each in (starts, ends, middles)):  # imported rows may lie in any order
-        is_inside = (_is_inside(starts, ends, middles, span, overlap) for span in spans.tolist())
-        return [np.flatnonzero(each) for each in is_inside]
-    first, stop = np.searchsorted(middles, spans[:, 0]), np.searchsorted(middles, spans[:, 1])
-    if overlap:
-        first = np.minimum(first, np.searchsorted(ends, spans[:, 0], side="right"))
-        stop = np.maximum(stop, np.searchsorted(starts, spans[:, 1]))
-    return [slice(begin, max(begin, end)) for begin, end in zip(first.tolist(), stop.tolist(), strict=True)]
-
-
-def _is_inside(
-    starts: npt.NDArray[np.float64],
-    ends: npt.NDArray[np.float64],
-    middles: npt.NDArray[np.float64],
-    span: Sequence[float],
-    overlap: bool,
-) -> npt.NDArray[np.bool_]:
-    first, stop = span
-    is_inside = (middles >= first) & (middles < stop)
-    return is_inside | ((starts < stop) & (ends > first)) if overlap else is_inside
 
 
 @dataclass(frozen=True)

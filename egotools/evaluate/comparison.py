@@ -6,8 +6,8 @@ import numpy as np
 
 from egotools.errors import TableError
 from egotools.evaluate.classification import class_remark, numbered
-from egotools.evaluate.leakage import voting_remarks
-from egotools.evaluate.splits import Partition, alike_groups, groups, sides, unused
+from egotools.evaluate.leakage import called, voting_remarks
+from egotools.evaluate.splits import Partition, alike_groups, groups, in_whole_files, sides, unused
 from egotools.tables.table import Mask, Table
 from egotools.types import FloatArray, IntArray
 
@@ -92,7 +92,7 @@ def compared(table: Table, label: str, partition: Partition, words: Words) -> Co
     Raises:
         TableError: an unknown label or split, one class only, or rows that are all of one group.
     """
-    table = table.labeled(label)
+    table, partition = in_whole_files(table.labeled(label), label, partition)
     remarks = [*table.remarks, *alike_groups(table, partition.group)]
     splits = sides(table, partition, label=label, is_pairwise=True)
     if splits is not None:
@@ -106,7 +106,7 @@ def compared(table: Table, label: str, partition: Partition, words: Words) -> Co
     group_of = groups(table, partition.group)
     if group_of.min() == group_of.max():
         nobody = f"nobody is left to {words.does.partition(' ')[0]}"
-        raise TableError(f"all {len(table)} rows are of one {partition.group or 'clip'}: {nobody}")
+        raise TableError(f"all {len(table)} rows are of one {called(partition.group)}: {nobody}")
     return Compared(
         table,
         classes,
@@ -114,7 +114,7 @@ def compared(table: Table, label: str, partition: Partition, words: Words) -> Co
         group_of,
         everyone if splits is None else splits.test,
         everyone if splits is None else splits.train,
-        f"leave one {partition.group or 'clip'} out" if splits is None else splits.protocol,
+        f"leave one {called(partition.group)} out" if splits is None else splits.protocol,
         tuple(remarks),
         words,
         partition.group,

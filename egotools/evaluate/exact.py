@@ -77,7 +77,7 @@ def search(queries: FloatArray, rows: FloatArray, count: int, own: tuple[IntArra
             distance = _distances(unit(queries[part]) - center, others) + nothing
             if own is not None:
                 distance[own[0][part, np.newaxis] == own[1][first : first + height]] = np.inf
-            nearest = _smallest(distance, min(count, distance.shape[1]))
+            nearest = smallest(distance, min(count, distance.shape[1]))
             all_found = np.concatenate([found[part], first + nearest], axis=1)
             all_best = np.concatenate([best[part], np.take_along_axis(distance, nearest, axis=1)], axis=1)
             kept = np.lexsort((all_found, all_best), axis=1)[:, :count]
@@ -104,7 +104,7 @@ def _distances(queries: Floats, others: Floats) -> Floats:
     return np.asarray(squares - 2 * (queries @ others.T))
 
 
-def _smallest(distance: Floats, count: int) -> IntArray:
+def smallest(distance: Floats, count: int) -> IntArray:
     """The columns [N, count] of each row's smallest numbers; of equal ones the first."""
     chosen = np.argpartition(distance, count - 1, axis=1)[:, :count]
     limit = np.take_along_axis(distance, chosen, axis=1).max(axis=1, keepdims=True)

@@ -103,12 +103,23 @@ def _euclidean(task: Task, config: KNN, seed: int) -> Result:
 def found_details(
     task: Compared, neighbors: IntArray, similarity: FloatArray
 ) -> Callable[[int], dict[str, Sequence[str]]]:
-    """For predictions.csv: by how many of the neighbors [N, k], their ids and similarities as JSON lists."""
-    ids = task.table.ids[task.gallery]
-    return lambda k: {
-        "neighbors": _Details(neighbors[:, :k], neighbors[:, :k], lambda row: ids[row].tolist()),
-        "similarities": _Details(neighbors[:, :k], similarity[:, :k], lambda row: np.round(row, 6).tolist()),
-    }
+    """For predictions.csv: by how many of the neighbors [N, k], their ids and similarities as JSON lists.
+
+    Where clips have several rows, also the neighbors' times, by which rows of one id are told apart.
+    """
+    ids, times = task.table.ids[task.gallery], task.table.times[task.gallery]
+    has_several = len(set(ids.tolist())) < len(ids)
+
+    def details(k: int) -> dict[str, Sequence[str]]:
+        first = neighbors[:, :k]
+        when = {"neighbor_times": _Details(first, first, lambda row: times[row].tolist())} if has_several else {}
+        return {
+            "neighbors": _Details(first, first, lambda row: ids[row].tolist()),
+            **when,
+            "similarities": _Details(first, similarity[:, :k], lambda row: np.round(row, 6).tolist()),
+        }
+
+    return details
 
 
 def nearest(
@@ -218,7 +229,7 @@ def _nearest_masked(
         similarity = queries[start : start + BLOCK] @ rows.T
         if own is not None:
             similarity[own[0][start : start + BLOCK, None] == own[1]] = -np.inf
-        found = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        found = exact.smallest(-similarity, k)
         best = np.take_along_axis(similarity, found, axis=1)
         blocks.append(_best(np.where(np.isneginf(best), NOBODY, found), best, k))
     return np.concatenate([found for found, _ in blocks]), np.concatenate([best for _, best in blocks])

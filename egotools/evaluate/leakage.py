@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from egotools.errors import TableError
+from egotools.tables.by_time import FILE
 from egotools.tables.table import Mask, Table, Texts, numbers_of
 from egotools.training.learned_from import LearnedFrom
 from egotools.types import IntArray
@@ -26,8 +27,13 @@ class Shared:
     evaluated: int
 
     def __str__(self) -> str:
-        what = f"{self.column}s" if self.column in GROUP_COLUMNS else f"values of {self.column!r}"
+        what = f"{called(self.column)}s" if self.column in (*GROUP_COLUMNS, FILE) else f"values of {self.column!r}"
         return f"{self.both} of {self.evaluated} evaluated {what} are on both sides"
+
+
+def called(column: str | None) -> str:
+    """A group, as a protocol names it: by its column, or the clip."""
+    return "file" if column == FILE else column or "clip"
 
 
 def shared(table: Table, column: str, train: Mask, test: Mask) -> Shared:
@@ -121,7 +127,7 @@ def unlearned(
         known = known | np.fromiter((value in groups for value in values.tolist()), bool, len(table))
     count, whose = int((known & rows).sum()), "the run was trained on them"
     if column := group or learned.group:
-        whose += f", or on others of their {column}"
+        whose += f", or on others of their {called(column)}"
     if not count:
         return rows, []
     if all_rows:

@@ -38,7 +38,13 @@ class Shown(TypedDict):
 
 
 def report(
-    command: str, arguments: Mapping[str, Any], result: Result, *, manifest: Path, features: Sequence[Path]
+    command: str,
+    arguments: Mapping[str, Any],
+    result: Result,
+    *,
+    manifest: Path,
+    features: Sequence[Path],
+    segments: Path | None = None,
 ) -> dict[str, Any]:
     """A result in JSON (hence Any): figures (None for what is undefined), remarks, and provenance."""
     remarks = {"remarks": list(result.remarks)}
@@ -46,7 +52,7 @@ def report(
         "command": command,
         **finite(result.figures),
         **remarks,
-        **provenance_of(dict(arguments), manifest, features),
+        **provenance_of(dict(arguments), manifest, features, segments),
     }
 
 

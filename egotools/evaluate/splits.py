@@ -7,7 +7,8 @@ import numpy as np
 
 from egotools.config import option
 from egotools.errors import TableError
-from egotools.evaluate.leakage import GROUP_COLUMNS, KEEP_APART, shared, shared_remarks
+from egotools.evaluate.leakage import GROUP_COLUMNS, KEEP_APART, called, shared, shared_remarks
+from egotools.tables.by_time import FILE
 from egotools.tables.table import Mask, Table, Texts, numbers_of
 from egotools.texts import alike, split_name
 from egotools.types import IntArray
@@ -31,6 +32,48 @@ class Partition:
 
 
 AS_IN_MANIFEST = Partition()
+
+
+def in_whole_files(table: Table, label: str, partition: Partition) -> tuple[Table, Partition]:
+    """Rows that are labeled by time, in groups that have all rows of a file; other tables and groups as they are.
+
+    Neighboring rows look alike, so the rows of a file are never on both sides. Without a group it is `recording`, else
+    `video`, if every file has one of them, else the file itself. Rows without a group are in that of their file.
+
+    Args:
+        table: labeled.
+        label: the column that is predicted.
+        partition: what was asked for.
+
+    Raises:
+        TableError: the group that was asked for divides a file.
+    """
+    asked = partition.group
+    if FILE not in table.labels or (asked is None and label in (*GROUP_COLUMNS, FILE)):
+        return table, partition  # whichever clip shows which video: only clips are kept apart
+    files = np.where(np.asarray(table.labels[FILE] != "", bool), table.labels[FILE], table.ids)
+    there = [name for name in GROUP_COLUMNS if name in table.labels and (table.labels[name] != "").any()]
+    for column in [*there, FILE] if asked is None else [asked]:
+        own = table.column(column)
+        whole = np.where(np.asarray(own != "", bool), own, files)
+        if not (divided := _divided(files, whole)):
+            break
+        if asked is not None:
+            raise TableError(
+                f"--group {asked}: the rows of {divided} are in several groups, and so would be on both sides; name a"
+                f" column with one value a video, or {FILE!r}, the file itself"
+            )
+    said = () if asked is not None else (f"rows of one {called(column)} are kept together (--group {column})",)
+    labels = {**{name: table.labels[name] for name in table.labels}, column: whole}
+    return replace(table, labels=labels, remarks=(*table.remarks, *said)), replace(partition, group=column)
+
+
+def _divided(files: Texts, groups: Texts) -> str:
+    """A file whose rows [N] are in several groups; empty if there is none."""
+    names, numbers = numbers_of(files)
+    pairs = np.unique(np.stack([numbers, numbers_of(groups)[1]]), axis=1)
+    several = np.flatnonzero(np.bincount(pairs[0]) > 1)
+    return names[several[0]] if len(several) else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +122,7 @@ def sides(table: Table, partition: Partition, *, label: str, is_pairwise: bool =
         return replace(found, remarks=tuple(remarks))
     both = shared(table, partition.group, found.train, found.test)
     if is_pairwise and both.both:
-        return replace(found, remarks=(f"{both}: rows of one {partition.group} are not compared",))
+        return replace(found, remarks=(f"{both}: rows of one {called(partition.group)} are not compared",))
     return _apart(table, found, partition.group, label) if both.both else found
 
 
@@ -93,7 +136,7 @@ def _apart(table: Table, found: Sides, group: str, label: str) -> Sides:
         raise TableError(
             f"{both} ({found.train_name}, {found.test_name}): without their rows {classes or 'no'} "
             f"class{'' if classes == 1 else 'es'} would be left to train on; give the manifest splits that keep each"
-            f" {group} on one side ('egotools manifest split --by {group}')"
+            f" {called(group)} on one side ('egotools manifest split --by {group}')"
         )
     said = f"{both}: {int(left_out.sum())} rows of {found.train_name} left out, {int(train.sum())} trained on"
     return replace(found, train=train, left_out=left_out, remarks=(said,))

@@ -13,8 +13,18 @@ import numpy as np
 
 from egotools.errors import TableError
 from egotools.evaluate.classification import Predictions, by_class, class_remark, figures, numbered
-from egotools.evaluate.leakage import default_group, lonely_classes, shared_remarks
-from egotools.evaluate.splits import Partition, Sides, alike_groups, groups, hold_out, is_in, sides, unused
+from egotools.evaluate.leakage import called, default_group, lonely_classes, shared_remarks
+from egotools.evaluate.splits import (
+    Partition,
+    Sides,
+    alike_groups,
+    groups,
+    hold_out,
+    in_whole_files,
+    is_in,
+    sides,
+    unused,
+)
 from egotools.tables.table import Mask, Table, joined
 from egotools.training.learned_from import LearnedFrom
 from egotools.types import IntArray
@@ -43,7 +53,7 @@ class Task:
         Raises:
             TableError: an unknown label or split, or one class only.
         """
-        table = table.labeled(label)
+        table, partition = in_whole_files(table.labeled(label), label, partition)
         classes, labels = numbered(table.labels[label])
         group = partition.group or default_group(table, labels)
         split = sides(table, partition, label=label)
@@ -56,7 +66,7 @@ class Task:
 
     @property
     def protocol(self) -> str:
-        kept = f"{self.held_out:.0%} held out, {self.group or 'clip'} kept whole"
+        kept = f"{self.held_out:.0%} held out, {called(self.group)} kept whole"
         return self.split.protocol if self.split else kept
 
     def validation(self) -> Mask:
@@ -182,7 +192,7 @@ def _class_remarks(task: Task, predictions: Predictions, known: Sequence[str]) -
         "not among the training rows: all of these rows count as errors": [
             name for name, has_rows, _ in names if has_rows and name not in known
         ],
-        f"in one {task.group} only, so trained on but not evaluated": [
+        f"in one {called(task.group)} only, so trained on but not evaluated": [
             name for name, has_rows, is_alone in names if not has_rows and is_alone
         ],
         "with too few clips for both training and evaluation": [

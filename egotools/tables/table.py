@@ -5,6 +5,7 @@ Axes: N rows, D features, T rows of one clip in its cache, C clips.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,8 +18,19 @@ from egotools.manifests.table import label_columns
 from egotools.stores.opening import open_store
 from egotools.stores.pooling import deviation, mean
 from egotools.stores.store import Store, StoredClip
+from egotools.tables.by_time import (
+    FILE,
+    RECORDING,
+    SPLIT,
+    LabelsAtTimes,
+    SegmentsOfClips,
+    label_rows,
+    merged,
+    read_labels_at_times,
+    segments_of_clips,
+)
 from egotools.tables.joining import SAME_TIME, count_named, listed, not_joined, row_counts, shared_clips
-from egotools.texts import alike, split_name, tidy
+from egotools.texts import alike, counted, split_name, tidy
 from egotools.types import Clip, IntArray
 
 if TYPE_CHECKING:
@@ -65,7 +77,7 @@ class Table:
     ids: Texts  # [N]; several rows share an id if clips were not reduced
     values: npt.NDArray[np.float32]  # [N, D]
     times: npt.NDArray[np.float64]  # [N, 2] seconds of the file
-    labels: Mapping[str, Texts]  # by manifest column, each [N]; empty if a clip has none
+    labels: Mapping[str, Texts]  # by column of the manifest or of segments, each [N]; empty where there is none
     split: Texts  # [N]
     remarks: tuple[str, ...] = ()  # what was left out, counted and named
     parts: tuple[tuple[str, int], ...] = ()  # the caches of the columns, and how many columns each has
@@ -97,7 +109,10 @@ class Table:
         remarks = alike(set(column.tolist()), "labels")
         if has.all():
             return replace(self, remarks=(*self.remarks, *remarks)) if remarks else self
-        left = count_named(sorted(set(self.ids[~has].tolist())), f"with an empty {name!r} left out")
+        without = set(self.ids[~has].tolist())
+        left = count_named(sorted(without), f"with an empty {name!r} left out")
+        if not without.isdisjoint(self.ids[has].tolist()):  # labels at times: other rows of the same clips stay
+            left = f"{counted(int((~has).sum()), 'row')} with an empty {name!r} left out"
         return replace(self.only(has), remarks=(*self.remarks, left, *remarks))
 
     def only(self, rows: Mask) -> "Table":
@@ -138,23 +153,37 @@ def read_table(
     reduce: Reduce | None = "mean",
     split: str | None = None,
     labels: Sequence[str] | None = None,
+    segments: Path | str | None = None,
 ) -> Table:
     """The features of a manifest's clips, from one or several caches joined by id and concatenated.
+
+    With segments, a row has the labels of the segment that the middle of its window lies in, beside those of its clip,
+    and the column `path`, its file. Of a clip without a split it has the segment's.
 
     Args:
         manifest: lists the clips, in order.
         caches: their features are concatenated along D in this order.
         reduce: one row per clip, "mean" [D] or "mean+std" [2 D] over its windows; None: one row per window.
         split: only the clips of this split are read; None: all.
-        labels: the label columns to read, if the manifest has them; None: all.
+        labels: the label columns to read, if the manifest or the segments have them; None: all.
+        segments: labels at times, for `reduce` None: a CSV with id, start, end, label, where id is a clip's or its
+            `recording`; or a manifest of segments, which have the clips' files.
 
     Raises:
-        TableError: no clip is in every cache, features are not finite, or times differ.
+        TableError: no clip is in every cache, features are not finite, or times differ; no row is in a segment, or
+            two segments, or a segment and its clip, say different things of a row.
+        ValueError: segments with reduced clips.
     """
+    if segments is not None and reduce is not None:
+        raise ValueError("segments label the rows of windows: they need reduce=None")
     manifest, stores = Path(manifest), [open_store(path) for path in listed(caches)]
-    clips, remarks = shared_clips(manifest, stores, split, labels)
+    timed = None if segments is None else read_labels_at_times(Path(segments), labels)
+    wanted = labels if labels is None or timed is None else [*labels, RECORDING]
+    clips, remarks = shared_clips(manifest, stores, split, wanted)
+    of_clips = None if timed is None else segments_of_clips(timed, clips, stores[0], manifest)
     counts = row_counts(clips, stores) if reduce is None else np.ones(len(clips), np.int64)
-    columns = {name: _texts(tidy(clip.labels.get(name, "")) for clip in clips) for name in _names(clips)}
+    names = [name for name in _names(clips) if labels is None or name in labels]
+    columns = {name: _texts(tidy(clip.labels.get(name, "")) for clip in clips) for name in names}
     ids, splits = _texts(clip.id for clip in clips), _texts(clip.split for clip in clips)
     del clips
     numbers = np.repeat(np.arange(len(ids)), counts)  # the clip index of each row
@@ -165,7 +194,23 @@ def read_table(
     there = tuple(columns) if labels is None else tuple(label_columns(manifest))
     table = Table(ids[numbers], values, times, by_row, splits[numbers], remarks, parts, there)
     _check_finite(table, [store.path for store in stores])
-    return table
+    return table if timed is None or of_clips is None else _by_time(table, timed, of_clips, ids, counts, manifest)
+
+
+def _by_time(
+    table: Table, timed: LabelsAtTimes, of_clips: SegmentsOfClips, ids: Texts, counts: IntArray, manifest: Path
+) -> Table:
+    """A table with the labels of segments; `ids` [C] and `counts` [C] are of the clips."""
+    found, remarks = label_rows(timed, of_clips, ids.tolist(), counts, table.times)
+    labels = {name: table.labels[name] for name in table.labels}
+    both = partial(merged, ids=table.ids, times=table.times, where=f"{manifest} and {timed.path}")
+    split = both(SPLIT, table.split, found.pop(SPLIT)) if SPLIT in found else table.split
+    for name, own in found.items():
+        labels[name] = both(name, labels[name], own) if name in labels else own
+    labels[FILE] = np.repeat(_texts(of_clips.files), counts)
+    columns = tuple(dict.fromkeys((*table.columns, *timed.there, FILE)))
+    said = (*table.remarks, *of_clips.remarks, *remarks)
+    return replace(table, labels=labels, split=split, columns=columns, remarks=said)
 
 
 def table_of_clips(

@@ -275,9 +275,13 @@ def run_recipe(
     return Recipe(identity, {**places, **origin, **named, "versions": versions()})
 
 
-def provenance_of(arguments: Content, manifest: Path, caches: Sequence[Path] | None = None) -> Content:
-    """The end of every report: options, digests of the inputs, versions; None: it is not on caches."""
+def provenance_of(
+    arguments: Content, manifest: Path, caches: Sequence[Path] | None = None, segments: Path | None = None
+) -> Content:
+    """The end of every report: options, digests of the inputs, versions; None: it is not on caches, or segments."""
     inputs = input_digests(manifest, caches or ())
+    if segments is not None:
+        inputs["segments"] = {"path": str(segments), "digest": manifest_digest(segments)}
     if caches is None:
         del inputs["features"]
     return {"arguments": arguments, "inputs": inputs, "versions": versions()}

@@ -11,7 +11,7 @@ from cache_rows import make_rows
 from click.testing import CliRunner, Result
 from egotools.cli.main import root
 
-from egotools.derive.cut import Cut, rows_within
+from egotools.derive.cut import Cut
 from egotools.derive.deriving import Derived, Made, derive
 from egotools.errors import RecipeError, StoreError
 from egotools.manifests.table import read_manifest
@@ -22,6 +22,7 @@ from egotools.rebuild.rebuilding import HowToRebuild, rebuild
 from egotools.stores import Recipe, Source, open_store, open_writer
 from egotools.stores.source import SourceFiles
 from egotools.tables.matching import uncut
+from egotools.tables.rows_within import rows_within
 from egotools.tables.table import read_table
 from egotools.types import Rows
 

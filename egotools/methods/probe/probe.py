@@ -16,6 +16,7 @@ from egotools.evaluate.trials import Task, Trial, remarks_on, summary
 from egotools.methods.probe.head import LINEAR, Head, Views, fit_head, predict_clips, predicted_clips, views_of
 from egotools.metrics.classification import accuracy_score
 from egotools.processes import compute_alone_if_forked
+from egotools.tables.by_time import FILE
 from egotools.tables.table import Mask, Table
 from egotools.training.learned_from import NOTHING, LearnedFrom
 
@@ -87,7 +88,10 @@ def probe(
     Raises:
         TableError: an unknown label or split, one class only, classes that leave nothing to hold out, or views of
             another width.
+        ValueError: rows that are labeled by time, for another head than the linear one.
     """
+    if head.is_trained and FILE in table.labels:
+        raise ValueError(f"the head {head.head!r} predicts whole clips, and not rows that are labeled by time")
     task = Task.of(table, label, partition, held_out=config.held_out)
     own = views_of(task, views)
     numbers = range(config.seeds if _varies(task, config, head) else 1)
@@ -122,6 +126,8 @@ def apply(
     Raises:
         TableError: no rows to evaluate.
     """
+    if by_clip and FILE in table.labels:
+        raise ValueError("by_clip predicts whole clips, and not rows that are labeled by time")
     table = table.labeled(label)
     name, rows = to_evaluate(table, partition.test_split, all_rows=all_rows)
     rows, remarks = unlearned(table, learned, rows, group=partition.group, all_rows=all_rows)

@@ -17,7 +17,7 @@ from egotools.methods.probe.probe import Probe, ProbeResult, apply, probe
 from egotools.methods.records import has_records, read_records, write_records
 from egotools.stores.opening import open_store
 from egotools.tables.matching import Feature, features_of, matched, numbered_inputs
-from egotools.tables.table import Reduce, read_table
+from egotools.tables.table import Reduce, manifest_digest, read_table
 from egotools.training import learned_from
 from egotools.training.runs import Run, once, run_recipe
 
@@ -62,6 +62,7 @@ def fit_probe(
     reduce: Reduce | None = "mean",
     head: Head = LINEAR,
     views: Sequence[Path] = (),
+    segments: Path | None = None,
     seed: int = 0,
     device: str = "auto",
 ) -> tuple[Content, ProbeResult]:
@@ -77,15 +78,16 @@ def fit_probe(
         reduce: of a clip's rows.
         head: which head, and its training.
         views: caches of further views of the same clips, each of all features, to train the head "bn-dropout" on.
+        segments: labels at times of the rows; with `reduce` None and the linear head.
         seed: of everything random.
         device: to compute on.
     """
     chosen = choose_device(device)
-    table = read_table(manifest, features, reduce=reduce, labels=partition.columns(label))
+    table = read_table(manifest, features, reduce=reduce, labels=partition.columns(label), segments=segments)
     others = [read_table(manifest, [view], reduce=reduce, labels=[]) for view in views]
     result = probe(table, label, config, partition=partition, head=head, views=others, seed=seed, device=chosen)
     arguments = _arguments(config, partition, head, views, label=label, reduce=reduce, seed=seed)
-    return report(command, arguments, result, manifest=manifest, features=features), result
+    return report(command, arguments, result, manifest=manifest, features=features, segments=segments), result
 
 
 def train_probe(
@@ -99,6 +101,7 @@ def train_probe(
     reduce: Reduce | None = "mean",
     head: Head = LINEAR,
     views: Sequence[Path] = (),
+    segments: Path | None = None,
     seed: int = 0,
     device: str = "auto",
 ) -> tuple[Content, bool]:
@@ -111,10 +114,12 @@ def train_probe(
         RunError: the folder holds a run with other options, or other files.
     """
     arguments = _arguments(config, partition, head, views, label=label, reduce=reduce, seed=seed)
-    recipe = run_recipe(METHOD, arguments, manifest, features, numbered_inputs(features))
+    told = {} if segments is None else {"segments": manifest_digest(segments)}
+    place = {} if segments is None else {"segments": str(segments.absolute())}
+    recipe = run_recipe(METHOD, {**arguments, **told}, manifest, features, numbered_inputs(features), **place)
 
     def make(run: Run) -> Content:
-        asked: dict[str, Any] = {"label": label, "reduce": reduce, "head": head, "views": views}
+        asked: dict[str, Any] = {"label": label, "reduce": reduce, "head": head, "views": views, "segments": segments}
         content, result = fit_probe(
             "train probe", manifest, features, config, partition, **asked, seed=seed, device=device
         )
@@ -136,6 +141,7 @@ def apply_run(
     *,
     label: str | None = None,
     all_rows: bool = False,
+    segments: Path | None = None,
     device: str = "auto",
 ) -> tuple[Content, Result]:
     """What the probe of a run predicts for clips that it was not trained on, reduced as those of its training.
@@ -147,6 +153,7 @@ def apply_run(
         partition: which split is evaluated, and which groups of the training clips are left out, too.
         label: the column; None: that of the run.
         all_rows: also evaluate its training clips.
+        segments: labels at times, for a run on rows.
         device: unused by a linear classifier's few products; checked.
 
     Raises:
@@ -162,13 +169,15 @@ def apply_run(
         classifier.check_width(sum(open_store(path).width for path in features) * (2 if reduce == "mean+std" else 1))
     caches, remarks = matched(wanted, features, run=folder)
     group = [] if known is None or known.group is None else [known.group]
-    table = read_table(manifest, caches, reduce=reduce, labels=[*partition.columns(label), *group])
-    table = replace(table, remarks=(*table.remarks, *remarks))
     by_clip = run.recipe.identity.get("head", LINEAR.head) != LINEAR.head
+    if segments is not None and (by_clip or reduce is not None):
+        raise RunError(f"{folder} predicts whole clips: segments are for runs that were trained with --reduce none")
+    table = read_table(manifest, caches, reduce=reduce, labels=[*partition.columns(label), *group], segments=segments)
+    table = replace(table, remarks=(*table.remarks, *remarks))
     result = apply(classifier, table, label, partition=partition, learned=known, all_rows=all_rows, by_clip=by_clip)
     arguments = {"run": str(folder), "label": label, "reduce": reduce, "all_rows": all_rows}
     arguments |= {"group": partition.group, "test_split": partition.test_split}
-    return report("eval probe", arguments, result, manifest=manifest, features=caches), result
+    return report("eval probe", arguments, result, manifest=manifest, features=caches, segments=segments), result
 
 
 def open_probe(folder: Path) -> tuple[Run, Classifier]:
