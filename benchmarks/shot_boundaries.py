@@ -3,9 +3,9 @@
 Lists in ../shared/data: `concat.json`, clips joined to one stream; `shots.json`, hard cuts inside of clips; a drive of
 ten minutes, whose recording paused 24 times. And first-person clips without a cut, where each boundary is too much.
 
-`uniform` and `cluster` of `egotools segment` are told how many there are, `change` is not. PySceneDetect looks at every
-frame, with its defaults; `pip install scenedetect opencv-python-headless` (it is left out where it is absent). Features:
-pixels at 16x16, 10 a second, and the caches that are given; their clips are found by the names of their files.
+`uniform` and `cluster` of `egotools segment` are told how many there are, `change` is not. PySceneDetect looks at
+every frame, with its defaults; `pip install scenedetect opencv-python-headless` (it is left out where it is absent).
+Features: pixels at 16x16, 10 a second, and the caches that are given, whose clips are found by their files' names.
 
 python benchmarks/shot_boundaries.py --features color=caches/color.lmdb --features lite0=caches/efficientnet-lite0.lmdb
 """
@@ -17,7 +17,7 @@ import csv
 import importlib
 import importlib.util
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,7 @@ VIDEOS, DRIVE = SHARED / "videos", SHARED / "streams" / "rc_track1.mp4"
 UNCUT = ("aria_parking.mp4", "gopro_max_walk.mp4", "ego4d_3c0dffd0_012_014.mp4")
 DETECTORS = ("ContentDetector", "AdaptiveDetector")
 SMALL = (256, 144)  # of joined clips, which have different sizes; PySceneDetect scales to a width of 256, too
-CUTTINGS: dict[str, Callable[[int], Cutting]] = {
-    "uniform": lambda cuts: Cutting("uniform", segments=cuts + 1),
-    "cluster": lambda cuts: Cutting("cluster", segments=cuts + 1),
-    "change": lambda cuts: Cutting("change"),
-    "change, told how many": lambda cuts: Cutting("change", segments=cuts + 1),
-}
+METHODS = ("uniform", "cluster", "change", "change, told how many")
 
 
 def pixels_of(path: Path) -> Rows:
@@ -75,8 +70,10 @@ def joined(parts: Sequence[Rows]) -> tuple[Rows, Floats]:
     return Rows(values, np.stack([edges[:-1], edges[1:]], axis=1)), edges[meets]
 
 
-def cuts_of(rows: Rows, cutting: Cutting) -> Floats:
-    """Boundaries in seconds."""
+def cuts_of(rows: Rows, method: str, count: int) -> Floats:
+    """Boundaries in seconds; all methods but `change` are told how many."""
+    segments = None if method == "change" else count + 1
+    cutting = Cutting(method.partition(",")[0], segments)  # type: ignore[arg-type] # of METHODS
     return segmented_clip("clip", rows, cutting).seconds[1:-1]
 
 
@@ -108,7 +105,9 @@ def lists_of(of_file: OfFiles) -> dict[str, dict[str, tuple[Rows, Floats]]]:
     """Rows and true cuts of the clips of each list, as far as there are rows."""
     names = [Path(each["file"]).name for each in json.loads((VIDEOS / "concat.json").read_text())]
     shots = json.loads((VIDEOS / "shots.json").read_text())
-    found = {"shots": {name: (of_file[name], times_of(VIDEOS / name)[shots[name]]) for name in shots if name in of_file}}
+    found = {
+        "shots": {name: (of_file[name], times_of(VIDEOS / name)[shots[name]]) for name in shots if name in of_file}
+    }
     if set(names) <= set(of_file):
         found["joined clips"] = {"joined": joined([of_file[name] for name in names])}
     if DRIVE.name in of_file:
@@ -127,22 +126,26 @@ def measured(kind: str, of_file: OfFiles) -> list[Ratio]:
     """Of one kind of features."""
     ratios = []
     for name, clips in lists_of(of_file).items():
-        for method, cutting in CUTTINGS.items():
-            cuts = {id: (cuts_of(rows, cutting(len(true))), true) for id, (rows, true) in clips.items()}
+        for method in METHODS:
+            cuts = {id: (cuts_of(rows, method, len(true)), true) for id, (rows, true) in clips.items()}
             ratios.append(f1(f"{name}, {method}, {kind}", cuts))
-    uncut = [len(cuts_of(of_file[name], Cutting("change"))) for name in UNCUT if name in of_file]
+    uncut = [len(cuts_of(of_file[name], "change", 0)) for name in UNCUT if name in of_file]
     return [*ratios, Ratio(f"boundaries without a cut, change, {kind}", sum(uncut), None, f"in {len(uncut)} clips")]
 
 
-def detected(path: Path, detector: str) -> Floats:
-    """The cuts that PySceneDetect finds in a video, in seconds."""
+def scenes_of(path: Path, detector: str) -> list[int]:
+    """The first frames of the scenes that PySceneDetect finds in a video, but the first scene's."""
     package: Any = importlib.import_module("scenedetect")
-    scenes = package.detect(str(path), getattr(package, detector)())
-    return times_of(path)[[start.frame_num for start, _ in scenes[1:]]]
+    return [start.frame_num for start, _ in package.detect(str(path), getattr(package, detector)())[1:]]
+
+
+def detected(path: Path, detector: str) -> Floats:
+    """The same in seconds."""
+    return times_of(path)[scenes_of(path, detector)]
 
 
 def detected_joined(files: Sequence[Path], lengths: Sequence[int], detector: str) -> Floats:
-    """The same of clips one after the other, each of so many rows; what begins a clip is at the place of its first."""
+    """Of clips one after the other, each of so many rows; what begins a clip is at the place of its first."""
     package, cv2 = (importlib.import_module(name) for name in ("scenedetect", "cv2"))
     watching, seconds, found = getattr(package, detector)(), list[float](), list[int]()
     for path, start in zip(files, np.cumsum([0, *lengths[:-1]]) / FPS, strict=True):
@@ -171,9 +174,9 @@ def compared(of_file: OfFiles) -> list[Ratio]:
         ratios.append(f1(f"drive, {detector}", {DRIVE.name: (detected(DRIVE, detector), pauses())}))
         uncut = sum(len(detected(VIDEOS / name, detector)) for name in UNCUT)
         ratios.append(Ratio(f"boundaries without a cut, {detector}", uncut, None, f"in {len(UNCUT)} clips"))
-    theirs = cost_of(lambda: [detected(VIDEOS / name, "AdaptiveDetector") for name in shots])
-    whole = cost_of(lambda: [cuts_of(pixels_of(VIDEOS / name), Cutting("change")) for name in shots])
-    cached = cost_of(lambda: [cuts_of(rows, Cutting("change")) for rows, _ in shots.values()])
+    theirs = cost_of(lambda: [scenes_of(VIDEOS / name, "AdaptiveDetector") for name in shots])
+    whole = cost_of(lambda: [cuts_of(pixels_of(VIDEOS / name), "change", 0) for name in shots])
+    cached = cost_of(lambda: [cuts_of(rows, "change", 0) for rows, _ in shots.values()])
     seconds = f"{theirs.cpu:.2f} / {whole.cpu:.2f} / {cached.cpu:.3f} processor seconds"
     return [
         *ratios,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +32,8 @@ from egotools.texts import counted
 from egotools.types import Clip, FloatArray, IntArray, Rows
 
 Floats = npt.NDArray[np.float64]
-Method = Literal["cluster", "uniform", "change"]
 
-METHODS: tuple[Method, ...] = get_args(Method)
+METHODS = ("cluster", "uniform", "change")
 OF_METHODS = {  # which options belong to some methods only
     "class_length": ("cluster", "uniform"),
     "window": ("cluster",),
@@ -51,7 +50,7 @@ SLACK = 1e-6  # seconds or classes by which times, which are rounded, may be off
 class Cutting:
     """How clips are cut: by which method, and into how many segments or how strictly."""
 
-    method: Method = option(
+    method: Literal["cluster", "uniform", "change"] = option(
         "cluster",
         "cluster: as many segments as asked, of rows that are alike. uniform: of equal length. change: wherever a row"
         " differs from the one before far more than rows around do.",
@@ -121,11 +120,11 @@ class Segmented:
 def segment_cache(
     cache: Path | str, cutting: Cutting, manifest: Path | str | None = None, *, progress: Progress = no_progress
 ) -> Segmented:
-    """Cuts each clip of a cache where its rows change.
+    """Cuts each clip of a cache.
 
     Args:
         cache: features with a row for each time, of any width and from any extractor.
-        cutting: how many segments.
+        cutting: by which method, and how many segments.
         manifest: the clips, in its order; None: all of the cache.
         progress: reports clips.
 
@@ -187,7 +186,7 @@ def segmented_clip(id: str, rows: Rows, cutting: Cutting, first_label: int = 0) 
     """The segments of one clip, numbered from `first_label` on.
 
     Raises:
-        TableError: the clip is too short for what is asked.
+        TableError: the clip is too short for what is asked, or changes too seldom.
     """
     starts, ends = rows.times.T
     length = float(ends[-1] - starts[0])
@@ -195,33 +194,47 @@ def segmented_clip(id: str, rows: Rows, cutting: Cutting, first_label: int = 0) 
         raise TableError(
             f"{length:.6g} s long, less than one --class-length of {cutting.class_length:g} s; give a shorter one"
         )
-    borders = (ends[:-1] + starts[1:]) / 2  # where rows meet, or the middle of their gap or overlap
+    if cutting.method != "uniform" and rows.values.shape[1] == 1:
+        raise TableError("rows of one number cannot be compared: divided by their length, they are all 1 or -1")
     if cutting.method == "change":
-        points = _changes(rows.values, borders, cutting)
-        numbers, inner = np.arange(len(points) + 1), borders[points - 1]
+        points, inner = _changes(rows, cutting)
+        numbers = np.arange(len(points) + 1)
     elif cutting.method == "uniform":
         points, numbers, inner = _uniform(rows, cutting, length)
     else:
         points, numbers = _clustered(rows, cutting, length)
-        inner = borders[points - 1]
+        inner = (ends[points - 1] + starts[points]) / 2  # where rows meet, or the middle of their gap or overlap
     seconds = np.round(np.concatenate([starts[:1], inner, ends[-1:]]), DIGITS)
     return SegmentedClip(id, np.concatenate([[0], points, [len(starts)]]), seconds, first_label + numbers)
 
 
-def _changes(values: FloatArray, borders: Floats, cutting: Cutting) -> IntArray:
-    """The first rows of all segments but the first: the changes above the threshold, or as many as asked."""
+def _changes(rows: Rows, cutting: Cutting) -> tuple[IntArray, Floats]:
+    """First rows of all segments but the first, and the seconds between them: strong changes, or as many as asked."""
+    starts, ends = rows.times.T
+    lag = _lag(rows.times)
+    borders = (ends[:-lag] + starts[lag:]) / 2
     apart = MIN_LENGTH if cutting.min_length is None else cutting.min_length
-    scores = change_scores(values)
-    if cutting.segments is None:
-        least = THRESHOLD if cutting.threshold is None else cutting.threshold
-        return strongest(scores, borders, least=least, apart=apart) + 1
-    chosen = strongest(scores, borders, least=0.0, apart=apart, most=cutting.segments - 1)
-    if len(chosen) < cutting.segments - 1:
+    if lag > 1 and len(borders):
+        apart = max(apart, float(np.median(starts[lag:] - starts[:-lag])))  # a cut is in all rows that overlap it
+    least, most = THRESHOLD if cutting.threshold is None else cutting.threshold, None
+    if cutting.segments is not None:
+        least, most = 0.0, cutting.segments - 1
+    chosen = strongest(change_scores(rows.values, lag), borders, least=least, apart=apart, most=most)
+    if most is not None and len(chosen) < most:
         raise TableError(
-            f"{len(values)} rows with {counted(len(chosen), 'change')} at least {apart:g} s apart, too few for"
+            f"{len(starts)} rows with {counted(len(chosen), 'change')} at least {apart:g} s apart, too few for"
             f" {cutting.segments} segments; give fewer --segments, or a shorter --min-length"
         )
-    return chosen + 1
+    points, first = np.unique(np.searchsorted(rows.times.mean(axis=1), borders[chosen] - SLACK), return_index=True)
+    return points, borders[chosen[first]]
+
+
+def _lag(times: Floats) -> int:
+    """How many rows after a row [T, 2] the first is that does not overlap it: 1, or more where most rows overlap."""
+    starts, ends = times.T
+    after = np.searchsorted(starts, ends - SLACK)
+    has_one = after < len(starts)
+    return max(int(np.median((after - np.arange(len(starts)))[has_one])), 1) if has_one.any() else len(starts)
 
 
 def _uniform(rows: Rows, cutting: Cutting, length: float) -> tuple[IntArray, IntArray, Floats]:

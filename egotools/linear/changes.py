@@ -4,7 +4,8 @@ Axes: T rows in order of time, D features. Between two rows that follow each oth
 distance, each divided by its length. A step is compared with those near it, as PySceneDetect's AdaptiveDetector does
 with frames: a camera that moves changes all the time, a cut once. Where AdaptiveDetector asks for a least difference in
 gray levels, part of the clip's own spread is added to what a step is compared with, so that one threshold does for
-features of all kinds: of rows that hardly change, the largest step is no change either.
+features of all kinds: of rows that hardly change, the largest step is no change either. Of rows that overlap, each is
+compared with the first that does not overlap it, `lag` rows later: a row that has a cut inside is a bit of both sides.
 
 Own code, as a penalty of the package ruptures depends on the features: kernel temporal segmentation (Potapov et al.,
 ECCV 2014) found fewer of the cuts of real clips, however its penalty was chosen (docs/segment.md).
@@ -22,40 +23,48 @@ from egotools.types import FloatArray, IntArray
 
 Floats = npt.NDArray[np.float64]
 
-AROUND = np.array([1.0, 1.0, 0.0, 1.0, 1.0])  # a step is compared with two before and two after, as AdaptiveDetector's
+AROUND = (-2, -1, 1, 2)  # the steps that one is compared with, in lags, as of AdaptiveDetector
 FLOOR = 0.3  # of the rows' distance from their mean; chosen with THRESHOLD, see docs/segment.md
 THRESHOLD = 1.5  # from this score on, a step is a change
-FEWEST = 4  # rows: of fewer, a step has at most one other to be compared with
+FEWEST = 4  # rows, or lags: of fewer, a step has at most one other to be compared with
 BLOCK = 1024  # rows at a time
 SLACK = 1e-6  # seconds
 
 
-def change_scores(features: FloatArray) -> Floats:
-    """How much each border stands out [T - 1]: its step / (mean of the steps around it + 0.3 of the rows' spread).
+def change_scores(features: FloatArray, lag: int = 1) -> Floats:
+    """How much each step stands out [T - lag]: by the mean of the steps around it + 0.3 of the rows' spread.
 
     Args:
-        features: [T, D] in order of time, of any float type. Of fewer than four rows all scores are 0.
+        features: [T, D] in order of time, of any float type. With fewer than 4 * lag of them all scores are 0.
+        lag: a step is from row t to row t + lag.
 
     Raises:
         ValueError: a row is not finite, or there are none.
     """
     count = len(features)
     mean = sum(rows.sum(axis=0) for rows in _blocks(features)) / max(count, 1)
-    steps, squares, first = np.zeros(max(count - 1, 0)), 0.0, 0
-    before: Floats | None = None
+    steps, squares, done = np.zeros(max(count - lag, 0)), 0.0, 0
+    before = np.empty((0, features.shape[-1]))
     for rows in _blocks(features):
-        if before is not None:
-            steps[first - 1] = np.linalg.norm(rows[0] - before)
-        steps[first : first + len(rows) - 1] = np.linalg.norm(np.diff(rows, axis=0), axis=1)
-        before, first = rows[-1].copy(), first + len(rows)
+        near = np.concatenate([before, rows])
+        new = np.linalg.norm(near[lag:] - near[:-lag], axis=1)
+        steps[done : done + len(new)] = new
+        before, done = near[-lag:], done + len(new)
         rows -= mean
         squares += float(np.einsum("td,td->", rows, rows))
-    if count < FEWEST:
+    if count < FEWEST * lag:
         return np.zeros_like(steps)
-    spread = float(np.sqrt(squares / count))
-    number = np.convolve(np.ones_like(steps), AROUND)[2:-2]
-    compared = np.convolve(steps, AROUND)[2:-2] / number + FLOOR * spread
+    compared = _around(steps, lag) + FLOOR * float(np.sqrt(squares / count))
     return np.divide(steps, compared, out=np.zeros_like(steps), where=steps > 0)
+
+
+def _around(steps: Floats, lag: int) -> Floats:
+    """The mean of the steps around each one, as many of them as there are."""
+    reach = lag * max(AROUND)
+    kernel = np.zeros(2 * reach + 1)
+    kernel[[reach + lag * place for place in AROUND]] = 1
+    number = np.convolve(np.ones_like(steps), kernel)[reach:-reach]
+    return np.asarray(np.convolve(steps, kernel)[reach:-reach] / number)
 
 
 def strongest(
@@ -64,8 +73,8 @@ def strongest(
     """The borders with the highest scores, ascending: of two that are too near each other, the one with the higher.
 
     Args:
-        scores: [T - 1], above 0 where something changes.
-        seconds: [T - 1], where the borders are, ascending.
+        scores: [S] of as many borders, above 0 where something changes.
+        seconds: [S], where the borders are, ascending.
         least: lower scores are left out, and scores of 0.
         apart: seconds between two chosen borders, at least.
         most: how many are wanted; None: all.
