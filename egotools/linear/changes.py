@@ -7,8 +7,8 @@ gray levels, part of the clip's own spread is added to what a step is compared w
 features of all kinds: of rows that hardly change, the largest step is no change either. Of rows that overlap, each is
 compared with the first that does not overlap it, `lag` rows later: a row that has a cut inside is a bit of both sides.
 
-Own code, as a penalty of the package ruptures depends on the features: kernel temporal segmentation (Potapov et al.,
-ECCV 2014) found fewer of the cuts of real clips, however its penalty was chosen (docs/segment.md).
+Own code in place of the package ruptures, whose methods need a penalty that depends on the features: kernel temporal
+segmentation (Potapov et al., ECCV 2014), which is one of them, did worse on real clips (docs/segment.md).
 """
 
 from __future__ import annotations
