@@ -1,4 +1,4 @@
-"""`egotools segment`: clips cut where their features change."""
+"""`egotools segment`: clips cut where their features change, or at equal distances."""
 
 from __future__ import annotations
 
@@ -42,10 +42,13 @@ def segment(
 ) -> None:
     """Cut clips into segments where their features change, without labels or training.
 
-    Greedy hierarchical clustering of time, as Memory Storyboard does: rows within a segment are alike. Segments follow
-    each other without gaps, and each has a number as its label, which no other one has. --picture shows one clip.
+    --method cluster makes as many segments as asked, by greedy hierarchical clustering of time, as Memory Storyboard
+    does: rows within a segment are alike. --method change finds cuts and other sudden changes without being told how
+    many, --method uniform cuts at equal distances. Segments follow each other without gaps, and each has a number as
+    its label, which no other one has. --picture shows one clip.
 
     \b
+    egotools segment --features caches/a/resnet18.lmdb --method change --out segments.csv
     egotools segment --features caches/a/resnet18.lmdb --segments 12 --out segments.csv --picture storyboard.png
     egotools segment --features caches/a/resnet18.lmdb --class-length 180 --window 2000 --out segments.csv
     """

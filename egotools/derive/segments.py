@@ -1,8 +1,9 @@
 """Segments of clips from cached rows: where the features change, without labels.
 
-Axes: T rows of a clip in order of time, D features, S segments. A long clip may be cut in windows: the classes of a
-clip are its stretches of one class length, a window has as many segments as classes, and the next window begins with
-the last class of the one before, whose segment is not finished. So segments are numbered as the classes are.
+Axes: T rows of a clip in order of time, D features, S segments. The classes of a clip are its stretches of one class
+length; they are the segments of the method `uniform`. With `cluster`, a long clip may be cut in windows: a window has
+as many segments as classes, and the next one begins with the last class of the one before, whose segment is not
+finished. So segments are numbered as the classes are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +21,26 @@ import numpy.typing as npt
 from egotools.config import check_positive, option
 from egotools.errors import StoreError, TableError
 from egotools.linear.change_points import change_points
+from egotools.linear.changes import THRESHOLD, change_scores, strongest
 from egotools.manifests.segments import Segment
 from egotools.manifests.table import read_manifest
 from egotools.progress import Progress, no_progress
 from egotools.stores.copying import intact
 from egotools.stores.opening import open_store
 from egotools.stores.store import Store
+from egotools.texts import counted
 from egotools.types import Clip, FloatArray, IntArray, Rows
 
 Floats = npt.NDArray[np.float64]
 
+METHODS = ("cluster", "uniform", "change")
+OF_METHODS = {  # which options belong to some methods only
+    "class_length": ("cluster", "uniform"),
+    "window": ("cluster",),
+    "threshold": ("change",),
+    "min_length": ("change",),
+}
+MIN_LENGTH = 1.0  # seconds between two changes
 DIGITS = 6  # of written seconds
 ROWS = 4096  # looked at together
 SLACK = 1e-6  # seconds or classes by which times, which are rounded, may be off
@@ -36,20 +48,39 @@ SLACK = 1e-6  # seconds or classes by which times, which are rounded, may be off
 
 @dataclass(frozen=True)
 class Cutting:
-    """Into how many segments a clip is cut: a number, or one for each class length."""
+    """How clips are cut: by which method, and into how many segments or how strictly."""
 
-    segments: int | None = option(None, "Segments of each clip.")
-    class_length: float | None = option(None, "Instead: seconds of a segment, on average; they differ in length.")
+    method: Literal["cluster", "uniform", "change"] = option(
+        "cluster",
+        "cluster: as many segments as asked, of rows that are alike. uniform: of equal length. change: wherever a row"
+        " differs from the one before far more than rows around do.",
+    )
+    segments: int | None = option(None, "Segments of each clip; with change, by default as many as there are.")
+    class_length: float | None = option(
+        None, "Instead: seconds of a segment; with cluster on average.  [cluster, uniform]"
+    )
     window: float | None = option(
-        None, "Seconds that are segmented together, for long streams; by default the whole clip."
+        None, "Seconds that are segmented together, for long streams; by default the whole clip.  [cluster]"
+    )
+    threshold: float | None = option(None, f"Score of a change, at least; by default {THRESHOLD:g}.  [change]")
+    min_length: float | None = option(
+        None, f"Seconds between two changes, at least; by default {MIN_LENGTH:g}.  [change]"
     )
 
     def __post_init__(self) -> None:
-        if (self.segments is None) == (self.class_length is None):
-            raise ValueError("give one of --segments and --class-length")
-        check_positive(self, "segments", "class_length", "window")
-        if any(value is not None and not math.isfinite(value) for value in (self.class_length, self.window)):
-            raise ValueError("--class-length and --window are finite numbers of seconds")
+        if self.method not in METHODS:
+            raise ValueError(f"--method is one of {', '.join(METHODS)}, not {self.method!r}")
+        for name, methods in OF_METHODS.items():
+            if getattr(self, name) is not None and self.method not in methods:
+                raise ValueError(f"--{name.replace('_', '-')} is for --method {' or '.join(methods)}")
+        if self.method != "change" and (self.segments is None) == (self.class_length is None):
+            raise ValueError("give one of --segments and --class-length, or --method change, which needs neither")
+        if self.segments is not None and self.threshold is not None:
+            raise ValueError("give one of --segments and --threshold")
+        check_positive(self, "segments", *OF_METHODS)
+        for name in OF_METHODS:
+            if (value := getattr(self, name)) is not None and not math.isfinite(value):
+                raise ValueError(f"--{name.replace('_', '-')} must be a finite number, not {value}")
         if self.window is not None and self.class_length is not None and self.window <= self.class_length:
             raise ValueError("--window must be longer than --class-length")
 
@@ -89,11 +120,11 @@ class Segmented:
 def segment_cache(
     cache: Path | str, cutting: Cutting, manifest: Path | str | None = None, *, progress: Progress = no_progress
 ) -> Segmented:
-    """Cuts each clip of a cache where its rows change.
+    """Cuts each clip of a cache.
 
     Args:
         cache: features with a row for each time, of any width and from any extractor.
-        cutting: how many segments.
+        cutting: by which method, and how many segments.
         manifest: the clips, in its order; None: all of the cache.
         progress: reports clips.
 
@@ -113,7 +144,8 @@ def segment_cache(
             found.append(clip)
             label = int(clip.labels[-1]) + 1
             if cutting.segments not in (None, len(clip)):
-                remarks.append(f"{id}: {len(clip)} segments, not {cutting.segments}: windows divide them unequally")
+                why = "windows divide them unequally" if cutting.window else "the others would have no row"
+                remarks.append(f"{id}: {len(clip)} segments, not {cutting.segments}: {why}")
         store.release()
         progress("segmenting", done, len(ids))
     return Segmented(found, failed, remarks)
@@ -154,7 +186,7 @@ def segmented_clip(id: str, rows: Rows, cutting: Cutting, first_label: int = 0) 
     """The segments of one clip, numbered from `first_label` on.
 
     Raises:
-        TableError: the clip is too short for what is asked.
+        TableError: the clip is too short for what is asked, or changes too seldom.
     """
     starts, ends = rows.times.T
     length = float(ends[-1] - starts[0])
@@ -162,32 +194,87 @@ def segmented_clip(id: str, rows: Rows, cutting: Cutting, first_label: int = 0) 
         raise TableError(
             f"{length:.6g} s long, less than one --class-length of {cutting.class_length:g} s; give a shorter one"
         )
-    if cutting.segments is not None and cutting.window is None:
-        points = _points(rows.values, cutting.segments, "--segments")
-        numbers = np.arange(cutting.segments)
+    if cutting.method != "uniform" and rows.values.shape[1] == 1:
+        raise TableError("rows of one number cannot be compared: divided by their length, they are all 1 or -1")
+    if cutting.method == "change":
+        points, inner = _changes(rows, cutting)
+        numbers = np.arange(len(points) + 1)
+    elif cutting.method == "uniform":
+        points, numbers, inner = _uniform(rows, cutting, length)
     else:
-        of_rows = _windowed(rows, cutting, length)
-        points = np.flatnonzero(np.diff(of_rows)) + 1
-        numbers = of_rows[np.append(0, points)]
-    inner = (ends[points - 1] + starts[points]) / 2  # the border of the rows, or the middle of their gap or overlap
+        points, numbers = _clustered(rows, cutting, length)
+        inner = (ends[points - 1] + starts[points]) / 2  # where rows meet, or the middle of their gap or overlap
     seconds = np.round(np.concatenate([starts[:1], inner, ends[-1:]]), DIGITS)
     return SegmentedClip(id, np.concatenate([[0], points, [len(starts)]]), seconds, first_label + numbers)
 
 
-def _windowed(rows: Rows, cutting: Cutting, length: float) -> IntArray:
-    """The number of each row's segment [T], not descending."""
-    if cutting.segments is None:
-        class_length, flag = cutting.class_length or length, "--class-length"
-    else:
-        class_length, flag = length / cutting.segments, "--segments"
+def _changes(rows: Rows, cutting: Cutting) -> tuple[IntArray, Floats]:
+    """First rows of all segments but the first, and the seconds between them: strong changes, or as many as asked."""
+    starts, ends = rows.times.T
+    lag = _lag(rows.times)
+    borders = (ends[:-lag] + starts[lag:]) / 2
+    apart = MIN_LENGTH if cutting.min_length is None else cutting.min_length
+    if lag > 1 and len(borders):
+        apart = max(apart, float(np.median(starts[lag:] - starts[:-lag])))  # a cut is in all rows that overlap it
+    least, most = THRESHOLD if cutting.threshold is None else cutting.threshold, None
+    if cutting.segments is not None:
+        least, most = 0.0, cutting.segments - 1
+    chosen = strongest(change_scores(rows.values, lag), borders, least=least, apart=apart, most=most)
+    if most is not None and len(chosen) < most:
+        raise TableError(
+            f"{len(starts)} rows with {counted(len(chosen), 'change')} at least {apart:g} s apart, too few for"
+            f" {cutting.segments} segments; give fewer --segments, or a shorter --min-length"
+        )
+    points, first = np.unique(np.searchsorted(rows.times.mean(axis=1), borders[chosen] - SLACK), return_index=True)
+    return points, borders[chosen[first]]
+
+
+def _lag(times: Floats) -> int:
+    """How many rows after a row [T, 2] the first is that does not overlap it: 1, or more where most rows overlap."""
+    starts, ends = times.T
+    after = np.searchsorted(starts, ends - SLACK)
+    has_one = after < len(starts)
+    return max(int(np.median((after - np.arange(len(starts)))[has_one])), 1) if has_one.any() else len(starts)
+
+
+def _uniform(rows: Rows, cutting: Cutting, length: float) -> tuple[IntArray, IntArray, Floats]:
+    """First rows of all segments but the first, numbers of all, and the seconds between them: those of the classes."""
+    classes, class_length, flag = _classes(rows, cutting, length)
+    points, numbers = _parts(classes)
+    if classes[-1] + 1 > len(classes):
+        raise TableError(f"{classes[-1] + 1} segments of {len(classes)} rows: choose 1 to {len(classes)} ({flag})")
+    return points, numbers, rows.times[0, 0] + class_length * numbers[1:]
+
+
+def _clustered(rows: Rows, cutting: Cutting, length: float) -> tuple[IntArray, IntArray]:
+    """First rows of all segments but the first, and the numbers of all."""
+    if cutting.segments is not None and cutting.window is None:
+        return _points(rows.values, cutting.segments, "--segments"), np.arange(cutting.segments)
+    classes, _, flag = _classes(rows, cutting, length)
     middles = rows.times.mean(axis=1) - rows.times[0, 0]
-    classes = np.floor(middles / class_length + SLACK).astype(np.int64)
     numbers = np.empty(len(classes), np.int64)
     for start, end in _windows(classes, middles, cutting.window):
         count = int(classes[end - 1] - classes[start]) + 1
         points = _points(rows.values[start:end], count, flag)
         numbers[start:end] = classes[start] + np.searchsorted(points, np.arange(end - start), side="right")
-    return numbers
+    return _parts(numbers)
+
+
+def _classes(rows: Rows, cutting: Cutting, length: float) -> tuple[IntArray, float, str]:
+    """The class in which the middle of each row lies [T], the length of a class, and the option that says it."""
+    if cutting.segments is None:
+        class_length, flag = cutting.class_length or length, "--class-length"
+    else:
+        class_length, flag = length / cutting.segments, "--segments"
+    middles = rows.times.mean(axis=1) - rows.times[0, 0]
+    last = max(math.ceil(length / class_length - SLACK) - 1, 0)  # also of a row that is a point in time, at the end
+    return np.minimum(np.floor(middles / class_length + SLACK).astype(np.int64), last), class_length, flag
+
+
+def _parts(of_rows: IntArray) -> tuple[IntArray, IntArray]:
+    """Where the numbers of rows, which do not descend, change, and the numbers before and after."""
+    points = np.flatnonzero(np.diff(of_rows)) + 1
+    return points, of_rows[np.append(0, points)]
 
 
 def _windows(classes: IntArray, middles: Floats, window: float | None) -> Iterator[tuple[int, int]]:

@@ -58,6 +58,17 @@ def test_segments_are_written_and_told(cache, tmp_path):
     assert "6 segments of 2 clips" in done.stderr
 
 
+def test_changes_are_found_without_being_told_how_many(cache, tmp_path):
+    line = ["--features", cache, "--method", "change", "--min-length", 0.5, "--out", tmp_path / "s.csv", "--json"]
+    done = run(*line)
+    assert done.exit_code == 0, done.output
+    assert [each["segments"] for each in json.loads(done.stdout)["clips"]] == [3, 3]
+    assert [each.end for each in read_segments(tmp_path / "s.csv")][:3] == [0.6, 1.3, 2.0]
+    done = run(*line[:-1], "--segments", 9)
+    assert done.exit_code == 1
+    assert "too few for 9 segments; give fewer --segments, or a shorter --min-length" in done.stderr
+
+
 def test_the_picture_has_a_key_frame_of_each_segment(cache, tmp_path, boards):
     line = ["--features", cache, "--segments", 3, "--out", tmp_path / "s.csv", "--picture", tmp_path / "p.png"]
     done = run(*line)
@@ -144,6 +155,8 @@ def test_a_clip_of_the_picture_that_is_not_there_is_said(cache, tmp_path):
         ([], "give one of --segments and --class-length"),
         (["--segments", 2, "--class-length", 3], "give one of"),
         (["--segments", 2, "--window", -1], "--window must be above 0"),
+        (["--method", "change", "--window", 2], "--window is for --method cluster"),
+        (["--segments", 2, "--threshold", 2], "--threshold is for --method change"),
         (["--segments", 2, "--clip", "a"], "--clip is for --picture"),
         (["--segments", 2, "--picture", "s.csv"], "--picture s.csv is another file of this command"),
         (["--segments", 2, "--out", "c/f.lmdb"], "--out c/f.lmdb is another file of this command"),

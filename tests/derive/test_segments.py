@@ -23,7 +23,7 @@ from egotools.types import Clip, Rows
 SLOW = ("cockatoo.mp4", "gopro_max_walk.mp4")  # to decode; benchmarks/shot_boundaries.py has them, too
 
 
-def cut(values: np.ndarray, times: np.ndarray | None = None, **how: float) -> list[tuple[float, float, str]]:
+def cut(values: np.ndarray, times: np.ndarray | None = None, **how: float | str) -> list[tuple[float, float, str]]:
     rows = Rows(values, every(len(values)) if times is None else times)
     return [(each.start, each.end, each.label) for each in segmented_clip("a", rows, Cutting(**how)).segments()]  # type: ignore[arg-type]
 
@@ -66,6 +66,46 @@ def test_one_window_is_the_whole_clip():
     values = scenes(12, 20, 9, 19, noise=0.4)
     assert cut(values, class_length=1.5, window=6.0) == cut(values, class_length=1.5)
     assert cut(values, segments=4, window=6.0) == cut(values, segments=4)
+
+
+def test_uniform_segments_are_of_equal_length_to_the_digit():
+    values = np.random.default_rng(0).normal(size=(30, 4))
+    assert cut(values, every(30, 0.1, start=1.0), method="uniform", segments=4) == [
+        *((1.0, 1.75, "0"), (1.75, 2.5, "1"), (2.5, 3.25, "2"), (3.25, 4.0, "3")),
+    ]
+    ends = [0.8, 1.6, 2.4, 3.0]
+    assert [end for _, end, _ in cut(values, method="uniform", class_length=0.8)] == ends
+    assert [end for _, end, _ in cut(values[:, :1], method="uniform", segments=3)] == [1.0, 2.0, 3.0]
+    clip = segmented_clip("a", Rows(values, every(30)), Cutting("uniform", segments=4))
+    assert clip.edges.tolist() == [0, 7, 15, 22, 30]  # a row belongs where its middle lies
+
+
+def test_uniform_segments_without_a_row_are_left_out():
+    times = every(30)
+    times[20:] += 5  # nothing from 2 to 7 s
+    found = cut(scenes(30), times, method="uniform", class_length=1.0)
+    assert found == [(0, 1, "0"), (1, 7, "1"), (7, 8, "7")]
+
+
+def test_changes_are_found_without_their_number_and_gaps_are_none_by_themselves():
+    times = every(60, 0.5, start=3.0)
+    times[30:] += 4
+    values = scenes(12, 33, 15)
+    assert [start for start, *_ in cut(values, times, method="change")] == [3.0, 9.0, 29.5]
+    assert len(cut(values, times, method="change", threshold=50.0)) == 1
+    assert [start for start, *_ in cut(values, times, method="change", min_length=30)] in ([3.0, 9.0], [3.0, 29.5])
+    assert [start for start, *_ in cut(values, times, method="change", segments=3)] == [3.0, 9.0, 29.5]
+    assert cut(values[:1], times[:1], method="change") == [(3.0, 3.5, "0")]
+
+
+@pytest.mark.parametrize("share", [2, 4])
+def test_a_cut_inside_of_windows_that_overlap_is_found_once_and_where_it_is(share):
+    frames = scenes(120, 200, 93, 187, width=16)  # 10 a second
+    width, hop = 16, 16 // share
+    first = np.arange(0, len(frames) - width + 1, hop)
+    values = np.array([frames[start : start + width].mean(axis=0) for start in first])
+    found = cut(values, np.stack([first, first + width], axis=1) / 10, method="change")
+    np.testing.assert_allclose([start for start, *_ in found], [0, 12, 32, 41.3], atol=hop / 10)
 
 
 def test_labels_differ_between_clips_and_a_manifest_chooses_them(tmp_path):
@@ -112,6 +152,8 @@ def test_clips_that_cannot_be_segmented_are_named_and_the_others_go_on(tmp_path)
         ({"segments": 40}, r"40 segments of 40 rows: choose 1 to 39 \(--segments\)"),
         ({"class_length": 0.1}, r"40 segments of 40 rows.*\(--class-length\)"),
         ({"segments": 3, "window": 1.0}, "a --window of 1 s has only one class"),
+        ({"method": "uniform", "segments": 41}, r"41 segments of 40 rows: choose 1 to 40 \(--segments\)"),
+        ({"method": "change", "segments": 5}, "40 rows with 3 changes at least 1 s apart, too few for 5 segments"),
     ],
 )
 def test_more_segments_than_a_clip_can_have_are_refused(how, words):
@@ -129,6 +171,15 @@ def test_more_segments_than_a_clip_can_have_are_refused(how, words):
         ({"class_length": float("nan")}, "--class-length must be above 0"),
         ({"class_length": 2.0, "window": 2.0}, "--window must be longer than --class-length"),
         ({"class_length": float("inf")}, "finite"),
+        ({"method": "uniform"}, "give one of"),
+        ({"method": "uniform", "segments": 2, "window": 3.0}, "--window is for --method cluster"),
+        ({"segments": 2, "threshold": 2.0}, "--threshold is for --method change"),
+        ({"segments": 2, "min_length": 2.0}, "--min-length is for --method change"),
+        ({"method": "change", "class_length": 2.0}, "--class-length is for --method cluster or uniform"),
+        ({"method": "change", "segments": 2, "threshold": 2.0}, "give one of --segments and --threshold"),
+        ({"method": "change", "threshold": 0.0}, "--threshold must be above 0"),
+        ({"method": "change", "min_length": float("inf")}, "--min-length must be a finite number"),
+        ({"method": "shots", "segments": 2}, "--method is one of cluster, uniform, change"),
     ],
 )
 def test_options_without_a_meaning_are_refused(how, words):
@@ -142,6 +193,11 @@ def test_windows_that_lose_a_segment_say_so(tmp_path):
     found = segment_cache(cache, Cutting(segments=10, window=4.5))
     assert len(found.clips[0]) == 8
     assert f"a: {len(found.clips[0])} segments, not 10" in found.remarks[0]
+
+
+def test_rows_of_one_number_are_refused():
+    with pytest.raises(TableError, match="rows of one number"):
+        cut(scenes(20, 20)[:, :1], segments=2)
 
 
 def test_a_damaged_clip_is_refused(tmp_path):
@@ -186,5 +242,7 @@ def test_joins_of_real_clips_are_found_from_pixels(shared):
         parts = [*threads.map(lambda path: pixels_of(path, Pixels(fps=10, size=16)), files)]
     joins = np.cumsum([len(part) for part in parts])[:-1] / 10
     rows = Rows(np.concatenate(parts), every(sum(map(len, parts))))
-    found = segmented_clip("joined", rows, Cutting(segments=len(parts))).seconds[1:-1]
-    assert np.abs(found - joins).max() <= 0.2
+    for cutting in (Cutting(segments=len(parts)), Cutting("change")):
+        found = segmented_clip("joined", rows, cutting).seconds[1:-1]
+        assert len(found) == len(joins)
+        assert np.abs(found - joins).max() <= 0.2
