@@ -1,0 +1,298 @@
+"""Clips of annotations: one for each labeled stretch of a video that is there."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from egotools.annotations.events import Annotations, Event
+from egotools.annotations.videos import Videos
+from egotools.errors import ClipError, ManifestError
+from egotools.machine import usable_cores
+from egotools.manifests.check import Span, measure_files
+from egotools.manifests.table import RESERVED
+from egotools.media.video import open_frames
+from egotools.processes import Crash, apart
+from egotools.progress import Progress, no_progress
+from egotools.texts import composed, counted, named, shortened, tidy
+from egotools.types import LONGEST_ID, Clip
+
+NAMED = 3
+SAME = 1e-6  # seconds by which times of one moment may differ
+TOTAL_SLACK = 1.0  # seconds by which a stated length may exceed that of the file
+Times = npt.NDArray[np.float64]
+
+
+@dataclass
+class Found:
+    """The clips, remarks, and by kind what was lost or is doubtful."""
+
+    clips: list[Clip] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    lost: dict[str, list[str]] = field(default_factory=dict)
+    overlaps: list[str] = field(default_factory=list)
+
+    def lose(self, kind: str, what: str) -> None:
+        """Counts something that is not written as it was given."""
+        self.lost.setdefault(kind, []).append(what)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """An event in a clip, in seconds of the file."""
+
+    event: Event
+    clip: Clip
+    start: float
+    end: float
+
+
+def clips_of_annotations(
+    annotations: Annotations,
+    videos: Videos,
+    *,
+    around: float | None = None,
+    offset: float = 0.0,
+    fps: float | None = None,
+    progress: Progress = no_progress,
+) -> Found:
+    """One clip for each annotation of a video that is there.
+
+    Ids are `<video>@<start>-<end>`: a segment keeps its id when others are added or changed. Columns are the labels in
+    lower case, and `video`.
+
+    Args:
+        annotations: as they were read.
+        videos: those that they may be about.
+        around: seconds of a clip before and after a moment; None: moments are lost.
+        offset: seconds of the video at the time 0 of the annotations.
+        fps: the rate of frame numbers; None: each frame counts from the time at which it is shown.
+        progress: reports files that are opened.
+
+    Raises:
+        ManifestError: two label columns cannot be told apart.
+    """
+    found = Found(remarks=list(annotations.remarks), lost={kind: list(each) for kind, each in annotations.lost.items()})
+    about = _resolve(annotations.events, videos, found)
+    spans = _measured(list(about.values()), found, progress)
+    shown: dict[Path, Times] = {}
+    if fps is None:
+        of_frames = [about[event.video] for event in annotations.events if event.in_frames and event.video in about]
+        shown = _frame_times([clip for clip in of_frames if clip.path in spans], found)
+    placed = []
+    for event in annotations.events:
+        clip = about.get(event.video)
+        if clip is None or clip.path not in spans or (event.in_frames and clip.path not in shown):
+            continue  # the video was named
+        try:
+            placed.append(_place(event, clip, spans[clip.path], shown.get(clip.path), around, offset, found))
+        except _Lost as lost:
+            found.lose(lost.kind, f"{event.where}: {lost}")
+    placed = _once(placed, found)
+    found.overlaps = _overlaps(placed)
+    found.clips = _clips(placed)
+    _remark(about, spans, videos, found)
+    return found
+
+
+class _Lost(Exception):
+    """An event of which no clip can be made."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+def _resolve(events: Sequence[Event], videos: Videos, found: Found) -> dict[str, Clip]:
+    """The clip of each name of a video that is known; the others are counted."""
+    about: dict[str, Clip] = {}
+    rows = Counter(event.video for event in events)
+    for name, count in rows.items():
+        try:
+            about[name] = videos.find(name)
+        except ManifestError as error:
+            place = next(event.where for event in events if event.video == name)
+            found.lose(
+                f"videos that are not in {videos.source}, or not clearly",
+                f"{error}: {counted(count, 'row')}, from {place}",
+            )
+    return about
+
+
+def _measured(clips: Sequence[Clip], found: Found, progress: Progress) -> dict[Path, Span]:
+    """What the files of clips hold; a clip of features only is not limited by any."""
+    spans = {}
+    for (path, _), span in measure_files(clips, progress).items():
+        if isinstance(span, ClipError):
+            found.lose("videos that cannot be read", str(span))
+        elif span.end <= span.start:
+            found.lose("videos that cannot be read", f"{path}: empty")
+        else:
+            spans[path] = span
+    return spans | ({Path(): Span(0.0, inf)} if any(clip.path == Path() for clip in clips) else {})
+
+
+def _frame_times(clips: Sequence[Clip], found: Found) -> dict[Path, Times]:
+    """The borders of the frames of each file [F + 1], seconds; read in other processes."""
+    files = list(dict.fromkeys((clip.path, clip.fps) for clip in clips if clip.path != Path()))
+    shown = {}
+    for (path, _), times in apart(_borders, files, count=min(len(files), usable_cores())):
+        if isinstance(times, Crash | ClipError):
+            why = str(times) if isinstance(times, ClipError) else f"{path}: the decoder crashed"
+            found.lose("videos whose frames cannot be read, by which numbers of frames are times (--fps)", why)
+        else:
+            shown[path] = times
+    return shown
+
+
+def _borders(file: tuple[Path, float | None]) -> Times | ClipError:
+    try:
+        with closing(open_frames(*file)) as frames:
+            return np.append(frames.info.times, frames.info.end)
+    except ClipError as error:
+        return error
+
+
+def _place(
+    event: Event, clip: Clip, span: Span, shown: Times | None, around: float | None, offset: float, found: Found
+) -> _Placed:
+    """An event in seconds of its file.
+
+    Raises:
+        _Lost: it is in no part of it.
+    """
+    start, end = event.start, event.end
+    if shown is not None and event.in_frames:
+        start, end = _at_frame(start, shown), None if end is None else _at_frame(end, shown)
+    start, end = start + offset, None if end is None else end + offset
+    if end is not None and end < start:
+        raise _Lost("segments that end before they start", f"{start:g} to {end:g} s")
+    if event.total is not None and event.total > span.end - span.start + TOTAL_SLACK + span.frame:
+        raise _Lost(
+            "events of observations that are longer than their only known file, whose times may count through others",
+            f"{event.total:g} s, {clip.path.name} {span.end - span.start:g} s",
+        )
+    last = min(span.end, inf if clip.end is None else clip.end)
+    if start >= last or (end is not None and end <= clip.start and end > start) or start < -SAME:
+        raise _Lost(
+            "rows outside of their video", f"{_said(start, end)}, {_name(clip)} has {clip.start:g} to {last:g} s"
+        )
+    if end is None or end == start:
+        if around is None:
+            raise _Lost("moments, of which --around SECONDS makes segments", f"{_said(start, end)}")
+        begin, stop = start - around, start + around
+    else:
+        begin, stop = start, end
+        if stop > last + span.frame + SAME or begin < clip.start - span.frame - SAME:
+            text = f"{event.where}: {_said(start, end)}, {_name(clip)} has {clip.start:g} to {last:g} s"
+            found.lose("segments that reach out of their video, of which the part inside is written", text)
+    begin, stop = max(begin, clip.start), min(stop, last)
+    return _Placed(event, clip, begin, stop)
+
+
+def _at_frame(number: float, shown: Times) -> float:
+    """When a frame begins; after the last one, at the mean rate."""
+    most = len(shown) - 1
+    if number <= most:
+        return float(shown[int(number)])
+    return float(shown[-1] + (number - most) * (shown[-1] - shown[0]) / max(most, 1))
+
+
+def _said(start: float, end: float | None) -> str:
+    return f"at {start:g} s" if end is None or end == start else f"{start:g} to {end:g} s"
+
+
+def _name(clip: Clip) -> str:
+    return clip.path.name or clip.id
+
+
+def _once(placed: Sequence[_Placed], found: Found) -> list[_Placed]:
+    """Each segment once."""
+    kept: dict[tuple[object, ...], _Placed] = {}
+    twice = []
+    for one in placed:
+        key = (one.clip.id, one.start, one.end, one.event.track, tuple(sorted(one.event.labels.items())))
+        if kept.setdefault(key, one) is not one:
+            twice.append(f"{one.event.where}, as {kept[key].event.where}")
+    if twice:
+        found.remarks.append(f"repeated annotations, written once: {len(twice)} ({named(twice, NAMED, between='; ')})")
+    return list(kept.values())
+
+
+def _overlaps(placed: Sequence[_Placed]) -> list[str]:
+    """Segments of one clip and track that begin before another has ended."""
+    ordered = sorted(placed, key=lambda one: (one.clip.id, one.event.track, one.start, one.end))
+    latest: dict[tuple[str, str], _Placed] = {}
+    found = []
+    for one in ordered:
+        key = (one.clip.id, one.event.track)
+        before = latest.get(key)
+        if before is not None and one.start < before.end - SAME:
+            spans = " and ".join(f"{each.start:g} to {each.end:g} s" for each in (before, one))
+            found.append(f"{before.event.where} and {one.event.where}: {spans} of {one.clip.id!r}")
+        if before is None or one.end > before.end:
+            latest[key] = one
+    return found
+
+
+def _clips(placed: Sequence[_Placed]) -> list[Clip]:
+    """The clips, with ids that differ and columns that can be told apart."""
+    columns = _columns({name: None for one in placed for name in one.event.labels})
+    used: Counter[str] = Counter()
+    clips = []
+    for one in placed:
+        own = f"@{_decimal(one.start)}-{_decimal(one.end)}"
+        prefix = shortened(composed(one.clip.id), LONGEST_ID - len(own) - 12)
+        id = prefix + own
+        used[id] += 1
+        if used[id] > 1:  # of the same time, so that it does not matter which one has which number
+            id = f"{id}#{used[id]}"
+        given = {columns[name]: tidy(text) for name, text in one.event.labels.items()}
+        split = given.pop("split", "") or one.clip.split
+        video = one.clip.labels.get("video") or one.clip.path.stem or one.clip.id
+        others = {name: text for name, text in one.clip.labels.items() if name not in given and name != "video"}
+        labels = {**given, "video": video, **others}
+        clips.append(Clip(id, one.clip.path, one.start, one.end, split, labels, one.clip.fps))
+    return clips
+
+
+def _columns(names: Mapping[str, None]) -> dict[str, str]:
+    """The manifest's name of each label column: in lower case, and none that has another meaning.
+
+    Raises:
+        ManifestError: two would be the same.
+    """
+    columns: dict[str, str] = {}
+    for name in names:
+        plain = tidy(name).lower()
+        plain = f"table {plain}" if plain in {*RESERVED, "video"} - {"split"} else plain
+        if plain in columns.values():
+            same = next(other for other in columns if columns[other] == plain)
+            raise ManifestError(f"the label columns {same!r} and {name!r} differ in case or spaces only; rename one")
+        columns[name] = plain
+    return columns
+
+
+def _decimal(seconds: float) -> str:
+    return f"{seconds:.3f}".rstrip("0").rstrip(".")
+
+
+def _remark(about: Mapping[str, Clip], spans: Mapping[Path, Span], videos: Videos, found: Found) -> None:
+    """Remarks on videos: those without annotations, and those whose clock does not begin at 0."""
+    ids = {clip.id for clip in about.values()}
+    if without := [clip.id for clip in videos.clips if clip.id not in ids]:
+        found.remarks.append(f"videos without annotations: {len(without)} ({named(without, NAMED)})")
+    late = [f"{path.name}: {span.start:g} s" for path, span in spans.items() if span.start > max(span.frame, 0.05)]
+    if late:
+        found.remarks.append(
+            f"videos whose first frame is not at 0 s: {len(late)} ({named(late, NAMED)}); annotations are taken as"
+            " seconds of the file; if theirs count from the first frame, add --offset"
+        )
+    if found.clips:
+        names = ", ".join(map(repr, dict.fromkeys(name for clip in found.clips for name in clip.labels)))
+        found.remarks.append(f"columns of labels: {names}")
