@@ -44,6 +44,12 @@ def is_tabular(grid: Grid) -> bool:
     return grid.has("Behavior", "Time") and (grid.has("Behavior type") or grid.has("Status"))
 
 
+def is_exported(grid: Grid) -> bool:
+    """Whether a table has the columns of either kind, and those that only BORIS writes beside them."""
+    is_of_boris = grid.has("Observation id") or any(grid.has(name) for name in FILES)
+    return is_of_boris and (is_aggregated(grid) or is_tabular(grid))
+
+
 def read_boris_table(grid: Grid, options: Reading, where: str) -> Annotations:
     """The events of an exported table; see `is_aggregated` and `is_tabular`."""
     kind = "aggregated" if is_aggregated(grid) else "tabular"
@@ -149,15 +155,15 @@ class _Observation:
             return
         row = self._rows[0].row
         total = _float(row.get("total length", "")) or _float(row.get("media duration (s)", ""))
-        name = next(iter(files)) or self._options.video or self._file_of_preamble()
+        name = next(iter(files)) or self._options.video or self._of_preamble("player #1")
+        if not name:
+            name = self._grid.path.stem
+            found.remarks.append(f"{self._grid.path}: no media file in it, so the video is {name!r} (--video)")
         self._add(self._rows, Media([name], [None], self._offset(row), total), found)
 
     def _offset(self, row: dict[str, str]) -> float:
         stated = row.get("time offset (s)") or self._of_preamble("time offset (s)")
         return _float(stated) or 0.0
-
-    def _file_of_preamble(self) -> str:
-        return self._of_preamble("player #1") or self._grid.path.stem
 
     def _of_preamble(self, name: str) -> str:
         lines = (cells for cells in self._grid.preamble if cells[0].strip().lower() == name)

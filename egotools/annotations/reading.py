@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from egotools.annotations.boris import read_project
-from egotools.annotations.boris_tables import is_aggregated, is_tabular, read_boris_table
+from egotools.annotations.boris_tables import is_aggregated, is_exported, is_tabular, read_boris_table
 from egotools.annotations.columns import is_known
 from egotools.annotations.contents import Grid, content_of, grid_of, text_of
 from egotools.annotations.datavyu import is_long, is_wide, read_datavyu_table, read_spreadsheet
@@ -87,7 +87,7 @@ def _read_grid(
 
 def _kind(grid: Grid, named: set[str | None]) -> Format:
     """What a table is; columns that are named by options make it a table of the user's own."""
-    if not named and (is_aggregated(grid) or is_tabular(grid)):
+    if not named and is_exported(grid):
         return "boris"
     return "datavyu" if not named and (is_long(grid) or is_wide(grid)) else "table"
 
