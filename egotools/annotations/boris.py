@@ -51,6 +51,9 @@ def _read_observation(
 ) -> None:
     events = observation.get("events", [])
     check_shape(events, list[list[Any]], "events")
+    if observation.get("media_creation_date_as_offset") and events:
+        found.lose("observations whose times are dates, not times of their media", where)
+        return
     media = _media(observation, where, found)
     if media is None:
         if events:
@@ -101,8 +104,6 @@ def _media(observation: dict[str, Any], where: str, found: Annotations) -> Media
     check_shape(lengths, dict[str, float], "media_info.length")
     offset = observation.get("time offset") or 0.0
     check_shape(offset, float, "time offset")
-    if observation.get("media_creation_date_as_offset"):
-        return None
     files = players.get("1", [])
     others = [player for player, each in players.items() if each and player != "1"]
     if others and files:

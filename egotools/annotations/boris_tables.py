@@ -31,7 +31,7 @@ BOOKKEEPING = {
 FILES = ("media file name", "media file path", "media file")
 NONE = ("", "na", "n/a", "nan", "none", "not found")
 STATUSES: dict[str, Status] = {"START": "START", "STOP": "STOP", "POINT": "POINT", "STATE": "TOGGLE"}
-NO_TIME = "rows whose times cannot be used"
+NO_TIME = "rows that cannot be used"
 
 
 def is_aggregated(grid: Grid) -> bool:
@@ -95,6 +95,8 @@ class _Observation:
         Raises:
             ValueError: its times cannot be used.
         """
+        if "live" in row.get("observation type", "").lower():
+            raise ValueError("of a live observation, which has no video")
         start = self._time(row.get("start (s)", row.get("time", "")))
         is_point = row.get("behavior type", row.get("status", "")).upper() == "POINT"
         end = None if is_point or "stop (s)" not in row else self._time(row["stop (s)"])

@@ -25,6 +25,8 @@ from egotools.types import LONGEST_ID, Clip
 NAMED = 3
 SAME = 1e-6  # seconds by which times of one moment may differ
 TOTAL_SLACK = 1.0  # seconds by which a stated length may exceed that of the file
+OUTSIDE = "rows outside of their video"
+REACHING = "segments that reach out of their video, of which the part inside is written"
 Times = npt.NDArray[np.float64]
 
 
@@ -141,6 +143,8 @@ def _frame_times(clips: Sequence[Clip], found: Found) -> dict[Path, Times]:
     """The borders of the frames of each file [F + 1], seconds; read in other processes."""
     files = list(dict.fromkeys((clip.path, clip.fps) for clip in clips if clip.path != Path()))
     shown = {}
+    if nowhere := sorted({clip.id for clip in clips if clip.path == Path()}):
+        found.lose("clips without a file, whose frames have no times (--fps)", named(nowhere, NAMED))
     for (path, _), times in apart(_borders, files, count=min(len(files), usable_cores())):
         if isinstance(times, Crash | ClipError):
             why = str(times) if isinstance(times, ClipError) else f"{path}: the decoder crashed"
@@ -177,22 +181,27 @@ def _place(
             "events of observations that are longer than their only known file, whose times may count through others",
             f"{event.total:g} s, {clip.path.name} {span.end - span.start:g} s",
         )
-    last = min(span.end, inf if clip.end is None else clip.end)
-    if start >= last or (end is not None and end <= clip.start and end > start) or start < -SAME:
-        raise _Lost(
-            "rows outside of their video", f"{_said(start, end)}, {_name(clip)} has {clip.start:g} to {last:g} s"
-        )
-    if end is None or end == start:
+    first, last = clip.start, min(span.end, inf if clip.end is None else clip.end)
+    is_moment = end is None or end == start
+    if start >= last or (start < first - SAME if is_moment or end is None else end <= first):
+        raise _Lost(OUTSIDE, _against(start, end, clip, last))
+    if is_moment or end is None:
         if around is None:
-            raise _Lost("moments, of which --around SECONDS makes segments", f"{_said(start, end)}")
+            raise _Lost("moments, of which --around SECONDS makes segments", _said(start, end))
         begin, stop = start - around, start + around
     else:
         begin, stop = start, end
-        if stop > last + span.frame + SAME or begin < clip.start - span.frame - SAME:
-            text = f"{event.where}: {_said(start, end)}, {_name(clip)} has {clip.start:g} to {last:g} s"
-            found.lose("segments that reach out of their video, of which the part inside is written", text)
-    begin, stop = max(begin, clip.start), min(stop, last)
+        if stop > last + span.frame + SAME or begin < first - span.frame - SAME:
+            found.lose(REACHING, f"{event.where}: {_against(start, end, clip, last)}")
+    begin, stop = max(begin, first), min(stop, last)
+    if stop <= begin:
+        raise _Lost(OUTSIDE, _against(start, end, clip, last))
     return _Placed(event, clip, begin, stop)
+
+
+def _against(start: float, end: float | None, clip: Clip, last: float) -> str:
+    name = clip.path.name or clip.id
+    return f"{_said(start, end)}, {name} has {clip.start:g} to {last:g} s"
 
 
 def _at_frame(number: float, shown: Times) -> float:
@@ -205,10 +214,6 @@ def _at_frame(number: float, shown: Times) -> float:
 
 def _said(start: float, end: float | None) -> str:
     return f"at {start:g} s" if end is None or end == start else f"{start:g} to {end:g} s"
-
-
-def _name(clip: Clip) -> str:
-    return clip.path.name or clip.id
 
 
 def _once(placed: Sequence[_Placed], found: Found) -> list[_Placed]:

@@ -59,7 +59,8 @@ class Columns:
         parts = [f"{what}: {each if what != 'video column' else repr(each)}" for what, each in found if each]
         units = {each.unit for each in (self.start, self.end, self.duration) if each}
         rate = f"; frames at {fps:g} a second" if "frames" in units and fps else ""
-        return ", ".join(parts) + rate
+        last = "; an end frame is the first one after its segment" if self.end and self.end.unit == "frames" else ""
+        return ", ".join(parts) + rate + last
 
 
 def _said(time: Time | None) -> str:
@@ -74,7 +75,7 @@ def words_of(name: str) -> list[str]:
 def time_role(name: str) -> tuple[str, Unit]:
     """What a column of times is (`start`, `end`, `duration`, `time`, `frame`, or nothing), and its unit."""
     words = words_of(name)
-    unit = next((UNITS[word] for word in words if word in UNITS), "seconds")
+    unit: Unit = next((UNITS[word] for word in words if word in UNITS), "seconds")
     base = " ".join(word for word in words if word not in UNITS and word not in FILLERS)
     for role, names in (("start", STARTS), ("end", ENDS), ("duration", DURATIONS)):
         if base in names:

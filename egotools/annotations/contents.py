@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from egotools.files.csv_files import ANNOUNCED, DELIMITERS
 from egotools.files.disk import open_file
 
 LARGEST = 256 << 20  # bytes; annotations of a day have a few MB
+LONGEST_LINE = 100_000  # characters of a header
 WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -92,6 +94,8 @@ def grid_of(path: Path, text: str, is_known: Callable[[str], bool]) -> Grid:
     announced = ANNOUNCED.match(text)
     candidates = [announced[1]] if announced else list(DELIMITERS)
     body = text[announced.end() :] if announced else text
+    if len(_line(body)) > LONGEST_LINE:
+        raise ManifestError(f"{path}: no table: its first line has more than {LONGEST_LINE} characters")
     best: tuple[int, int] | None = None
     delimiter = candidates[0]
     for each in candidates:
@@ -109,8 +113,13 @@ def grid_of(path: Path, text: str, is_known: Callable[[str], bool]) -> Grid:
 
 def _first(text: str, delimiter: str) -> list[str]:
     """The cells of the first line that is not blank."""
-    line = next((line for line in io.StringIO(text) if line.strip()), "")
-    return [cell.strip().strip('"') for cell in line.rstrip("\r\n").split(delimiter)]
+    return [cell.strip().strip('"') for cell in _line(text).split(delimiter)]
+
+
+def _line(text: str) -> str:
+    """The first line that is not blank."""
+    match = re.search(r"[^\r\n]*\S[^\r\n]*", text)
+    return match[0] if match else ""
 
 
 def _rows(path: Path, text: str, delimiter: str, skipped: int) -> list[tuple[int, list[str]]]:

@@ -86,7 +86,7 @@ def _medium(
     """What the video is called, and its time in seconds where the annotations' is 0."""
     media = [] if header is None else header.findall("MEDIA_DESCRIPTOR")
     media = sorted(media, key=lambda each: not each.get("MIME_TYPE", "").startswith("video"))
-    names = [(each, each.get("RELATIVE_MEDIA_URL") or each.get("MEDIA_URL", "")) for each in media]
+    names = [(each, _url(each)) for each in media]
     known = [(each, name) for each, name in names if videos.has(name)]
     if options.video is not None:
         known = [(each, options.video) for each, name in known if videos.find(name) == _found(videos, options.video)]
@@ -95,8 +95,18 @@ def _medium(
     if known or (names and options.video is None):
         each, name = (known or names)[0]
         return name, _number(path, each.get("TIME_ORIGIN", "0"), "TIME_ORIGIN") / 1000
+    moved = [each.get("TIME_ORIGIN", "0") for each in media if each.get("TIME_ORIGIN", "0") != "0"]
+    if moved:
+        found.remarks.append(
+            f"{path}: its media begin at {', '.join(moved)} ms of their own time, but none of them is --video"
+            f" {options.video!r}: its times are taken as they are; see --offset"
+        )
     old = "" if header is None else header.get("MEDIA_FILE", "")
     return options.video or old or path.stem, 0.0
+
+
+def _url(medium: Element) -> str:
+    return medium.get("RELATIVE_MEDIA_URL") or medium.get("MEDIA_URL") or ""
 
 
 def _found(videos: Videos, name: str) -> object:

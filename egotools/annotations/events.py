@@ -64,5 +64,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         check_positive(self, "fps")
+        for name in ("label_column", "tier"):
+            object.__setattr__(self, name, tuple(each.strip() for each in getattr(self, name)))  # `--tier "a, b"`
         if self.end_column and self.duration_column:
             raise ValueError("--end-column and --duration-column exclude each other")

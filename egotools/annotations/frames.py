@@ -43,6 +43,8 @@ def _rows_of_videos(
             continue
         try:
             time, is_frame = time_of(cells[at_time], columns.start.unit, fps=options.fps, decimal_comma=comma)
+        except ManifestError as error:
+            raise ManifestError(f"{grid.path}, row {number}: {error}") from error
         except ValueError as error:
             found.lose("rows whose times cannot be used", f"{where}row {number}: {error}")
             continue

@@ -52,6 +52,8 @@ def _read_rows(grid: Grid, columns: Columns, options: Reading, where: str, found
         row = dict(zip(grid.columns, cells, strict=True))
         try:
             start, end, in_frames = _times(row, columns, options, grid.delimiter)
+        except ManifestError as error:
+            raise ManifestError(f"{grid.path}, row {number}: {error}") from error
         except ValueError as error:
             found.lose("rows whose times cannot be used", f"{place}: {error}")
             continue
