@@ -11,6 +11,7 @@ from egotools.annotations.contents import Grid
 from egotools.annotations.events import Annotations, Reading
 from egotools.annotations.media import Mark, Media, Status, add_event, add_paired
 from egotools.annotations.times import time_of
+from egotools.errors import ManifestError
 
 BOOKKEEPING = {
     *("observation date", "description", "observation type", "source", "time offset (s)", "coding duration", "time"),
@@ -142,7 +143,7 @@ class _Observation:
         lengths = [_float(text) for text in texts]
         if not files or (len(files) > 1 and len(lengths) != len(files)):
             return None
-        return Media(files, lengths, _float(row.get("time offset (s)", "")) or 0.0)
+        return Media(files, lengths, self._offset(row))
 
     def _add_by_file(self, found: Annotations) -> None:
         """Adds the events of older tables, which give each row a file but not the lengths of all of them."""
@@ -164,8 +165,11 @@ class _Observation:
         self._add(self._rows, Media([name], [None], self._offset(row), total), found)
 
     def _offset(self, row: dict[str, str]) -> float:
-        stated = row.get("time offset (s)") or self._of_preamble("time offset (s)")
-        return _float(stated) or 0.0
+        stated = row.get("time offset (s)") or self._of_preamble("time offset (s)") or "0"
+        offset = _float(stated)
+        if offset is None:
+            raise ManifestError(f"{self._grid.path}: the time offset {stated!r} of an observation is not in seconds")
+        return offset
 
     def _of_preamble(self, name: str) -> str:
         lines = (cells for cells in self._grid.preamble if cells[0].strip().lower() == name)

@@ -24,7 +24,7 @@ from egotools.types import LONGEST_ID, Clip
 
 NAMED = 3
 SAME = 1e-6  # seconds by which times of one moment may differ
-TOTAL_SLACK = 1.0  # seconds by which a stated length may exceed that of the file
+LENGTH_SLACK = 1.0  # seconds by which a stated length may differ from that of the file
 OUTSIDE = "rows outside of their video"
 REACHING = "segments that reach out of their video, of which the part inside is written"
 Times = npt.NDArray[np.float64]
@@ -98,6 +98,7 @@ def clips_of_annotations(
     placed = _once(placed, found)
     found.overlaps = _overlaps(placed)
     found.clips = _clips(placed)
+    _remark_lengths(annotations.events, about, spans, found)
     _remark(about, spans, videos, found)
     return found
 
@@ -176,7 +177,7 @@ def _place(
     start, end = start + offset, None if end is None else end + offset
     if end is not None and end < start:
         raise _Lost("segments that end before they start", f"{start:g} to {end:g} s")
-    if event.total is not None and event.total > span.end - span.start + TOTAL_SLACK + span.frame:
+    if event.total is not None and event.total > span.end - span.start + LENGTH_SLACK + span.frame:
         raise _Lost(
             "events of observations that are longer than their only known file, whose times may count through others",
             f"{event.total:g} s, {clip.path.name} {span.end - span.start:g} s",
@@ -285,6 +286,23 @@ def _columns(names: Mapping[str, None]) -> dict[str, str]:
 
 def _decimal(seconds: float) -> str:
     return f"{seconds:.3f}".rstrip("0").rstrip(".")
+
+
+def _remark_lengths(
+    events: Sequence[Event], about: Mapping[str, Clip], spans: Mapping[Path, Span], found: Found
+) -> None:
+    """A remark on videos that last longer or shorter than annotations say: their times may be of another copy."""
+    stated = {event.video: event.length for event in events if event.length is not None and event.video in about}
+    differ = []
+    for name, length in stated.items():
+        span = spans.get(about[name].path)
+        if span is not None and abs(span.end - span.start - length) > LENGTH_SLACK + 0.01 * length:
+            differ.append(f"{about[name].path.name} {span.end - span.start:g} s, not {length:g} s")
+    if differ:
+        found.remarks.append(
+            f"videos that last longer or shorter than the annotations say: {len(differ)} ({named(differ, NAMED)});"
+            " their times may be those of another copy"
+        )
 
 
 def _remark(about: Mapping[str, Clip], spans: Mapping[Path, Span], videos: Videos, found: Found) -> None:

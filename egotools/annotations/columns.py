@@ -9,8 +9,8 @@ from egotools.annotations.events import Reading, Unit
 from egotools.annotations.videos import Videos
 from egotools.errors import ManifestError
 
-STARTS = {"start", "begin", "onset", "from", "starttime", "begintime", "startsec", "first"}
-ENDS = {"end", "stop", "offset", "to", "finish", "endtime", "stoptime", "endsec", "last"}
+STARTS = {"start", "begin", "onset", "from", "starttime", "begintime", "startsec"}
+ENDS = {"end", "stop", "offset", "to", "finish", "endtime", "stoptime", "endsec"}
 DURATIONS = {"duration", "length", "dur"}
 VIDEOS = {
     *("video", "videos", "clip", "file", "filename", "file name", "file path", "filepath", "path", "movie", "film"),
@@ -140,10 +140,12 @@ def _are_clocks(times: Sequence[Time]) -> bool:
 def _video(grid: Grid, options: Reading, videos: Videos, taken: set[str]) -> str | None:
     if options.video_column is not None:
         return grid.columns[grid.column(options.video_column)]
-    if options.video is not None:
-        return None
     free = [name for name in grid.columns if name not in taken and name not in options.label_column]
     found = [name for name in free if " ".join(words_of(name)) in VIDEOS]
+    if options.video is not None:
+        if naming := [name for name in found if _names_videos(grid, name, videos)]:
+            raise ManifestError(f"{grid.path}: its column {naming[0]!r} names videos, so --video cannot; leave it out")
+        return None
     if len(found) > 1:
         found = [name for name in found if _names_videos(grid, name, videos)] or found
     if len(found) > 1 and "id" in [name.lower() for name in found]:

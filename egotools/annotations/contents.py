@@ -67,6 +67,8 @@ def content_of(path: Path) -> bytes:
         raise ManifestError(f"{path}: larger than {LARGEST >> 20} MB, so these are not annotations at times")
     if not content.strip():
         raise ManifestError(f"{path}: the file is empty")
+    if content.startswith(b"\x1f\x8b"):
+        raise ManifestError(f"{path}: compressed; expand it with gunzip first")
     return content
 
 

@@ -16,8 +16,8 @@ class Event:
 
     `video` is what the annotations call it: a name or a path of some machine. `start` and `end` are seconds of the
     video, or numbers of frames with `in_frames`; a moment has no end. Annotations of one `track` (a tier, a subject)
-    are not expected to overlap. `total` is the seconds that all media of an observation last, if the times count
-    through them.
+    are not expected to overlap. `length` is what the annotations say that the video lasts, seconds; `total` what all
+    media of an observation last, if the times may count through them.
     """
 
     video: str
@@ -27,6 +27,7 @@ class Event:
     where: str
     track: str = ""
     in_frames: bool = False
+    length: float | None = None
     total: float | None = None
 
 

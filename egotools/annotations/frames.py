@@ -9,6 +9,7 @@ from egotools.annotations.events import Annotations, Event, Reading
 from egotools.annotations.times import time_of
 from egotools.errors import ManifestError
 
+MOST_APART = 30  # frames
 Row = tuple[float, tuple[str, ...], int, bool]  # time or frame, labels, number of the row, whether it is a frame
 
 
@@ -26,8 +27,22 @@ def read_runs(grid: Grid, columns: Columns, options: Reading, video: str, where:
     used = {columns.start.column, columns.video, *columns.label}
     if others := [name for name in grid.columns if name not in used]:
         found.remarks.append(f"{grid.path}: a label a row; not kept: {', '.join(map(repr, others))}")
-    for name, rows in _rows_of_videos(grid, columns, options, video, where, found).items():
+    rows_of = _rows_of_videos(grid, columns, options, video, where, found)
+    if options.format != "frames" and not _are_regular(list(rows_of.values())):
+        raise ManifestError(
+            f"{grid.path}: its frames do not follow each other: --around SECONDS if the rows are moments, --format"
+            " frames if each label holds until the next row"
+        )
+    for name, rows in rows_of.items():
         _add_runs(name, rows, columns.label, where, found)
+
+
+def _are_regular(videos: list[list[Row]]) -> bool:
+    """Whether most rows are at most `MOST_APART` frames and equally far apart, as labels of frames are."""
+    apart = [[after[0] - before[0] for before, after in pairwise(sorted(rows))] for rows in videos]
+    steps = [(step, median(each)) for each in apart for step in each]
+    regular = sum(0.5 * usual <= step <= 1.5 * usual and step <= MOST_APART for step, usual in steps)
+    return regular >= 0.8 * len(steps)
 
 
 def _rows_of_videos(

@@ -102,5 +102,7 @@ def add_event(
     except ValueError as error:
         found.lose("events at times that are in no file", f"{where}: {error}")
         return
+    lengths = dict(zip(media.files, media.lengths, strict=False))
     for file, begin, stop in parts:
-        found.events.append(Event(file, begin, stop, labels, where, track, total=media.total))
+        length = lengths.get(file)
+        found.events.append(Event(file, begin, stop, labels, where, track, length=length, total=media.total))

@@ -102,6 +102,9 @@ def test_utf16_and_a_byte_order_mark_are_read(tmp_path):
         (b"\x00\x01\x02video", "NUL"),
         (b"video,start\xff\xfe,end\n", "not text in UTF-8"),
         (b"PK\x03\x04nothing", "damaged zip"),
+        (b"\x1f\x8bzip", "gunzip"),
+        ("x" * 200_000, "its first line has more than"),
+        ("video,start,end,label\na,00:00:01:05,2,x\n", "row 2: '00:00:01:05' counts frames .* --fps"),
     ],
 )
 def test_what_is_ambiguous_or_no_table_is_an_error_that_names_the_option(tmp_path, table, problem):
@@ -125,6 +128,8 @@ def test_a_table_without_videos_is_about_the_one_it_is_named_after(tmp_path):
     assert said(found, "label") == [("film", 1, 2, "eat")]
     assert "the video is 'film' (--video)" in found.remarks[1]
     assert read(tmp_path / "film.csv", "start,end,label\n1,2,eat\n", video="other").events[0].video == "other"
+    with pytest.raises(ManifestError, match="its column 'file' names videos, so --video cannot"):
+        read(tmp_path / "t.csv", "file,start,end,label\na,1,2,eat\n", "a.mp4", video="other")
 
 
 def test_rows_that_cannot_be_used_are_counted_with_their_numbers(tmp_path):
@@ -145,6 +150,14 @@ def test_runs_of_equal_labels_a_frame_are_segments(tmp_path):
     found = read(tmp_path / "t.csv", "\n".join(["video,frame,label", *lines]), fps=2)
     assert said(found, "label")[0] == ("a", 0, 1, "x")
     assert not any(event.in_frames for event in found.events)
+
+
+def test_frames_far_apart_are_not_taken_for_labels_of_all_frames_between(tmp_path):
+    table = "video,frame,label\na,100,touch\na,950,release\na,2000,touch\n"
+    with pytest.raises(ManifestError, match="--around SECONDS if the rows are moments, --format frames"):
+        read(tmp_path / "t.csv", table)
+    assert said(read(tmp_path / "t.csv", table, around=1), "label")[0] == ("a", 100, None, "touch")
+    assert said(read(tmp_path / "t.csv", table, format="frames"), "label")[0] == ("a", 100, 950, "touch")
 
 
 def test_a_label_holds_until_the_next_row_and_missing_rows_end_it(tmp_path):

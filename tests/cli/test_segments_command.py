@@ -224,6 +224,14 @@ def test_events_of_observations_that_are_longer_than_their_only_file_are_lost(fi
     assert "row 2: 60 s, a.mp4 4 s" in next(iter(found.lost.values()))
 
 
+def test_videos_of_another_length_than_the_annotations_say_are_named(films):
+    events = [Event("a", 0, 1, {}, "row 2", length=60.0), Event("b", 0, 1, {}, "row 3", length=4.2)]
+    found = clips_of_annotations(Annotations(events), Videos.of_folder(films))
+    assert len(found.clips) == 2
+    (remark,) = [each for each in found.remarks if "another copy" in each]
+    assert "1 (a.mp4 4 s, not 60 s)" in remark
+
+
 def test_a_clock_that_begins_late_is_said(tmp_path):
     write_video(tmp_path / "late.ts", 20)
     found = clips_of_annotations(Annotations([Event("late", 1, 2, {}, "row 2")]), Videos.of_folder(tmp_path))
