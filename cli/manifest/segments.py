@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from ..display import failure, name_some, note
 from ..groups import Command
 from ..progress import Progress
 from .writing import out, write
+
+if TYPE_CHECKING:
+    from egotools.annotations.clips import Found
 
 NAMED = 3  # examples of each kind
 
@@ -64,6 +68,13 @@ def segments(
         found = clips_of_annotations(
             annotations, there, around=around, offset=offset, fps=config.fps, progress=progress
         )
+    _tell(found, out, allow_overlaps)
+    is_doubtful = bool(found.lost) or (bool(found.overlaps) and not allow_overlaps)
+    context.exit(1 if is_doubtful or not found.clips else 0)
+
+
+def _tell(found: Found, out: Path, allow_overlaps: bool) -> None:
+    """Writes the manifest, and says what was found and what was not."""
     if found.clips:
         write(out, found.clips)
     for remark in found.remarks:
@@ -73,8 +84,6 @@ def segments(
         name_some(kind, each, NAMED, failure)
     if not found.clips:
         failure(f"no segment can be used: {out} was not written")
-    is_doubtful = bool(found.lost) or (bool(found.overlaps) and not allow_overlaps)
-    context.exit(1 if is_doubtful or not found.clips else 0)
 
 
 def _check_places(files: tuple[Path, ...], videos: Path | None, manifest: Path | None, out: Path) -> None:

@@ -119,7 +119,8 @@ class _Observation:
         if is_aggregated(self._grid):
             for each in rows:
                 subject = each.row.get("subject", "")
-                add_event(each.start, each.end, each.labels, each.where, subject, media, found)
+                mark = Mark(each.start, (), "POINT", each.labels, each.where, subject)
+                add_event(mark, each.end, media, found)
             return
         marks = []
         for each in rows:

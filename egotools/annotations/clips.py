@@ -92,7 +92,8 @@ def clips_of_annotations(
         if clip is None or clip.path not in spans or (event.in_frames and clip.path not in shown):
             continue  # the video was named
         try:
-            placed.append(_place(event, clip, spans[clip.path], shown.get(clip.path), around, offset, found))
+            start, end = _seconds(event, shown.get(clip.path), offset)
+            placed.append(_place(event, start, end, clip, spans[clip.path], around=around, found=found))
         except _Lost as lost:
             found.lose(lost.kind, f"{event.where}: {lost}")
     placed = _once(placed, found)
@@ -163,13 +164,11 @@ def _borders(file: tuple[Path, float | None]) -> Times | ClipError:
         return error
 
 
-def _place(
-    event: Event, clip: Clip, span: Span, shown: Times | None, around: float | None, offset: float, found: Found
-) -> _Placed:
-    """An event in seconds of its file.
+def _seconds(event: Event, shown: Times | None, offset: float) -> tuple[float, float | None]:
+    """When an event starts and ends, in seconds of its file.
 
     Raises:
-        _Lost: it is in no part of it.
+        _Lost: it ends before it starts.
     """
     start, end = event.start, event.end
     if shown is not None and event.in_frames:
@@ -177,6 +176,17 @@ def _place(
     start, end = start + offset, None if end is None else end + offset
     if end is not None and end < start:
         raise _Lost("segments that end before they start", f"{start:g} to {end:g} s")
+    return start, end
+
+
+def _place(
+    event: Event, start: float, end: float | None, clip: Clip, span: Span, *, around: float | None, found: Found
+) -> _Placed:
+    """The part of an event that is in its clip.
+
+    Raises:
+        _Lost: there is none.
+    """
     if event.total is not None and event.total > span.end - span.start + LENGTH_SLACK + span.frame:
         raise _Lost(
             "events of observations that are longer than their only known file, whose times may count through others",

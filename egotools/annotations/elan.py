@@ -19,6 +19,8 @@ from egotools.errors import ManifestError
 DEEPEST = 50  # levels of nesting; ELAN writes six
 NO_TIME = "annotations without a time"
 
+_Reference = tuple[str, Element, str]  # tier, annotation, whom it is about
+
 
 def parse_xml(path: Path, content: bytes) -> Element:
     """The root element of an XML file without a document type, and so without entities of its own.
@@ -69,10 +71,13 @@ def read_elan(path: Path, content: bytes, options: Reading, videos: Videos, wher
     found = Annotations(remarks=[f"{path}: annotations of ELAN"])
     video, origin = _medium(path, header, options, videos, found)
     slots = _slots(path, root)
-    notes: list[Note] = []
-    references: list[tuple[str, Element, str]] = []  # tier, annotation, whom it is about
+    notes, references = [], []
     for tier in root.findall("TIER"):
-        _read_tier(tier, slots, origin, where, notes, references, found)
+        own, refer, lost = _read_tier(tier, slots, origin, where)
+        notes += own
+        references += refer
+        for place in lost:
+            found.lose(NO_TIME, place)
     _add_references(references, notes, where, found)
     if not notes:
         raise ManifestError(f"{path}: no annotations in it")
@@ -133,29 +138,22 @@ def _number(path: Path, text: str, what: str) -> int:
 
 
 def _read_tier(
-    tier: Element,
-    slots: Mapping[str, float | None],
-    origin: float,
-    where: str,
-    notes: list[Note],
-    references: list[tuple[str, Element, str]],
-    found: Annotations,
-) -> None:
-    """Adds the annotations of a tier that have slots to `notes`, the others to `references`."""
+    tier: Element, slots: Mapping[str, float | None], origin: float, where: str
+) -> tuple[list[Note], list[_Reference], list[str]]:
+    """The annotations of a tier that have slots, those that refer to others, and those whose slots have no time."""
     name, about = tier.get("TIER_ID", ""), tier.get("PARTICIPANT", "")
-    references += [(name, each, about) for each in tier.iterfind("ANNOTATION/REF_ANNOTATION")]
+    references = [(name, each, about) for each in tier.iterfind("ANNOTATION/REF_ANNOTATION")]
     aligned = tier.findall("ANNOTATION/ALIGNABLE_ANNOTATION")
-    times = _times_of_tier(
-        [(each.get("TIME_SLOT_REF1", ""), each.get("TIME_SLOT_REF2", "")) for each in aligned], slots
-    )
-    for each, (start, end) in zip(aligned, times, strict=True):
-        id = each.get("ANNOTATION_ID", "")
+    pairs = [(each.get("TIME_SLOT_REF1", ""), each.get("TIME_SLOT_REF2", "")) for each in aligned]
+    notes, lost = [], []
+    for each, (start, end) in zip(aligned, _times_of_tier(pairs, slots), strict=True):
+        id, text = each.get("ANNOTATION_ID", ""), each.findtext("ANNOTATION_VALUE") or ""
         place = f"{where}tier {name!r}, annotation {id}"
         if start is None or end is None:
-            found.lose(NO_TIME, place)
+            lost.append(place)
         else:
-            text = each.findtext("ANNOTATION_VALUE") or ""
             notes.append(Note(name, start + origin, end + origin, {name: text}, place, id, "", about))
+    return notes, references, lost
 
 
 def _times_of_tier(
@@ -180,15 +178,13 @@ def _times_of_tier(
     return found
 
 
-def _add_references(
-    references: Sequence[tuple[str, Element, str]], notes: list[Note], where: str, found: Annotations
-) -> None:
+def _add_references(references: Sequence[_Reference], notes: list[Note], where: str, found: Annotations) -> None:
     """Adds annotations that refer to others: they share the time of these evenly with their siblings of the tier."""
     by_id = {note.id: note for note in notes}
     left = list(references)
     while ready := [each for each in left if each[1].get("ANNOTATION_REF") in by_id]:  # parents before children
         left = [each for each in left if each[1].get("ANNOTATION_REF") not in by_id]
-        siblings: dict[tuple[str, str], list[tuple[str, Element, str]]] = {}
+        siblings: dict[tuple[str, str], list[_Reference]] = {}
         for each in ready:
             siblings.setdefault((each[0], each[1].get("ANNOTATION_REF", "")), []).append(each)
         for (tier, parent), family in siblings.items():

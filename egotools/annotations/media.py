@@ -84,25 +84,17 @@ def add_paired(marks: Sequence[Mark], media: Media, found: Annotations) -> None:
         name = " ".join(each for each in mark.key if each)
         found.lose(UNPAIRED, f"{mark.where}: {name!r} starts at {mark.time:g} s and does not stop")
     for mark, end in sorted(events, key=lambda each: each[0].time):
-        add_event(mark.time, end, mark.labels, mark.where, mark.track, media, found)
+        add_event(mark, end, media, found)
 
 
-def add_event(
-    start: float,
-    end: float | None,
-    labels: Mapping[str, str],
-    where: str,
-    track: str,
-    media: Media,
-    found: Annotations,
-) -> None:
-    """Adds one event in the files that it is in."""
+def add_event(mark: Mark, end: float | None, media: Media, found: Annotations) -> None:
+    """Adds an event from a mark to its end in the files that it is in."""
     try:
-        parts = media.parts(start, end)
+        parts = media.parts(mark.time, end)
     except ValueError as error:
-        found.lose("events at times that are in no file", f"{where}: {error}")
+        found.lose("events at times that are in no file", f"{mark.where}: {error}")
         return
     lengths = dict(zip(media.files, media.lengths, strict=False))
     for file, begin, stop in parts:
-        length = lengths.get(file)
-        found.events.append(Event(file, begin, stop, labels, where, track, length=length, total=media.total))
+        known = {"length": lengths.get(file), "total": media.total}
+        found.events.append(Event(file, begin, stop, mark.labels, mark.where, mark.track, **known))

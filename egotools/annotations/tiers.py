@@ -89,7 +89,7 @@ def _related(
 ) -> dict[str, str]:
     """The values of tiers that make no segments, at one that does."""
     found: dict[str, list[str]] = {}
-    family = [*_above(note, by_id), *_below(note, children, 0)]
+    family = [*_above(note, by_id), *_below(note, children)]
     for each in family:
         if each.tier in others:
             for name, value in each.values.items():
@@ -111,6 +111,14 @@ def _above(note: Note, by_id: Mapping[str, Note]) -> list[Note]:
     return found
 
 
-def _below(note: Note, children: Mapping[str, Sequence[Note]], depth: int) -> list[Note]:
-    own = children.get(note.id, ()) if note.id and depth < 20 else ()
-    return [each for child in own for each in (child, *_below(child, children, depth + 1))]
+def _below(note: Note, children: Mapping[str, Sequence[Note]]) -> list[Note]:
+    """All that belong to an annotation; damaged files, whose ids are not unique, may go in circles."""
+    found: list[Note] = []
+    seen, waiting = {note.id}, [note.id] if note.id else []
+    while waiting:
+        for child in children.get(waiting.pop(), ()):
+            found.append(child)
+            if child.id and child.id not in seen:
+                seen.add(child.id)
+                waiting.append(child.id)
+    return found

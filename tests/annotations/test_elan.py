@@ -121,3 +121,10 @@ ENTITIES = """<?xml version="1.0"?>
 def test_hostile_and_other_xml_is_refused(tmp_path, content, problem):
     with pytest.raises(ManifestError, match=problem):
         read(tmp_path / "x.eaf", content, "film.mp4")
+
+
+def test_ids_that_are_not_unique_go_in_no_circle(tmp_path):
+    again = '<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a1" ANNOTATION_REF="a1"/></ANNOTATION>'
+    head, hand, rest = EAF.format(origin="").partition('  <TIER LINGUISTIC_TYPE_REF="g"')
+    content = f'{head}<TIER TIER_ID="x">{again * 30}</TIER>{hand}{rest}'
+    assert len(read(tmp_path / "x.eaf", content, "film.mp4", tier=("Behavior",)).events) == 1
