@@ -96,5 +96,6 @@ def add_event(mark: Mark, end: float | None, media: Media, found: Annotations) -
         return
     lengths = dict(zip(media.files, media.lengths, strict=False))
     for file, begin, stop in parts:
-        known = {"length": lengths.get(file), "total": media.total}
-        found.events.append(Event(file, begin, stop, mark.labels, mark.where, mark.track, **known))
+        length = lengths.get(file)
+        event = Event(file, begin, stop, mark.labels, mark.where, mark.track, length=length, total=media.total)
+        found.events.append(event)
