@@ -10,6 +10,7 @@ from ..groups import LazyGroup
 COMMANDS = {
     "folder": ("manifest.folder:folder", "Find videos, frame folders, images, sound files and stacks of frames."),
     "check": ("manifest.check:check", "Open every file once and report what is wrong."),
+    "segments": ("manifest.segments:segments", "Segments of annotations: tables, BORIS, ELAN, Datavyu, Praat, frames."),
     "windows": ("manifest.partition:cut", "Cut clips into pieces of equal length."),
     "split": ("manifest.partition:split", "Draw new splits at random; what shares a value stays together."),
     "segmentation": (
@@ -54,6 +55,7 @@ def manifest() -> None:
     \b
     egotools manifest folder videos/ --out m.csv
     egotools manifest check m.csv
+    egotools manifest segments observations.csv --videos videos/ --out s.csv
     egotools manifest windows m.csv --length 2 --out m.csv
     egotools manifest split m.csv --by video --fractions train=0.8,test=0.2 --out m.csv
     """

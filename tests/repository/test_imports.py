@@ -21,7 +21,18 @@ OURS = [
 # here. The first is the package itself, egotools/__init__.py, which offers the main functions of the others.
 ROOMS = [
     "__init__",
-    *("demo", "methods", "reports", "rebuild", "extraction", "derive", "evaluate", "datasets", "extractors"),
+    *(
+        "demo",
+        "methods",
+        "reports",
+        "rebuild",
+        "extraction",
+        "derive",
+        "evaluate",
+        "datasets",
+        "annotations",
+        "extractors",
+    ),
     *("training", "weights", "linear", "tables", "loading", "manifests", "stores", "media", "provenance", "plots"),
     *("pixels", "metrics", "lowlevel", "losses", "nn"),
     *("progress", "sampling", "config", "files", "machine", "processes", "types", "texts", "errors"),
