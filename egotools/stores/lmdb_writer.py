@@ -19,8 +19,9 @@ from egotools.errors import StoreError
 from egotools.stores.copying import sync_folder
 from egotools.stores.header import DTYPES, Header
 from egotools.stores.lmdb_environment import explained, lmdb_lock_file, open_environment
-from egotools.stores.lmdb_index import KEEPS, Index, check_free_pages, check_magic
+from egotools.stores.lmdb_index import KEEPS, Index
 from egotools.stores.lmdb_layout import BLOCK, CLIP, HEADER, Record, block_key, pack_block, pack_record, rows_per_block
+from egotools.stores.lmdb_pages import check_free_pages, check_magic
 from egotools.stores.lmdb_store import LMDBStore, check_not_foreign
 from egotools.stores.source import Source
 from egotools.stores.store import Recipe, check_same_recipe, key_of, make_folder_of, open_cache_file

@@ -302,7 +302,7 @@ def test_options_of_arrays_do_not_mix_with_a_layout(tmp_path: Path) -> None:
 
 def test_long_recordings_are_scanned_in_parts(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export_assembly101(cache, tmp_path / "lmdb")
-    monkeypatch.setattr("egotools.stores.lmdb_index._LONGEST_RUN", 2)
+    monkeypatch.setattr("egotools.stores.lmdb_index.LONGEST_RUN", 2)
     file, strays = tmp_path / "lmdb" / EXO / "data.mdb", Strays()
     with opened(file) as handle:
         found = list(frames_of(handle, file, strays))

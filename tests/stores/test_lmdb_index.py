@@ -81,7 +81,7 @@ def test_reading_creates_nothing_and_needs_no_lock_file(tmp_path: Path) -> None:
 def overtake(monkeypatch: pytest.MonkeyPatch, write: Callable[[], None], times: int) -> list[int]:
     """Lets a writer commit while an index is read, between its pages; a list with one entry a reading."""
     readings: list[int] = []
-    leaves = lmdb_index._leaves
+    leaves = lmdb_index.leaf_pages
 
     def overtaken(*arguments: object) -> object:
         if len(readings) < times:
@@ -89,7 +89,7 @@ def overtake(monkeypatch: pytest.MonkeyPatch, write: Callable[[], None], times: 
         readings.append(1)
         return leaves(*arguments)
 
-    monkeypatch.setattr(lmdb_index, "_leaves", overtaken)
+    monkeypatch.setattr(lmdb_index, "leaf_pages", overtaken)
     return readings
 
 
