@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PATIENCE = 1.0  # seconds before a bar is shown
 FIRST, EVERY = 10.0, 60.0  # seconds before the first line, and between lines
 REFRESH = 0.1  # seconds between two looks at a bar
-UNITS = {"looking up": "files"}  # of stages that count something else than their command
+UNITS = {"looking up": "files", "fitting": "seeds"}  # of stages that count something else than their command
 ROWS = {"writing frames": "file"}  # what stages make that make no rows
 
 

@@ -38,9 +38,9 @@ def evaluate_cached(
 
     rows = options.reduce_of(reduce, segments)
     options.keep_for_us(out)
-    with Progress(stage=stage):
+    with Progress("rows", stage) as progress:
         table = read_table(manifest, features, reduce=rows, labels=partition.columns(label), segments=segments)
-        result = evaluator(table, label, config, partition=partition, **more)
+        result = evaluator(table, label, config, partition=partition, progress=progress, **more)
     named = {} if preset is None else {"preset": preset}
     asked = {"label": label, "reduce": rows or "none"}
     arguments = {**named, **asked, **more, **options_of(config), **options_of(partition)}

@@ -1,7 +1,7 @@
 """Accuracy of a vote among the nearest clips. Axes: N evaluated rows, M rows that vote, D features, K classes."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, overload
 
@@ -16,11 +16,12 @@ from egotools.evaluate.labelled_sets import KS, SHARE, neighbor_choices, rows_of
 from egotools.evaluate.splits import AS_IN_MANIFEST, Partition
 from egotools.evaluate.trials import Task, Trial, remarks_on
 from egotools.processes import compute_alone_if_forked
+from egotools.progress import Progress, no_progress
 from egotools.tables.table import Table
 from egotools.types import FloatArray, IntArray
 
 DEEPEST = 2048  # neighbors that FAISS finds at once (its limit on GPUs); beyond, similarities are masked by group
-BLOCK = 1024  # queries whose similarities to all rows are in memory at once when masked
+BLOCK = 1024  # queries that are looked up at a time
 SAMPLED = 1000  # rows that the caches' shares are estimated from
 NEARLY_ALL = 0.99  # of the vectors' squared length
 NOBODY = -1  # row number where there are fewer neighbors than asked for
@@ -49,7 +50,15 @@ class KNN:
             raise ValueError(f"--temperature must be above 0, not {self.temperature}")
 
 
-def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_MANIFEST, seed: int = 0) -> Result:
+def knn(
+    table: Table,
+    label: str,
+    config: KNN,
+    *,
+    partition: Partition = AS_IN_MANIFEST,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> Result:
     """Predicts the label of each evaluated row by a vote of its nearest neighbors.
 
     With splits the rows of one vote on those of the other. Without any, every row is evaluated with the rows
@@ -64,7 +73,7 @@ def knn(table: Table, label: str, config: KNN, *, partition: Partition = AS_IN_M
         return _euclidean(Task.of(table, label, partition, held_out=SHARE), config, seed)
     task = compared(table, label, partition, VOTE)
     labels, voting = task.labels[task.queries], task.labels[task.gallery]
-    neighbors, similarity = nearest(*task.values(), max(config.k), own=task.own())
+    neighbors, similarity = nearest(*task.values(), max(config.k), own=task.own(), progress=progress)
     task.check(similarity)
     rows, details = task.table.without_values().only(task.queries), found_details(task, neighbors, similarity)
     results = []
@@ -123,7 +132,12 @@ def found_details(
 
 
 def nearest(
-    queries: FloatArray, rows: FloatArray, k: int, *, own: tuple[IntArray, IntArray] | None = None
+    queries: FloatArray,
+    rows: FloatArray,
+    k: int,
+    *,
+    own: tuple[IntArray, IntArray] | None = None,
+    progress: Progress = no_progress,
 ) -> tuple[IntArray, FloatArray]:
     """The k rows of the greatest cosine similarity to each query, exactly, the most similar first.
 
@@ -134,6 +148,7 @@ def nearest(
         rows: [M, D]. Of equally similar ones the earlier comes first.
         k: fewer where there are fewer.
         own: group numbers of the queries [N] and of the rows [M]; a query never finds rows of its own group.
+        progress: reports queries.
 
     Returns:
         Row numbers and similarities, both [N, k]; -1 and -inf where a query has fewer neighbors.
@@ -142,7 +157,7 @@ def nearest(
         raise ValueError(f"cannot find {k} neighbors")
     k, count = min(k, len(rows)), min(k + exact.SPARE, len(rows))
     unit = normalized(rows)
-    found, similarity = _candidates(unit if queries is rows else normalized(queries), unit, count, own)
+    found, similarity = _candidates(unit if queries is rows else normalized(queries), unit, count, own, progress)
     del unit
     points_somewhere = queries.any(axis=1)  # to a row of zeros all are equally similar
     wrong, lacking = (np.flatnonzero(each & points_somewhere) for each in exact.doubtful(similarity, k, rows.shape[1]))
@@ -157,13 +172,13 @@ def nearest(
 
 
 def _candidates(
-    queries: FloatArray, rows: FloatArray, count: int, own: tuple[IntArray, IntArray] | None
+    queries: FloatArray, rows: FloatArray, count: int, own: tuple[IntArray, IntArray] | None, progress: Progress
 ) -> tuple[IntArray, FloatArray]:
     """The `count` best rows of other groups by float32, the most similar first; queries and rows have length one."""
     largest = 0 if own is None else _largest_shared(*own)
     if min(count + largest, len(rows)) > DEEPEST:
-        return _nearest_masked(queries, rows, count, own)
-    found, similarity = _search(queries, rows, min(count + largest, len(rows)))
+        return _nearest_masked(queries, rows, count, own, progress)
+    found, similarity = _search(queries, rows, min(count + largest, len(rows)), progress)
     if own is not None and largest:
         is_own = own[1][found] == own[0][:, None]
         found, similarity = np.where(is_own, NOBODY, found), np.where(is_own, -np.inf, similarity)
@@ -206,7 +221,7 @@ def normalized(values: FloatArray) -> FloatArray:
     return unit
 
 
-def _search(queries: FloatArray, rows: FloatArray, depth: int) -> tuple[IntArray, FloatArray]:
+def _search(queries: FloatArray, rows: FloatArray, depth: int, progress: Progress) -> tuple[IntArray, FloatArray]:
     """The `depth` rows of the greatest inner product with each query, by FAISS, on a GPU where FAISS has one."""
     import faiss
 
@@ -215,20 +230,30 @@ def _search(queries: FloatArray, rows: FloatArray, depth: int) -> tuple[IntArray
     if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
     index.add(rows)
-    similarity, found = index.search(queries, depth)
+    found, similarity = np.empty((len(queries), depth), np.int64), np.empty((len(queries), depth), np.float32)
+    for part in _blocks(len(queries), progress):
+        similarity[part], found[part] = index.search(queries[part], depth)
     return found, similarity
 
 
+def _blocks(count: int, progress: Progress) -> Iterator[slice]:
+    """So many queries in blocks; Ctrl-C ends the search after one."""
+    for start in range(0, count, BLOCK):
+        progress("finding neighbors", start, count)
+        yield slice(start, start + BLOCK)
+    progress("finding neighbors", count, count)
+
+
 def _nearest_masked(
-    queries: FloatArray, rows: FloatArray, k: int, own: tuple[IntArray, IntArray] | None
+    queries: FloatArray, rows: FloatArray, k: int, own: tuple[IntArray, IntArray] | None, progress: Progress
 ) -> tuple[IntArray, FloatArray]:
     """As `nearest`, from all similarities: for groups so large that searching past them would be deeper than FAISS."""
     blocks = []
     k = min(k, len(rows))
-    for start in range(0, len(queries), BLOCK):
-        similarity = queries[start : start + BLOCK] @ rows.T
+    for part in _blocks(len(queries), progress):
+        similarity = queries[part] @ rows.T
         if own is not None:
-            similarity[own[0][start : start + BLOCK, None] == own[1]] = -np.inf
+            similarity[own[0][part, None] == own[1]] = -np.inf
         found = exact.smallest(-similarity, k)
         best = np.take_along_axis(similarity, found, axis=1)
         blocks.append(_best(np.where(np.isneginf(best), NOBODY, found), best, k))

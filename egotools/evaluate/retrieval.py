@@ -16,6 +16,7 @@ from egotools.evaluate.classification import Predictions, Result, figures
 from egotools.evaluate.comparison import Words, compared
 from egotools.evaluate.knn import NOBODY, found_details, nearest, unequal
 from egotools.evaluate.splits import AS_IN_MANIFEST, Partition
+from egotools.progress import Progress, no_progress
 from egotools.tables.table import Mask, Table
 from egotools.types import FloatArray, IntArray
 
@@ -34,7 +35,14 @@ class Retrieval:
             raise ValueError(f"--k must be 1 or more, not {self.k}")
 
 
-def retrieval(table: Table, label: str, config: Retrieval, *, partition: Partition = AS_IN_MANIFEST) -> Result:
+def retrieval(
+    table: Table,
+    label: str,
+    config: Retrieval,
+    *,
+    partition: Partition = AS_IN_MANIFEST,
+    progress: Progress = no_progress,
+) -> Result:
     """Recall of the evaluated rows in the gallery.
 
     With splits the rows of one are the queries and those of the other the gallery. Without any, every row is a query
@@ -49,7 +57,7 @@ def retrieval(table: Table, label: str, config: Retrieval, *, partition: Partiti
     if config.center:
         centered_queries = centered(queries)
         queries, rows = centered_queries, centered_queries if rows is queries else centered(rows)
-    neighbors, similarity = nearest(queries, rows, max(config.k), own=task.own())
+    neighbors, similarity = nearest(queries, rows, max(config.k), own=task.own(), progress=progress)
     task.check(similarity)
     ranks = first_ranks(gallery, labels, neighbors)
     details = {**found_details(task, neighbors, similarity)(min(config.k)), "rank": [str(r or "") for r in ranks]}

@@ -16,6 +16,7 @@ from egotools.evaluate.splits import AS_IN_MANIFEST, Partition
 from egotools.evaluate.trials import Task, Trial, remarks_on, summary
 from egotools.metrics.classification import accuracy_score
 from egotools.processes import compute_alone_if_forked
+from egotools.progress import Progress, no_progress
 from egotools.tables.table import Mask, Table
 from egotools.texts import counted
 from egotools.types import FloatArray, IntArray
@@ -55,7 +56,15 @@ class SVM:
             raise ValueError(f"--held-out must be between 0 and 1, not {self.held_out}")
 
 
-def svm(table: Table, label: str, config: SVM, *, partition: Partition = AS_IN_MANIFEST, seed: int = 0) -> Result:
+def svm(
+    table: Table,
+    label: str,
+    config: SVM,
+    *,
+    partition: Partition = AS_IN_MANIFEST,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> Result:
     """Fits the machine on the train rows and evaluates it on the test rows, for several seeds.
 
     Rows, groups and hold-outs are those of a probe. C is chosen by cross-validation within the train rows, in which
@@ -72,7 +81,11 @@ def svm(table: Table, label: str, config: SVM, *, partition: Partition = AS_IN_M
     by_descent = config.solver == "sgd"
     varies = task.split is None or len(config.c) > 1 or by_descent
     fit = _descend_once if by_descent else _fit_once
-    fits = [fit(task, config, [seed, number]) for number in range(config.seeds if varies else 1)]
+    fits, count = [], config.seeds if varies else 1
+    for number in range(count):
+        progress("fitting", number, count)
+        fits.append(fit(task, config, [seed, number]))
+    progress("fitting", count, count)
     trials = [trial for trial, _ in fits]
     report, predictions = summary(task, trials, _chosen(trials) if by_descent else {})
     stopped = sum(count for _, count in fits)
