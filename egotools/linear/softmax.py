@@ -17,6 +17,8 @@ GAPS = (2e-6, 3e-4)  # of the objective to its minimum, in nats: small enough, a
 STEPS = 100  # as scikit-learn's default
 WORTH_HALF = 1 << 22  # table entries from which bf16 products outweigh their conversion
 UNSEEN = 1e-3  # fraction of the mean curvature that every direction has at least
+FAR = 10  # the curvature of the cross-entropy at zero by the penalty's, along a feature of mean variance
+NEGLIGIBLE = 1e-20  # probability; products with denormal numbers would take ten times as long
 LOGITS = 1 << 25  # rows x classes at a time; smaller problems are one piece
 EPOCHS = 30  # of stochastic gradient descent
 BATCH = 256
@@ -48,11 +50,15 @@ class Curvature:
     spread: Tensor | None  # [D, D] mean products of the features; None if it costs more than it saves
 
     @classmethod
-    def of(cls, x: Tensor, classes: int) -> "Curvature":
-        """Estimated from rows [N, D]; the products from twice as many rows as features."""
+    def of(cls, x: Tensor, classes: int, c: float) -> "Curvature":
+        """Estimated from rows [N, D]; the products from twice as many rows as features.
+
+        They are left out, too, for a C so large that the minimum is far from zero, where the curvature is another.
+        """
         width = x.shape[1]
         variance = float(torch.linalg.vector_norm(x)) ** 2 / len(x)
-        if len(x) * classes < width**2 / 32:
+        is_far = c * len(x) * variance / (width * classes) > FAR
+        if is_far or len(x) * classes < width**2 / 32:
             return cls(classes, variance, None)
         some = x[:: max(1, len(x) // (2 * width))]
         return cls(classes, variance, some.T @ some / len(some))
@@ -87,7 +93,7 @@ def fit_path(x: Tensor, labels: Tensor, classes: int, *, c: Sequence[float], hal
     if half is None:
         half = x.numel() >= WORTH_HALF and has_fast_bf16(x.device)
     rows = x.bfloat16() if half else x
-    curvature = Curvature.of(x, classes)
+    curvature = Curvature.of(x, classes, min(c))
     point = torch.zeros(classes, x.shape[1] + 1, device=x.device)
     pairs: Sequence[Pair] = ()
     found: dict[float, Fit] = {}
@@ -135,10 +141,10 @@ def gradient(x: Tensor, labels: Tensor, penalty: float, point: Tensor) -> Tensor
     """The gradient of the objective at a point [K, D + 1]. Products use the dtype of `x` [N, D], the rest float32."""
     slopes = torch.zeros_like(point)
     for rows, own in _parts(x, labels, len(point)):
-        errors = torch.softmax(_logits(rows, point), dim=1)
+        errors = functional.threshold(torch.softmax(_logits(rows, point), dim=1), NEGLIGIBLE, 0.0)
         errors[torch.arange(len(rows), device=x.device), own] -= 1
         errors /= len(x)
-        slopes[:, :-1] += errors.to(x.dtype).T @ rows
+        slopes[:, :-1] += errors.to(x.dtype).T.contiguous() @ rows
         slopes[:, -1] += errors.sum(dim=0)
     return slopes.add_(_weights_of(point), alpha=penalty)
 
@@ -151,8 +157,8 @@ def _parts(x: Tensor, labels: Tensor, classes: int) -> Iterator[tuple[Tensor, Te
 
 def _logits(x: Tensor, point: Tensor) -> Tensor:
     """[N, K] float32 of rows [N, D]; products in the dtype of `x`."""
-    weight = point[:, :-1].to(x.dtype).contiguous()  # strided rows would slow the product
-    return functional.linear(x, weight).float().add_(point[:, -1])
+    weight = point[:, :-1].to(x.dtype).T.contiguous()  # other strides slow the product
+    return (x @ weight).float().add_(point[:, -1])
 
 
 def _weights_of(point: Tensor) -> Tensor:
