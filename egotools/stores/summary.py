@@ -11,10 +11,8 @@ import numpy as np
 from egotools.errors import StoreError
 from egotools.files.disk import real
 from egotools.stores.opening import open_store
-from egotools.stores.store import SUFFIXES, Recipe, Store
+from egotools.stores.store import PART, SUFFIXES, Recipe, Store
 from egotools.stores.writer_lock import writer_of
-
-PART = ".h5.part"  # left by an interrupted pass of an HDF5 cache
 
 
 @dataclass(frozen=True)
