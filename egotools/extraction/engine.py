@@ -115,7 +115,8 @@ def _plan(
 ) -> tuple[Extraction, list[ReadingTask]]:
     """The remaining work: tasks for the clips that at least one cache lacks."""
     result = Extraction(failed={each.cache: [] for each in requests}, done={each.cache: 0 for each in requests})
-    result.resumed, result.begun_again = ({each.cache: {} for each in requests} for _ in range(2))
+    result.resumed = {each.cache: {} for each in requests}
+    result.begun_again = {each.cache: {} for each in requests}
     there: list[list[Clip]] = [[] for _ in requests]
     tasks = []
     for number, clip in enumerate(clips):

@@ -93,7 +93,9 @@ def unfinished_of(pieces: Iterable[tuple[int, Piece]]) -> Unfinished:
     Raises:
         ValueError: they do not follow each other, or are not of one clip.
     """
-    rows, blocks, texts, is_tail = 0, [], {}, False
+    blocks: list[int] = []
+    texts: dict[bytes, None] = {}
+    rows, is_tail = 0, False
     for first, piece in pieces:
         if first != rows or (is_tail and piece.block is not None):
             raise ValueError("not what was written")
@@ -155,7 +157,7 @@ class OpenClip:
         return [piece_key(id, first) for first in [*firsts, *self.insides]]
 
     def unsaved(
-        self, id: str, begun: Begun, width: int, dtype: np.dtype[Any]
+        self, id: str, begun: Begun, dtype: np.dtype[Any], width: int
     ) -> tuple[dict[bytes, bytes], list[bytes]]:
         """The pieces that make all rows so far durable, and the keys of those that they replace."""
         text, found = begun.to_json().encode(), {}

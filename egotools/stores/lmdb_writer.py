@@ -274,10 +274,11 @@ class LMDBWriter:
         pieces: dict[bytes, bytes] = {}
         replaced: list[bytes] = []
         opened = [id for id in unfinished if id in self._clips]
-        for id in opened if self._shape else []:
-            found, others = self._clips[id].unsaved(id, unfinished[id], self._shape[1], self._shape[0])
-            pieces.update(found)
-            replaced += others
+        if self._shape is not None:
+            for id in opened:
+                found, others = self._clips[id].unsaved(id, unfinished[id], *self._shape)
+                pieces.update(found)
+                replaced += others
         if self._finished or self._dropped or pieces:
             self._commit(pieces, replaced)
             for id in opened:

@@ -1,0 +1,217 @@
+"""A run that ends in the middle of a clip is resumed there: the rows are those of a run that nothing disturbed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from egotools.cli.main import root
+from extracted import ODD, assert_same_rows, rows_of, want
+from faults import Starter, wait_until
+from media_files import write_video
+from sounds import tone
+from whole import line
+
+from egotools.extraction.engine import extract
+from egotools.extraction.messages import BegunAgain, Done, Piece
+from egotools.extraction.reading import Reader
+from egotools.extraction.request import CacheRequest, Extraction, Resources
+from egotools.extractors.lookup import find_extractor
+from egotools.manifests.table import write_manifest
+from egotools.stores import open_store
+from egotools.stores.lmdb_store import LMDBStore
+from egotools.stores.verify import verify
+from egotools.types import Clip
+
+FRAMES = 60
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frames = [np.full((32, 48, 3), 30 + 2 * at, np.uint8) for at in range(FRAMES)]
+    return write_video(tmp_path_factory.mktemp("video") / "long.mp4", frames, options={"g": "10"})
+
+
+def run(clips: list[Clip], wanted: list[CacheRequest]) -> Extraction:
+    return extract(clips, wanted, resources=Resources("cpu", batch_size=4, workers=1))
+
+
+def stop(clips: list[Clip], wanted: list[CacheRequest]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(clips, wanted)
+
+
+def stopped(folder: Path, **options: Any) -> CacheRequest:
+    """The extractor that is interrupted after 30 windows."""
+    return want(folder, "Stopped", folder=folder, **options)
+
+
+def computed(folder: Path) -> int:
+    return sum(map(int, (folder / "computed").read_text().split()))
+
+
+def there(wanted: CacheRequest) -> int:
+    (clip,) = LMDBStore(wanted.cache).unfinished.values()
+    return clip.rows
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_an_interrupted_clip_goes_on_from_its_first_missing_row(video: Path, tmp_path: Path, each: int) -> None:
+    clips, wanted = [Clip("long", video)], stopped(tmp_path, each=each)
+    stop(clips, [wanted])
+    assert len(open_store(wanted.cache)) == 0
+    rows = there(wanted)
+    assert (rows % each, 20 <= rows // each <= 30) == (0, True)
+    (tmp_path / "computed").unlink()
+    result = run(clips, [wanted])
+    assert result.resumed[wanted.cache] == {"long": rows}
+    assert computed(tmp_path) == FRAMES - rows // each
+    assert result.rows == FRAMES * each - rows
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/stopped").touch()
+    expected = stopped(tmp_path / "other", each=each)
+    run(clips, [expected])
+    assert_same_rows(rows_of(wanted), rows_of(expected))
+    one, other = (open_store(cache.cache)["long"].times for cache in (wanted, expected))
+    assert np.array_equal(one, other)
+    assert verify(wanted.cache).is_sound
+    assert verify(wanted.cache).orphans == 0
+    assert run(clips, [wanted]).skipped[wanted.cache] == 1
+
+
+def test_extractors_of_one_pass_go_on_from_different_rows(video: Path, tmp_path: Path) -> None:
+    clips = [Clip("long", video), Clip("half", video, 1.0)]
+    wanted = [stopped(tmp_path), want(tmp_path, "Brightness"), want(tmp_path, "Backwards"), want(tmp_path, "FileSize")]
+    stop(clips, wanted)
+    result = run(clips, wanted)
+    assert result.is_complete
+    resumed = [{**result.resumed[each.cache]} for each in wanted]
+    assert resumed[0]
+    assert resumed[2:] == [{}, {}]  # rows that come in another order are kept once all are there
+    expected = [want(tmp_path / "other", each) for each in ("Brightness", "Backwards", "FileSize")]
+    run(clips, expected)
+    for one, other in zip(wanted, [expected[0], *expected], strict=True):
+        assert_same_rows(rows_of(one), {id: rows_of(other)[id] for id in rows_of(one)})
+
+
+def test_a_clip_whose_file_has_changed_begins_again(video: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    path.write_bytes(video.read_bytes())
+    clips, wanted = [Clip("long", path)], stopped(tmp_path)
+    stop(clips, [wanted])
+    os.utime(path, (1e9, 1e9))
+    (tmp_path / "computed").unlink()
+    result = run(clips, [wanted])
+    assert "its file was written on" in result.begun_again[wanted.cache]["long"]
+    assert (computed(tmp_path), result.resumed[wanted.cache]) == (FRAMES, {})
+    assert verify(wanted.cache).orphans == 0
+
+
+def test_a_file_that_is_away_fails_and_its_rows_are_still_there_when_it_is_back(video: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    path.write_bytes(video.read_bytes())
+    clips, wanted = [Clip("long", path)], stopped(tmp_path)
+    stop(clips, [wanted])
+    rows = there(wanted)
+    path.rename(tmp_path / "away.mp4")
+    assert len(run(clips, [wanted]).failed[wanted.cache]) == 1
+    (tmp_path / "away.mp4").rename(path)
+    assert run(clips, [wanted]).resumed[wanted.cache] == {"long": rows}
+
+
+def test_a_file_that_is_replaced_while_it_is_read_fails_instead_of_giving_rows_of_two(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "long.mp4"
+    path.write_bytes(video.read_bytes())
+    (tmp_path / "stopped").touch()
+    clips, wanted = [Clip("long", path)], stopped(tmp_path)
+    network = wanted.extractor.network
+
+    def replacing() -> Any:
+        run = network()
+
+        def replaced(windows: Any) -> Any:
+            if computed(tmp_path) > 20 if (tmp_path / "computed").exists() else False:
+                os.utime(path, (1e9, 1e9))
+            return run(windows)
+
+        return replaced
+
+    monkeypatch.setattr(type(wanted.extractor), "network", lambda _: replacing())
+    ((_, reason),) = run(clips, [wanted]).failed[wanted.cache]
+    assert "was changed while it was read" in reason
+    assert LMDBStore(wanted.cache).unfinished == {}
+
+
+def test_a_worker_that_crashes_in_the_middle_of_a_clip_costs_no_row_and_doubles_none(
+    video: Path, tmp_path: Path
+) -> None:
+    clips, wanted = [Clip("long", video)], want(tmp_path, "CrashingLate", marker=tmp_path / "crashed")
+    assert run(clips, [wanted]).is_complete
+    assert (tmp_path / "crashed").exists()
+    run(clips, [expected := want(tmp_path, "Brightness")])
+    assert_same_rows(rows_of(wanted), rows_of(expected))
+
+
+def done_of(times: np.ndarray) -> Done:
+    return Done(len(times), 1, zlib.crc32(np.ascontiguousarray(times).data))
+
+
+def test_rows_are_skipped_only_if_they_have_the_times_of_their_windows(video: Path, tmp_path: Path) -> None:
+    from media_files import write_sound
+
+    sound = write_sound(tmp_path / "a.wav", tone(440, 4.0, 16000)[None], 16000)
+    for path, extractor in (
+        (video, find_extractor(f"{ODD}:Brightness").kind()),
+        (sound, find_extractor("log-mel").kind()),
+    ):
+        clip = Clip("a", path)
+        every = [message for message in Reader([extractor], 4).read(clip, [0], 0, 0) if isinstance(message, Piece)]
+        times = np.concatenate([piece.times for piece in every])
+        assert len(times) > 3
+        for count in (1, len(times) - 1, len(times)):
+            rest = [*Reader([extractor], 4).read(clip, [0], 0, 0, done={0: done_of(times[:count])})]
+            assert [row for piece in rest for row in piece.rows] == [*range(count, len(times))]
+            assert {piece.total for piece in rest} == {len(times)}
+            units, others = (
+                np.concatenate([it.units for it in which if len(it.rows)] or [[]]) for which in (rest, every)
+            )
+            assert np.allclose(units, others[count:] if len(units) else [], rtol=1e-4, atol=1e-6)
+        wrong = [*Reader([extractor], 4).read(clip, [0], 0, 0, done={0: done_of(times[:3] + 1e-9)})]
+        assert isinstance(wrong[0], BegunAgain)
+        assert sum(len(message.rows) for message in wrong if isinstance(message, Piece)) == len(times)
+
+
+@pytest.mark.integration
+def test_a_job_that_is_killed_in_a_long_clip_loses_seconds_and_says_where_it_was_resumed(
+    starter: Starter, video: Path, tmp_path: Path
+) -> None:
+    manifest, out = tmp_path / "m.csv", tmp_path / "out"
+    write_manifest(manifest, [Clip("long", video)])
+    words = line(manifest, out, "lmdb", f"{ODD}:Slow")
+    words[1:1] = ["--batch-size", 2]
+    running = starter.start(words, tmp_path / "said")
+
+    def begun() -> bool:
+        return (out / "slow.lmdb").exists() and '"rows": ' in CliRunner().invoke(
+            root, ["cache", "ls", str(out), "--no-state", "--json"]
+        ).stdout.partition("unfinished")[2]
+
+    wait_until(begun, "no rows are kept")
+    running.kill(everyone=True, number=signal.SIGKILL)
+    rows = LMDBStore(out / "slow.lmdb").unfinished["long"].rows
+    finished = starter.run(words, tmp_path / "said")
+    assert finished.status == 0, finished.stderr
+    assert f"1 clip resumed at row {rows}: 'long'" in finished.stderr
+    assert len(open_store(out / "slow.lmdb")["long"].values) == FRAMES
+    log = (out / "RUN.log").read_text()
+    assert log.count(" started: ") == 2
+    assert log.count(" ended: exit status 0") == 1
