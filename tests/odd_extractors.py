@@ -112,18 +112,18 @@ class Stopped(Brightness):
     place: ClassVar[Literal["device", "worker"]] = "device"
     after: int = option(30, "Windows until Ctrl-C.")
     each: int = option(1, "Rows of a window.")
-    folder: Path = option(Path(), "Folder of `stopped`, which exists after Ctrl-C, and of `computed`.")
+    place_of_marks: Path = option(Path(), "Folder of `stopped`, which exists after Ctrl-C, and of `computed`.")
 
     def network(self) -> Any:
         count = 0
 
         def network(windows: torch.Tensor) -> torch.Tensor:
             nonlocal count
-            if count >= self.after and not (self.folder / "stopped").exists():
-                (self.folder / "stopped").touch()
+            if count >= self.after and not (self.place_of_marks / "stopped").exists():
+                (self.place_of_marks / "stopped").touch()
                 raise KeyboardInterrupt
             count += len(windows)
-            with (self.folder / "computed").open("a") as file:
+            with (self.place_of_marks / "computed").open("a") as file:
                 file.write(f"{len(windows)}\n")
             rows = windows[:, 0].float()
             return rows if self.each == 1 else torch.stack([rows + at for at in range(self.each)], dim=1)

@@ -15,7 +15,7 @@ from egotools.cli.main import root
 from extracted import ODD, assert_same_rows, rows_of, want
 from faults import Starter, wait_until
 from media_files import write_video
-from sounds import tone
+from sounds import bursts
 from whole import line
 
 from egotools.extraction.engine import extract
@@ -49,7 +49,7 @@ def stop(clips: list[Clip], wanted: list[CacheRequest]) -> None:
 
 def stopped(folder: Path, **options: Any) -> CacheRequest:
     """The extractor that is interrupted after 30 windows."""
-    return want(folder, "Stopped", folder=folder, **options)
+    return want(folder, "Stopped", place_of_marks=folder, **options)
 
 
 def computed(folder: Path) -> int:
@@ -95,10 +95,12 @@ def test_extractors_of_one_pass_go_on_from_different_rows(video: Path, tmp_path:
     resumed = [{**result.resumed[each.cache]} for each in wanted]
     assert resumed[0]
     assert resumed[2:] == [{}, {}]  # rows that come in another order are kept once all are there
-    expected = [want(tmp_path / "other", each) for each in ("Brightness", "Backwards", "FileSize")]
-    run(clips, expected)
-    for one, other in zip(wanted, [expected[0], *expected], strict=True):
-        assert_same_rows(rows_of(one), {id: rows_of(other)[id] for id in rows_of(one)})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/stopped").touch()
+    others = [want(tmp_path / "other", each) for each in ("Brightness", "Backwards", "FileSize")]
+    run(clips, expected := [stopped(tmp_path / "other"), *others])
+    for one, other in zip(wanted, expected, strict=True):
+        assert_same_rows(rows_of(one), rows_of(other))
 
 
 def test_a_clip_whose_file_has_changed_begins_again(video: Path, tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def done_of(times: np.ndarray) -> Done:
 def test_rows_are_skipped_only_if_they_have_the_times_of_their_windows(video: Path, tmp_path: Path) -> None:
     from media_files import write_sound
 
-    sound = write_sound(tmp_path / "a.wav", tone(440, 4.0, 16000)[None], 16000)
+    sound = write_sound(tmp_path / "a.wav", bursts(16000), 16000)
     for path, extractor in (
         (video, find_extractor(f"{ODD}:Brightness").kind()),
         (sound, find_extractor("log-mel").kind()),
