@@ -52,7 +52,7 @@ class Watched:
 
 
 class Watch:
-    """Looks at caches again and again. Each look reads the files as any reader does: it takes no lock, and keeps none."""
+    """Looks at caches again and again, each time as any reader does: without a lock, and nothing stays open."""
 
     def __init__(self, paths: Sequence[Path], remark: Callable[[str], None] = unsaid) -> None:
         self._paths, self._remark = paths, remark

@@ -124,7 +124,7 @@ class LMDBWriter:
 
     def _used_blocks(self, store: LMDBStore, numbers: set[int]) -> tuple[set[int], list[bytes]]:
         """Of the blocks those that belong to a clip, finished or not; and the keys of pieces that make no clip."""
-        if len(numbers) == store.blocks and not store.piece_keys:
+        if len(numbers) <= store.blocks and not store.piece_keys:
             return numbers, []
         used = {block for id in store for block in store.blocks_of(id)}
         wrong = blocks_twice({id: clip.blocks for id, clip in store.unfinished.items()}, used)

@@ -24,6 +24,7 @@ from egotools.extraction.reading import Reader
 from egotools.extraction.request import CacheRequest, Extraction, Resources
 from egotools.extractors.lookup import find_extractor
 from egotools.manifests.table import write_manifest
+from egotools.provenance import manifest_origin
 from egotools.stores import open_store
 from egotools.stores.lmdb_store import LMDBStore
 from egotools.stores.verify import verify
@@ -217,3 +218,23 @@ def test_a_job_that_is_killed_in_a_long_clip_loses_seconds_and_says_where_it_was
     log = (out / "RUN.log").read_text()
     assert log.count(" started: ") == 2
     assert log.count(" ended: exit status 0") == 1
+
+
+def test_a_rebuild_of_an_interrupted_cache_goes_on_in_the_clip_too(video: Path, tmp_path: Path) -> None:
+    clips, wanted = [Clip("long", video)], stopped(tmp_path)
+    write_manifest(tmp_path / "m.csv", clips)
+    with pytest.raises(KeyboardInterrupt):
+        extract(
+            clips,
+            [wanted],
+            resources=Resources("cpu", batch_size=4, workers=1),
+            origin=manifest_origin(tmp_path / "m.csv"),
+        )
+    rows = there(wanted)
+    (tmp_path / "computed").unlink()
+    words = ["rebuild", str(wanted.cache), "--trust", str(ODD), "--batch-size", "4", "--workers", "1"]
+    done = CliRunner().invoke(root, words)
+    assert done.exit_code == 0, done.output
+    assert (computed(tmp_path), len(open_store(wanted.cache)["long"].values)) == (FRAMES - rows, FRAMES)
+    assert LMDBStore(wanted.cache).unfinished == {}
+    assert "is fresh; computed 1" in (tmp_path / "RUN.log").read_text()
