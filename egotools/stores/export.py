@@ -180,8 +180,8 @@ def read_export(folder: Path) -> Exported:
         raise StoreError(f"{folder}: damaged: {error}; export it again") from error
     if unfinished := said.get("unfinished"):
         raise StoreError(
-            f"{folder}: an export with {counted(len(unfinished), 'unfinished clip')} (--partial), but a cache holds whole"
-            " clips only; export it without --partial"
+            f"{folder}: an export with {counted(len(unfinished), 'unfinished clip')} (--partial), but a cache holds"
+            " whole clips only; export it without --partial"
         )
     if not all(isinstance(said.get(part), dict) for part in ("identity", "origin")):
         raise StoreError(f"{folder / RECIPE}: the recipe is missing; export it again")
