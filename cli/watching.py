@@ -51,7 +51,10 @@ def watch(caches: Sequence[Path], seconds: float) -> None:
     finally:
         close()
     if found:
-        display.note("nobody writes these caches, and no clip of their manifests is missing")
+        failed = sum(each.failed for each in found)
+        display.note(
+            f"complete: all clips are there{f', but {failed} that failed' if failed else ''}, and nobody writes"
+        )
 
 
 def _shown(found: list[Watched], show: Any) -> list[Watched]:  # Any: one of the functions below
@@ -63,7 +66,15 @@ def _show_lines(found: Sequence[Watched]) -> None:
     moment = datetime.now().astimezone().isoformat(timespec="seconds")
     for each in found:
         clips, rows, size, rate, left, unfinished, writer = _cells(each)
-        facts = [f"{clips} clips", f"{rows} rows", size, rate, left and f"{left} left", unfinished, writer]
+        facts = [
+            f"{clips} clips",
+            f"{rows} rows",
+            size,
+            rate,
+            left and f"{left} left",
+            unfinished and f"unfinished: {unfinished}",
+            writer,
+        ]
         display.say(f"{moment} {each.path}: {', '.join(filter(None, facts))}")
     if not found:
         display.say(f"{moment} no caches yet")
@@ -96,6 +107,5 @@ def _cells(each: Watched) -> list[str]:
     left = "" if each.seconds_left is None else display.duration(each.seconds_left)
     first = [f"{id} ({it.rows} of {counted(it.begun.total, 'row')})" for id, it in list(each.unfinished.items())[:2]]
     more = [f"{len(each.unfinished) - 2} more"] if len(each.unfinished) > 2 else []
-    unfinished = f"unfinished: {', '.join([*first, *more])}" if first else ""
     state = each.writer or each.problem or ("" if each.is_complete else "nobody writes it")
-    return [clips, str(each.rows), display.size(each.bytes), rate, left, unfinished, state]
+    return [clips, str(each.rows), display.size(each.bytes), rate, left, ", ".join([*first, *more]), state]

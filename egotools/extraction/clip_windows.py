@@ -97,7 +97,8 @@ class PictureWindows:
     def pieces(self, index: int | None) -> Iterator[Piece]:
         """Pieces of the windows that end at frame `index` or before; only full ones, unless `index` is None."""
         if not self._nothing_said:
-            if index is None:
+            if index is None or self.skipped:
+                self._nothing_said = True
                 yield nothing(self.place, self._total)
             return
         ready = len(self._last) if index is None else int(np.searchsorted(self._last, index, side="right"))

@@ -13,6 +13,7 @@ from egotools.extraction.request import CacheRequest, Extraction
 from egotools.extraction.writing import Writing
 from egotools.progress import Progress
 from egotools.stores import Source
+from egotools.stores.source import SourceFiles
 from egotools.stores.unfinished import Begun
 from egotools.types import Clip, Rows
 
@@ -195,8 +196,8 @@ class Collector:
         except OSError as error:
             self.fail(Failure(place[0], part.attempt, place[1], _disappeared(clip, error)))
             return
-        if part.begun is not None and part.begun.source != source:
-            reason = f"{clip.path}: was changed while it was read; rerun the command"
+        if part.begun is not None and (change := SourceFiles().change(part.begun.source, clip)):
+            reason = f"{clip.path}: was changed while it was read ({change}); rerun the command"
             self.fail(Failure(place[0], part.attempt, place[1], reason))
             return
         if clip.path in self._awaiting:

@@ -79,7 +79,11 @@ def carry_unfinished(cache: Path, recipe: Recipe, ids: frozenset[str]) -> None:
         for id, begun in wanted:
             if id in writer or id in writer.unfinished:
                 continue
-            for piece in store.stored(id).pieces():
+            try:
+                clip = store.stored(id)
+            except StoreError:  # damaged: the clip is computed from its first row on
+                continue
+            for piece in clip.pieces():
                 writer.append(id, piece)
             writer.commit({id: begun})
 

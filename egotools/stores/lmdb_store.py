@@ -140,7 +140,8 @@ class LMDBStore(MappedStore):
             except ValueError as error:
                 raise StoreError(self._lost(id)) from error
             rows = np.array(view)
-            if len(rows) != len(piece.times) or not piece.is_intact(rows):
+            is_of_this_cache = rows.dtype == self.dtype and rows.shape == (len(piece.times), self.width)
+            if not is_of_this_cache or not piece.is_intact(rows):
                 raise StoreError(self._lost(id))
             yield place_of(key)[1], piece, rows
 
