@@ -52,9 +52,8 @@ def watch(caches: Sequence[Path], seconds: float) -> None:
         close()
     if found:
         failed = sum(each.failed for each in found)
-        display.note(
-            f"complete: all clips are there{f', but {failed} that failed' if failed else ''}, and nobody writes"
-        )
+        but = f", but {counted(failed, 'clip')} failed" if failed else ""
+        display.note(f"complete: nobody writes, and all clips are there{but}")
 
 
 def _shown(found: list[Watched], show: Any) -> list[Watched]:  # Any: one of the functions below
@@ -66,15 +65,8 @@ def _show_lines(found: Sequence[Watched]) -> None:
     moment = datetime.now().astimezone().isoformat(timespec="seconds")
     for each in found:
         clips, rows, size, rate, left, unfinished, writer = _cells(each)
-        facts = [
-            f"{clips} clips",
-            f"{rows} rows",
-            size,
-            rate,
-            left and f"{left} left",
-            unfinished and f"unfinished: {unfinished}",
-            writer,
-        ]
+        more = [left and f"{left} left", unfinished and f"unfinished: {unfinished}", writer]
+        facts = [f"{clips} clips", f"{rows} rows", size, rate, *more]
         display.say(f"{moment} {each.path}: {', '.join(filter(None, facts))}")
     if not found:
         display.say(f"{moment} no caches yet")

@@ -83,7 +83,7 @@ def test_the_watch_of_a_running_job_ends_by_itself(manifest: Path, tmp_path: Pat
     lines = [line.partition(": ")[2] for line in done.stdout.splitlines()]
     assert "unfinished: 0 (5 of 10 rows)" in lines[0]
     assert lines[-1].startswith("4 of 4 clips, 25 rows")
-    assert "complete: all clips are there" in done.stderr
+    assert "complete: nobody writes, and all clips are there" in done.stderr
 
 
 def test_ctrl_c_ends_a_watch_with_status_0(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
