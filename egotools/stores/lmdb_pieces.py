@@ -87,11 +87,11 @@ def unpack_piece(value: memoryview) -> Piece:
     return Piece(checksum, begun, times, None if block == _INSIDE else block, value[end:])
 
 
-def unfinished_of(pieces: Iterable[tuple[int, Piece]]) -> Unfinished:
+def unfinished_of(pieces: Iterable[tuple[int, Piece]], recipe: str) -> Unfinished:
     """The clip that pieces make: first those of blocks, then those that hold rows, each with its first row.
 
     Raises:
-        ValueError: they do not follow each other, or are not of one clip.
+        ValueError: they do not follow each other, or are not of one clip, or not of the recipe with this digest.
     """
     blocks: list[int] = []
     texts: dict[bytes, None] = {}
@@ -102,7 +102,9 @@ def unfinished_of(pieces: Iterable[tuple[int, Piece]]) -> Unfinished:
         is_tail = piece.block is None
         blocks += [] if piece.block is None else [piece.block]
         rows, texts[piece.begun] = rows + len(piece.times), None
-    *others, begun = map(Begun.from_json, texts)  # the time of its file may have been rounded by copying it
+    *others, begun = (
+        Begun.from_json(text, recipe) for text in texts
+    )  # the time of its file may have been rounded by copying it
     if rows > begun.total or any((it.total, it.each) != (begun.total, begun.each) for it in others):
         raise ValueError("not what was written")
     return Unfinished(rows, begun, tuple(blocks))
@@ -156,11 +158,9 @@ class OpenClip:
         firsts = [*accumulate(map(len, self.times[: self.blocks_saved]), initial=0)][: self.blocks_saved]
         return [piece_key(id, first) for first in [*firsts, *self.insides]]
 
-    def unsaved(
-        self, id: str, begun: Begun, dtype: np.dtype[Any], width: int
-    ) -> tuple[dict[bytes, bytes], list[bytes]]:
-        """The pieces that make all rows so far durable, and the keys of those that they replace."""
-        text, found = begun.to_json().encode(), {}
+    def unsaved(self, id: str, text: bytes, dtype: np.dtype[Any], width: int) -> tuple[dict[bytes, bytes], list[bytes]]:
+        """The pieces that make all rows so far durable, and the keys of those that they replace; `text` is JSON."""
+        found = {}
         at = self.rows_of_blocks_saved
         for number in range(self.blocks_saved, len(self.times)):
             times = self.times[number]

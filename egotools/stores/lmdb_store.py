@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from egotools.config import digest
 from egotools.errors import StoreError
 from egotools.stores.header import DTYPES, read_header
 from egotools.stores.lmdb_index import Index
@@ -116,11 +117,11 @@ class LMDBStore(MappedStore):
     @cached_property
     def unfinished(self) -> dict[str, Unfinished]:
         """The clips of which only the first rows are there, without those whose pieces do not fit together."""
-        found = {}
+        found, recipe = {}, digest(self.recipe.identity) if self.piece_keys else ""
         for id, keys in self.piece_keys.items():
             try:
-                clip = unfinished_of((place_of(key)[1], self._piece(key)) for key in keys)
-            except ValueError:  # overwritten, because a writer has dropped the clip
+                clip = unfinished_of(((place_of(key)[1], self._piece(key)) for key in keys), recipe)
+            except ValueError:  # of another recipe; or overwritten, because a writer has dropped the clip
                 continue
             is_finished = self._index.get(self._key(id)) is not None  # by an older egotools, which dropped the blocks
             if not is_finished and all(self._index.get(block_key(block)) is not None for block in clip.blocks):

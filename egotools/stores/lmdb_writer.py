@@ -1,5 +1,6 @@
 """Writes live caches: rows are packed into blocks, and clips appear in durable commits."""
 
+import json
 import os
 import time
 import zlib
@@ -13,7 +14,7 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 
-from egotools.config import to_json
+from egotools.config import digest, to_json
 from egotools.errors import StoreError
 from egotools.stores.copying import sync_folder
 from egotools.stores.header import DTYPES, Header
@@ -54,6 +55,7 @@ class LMDBWriter:
             raise StoreError(f"{path}: a link to {self._file}, which is not a cache; remove the link")
         make_folder_of(self._file)
         self._recipe = recipe
+        self._identity = digest(json.loads(to_json(recipe.identity, exact=True)))  # as readers see it
         self._shape: tuple[np.dtype[Any], int] | None = None
         self._counts = {"clips": 0, "rows": 0, "blocks": 0}  # committed
         self._next = 0  # index of the next block
@@ -276,7 +278,8 @@ class LMDBWriter:
         opened = [id for id in unfinished if id in self._clips]
         if self._shape is not None:
             for id in opened:
-                found, others = self._clips[id].unsaved(id, unfinished[id], *self._shape)
+                text = unfinished[id].to_json(self._identity).encode()
+                found, others = self._clips[id].unsaved(id, text, *self._shape)
                 pieces.update(found)
                 replaced += others
         if self._finished or self._dropped or pieces:

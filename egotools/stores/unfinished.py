@@ -18,19 +18,23 @@ class Begun:
     total: int
     each: int = 1
 
-    def to_json(self) -> str:
-        """As ASCII text."""
-        return json.dumps({"total": self.total, "each": self.each, "source": self.source.to_json()})
+    def to_json(self, recipe: str) -> str:
+        """As ASCII text, with the digest of the recipe's identity."""
+        said = {"recipe": recipe, "total": self.total, "each": self.each, "source": self.source.to_json()}
+        return json.dumps(said)
 
     @classmethod
-    def from_json(cls, text: bytes) -> "Begun":
+    def from_json(cls, text: bytes, recipe: str) -> "Begun":
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: not what was written.
+            ValueError: not what was written, or for a recipe with another digest: an older egotools, which sees an
+                empty cache, has given it its own recipe.
         """
         said = parse_json(text)
-        if not isinstance(said, dict) or not isinstance(said.get("source"), str):
+        if not isinstance(said, dict) or said.get("recipe") != recipe:
+            raise ValueError("of another recipe")
+        if not isinstance(said.get("source"), str):
             raise ValueError("not what was written")
         total, each = (_count(said.get(name)) for name in ("total", "each"))
         if total % each:

@@ -222,6 +222,16 @@ def test_blocks_that_an_older_egotools_gave_to_another_clip_are_left_to_it(tmp_p
     assert (verify(path).is_sound, keys(path, PIECE)) == (True, 0)
 
 
+def test_rows_of_another_recipe_are_never_resumed(tmp_path: Path) -> None:
+    path = begin(tmp_path / "a.lmdb", 300)
+    with lmdb.open(str(path), subdir=False, readonly=True) as environment, environment.begin() as transaction:
+        header = bytes(transaction.get(b"h"))
+    _change(path, b"h", header.replace(b'"test"', b'"else"'))  # as an older egotools does, to which the cache is empty
+    with LMDBWriter(path, Recipe({"extractor": "else"})) as writer:
+        assert dict(writer.unfinished) == {}
+    assert (keys(path, PIECE), keys(path, BLOCK)) == (0, 0)
+
+
 def test_a_full_disk_keeps_the_rows_of_the_last_commit(tmp_path: Path) -> None:
     path = begin(tmp_path / "a.lmdb", 300)
     limited = (
