@@ -95,6 +95,8 @@ class Writing:
 
     def seal(self) -> None:
         """Commits everything and publishes sealed caches."""
+        self._commit(time.monotonic())
+        self._open = [{} for _ in self._writers]
         for writer in self._writers:
             self._later(writer.seal)
         self._wait(0)

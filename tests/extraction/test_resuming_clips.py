@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,29 +130,51 @@ def test_a_file_that_is_away_fails_and_its_rows_are_still_there_when_it_is_back(
     assert run(clips, [wanted]).resumed[wanted.cache] == {"long": rows}
 
 
-def test_a_file_that_is_replaced_while_it_is_read_fails_instead_of_giving_rows_of_two(
+def during(wanted: CacheRequest, folder: Path, patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Does something once, when 20 windows are computed."""
+    (folder / "stopped").touch()
+    network, acts = wanted.extractor.network, [act]
+
+    def acting() -> Any:
+        run = network()
+
+        def computing(windows: Any) -> Any:
+            rows = run(windows)
+            if computed(folder) >= 20 and acts:
+                acts.pop()()
+            return rows
+
+        return computing
+
+    patch.setattr(type(wanted.extractor), "network", lambda _: acting())
+
+
+def test_a_file_that_is_changed_while_it_is_read_fails_instead_of_giving_rows_of_two(
     video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "long.mp4"
     path.write_bytes(video.read_bytes())
-    (tmp_path / "stopped").touch()
-    clips, wanted = [Clip("long", path)], stopped(tmp_path)
-    network = wanted.extractor.network
-
-    def replacing() -> Any:
-        run = network()
-
-        def replaced(windows: Any) -> Any:
-            if computed(tmp_path) > 20 if (tmp_path / "computed").exists() else False:
-                os.utime(path, (1e9, 1e9))
-            return run(windows)
-
-        return replaced
-
-    monkeypatch.setattr(type(wanted.extractor), "network", lambda _: replacing())
-    ((_, reason),) = run(clips, [wanted]).failed[wanted.cache]
-    assert "was changed while it was read" in reason
+    wanted = stopped(tmp_path)
+    during(wanted, tmp_path, monkeypatch, lambda: os.utime(path, (1e9, 1e9)))
+    ((_, reason),) = run([Clip("long", path)], [wanted]).failed[wanted.cache]
+    assert "was changed while it was read (its file was written on" in reason
     assert LMDBStore(wanted.cache).unfinished == {}
+
+
+@pytest.mark.parametrize("suffix", [".lmdb", ".h5"])
+def test_a_file_that_disappears_while_it_is_read_fails_and_its_rows_are_there_when_it_is_back(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    path, away = tmp_path / "long.mp4", tmp_path / "away.mp4"
+    path.write_bytes(video.read_bytes())
+    clips, wanted = [Clip("long", path)], stopped(tmp_path, suffix=suffix)
+    during(wanted, tmp_path, monkeypatch, lambda: path.rename(away))
+    ((_, reason),) = run(clips, [wanted]).failed[wanted.cache]
+    assert "disappeared while it was read" in reason
+    away.rename(path)
+    assert run(clips, [wanted]).resumed[wanted.cache] == {"long": FRAMES}
+    assert len(open_store(wanted.cache)["long"].values) == FRAMES
+    assert not (tmp_path / "stopped.h5.part").exists()
 
 
 def test_a_worker_that_crashes_in_the_middle_of_a_clip_costs_no_row_and_doubles_none(
