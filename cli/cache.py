@@ -14,7 +14,7 @@ import click
 from egotools.errors import StoreError
 from egotools.texts import counted
 
-from . import display, options
+from . import display, options, watching
 from .groups import Group
 from .progress import Progress
 
@@ -39,22 +39,34 @@ def cache() -> None:
     """
 
 
-@cache.command()
+@cache.command(cls=watching.Watching)
 @caches
 @click.option("--state/--no-state", default=True, show_default=True, help="Show which are stale.")
+@click.option(
+    watching.FLAG,
+    "seconds",
+    type=click.FloatRange(0.1),
+    metavar="[SECONDS]",
+    help="Show progress every so often (2 s), until all are complete or Ctrl-C.",
+)
 @options.as_json
-def ls(caches: tuple[Path, ...], state: bool, as_json: bool) -> None:
+def ls(caches: tuple[Path, ...], state: bool, seconds: float | None, as_json: bool) -> None:
     """List caches, those in folders at any depth; exit status 1 if one is broken.
 
     The state is what 'egotools rebuild --dry-run' says, which also says why; only it looks for damaged rows.
 
     \b
     egotools cache ls caches
+    egotools cache ls --watch caches
     """
     from egotools.rebuild.quick_status import QuickStatus
     from egotools.stores.summary import find_caches, sealed, summarize
     from egotools.stores.writer_lock import writer_of
 
+    if seconds is not None:
+        if as_json:
+            raise click.UsageError("--watch shows progress to people; without it, --json has all figures of a moment")
+        return watching.watch(caches, seconds)
     found, errors = _each(summarize, find_caches(caches, remark=display.note))
     begun = {path: writer for path in errors if (writer := writer_of(path))}  # nothing committed yet
     errors = {path: error for path, error in errors.items() if path not in begun}
@@ -63,7 +75,7 @@ def ls(caches: tuple[Path, ...], state: bool, as_json: bool) -> None:
     if as_json:
         others = [{"path": path, "clips": 0, "writer": writer} for path, writer in begun.items()]
         others += [{"path": path, "error": error} for path, error in errors.items()]
-        display.show_json([*({**vars(item), **_state(at)} for item, at in zip(found, states, strict=True)), *others])
+        display.show_json([*({**_facts(item), **_state(at)} for item, at in zip(found, states, strict=True)), *others])
     else:
         _show_list(found, states)
     for path, writer in begun.items():
@@ -89,10 +101,14 @@ def info(cache: Path, clip: str | None, as_json: bool) -> None:
         described = summary.describe_clip(store, clip)
         display.show_json(described) if as_json else display.show_mapping(_for_people(described))
         return
-    facts = {**vars(summary.summarize(cache)), "first ids": list(islice(store, 10))}
+    summarized = summary.summarize(cache)
+    facts = {**_facts(summarized), "first ids": list(islice(store, 10))}
     if as_json:
         display.show_json({**facts, "identity": store.recipe.identity, "origin": store.recipe.origin})
     else:
+        facts["unfinished"] = [
+            f"{id}: {it.rows} of {it.begun.total} rows" for id, it in islice(summarized.unfinished.items(), 10)
+        ]
         display.show_mapping({**_for_people(facts), **summary.recipe_lines(store.recipe)})
 
 
@@ -192,9 +208,12 @@ def convert(cache: Path, out: Path, dtype: Literal["float16", "float32"] | None,
     "assembly101: a folder with one LMDB environment per camera.",
 )
 @click.option("--out", required=True, type=options.PATH, help="A new folder, or the table.")
+@click.option("--partial", is_flag=True, help="Include clips that are not finished, with the rows that are there.")
 @overwrite
 @options.telling
-def export(cache: Path, kind: Literal["npz", "csv", "parquet", "assembly101"], out: Path, overwrite: bool) -> None:
+def export(
+    cache: Path, kind: Literal["npz", "csv", "parquet", "assembly101"], out: Path, partial: bool, overwrite: bool
+) -> None:
     """Write a cache as NumPy files, as a table, or as Assembly101's features, with its recipe.
 
     npz: values and times of each clip, index.csv and recipe.json; 'egotools cache import' takes the folder back.
@@ -211,7 +230,9 @@ def export(cache: Path, kind: Literal["npz", "csv", "parquet", "assembly101"], o
     from egotools.stores.export import export_npz
     from egotools.stores.export_table import export_table
 
-    empty = 0
+    empty, how = 0, {"overwrite": overwrite, "partial": partial}
+    if partial and kind == "assembly101":
+        raise click.UsageError("--partial is for --to npz, csv and parquet")
     with Progress() as progress:
         if kind == "assembly101":
             made = export_assembly101(cache, out, overwrite=overwrite, progress=progress)
@@ -220,9 +241,9 @@ def export(cache: Path, kind: Literal["npz", "csv", "parquet", "assembly101"], o
             display.name_some("clips without rows, not in it", made.empty)
             return
         if kind == "npz":
-            count = export_npz(cache, out, overwrite=overwrite, progress=progress)
+            count = export_npz(cache, out, **how, progress=progress)
         else:
-            count, empty = export_table(cache, out, kind, overwrite=overwrite, progress=progress)
+            count, empty = export_table(cache, out, kind, **how, progress=progress)
     left = f"; {empty} of them have no rows and are not in the table" if empty else ""
     display.note(f"{out}: {count} clips of {cache}{left}")
 
@@ -321,10 +342,25 @@ def _show_list(found: Sequence[Summary], states: Sequence[Assessment | None]) ->
         rows.append([*(values[name] for name in names), at and at.state])
         if item.writer:
             rows[-1][-1] = f"being written by {item.writer}" + (f", {len(at.missing)} clips to come" if at else "")
+    if any(item.unfinished for item in found):
+        columns.append("unfinished")
+        rows = [[*row, _unfinished(item)] for row, item in zip(rows, found, strict=True)]
     if any(item.writer for item in found):
         columns.append("last commit")
         rows = [[*row, _age(item.committed)] for row, item in zip(rows, found, strict=True)]
     display.show_table(columns, rows, first_to_go=LEAST)
+
+
+def _facts(found: Summary) -> dict[str, Any]:
+    """JSON-ready."""
+    unfinished = {id: {"rows": it.rows, "total": it.begun.total} for id, it in found.unfinished.items()}
+    return {**vars(found), "unfinished": unfinished}
+
+
+def _unfinished(found: Summary) -> str | None:
+    """Clips of which only the first rows are there."""
+    clips, rows = counted(len(found.unfinished), "clip"), counted(found.unfinished_rows, "row")
+    return f"{clips}, {rows}" if found.unfinished else None
 
 
 def _for_people(values: Mapping[str, Any]) -> dict[str, object]:

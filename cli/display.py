@@ -38,9 +38,10 @@ def say_done(run: Path, is_new: bool) -> None:
         note(f"{run} is done with these options: nothing to do")
 
 
-def failure(text: str) -> None:
-    """What went wrong, on stderr."""
-    output().keep(text)
+def failure(text: str, *, is_kept: bool = False) -> None:
+    """What went wrong, on stderr; `is_kept`: the log has it already."""
+    if not is_kept:
+        output().keep(text)
     write(visible(text, sys.stderr), err=True)
 
 

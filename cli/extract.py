@@ -232,6 +232,7 @@ def _extract(
     from egotools.extraction.engine import extract as run_engine
     from egotools.provenance import manifest_origin
 
+    output().log_into([common["out"]])
     _remark(wanted, common["out"])
     with Progress(stage="starting") as progress:
         try:
@@ -244,9 +245,10 @@ def _extract(
                 strict=common["strict"],
                 origin=manifest_origin(common["manifest"], common["limit"], common["shard"]),
                 progress=progress,
+                tell=output().keep,
             )
         except KeyboardInterrupt:
-            display.note("finished clips are kept; rerun the command to resume")
+            display.note("finished clips, and the first rows of long ones, are kept; rerun the command to resume")
             raise
     if common["as_json"]:
         display.show_json(_summary(result))
@@ -277,6 +279,8 @@ def _summary(result: Extraction) -> dict[str, Any]:
             "nothing_to_do": result.empty[cache],
             "failed": [{"id": clip.id, "error": reason} for clip, reason in result.failed[cache]],
             "changed": result.changed[cache],
+            "resumed": result.resumed[cache],
+            "begun_again": result.begun_again[cache],
             "remarks": result.remarks.get(cache, {}),
             "bf16": result.agreement.get(cache),
         }
@@ -299,6 +303,7 @@ def _show(result: Extraction) -> None:
         if empty:
             clips = f"{counted(len(empty), 'clip')} without sound, or with nothing found"
             display.note(f"{cache}: nothing to do for {clips}: {named([*map(repr, empty)], 3)}")
+    _show_resumed(result)
     for cache, agreement in result.agreement.items():
         display.note(
             f"{cache}: bf16 against float32 on {agreement.rows} rows: cosine {agreement.plain:.5f}, "
@@ -327,12 +332,28 @@ def _show(result: Extraction) -> None:
     _show_failures(result)
 
 
+def _show_resumed(result: Extraction) -> None:
+    """Clips of which an interrupted run had computed the first rows."""
+    for cache, rows in result.resumed.items():
+        if rows:
+            first = (
+                f"row {next(iter(rows.values()))}"
+                if len(rows) == 1
+                else f"rows {min(rows.values())} to {max(rows.values())}"
+            )
+            display.note(f"{cache}: {counted(len(rows), 'clip')} resumed at {first}: {named([*map(repr, rows)], 3)}")
+    for cache, again in result.begun_again.items():
+        for id, why in list(again.items())[:SHOWN]:
+            display.note(f"{cache}: {id!r} was begun again, without its first rows: {why}")
+        if len(again) > SHOWN:
+            display.note(f"{cache}: {counted(len(again), 'clip')} begun again, the first {SHOWN} above; --json has all")
+
+
 def _show_failures(result: Extraction) -> None:
     """Each reason once per clip, whichever caches it concerns; a clip may fail for several reasons."""
     reasons = dict.fromkeys((clip.id, reason) for failed in result.failed.values() for clip, reason in failed)
-    for number, (id, reason) in enumerate(reasons):
-        tell = display.failure if number < SHOWN else output().keep
-        tell(f"failed: {id}: {reason}")
+    for id, reason in list(reasons)[:SHOWN]:  # the log has them since they failed
+        display.failure(f"failed: {id}: {reason}", is_kept=True)
     if reasons:
         shown = f", the first {SHOWN} above" if len(reasons) > SHOWN else ""
         files = ", ".join(str(failures_path(cache)) for cache, failed in result.failed.items() if failed)

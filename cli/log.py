@@ -1,10 +1,12 @@
-"""How a command talks: `--quiet`, and the file of `--log` that keeps what was said, and when."""
+"""How a command talks: `--quiet`, and the files that keep what was said, and when: of `--log`, and `RUN.log`."""
 
 import os
+import platform
 import shlex
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,30 +18,37 @@ from egotools.errors import OutputError
 
 from .text import visible
 
+RUN_LOG = "RUN.log"  # beside what a command makes
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK  # not to wait for the reader of a pipe
+
 
 class Log:
     """A file to which time-stamped lines are appended; each is with the system as soon as it is written.
+
+    Of a log that several commands may write at once, `is_shared`, each line names the process. Such a file has a name
+    of ours, so that a link in its place is refused.
 
     Raises:
         OutputError: the file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:  # not to wait for the reader of a pipe
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    def __init__(self, path: Path, *, is_shared: bool = False) -> None:
+        self._name = str(path) if is_shared else f"--log {path}"
+        self._process = f"{platform.node()}:{os.getpid()} " if is_shared else ""
+        try:
+            self._file = os.open(path, _FLAGS | (os.O_NOFOLLOW if is_shared else 0), 0o666)
         except OSError as error:
-            raise OutputError(f"--log {path}: cannot be written ({error.strerror})") from error
+            raise OutputError(f"{self._name}: cannot be written ({error.strerror})") from error
         self.line(f"started: {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}")
-        self.line(f"egotools {__version__}, process {os.getpid()}, in {Path.cwd()}")
+        self.line(f"egotools {__version__}, process {os.getpid()} on {platform.node()}, in {Path.cwd()}")
 
     def line(self, text: str) -> None:
         """One line; a log that can no longer be written does not end the work."""
-        line = f"{datetime.now().astimezone().isoformat(timespec='seconds')} {visible(text)}\n"
+        line = f"{datetime.now().astimezone().isoformat(timespec='seconds')} {self._process}{visible(text)}\n"
         try:
             os.write(self._file, line.encode())
         except OSError as error:
-            click.echo(f"--log {visible(self.path)}: {error.strerror}; continuing without it", err=True)
+            click.echo(f"{visible(self._name)}: {error.strerror}; continuing without it", err=True)
             self._file = os.open(os.devnull, os.O_WRONLY)
 
 
@@ -49,16 +58,33 @@ class Output:
 
     quiet: bool = False
     log: Log | None = None
+    run_logs: list[Log] = field(default_factory=list)  # beside what the command makes
     began: float = field(default_factory=time.monotonic)
 
+    @property
+    def logs(self) -> list[Log]:
+        """All that are kept."""
+        return [*self.run_logs, *([] if self.log is None else [self.log])]
+
     def keep(self, text: str) -> None:
-        """A line of the log, if one is kept."""
-        if self.log is not None:
-            self.log.line(text)
+        """A line of the logs, if any is kept."""
+        for log in self.logs:
+            log.line(text)
+
+    def log_into(self, folders: Iterable[Path]) -> None:
+        """From now on keeps `RUN.log` in these folders. One that cannot be written does not end the work."""
+        for folder in dict.fromkeys(folders):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self.run_logs.append(Log(folder / RUN_LOG, is_shared=True))
+            except OutputError as error:
+                click.echo(f"{visible(error)}; continuing without it", err=True)
+            except OSError:
+                return  # what the command makes cannot be there either, and it will say so
 
     def end(self, status: int) -> None:
-        """The log's last line, after the traceback of an error that nobody expected."""
-        if self.log is None:
+        """The last line of the logs, after the traceback of an error that nobody expected."""
+        if not self.logs:
             return
         error = sys.exc_info()[1]
         if error is not None and not isinstance(error, SystemExit):

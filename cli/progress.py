@@ -92,7 +92,7 @@ class Progress:
             self._standing = Standing(stage, unit, now, now, done, total, rows, done, rows or 0)
 
     def __enter__(self) -> Progress:
-        if self._bar is not None or self._output.log is not None or not self._output.quiet:
+        if self._bar is not None or self._output.logs or not self._output.quiet:
             self._watcher.start()
         return self
 

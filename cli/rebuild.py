@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import display, options
+from .log import output
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any
     asked = RebuildOptions(dict(given["weights"]), trusted=options.trusted(given), **chosen)
     check_names(found, asked)
     results: Sequence[Assessment | RebuildResult]
+    if not dry_run:
+        output().log_into(cache.parent for cache in found)
     results = _assess(found, asked) if dry_run else _rebuild(found, asked, given)
     is_fresh = all(result.state == "fresh" for result in results)
     if as_json:
@@ -92,10 +95,16 @@ def _rebuild(caches: Sequence[Path], asked: Any, given: dict[str, Any]) -> Seque
     how = HowToRebuild(options.resources_of(given), engine, given["keep_old"], given["drop_failed"])
     with Progress() as progress:
         try:
-            return run_rebuild(caches, asked, how, progress=progress)
+            results = run_rebuild(caches, asked, how, progress=progress)
         except KeyboardInterrupt:
             display.note("the old caches are unchanged; rerun the command to resume")
             raise
+    for item in results:
+        done = f"was {item.before.state}, is {item.state}; computed {item.computed}, kept {item.carried} clips"
+        output().keep("; ".join([f"{item.before.cache}: {done}", *filter(None, [item.problem])]))
+        for id, why in item.failed.items():
+            output().keep(f"failed: {id}: {why}")
+    return results
 
 
 def _show_assessments(found: Sequence[Any]) -> None:

@@ -106,6 +106,52 @@ class Slow(Brightness):
 
 
 @dataclass(frozen=True)
+class Stopped(Brightness):
+    """Ctrl-C once, after some rows; `computed` collects how many rows each call of the network makes."""
+
+    place: ClassVar[Literal["device", "worker"]] = "device"
+    after: int = option(30, "Windows until Ctrl-C.")
+    each: int = option(1, "Rows of a window.")
+    place_of_marks: Path = option(Path(), "Folder of `stopped`, which exists after Ctrl-C, and of `computed`.")
+
+    def network(self) -> Any:
+        count = 0
+
+        def network(windows: torch.Tensor) -> torch.Tensor:
+            nonlocal count
+            if count >= self.after and not (self.place_of_marks / "stopped").exists():
+                (self.place_of_marks / "stopped").touch()
+                raise KeyboardInterrupt
+            count += len(windows)
+            with (self.place_of_marks / "computed").open("a") as file:
+                file.write(f"{len(windows)}\n")
+            rows = windows[:, 0].float()
+            return rows if self.each == 1 else torch.stack([rows + at for at in range(self.each)], dim=1)
+
+        return network
+
+    def row_times(self, times: np.ndarray, each: int) -> np.ndarray:
+        return np.repeat(times, each, axis=0) + np.tile(np.arange(each) / 1000, len(times))[:, None]
+
+
+@dataclass(frozen=True)
+class CrashingLate(Brightness):
+    """Kills its worker once, in the middle of a clip."""
+
+    marker: Path = option(Path("crashed"), "File that remembers the crash.")
+
+    def network(self) -> Any:
+        def network(windows: np.ndarray) -> np.ndarray:
+            if windows.mean() > 90 and not self.marker.exists():
+                self.marker.touch()
+                time.sleep(0.3)  # so that what was sent before has arrived
+                os.kill(os.getpid(), signal.SIGSEGV)
+            return super(CrashingLate, self).network()(windows)
+
+        return network
+
+
+@dataclass(frozen=True)
 class Buggy(Brightness):
     """A mistake in the extractor's own code."""
 

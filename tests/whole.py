@@ -134,6 +134,7 @@ def assert_finished(out: Path, store: str, whole: Whole) -> None:
         verified = verify(out / f"{name}{SUFFIX[store]}")
         assert verified.is_sound
         assert verified.orphans == 0
+        assert not getattr(open_store(out / f"{name}{SUFFIX[store]}"), "unfinished", {})
     assert not names_in(out) ^ names_in(whole.folders[store]), names_in(out) ^ names_in(whole.folders[store])
     for failures in out.glob("*.failed.csv"):
         assert [clip.id for clip in read_manifest(failures)] == ["text"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from egotools.errors import ExtractorError
 from egotools.extraction.forward import Network
-from egotools.extraction.messages import Piece, windows_of
+from egotools.extraction.messages import Piece, repeated, windows_of
 
 Part = tuple[Piece, int, int]  # windows first..last of a piece
 Array = np.ndarray[Any, Any]
@@ -31,7 +31,7 @@ class Batcher:
         self, name: str, run: Network, size: int, *, most_frames: int | None = None, row_times: RowTimes | None = None
     ) -> None:
         self.name, self.run, self.size = name, run, size
-        self._row_times = row_times or _repeated
+        self._row_times = row_times or repeated
         self._most_frames = most_frames
         self._waiting: deque[Part] = deque()
         self._count = 0
@@ -97,10 +97,6 @@ class Batcher:
                 at += count
 
 
-def _repeated(times: Array, each: int) -> Array:
-    return np.repeat(times, each, axis=0)
-
-
 def _computed(part: Part, values: Array, row_times: RowTimes) -> Piece:
     """The rows of a part: a row a window, or, of values [B, N, D], N rows a window."""
     piece, first, last = part
@@ -114,4 +110,5 @@ def _computed(part: Part, values: Array, row_times: RowTimes) -> Piece:
         windows=None,
         total=piece.total * each,
         is_computed=True,
+        each=each,
     )

@@ -1,20 +1,24 @@
 """Collects computed rows into clips: orders, checks and counts them, and passes them on for writing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from egotools.extraction.messages import Failure, FileDigest, FileRemarks, Piece, ReadingTask
+from egotools.extraction.messages import BegunAgain, Failure, FileDigest, FileRemarks, Message, Piece, ReadingTask
 from egotools.extraction.request import CacheRequest, Extraction
 from egotools.extraction.writing import Writing
 from egotools.progress import Progress
 from egotools.stores import Source
+from egotools.stores.source import SourceFiles
+from egotools.stores.unfinished import Begun
 from egotools.types import Clip, Rows
 
 Array = np.ndarray[Any, Any]
+NOTHING: Mapping[tuple[int, int], Begun] = MappingProxyType({})
 
 
 @dataclass
@@ -23,6 +27,7 @@ class _Part:
 
     attempt: int = 0
     appended: int = 0
+    begun: Begun | None = None  # once a piece has come that is not its last
     held: list[Piece] = field(default_factory=list)  # rows that arrived early
     held_count: int = 0
     fraction: float = 0.0  # of the clip that is done, for progress
@@ -38,7 +43,9 @@ class Collector:
         writing: Writing,
         result: Extraction,
         progress: Progress,
+        tell: Callable[[str], object] = lambda _: None,
     ) -> None:
+        self.tell = tell
         self.clips, self.requests, self.writing, self.result = clips, requests, writing, result
         self.progress = progress
         self._parts: dict[tuple[int, int], _Part] = {}  # those that are neither complete nor failed
@@ -48,15 +55,36 @@ class Collector:
         self._awaiting: dict[Path, list[tuple[int, str, Source]]] = {}  # complete, but without digest yet
         self._clips_done = 0.0
 
-    def expect(self, tasks: Sequence[ReadingTask]) -> None:
-        """Registers the tasks that are coming, by cache; all other clips count as done."""
+    def expect(self, tasks: Sequence[ReadingTask], begun: Mapping[tuple[int, int], Begun] = NOTHING) -> None:
+        """Registers the tasks that are coming, by cache; all other clips count as done.
+
+        `begun` tells of the clips of which rows are there already, by number and position.
+        """
         self._clips_done = float(len(self.clips) - len(tasks))
         for task in tasks:
             self._share[task.number] = 1 / len(task.positions)
             if task.digest:
                 self._digesting[task.number], self._awaiting[task.clip.path] = task.clip.path, []
             for position in task.positions:
-                self._parts[task.number, position] = _Part()
+                place = (task.number, position)
+                part = self._parts[place] = _Part()
+                if position in task.done:
+                    part.begun, part.appended = begun[place], task.done[position].rows
+                    part.fraction = part.appended / begun[place].total
+                    self._clips_done += self._share[task.number] * part.fraction
+
+    def receive(self, message: Message) -> None:
+        """Takes any message about a clip."""
+        if isinstance(message, FileDigest):
+            self.add_digest(message)
+        elif isinstance(message, Failure):
+            self.fail(message)
+        elif isinstance(message, FileRemarks):
+            self.remark(message)
+        elif isinstance(message, BegunAgain):
+            self.begin_again(message)
+        else:
+            self.take(message)
 
     def is_open(self, piece: Piece) -> bool:
         """Whether rows of this piece are still needed: its clip has not failed, its attempt has not crashed."""
@@ -70,8 +98,8 @@ class Collector:
         place = (piece.clip, piece.extractor)
         part, id = self._parts[place], self.clips[piece.clip].id
         if piece.attempt > part.attempt:  # a worker crashed on the clip and another started it again
-            self.writing.drop(piece.extractor, id)
-            part = self._parts[place] = _Part(piece.attempt, fraction=part.fraction)
+            part.attempt, part.held, part.held_count = piece.attempt, [], 0
+        piece = _new(piece, part.appended)
         piece = replace(piece, units=_stored(piece.units, self.requests[piece.extractor].dtype))
         if not np.isfinite(piece.units).all():
             reason = f"{self.clips[piece.clip].path}: rows that are not finite"
@@ -79,6 +107,8 @@ class Collector:
             return
         if piece.remark:
             self.result.remarks.setdefault(self.requests[piece.extractor].cache, {})[id] = piece.remark
+        if part.begun is None and len(piece.rows) < piece.total and not self._begin(place, part, piece):
+            return
         if part.held or not _follows(piece, part.appended):
             part.held.append(piece)
             part.held_count += len(piece.rows)
@@ -89,6 +119,26 @@ class Collector:
         self._advance(place, part, there / piece.total if piece.total else 1.0)
         if there == piece.total:
             self._finish(place, part, id)
+
+    def _begin(self, place: tuple[int, int], part: _Part, piece: Piece) -> bool:
+        """Records the file of a clip of which the first rows have come; whether it is still there."""
+        clip = self.clips[place[0]]
+        try:
+            part.begun = Begun(Source.of(clip), piece.total, piece.each)
+        except OSError as error:
+            self.fail(Failure(place[0], part.attempt, place[1], _disappeared(clip, error)))
+        return part.begun is not None
+
+    def begin_again(self, message: BegunAgain) -> None:
+        """Drops the rows that a clip has, because its windows have become others; all its rows will come."""
+        place = (message.clip, message.extractor)
+        part, cache, id = self._parts.get(place), self.requests[message.extractor].cache, self.clips[message.clip].id
+        if part is None or message.attempt < part.attempt:
+            return
+        self.writing.drop(message.extractor, id)
+        self._parts[place] = _Part(message.attempt, fraction=part.fraction)
+        if self.result.resumed[cache].pop(id, None):
+            self.result.begun_again[cache][id] = "its windows have become others, as after an update of a library"
 
     def remark(self, found: FileRemarks) -> None:
         """Records remarks on a file; several of its clips, and workers, may send the same ones."""
@@ -123,13 +173,15 @@ class Collector:
         clip = self.clips[failure.clip]
         if self._digesting.get(failure.clip) in self._awaiting:  # its task was to return the digest
             self.add_digest(FileDigest(failure.clip, None))
-        self.writing.drop(failure.extractor, clip.id)
+        if _is_there(clip):
+            self.writing.drop(failure.extractor, clip.id)
         self.result.failed[self.requests[failure.extractor].cache].append((clip, failure.reason))
+        self.tell(f"failed: {clip.id}: {failure.reason}")
         self._advance(place, part, 1.0)
 
     def _append(self, place: tuple[int, int], part: _Part, values: Array, times: Array) -> None:
         if len(values):
-            self.writing.append(place[1], self.clips[place[0]].id, Rows(values, times))
+            self.writing.append(place[1], self.clips[place[0]].id, Rows(values, times), part.begun)
             part.appended += len(values)
 
     def _finish(self, place: tuple[int, int], part: _Part, id: str) -> None:
@@ -142,7 +194,10 @@ class Collector:
         try:
             source = Source.of(clip)
         except OSError as error:
-            reason = f"{clip.path}: disappeared while it was read ({error})"
+            self.fail(Failure(place[0], part.attempt, place[1], _disappeared(clip, error)))
+            return
+        if part.begun is not None and (change := SourceFiles().change(part.begun.source, clip)):
+            reason = f"{clip.path}: was changed while it was read ({change}); rerun the command"
             self.fail(Failure(place[0], part.attempt, place[1], reason))
             return
         if clip.path in self._awaiting:
@@ -164,6 +219,27 @@ class Collector:
 def _stored(values: Array, dtype: str) -> Array:
     with np.errstate(over="ignore"):  # values too large for float16 become infinite
         return values.astype(dtype, copy=False)
+
+
+def _disappeared(clip: Clip, error: OSError) -> str:
+    return f"{clip.path}: disappeared while it was read ({error})"
+
+
+def _is_there(clip: Clip) -> bool:
+    """Whether the file of a clip can be reached; otherwise, as on a disk that is not mounted, its rows are kept."""
+    try:
+        clip.path.stat()
+    except OSError:
+        return False
+    return True
+
+
+def _new(piece: Piece, appended: int) -> Piece:
+    """The rows of a piece that are not there yet: who reads a clip once more sends its first ones again."""
+    is_new = piece.rows >= appended
+    if is_new.all():
+        return piece
+    return replace(piece, rows=piece.rows[is_new], times=piece.times[is_new], units=piece.units[is_new])
 
 
 def _follows(piece: Piece, appended: int) -> bool:

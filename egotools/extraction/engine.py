@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from egotools.extraction.collecting import Collector
 from egotools.extraction.failures import write_failures
-from egotools.extraction.messages import Failure, FileDigest, FileRemarks, Message, Piece, ReadingTask
+from egotools.extraction.messages import Message, Piece, ReadingTask
 from egotools.extraction.pipeline import Pipeline
 from egotools.extraction.recipes import recipe_of
 from egotools.extraction.request import Agreement, CacheRequest, Extraction, Resources
+from egotools.extraction.resuming import resumed
 from egotools.extraction.writing import Writing
 from egotools.machine import keep_freed_memory
 from egotools.progress import Progress, no_progress
@@ -60,11 +61,12 @@ def extract(
     strict: bool = False,
     origin: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> Extraction:
     """Computes the rows of all clips that the requested caches lack, and adds them.
 
-    Clips that cannot be read end up in the result's `failed`; the others continue. If interrupted, finished clips are
-    kept, and the same call resumes.
+    Clips that cannot be read end up in the result's `failed`; the others continue. If interrupted, finished clips and
+    the first rows of long ones are kept, and the same call resumes.
 
     Args:
         clips: what the caches should contain.
@@ -75,6 +77,7 @@ def extract(
         digest: whether to record the digest of each source file, too, for a later `rebuild --digest`.
         origin: further provenance for the recipes.
         progress: reports clips and rows.
+        tell: is called with a line on each clip that fails, when it fails.
 
     Raises:
         RecipeError: a cache was made with another recipe.
@@ -90,18 +93,12 @@ def extract(
         with Writing({each.cache: recipe_of(each, origin) for each in requests}) as writing:
             result, tasks = _plan(clips, requests, writing, digest, strict)
             if tasks:
-                collector = Collector(clips, requests, writing, result, progress)
-                collector.expect(tasks)
+                collector = Collector(clips, requests, writing, result, progress, tell)
+                tasks, begun = resumed(tasks, requests, writing, result)
+                collector.expect(tasks, begun)
                 with closing(computing.pieces(tasks, collector.is_open)) as messages:
                     for message in messages:
-                        if isinstance(message, FileDigest):
-                            collector.add_digest(message)
-                        elif isinstance(message, Failure):
-                            collector.fail(message)
-                        elif isinstance(message, FileRemarks):
-                            collector.remark(message)
-                        else:
-                            collector.take(message)
+                        collector.receive(message)
                 collector.fail_unfinished()
                 collector.finish_undigested()
             writing.seal()
@@ -118,6 +115,8 @@ def _plan(
 ) -> tuple[Extraction, list[ReadingTask]]:
     """The remaining work: tasks for the clips that at least one cache lacks."""
     result = Extraction(failed={each.cache: [] for each in requests}, done={each.cache: 0 for each in requests})
+    result.resumed = {each.cache: {} for each in requests}
+    result.begun_again = {each.cache: {} for each in requests}
     there: list[list[Clip]] = [[] for _ in requests]
     tasks = []
     for number, clip in enumerate(clips):

@@ -1,6 +1,7 @@
 """The messages from reading workers to the engine: pieces of clips, failures, digests and remarks."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Piece:
     units: Array  # prepared frames [U, ...], samples [n, L], or computed rows [n, D]
     windows: IntArray | None = None  # [n, L] positions in units; None: a unit is a window
     is_computed: bool = False
+    each: int = 1  # rows of a window
     remark: str = ""  # a remark on the clip for the user
 
 
@@ -36,6 +38,15 @@ class Failure:
     attempt: int
     extractor: int
     reason: str
+
+
+@dataclass(frozen=True)
+class BegunAgain:
+    """A clip that has rows already, but not those of its windows: all its rows come again, from the first."""
+
+    clip: int
+    attempt: int
+    extractor: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ class FileIndex:
     index: VideoIndex | None
 
 
-Message = Piece | Failure | FileDigest | FileRemarks
+Message = Piece | Failure | BegunAgain | FileDigest | FileRemarks
 
 
 def windows_of(piece: Piece, first: int = 0, last: int | None = None) -> Array:
@@ -73,9 +84,28 @@ def windows_of(piece: Piece, first: int = 0, last: int | None = None) -> Array:
     return gathered
 
 
+def repeated(times: Array, each: int) -> Array:
+    """The times of the rows of windows, of which each gives several: those of their windows."""
+    return np.repeat(times, each, axis=0)
+
+
+@dataclass(frozen=True)
+class Done:
+    """The first rows of a clip, which an interrupted run has computed: a whole number of windows."""
+
+    rows: int
+    each: int  # rows of a window
+    times: int  # CRC-32 of their times, float64 [rows, 2]
+
+    @property
+    def windows(self) -> int:
+        """How many windows they are."""
+        return self.rows // self.each
+
+
 @dataclass(frozen=True)
 class ReadingTask:
-    """A clip to read, for the extractors at `positions`."""
+    """A clip to read, for the extractors at `positions`, of which some have rows `done` already."""
 
     number: int
     clip: Clip
@@ -84,3 +114,4 @@ class ReadingTask:
     digest: bool = False  # whether to digest the content of its file; without positions, only that is done
     strict: bool = False  # whether remarks on its file are failures
     index: VideoIndex | None = None  # of its file, if known already
+    done: Mapping[int, Done] = field(default_factory=dict)  # by position

@@ -266,7 +266,13 @@ def _work(connection: Connection[Any, Any]) -> None:
             for task in tasks:
                 connection.send(_Begun(task.number))
                 messages = reader.read(
-                    task.clip, task.positions, task.number, task.attempt, strict=task.strict, index=task.index
+                    task.clip,
+                    task.positions,
+                    task.number,
+                    task.attempt,
+                    strict=task.strict,
+                    index=task.index,
+                    done=task.done,
                 )
                 for message in digesting.with_digest(task, messages, is_last=task is tasks[-1]):
                     connection.send(message)

@@ -7,19 +7,31 @@ clips come sorted by file and start.
 from __future__ import annotations
 
 import time
+import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 
 from egotools.errors import ClipError, NoPicture, NoSound
-from egotools.extraction.messages import Failure, FileIndex, FileRemarks, Piece, windows_of
+from egotools.extraction.clip_windows import PictureWindows, SoundWindows, nothing
+from egotools.extraction.messages import (
+    BegunAgain,
+    Done,
+    Failure,
+    FileIndex,
+    FileRemarks,
+    Piece,
+    repeated,
+    windows_of,
+)
 from egotools.manifests.check import is_sound
-from egotools.media.audio import Sound, Stretches, open_sound
+from egotools.media.audio import Sound, open_sound
 from egotools.media.video import Frames, Video, VideoIndex, open_frames
 from egotools.sampling import check_rows, spread
 from egotools.types import (
@@ -27,19 +39,17 @@ from egotools.types import (
     Clip,
     ClipExtractor,
     Extractor,
-    Frame,
     FrameExtractor,
-    FrameWindows,
-    SampleWindows,
     VideoInfo,
 )
 
 Array = np.ndarray[Any, Any]
+FromClip = Piece | Failure | BegunAgain | FileRemarks
 
 PIECE_BYTES = 4 << 20
 
 File = TypeVar("File", Frames, Sound)
-Windows = TypeVar("Windows", "_Windows", "SoundWindows")
+Windows = TypeVar("Windows", PictureWindows, SoundWindows)
 
 
 class Reader:
@@ -60,6 +70,7 @@ class Reader:
         self._tell, self._sample = tell, sample
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._is_strict = False
+        self._done: Mapping[int, Done] = {}
         self._video: Frames | None = None
         self._video_key: tuple[object, float | None] | None = None
         self._index: tuple[Path, VideoIndex] | None = None  # a video's index, in case it is opened again
@@ -76,12 +87,15 @@ class Reader:
         *,
         strict: bool = False,
         index: VideoIndex | None = None,
-    ) -> Iterator[Piece | Failure | FileRemarks]:
+        done: Mapping[int, Done] = MappingProxyType({}),
+    ) -> Iterator[FromClip]:
         """All pieces of a clip for the extractors at `positions`; a failure affects only its own extractor.
 
-        With `strict` a clip fails if there are remarks on its file. `index` is the index of its file, if known.
+        With `strict` a clip fails if there are remarks on its file. `index` is the index of its file, if known. For the
+        positions in `done` only the windows after those rows are read; if these are not the rows of the first windows,
+        that is said, and all are read.
         """
-        self._is_strict = strict
+        self._is_strict, self._done = strict, done
         if index is not None:
             self._index = (clip.path, index)
         frame_extractors: list[int] = []
@@ -112,9 +126,7 @@ class Reader:
             self._video.close()
         self._video = self._video_key = None
 
-    def _whole(
-        self, clip: Clip, extractor: ClipExtractor, place: tuple[int, int, int]
-    ) -> Iterator[Piece | Failure | FileRemarks]:
+    def _whole(self, clip: Clip, extractor: ClipExtractor, place: tuple[int, int, int]) -> Iterator[FromClip]:
         remarks: Sequence[str] = ()
         try:
             if hasattr(extractor, "sound_rows"):
@@ -126,7 +138,7 @@ class Reader:
             else:
                 rows = extractor.rows(clip)
         except NoSound:  # nothing to do, which is not a failure
-            yield _nothing(place)
+            yield nothing(place)
             return
         except ClipError as error:
             self._close_sound()
@@ -154,7 +166,7 @@ class Reader:
         windows_of_clip: Callable[[int, File, Clip, tuple[int, int]], Windows],
         pieces: Callable[[File, Sequence[Windows], Clip], Iterator[Piece]],
         close: Callable[[], None],
-    ) -> Iterator[Piece | Failure | FileRemarks]:
+    ) -> Iterator[FromClip]:
         """Reads the frames, or the sound, of a clip for several extractors; `task` is its number and attempt."""
         under_way: list[Windows] = []
         left = list(positions)  # those that fail if the file does
@@ -162,7 +174,10 @@ class Reader:
             file = opened()
             for position in positions:
                 try:
-                    under_way.append(windows_of_clip(position, file, clip, task))
+                    windows = windows_of_clip(position, file, clip, task)
+                    if position in self._done and not windows.skipped:
+                        yield BegunAgain(*task, position)
+                    under_way.append(windows)
                 except ClipError as error:  # this extractor cannot use the clip; others may
                     left.remove(position)
                     yield Failure(*task, position, str(error))
@@ -170,14 +185,14 @@ class Reader:
             if file.remarks:
                 yield FileRemarks(task[0], tuple(file.remarks))
         except NoSound:  # nothing to do, which is not a failure
-            yield from (_nothing((*task, position)) for position in positions)
+            yield from (nothing((*task, position)) for position in positions)
         except ClipError as error:
             close()
             done = {windows.position for windows in under_way if windows.is_done}
             yield from (Failure(*task, position, str(error)) for position in left if position not in done)
 
     def _sound(self, sound: Sound, under_way: Sequence[SoundWindows], clip: Clip) -> Iterator[Piece]:
-        yield from (_nothing(windows.place) for windows in under_way if not windows.total)
+        yield from (nothing(windows.place, windows.total) for windows in under_way if windows.is_done)
         before = time.process_time()
         for asker, samples in sound.together([windows.asked for windows in under_way]):
             self.seconds["decoding"] += time.process_time() - before
@@ -208,13 +223,23 @@ class Reader:
             chosen = spread(len(windows.starts), self._sample)
             windows = replace(windows, starts=windows.starts[chosen], times=windows.times[chosen])
         check_rows(len(windows.starts))
-        return SoundWindows(windows, self._rows_of(4 * windows.length), (*task, position))
+        skipped = self._skipped(position, windows.times)
+        return SoundWindows(windows, self._rows_of(4 * windows.length), (*task, position), skipped)
+
+    def _skipped(self, position: int, times: Array) -> int:
+        """How many windows, of which these are the times [T, 2], are done already; 0 if their rows have other times."""
+        done = self._done.get(position)
+        if done is None or done.windows > len(times):
+            return 0
+        row_times = getattr(self.extractors[position], "row_times", None) or repeated
+        there = times[: done.windows] if done.each == 1 else row_times(times[: done.windows], done.each)
+        return done.windows if zlib.crc32(np.ascontiguousarray(there, "<f8").data) == done.times else 0
 
     def _check_remarks(self, remarks: Sequence[str], clip: Clip) -> None:
         if remarks and self._is_strict:
             raise ClipError(f"{clip.path}: {remarks[0]}; refused because of --strict")
 
-    def _frames(self, video: Frames, under_way: Sequence[_Windows], clip: Clip) -> Iterator[Piece]:
+    def _frames(self, video: Frames, under_way: Sequence[PictureWindows], clip: Clip) -> Iterator[Piece]:
         union = np.unique(np.concatenate([np.empty(0, np.int64), *(windows.needed for windows in under_way)]))
         frames = video.frames(union)
         for index in union.tolist():
@@ -245,7 +270,7 @@ class Reader:
         _check_whole(self._video.damage, self._video.info.end, clip)
         return self._video
 
-    def _windows(self, position: int, video: Frames, clip: Clip, task: tuple[int, int]) -> _Windows:
+    def _windows(self, position: int, video: Frames, clip: Clip, task: tuple[int, int]) -> PictureWindows:
         extractor = self.extractors[position]
         assert isinstance(extractor, FrameExtractor), "other kinds are read elsewhere"
         windows = extractor.windows(video.info, clip)
@@ -258,7 +283,9 @@ class Reader:
                 f"{clip.path}: the extractor requests frames {windows.frames.min()} to {windows.frames.max()}, "
                 f"but the video has {len(video.info)}"
             )
-        return _Windows(extractor, windows, self._rows_of, (*task, position))
+        return PictureWindows(
+            extractor, windows, self._rows_of, (*task, position), self._skipped(position, windows.times)
+        )
 
     def _rows_of(self, window_bytes: int) -> int:
         """Windows of this size per piece."""
@@ -290,104 +317,3 @@ def _check_whole(damage: str, end: float, clip: Clip) -> None:
     """Refuses a clip that extends past the readable part of a damaged file, which ends at `end` seconds."""
     if damage and (clip.end is None or clip.end > end):
         raise ClipError(f"{clip.path}: {damage}")
-
-
-class SoundWindows:
-    """The windows of one extractor over the sound of one clip, collected in order."""
-
-    def __init__(self, windows: SampleWindows, piece_rows: int, place: tuple[int, int, int]) -> None:
-        self.asked = Stretches(windows.starts, windows.length, windows.rate)
-        self.total = len(windows.starts)
-        self.place, self.position = place, place[2]
-        self._times, self._piece_rows = windows.times, piece_rows
-        self._first = 0  # first row of those held
-        self._held: list[Array] = []
-
-    @property
-    def is_done(self) -> bool:
-        return self._first == self.total
-
-    def take(self, samples: Array) -> Iterator[Piece]:
-        """Yields a piece if these samples complete one."""
-        self._held.append(samples)
-        if len(self._held) < min(self._piece_rows, self.total - self._first):
-            return
-        rows = np.arange(self._first, self._first + len(self._held))
-        self._first, units, self._held = self._first + len(rows), np.stack(self._held), []
-        yield Piece(*self.place, self.total, rows, self._times[rows], units)
-
-
-def _nothing(place: tuple[int, int, int]) -> Piece:
-    """A clip without rows, which is valid."""
-    return Piece(*place, 0, np.arange(0), np.empty((0, 2)), np.empty((0, 0), np.float32), is_computed=True)
-
-
-class _Windows:
-    """The windows of one extractor over one clip, as its frames arrive; keeps only frames that are still needed."""
-
-    def __init__(
-        self,
-        extractor: FrameExtractor,
-        windows: FrameWindows,
-        rows_of: Callable[[int], int],
-        place: tuple[int, int, int],
-    ) -> None:
-        self.extractor, self.rows_of = extractor, rows_of
-        self.place, self.position = place, place[2]
-        self.needed = np.unique(windows.frames)
-        self._is_needed = frozenset(self.needed.tolist())
-        last = windows.frames.max(axis=1, initial=-1)
-        self._order = np.argsort(last, kind="stable")  # windows are emitted when their last frame has arrived
-        self._frames, self._times = windows.frames[self._order], windows.times[self._order]
-        self._last = last[self._order]
-        # The first frame that the remaining windows need: earlier frames are released.
-        first = windows.frames.min(axis=1, initial=np.iinfo(np.int64).max)[self._order]
-        self._keep_from = np.minimum.accumulate(first[::-1])[::-1]
-        self._emitted = 0
-        self._nothing_said = len(windows.frames) > 0
-        self._prepared: dict[int, Frame] = {}
-        self._shape: tuple[int, ...] | None = None
-
-    @property
-    def is_done(self) -> bool:
-        return self._nothing_said and self._emitted == len(self._order)
-
-    def take(self, index: int, frame: Frame) -> None:
-        if index not in self._is_needed:
-            return
-        prepared = self.extractor.prepare(frame)
-        if self._shape is None:
-            self._shape = prepared.shape
-        elif prepared.shape != self._shape:
-            raise ClipError(f"prepared frames differ in shape: {prepared.shape} after {self._shape}")
-        self._prepared[index] = prepared
-
-    def pieces(self, index: int | None) -> Iterator[Piece]:
-        """Pieces of the windows that end at frame `index` or before; only full ones, unless `index` is None."""
-        if not self._nothing_said:
-            if index is None:
-                yield _nothing(self.place)
-            return
-        ready = len(self._last) if index is None else int(np.searchsorted(self._last, index, side="right"))
-        while ready > self._emitted:
-            window_bytes = self._frames.shape[1] * self._prepared[int(self._frames[self._emitted, 0])].nbytes
-            most = self.rows_of(window_bytes)
-            if ready - self._emitted < most and index is not None:
-                return
-            yield self._piece(min(most, ready - self._emitted))
-
-    def _piece(self, count: int) -> Piece:
-        chosen = slice(self._emitted, self._emitted + count)
-        used, windows = np.unique(self._frames[chosen], return_inverse=True)
-        piece = Piece(
-            *self.place,
-            total=len(self._order),
-            rows=self._order[chosen],
-            times=self._times[chosen],
-            units=np.stack([self._prepared[frame] for frame in used.tolist()]),
-            windows=windows.reshape(count, -1),
-        )
-        self._emitted += count
-        keep_from = self._keep_from[self._emitted] if self._emitted < len(self._order) else np.iinfo(np.int64).max
-        self._prepared = {frame: value for frame, value in self._prepared.items() if frame >= keep_from}
-        return piece

@@ -68,6 +68,10 @@ class Extraction:
     remarks: dict[Path, dict[str, str]] = field(default_factory=dict)  # by cache and id, remarks on clips
     file_remarks: dict[Path, list[str]] = field(default_factory=dict)  # what was repaired or is unusual
     changed: dict[Path, list[str]] = field(default_factory=dict)  # ids whose rows came from other times or another file
+    resumed: dict[Path, dict[str, int]] = field(
+        default_factory=dict
+    )  # by id, rows that an interrupted run had computed
+    begun_again: dict[Path, dict[str, str]] = field(default_factory=dict)  # by id, why such rows were dropped
 
     @property
     def caches(self) -> list[Path]:

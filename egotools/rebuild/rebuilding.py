@@ -177,6 +177,7 @@ class _GroupRebuild:
         for plan in group:
             by_id = {clip.id: clip for clip in clips if clip.id not in plan.assessment.failed}
             swap.resume(plan.cache, plan.recipe, by_id, self.files)
+            swap.carry_unfinished(plan.cache, plan.recipe, plan.assessment.to_compute)
             if plan.assessment.to_compute:
                 place = swap.workplace(plan.cache)
                 requests[place] = dataclasses.replace(plan.request, cache=place, only=plan.assessment.to_compute)

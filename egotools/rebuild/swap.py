@@ -18,6 +18,7 @@ from egotools.errors import StoreError
 from egotools.files.disk import remove
 from egotools.progress import Progress
 from egotools.stores.copying import check_space
+from egotools.stores.lmdb_partial import PartialStore
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import copy_clips, publish
 from egotools.stores.source import SourceFiles
@@ -59,6 +60,34 @@ def resume(cache: Path, recipe: Recipe, clips: Mapping[str, Clip], files: Source
         publish(path, recipe, [(id, store) for id in held], overwrite=True)
 
 
+def carry_unfinished(cache: Path, recipe: Recipe, ids: frozenset[str]) -> None:
+    """Copies the first rows of clips that an interrupted extraction has left in the cache, to be resumed from there.
+
+    Raises:
+        StoreError: the disk is full, or another process is at work there.
+    """
+    path = part_of(cache) if cache.suffix == ".h5" else cache
+    try:
+        store = PartialStore(path)
+    except StoreError:  # there is none, or it is assessed elsewhere
+        return
+    wanted = [(id, clip.begun) for id, clip in store.unfinished.items() if id in ids]
+    if not wanted or any(differences(store.recipe.identity, plain(recipe.identity))):
+        return
+    make_folder_of(workplace(cache))
+    with open_writer(workplace(cache), recipe) as writer:
+        for id, begun in wanted:
+            if id in writer or id in writer.unfinished:
+                continue
+            try:
+                clip = store.stored(id)
+            except StoreError:  # damaged: the clip is computed from its first row on
+                continue
+            for piece in clip.pieces():
+                writer.append(id, piece)
+            writer.commit({id: begun})
+
+
 def complete(cache: Path, recipe: Recipe, carried: Mapping[str, Store], *, progress: Progress) -> Path:
     """Completes the computed clips with the fresh ones of the old cache: a new cache, in its format.
 
@@ -76,6 +105,8 @@ def complete(cache: Path, recipe: Recipe, carried: Mapping[str, Store], *, progr
         publish_hdf5(path.with_suffix(".h5"), recipe, ordered, progress=progress)
         return path.with_suffix(".h5")
     with open_writer(path, recipe) as writer:
+        for id in [*writer.unfinished]:  # of clips that the manifest no longer has, or that have failed
+            writer.drop(id)
         missing = [(id, carried[id]) for id in sorted(carried, key=key_of) if id not in writer]
         check_space(path.parent, sum(_bytes_a_clip(store) for _, store in missing))
         copy_clips(missing, writer, None, progress)

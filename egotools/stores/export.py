@@ -20,9 +20,11 @@ from egotools.files.numpy_files import open_npz
 from egotools.progress import Progress, no_progress
 from egotools.stores.aside import aside, explained
 from egotools.stores.copying import check_space, intact
+from egotools.stores.lmdb_partial import PartialStore
 from egotools.stores.opening import open_store
 from egotools.stores.source import Source
 from egotools.stores.store import Recipe, Store, StoredClip
+from egotools.texts import counted
 from egotools.types import Rows
 
 LONGEST_NAME = 200  # bytes; file systems end at 255
@@ -40,13 +42,16 @@ class Exported:
     clips: dict[str, tuple[str, int, Source]]
 
 
-def export_npz(path: Path, folder: Path, *, overwrite: bool = False, progress: Progress = no_progress) -> int:
+def export_npz(
+    path: Path, folder: Path, *, overwrite: bool = False, partial: bool = False, progress: Progress = no_progress
+) -> int:
     """Writes one `.npz` per clip (`values` [T, D], `times` [T, 2]), `index.csv` and `recipe.json`.
 
     Args:
         path: a cache.
         folder: new, or empty.
         overwrite: whether to replace an earlier export.
+        partial: whether to include clips that are not finished; `recipe.json` names them, and an import refuses them.
         progress: reports clips.
 
     Returns:
@@ -55,7 +60,7 @@ def export_npz(path: Path, folder: Path, *, overwrite: bool = False, progress: P
     Raises:
         StoreError: the folder contains something else, a clip is damaged, or it cannot be written.
     """
-    store = open_store(path)
+    store = open_store(path, partial=partial)
     with new_folder(folder, FORMAT, _files_of, overwrite=overwrite) as new:
         check_space(new, store.rows * (store.width * store.dtype.itemsize + 16))
         _write_files(store, new, progress)
@@ -127,8 +132,12 @@ def write_recipe(folder: Path, format: str, store: Store) -> None:
 
 
 def recipe_of(store: Store) -> dict[str, Any]:  # Any: JSON values
-    """The recipe of a cache, as stored in an export."""
-    return {"identity": plain(store.recipe.identity), "origin": plain(store.recipe.origin)}
+    """The recipe of a cache, as stored in an export; and the clips that are not finished: rows there, and all rows."""
+    recipe = {"identity": plain(store.recipe.identity), "origin": plain(store.recipe.origin)}
+    unfinished = store.unfinished if isinstance(store, PartialStore) else {}
+    if not unfinished:
+        return recipe
+    return {**recipe, "unfinished": {id: [clip.rows, clip.begun.total] for id, clip in unfinished.items()}}
 
 
 def file_name(id: str) -> str:
@@ -169,6 +178,11 @@ def read_export(folder: Path) -> Exported:
         said, (_, rows) = read_json(folder / RECIPE), read_csv(folder / INDEX)
     except (OSError, ValueError, ManifestError) as error:
         raise StoreError(f"{folder}: damaged: {error}; export it again") from error
+    if unfinished := said.get("unfinished"):
+        raise StoreError(
+            f"{folder}: an export with {counted(len(unfinished), 'unfinished clip')} (--partial), but a cache holds"
+            " whole clips only; export it without --partial"
+        )
     if not all(isinstance(said.get(part), dict) for part in ("identity", "origin")):
         raise StoreError(f"{folder / RECIPE}: the recipe is missing; export it again")
     clips = {}

@@ -28,7 +28,13 @@ Write = Callable[[RowsOfClips], None]
 
 
 def export_table(
-    path: Path, out: Path, kind: Kind, *, overwrite: bool = False, progress: Progress = no_progress
+    path: Path,
+    out: Path,
+    kind: Kind,
+    *,
+    overwrite: bool = False,
+    partial: bool = False,
+    progress: Progress = no_progress,
 ) -> tuple[int, int]:
     """Writes the rows of a cache as a CSV or Parquet file, and `<out>.json` with its recipe.
 
@@ -40,6 +46,7 @@ def export_table(
         out: the table.
         kind: csv or parquet.
         overwrite: whether to replace an existing table.
+        partial: whether to include clips that are not finished; `<out>.json` names them.
         progress: reports clips.
 
     Returns:
@@ -49,7 +56,7 @@ def export_table(
         StoreError: the file exists, a clip is damaged, or it cannot be written.
         MissingExtra: Parquet needs pyarrow, which is not installed.
     """
-    store = open_store(path)
+    store = open_store(path, partial=partial)
     _check_free(out, overwrite=overwrite)
     columns = ["id", "start", "end", *(f"f{at}" for at in range(store.width))]
     with aside(out) as temporary:

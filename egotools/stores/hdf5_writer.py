@@ -4,12 +4,13 @@ import errno
 import io
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from egotools.config import to_json
 from egotools.errors import StoreError
@@ -19,9 +20,10 @@ from egotools.stores.copying import check_space, copied_pieces, sync_folder
 from egotools.stores.hdf5_store import HDF5Store
 from egotools.stores.header import Header
 from egotools.stores.lmdb_store import LMDBStore
-from egotools.stores.lmdb_writer import LMDBWriter
+from egotools.stores.lmdb_writer import NONE, LMDBWriter
 from egotools.stores.source import Source
 from egotools.stores.store import Recipe, Store, check_same_recipe, key_of, part_of
+from egotools.stores.unfinished import Begun, Unfinished
 from egotools.types import Rows
 
 ALIGNMENT = 64  # bytes: suits vector instructions
@@ -78,12 +80,24 @@ class HDF5Writer:
         """Discards the rows of a clip that is not finished."""
         self._part.drop(id)
 
-    def commit(self) -> None:
-        """Makes the finished clips durable in the part, from which an interrupted pass resumes."""
-        self._part.commit()
+    @property
+    def unfinished(self) -> Mapping[str, Unfinished]:
+        """The clips of which the part has rows, and that were neither resumed nor dropped since."""
+        return self._part.unfinished
+
+    def resume(self, id: str) -> npt.NDArray[np.float64]:
+        """Takes up an unfinished clip; see `Writer.resume`."""
+        return self._part.resume(id)
+
+    def commit(self, unfinished: Mapping[str, Begun] = NONE) -> None:
+        """Makes clips durable in the part, from which an interrupted pass resumes; see `Writer.commit`."""
+        self._part.commit(unfinished)
 
     def seal(self) -> None:
-        """Writes a new file with all clips, syncs it, renames it, and removes the part."""
+        """Writes a new file with all clips, syncs it, renames it, and removes the part.
+
+        The part stays if it holds unfinished clips: this pass was not asked for them, or could not reach their files.
+        """
         self._part.seal()
         part = LMDBStore(self._part.path)
         stores: list[Store] = [part] if self._sealed is None else [self._sealed, part]
@@ -91,7 +105,8 @@ class HDF5Writer:
             publish_hdf5(self.path, part.recipe, every_clip(stores))
         self._sealed = HDF5Store(self.path)
         del part, stores
-        self._part.discard()
+        if not self._part.holds_unfinished:
+            self._part.discard()
         self._part.close()
 
     def close(self) -> None:

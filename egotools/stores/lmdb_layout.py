@@ -3,6 +3,7 @@
     b"h"                      JSON: format, version, recipe, dtype, width D, numbers of clips, rows and blocks
     b"b" + number (8 bytes)   a block of up to 4 MiB: 48 bytes of header (magic, dtype, rows, D), then raw rows [t, D]
     b"c" + id                 a clip: rows, checksum, segments (block, first row, count), times [T, 2], source (JSON)
+    b"p" + id + 0 + number    a piece of a clip that is not finished; see `lmdb_pieces.py`
 
 A clip exists if its record does. A block that no record refers to belongs to a clip that was never finished. LMDB puts
 large values at 16 modulo 64: with 48 bytes of header the rows begin at a multiple of 64.

@@ -1,12 +1,14 @@
 """The live cache: one LMDB file, written in durable commits alongside any number of readers. See `lmdb_layout.py`."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from egotools.config import digest
 from egotools.errors import StoreError
 from egotools.stores.header import DTYPES, read_header
 from egotools.stores.lmdb_index import Index
@@ -21,6 +23,7 @@ from egotools.stores.lmdb_layout import (
     unpack_record,
     view_block,
 )
+from egotools.stores.lmdb_pieces import PIECE, Piece, place_of, unfinished_of, unpack_piece
 from egotools.stores.store import (
     NOTHING_YET,
     MappedStore,
@@ -29,6 +32,7 @@ from egotools.stores.store import (
     map_file,
     open_cache_file,
 )
+from egotools.stores.unfinished import Unfinished
 from egotools.texts import composed, uncomposed
 from egotools.types import FloatArray, IntArray, Rows
 
@@ -134,7 +138,59 @@ class LMDBStore(MappedStore):
 
     def orphans(self) -> int:
         """How many blocks belong to no clip: left by an interrupted pass and dropped by the next, or being written."""
-        return sum(1 for _ in self._index.keys(BLOCK)) - self.blocks
+        unfinished = sum(len(clip.blocks) for clip in self.unfinished.values())
+        return sum(1 for _ in self._index.keys(BLOCK)) - self.blocks - unfinished
+
+    @cached_property
+    def piece_keys(self) -> dict[str, list[bytes]]:
+        """The keys of the pieces of each clip that is not finished, in the order of its rows."""
+        found: defaultdict[str, list[bytes]] = defaultdict(list)
+        for key in self._index.keys(PIECE):
+            try:
+                found[id_of(place_of(key)[0], self.path)].append(key)
+            except ValueError as error:
+                raise StoreError(f"{self.path}: damaged: it has a key {key[:40]!r}") from error
+        return dict(found)
+
+    @cached_property
+    def unfinished(self) -> dict[str, Unfinished]:
+        """The clips of which only the first rows are there, without those whose pieces do not fit together."""
+        found, recipe = {}, digest(self.recipe.identity) if self.piece_keys else ""
+        for id, keys in self.piece_keys.items():
+            try:
+                clip = unfinished_of(((place_of(key)[1], self._piece(key)) for key in keys), recipe)
+            except ValueError:  # of another recipe; or overwritten, because a writer has dropped the clip
+                continue
+            is_finished = self._index.get(self._key(id)) is not None  # by an older egotools, which dropped the blocks
+            if not is_finished and all(self._index.get(block_key(block)) is not None for block in clip.blocks):
+                found[id] = clip
+        return found
+
+    def pieces_of(self, id: str) -> Iterator[tuple[int, Piece, FloatArray]]:
+        """The rows of a clip that is not finished, a piece at a time: first row, piece, and a copy of its rows [t, D].
+
+        Raises:
+            StoreError: they are damaged, or a writer has dropped the clip since this cache was opened.
+        """
+        for key in self.piece_keys[id]:
+            try:
+                piece = self._piece(key)
+                view = view_block(piece.inside, self._map) if piece.block is None else self._block(piece.block, id)
+            except ValueError as error:
+                raise StoreError(self._lost(id)) from error
+            rows = np.array(view)
+            is_of_this_cache = rows.dtype == self.dtype and rows.shape == (len(piece.times), self.width)
+            if not is_of_this_cache or not piece.is_intact(rows):
+                raise StoreError(self._lost(id))
+            yield place_of(key)[1], piece, rows
+
+    def _piece(self, key: bytes) -> Piece:
+        value = self._value(key)
+        assert value is not None, "its key was found"
+        return unpack_piece(value)
+
+    def _lost(self, id: str) -> str:
+        return f"{self.path}: the unfinished clip {id!r} is damaged, or was dropped since this cache was opened"
 
     def _value(self, key: bytes) -> memoryview | None:
         value = self._index.get(key)

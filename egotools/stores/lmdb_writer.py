@@ -1,11 +1,11 @@
 """Writes live caches: rows are packed into blocks, and clips appear in durable commits."""
 
+import json
 import os
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 
-from egotools.config import to_json
+from egotools.config import digest, to_json
 from egotools.errors import StoreError
 from egotools.stores.copying import sync_folder
 from egotools.stores.header import DTYPES, Header
@@ -22,9 +22,11 @@ from egotools.stores.lmdb_environment import explained, lmdb_lock_file, open_env
 from egotools.stores.lmdb_index import KEEPS, Index
 from egotools.stores.lmdb_layout import BLOCK, CLIP, HEADER, Record, block_key, pack_block, pack_record, rows_per_block
 from egotools.stores.lmdb_pages import check_free_pages, check_magic
+from egotools.stores.lmdb_pieces import OpenClip, blocks_twice, taken_up
 from egotools.stores.lmdb_store import LMDBStore, check_not_foreign
 from egotools.stores.source import Source
 from egotools.stores.store import Recipe, check_same_recipe, key_of, make_folder_of, open_cache_file
+from egotools.stores.unfinished import Begun, Unfinished
 from egotools.stores.writer_lock import WriterLock
 from egotools.texts import composed, uncomposed
 from egotools.types import Rows
@@ -32,16 +34,7 @@ from egotools.types import Rows
 FIRST_PAGES = 8192  # bytes that LMDB starts a file with; a shorter file was cut off there, and is empty
 FLUSH = 32 << 20  # bytes of blocks to collect in memory before a transaction
 KEEP_SECONDS = 5.0  # how long pages that readers may be copying are not reused; costs a few hundred kB
-
-
-@dataclass(eq=False)
-class _OpenClip:
-    """A clip that is being written: its own blocks, and rows waiting for one."""
-
-    segments: list[tuple[int, int, int]] = field(default_factory=list)  # block, first row, rows
-    waiting: bytearray = field(default_factory=bytearray)
-    times: list[npt.NDArray[np.float64]] = field(default_factory=list)  # [t, 2] each
-    checksum: int = 0
+NONE: Mapping[str, Begun] = MappingProxyType({})
 
 
 class LMDBWriter:
@@ -63,15 +56,19 @@ class LMDBWriter:
             raise StoreError(f"{path}: a link to {self._file}, which is not a cache; remove the link")
         make_folder_of(self._file)
         self._recipe = recipe
+        self._identity = digest(json.loads(to_json(recipe.identity, exact=True)))  # as readers see it
         self._shape: tuple[np.dtype[Any], int] | None = None
         self._counts = {"clips": 0, "rows": 0, "blocks": 0}  # committed
         self._next = 0  # index of the next block
-        self._clips: dict[str, _OpenClip] = {}
+        self._clips: dict[str, OpenClip] = {}
+        self._earlier: dict[str, Unfinished] = {}  # left by earlier writers
         self._packed = bytearray()  # the last rows of finished clips, for a shared block
         self._uncomposed: dict[str, str] = {}  # ids stored in another Unicode form
+        self._pieces: dict[str, list[bytes]] = {}  # the keys of their pieces
         self._finished: dict[str, Record] = {}  # records for the next commit
         self._blocks: dict[int, bytes] = {}  # not written yet
-        self._dropped: list[int] = []  # written, and no longer needed
+        self._dropped: list[bytes] = []  # keys that are on disk, and no longer needed
+        self._replaced: list[bytes] = []  # the same, once the finished clips are committed
         self._kept: lmdb.Transaction | None = None  # keeps the pages of an earlier transaction
         self._kept_since = 0.0
         self._opened: lmdb.Environment | None = None
@@ -97,20 +94,21 @@ class LMDBWriter:
         with open_cache_file(self.path) as file:  # LMDB trusts all numbers in it, so they are checked first
             index = Index(file.fileno(), self.path)
             check_free_pages(file.fileno(), self.path)
-        exists = HEADER in index
+        exists, numbers = HEADER in index, {_number(key) for key in index.keys(BLOCK)}
+        self._next = max(numbers, default=-1) + 1
         if exists:
-            self._take_up(LMDBStore(self.path))
+            store = LMDBStore(self.path)
+            self._take_up(store)
+            used, torn = self._used_blocks(store, numbers)
         else:
             check_not_foreign(self.path, index)
+            used, torn = set(), []
         self._uncomposed = uncomposed(key[1:].decode(errors="surrogateescape") for key in index.keys(CLIP))
-        numbers = [_number(key) for key in index.keys(BLOCK)]
-        self._next = max(numbers, default=-1) + 1
-        used = self._used_blocks() if len(numbers) > self._counts["blocks"] else set(numbers)
         self._opened = open_environment(self._file)
         with explained(self.path):
             self._opened.reader_check()  # clears readers that were killed
-        if used != set(numbers):
-            self._dropped = sorted(set(numbers) - used)
+        self._dropped = [*map(block_key, sorted(numbers - used)), *torn]
+        if self._dropped:
             self._write()
         return exists
 
@@ -121,15 +119,22 @@ class LMDBWriter:
                 check_magic(file.read(20), self.path)
 
     def _take_up(self, store: LMDBStore) -> None:
-        if len(store):
+        if len(store) or store.unfinished:
             check_same_recipe(self.path, store.recipe, self._recipe)
             self._counts = {"clips": len(store), "rows": store.rows, "blocks": store.blocks}
             if store.width:
                 self._shape = store.dtype, store.width
 
-    def _used_blocks(self) -> set[int]:
-        store = LMDBStore(self.path)
-        return {block for id in store for block in store.blocks_of(id)}
+    def _used_blocks(self, store: LMDBStore, numbers: set[int]) -> tuple[set[int], list[bytes]]:
+        """Of the blocks those that belong to a clip, finished or not; and the keys of pieces that make no clip."""
+        if len(numbers) <= store.blocks and not store.piece_keys:
+            return numbers, []
+        used = {block for id in store for block in store.blocks_of(id)}
+        wrong = blocks_twice({id: clip.blocks for id, clip in store.unfinished.items()}, used)
+        self._earlier = {id: clip for id, clip in store.unfinished.items() if id not in wrong}
+        torn = [key for id, keys in store.piece_keys.items() if id not in self._earlier for key in keys]
+        self._pieces = {id: store.piece_keys[id] for id in self._earlier}
+        return used.union(*(clip.blocks for clip in self._earlier.values())), torn
 
     @property
     def _environment(self) -> lmdb.Environment:
@@ -163,19 +168,16 @@ class LMDBWriter:
         """Appends rows to a clip that is not finished; they may reach the disk, but are not visible to readers."""
         if id not in self._clips:
             self._check_new(id)
+            self._drop_earlier(id)
         values = self._checked(id, rows)
-        clip = self._clips.setdefault(id, _OpenClip())
+        clip = self._clips.setdefault(id, OpenClip())
         if not len(values):
             return
-        clip.times.append(np.array(rows.times, "<f8"))
-        clip.checksum = zlib.crc32(values.data, clip.checksum)
-        clip.waiting += values.data.cast("B")
+        clip.add(values, rows.times)
         row, most = values[:1].nbytes, rows_per_block(values.shape[1], values.dtype)
         while len(clip.waiting) >= most * row:
-            clip.segments.append((self._next, 0, most))
             self._next += 1
-            self._add_block(self._next - 1, clip.waiting[: most * row])
-            del clip.waiting[: most * row]
+            self._add_block(self._next - 1, clip.cut(self._next - 1, most, row))
 
     def _check_new(self, id: str) -> None:
         key_of(id)
@@ -212,8 +214,10 @@ class LMDBWriter:
         clip = self._clips.pop(id, None)
         if clip is None:
             self._check_new(id)
-            clip = _OpenClip()
-        times = np.concatenate([np.empty((0, 2)), *clip.times])
+            self._drop_earlier(id)
+            clip = OpenClip()
+        self._replaced += clip.keys(id)
+        times = clip.all_times()
         if clip.waiting:
             clip.segments.append(self._pack(clip.waiting))
         checksum = zlib.crc32(times.data, clip.checksum)
@@ -234,15 +238,55 @@ class LMDBWriter:
 
     def drop(self, id: str) -> None:
         """Discards the rows of a clip that is not finished."""
+        self._drop_earlier(id)
         clip = self._clips.pop(id, None)
-        for block, _, _ in clip.segments if clip else []:
-            if self._blocks.pop(block, None) is None:
-                self._dropped.append(block)
+        if clip is not None:
+            self._dropped += clip.keys(id)
+            self._dropped += [block_key(it) for it, _, _ in clip.segments if self._blocks.pop(it, None) is None]
 
-    def commit(self) -> None:
-        """Makes the finished clips durable and visible, all of them or none."""
-        if self._finished or self._dropped:
-            self._commit()
+    def _drop_earlier(self, id: str) -> None:
+        if (earlier := self._earlier.pop(id, None)) is not None:
+            self._dropped += [*self._pieces[id], *map(block_key, earlier.blocks)]
+
+    @property
+    def unfinished(self) -> Mapping[str, Unfinished]:
+        """The clips of which earlier writers have left rows, and that were neither resumed nor dropped since."""
+        return MappingProxyType(self._earlier)
+
+    @property
+    def holds_unfinished(self) -> bool:
+        """Whether rows of unfinished clips are on disk."""
+        return bool(self._earlier) or any(clip.rows_saved for clip in self._clips.values())
+
+    def resume(self, id: str) -> npt.NDArray[np.float64]:
+        """Takes up an unfinished clip, after comparing all its checksums; see `Writer.resume`."""
+        try:
+            clip = taken_up(LMDBStore(self.path).pieces_of(id))
+        except StoreError:
+            self._drop_earlier(id)
+            return np.empty((0, 2))
+        del self._earlier[id]
+        self._clips[id] = clip
+        return clip.all_times()
+
+    def commit(self, unfinished: Mapping[str, Begun] = NONE) -> None:
+        """Makes the finished clips durable and visible, all of them or none; and the rows of `unfinished` ones durable.
+
+        What each commit writes of an unfinished clip is what is new since the last: see `lmdb_pieces.py`.
+        """
+        pieces: dict[bytes, bytes] = {}
+        replaced: list[bytes] = []
+        opened = [id for id in unfinished if id in self._clips]
+        if self._shape is not None:
+            for id in opened:
+                text = unfinished[id].to_json(self._identity).encode()
+                found, others = self._clips[id].unsaved(id, text, *self._shape)
+                pieces.update(found)
+                replaced += others
+        if self._finished or self._dropped or pieces:
+            self._commit(pieces, replaced)
+            for id in opened:
+                self._clips[id].saved()
 
     def seal(self) -> None:
         """Commits; from then on the cache exists even without clips."""
@@ -254,7 +298,7 @@ class LMDBWriter:
             rows, self._packed = self._packed, bytearray()
             self._add_block(self._packed_number, rows)
 
-    def _commit(self) -> None:
+    def _commit(self, pieces: Mapping[bytes, bytes] = MappingProxyType({}), replaced: Collection[bytes] = ()) -> None:
         self._end_packed()
         used = {block for record in self._finished.values() for block, _, _ in record.segments}
         counts = {
@@ -265,10 +309,11 @@ class LMDBWriter:
         dtype, width = self._shape if self._shape else (None, 0)
         header = Header(self._recipe, dtype, width, **counts, committed=int(time.time()))
         records = {CLIP + key_of(name): pack_record(record) for name, record in self._finished.items()}
-        self._write({HEADER: to_json(header.to_json_value(), indent=None, exact=True).encode(), **records})
+        text = to_json(header.to_json_value(), indent=None, exact=True).encode()
+        self._write({HEADER: text, **pieces, **records}, [*replaced, *self._replaced])
         if not self._exists:
             sync_folder(self._file.parent)
-        self._counts, self._finished, self._exists = counts, {}, True
+        self._counts, self._finished, self._replaced, self._exists = counts, {}, [], True
         self._keep_pages()
 
     def _keep_pages(self) -> None:
@@ -284,16 +329,16 @@ class LMDBWriter:
             self._kept.abort()
         self._kept, self._kept_since = kept, time.monotonic()
 
-    def _write(self, records: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
+    def _write(self, records: Mapping[bytes, bytes] = MappingProxyType({}), replaced: Collection[bytes] = ()) -> None:
         """One durable transaction: the pending blocks, and `records`. If it fails, nothing of it is on disk."""
         with explained(self.path), self._environment.begin(write=True) as transaction:
-            for number in self._dropped:
-                transaction.delete(block_key(number))
+            for key in (*self._dropped, *replaced):
+                transaction.delete(key)
             for number, block in self._blocks.items():
                 transaction.put(block_key(number), block)
             for key, value in records.items():
                 transaction.put(key, value)
-        if self._dropped:
+        if self._dropped or replaced:
             self._fill_up()
         self._blocks, self._dropped = {}, []
 
@@ -306,7 +351,7 @@ class LMDBWriter:
                 file.truncate(length)
 
     def close(self) -> None:
-        """Ends writing and releases the lock; uncommitted rows are lost."""
+        """Ends writing and releases the lock; rows that were not committed are lost."""
         self._close_environment()
         if self._lock is None:
             return

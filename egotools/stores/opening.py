@@ -3,18 +3,27 @@
 from pathlib import Path
 
 from egotools.errors import StoreError
+from egotools.stores.lmdb_partial import PartialStore
 from egotools.stores.lmdb_store import LMDBStore
 from egotools.stores.lmdb_writer import LMDBWriter
-from egotools.stores.store import SUFFIXES, Recipe, Store, Writer
+from egotools.stores.store import PART, SUFFIXES, Recipe, Store, Writer, part_of
 
 
-def open_store(path: Path | str) -> Store:
+def open_store(path: Path | str, *, partial: bool = False) -> Store:
     """Opens a cache for reading, LMDB or HDF5 by its suffix.
+
+    Args:
+        path: the cache; with `partial` also the part in which an HDF5 cache is collected, `NAME.h5.part`.
+        partial: whether clips that are not finished are in it, too, with the rows that are there.
 
     Raises:
         StoreError: it does not exist, is not a cache, or is cut short.
     """
+    if partial and Path(path).name.endswith((".lmdb", PART)):
+        return PartialStore(Path(path))
     path = _checked(path)
+    if partial and part_of(path).exists():
+        raise StoreError(f"{path} has no unfinished clips; they are in {part_of(path).name}: open that")
     if path.suffix == ".lmdb":
         return LMDBStore(path)
     from egotools.stores.hdf5_store import HDF5Store  # imported here because h5py is slow to import

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -16,9 +17,11 @@ from egotools.config import to_json
 from egotools.errors import RecipeError, StoreError
 from egotools.files.disk import open_file
 from egotools.stores.source import Source
+from egotools.stores.unfinished import Begun, Unfinished
 from egotools.types import LONGEST_ID, FloatArray, IntArray, Rows
 
 SUFFIXES = (".lmdb", ".h5")
+PART = ".h5.part"  # in which an HDF5 cache is collected; left by an interrupted pass
 PIECE = 4 << 20  # bytes of rows copied at a time
 LEARNED = "learned"  # the entry of a recipe's origin on what was fitted: facts, file name, digest
 NOTHING_YET = "{}: nothing was committed to this cache yet; run the command that makes it again, or delete it"
@@ -44,7 +47,7 @@ class StoredClip:
     `views` are [t, D] arrays over the file's memory map, in order, T rows together; `times` [T, 2] float64 seconds.
     """
 
-    views: list[FloatArray]
+    views: Sequence[FloatArray]
     times: npt.NDArray[np.float64]
     checksum: int  # CRC-32 over the rows' bytes, then the times' bytes
 
@@ -195,11 +198,25 @@ class Writer(Protocol):
     def drop(self, id: str) -> None:
         """Discards the rows of a clip that is not finished."""
 
-    def commit(self) -> None:
-        """Makes the finished clips durable and visible, all of them or none."""
+    def commit(self, unfinished: Mapping[str, Begun] = MappingProxyType({})) -> None:
+        """Makes the finished clips durable and visible, all of them or none.
+
+        The rows so far of the `unfinished` clips become durable, too, but stay invisible: see `resume`.
+        """
+
+    @property
+    def unfinished(self) -> Mapping[str, Unfinished]:
+        """The clips of which earlier writers have left rows, and that were neither resumed nor dropped since."""
+
+    def resume(self, id: str) -> npt.NDArray[np.float64]:
+        """Takes up an unfinished clip: the next rows are appended to those that are there.
+
+        Returns:
+            The times [T, 2] of its rows; none if they are damaged, and dropped.
+        """
 
     def close(self) -> None:
-        """Ends writing and releases the lock; an unfinished clip leaves no trace.
+        """Ends writing and releases the lock; rows of unfinished clips that were not committed leave no trace.
 
         Sealing of an HDF5 cache happens in `seal`, not here.
         """

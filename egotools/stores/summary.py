@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,9 @@ import numpy as np
 from egotools.errors import StoreError
 from egotools.files.disk import real
 from egotools.stores.opening import open_store
-from egotools.stores.store import SUFFIXES, Recipe, Store
+from egotools.stores.store import PART, SUFFIXES, Recipe, Store
+from egotools.stores.unfinished import Unfinished
 from egotools.stores.writer_lock import writer_of
-
-PART = ".h5.part"  # left by an interrupted pass of an HDF5 cache
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,7 @@ class Summary:
     """One cache in a list. Any: `extractor`, `weights` and `precision` are JSON values of the recipe.
 
     `committed` is the time of the last commit, in seconds since 1970 (None: unknown), `writer` the process writing it.
+    `clips` and `rows` are those of whole clips.
     """
 
     path: Path
@@ -36,6 +36,12 @@ class Summary:
     precision: Any
     committed: int | None
     writer: str | None
+    unfinished: Mapping[str, Unfinished] = field(default_factory=dict)  # clips of which only the first rows are there
+
+    @property
+    def unfinished_rows(self) -> int:
+        """Rows of unfinished clips, together."""
+        return sum(clip.rows for clip in self.unfinished.values())
 
 
 def summarize(path: Path) -> Summary:
@@ -59,6 +65,7 @@ def summarize(path: Path) -> Summary:
         precision=identity.get("precision"),
         committed=getattr(store, "committed", None),
         writer=writer_of(path),
+        unfinished=getattr(store, "unfinished", {}),  # only LMDB caches, and parts, have them
     )
 
 

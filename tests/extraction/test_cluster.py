@@ -346,3 +346,16 @@ def test_an_interrupted_driver_leaves_whole_clips_and_no_workers(
     result = extract(clips[:5], [wanted], resources=Resources(device="cpu", workers=1))
     assert result.skipped[wanted.cache] == kept
     assert_same_rows(slow_rows, rows_of(wanted))
+
+
+def test_a_clip_that_another_engine_has_begun_goes_on_from_its_first_missing_row(address, clips, tmp_path):
+    wanted = want(tmp_path, "Stopped", after=12, place_of_marks=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        extract(clips[4:5], [wanted], resources=Resources("cpu", batch_size=4, workers=1))
+    (tmp_path / "computed").unlink()
+    result = extract(clips[4:5], [wanted], engine=Cluster(num_workers=1))
+    slow = local_rows(clips[4:5], tmp_path / "local", "Slow")
+    (rows,) = result.resumed[wanted.cache].values()
+    assert rows >= 8
+    assert sum(map(int, (tmp_path / "computed").read_text().split())) == 30 - rows
+    assert_same_rows(rows_of(wanted), slow)

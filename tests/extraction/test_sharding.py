@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from egotools.extraction.cluster.sharding import Open, durations, shards_of
-from egotools.extraction.messages import Failure, Piece, ReadingTask
+from egotools.extraction.messages import BegunAgain, Done, Failure, Piece, ReadingTask
 from egotools.types import Clip
 
 
@@ -106,3 +106,13 @@ def test_rows_of_an_attempt_that_crashed_do_not_count():
     assert open_parts(state, [task]) == [(0, (0,))]
     state.note(piece(0, 0, 1, attempt=1))
     assert open_parts(state, [task]) == []
+
+
+def test_rows_that_an_interrupted_run_has_computed_count_unless_the_clip_begins_again():
+    task = ReadingTask(0, Clip("a", Path("a.mp4")), (0,), done={0: Done(3, 1, 0)})
+    for begins_again, is_open in ((False, False), (True, True)):
+        state = Open([task])
+        if begins_again:
+            state.note(BegunAgain(0, 0, 0))
+        state.note(piece(0, 0, 1))
+        assert bool(open_parts(state, [task])) == is_open

@@ -21,7 +21,7 @@ from egotools.errors import EgotoolsError, ExtractorError
 from egotools.extraction.cluster.connection import connect, hosted, import_ray
 from egotools.extraction.cluster.sharding import Open, durations, shards_of
 from egotools.extraction.cluster.worker import Begun, Prepared, ShardMessages, Worker, WorkerSetup
-from egotools.extraction.messages import Failure, Message, Piece, ReadingTask
+from egotools.extraction.messages import BegunAgain, Failure, Message, Piece, ReadingTask
 from egotools.extraction.readers import ATTEMPTS, TRACEBACK
 from egotools.extraction.recipes import recipe_of
 from egotools.extraction.request import Agreement, CacheRequest, Resources
@@ -199,7 +199,7 @@ class Workers:
             remote.seconds = answer.seconds
             self._keep_worst(answer.agreement)
             for message in answer.messages:
-                if isinstance(message, (Piece, Failure)):
+                if isinstance(message, (Piece, Failure, BegunAgain)):
                     self._open.note(message)
                 if isinstance(message, Piece):
                     self._deaths = 0

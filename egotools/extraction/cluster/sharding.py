@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from egotools.errors import ClipError
-from egotools.extraction.messages import Failure, Piece, ReadingTask
+from egotools.extraction.messages import BegunAgain, Failure, Piece, ReadingTask
 from egotools.manifests.shards import balanced
 from egotools.media.containers import stated_seconds
 from egotools.types import Clip
@@ -62,16 +62,21 @@ def _length(path: Path, fps: float | None) -> float:
 class _Count:
     attempt: int
     rows: int = 0
+    there: int = 0  # before any came
 
 
 class Open:
     """The open parts of tasks: for each extractor, those without all their rows that have not failed."""
 
     def __init__(self, tasks: Sequence[ReadingTask]) -> None:
-        self._counts = {(task.number, position): _Count(task.attempt) for task in tasks for position in task.positions}
+        self._counts: dict[tuple[int, int], _Count] = {}
+        for task in tasks:
+            for position in task.positions:
+                there = task.done[position].rows if position in task.done else 0
+                self._counts[task.number, position] = _Count(task.attempt, there, there)
 
-    def note(self, message: Piece | Failure) -> None:
-        """Records rows that have arrived, or a failure."""
+    def note(self, message: Piece | Failure | BegunAgain) -> None:
+        """Records rows that have arrived, or a failure, or that rows which were there do not count."""
         place = (message.clip, message.extractor)
         count = self._counts.get(place)
         if count is None:
@@ -80,7 +85,11 @@ class Open:
             del self._counts[place]
             return
         if message.attempt > count.attempt:  # started again
-            count = self._counts[place] = _Count(message.attempt)
+            count = self._counts[place] = _Count(message.attempt, count.there, count.there)
+        if isinstance(message, BegunAgain):
+            if message.attempt == count.attempt:
+                count.rows = 0
+            return
         if message.attempt == count.attempt:
             count.rows += len(message.rows)
             if count.rows >= message.total:
