@@ -11,7 +11,7 @@ import numpy as np
 from egotools.stores.lmdb_layout import CLIP
 from egotools.stores.lmdb_store import LMDBStore
 from egotools.stores.store import StoredClip, id_of
-from egotools.types import FloatArray
+from egotools.types import FloatArray, IntArray
 
 
 class PartialStore(LMDBStore):
@@ -36,6 +36,14 @@ class PartialStore(LMDBStore):
     def __iter__(self) -> Iterator[str]:
         unfinished = sorted(id.encode() for id in self.unfinished)
         return (id_of(key, self.path) for key in merge((key[1:] for key in self._index.keys(CLIP)), unfinished))
+
+    def row_counts(self, ids: Sequence[str]) -> IntArray:
+        """The number of rows of each clip [C], of an unfinished one those that are there; -1 without such a clip."""
+        counts = super().row_counts(ids)
+        for at in np.flatnonzero(counts < 0).tolist():
+            if ids[at] in self.unfinished:
+                counts[at] = self.unfinished[ids[at]].rows
+        return counts
 
     def stored(self, id: str) -> StoredClip:
         """The rows of a clip; of an unfinished one those that are there, as copies of bounded size."""
