@@ -16,6 +16,7 @@ from egotools.errors import EgotoolsError, ExtractorError, MissingExtra, first_l
 from egotools.extraction.forward import UNTRACEABLE, Network
 from egotools.extraction.request import Precision
 from egotools.machine import has_fast_bf16
+from egotools.pixels.preprocessing import Normalize
 
 EXTRA = "openvino"
 TELEMETRY = "openvino_telemetry"
@@ -76,13 +77,15 @@ def openvino_network(network: Network, name: str, precision: Precision) -> Netwo
     The network is converted when the first windows of a shape come.
 
     Raises:
-        EgotoolsError: bf16 on a processor that would only emulate it; by the callable, too, if the network cannot be
-            converted: `name` is in the message.
+        EgotoolsError: bf16 on a processor that would only emulate it, or a plain function; by the callable, if the
+            network cannot be converted.
         MissingExtra: OpenVINO is not installed.
     """
     load()
     if precision == "bf16" and not has_fast_bf16(torch.device("cpu")):
         raise EgotoolsError("--precision bf16: this cpu does not compute bf16 in hardware; use float32")
+    if not isinstance(network, nn.Module):
+        raise _refusal(name, "it is a function, not a torch module")
     runs: dict[tuple[int, ...], Network] = {}
 
     def run(batch: Tensor) -> Tensor:
@@ -109,6 +112,10 @@ def converted(network: Network, window: Tensor, name: str) -> Model:
     failures = (*UNTRACEABLE, library.frontend.GeneralFailure, library.frontend.OpConversionFailure)
     failures += (library.frontend.NotImplementedFailure, library.frontend.OpValidationFailure)
     network.eval().requires_grad_(False)
+    for parent in list(network.modules()):
+        for part, child in parent.named_children():
+            if isinstance(child, Normalize):
+                setattr(parent, part, _Normalize(child))
     any_number = {0: torch.export.Dim("windows", min=1)}
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -123,6 +130,20 @@ def converted(network: Network, window: Tensor, name: str) -> Model:
     if len(model.outputs) != 1:
         raise _refusal(name, f"it gives {len(model.outputs)} tensors, not one")
     return model
+
+
+class _Normalize(nn.Module):
+    """As `Normalize`, in two operations that OpenVINO merges into the first convolution, and so rounds to bf16 after."""
+
+    def __init__(self, normalize: Normalize) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor([1 / (255 * std) for std in normalize.std]))
+        shift = [-mean / std for mean, std in zip(normalize.mean, normalize.std, strict=True)]
+        self.register_buffer("shift", torch.tensor(shift))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        normalized: Tensor = pixels.to(torch.float32) * self.scale + self.shift
+        return normalized.movedim(-1, -3)
 
 
 def _reason(error: Exception) -> str:
