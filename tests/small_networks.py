@@ -28,7 +28,8 @@ class Edges(Brightness):
     def network(self) -> Any:
         torch.manual_seed(0)
         layers = [nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU()]
-        return nn.Sequential(Normalize((0.5,) * 3, (0.2,) * 3), nn.Flatten(0, 1), *layers, nn.AvgPool2d(3), nn.Flatten())
+        pooling = [nn.AvgPool2d(3), nn.Flatten()]
+        return nn.Sequential(Normalize((0.5,) * 3, (0.2,) * 3), nn.Flatten(0, 1), *layers, *pooling)
 
 
 class _Deciding(nn.Module):

@@ -133,7 +133,7 @@ def converted(network: Network, window: Tensor, name: str) -> Model:
 
 
 class _Normalize(nn.Module):
-    """As `Normalize`, in two operations that OpenVINO merges into the first convolution, and so rounds to bf16 after."""
+    """As `Normalize`, in two operations: OpenVINO computes them in float32 and rounds to bf16 after, as PyTorch does."""
 
     def __init__(self, normalize: Normalize) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class _Normalize(nn.Module):
 
 
 def _reason(error: Exception) -> str:
-    """What an exporter says, in one line: OpenVINO begins with the place in its own source, and a list of operations."""
+    """What an exporter says, in one line: OpenVINO begins with the place in its own source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "onversion is failed for" in line or "No conversion rule" in line]
     return (told[-1].lstrip("- ") if told else first_line(error))[:200]

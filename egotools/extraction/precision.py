@@ -112,8 +112,8 @@ def compare_precisions(
     found = Agreement.between(expected, rows, computing)
     if not found.centered >= ENOUGH:  # also refuses NaN
         raise EgotoolsError(
-            f"{name}: {computing} rows differ from float32 ones (cosine {found.plain:.5f}, centered {found.centered:.4f} "
-            f"below {ENOUGH} on {found.rows} rows); use --precision float32"
+            f"{name}: {computing} rows differ from float32 ones (cosine {found.plain:.5f}, "
+            f"centered {found.centered:.4f} below {ENOUGH} on {found.rows} rows); use --precision float32"
         )
     return found
 

@@ -147,8 +147,8 @@ def test_rows_of_another_runtime_that_differ_are_refused():
 def test_the_libraries_report_nothing_to_their_makers(tmp_path):
     code = (
         "import sys\nfrom egotools.extraction import openvino_runtime\nopenvino_runtime.load()\n"
-        "openvino_runtime._load_nncf()\nassert not any('telemetry.' in name and 'backend' in name for name in sys.modules)"
-        "\nassert 'openvino_telemetry' not in sys.modules\n"
+        "openvino_runtime._load_nncf()\n"
+        "assert not any(name.startswith('openvino_telemetry') for name in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], env={"HOME": str(tmp_path)}, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
