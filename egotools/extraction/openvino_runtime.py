@@ -42,17 +42,26 @@ def load() -> Any:  # Any: the module
 
 def _load_nncf() -> Any:  # Any: the module
     load()
-    compiler = logging.getLogger("torch.utils.cpp_extension")  # warns that there is no CUDA, which nobody asked for
-    compiler.disabled = True
     try:
-        with _without_telemetry(), redirect_stdout(io.StringIO()):  # to which its messages are bound
+        with _without_telemetry():
             import nncf
     except ImportError as error:
         raise MissingExtra("nncf", EXTRA) from error
-    finally:
-        compiler.disabled = False
     nncf.set_log_level(logging.ERROR)
     return nncf
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the libraries say of each other, their progress bars on stdout, and that there is no CUDA."""
+    compiler = logging.getLogger("torch.utils.cpp_extension")
+    was_disabled, compiler.disabled = compiler.disabled, True
+    try:
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        compiler.disabled = was_disabled
 
 
 @contextmanager
@@ -118,8 +127,7 @@ def converted(network: Network, window: Tensor, name: str) -> Model:
                 setattr(parent, part, _Normalize(child))
     any_number = {0: torch.export.Dim("windows", min=1)}
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the libraries, about each other
+        with torch.no_grad(), _quietly():
             program = torch.export.export(
                 network, (torch.stack([window, window]),), dynamic_shapes=(any_number,), strict=False
             )
@@ -133,7 +141,7 @@ def converted(network: Network, window: Tensor, name: str) -> Model:
 
 
 class _Normalize(nn.Module):
-    """As `Normalize`, in two operations: OpenVINO computes them in float32 and rounds to bf16 after, as PyTorch does."""
+    """`Normalize` in two operations: OpenVINO computes them in float32, and rounds to bf16 after, as PyTorch."""
 
     def __init__(self, normalize: Normalize) -> None:
         super().__init__()
@@ -188,10 +196,10 @@ def compiled(model: Model, precision: Precision, name: str) -> Network:
 
 def quantized(model: Model, windows: Array) -> Model:
     """A model in int8: its weights, and its activations by their ranges on `windows` [N, L, ...]."""
-    nncf = _load_nncf()
+    with _quietly():
+        nncf = _load_nncf()
     is_transformer = any(each.get_type_name() == ATTENTION for each in model.get_ops())
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it draws progress bars on stdout
-        warnings.simplefilter("ignore")
+    with _quietly():
         return nncf.quantize(
             model,
             nncf.Dataset([windows[at : at + 1] for at in range(len(windows))]),

@@ -79,6 +79,7 @@ def test_an_int8_network_is_quantized_once_and_stays_that_of_its_cache(manifest)
     first = extract(listed(manifest.parent, "a"), "--json", *how)
     assert first.exit_code == 0, first.output
     assert json.loads(first.stdout)["rows"] == 6  # and nothing else is on stdout
+    assert "CUDA" not in first.stderr
     cache, file = manifest.parent / "caches/edges.lmdb", manifest.parent / "caches/edges.lmdb.int8.npz"
     quantized = file.read_bytes()
     assert extract(manifest, *how).exit_code == 0
