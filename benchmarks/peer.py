@@ -168,7 +168,7 @@ def measure(case: Case, video: Path, folder: Path, rounds: int, is_quick: bool) 
     rates = {side: frames / cost["cpu"] for side, cost in costs.items()}
     ratios = [
         Ratio(
-            f"(z) {case.name}, {side}",
+            f"(aa) {case.name}, {side}",
             median_ratio(measured, "peer", side),
             None if is_quick else TARGETS[side],
             f"{rates['peer']:.1f} / {rates[side]:.1f} frames a processor second; "

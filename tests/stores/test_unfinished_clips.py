@@ -285,6 +285,7 @@ def test_with_partial_unfinished_clips_are_there_with_their_rows_and_times(tmp_p
         writer.commit()
     store = open_store(path, partial=True)
     assert ([*store], len(store), store.rows) == (["a", "long", "z"], 3, 314)
+    assert store.row_counts(["z", "long", "b"]).tolist() == [2, 310, -1]
     assert np.array_equal(store["long"].values, rows(0, 310).values)
     assert np.array_equal(store["long"].times, rows(0, 310).times)
     assert store.stored("long").is_intact()
