@@ -115,7 +115,21 @@ def _of_packages() -> Offered:
 @click.option("--out", type=options.FOLDER, help="Folder of the caches.  [required]")
 @click.option("--store", type=click.Choice(["lmdb", "hdf5"]), default="lmdb", show_default=True, help="Cache format.")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
-@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bf16", "int8"]),
+    default="float32",
+    show_default=True,
+    help="Of networks; int8 needs --runtime openvino.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["torch", "openvino"]),
+    default="torch",
+    show_default=True,
+    help="What computes networks: PyTorch, or OpenVINO on the CPU (extra: openvino). Extractors that run in reading "
+    "processes, such as color, have no network and run as always.",
+)
 @options.resources
 @options.engine
 @click.option("--digest/--no-digest", default=True, show_default=True, help="Store digests of the source files.")
@@ -142,18 +156,18 @@ def extract(**common: Any) -> None:
 def run_chain(chosen: Sequence[tuple[str, Any, Any]], **common: Any) -> None:
     """Runs once all extractors of the command line are parsed."""
     from egotools.extraction.by_name import SUFFIX, check_caches
-    from egotools.extraction.request import CacheRequest
+    from egotools.extraction.request import CacheRequest, check_runtime
 
     for name in ("manifest", "out"):
         if common[name] is None:
             raise click.UsageError(f"missing option '--{name}'")
+    how = {name: common[name] for name in ("precision", "dtype", "runtime")}
     wanted = [
-        CacheRequest(
-            common["out"] / f"{name}{SUFFIX[common['store']]}", built, found, common["precision"], common["dtype"]
-        )
+        CacheRequest(common["out"] / f"{name}{SUFFIX[common['store']]}", built, found, **how)
         for name, found, built in chosen
     ]
     try:
+        check_runtime(common["runtime"], common["precision"], common["device"])
         check_caches(wanted)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -278,7 +292,7 @@ def _summary(result: Extraction) -> dict[str, Any]:
             "failed": [{"id": clip.id, "error": reason} for clip, reason in result.failed[cache]],
             "changed": result.changed[cache],
             "remarks": result.remarks.get(cache, {}),
-            "bf16": result.agreement.get(cache),
+            "agreement": result.agreement.get(cache),
         }
         for cache, done in result.done.items()
     }
@@ -301,7 +315,7 @@ def _show(result: Extraction) -> None:
             display.note(f"{cache}: nothing to do for {clips}: {named([*map(repr, empty)], 3)}")
     for cache, agreement in result.agreement.items():
         display.note(
-            f"{cache}: bf16 against float32 on {agreement.rows} rows: cosine {agreement.plain:.5f}, "
+            f"{cache}: {agreement.computing} against float32 on {agreement.rows} rows: cosine {agreement.plain:.5f}, "
             f"centered {agreement.centered:.4f}"
         )
     if result.rows:

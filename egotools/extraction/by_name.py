@@ -11,7 +11,7 @@ from egotools.config import field_values, plain
 from egotools.errors import OutputError
 from egotools.extraction.engine import extract as run_engine
 from egotools.extraction.failures import failures_path
-from egotools.extraction.request import CacheRequest, Extraction, Precision, Resources
+from egotools.extraction.request import CacheRequest, Extraction, Precision, Resources, Runtime, check_runtime
 from egotools.extractors.lookup import find_extractor
 from egotools.extractors.names import ENCODERS, FoundExtractor
 from egotools.manifests.folder_manifest import folder_manifest
@@ -36,6 +36,7 @@ def extract(
     store: Literal["lmdb", "hdf5"] = "lmdb",
     precision: Precision = "float32",
     dtype: Literal["float32", "float16"] = "float32",
+    runtime: Runtime = "torch",
     device: str = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
@@ -58,8 +59,9 @@ def extract(
         extractors: the name of one, as on the command line, or several: names, and pairs of a name and its options.
         out: the folder of the caches.
         store: the format of the caches.
-        precision: of networks.
+        precision: of networks; int8 needs the runtime openvino.
         dtype: of the rows on disk.
+        runtime: what computes networks: torch, or openvino on the CPU (extra: openvino).
         device: `cpu`, `cuda`, `cuda:1`, ...; auto: a GPU if there is one.
         batch_size: windows per batch; None: what suits the device.
         workers: reading processes; None: what suits the machine.
@@ -69,13 +71,14 @@ def extract(
     Raises:
         ManifestError: there are no videos, or the manifest is not one.
         ExtractorError: an extractor is unknown.
-        ValueError: an option is unknown or invalid, or two extractors would write one cache.
+        ValueError: an option is unknown or invalid, options exclude each other, or two extractors would write one cache.
         EgotoolsError: as `egotools.extraction.engine.extract`.
     """
+    check_runtime(runtime, precision, device)
     folder = Path(out)
     asked = [built_by_name(name, given) for name, given in _pairs(extractors, options)]
     requests = [
-        CacheRequest(folder / f"{name}{SUFFIX[store]}", extractor, found, precision, dtype)
+        CacheRequest(folder / f"{name}{SUFFIX[store]}", extractor, found, precision, dtype, runtime=runtime)
         for name, found, extractor in asked
     ]
     check_caches(requests)

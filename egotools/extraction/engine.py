@@ -36,7 +36,7 @@ class Computing(Protocol):
 
     @property
     def agreement(self) -> Mapping[Path, Agreement]:
-        """Agreement of bf16 rows with float32 ones, by cache."""
+        """Agreement of the rows of lower precisions and other runtimes with float32 by PyTorch, by cache."""
 
     def pieces(
         self, tasks: Sequence[ReadingTask], is_wanted: Callable[[Piece], bool]
@@ -81,10 +81,15 @@ def extract(
         StoreError: a cache cannot be written: the disk is full, or another process is writing it.
         WeightsError: weights are not available or do not fit.
         ExtractorError: an extractor does not return rows [B, D], or fails.
-        EgotoolsError: the device does not exist, or bf16 rows differ too much from float32 ones.
+        MissingExtra: the runtime is not installed.
+        EgotoolsError: the device does not exist, the network cannot be converted for its runtime, or rows differ too
+            much from those of float32 with PyTorch.
         KeyboardInterrupt: everything finished so far is committed.
     """
     keep_freed_memory()
+    requests = [_with_runtime(each, clips) for each in requests]
+    if all(each.runtime == "openvino" for each in requests):
+        resources = replace(resources, device="cpu")
     with engine(requests, resources) as computing:
         origin = {**(origin or {}), "device": str(computing.device)}
         with Writing({each.cache: recipe_of(each, origin) for each in requests}) as writing:
@@ -111,6 +116,17 @@ def extract(
     result.seconds = {**computing.seconds, "writing": writing.seconds}
     result.agreement = dict(computing.agreement)
     return result
+
+
+def _with_runtime(request: CacheRequest, clips: Sequence[Clip]) -> CacheRequest:
+    """The request, if its runtime is there; with the file of its int8 network if it needs one."""
+    if request.runtime == "torch":
+        return request
+    from egotools.extraction.int8 import with_int8_network
+    from egotools.extraction.openvino_runtime import load
+
+    load()
+    return with_int8_network(request, clips)
 
 
 def _plan(

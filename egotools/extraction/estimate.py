@@ -3,15 +3,16 @@
 import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from egotools.errors import ClipError, NoSound
-from egotools.extraction.forward import runnable
+from egotools.extraction.forward import Network
 from egotools.extraction.messages import Piece
+from egotools.extraction.networks import network_of
 from egotools.extraction.precision import sample_windows, without_bf16
 from egotools.extraction.reading import Reader
 from egotools.extraction.recipes import recipe_of
@@ -71,6 +72,8 @@ def estimate(clips: Sequence[Clip], requests: Sequence[CacheRequest], *, resourc
     indexes: dict[Path, VideoIndex] = {}
     computing = 0.0
     for each in requests:
+        if each.precision == "int8" and each.int8_file.exists():
+            each = replace(each, quantized=each.int8_file)
         missing = _missing(each, clips)
         to_read.update((clip.id, clip) for clip in missing)
         chosen = [missing[at] for at in spread(len(missing), MOST_OPENED)] if missing else []
@@ -132,7 +135,7 @@ def _timed(each: CacheRequest, clips: Sequence[Clip], device: torch.device, batc
     windows = windows[:batch_size]
     if each.extractor.place == "worker":
         return 1, np.asarray(each.extractor.network()(windows)).shape[1], 0.0  # its time counts as reading
-    run = runnable(each.extractor.network(), device, each.precision)
+    run = _network(each, clips, device)
     batch = torch.from_numpy(windows)
     try:
         shape = run(batch).cpu().shape
@@ -147,6 +150,16 @@ def _timed(each: CacheRequest, clips: Sequence[Clip], device: torch.device, batc
         best = min(best, time.perf_counter() - began)
     per_window = shape[1] if len(shape) == 3 else 1
     return per_window, shape[-1], best / len(windows) / per_window
+
+
+def _network(each: CacheRequest, clips: Sequence[Clip], device: torch.device) -> Network:
+    """The network of a request; in int8 calibrated on a few windows if its cache has none yet."""
+    if each.precision != "int8" or each.int8_file.exists():
+        return network_of(each, device)
+    from egotools.extraction.int8 import quantized_on
+    from egotools.extraction.openvino_runtime import compiled
+
+    return compiled(quantized_on(each, clips, most=TIMED_CLIPS), "int8", each.found.name)
 
 
 def _reading_seconds(clips: Sequence[Clip], requests: Sequence[CacheRequest], batch_size: int) -> float:

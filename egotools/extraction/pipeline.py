@@ -12,9 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import torch
+
 from egotools.extraction.batching import Batcher
 from egotools.extraction.forward import Network, runnable
 from egotools.extraction.messages import Message, Piece, ReadingTask
+from egotools.extraction.networks import network_of
 from egotools.extraction.precision import check_precision
 from egotools.extraction.readers import Readers
 from egotools.extraction.request import Agreement, CacheRequest, Resources
@@ -28,7 +31,7 @@ MOST_FRAMES, MOST_FRAMES_ON_CPU = 256, 128
 class Pipeline:
     """The reading processes and the networks of this machine. A context manager; leaving it ends the processes.
 
-    `seconds` sums time by stage; `agreement` is how close bf16 rows are to float32 ones, by cache.
+    `seconds` sums time by stage; `agreement` is how close rows are to those of float32 with PyTorch, by cache.
     """
 
     def __init__(self, requests: Sequence[CacheRequest], resources: Resources) -> None:
@@ -55,7 +58,7 @@ class Pipeline:
         Raises:
             ExtractorError: an extractor failed.
             WeightsError: weights are not available or do not fit.
-            EgotoolsError: bf16 rows differ too much from float32 ones.
+            EgotoolsError: rows differ too much from those of float32 with PyTorch.
         """
         began = time.perf_counter()
         self._readers.give(tasks)  # the processes start while the networks are built
@@ -83,8 +86,8 @@ class Pipeline:
             each, extractor = self.requests[position], self.requests[position].extractor
             if isinstance(extractor, ClipExtractor) or extractor.place != "device":
                 continue
-            run = runnable(extractor.network(), self.device, each.precision)
-            if each.precision != "float32":
+            run = network_of(each, self.device)
+            if (each.runtime, each.precision) != ("torch", "float32"):
                 self._check_precision(each, run, [task.clip for task in tasks if position in task.positions])
             self._batchers[position] = Batcher(
                 each.found.name, run, self.batch_size, most_frames=self._most_frames,
@@ -93,7 +96,8 @@ class Pipeline:
 
     def _check_precision(self, each: CacheRequest, run: Network, clips: Sequence[Clip]) -> None:
         assert not isinstance(each.extractor, ClipExtractor), "it has no network"
-        exact = runnable(each.extractor.network(), self.device, "float32")
+        device = self.device if each.runtime == "torch" else torch.device("cpu")
+        exact = runnable(each.extractor.network(), device, "float32")
         if found := check_precision(each, clips, exact, run):
             self.agreement[each.cache] = found
 

@@ -15,6 +15,7 @@ from egotools.extraction.request import Agreement, CacheRequest
 from egotools.sampling import spread
 from egotools.types import Clip
 
+SAME = 0.99999  # plain cosine of each row, between runtimes in float32
 ENOUGH = 0.98  # centered cosine between precisions; trained networks have 0.993 to 0.998
 GATE_ROWS = 8
 
@@ -43,7 +44,7 @@ def sample_windows(
 
 
 def check_precision(request: CacheRequest, clips: Sequence[Clip], exact: Network, fast: Network) -> Agreement | None:
-    """Compares the rows of two precisions on at least eight different windows of the user's clips.
+    """Compares rows with those of float32 and PyTorch on at least eight different windows of the user's clips.
 
     If the clips have fewer, coarse noise makes up the number.
 
@@ -56,7 +57,9 @@ def check_precision(request: CacheRequest, clips: Sequence[Clip], exact: Network
     if len(windows) < GATE_ROWS:
         windows = np.concatenate([windows, _noise(GATE_ROWS - len(windows), windows.shape[1:], windows.dtype)])
     alone = [torch.from_numpy(window[None]) for window in windows]  # one at a time, so that large ones fit in memory
-    return compare_precisions(exact, fast, alone, request.found.name)
+    if request.precision == "float32":
+        return compare_runtimes(exact, fast, alone, request.found.name)
+    return compare_precisions(exact, fast, alone, request.found.name, request.computing)
 
 
 def _noise(count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -75,7 +78,25 @@ def without_bf16(name: str, error: RuntimeError) -> EgotoolsError:
     return EgotoolsError(f"{name}: cannot be computed in bf16 here ({first_line(error)}); use --precision float32")
 
 
-def compare_precisions(exact: Network, fast: Network, batches: Sequence[Tensor], name: str) -> Agreement:
+def compare_runtimes(exact: Network, other: Network, batches: Sequence[Tensor], name: str) -> Agreement:
+    """Compares another runtime with PyTorch, both in float32, on real windows.
+
+    Raises:
+        EgotoolsError: the plain cosine of a row is not above 0.99999.
+    """
+    expected, rows = (np.concatenate([_rows(run(batch)) for batch in batches]) for run in (exact, other))
+    found = Agreement.between(expected, rows, "OpenVINO float32")
+    if not (found.lowest > SAME or np.array_equal(expected, rows)):
+        raise EgotoolsError(
+            f"{name}: OpenVINO's rows differ from PyTorch's in float32 (cosine {found.lowest:.6f} of one of "
+            f"{found.rows} rows, not above {SAME}); use --runtime torch"
+        )
+    return found
+
+
+def compare_precisions(
+    exact: Network, fast: Network, batches: Sequence[Tensor], name: str, computing: str = "bf16"
+) -> Agreement:
     """Compares a lower precision with float32 on real windows before a cache is computed with it.
 
     Raises:
@@ -86,10 +107,10 @@ def compare_precisions(exact: Network, fast: Network, batches: Sequence[Tensor],
         rows = np.concatenate([_rows(fast(batch)) for batch in batches])
     except RuntimeError as error:
         raise without_bf16(name, error) from error
-    found = Agreement.between(expected, rows)
+    found = Agreement.between(expected, rows, computing)
     if not found.centered >= ENOUGH:  # also refuses NaN
         raise EgotoolsError(
-            f"{name}: bf16 rows differ from float32 ones (cosine {found.plain:.5f}, centered {found.centered:.4f} "
+            f"{name}: {computing} rows differ from float32 ones (cosine {found.plain:.5f}, centered {found.centered:.4f} "
             f"below {ENOUGH} on {found.rows} rows); use --precision float32"
         )
     return found

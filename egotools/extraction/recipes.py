@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from egotools.config import plain, recorded_options
+from egotools.config import file_digest, plain, recorded_options
+from egotools.errors import StoreError, reason_of
 from egotools.extractors.names import weights_option
 from egotools.extractors.own_code import source_digest
 from egotools.provenance import surroundings
@@ -34,6 +35,10 @@ def recipe_of(request: CacheRequest, origin: Mapping[str, Any] | None = None) ->
         "precision": request.precision if is_on_device else "float32",
         "dtype": request.dtype,
     }
+    if is_on_device and request.runtime != "torch":
+        identity["runtime"] = request.runtime
+    if is_on_device and request.quantized is not None:
+        identity["calibration"] = _int8_digest(request.quantized)
     if hasattr(extractor, "facts"):  # what the name and the options do not tell, such as a model's config
         identity["facts"] = plain(extractor.facts())
     if hasattr(extractor, "weights_digest"):
@@ -42,6 +47,13 @@ def recipe_of(request: CacheRequest, origin: Mapping[str, Any] | None = None) ->
     if found.source is not None:
         identity["source"] = source_digest(found.source)
     return Recipe(identity, {**(origin or {}), **_again(request), **surroundings()})
+
+
+def _int8_digest(file: Path) -> str:
+    try:
+        return file_digest(file)
+    except OSError as error:
+        raise StoreError(f"{file}: the int8 network of the cache cannot be read: {reason_of(error)}") from error
 
 
 def _named(request: CacheRequest) -> str:

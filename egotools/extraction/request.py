@@ -11,27 +11,37 @@ from egotools.extractors.names import FoundExtractor
 from egotools.machine import choose_device, usable_cores
 from egotools.types import Clip, Extractor
 
-Precision = Literal["float32", "bf16"]
+Precision = Literal["float32", "bf16", "int8"]
+Runtime = Literal["torch", "openvino"]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How similar the rows of two precisions are, mean over rows: plain cosine, and with the mean row removed."""
+    """How similar the rows of two precisions are, mean over rows: plain cosine, and with the mean row removed.
+
+    `lowest` is the plain cosine of the least similar row, `computing` what is compared with PyTorch in float32.
+    """
 
     plain: float
     centered: float
     rows: int
+    lowest: float
+    computing: str = "bf16"
 
     @classmethod
-    def between(cls, exact: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> "Agreement":
+    def between(
+        cls, exact: np.ndarray[Any, Any], other: np.ndarray[Any, Any], computing: str = "bf16"
+    ) -> "Agreement":
         """The agreement of two arrays [N, D] of the same windows."""
 
-        def cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+        def cosines(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-            return float(np.mean(np.sum(a * b, axis=1) / np.maximum(norms, 1e-30)))
+            found: np.ndarray[Any, Any] = np.sum(a * b, axis=1) / np.maximum(norms, 1e-30)
+            return found
 
         exact, other = exact.astype(np.float64), other.astype(np.float64)
-        return cls(cosine(exact, other), cosine(exact - exact.mean(0), other - other.mean(0)), len(exact))
+        plain, centered = cosines(exact, other), cosines(exact - exact.mean(0), other - other.mean(0))
+        return cls(float(plain.mean()), float(centered.mean()), len(exact), float(plain.min()), computing)
 
 
 @dataclass(frozen=True)
@@ -44,11 +54,35 @@ class CacheRequest:
     precision: Precision = "float32"  # of the network
     dtype: str = "float32"  # of the rows on disk; or float16
     only: frozenset[str] | None = None  # ids of the clips to compute; None: all
+    runtime: Runtime = "torch"  # of the network
+    quantized: Path | None = None  # the file of its int8 network, once there is one
 
     @property
     def source(self) -> Path | None:
         """The user's own file that defines the extractor; it must be imported before the extractor is unpickled."""
         return self.found.source if ".py:" in self.found.name else None
+
+    @property
+    def int8_file(self) -> Path:
+        """Where the int8 network of the cache is kept."""
+        return self.cache.with_name(f"{self.cache.name}.int8.npz")
+
+    @property
+    def computing(self) -> str:
+        """How rows are computed, in words."""
+        return self.precision if self.runtime == "torch" else f"OpenVINO {self.precision}"
+
+
+def check_runtime(runtime: str, precision: str, device: str) -> None:
+    """Checks options that exclude each other.
+
+    Raises:
+        ValueError: int8 with torch, or OpenVINO on another device than the CPU.
+    """
+    if precision == "int8" and runtime != "openvino":
+        raise ValueError("--precision int8 needs --runtime openvino")
+    if runtime == "openvino" and device not in ("auto", "cpu"):
+        raise ValueError(f"--runtime openvino computes on the CPU, not with --device {device}")
 
 
 @dataclass

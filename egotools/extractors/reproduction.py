@@ -12,8 +12,10 @@ from egotools.stores.store import Recipe
 from egotools.types import Extractor
 from egotools.weights.run_files import run_and_view
 
-Precision = Literal["float32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
+Precision = Literal["float32", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bf16", "int8")
+Runtime = Literal["torch", "openvino"]
+RUNTIMES: tuple[Runtime, ...] = ("torch", "openvino")
 DTYPES = ("float32", "float16")
 
 
@@ -70,6 +72,19 @@ def numbers_in(recipe: Recipe) -> tuple[Precision, str]:
     if dtype not in DTYPES:
         raise ExtractorError(f"cannot be rebuilt: its dtype is {dtype!r}, not {' or '.join(DTYPES)}")
     return known, str(dtype)
+
+
+def runtime_in(recipe: Recipe) -> Runtime:
+    """The runtime with which a cache was made; torch if its recipe does not say.
+
+    Raises:
+        ExtractorError: one unknown to this egotools.
+    """
+    runtime = recipe.identity.get("runtime", "torch")
+    known = next((each for each in RUNTIMES if each == runtime), None)
+    if known is None:
+        raise ExtractorError(f"cannot be rebuilt: its runtime is {runtime!r}, not {' or '.join(RUNTIMES)}")
+    return known
 
 
 def reproduced(

@@ -11,7 +11,7 @@ from egotools.config import plain
 from egotools.errors import ClipError, ExtractorError
 from egotools.extraction.recipes import recipe_of
 from egotools.extraction.request import CacheRequest, Resources
-from egotools.extractors.reproduction import check_extracted, numbers_in, reproduced
+from egotools.extractors.reproduction import check_extracted, numbers_in, reproduced, runtime_in
 from egotools.media.video import open_frames
 from egotools.methods.new_videos import extracted, stored_rows
 from egotools.progress import Progress, no_progress
@@ -46,7 +46,8 @@ def image_row(
             raise ClipError(f"{image} has {len(frames.info)} frames, not one; extract it, and give its id with --clip")
     request = _request(store, trusted)
     with tempfile.TemporaryDirectory(prefix="egotools-") as temporary:
-        request = replace(request, cache=Path(temporary) / "image.lmdb", precision="float32", dtype="float32")
+        place = Path(temporary) / "image.lmdb"
+        request = replace(request, cache=place, precision="float32", dtype="float32", runtime="torch", quantized=None)
         found = extracted(
             [image],
             [request],
@@ -67,9 +68,11 @@ def _request(store: Store, trusted: frozenset[str]) -> CacheRequest:
     try:
         check_extracted(recipe, "an image")
         found, extractor = reproduced(recipe, trusted=trusted)
-        request = CacheRequest(store.path, extractor, found, *numbers_in(recipe))
+        request = CacheRequest(store.path, extractor, found, *numbers_in(recipe), runtime=runtime_in(recipe))
     except ExtractorError as error:
         raise ExtractorError(f"{store.path}: {error}") from error
+    if request.precision == "int8":
+        request = replace(request, quantized=request.int8_file)
     if isinstance(extractor, (AudioExtractor, ClipExtractor)):
         takes = "sound" if isinstance(extractor, AudioExtractor) else "whole files"
         raise ExtractorError(f"{store.path}: {found.name} takes {takes}, not images")

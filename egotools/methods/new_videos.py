@@ -16,7 +16,7 @@ from egotools.errors import ExtractorError, RunError
 from egotools.extraction.engine import extract
 from egotools.extraction.recipes import recipe_of
 from egotools.extraction.request import CacheRequest, Resources
-from egotools.extractors.reproduction import numbers_in, reproduced
+from egotools.extractors.reproduction import numbers_in, reproduced, runtime_in
 from egotools.progress import Progress, no_progress
 from egotools.stores.copying import intact
 from egotools.stores.opening import open_store
@@ -200,11 +200,11 @@ class _Caches:
         weights = None if file is None else str(self.run / file)
         try:
             found, extractor = reproduced(recipe, weights=weights, trusted=self.trusted)
-            numbers = numbers_in(recipe)
+            numbers, runtime = numbers_in(recipe), runtime_in(recipe)
         except ExtractorError as error:
             raise RunError(f"{self._whose(name)}: {error}") from error
         identity = recipe.identity
-        request = CacheRequest(cache, extractor, found, *numbers)
+        request = CacheRequest(cache, extractor, found, *numbers, runtime=runtime)
         for what, was, now in differences(identity, recipe_of(request).identity):
             raise RunError(f"{self._whose(name)} were made with {what}={was!r}; here it is {now!r}")
         return request

@@ -1,5 +1,6 @@
 """Plans rebuilds from the recipes, manifests and files of caches: what to rebuild, and how."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from egotools.errors import EgotoolsError, ExtractorError, StoreError
 from egotools.extraction.recipes import recipe_of
 from egotools.extraction.request import CacheRequest
 from egotools.extractors.own_code import code_of
-from egotools.extractors.reproduction import name_in, numbers_in, reproduced
+from egotools.extractors.reproduction import name_in, numbers_in, reproduced, runtime_in
 from egotools.files.disk import real
 from egotools.progress import Progress, no_progress
 from egotools.provenance import command_line
@@ -115,9 +116,17 @@ class Planner:
                 reasons = changed_files(recipe, code) + ([f"its weights are to be {weights}"] if weights else [])
                 return self._assessed(cache, stores, clips, reasons, code)
             found, extractor = reproduced(recipe, weights=weights, trusted=self._options.trusted)
-            request = CacheRequest(cache, extractor, found, *numbers_in(recipe))
+            request = CacheRequest(cache, extractor, found, *numbers_in(recipe), runtime=runtime_in(recipe))
+            if "calibration" in recipe.identity:
+                request = dataclasses.replace(request, quantized=request.int8_file)
             recipe_now = recipe_of(request, origin)
-            assessment = self._assessed(cache, stores, clips, _reasons(recipe, recipe_now))
+            reasons = _reasons(recipe, recipe_now)
+            if reasons and request.quantized is not None:
+                raise StoreError(
+                    f"cannot be rebuilt: {reasons[0]}, but its int8 network, {request.quantized.name}, was quantized "
+                    "before; extract it again under another name"
+                )
+            assessment = self._assessed(cache, stores, clips, reasons)
         except EgotoolsError as error:
             return unknown(cache, error)
         return RebuildPlan(assessment, clips, request, origin, recipe_now)

@@ -1,0 +1,179 @@
+"""Runs a network with OpenVINO on the CPU: converted from torch once for each shape of windows."""
+
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from egotools.errors import EgotoolsError, ExtractorError, MissingExtra, first_line
+from egotools.extraction.forward import UNTRACEABLE, Network
+from egotools.extraction.request import Precision
+from egotools.machine import has_fast_bf16
+
+EXTRA = "openvino"
+TELEMETRY = "openvino_telemetry"
+ATTENTION = "ScaledDotProductAttention"
+
+Array = np.ndarray[Any, Any]
+Model = Any  # an openvino.Model: the library is imported only where it is used
+
+
+def load() -> Any:  # Any: the module
+    """The library `openvino`.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        with _without_telemetry():
+            import openvino
+    except ImportError as error:
+        raise MissingExtra("openvino", EXTRA) from error
+    return openvino
+
+
+def _load_nncf() -> Any:  # Any: the module
+    load()
+    compiler = logging.getLogger("torch.utils.cpp_extension")  # warns that there is no CUDA, which nobody asked for
+    compiler.disabled = True
+    try:
+        with _without_telemetry(), redirect_stdout(io.StringIO()):  # to which its messages are bound
+            import nncf
+    except ImportError as error:
+        raise MissingExtra("nncf", EXTRA) from error
+    finally:
+        compiler.disabled = False
+    nncf.set_log_level(logging.ERROR)
+    return nncf
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Hides the package that both libraries would report to their makers with, and write to the home folder with.
+
+    They do without it where it is not installed. Nothing changes for a program that has imported it already.
+    """
+    if TELEMETRY in sys.modules:
+        yield
+        return
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # Python's own mark of what must not be imported
+    try:
+        yield
+    finally:
+        del sys.modules[TELEMETRY]
+
+
+def openvino_network(network: Network, name: str, precision: Precision) -> Network:
+    """A callable that computes `network` in float32 or bf16, from a batch of prepared windows to float32 [B, D].
+
+    The network is converted when the first windows of a shape come.
+
+    Raises:
+        EgotoolsError: bf16 on a processor that would only emulate it; by the callable, too, if the network cannot be
+            converted: `name` is in the message.
+        MissingExtra: OpenVINO is not installed.
+    """
+    load()
+    if precision == "bf16" and not has_fast_bf16(torch.device("cpu")):
+        raise EgotoolsError("--precision bf16: this cpu does not compute bf16 in hardware; use float32")
+    runs: dict[tuple[int, ...], Network] = {}
+
+    def run(batch: Tensor) -> Tensor:
+        shape = tuple(batch.shape[1:])
+        if shape not in runs:
+            runs[shape] = compiled(converted(network, batch[0], name), precision, name)
+        return runs[shape](batch)
+
+    return run
+
+
+def converted(network: Network, window: Tensor, name: str) -> Model:
+    """The OpenVINO model of a torch module, for any number of windows like `window` [L, ...].
+
+    The module is exported whole: control flow that depends on values is an error, not a guess. It is taken as it is
+    built, as OpenVINO itself folds batch norms and lays out weights; convolutions over frames would halve its speed.
+
+    Raises:
+        EgotoolsError: it cannot be converted; the message says why.
+    """
+    library = load()
+    if not isinstance(network, nn.Module):
+        raise _refusal(name, "it is a function, not a torch module")
+    failures = (*UNTRACEABLE, library.frontend.GeneralFailure, library.frontend.OpConversionFailure)
+    failures += (library.frontend.NotImplementedFailure, library.frontend.OpValidationFailure)
+    network.eval().requires_grad_(False)
+    any_number = {0: torch.export.Dim("windows", min=1)}
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries, about each other
+            program = torch.export.export(
+                network, (torch.stack([window, window]),), dynamic_shapes=(any_number,), strict=False
+            )
+            model = library.convert_model(program)
+            model.reshape([-1, *window.shape])
+    except failures as error:
+        raise _refusal(name, _reason(error)) from error
+    if len(model.outputs) != 1:
+        raise _refusal(name, f"it gives {len(model.outputs)} tensors, not one")
+    return model
+
+
+def _reason(error: Exception) -> str:
+    """What an exporter says, in one line: OpenVINO begins with the place in its own source, and a list of operations."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if "onversion is failed for" in line or "No conversion rule" in line]
+    return (told[-1].lstrip("- ") if told else first_line(error))[:200]
+
+
+def _refusal(name: str, reason: str) -> EgotoolsError:
+    return EgotoolsError(f"{name}: cannot be converted to OpenVINO ({reason.rstrip('.')}); use --runtime torch")
+
+
+def compiled(model: Model, precision: Precision, name: str) -> Network:
+    """A callable that runs a model on the CPU, with as many threads as torch has, one batch at a time.
+
+    Raises:
+        ExtractorError: by the callable, for windows of another shape than the model's.
+    """
+    library = load()
+    # Said for float32, too: on processors with AMX the default is bf16. What an int8 model has not quantized is as fast
+    # as it can be. Reading processes share the cores, so that no thread is bound to one.
+    quick = precision == "bf16" or (precision == "int8" and has_fast_bf16(torch.device("cpu")))
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if quick else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,
+    }
+    request = library.Core().compile_model(model, "CPU", settings).create_infer_request()
+    expected = [each.get_length() for each in list(model.inputs[0].get_partial_shape())[1:]]
+
+    def run(batch: Tensor) -> Tensor:
+        if list(batch.shape[1:]) != expected:
+            raise ExtractorError(f"{name}: was quantized for windows {expected}, not {list(batch.shape[1:])}")
+        request.infer([np.ascontiguousarray(batch.numpy())], share_inputs=True)
+        return torch.from_numpy(np.array(request.get_output_tensor(0).data, np.float32))
+
+    return run
+
+
+def quantized(model: Model, windows: Array) -> Model:
+    """A model in int8: its weights, and its activations by their ranges on `windows` [N, L, ...]."""
+    nncf = _load_nncf()
+    is_transformer = any(each.get_type_name() == ATTENTION for each in model.get_ops())
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it draws progress bars on stdout
+        warnings.simplefilter("ignore")
+        return nncf.quantize(
+            model,
+            nncf.Dataset([windows[at : at + 1] for at in range(len(windows))]),
+            subset_size=len(windows),
+            model_type=nncf.ModelType.TRANSFORMER if is_transformer else None,
+        )
