@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from egotools.extraction.messages import Failure, FileDigest, FileRemarks, Piece, ReadingTask
+from egotools.extraction.messages import Failure, FileDigest, FileRemarks, Piece, ReadingTask, Stage
 from egotools.extraction.request import CacheRequest, Extraction
 from egotools.extraction.writing import Writing
 from egotools.progress import Progress
@@ -94,6 +94,10 @@ class Collector:
         """Records remarks on a file; several of its clips, and workers, may send the same ones."""
         said = self.result.file_remarks.setdefault(self.clips[found.clip].path, [])
         said += [remark for remark in found.remarks if remark not in said]
+
+    def tell(self, stage: Stage) -> None:
+        """Reports what is being done before rows come."""
+        self.progress(stage.name, self._clips_done, len(self.clips), self.result.rows)
 
     def add_digest(self, found: FileDigest) -> None:
         """Takes the digest of a file, for all its clips; it may arrive after the first of them."""

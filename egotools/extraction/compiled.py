@@ -48,7 +48,7 @@ class Compiled:
             EgotoolsError: the network cannot be compiled, or would be for too many shapes.
         """
         count = len(batch)
-        if lacking := self._size(batch) - count:
+        if (lacking := self._size(batch) - count) > 0:
             batch = torch.cat([batch, batch[-1:].expand(lacking, *batch.shape[1:])])
         shape = (batch.shape, batch.dtype)
         with _frozen():
@@ -65,9 +65,11 @@ class Compiled:
         return rows[:count]
 
     def _first(self, batch: Tensor) -> Tensor:
+        from torch._dynamo.exc import FailOnRecompileLimitHit  # torch loads it to compile
+
         try:
             return self._call(batch)
-        except (RuntimeError, torch._dynamo.exc.FailOnRecompileLimitHit) as error:
+        except (RuntimeError, FailOnRecompileLimitHit) as error:
             raise EgotoolsError(f"{self.name}: cannot be compiled here ({first_line(error)}); {INSTEAD}") from error
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from egotools.extraction.collecting import Collector
 from egotools.extraction.failures import write_failures
-from egotools.extraction.messages import Failure, FileDigest, FileRemarks, Message, Piece, ReadingTask
+from egotools.extraction.messages import Failure, FileDigest, FileRemarks, Message, Piece, ReadingTask, Stage
 from egotools.extraction.pipeline import Pipeline
 from egotools.extraction.recipes import recipe_of
 from egotools.extraction.request import Agreement, CacheRequest, Extraction, Resources
@@ -105,6 +105,8 @@ def extract(
                             collector.fail(message)
                         elif isinstance(message, FileRemarks):
                             collector.remark(message)
+                        elif isinstance(message, Stage):
+                            collector.tell(message)
                         else:
                             collector.take(message)
                 collector.fail_unfinished()
@@ -120,7 +122,7 @@ def extract(
 
 def _with_runtime(request: CacheRequest, clips: Sequence[Clip]) -> CacheRequest:
     """The request, if its runtime is there; with the file of its int8 network if it needs one."""
-    if request.runtime == "torch":
+    if request.runtime != "openvino":
         return request
     from egotools.extraction.int8 import with_int8_network
     from egotools.extraction.openvino_runtime import load
