@@ -97,7 +97,7 @@ class Collector:
 
     def tell(self, stage: Stage) -> None:
         """Reports what is being done before rows come."""
-        self.progress(stage.name, self._clips_done, len(self.clips), self.result.rows)
+        self.progress(stage.name, self._clips_done, len(self.clips))
 
     def add_digest(self, found: FileDigest) -> None:
         """Takes the digest of a file, for all its clips; it may arrive after the first of them."""
