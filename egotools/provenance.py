@@ -12,7 +12,7 @@ from typing import Any
 from egotools.config import file_digest
 from egotools.types import Shard
 
-LIBRARIES = ("egotools", "torch", "torchvision", "timm", "transformers", "av", "numpy")
+LIBRARIES = ("egotools", "torch", "torchvision", "timm", "transformers", "openvino", "nncf", "av", "numpy")
 RESULT_LIBRARIES = ("egotools", "torch", "numpy", "faiss-cpu", "faiss-gpu")
 
 

@@ -72,7 +72,7 @@ def extract(
     Raises:
         ManifestError: there are no videos, or the manifest is not one.
         ExtractorError: an extractor is unknown.
-        ValueError: an option is unknown or invalid, options exclude each other, or two extractors would write one cache.
+        ValueError: an option is unknown or invalid, two exclude each other, or two extractors would write one cache.
         EgotoolsError: as `egotools.extraction.engine.extract`.
     """
     check_runtime(runtime, precision, device)

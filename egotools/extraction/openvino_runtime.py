@@ -16,6 +16,7 @@ from egotools.errors import EgotoolsError, ExtractorError, MissingExtra, first_l
 from egotools.extraction.forward import UNTRACEABLE, Network
 from egotools.extraction.request import Precision
 from egotools.machine import has_fast_bf16
+from egotools.pixels.preprocessing import Normalize
 
 EXTRA = "openvino"
 TELEMETRY = "openvino_telemetry"
@@ -41,17 +42,26 @@ def load() -> Any:  # Any: the module
 
 def _load_nncf() -> Any:  # Any: the module
     load()
-    compiler = logging.getLogger("torch.utils.cpp_extension")  # warns that there is no CUDA, which nobody asked for
-    compiler.disabled = True
     try:
-        with _without_telemetry(), redirect_stdout(io.StringIO()):  # to which its messages are bound
+        with _without_telemetry():
             import nncf
     except ImportError as error:
         raise MissingExtra("nncf", EXTRA) from error
-    finally:
-        compiler.disabled = False
     nncf.set_log_level(logging.ERROR)
     return nncf
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the libraries say of each other, their progress bars on stdout, and that there is no CUDA."""
+    compiler = logging.getLogger("torch.utils.cpp_extension")
+    was_disabled, compiler.disabled = compiler.disabled, True
+    try:
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        compiler.disabled = was_disabled
 
 
 @contextmanager
@@ -76,13 +86,15 @@ def openvino_network(network: Network, name: str, precision: Precision) -> Netwo
     The network is converted when the first windows of a shape come.
 
     Raises:
-        EgotoolsError: bf16 on a processor that would only emulate it; by the callable, too, if the network cannot be
-            converted: `name` is in the message.
+        EgotoolsError: bf16 on a processor that would only emulate it, or a plain function; by the callable, if the
+            network cannot be converted.
         MissingExtra: OpenVINO is not installed.
     """
     load()
     if precision == "bf16" and not has_fast_bf16(torch.device("cpu")):
         raise EgotoolsError("--precision bf16: this cpu does not compute bf16 in hardware; use float32")
+    if not isinstance(network, nn.Module):
+        raise _refusal(name, "it is a function, not a torch module")
     runs: dict[tuple[int, ...], Network] = {}
 
     def run(batch: Tensor) -> Tensor:
@@ -109,10 +121,13 @@ def converted(network: Network, window: Tensor, name: str) -> Model:
     failures = (*UNTRACEABLE, library.frontend.GeneralFailure, library.frontend.OpConversionFailure)
     failures += (library.frontend.NotImplementedFailure, library.frontend.OpValidationFailure)
     network.eval().requires_grad_(False)
+    for parent in list(network.modules()):
+        for part, child in parent.named_children():
+            if isinstance(child, Normalize):
+                setattr(parent, part, _Normalize(child))
     any_number = {0: torch.export.Dim("windows", min=1)}
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the libraries, about each other
+        with torch.no_grad(), _quietly():
             program = torch.export.export(
                 network, (torch.stack([window, window]),), dynamic_shapes=(any_number,), strict=False
             )
@@ -125,8 +140,22 @@ def converted(network: Network, window: Tensor, name: str) -> Model:
     return model
 
 
+class _Normalize(nn.Module):
+    """`Normalize` in two operations: OpenVINO computes them in float32, and rounds to bf16 after, as PyTorch."""
+
+    def __init__(self, normalize: Normalize) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor([1 / (255 * std) for std in normalize.std]))
+        shift = [-mean / std for mean, std in zip(normalize.mean, normalize.std, strict=True)]
+        self.register_buffer("shift", torch.tensor(shift))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        normalized: Tensor = pixels.to(torch.float32) * self.scale + self.shift
+        return normalized.movedim(-1, -3)
+
+
 def _reason(error: Exception) -> str:
-    """What an exporter says, in one line: OpenVINO begins with the place in its own source, and a list of operations."""
+    """What an exporter says, in one line: OpenVINO begins with the place in its own source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "onversion is failed for" in line or "No conversion rule" in line]
     return (told[-1].lstrip("- ") if told else first_line(error))[:200]
@@ -167,10 +196,10 @@ def compiled(model: Model, precision: Precision, name: str) -> Network:
 
 def quantized(model: Model, windows: Array) -> Model:
     """A model in int8: its weights, and its activations by their ranges on `windows` [N, L, ...]."""
-    nncf = _load_nncf()
+    with _quietly():
+        nncf = _load_nncf()
     is_transformer = any(each.get_type_name() == ATTENTION for each in model.get_ops())
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it draws progress bars on stdout
-        warnings.simplefilter("ignore")
+    with _quietly():
         return nncf.quantize(
             model,
             nncf.Dataset([windows[at : at + 1] for at in range(len(windows))]),

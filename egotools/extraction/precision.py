@@ -71,10 +71,12 @@ def check_precision(
 
 
 def _noise(count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Windows of coarse blocks of random brightness (frames), or of noise (sound); always the same."""
+    """Windows of coarse blocks of random brightness (frames), or of noise (others); always the same."""
     generator = np.random.default_rng(0)
     if dtype != np.uint8:
         return generator.normal(scale=0.1, size=(count, *shape)).astype(dtype)
+    if len(shape) < 4:  # not frames [L, H, W, 3]
+        return generator.integers(0, 256, (count, *shape), dtype=np.uint8)
     height, width = shape[-3], shape[-2]
     blocks = generator.integers(0, 256, (count, *shape[:-3], 8, 8, shape[-1]), dtype=np.uint8)
     rows, columns = np.arange(height) * 8 // height, np.arange(width) * 8 // width
@@ -120,8 +122,8 @@ def compare_precisions(
     found = Agreement.between(expected, rows, computing)
     if not found.centered >= ENOUGH:  # also refuses NaN
         raise EgotoolsError(
-            f"{name}: {computing} rows differ from float32 ones (cosine {found.plain:.5f}, centered {found.centered:.4f} "
-            f"below {ENOUGH} on {found.rows} rows); use --precision float32"
+            f"{name}: {computing} rows differ from float32 ones (cosine {found.plain:.5f}, "
+            f"centered {found.centered:.4f} below {ENOUGH} on {found.rows} rows); use --precision float32"
         )
     return found
 

@@ -30,9 +30,7 @@ class Agreement:
     computing: str = "bf16"
 
     @classmethod
-    def between(
-        cls, exact: np.ndarray[Any, Any], other: np.ndarray[Any, Any], computing: str = "bf16"
-    ) -> "Agreement":
+    def between(cls, exact: np.ndarray[Any, Any], other: np.ndarray[Any, Any], computing: str = "bf16") -> "Agreement":
         """The agreement of two arrays [N, D] of the same windows."""
 
         def cosines(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

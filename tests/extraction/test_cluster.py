@@ -233,7 +233,7 @@ def test_the_worst_agreement_and_the_sum_of_seconds_are_kept(tmp_path):
     for number, centered in enumerate((0.99, 0.985, 0.999)):
         remote = cluster._Remote(None, Prepared("n", number), shard=number)
         workers._remotes.append(remote)
-        batch = ShardMessages(number, [], True, {"decoding": 1.5}, {cache: Agreement(0.9999, centered, 8)})
+        batch = ShardMessages(number, [], True, {"decoding": 1.5}, {cache: Agreement(0.9999, centered, 8, 0.999)})
         assert list(workers._received(remote, batch)) == []
     assert workers.agreement[cache].centered == 0.985
     assert workers.seconds["decoding"] == 4.5

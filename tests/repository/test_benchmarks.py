@@ -214,3 +214,15 @@ def test_cutting_is_compared_with_extracting_anew_and_finds_the_same_rows(video,
     found = ratios("cutting", video, tmp_path, monkeypatch, capsys)
     assert "(y) 200 segments, extracting / cutting" in found  # above 0 but for noise: few segments
     assert 0.5 < found["(y) peak memory, all hours / a quarter"] < 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_openvino_is_compared_with_pytorch(video, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("nncf")
+    path = tmp_path / "figures.json"
+    small = ["--quick", "--only", "resnet18", "--resize", "64x64", "--video", str(video), "--json", str(path)]
+    benchmark("runtimes", monkeypatch).main(small)
+    found = {row["name"]: row["value"] for row in json.loads(path.read_text())["ratios"]}
+    assert "(z) resnet18, OpenVINO float32 against PyTorch float32" in found
+    assert min(found.values()) > 0
+    assert all(name in capsys.readouterr().out for name in list(found)[:1])

@@ -24,6 +24,7 @@ USED_EXTRAS = (
     "hf",
     "open-clip",
     "map",
+    "openvino",
     "parquet",
     "ray",
 )  # what egotools itself uses; `gpu` has faiss-cpu's module
