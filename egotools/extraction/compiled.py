@@ -49,7 +49,8 @@ class Compiled:
         """
         count = len(batch)
         if (lacking := self._size(batch) - count) > 0:
-            batch = torch.cat([batch, batch[-1:].expand(lacking, *batch.shape[1:])])
+            with torch.inference_mode(False):  # tensors of inference mode are another kind, compiled anew
+                batch = torch.cat([batch, batch[-1:].expand(lacking, *batch.shape[1:])])
         shape = (batch.shape, batch.dtype)
         with _frozen():
             if shape in self._shapes:

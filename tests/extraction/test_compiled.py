@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,17 +75,20 @@ def tiny(kernels: None) -> tuple[Tiny, Network, Tensor]:
     return network, run, rows
 
 
+@pytest.mark.integration  # compiles: twenty seconds
 def test_a_compiled_network_gives_the_rows_of_the_network(tiny):
     _, run, rows = tiny
     torch.testing.assert_close(run(windows_of(FULL)), rows, rtol=1e-4, atol=1e-5)
 
 
-def test_a_smaller_batch_is_filled_up_and_its_rows_are_the_same(tiny, monkeypatch):
+@pytest.mark.integration
+def test_a_smaller_batch_is_filled_up_instead_of_compiled_anew(tiny):
     _, run, rows = tiny
-    monkeypatch.setattr(compiled, "MOST_SHAPES", 1)  # the full batch is the only one that may be compiled
-    torch.testing.assert_close(run(windows_of(FULL)[:3]), rows[:3], rtol=1e-4, atol=1e-5)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        torch.testing.assert_close(run(windows_of(FULL)[:3]), rows[:3], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.integration
 def test_weights_are_laid_out_once(tiny):
     network, run, rows = tiny
     with torch.no_grad():
@@ -92,6 +96,7 @@ def test_weights_are_laid_out_once(tiny):
     torch.testing.assert_close(run(windows_of(FULL)), rows, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.integration
 def test_windows_of_too_many_lengths_are_refused(tiny, monkeypatch):
     monkeypatch.setattr(compiled, "MOST_SHAPES", 1)
     with pytest.raises(EgotoolsError, match="tiny: its windows have more than 1 lengths.*--runtime torch"):
@@ -114,13 +119,13 @@ def test_without_a_compiler_the_message_says_what_to_install():
 def test_compiling_is_for_the_cpu(tmp_path):
     with pytest.raises(ValueError, match="--runtime compile computes on the CPU, not with --device cuda"):
         check_runtime("compile", "float32", "cuda")
-    wanted = want(tmp_path, "Backwards", runtime="compile")
+    wanted = replace(want(tmp_path, "Backwards"), runtime="compile")
     with pytest.raises(EgotoolsError, match="--runtime compile is for the CPU; give --device cpu"):
         network_of(wanted, torch.device("cuda"))
 
 
 def test_a_cache_may_be_resumed_without_compiling(tmp_path):
-    one, other = recipe_of(want(tmp_path, "Backwards")), recipe_of(want(tmp_path, "Backwards", runtime="compile"))
+    one, other = recipe_of(want(tmp_path, "Backwards")), recipe_of(replace(want(tmp_path, "Backwards"), runtime="compile"))
     assert one.identity == other.identity
     assert ("runtime" in one.origin, other.origin["runtime"]) == (False, "compile")
 
@@ -130,13 +135,14 @@ def test_compiled_rows_are_checked_on_the_users_windows_and_stored(tmp_path):
     for name, frames in (("a", 20), ("b", 7)):
         write_video(tmp_path / f"{name}.mp4", frames, first=ord(name))
     clips = [Clip(name, tmp_path / f"{name}.mp4") for name in "ab"]
-    plain, wanted = want(tmp_path / "plain", "Folded"), want(tmp_path / "compiled", "Folded", runtime="compile")
+    plain = want(tmp_path / "plain", "Backwards")
+    wanted = replace(want(tmp_path / "compiled", "Backwards"), runtime="compile")
     stages: list[str] = []
     extract(clips, [plain], resources=Resources("cpu", 8, 1))
     result = extract(
         clips, [wanted], resources=Resources("cpu", 8, 1), progress=lambda stage, *_: stages.append(stage)
     )
-    assert stages[0] == f"compiling {ODD}:Folded (once; about half a minute)"
+    assert stages[0] == f"compiling {ODD}:Backwards (once; about half a minute)"
     assert result.agreement[wanted.cache].computing == "compiled float32"
     assert result.agreement[wanted.cache].lowest > 0.99999
     assert_same_rows(rows_of(plain), rows_of(wanted))
