@@ -42,7 +42,7 @@ def _compiled(request: CacheRequest, device: torch.device, full: Callable[[Tenso
     assert not isinstance(request.extractor, ClipExtractor), "it has no network"
     name = request.found.name
     if device.type != "cpu":
-        raise EgotoolsError(f"{name}: --runtime compile is for the CPU; give --device cpu, or --runtime torch for the GPU")
+        raise EgotoolsError(f"{name}: --runtime compile is for the CPU; give --device cpu, or --runtime torch")
     return runnable(
         request.extractor.network(), device, request.precision, call=lambda network: Compiled(name, network, full)
     )

@@ -99,12 +99,12 @@ def test_weights_are_laid_out_once(tiny):
 @pytest.mark.integration
 def test_windows_of_too_many_lengths_are_refused(tiny, monkeypatch):
     monkeypatch.setattr(compiled, "MOST_SHAPES", 1)
-    with pytest.raises(EgotoolsError, match="tiny: its windows have more than 1 lengths.*--runtime torch"):
+    with pytest.raises(EgotoolsError, match=r"tiny: its windows have more than 1 lengths.*--runtime torch"):
         tiny[1](windows_of(FULL, length=2))
 
 
 def test_a_network_that_cannot_be_compiled_is_refused_in_one_line():
-    with pytest.raises(EgotoolsError, match="tiny: cannot be compiled here .*; use --runtime torch") as caught:
+    with pytest.raises(EgotoolsError, match=r"tiny: cannot be compiled here .*; use --runtime torch") as caught:
         compiled_network(Branching())(windows_of(FULL))
     assert "\n" not in str(caught.value)
 
@@ -112,7 +112,7 @@ def test_a_network_that_cannot_be_compiled_is_refused_in_one_line():
 def test_without_a_compiler_the_message_says_what_to_install():
     from torch._inductor import config
 
-    with config.patch({"cpp.cxx": (None, "nonesuch")}), pytest.raises(EgotoolsError, match="no nonesuch.*install"):
+    with config.patch({"cpp.cxx": (None, "nonesuch")}), pytest.raises(EgotoolsError, match=r"no nonesuch.*install"):
         compiled_network(Tiny())
 
 
@@ -125,7 +125,8 @@ def test_compiling_is_for_the_cpu(tmp_path):
 
 
 def test_a_cache_may_be_resumed_without_compiling(tmp_path):
-    one, other = recipe_of(want(tmp_path, "Backwards")), recipe_of(replace(want(tmp_path, "Backwards"), runtime="compile"))
+    wanted = want(tmp_path, "Backwards")
+    one, other = recipe_of(wanted), recipe_of(replace(wanted, runtime="compile"))
     assert one.identity == other.identity
     assert ("runtime" in one.origin, other.origin["runtime"]) == (False, "compile")
 
@@ -139,9 +140,7 @@ def test_compiled_rows_are_checked_on_the_users_windows_and_stored(tmp_path):
     wanted = replace(want(tmp_path / "compiled", "Backwards"), runtime="compile")
     stages: list[str] = []
     extract(clips, [plain], resources=Resources("cpu", 8, 1))
-    result = extract(
-        clips, [wanted], resources=Resources("cpu", 8, 1), progress=lambda stage, *_: stages.append(stage)
-    )
+    result = extract(clips, [wanted], resources=Resources("cpu", 8, 1), progress=lambda stage, *_: stages.append(stage))
     assert stages[0] == f"compiling {ODD}:Backwards (once; about half a minute)"
     assert result.agreement[wanted.cache].computing == "compiled float32"
     assert result.agreement[wanted.cache].lowest > 0.99999
