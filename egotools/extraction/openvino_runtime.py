@@ -53,15 +53,15 @@ def _load_nncf() -> Any:  # Any: the module
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what the libraries say of each other, their progress bars on stdout, and that there is no CUDA."""
-    compiler = logging.getLogger("torch.utils.cpp_extension")
-    was_disabled, compiler.disabled = compiler.disabled, True
+    """Without what the libraries log and warn of each other, and their progress bars on stdout; errors are raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
     try:
         with redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        compiler.disabled = was_disabled
+        logging.disable(before)
 
 
 @contextmanager
@@ -118,8 +118,8 @@ def converted(network: Network, window: Tensor, name: str) -> Model:
     library = load()
     if not isinstance(network, nn.Module):
         raise _refusal(name, "it is a function, not a torch module")
-    failures = (*UNTRACEABLE, library.frontend.GeneralFailure, library.frontend.OpConversionFailure)
-    failures += (library.frontend.NotImplementedFailure, library.frontend.OpValidationFailure)
+    kinds = ("GeneralFailure", "NotImplementedFailure", "OpConversionFailure", "OpValidationFailure")
+    failures = (*UNTRACEABLE, *(getattr(library.frontend, kind) for kind in kinds))
     network.eval().requires_grad_(False)
     for parent in list(network.modules()):
         for part, child in parent.named_children():
@@ -142,6 +142,9 @@ def converted(network: Network, window: Tensor, name: str) -> Model:
 
 class _Normalize(nn.Module):
     """`Normalize` in two operations: OpenVINO computes them in float32, and rounds to bf16 after, as PyTorch."""
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, normalize: Normalize) -> None:
         super().__init__()
