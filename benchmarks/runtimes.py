@@ -1,6 +1,7 @@
 """OpenVINO against PyTorch, on the processor: speed, and how alike the rows are.
 
     python benchmarks/runtimes.py [--rounds 7] [--threads 1] [--video FILE] [--json FILE] [--only NAME] [--quick]
+                                   [--compile] [--batch 16]
 
 Both sides run as `egotools extract` runs them: PyTorch by `extraction.forward.runnable` (batch norms folded, channels
 last, convolutions over frames), OpenVINO by `extraction.openvino_runtime`, both from bytes to float32 rows. The windows
@@ -62,8 +63,26 @@ def runs_of(name: str, calibration: Any, network: Any) -> dict[str, Run]:
     return runs
 
 
+def compiled_runs(name: str, network: Any, size: int) -> dict[str, Run]:
+    """The network compiled by PyTorch, in each precision."""
+    import torch
+
+    from egotools.extraction.compiled import Compiled
+    from egotools.extraction.forward import runnable
+    from egotools.machine import has_fast_bf16
+
+    cpu = torch.device("cpu")
+
+    def made(precision: Any) -> Run:
+        call = lambda ready: Compiled(name, ready, lambda _: size)  # noqa: E731 - of one line
+        return runnable(copy.deepcopy(network), cpu, precision, call=call)
+
+    runs = {"compiled float32": made("float32")}
+    return {**runs, "compiled bf16": made("bf16")} if has_fast_bf16(cpu) else runs
+
+
 def measure(
-    name: str, video: Path, rounds: int, *, batches: int, resize: str | None
+    name: str, video: Path, rounds: int, *, batches: int, resize: str | None, size: int, compiling: bool
 ) -> tuple[list[dict[str, Cost]], dict[str, Any]]:
     """Costs of a batch in each way, round by round, and the agreement of each with PyTorch in float32."""
     import numpy as np
@@ -76,7 +95,6 @@ def measure(
     found = find_extractor(name)
     options = {**OPTIONS.get(name, {"fps": 8.0}), **({"resize": resize} if resize else {})}
     extractor = found.built(**options, **({} if name == TRAINED else {"weights": "random:0"}))
-    size = BATCH.get(name, 8)
     windows = real_windows(extractor, video, 2 * batches * size)
     calibration, measured = windows[::2].contiguous(), windows[1::2].contiguous()
     network = extractor.network()
@@ -84,7 +102,8 @@ def measure(
         calm(network)
     if name != TRAINED:
         fit_statistics(network, calibration)
-    runs = runs_of(name, calibration, network)
+    runs = compiled_runs(name, network, size) if compiling else {}  # before the others change the network
+    runs = {**runs_of(name, calibration, network), **runs}
     batch = measured[:size]
     tasks: dict[str, Callable[[], Cost]] = {
         way: (lambda run=run: cost_of(lambda: run(batch))) for way, run in runs.items()
@@ -106,7 +125,10 @@ def ratios_of(name: str, rounds: list[dict[str, Cost]], agreement: dict[str, Any
         value = median_ratio(rounds, above, below, kind)
         return Ratio(f"(z) {name}, {below} against {above}", value, target, note)
 
-    found = [ratio("PyTorch float32", "OpenVINO float32", FLOAT32.get(name) if threads == 1 else None)]
+    compiled = [
+        ratio(f"PyTorch {each}", f"compiled {each}") for each in ("float32", "bf16") if f"compiled {each}" in agreement
+    ]
+    found = [*compiled, ratio("PyTorch float32", "OpenVINO float32", FLOAT32.get(name) if threads == 1 else None)]
     best = "PyTorch float32"
     if "OpenVINO bf16" in agreement:
         found += [ratio("PyTorch float32", "PyTorch bf16"), ratio("PyTorch bf16", "OpenVINO bf16")]
@@ -124,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", help="one network, by the name of its extractor")
     parser.add_argument("--resize", help="other frames than the network's own, such as 64x64")
+    parser.add_argument("--batch", type=int, help="windows of a batch; extract takes 16, or 128 frames")
+    parser.add_argument("--compile", action="store_true", help="also PyTorch, compiled: a minute for each network")
     parser.add_argument("--quick", action="store_true", help="only the networks that have targets, in three rounds")
     options = parser.parse_args(arguments)
     import torch
@@ -134,7 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounds = options.rounds or (3 if options.quick else 7)
     ratios, figures = [], {}
     for name in names:
-        costs, agreement = measure(name, video, rounds, batches=1 if options.quick else 4, resize=options.resize)
+        costs, agreement = measure(
+            name, video, rounds, batches=1 if options.quick else 4, resize=options.resize,
+            size=options.batch or BATCH.get(name, 8), compiling=options.compile,
+        )  # fmt: skip
         ratios += ratios_of(name, costs, agreement, options.threads)
         figures[name] = {
             "seconds a batch": median_costs(costs),

@@ -124,11 +124,12 @@ def _of_packages() -> Offered:
 )
 @click.option(
     "--runtime",
-    type=click.Choice(["torch", "openvino"]),
+    type=click.Choice(["torch", "compile", "openvino"]),
     default="torch",
     show_default=True,
-    help="What computes networks: PyTorch, or OpenVINO on the CPU (extra: openvino). Extractors that run in reading "
-    "processes, such as color, have no network and run as always.",
+    help="What computes networks: PyTorch; compile: PyTorch, after compiling them for this CPU, about half a minute "
+    "each; or OpenVINO on the CPU (extra: openvino). Extractors that run in reading processes, such as color, have no "
+    "network and run as always.",
 )
 @options.resources
 @options.engine

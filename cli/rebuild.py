@@ -41,6 +41,13 @@ class Pairs(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
 @click.option("--retry-failed", is_flag=True, help="Retry all clips that failed before, changed or not.")
 @click.option("--digest", is_flag=True, help="Compare the content of source files, not their times.")
 @click.option("--checksums/--no-checksums", default=True, show_default=True, help="Look for damaged rows.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["torch", "compile"]),
+    default="torch",
+    show_default=True,
+    help="What computes networks that PyTorch computes: compile, after compiling them for this CPU.",
+)
 @options.resources
 @options.engine
 @options.trust
@@ -63,7 +70,8 @@ def rebuild(caches: tuple[Path, ...], dry_run: bool, as_json: bool, **given: Any
     found = targets(caches, remark=display.note)
     names = ("manifest", "digest", "checksums", "retry_failed")
     chosen = {name: given[name] for name in names}
-    asked = RebuildOptions(dict(given["weights"]), trusted=options.trusted(given), **chosen)
+    chosen |= {"compiling": given["runtime"] == "compile", "trusted": options.trusted(given)}
+    asked = RebuildOptions(dict(given["weights"]), **chosen)
     check_names(found, asked)
     results: Sequence[Assessment | RebuildResult]
     if not dry_run:

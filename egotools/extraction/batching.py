@@ -47,9 +47,7 @@ class Batcher:
         self._length = length
         self._waiting.append((piece, 0, len(piece.rows)))
         self._count += len(piece.rows)
-        size = self.size
-        if self._most_frames is not None and piece.windows is not None:
-            size = max(1, min(size, self._most_frames // length))
+        size = full_size(self.size, length, self._most_frames if piece.windows is not None else None)
         while self._count >= size:
             self._launch(size)
             yield from self._finished(1)
@@ -95,6 +93,11 @@ class Batcher:
                 count = part[2] - part[1]
                 yield _computed(part, values[at : at + count], self._row_times)
                 at += count
+
+
+def full_size(size: int, length: int, most_frames: int | None) -> int:
+    """Windows of a full batch: `size`, or fewer if windows of `length` frames would make more than `most_frames`."""
+    return size if most_frames is None else max(1, min(size, most_frames // length))
 
 
 def _computed(part: Part, values: Array, row_times: RowTimes) -> Piece:

@@ -61,7 +61,8 @@ def extract(
         store: the format of the caches.
         precision: of networks; int8 needs the runtime openvino.
         dtype: of the rows on disk.
-        runtime: what computes networks: torch, or openvino on the CPU (extra: openvino).
+        runtime: what computes networks: torch; compile: torch, compiled for this CPU first; or openvino on the CPU
+            (extra: openvino).
         device: `cpu`, `cuda`, `cuda:1`, ...; auto: a GPU if there is one.
         batch_size: windows per batch; None: what suits the device.
         workers: reading processes; None: what suits the machine.

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from egotools.extraction.messages import BegunAgain, Failure, FileDigest, FileRemarks, Message, Piece, ReadingTask
+from egotools.extraction.messages import (
+    BegunAgain,
+    Failure,
+    FileDigest,
+    FileRemarks,
+    Message,
+    Piece,
+    ReadingTask,
+    Stage,
+)
 from egotools.extraction.request import CacheRequest, Extraction
 from egotools.extraction.writing import Writing
 from egotools.progress import Progress
@@ -83,6 +92,8 @@ class Collector:
             self.remark(message)
         elif isinstance(message, BegunAgain):
             self.begin_again(message)
+        elif isinstance(message, Stage):
+            self.progress(message.name, self._clips_done, len(self.clips))
         else:
             self.take(message)
 

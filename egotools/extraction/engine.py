@@ -117,7 +117,7 @@ def extract(
 
 def _with_runtime(request: CacheRequest, clips: Sequence[Clip]) -> CacheRequest:
     """The request, if its runtime is there; with the file of its int8 network if it needs one."""
-    if request.runtime == "torch":
+    if request.runtime != "openvino":
         return request
     from egotools.extraction.int8 import with_int8_network
     from egotools.extraction.openvino_runtime import load

@@ -26,11 +26,17 @@ KNOWN_FORWARDS = {kind.forward for kind in (*CONVOLUTIONS, _BatchNorm, nn.SyncBa
 KNOWN_KINDS = {"timm.layers.conv2d_same.Conv2dSame", "timm.layers.norm_act.BatchNormAct2d"}
 
 
-def runnable(network: Network, device: torch.device, precision: Precision) -> Network:
+def runnable(
+    network: Network,
+    device: torch.device,
+    precision: Precision,
+    *,
+    call: Callable[[Network], Network] = lambda network: network,
+) -> Network:
     """The fastest callable that computes `network`, from a batch of prepared frames to float32 [B, D] on `device`.
 
     Changes a torch module: frozen, batch-norm folded into convolutions, channels last, in the given precision. A plain
-    function is called unchanged.
+    function is called unchanged. `call` makes what is called of the network, when it is ready.
 
     Raises:
         EgotoolsError: bf16 on a device that would only emulate it.
@@ -44,9 +50,11 @@ def runnable(network: Network, device: torch.device, precision: Precision) -> Ne
     # A network that converts its prepared input to float itself cannot be cast as a whole.
     casts_itself = precision == "bf16" and not takes_bf16
 
+    called = call(network)
+
     def run(batch: Tensor) -> Tensor:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=casts_itself):
-            return network(batch.to(device, non_blocking=True)).float()
+            return called(batch.to(device, non_blocking=True)).float()
 
     return run
 

@@ -73,7 +73,14 @@ class FileIndex:
     index: VideoIndex | None
 
 
-Message = Piece | Failure | BegunAgain | FileDigest | FileRemarks
+@dataclass(frozen=True)
+class Stage:
+    """What is done before rows can be computed, and takes long, in a few words."""
+
+    name: str
+
+
+Message = Piece | Failure | BegunAgain | FileDigest | FileRemarks | Stage
 
 
 def windows_of(piece: Piece, first: int = 0, last: int | None = None) -> Array:

@@ -10,18 +10,19 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from egotools.extraction.batching import Batcher
+from egotools.extraction.batching import Batcher, full_size
 from egotools.extraction.forward import Network, runnable
-from egotools.extraction.messages import Message, Piece, ReadingTask
+from egotools.extraction.messages import Message, Piece, ReadingTask, Stage
 from egotools.extraction.networks import network_of
-from egotools.extraction.precision import check_precision
+from egotools.extraction.precision import Array, alone, check_precision
 from egotools.extraction.readers import Readers
 from egotools.extraction.request import Agreement, CacheRequest, Resources
-from egotools.types import Clip, ClipExtractor
+from egotools.types import AudioExtractor, Clip, ClipExtractor, Extractor
 
 # Frames of a batch, unless the user says how large a batch is. Windows of videos are long: on a CPU, five of 45 frames
 # of 256x256 through ip-CSN-152 take 2.4 times the memory of two, and a row 1.3 times the processor time.
@@ -62,7 +63,7 @@ class Pipeline:
         """
         began = time.perf_counter()
         self._readers.give(tasks)  # the processes start while the networks are built
-        self._build(tasks)
+        yield from self._build(tasks)
         self.seconds["starting"] += time.perf_counter() - began
         with closing(_prefetched(self._readers, self.seconds)) as messages:
             for message in messages:
@@ -80,13 +81,15 @@ class Pipeline:
         self.seconds["computing"] += time.perf_counter() - before
         return found
 
-    def _build(self, tasks: Sequence[ReadingTask]) -> None:
-        """Builds the networks that these tasks need, unless they exist already."""
+    def _build(self, tasks: Sequence[ReadingTask]) -> Iterator[Stage]:
+        """Builds the networks that these tasks need, unless they exist already; says which are compiled."""
         for position in sorted({position for task in tasks for position in task.positions}.difference(self._batchers)):
             each, extractor = self.requests[position], self.requests[position].extractor
             if isinstance(extractor, ClipExtractor) or extractor.place != "device":
                 continue
-            run = network_of(each, self.device)
+            if each.runtime == "compile":
+                yield Stage(f"compiling {each.found.name} (once; about half a minute)")
+            run = network_of(each, self.device, partial(self._full, extractor))
             if (each.runtime, each.precision) != ("torch", "float32"):
                 self._check_precision(each, run, [task.clip for task in tasks if position in task.positions])
             self._batchers[position] = Batcher(
@@ -96,14 +99,26 @@ class Pipeline:
 
     def _check_precision(self, each: CacheRequest, run: Network, clips: Sequence[Clip]) -> None:
         assert not isinstance(each.extractor, ClipExtractor), "it has no network"
-        device = self.device if each.runtime == "torch" else torch.device("cpu")
+        device = torch.device("cpu") if each.runtime == "openvino" else self.device
         exact = runnable(each.extractor.network(), device, "float32")
-        if found := check_precision(each, clips, exact, run):
+        full = partial(self._full, each.extractor)
+        # A compiled network takes full batches: one window less tells whether filling a batch up changes its rows.
+        together = (lambda windows: max(full(windows) - 1, 1)) if each.runtime == "compile" else alone
+        if found := check_precision(each, clips, exact, run, together=together):
             self.agreement[each.cache] = found
 
+    def _full(self, extractor: Extractor, windows: Array | torch.Tensor) -> int:
+        """Windows of a full batch of windows [N, L, ...] such as these."""
+        is_sound = isinstance(extractor, AudioExtractor)
+        return full_size(self.batch_size, windows.shape[1], None if is_sound else self._most_frames)
+
     def close(self) -> None:
-        """Ends the reading processes."""
+        """Ends the reading processes, and frees what was compiled."""
         self._readers.close()
+        if any(each.runtime == "compile" for each in self.requests):
+            from egotools.extraction.compiled import forget_compiled
+
+            forget_compiled()
 
     def __enter__(self) -> "Pipeline":
         return self

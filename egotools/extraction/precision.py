@@ -1,6 +1,6 @@
 """Takes a few windows of a few clips, to check a precision on and to time a network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,12 @@ ENOUGH = 0.98  # centered cosine between precisions; trained networks have 0.993
 GATE_ROWS = 8
 
 Array = np.ndarray[Any, Any]
+Together = Callable[[Array], int]
+
+
+def alone(windows: Array) -> int:  # noqa: ARG001 - of all windows
+    """One window at a time, so that large ones fit in memory."""
+    return 1
 
 
 def sample_windows(
@@ -43,10 +49,12 @@ def sample_windows(
     return np.stack(windows) if windows else None
 
 
-def check_precision(request: CacheRequest, clips: Sequence[Clip], exact: Network, fast: Network) -> Agreement | None:
+def check_precision(
+    request: CacheRequest, clips: Sequence[Clip], exact: Network, fast: Network, *, together: Together = alone
+) -> Agreement | None:
     """Compares rows with those of float32 and PyTorch on at least eight different windows of the user's clips.
 
-    If the clips have fewer, coarse noise makes up the number.
+    If the clips have fewer, coarse noise makes up the number. `together` gives how many of the windows form a batch.
 
     Raises:
         EgotoolsError: the rows differ too much.
@@ -56,10 +64,11 @@ def check_precision(request: CacheRequest, clips: Sequence[Clip], exact: Network
         return None
     if len(windows) < GATE_ROWS:
         windows = np.concatenate([windows, _noise(GATE_ROWS - len(windows), windows.shape[1:], windows.dtype)])
-    alone = [torch.from_numpy(window[None]) for window in windows]  # one at a time, so that large ones fit in memory
+    count = together(windows)
+    batches = [torch.from_numpy(windows[at : at + count]) for at in range(0, len(windows), count)]
     if request.precision == "float32":
-        return compare_runtimes(exact, fast, alone, request.found.name)
-    return compare_precisions(exact, fast, alone, request.found.name, request.computing)
+        return compare_runtimes(exact, fast, batches, request.found.name, request.computing)
+    return compare_precisions(exact, fast, batches, request.found.name, request.computing)
 
 
 def _noise(count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -80,17 +89,19 @@ def without_bf16(name: str, error: RuntimeError) -> EgotoolsError:
     return EgotoolsError(f"{name}: cannot be computed in bf16 here ({first_line(error)}); use --precision float32")
 
 
-def compare_runtimes(exact: Network, other: Network, batches: Sequence[Tensor], name: str) -> Agreement:
+def compare_runtimes(
+    exact: Network, other: Network, batches: Sequence[Tensor], name: str, computing: str = "OpenVINO float32"
+) -> Agreement:
     """Compares another runtime with PyTorch, both in float32, on real windows.
 
     Raises:
         EgotoolsError: the plain cosine of a row is not above 0.99999.
     """
     expected, rows = (np.concatenate([_rows(run(batch)) for batch in batches]) for run in (exact, other))
-    found = Agreement.between(expected, rows, "OpenVINO float32")
+    found = Agreement.between(expected, rows, computing)
     if not (found.lowest > SAME or np.array_equal(expected, rows)):
         raise EgotoolsError(
-            f"{name}: OpenVINO's rows differ from PyTorch's in float32 (cosine {found.lowest:.6f} of one of "
+            f"{name}: {computing} rows differ from PyTorch's in float32 (cosine {found.lowest:.6f} of one of "
             f"{found.rows} rows, not above {SAME}); use --runtime torch"
         )
     return found

@@ -35,7 +35,7 @@ def recipe_of(request: CacheRequest, origin: Mapping[str, Any] | None = None) ->
         "precision": request.precision if is_on_device else "float32",
         "dtype": request.dtype,
     }
-    if is_on_device and request.runtime != "torch":
+    if is_on_device and request.runtime == "openvino":  # a compiled network is PyTorch's, and gives the same rows
         identity["runtime"] = request.runtime
     if is_on_device and request.quantized is not None:
         identity["calibration"] = _int8_digest(request.quantized)
@@ -46,7 +46,8 @@ def recipe_of(request: CacheRequest, origin: Mapping[str, Any] | None = None) ->
         identity["weights"] = extractor.weights_digest()
     if found.source is not None:
         identity["source"] = source_digest(found.source)
-    return Recipe(identity, {**(origin or {}), **_again(request), **surroundings()})
+    how = {"runtime": request.runtime} if is_on_device and request.runtime == "compile" else {}
+    return Recipe(identity, {**(origin or {}), **how, **_again(request), **surroundings()})
 
 
 def _int8_digest(file: Path) -> str:

@@ -12,7 +12,8 @@ from egotools.machine import choose_device, usable_cores
 from egotools.types import Clip, Extractor
 
 Precision = Literal["float32", "bf16", "int8"]
-Runtime = Literal["torch", "openvino"]
+Runtime = Literal["torch", "compile", "openvino"]
+COMPUTING: dict[Runtime, str] = {"torch": "", "compile": "compiled", "openvino": "OpenVINO"}
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,19 @@ class CacheRequest:
     @property
     def computing(self) -> str:
         """How rows are computed, in words."""
-        return self.precision if self.runtime == "torch" else f"OpenVINO {self.precision}"
+        return f"{COMPUTING[self.runtime]} {self.precision}".lstrip()
 
 
 def check_runtime(runtime: str, precision: str, device: str) -> None:
     """Checks options that exclude each other.
 
     Raises:
-        ValueError: int8 with torch, or OpenVINO on another device than the CPU.
+        ValueError: int8 with torch, or another runtime than torch on another device than the CPU.
     """
     if precision == "int8" and runtime != "openvino":
         raise ValueError("--precision int8 needs --runtime openvino")
-    if runtime == "openvino" and device not in ("auto", "cpu"):
-        raise ValueError(f"--runtime openvino computes on the CPU, not with --device {device}")
+    if runtime != "torch" and device not in ("auto", "cpu"):
+        raise ValueError(f"--runtime {runtime} computes on the CPU, not with --device {device}")
 
 
 @dataclass

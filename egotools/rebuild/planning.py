@@ -9,7 +9,7 @@ from typing import Any
 from egotools.config import file_digest, plain, to_json
 from egotools.errors import EgotoolsError, ExtractorError, StoreError
 from egotools.extraction.recipes import recipe_of
-from egotools.extraction.request import CacheRequest
+from egotools.extraction.request import CacheRequest, Runtime
 from egotools.extractors.own_code import code_of
 from egotools.extractors.reproduction import name_in, numbers_in, reproduced, runtime_in
 from egotools.files.disk import real
@@ -37,6 +37,7 @@ class RebuildOptions:
     digest: bool = False  # compare the content of source files if the cache has its digest
     checksums: bool = True  # read all rows, to find those that are damaged
     retry_failed: bool = False
+    compiling: bool = False  # run networks that PyTorch computes with the runtime "compile"
     trusted: frozenset[str] = frozenset()  # the user's own extractors, files and packages, that are allowed to run
 
 
@@ -116,7 +117,10 @@ class Planner:
                 reasons = changed_files(recipe, code) + ([f"its weights are to be {weights}"] if weights else [])
                 return self._assessed(cache, stores, clips, reasons, code)
             found, extractor = reproduced(recipe, weights=weights, trusted=self._options.trusted)
-            request = CacheRequest(cache, extractor, found, *numbers_in(recipe), runtime=runtime_in(recipe))
+            runtime: Runtime = runtime_in(recipe)
+            if runtime == "torch" and self._options.compiling:
+                runtime = "compile"
+            request = CacheRequest(cache, extractor, found, *numbers_in(recipe), runtime=runtime)
             if "calibration" in recipe.identity:
                 request = dataclasses.replace(request, quantized=request.int8_file)
             recipe_now = recipe_of(request, origin)
