@@ -33,6 +33,7 @@ features = click.option(
 )
 label = click.option("--label", required=True, help="Manifest column that is the label.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace existing output.")
 seed = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
 
 REDUCE = {"mean": "mean", "mean+std": "mean+std", "none": None}
