@@ -59,10 +59,12 @@ QUICK_THREE: tuple[tuple[str, dict[str, Any]], ...] = (
 class Pipeline:
     """Extractions of the same clips into ever new caches."""
 
-    def __init__(self, folder: Path, extractors: Sequence[tuple[str, dict[str, Any]]], precision: str) -> None:
+    def __init__(
+        self, folder: Path, extractors: Sequence[tuple[str, dict[str, Any]]], precision: str, runtime: str = "torch"
+    ) -> None:
         from egotools.extractors.lookup import find_extractor
 
-        self.folder, self.precision = folder, precision
+        self.folder, self.precision, self.runtime = folder, precision, runtime
         self._numbers = itertools.count()
         self.found = [find_extractor(name) for name, _ in extractors]
         self.built = [
@@ -75,8 +77,16 @@ class Pipeline:
         from egotools.extraction.request import CacheRequest, Resources
 
         out = Path(tempfile.mkdtemp(dir=self.folder))
+        network = self.folder / "network.int8.npz" if self.precision == "int8" else None  # quantized once, for all runs
         wanted = [
-            CacheRequest(out / f"{number}.lmdb", built, found, self.precision)  # type: ignore[arg-type]
+            CacheRequest(
+                out / f"{number}.lmdb",
+                built,
+                found,
+                self.precision,
+                runtime=self.runtime,
+                quantized=network,  # type: ignore[arg-type]
+            )
             for number, (built, found) in enumerate(zip(self.built, self.found, strict=True))
         ]
         resources = Resources(device="cpu", batch_size=BATCH)
