@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from egotools.annotations.contents import Grid
 from egotools.annotations.events import Annotations, Reading
-from egotools.annotations.media import Mark, Media, Status, add_event, add_paired
+from egotools.annotations.media import Mark, Media, Status, add_event, add_paired, other_players, variable_name
 from egotools.annotations.times import time_of
 from egotools.errors import ManifestError
 
@@ -55,13 +55,15 @@ def read_boris_table(grid: Grid, options: Reading, where: str) -> Annotations:
     """The events of an exported table; see `is_aggregated` and `is_tabular`."""
     kind = "aggregated" if is_aggregated(grid) else "tabular"
     found = Annotations(remarks=[f"{grid.path}: {kind} events of BORIS; label column: 'behavior'"])
+    lower = [name.lower() for name in grid.columns]  # independent variables come before columns of their names
+    columns = [variable_name(name, lower[at + 1 :]) for at, name in enumerate(lower)]
     observations: dict[str, _Observation] = {}
     for number, cells in grid.records():
         place = f"{where}row {number}"
         if cells is None:
             found.lose("rows with more or fewer cells than the header", place)
             continue
-        row = {name.lower(): cell for name, cell in zip(grid.columns, cells, strict=True)}
+        row = dict(zip(columns, cells, strict=True))
         id = row.get("observation id", "")
         observation = observations.setdefault(id, _Observation(grid, options))
         try:
@@ -113,6 +115,11 @@ class _Observation:
         if media is None:
             self._add_by_file(found)
         else:
+            source = self._rows[0].row.get("source", "")
+            if others := re.findall(r"\|player #(\d+):[^|]", source):
+                found.remarks.append(
+                    f"observation {self._rows[0].row.get('observation id', '')!r}: {other_players(others)}"
+                )
             self._add(self._rows, media, found)
 
     def _add(self, rows: list[_Row], media: Media, found: Annotations) -> None:

@@ -103,7 +103,10 @@ def columns_of(grid: Grid, options: Reading, videos: Videos) -> Columns:
     if start is None:
         start = _time(grid, "frame", None, options) or _time(grid, "time", None, options)
     if start is None:
-        raise ManifestError(f"{grid.path}: no column of start times among {_all(grid)}: name it with --start-column")
+        raise ManifestError(
+            f"{grid.path}: no column of start times among {_all(grid)}: name it with --start-column, if this line is"
+            " the header"
+        )
     if end is not None and options.duration_column is None:
         duration = None
     elif duration is not None:

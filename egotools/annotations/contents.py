@@ -14,6 +14,7 @@ from egotools.files.disk import open_file
 
 LARGEST = 256 << 20  # bytes; annotations of a day have a few MB
 LONGEST_LINE = 100_000  # characters of a header
+OLD_EXCEL = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # .xls
 WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -69,6 +70,8 @@ def content_of(path: Path) -> bytes:
         raise ManifestError(f"{path}: the file is empty")
     if content.startswith(b"\x1f\x8b"):
         raise ManifestError(f"{path}: compressed; expand it with gunzip first")
+    if content.startswith(OLD_EXCEL):
+        raise ManifestError(f"{path}: a spreadsheet of Excel: save it as CSV")
     return content
 
 
@@ -81,7 +84,9 @@ def text_of(path: Path, content: bytes) -> str:
     try:
         text = content.decode("utf-16" if content.startswith(WIDE) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: not text in UTF-8 or UTF-16 (byte {error.start}); save it as UTF-8") from error
+        raise ManifestError(
+            f"{path}: not text in UTF-8 or UTF-16 (byte {error.start}); save it as UTF-8 (Excel: 'CSV UTF-8')"
+        ) from error
     if "\0" in text:
         raise ManifestError(f"{path}: not a text file: it contains a NUL byte")
     return text
@@ -158,7 +163,7 @@ def _named(path: Path, cells: Sequence[str]) -> list[str]:
         if not column and index == 0:
             columns[0] = "index"  # pandas writes one so unless index=False
         elif not column:
-            raise ManifestError(f"{path}: column {index + 1} has no name")
+            raise ManifestError(f"{path}: column {index + 1} has no name; give it one, or remove it")
         elif columns.index(column) != index:
             raise ManifestError(f"{path}: two columns are named {column!r}")
     return columns

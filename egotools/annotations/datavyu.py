@@ -75,9 +75,9 @@ def read_spreadsheet(path: Path, content: bytes, options: Reading, where: str) -
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             names = file.namelist()
             if "db" not in names:
-                is_sheet = any(name.startswith("xl/") or name == "content.xml" for name in names)
-                hint = "a spreadsheet of Excel or OpenOffice: save it as CSV" if is_sheet else "it has no file 'db'"
-                raise ManifestError(f"{path}: not a spreadsheet of Datavyu: {hint}")
+                if any(name.startswith("xl/") or name == "content.xml" for name in names):
+                    raise ManifestError(f"{path}: a spreadsheet of Excel or OpenOffice: save it as CSV")
+                raise ManifestError(f"{path}: not a spreadsheet of Datavyu: it has no file 'db'")
             if file.getinfo("db").file_size > LARGEST:
                 raise ManifestError(f"{path}: its table is larger than {LARGEST >> 20} MB")
             text = text_of(path, file.read("db"))

@@ -53,6 +53,8 @@ def parse_xml(path: Path, content: bytes) -> Element:
         return builder.close()
     except expat.ExpatError as error:
         raise ManifestError(f"{path}: damaged XML: {error}") from error
+    except (LookupError, ValueError) as error:  # an encoding that Python or expat does not know
+        raise ManifestError(f"{path}: XML in an encoding that cannot be read ({error}); save it as UTF-8") from error
 
 
 def read_elan(path: Path, content: bytes, options: Reading, videos: Videos, where: str) -> Annotations:

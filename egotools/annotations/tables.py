@@ -27,7 +27,9 @@ def read_table(grid: Grid, options: Reading, videos: Videos, *, around: float | 
     between = DELIMITERS.get(grid.delimiter, repr(grid.delimiter))
     found.remarks.append(f"{grid.path}: a table separated by {between}s; {columns.said(options.fps)}")
     if columns.video is None:
-        found.remarks.append(f"{grid.path}: no column of videos, so the video is {_video(grid, options)!r} (--video)")
+        found.remarks.append(
+            f"{grid.path}: no column of videos (--video-column), so the video is {_video(grid, options)!r} (--video)"
+        )
     if not has_spans and (options.format == "frames" or (columns.is_frames and around is None)):
         read_runs(grid, columns, options, _video(grid, options), where, found)
     else:
