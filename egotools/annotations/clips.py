@@ -95,6 +95,8 @@ def clips_of_annotations(
             placed.append(_place(event, start, end, clip, spans[clip.path], around=around, found=found))
         except _Lost as lost:
             found.lose(lost.kind, f"{event.where}: {lost}")
+    if len(found.lost.get(OUTSIDE, ())) > len(placed):
+        found.remarks.append("most rows are outside: are times in another unit (--unit), or from elsewhere (--offset)?")
     placed = _once(placed, found)
     found.overlaps = _overlaps(placed)
     found.clips = _clips(placed)

@@ -20,7 +20,7 @@ from egotools.errors import ManifestError, first_line
 
 LARGEST = 64 << 20  # bytes of a spreadsheet
 COLUMN = re.compile(r"(.*?) \((\w+),(?:true|false),.*?\)(?:-(.*))?")
-CELL = re.compile(r"(\d+):(\d\d):(\d\d):(\d{3}),(\d+):(\d\d):(\d\d):(\d{3}),(.*)")
+CELL = re.compile(r"(\d{1,6}):(\d\d):(\d\d):(\d{3}),(\d{1,6}):(\d\d):(\d\d):(\d{3}),(.*)")
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted, or an unknown method
 NO_TIME = "cells whose times cannot be used"
 

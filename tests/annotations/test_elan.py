@@ -98,6 +98,13 @@ def test_the_clock_of_a_medium_may_begin_later(tmp_path):
     assert [(event.start, event.end) for event in found.events] == [(3.0, 5.5)]
 
 
+def test_a_tier_that_is_called_tier_keeps_its_values(tmp_path):
+    content = EAF.format(origin="").replace('"Behavior"', '"tier"')
+    found = read(tmp_path / "x.eaf", content, "film.mp4", tier=("tier",))
+    labels = found.events[0].labels
+    assert (labels["table tier"], labels["tier"], labels["participant"]) == ("eat", "tier", "anna")
+
+
 ENTITIES = """<?xml version="1.0"?>
 <!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;">]>
 <ANNOTATION_DOCUMENT>&c;</ANNOTATION_DOCUMENT>
@@ -108,6 +115,8 @@ ENTITIES = """<?xml version="1.0"?>
     ("content", "problem"),
     [
         (EAF.format(origin="")[:900], "damaged XML"),
+        (EAF.format(origin="").replace("UTF-8", "nothing"), "XML in an encoding that cannot be read"),
+        (EAF.format(origin="").replace("UTF-8", "big5"), "XML in an encoding that cannot be read"),
         (ENTITIES, "DOCTYPE"),
         (ENTITIES.replace('"1.0"', '"1.0" encoding="UTF-16"').encode("utf-16"), "DOCTYPE"),
         ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "DOCTYPE"),
