@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from egotools.annotations.events import Annotations
-from egotools.annotations.media import Mark, Media, Status, add_paired, other_players, variable_name
+from egotools.annotations.media import Mark, Media, Status, add_paired, other_players, track_of, variable_name
 from egotools.errors import ManifestError
 from egotools.files.json_files import check_shape, parse_json
 from egotools.texts import counted
@@ -92,7 +92,8 @@ def _mark(event: list[Any], ethogram: dict[str, Any], common: dict[str, str], pl
     status: Status = "POINT" if ethogram[code]["type"].lower().startswith("point") else "TOGGLE"
     category = str(ethogram[code].get("category") or "")
     labels = dict(zip(EVENT, (code, subject, category, modifiers, comment), strict=True))
-    return Mark(float(time), (subject, code, modifiers), status, labels | common, place, subject), ""
+    track = track_of(subject, category)
+    return Mark(float(time), (subject, code, modifiers), status, labels | common, place, track), ""
 
 
 def _media(observation: dict[str, Any], where: str, found: Annotations) -> Media | None:

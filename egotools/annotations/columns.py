@@ -9,8 +9,8 @@ from egotools.annotations.events import Reading, Unit
 from egotools.annotations.videos import Videos
 from egotools.errors import ManifestError
 
-STARTS = {"start", "begin", "onset", "from", "starttime", "begintime", "startsec"}
-ENDS = {"end", "stop", "offset", "to", "finish", "endtime", "stoptime", "endsec"}
+STARTS = {"start", "begin", "onset", "from", "starttime", "begintime", "startsec", "tmin"}
+ENDS = {"end", "stop", "offset", "to", "finish", "endtime", "stoptime", "endsec", "tmax"}
 DURATIONS = {"duration", "length", "dur"}
 VIDEOS = {
     *("video", "videos", "clip", "file", "filename", "file name", "file path", "filepath", "path", "movie", "film"),
@@ -28,7 +28,7 @@ UNITS: dict[str, Unit] = {
     **dict.fromkeys(("frame", "frames", "framenum"), "frames"),
 }
 TIMES = {"time", "timestamp", "t"}
-FILLERS = {*TIMES, "hh", "mm", "stamp", "at", "in", "number", "num", "no", "nr", "idx", "index", "id"}
+FILLERS = {*TIMES, "hh", "mm", "ff", "stamp", "at", "in", "number", "num", "no", "nr", "idx", "index", "id"}
 PREFERRED: Sequence[Unit] = ("seconds", "frames", "milliseconds")
 
 

@@ -69,6 +69,11 @@ def variable_name(name: str, taken: Container[str]) -> str:
     return f"variable {name}" if name.strip().lower() in taken else name
 
 
+def track_of(subject: str, category: str) -> str:
+    """What is not expected to overlap: BORIS excludes behaviors of one category, and others only if it is told to."""
+    return ", ".join(each for each in (subject, category) if each)
+
+
 def other_players(players: Sequence[str]) -> str:
     """A remark on files that were played beside the first."""
     return f"segments are of player 1; the files of {named([f'player {each}' for each in players], 3)} are left out"

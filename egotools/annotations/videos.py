@@ -22,8 +22,8 @@ NAMED = 3
 class Videos:
     """Clips by id, by the name of their file, and by that name without suffix.
 
-    A path of another machine is matched by its name; its folders only decide between files of one name. Clips that share
-    the label `recording` are views of one recording.
+    A path of another machine is matched by its name; its folders only decide between files of one name. Clips of one
+    `recording`, a label, are its views.
     """
 
     def __init__(self, clips: Sequence[Clip], source: Path, *, left_out: Sequence[str] = ()) -> None:

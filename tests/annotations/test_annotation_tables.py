@@ -66,6 +66,7 @@ def test_units_frames_and_decimal_commas():
             "video_id,start_timestamp,stop_timestamp,start_frame,stop_frame,verb\na,1,2.5,10,25,eat\n",
             "'stop_timestamp'",
         ),
+        ("tmin,tier,text,tmax,video\n1,t,eat,2.5,a\n", "start: 'tmin' (seconds), end: 'tmax' (seconds)"),
         ("sep=;\nvideo;start;end;label\na;1;2.5;eat\n", "separated by semicolons"),
         (
             "Tier\tBegin Time - hh:mm:ss.ms\tBegin Time - ss.msec\tEnd Time - hh:mm:ss.ms\tEnd Time - ss.msec\tvideo\t"
