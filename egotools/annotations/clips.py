@@ -19,7 +19,7 @@ from egotools.manifests.table import RESERVED
 from egotools.media.video import open_frames
 from egotools.processes import Crash, apart
 from egotools.progress import Progress, no_progress
-from egotools.texts import composed, counted, named, shortened, tidy
+from egotools.texts import composed, counted, named, shortened, split_name, tidy
 from egotools.types import LONGEST_ID, Clip
 
 NAMED = 3
@@ -200,7 +200,7 @@ def _place(
             f"{event.total:g} s, {clip.path.name} {span.end - span.start:g} s",
         )
     first, last = clip.start, min(span.end, inf if clip.end is None else clip.end)
-    is_moment = end is None or end == start
+    is_moment = end is None or end - start < SAME
     if start >= last or (start < first - SAME if is_moment or end is None else end <= first):
         raise _Lost(OUTSIDE, _against(start, end, clip, last))
     if is_moment or end is None:
@@ -276,7 +276,7 @@ def _clips(placed: Sequence[_Placed]) -> list[Clip]:
         if used[id] > 1:  # of the same time, so that it does not matter which one has which number
             id = f"{id}#{used[id]}"
         given = {columns[name]: tidy(text) for name, text in one.event.labels.items()}
-        split = given.pop("split", "") or one.clip.split
+        split = split_name(given.pop("split", "")) or one.clip.split
         video = one.clip.labels.get("video") or one.clip.path.stem or one.clip.id
         others = {name: text for name, text in one.clip.labels.items() if name not in given and name != "video"}
         labels = {**given, "video": video, **others}

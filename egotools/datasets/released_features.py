@@ -31,6 +31,7 @@ from egotools.stores.importing import EGO4D, LAYOUT, Imported, imported_digest, 
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import check_free, place, replace
 from egotools.stores.store import Recipe, Writer, differences
+from egotools.texts import is_whole
 
 VERSION = 1
 SUFFIXES = (".pt", ".npy")
@@ -139,7 +140,7 @@ def _of_csv(path: Path) -> dict[str, Length]:
     found: dict[str, Length] = {}
     for row, cells in rows:
         frames, id = cells["frames"].strip(), cells["id"].strip()
-        if not frames.isdecimal() or not int(frames):
+        if not is_whole(frames) or not int(frames):
             raise ManifestError(f"{path}, row {row}: {frames!r} is not a number of frames")
         if id in found:
             raise ManifestError(f"{path}, row {row}: the id {id!r} comes twice")
@@ -289,7 +290,7 @@ def _tensor(path: Path) -> Array:
 
     content = read_content(path)
     if not isinstance(content, torch.Tensor) or content.layout != torch.strided or not content.is_floating_point():
-        what = content.dtype if isinstance(content, torch.Tensor) else type(content).__name__
-        raise StoreError(f"{path}: holds {what}, not a tensor of numbers [rows, features]")
+        what = f"{content.dtype}, {content.layout}" if isinstance(content, torch.Tensor) else type(content).__name__
+        raise StoreError(f"{path}: holds {what}, not a dense tensor of floating-point numbers [rows, features]")
     array: Array = content.detach().to(torch.float32).numpy()
     return array

@@ -212,7 +212,7 @@ def clips_of(events: list[Event], folder: Path, **options: float) -> list[Clip]:
 
 
 def test_columns_that_mean_something_else_in_a_manifest_are_renamed(films):
-    labels = {"Behavior": " eat  up ", "ID": "7", "Video": "x", "split": "train", "path": "p"}
+    labels = {"Behavior": " eat  up ", "ID": "7", "Video": "x", "Split": " Train", "path": "p"}
     (clip,) = clips_of([Event("a", 0, 1, labels, "row 2")], films)
     assert clip.labels == {"behavior": "eat up", "table id": "7", "table video": "x", "table path": "p", "video": "a"}
     assert clip.split == "train"
