@@ -45,7 +45,7 @@ def segments(
     allow_overlaps: bool,
     out: Path,
 ) -> None:
-    """List the segments that annotations name: tables, BORIS, ELAN, Datavyu, Praat, labels a frame.
+    """List the segments that annotations name: tables, BORIS, ELAN, Datavyu, Praat, per-frame labels.
 
     One clip for each labeled segment, with its labels as columns, and `video`. The format is found by content, columns
     of tables by their names, which is said. Rows that cannot be used are counted and named, the others written; exit

@@ -7,7 +7,7 @@ Source:
 import re
 from dataclasses import dataclass
 
-from egotools.annotations.contents import Grid
+from egotools.annotations.contents import Grid, whole_rows
 from egotools.annotations.events import Annotations, Reading
 from egotools.annotations.media import (
     Mark,
@@ -67,11 +67,8 @@ def read_boris_table(grid: Grid, options: Reading, where: str) -> Annotations:
     lower = [name.lower() for name in grid.columns]  # independent variables come before columns of their names
     columns = [variable_name(name, lower[at + 1 :]) for at, name in enumerate(lower)]
     observations: dict[str, _Observation] = {}
-    for number, cells in grid.records():
+    for number, cells in whole_rows(grid, where, found):
         place = f"{where}row {number}"
-        if cells is None:
-            found.lose("rows with more or fewer cells than the header", place)
-            continue
         row = dict(zip(columns, cells, strict=True))
         id = row.get("observation id", "")
         observation = observations.setdefault(id, _Observation(grid, options))

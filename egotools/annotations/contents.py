@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from egotools.annotations.events import Annotations
 from egotools.errors import ManifestError
 from egotools.files.csv_files import ANNOUNCED, DELIMITERS
 from egotools.files.disk import open_file
@@ -51,6 +52,15 @@ class Grid:
             is_padded = len(cells) > wide and not any(cell.strip() for cell in cells[wide:])
             fits = len(cells) == wide or is_padded
             yield number, [cell.strip() for cell in cells[:wide]] if fits else None
+
+
+def whole_rows(grid: Grid, where: str, found: Annotations) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each row with its number; rows of another length than the header are counted in `found`."""
+    for number, cells in grid.records():
+        if cells is None:
+            found.lose("rows with more or fewer cells than the header", f"{where}row {number}")
+        else:
+            yield number, cells
 
 
 def content_of(path: Path) -> bytes:

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from egotools.annotations.contents import Grid, text_of
+from egotools.annotations.contents import Grid, text_of, whole_rows
 from egotools.annotations.events import Annotations, Reading
 from egotools.annotations.tiers import Note, add_tiers
 from egotools.errors import ManifestError, first_line
@@ -46,10 +46,7 @@ def read_datavyu_table(grid: Grid, options: Reading, where: str) -> Annotations:
     default = grid.path.stem if options.video is None else options.video
     cells: dict[str, list[Note]] = {}
     seen: set[tuple[object, ...]] = set()
-    for number, row in grid.records():
-        if row is None:
-            found.lose("rows with more or fewer cells than the header", f"{where}row {number}")
-            continue
+    for number, row in whole_rows(grid, where, found):
         pairs = dict(zip(grid.columns, row, strict=True))
         for video, column, onset, offset, codes in _cells(pairs, default, is_long(grid)):
             key = (video, column, onset, offset, *codes.values())
