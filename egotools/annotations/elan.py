@@ -189,7 +189,8 @@ def _add_references(references: Sequence[_Reference], notes: list[Note], where: 
         siblings: dict[tuple[str, str], list[_Reference]] = {}
         for each in ready:
             siblings.setdefault((each[0], each[1].get("ANNOTATION_REF", "")), []).append(each)
-        for (tier, parent), family in siblings.items():
+        for (tier, parent), unordered in siblings.items():
+            family = _in_order(unordered)
             for (_, element, about), (start, end) in zip(family, _shares(by_id[parent], len(family)), strict=True):
                 id, text = element.get("ANNOTATION_ID", ""), element.findtext("ANNOTATION_VALUE") or ""
                 place = f"{where}tier {tier!r}, annotation {id}"
@@ -197,6 +198,19 @@ def _add_references(references: Sequence[_Reference], notes: list[Note], where: 
                 by_id.setdefault(id, notes[-1])
     for tier, element, _ in left:
         found.lose(NO_TIME, f"{where}tier {tier!r}, annotation {element.get('ANNOTATION_ID', '')}: refers to none")
+
+
+def _in_order(family: Sequence[_Reference]) -> list[_Reference]:
+    """Siblings in the order that PREVIOUS_ANNOTATION says; those that it does not say keep that of the file."""
+    ids = [each[1].get("ANNOTATION_ID", "") for each in family]
+    after = {each[1].get("PREVIOUS_ANNOTATION", ""): at for at, each in enumerate(family)}
+    order: dict[int, None] = {}
+    for first in sorted(range(len(family)), key=lambda at: family[at][1].get("PREVIOUS_ANNOTATION") in ids):
+        at: int | None = first
+        while at is not None and at not in order:
+            order[at] = None
+            at = after.get(ids[at])
+    return [family[at] for at in order]
 
 
 def _shares(note: Note, count: int) -> list[tuple[float, float]]:

@@ -71,7 +71,8 @@ class Videos:
         """
         found = self._candidates(name)
         if len(found) > 1:
-            places = named([str(clip.path) for clip in found], NAMED)
+            paths = [str(clip.path) for clip in found]
+            places = named(paths if len({*paths}) == len(paths) else [clip.id for clip in found], NAMED)
             raise ManifestError(f"{name!r} may be any of {len(found)}: {places}")
         if not found:
             raise ManifestError(repr(name) if name else "no name")

@@ -59,6 +59,9 @@ def test_a_recording_means_all_of_its_views_and_other_names_one_file():
     assert [clip.id for clip in films.views("r_ego.mp4")] == ["r/ego"]
     assert [clip.id for clip in films.views("q")] == ["q"]
     assert films.has("r")
+    halves = Videos([Clip(f"q/{at}", Path("/v/q.mp4"), at, at + 1) for at in range(2)], Path("m.csv"))
+    with pytest.raises(ManifestError, match="'q' may be any of 2: q/0, q/1"):
+        halves.views("q")
     with pytest.raises(ManifestError, match="'s'"):
         films.views("s")
 

@@ -98,6 +98,20 @@ def test_the_clock_of_a_medium_may_begin_later(tmp_path):
     assert [(event.start, event.end) for event in found.events] == [(3.0, 5.5)]
 
 
+def test_parts_of_an_annotation_are_in_the_order_that_they_say(tmp_path):
+    part = (
+        '<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="{}" ANNOTATION_REF="a1"{}><ANNOTATION_VALUE>{}</ANNOTATION_VALUE>'
+    )
+    chain = [("p3", "p2", "c"), ("p1", "", "a"), ("p2", "p1", "b")]
+    parts = [part.format(id, f' PREVIOUS_ANNOTATION="{last}"' if last else "", text) for id, last, text in chain]
+    tier = "".join(f"{each}</REF_ANNOTATION></ANNOTATION>" for each in parts)
+    head, hand, rest = EAF.format(origin="").partition('  <TIER LINGUISTIC_TYPE_REF="g"')
+    found = read(
+        tmp_path / "x.eaf", f'{head}<TIER TIER_ID="part">{tier}</TIER>{hand}{rest}', "film.mp4", tier=("part",)
+    )
+    assert [each[1:] for each in said(found, "part")] == [(1, 2, "a"), (2, 3, "b"), (3, 4, "c")]
+
+
 def test_a_tier_that_is_called_tier_keeps_its_values(tmp_path):
     content = EAF.format(origin="").replace('"Behavior"', '"tier"')
     found = read(tmp_path / "x.eaf", content, "film.mp4", tier=("tier",))
