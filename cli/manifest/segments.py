@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,8 @@ def segments(
     from egotools.annotations.videos import Videos
 
     _check_places(files, videos, manifest, out)
+    if not (isfinite(offset) and isfinite(around or 0)):
+        raise click.UsageError("--offset and --around are seconds, not nan or inf")
     there = Videos.of_folder(videos, config.fps) if videos is not None else Videos.of_manifest(manifest or Path())
     annotations = read_annotations(files, config, there, around=around)
     with Progress("videos") as progress:

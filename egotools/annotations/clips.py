@@ -95,8 +95,6 @@ def clips_of_annotations(
             placed.append(_place(event, start, end, clip, spans[clip.path], around=around, found=found))
         except _Lost as lost:
             found.lose(lost.kind, f"{event.where}: {lost}")
-    if len(found.lost.get(OUTSIDE, ())) > len(placed):
-        found.remarks.append("most rows are outside: are times in another unit (--unit), or from elsewhere (--offset)?")
     placed = _once(placed, found)
     found.overlaps = _overlaps(placed)
     found.clips = _clips(placed)
@@ -323,7 +321,9 @@ def _remark_lengths(
 
 
 def _remark(about: Mapping[str, Sequence[Clip]], spans: Mapping[Path, Span], videos: Videos, found: Found) -> None:
-    """Remarks on videos: those without annotations, and those whose clock does not begin at 0."""
+    """Remarks on videos without annotations or whose clock does not begin at 0, on times that do not fit, on columns."""
+    if len(found.lost.get(OUTSIDE, ())) > len(found.clips):
+        found.remarks.append("most rows are outside: are times in another unit (--unit), or from elsewhere (--offset)?")
     ids = {clip.id for clips in about.values() for clip in clips}
     if without := [clip.id for clip in videos.clips if clip.id not in ids]:
         found.remarks.append(f"videos without annotations: {len(without)} ({named(without, NAMED)})")

@@ -146,6 +146,13 @@ def test_hostile_and_other_xml_is_refused(tmp_path, content, problem):
         read(tmp_path / "x.eaf", content, "film.mp4")
 
 
+def test_options_that_mean_nothing_in_a_format_are_not_ignored(tmp_path):
+    with pytest.raises(ManifestError, match="--unit means nothing in files of the format elan; leave it out"):
+        read(tmp_path / "x.eaf", EAF.format(origin=""), "film.mp4", unit="seconds")
+    with pytest.raises(ManifestError, match="--tier means nothing in files of the format table"):  # an export of ELAN
+        read(tmp_path / "x.txt", "Tier\tstart\tend\ttext\nt\t0\t1\ta\n", "x.mp4", tier=("t",))
+
+
 def test_ids_that_are_not_unique_go_in_no_circle(tmp_path):
     again = '<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a1" ANNOTATION_REF="a1"/></ANNOTATION>'
     head, hand, rest = EAF.format(origin="").partition('  <TIER LINGUISTIC_TYPE_REF="g"')

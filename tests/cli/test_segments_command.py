@@ -158,6 +158,7 @@ def test_the_clips_of_a_manifest_are_named_by_their_ids(films, tmp_path):
         (["--videos", "films", "--manifest", "m.csv"], "give either --videos"),
         (["--videos", "films", "--out", "t.csv"], "--out t.csv is another file of this command"),
         (["--videos", "films", "--fps", "0"], "--fps must be above 0"),
+        (["--videos", "films", "--offset", "nan"], "--offset and --around are seconds"),
     ],
 )
 def test_wrong_usage_is_said_so(films, tmp_path, monkeypatch, arguments, problem):
