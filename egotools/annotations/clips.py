@@ -321,7 +321,7 @@ def _remark_lengths(
 
 
 def _remark(about: Mapping[str, Sequence[Clip]], spans: Mapping[Path, Span], videos: Videos, found: Found) -> None:
-    """Remarks on videos without annotations or whose clock does not begin at 0, on times that do not fit, on columns."""
+    """Remarks on videos without annotations or whose clock does not begin at 0, on times, on columns."""
     if len(found.lost.get(OUTSIDE, ())) > len(found.clips):
         found.remarks.append("most rows are outside: are times in another unit (--unit), or from elsewhere (--offset)?")
     ids = {clip.id for clips in about.values() for clip in clips}
