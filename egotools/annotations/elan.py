@@ -92,7 +92,7 @@ def _medium(
 ) -> tuple[str, float]:
     """What the video is called, and its time in seconds where the annotations' is 0."""
     media = [] if header is None else header.findall("MEDIA_DESCRIPTOR")
-    media = sorted(media, key=lambda each: not each.get("MIME_TYPE", "").startswith("video"))
+    media = sorted(filter(_url, media), key=lambda each: not each.get("MIME_TYPE", "").startswith("video"))
     names = [(each, _url(each)) for each in media]
     known = [(each, name) for each, name in names if videos.has(name)]
     if options.video is not None:
@@ -205,7 +205,8 @@ def _in_order(family: Sequence[_Reference]) -> list[_Reference]:
     ids = [each[1].get("ANNOTATION_ID", "") for each in family]
     after = {each[1].get("PREVIOUS_ANNOTATION", ""): at for at, each in enumerate(family)}
     order: dict[int, None] = {}
-    for first in sorted(range(len(family)), key=lambda at: family[at][1].get("PREVIOUS_ANNOTATION") in ids):
+    there = set(ids)
+    for first in sorted(range(len(family)), key=lambda at: family[at][1].get("PREVIOUS_ANNOTATION") in there):
         at: int | None = first
         while at is not None and at not in order:
             order[at] = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from annotated import read, said
 
@@ -117,6 +119,12 @@ def test_a_tier_that_is_called_tier_keeps_its_values(tmp_path):
     found = read(tmp_path / "x.eaf", content, "film.mp4", tier=("tier",))
     labels = found.events[0].labels
     assert (labels["table tier"], labels["tier"], labels["participant"]) == ("eat", "tier", "anna")
+
+
+def test_a_medium_without_an_address_is_none(tmp_path):
+    content = re.sub(r'\w*MEDIA_URL="[^"]*"', 'MEDIA_URL=""', EAF.format(origin=""))
+    content = re.sub(r'\s+MEDIA_URL=""/>', "/>", content)
+    assert {event.video for event in read(tmp_path / "film.eaf", content, "film.mp4").events} == {"film"}
 
 
 ENTITIES = """<?xml version="1.0"?>
