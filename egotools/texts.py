@@ -76,6 +76,11 @@ def split_name(text: str) -> str:
     return name.lower() if name.lower() in SPLITS else name
 
 
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number from 0 on, of at most 18 digits, as arrays hold them."""
+    return len(text) <= 18 and text.isdecimal()
+
+
 def counted(number: int, what: str) -> str:
     """`1 clip`, `2 clips`."""
     return f"{number} {what}{'' if number == 1 else 's'}"

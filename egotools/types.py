@@ -47,7 +47,11 @@ class Clip:
         if not self.id:
             raise ManifestError("a clip needs an id")
         object.__setattr__(self, "id", composed(self.id))  # the class is frozen
-        if len(self.id.encode()) > LONGEST_ID:
+        try:
+            size = len(self.id.encode())
+        except UnicodeEncodeError:
+            raise ManifestError(f"clip {self.id!r}: the id cannot be encoded in UTF-8") from None
+        if size > LONGEST_ID:
             raise ManifestError(f"clip {self.id[:40]!r}...: the id is longer than {LONGEST_ID} bytes")
         if not 0 <= self.start < float("inf"):
             raise ManifestError(f"clip {self.id!r}: start {self.start} is not a time in seconds, 0 or more")

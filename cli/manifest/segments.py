@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def segments(
     allow_overlaps: bool,
     out: Path,
 ) -> None:
-    """List the segments that annotations name: tables, BORIS, ELAN, Datavyu, Praat, labels a frame.
+    """List the segments that annotations name: tables, BORIS, ELAN, Datavyu, Praat, per-frame labels.
 
     One clip for each labeled segment, with its labels as columns, and `video`. The format is found by content, columns
     of tables by their names, which is said. Rows that cannot be used are counted and named, the others written; exit
@@ -62,6 +63,8 @@ def segments(
     from egotools.annotations.videos import Videos
 
     _check_places(files, videos, manifest, out)
+    if not (isfinite(offset) and isfinite(around or 0)):
+        raise click.UsageError("--offset and --around are seconds, not nan or inf")
     there = Videos.of_folder(videos, config.fps) if videos is not None else Videos.of_manifest(manifest or Path())
     annotations = read_annotations(files, config, there, around=around)
     with Progress("videos") as progress:

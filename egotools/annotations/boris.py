@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from egotools.annotations.events import Annotations
-from egotools.annotations.media import Mark, Media, Status, add_paired
+from egotools.annotations.media import Mark, Media, Status, add_paired, other_players, track_of, variable_name
 from egotools.errors import ManifestError
 from egotools.files.json_files import check_shape, parse_json
+from egotools.texts import counted
 
 LARGEST_TIME = 1e9  # seconds
+EVENT = ("behavior", "subject", "behavioral category", "modifiers", "comment")
 
 
 class Behavior(TypedDict):
@@ -37,7 +39,8 @@ def read_project(path: Path, text: str, where: str) -> Annotations:
     except ValueError as error:
         raise ManifestError(f"{path}: not a project of BORIS: {error}") from error
     ethogram = {each["code"]: each for each in project["behaviors_conf"].values()}
-    found = Annotations(remarks=[f"{path}: a project of BORIS, {len(project['observations'])} observations"])
+    count = counted(len(project["observations"]), "observation")
+    found = Annotations(remarks=[f"{path}: a project of BORIS, {count}"])
     for name, observation in project["observations"].items():
         try:
             _read_observation(name, observation, ethogram, f"{where}observation {name!r}", found)
@@ -62,7 +65,8 @@ def _read_observation(
         return
     variables = observation.get("independent_variables") or {}
     check_shape(variables, dict[str, Any], "independent_variables")
-    common = {"observation id": name, **{key: str(value) for key, value in variables.items()}}
+    own = {"observation id": name}
+    common = own | {variable_name(key, {*EVENT, *own}): str(value) for key, value in variables.items()}
     marks = []
     for number, event in enumerate(events, 1):
         place = f"{where}, event {number}"
@@ -87,10 +91,9 @@ def _mark(event: list[Any], ethogram: dict[str, Any], common: dict[str, str], pl
         return None, f"{code!r} is not in the ethogram"
     status: Status = "POINT" if ethogram[code]["type"].lower().startswith("point") else "TOGGLE"
     category = str(ethogram[code].get("category") or "")
-    labels = {"behavior": code, "subject": subject, "behavioral category": category, "modifiers": modifiers}
-    return Mark(
-        float(time), (subject, code, modifiers), status, {**labels, "comment": comment, **common}, place, subject
-    ), ""
+    labels = dict(zip(EVENT, (code, subject, category, modifiers, comment), strict=True))
+    track = track_of(subject, category)
+    return Mark(float(time), (subject, code, modifiers), status, labels | common, place, track), ""
 
 
 def _media(observation: dict[str, Any], where: str, found: Annotations) -> Media | None:
@@ -107,5 +110,5 @@ def _media(observation: dict[str, Any], where: str, found: Annotations) -> Media
     files = players.get("1", [])
     others = [player for player, each in players.items() if each and player != "1"]
     if others and files:
-        found.remarks.append(f"{where}: segments are of player 1; the files of {len(others)} more are left out")
+        found.remarks.append(f"{where}: {other_players(others)}")
     return Media(files, [lengths.get(file) or None for file in files], float(offset)) if files else None

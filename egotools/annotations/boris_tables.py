@@ -7,9 +7,18 @@ Source:
 import re
 from dataclasses import dataclass
 
-from egotools.annotations.contents import Grid
+from egotools.annotations.contents import Grid, whole_rows
 from egotools.annotations.events import Annotations, Reading
-from egotools.annotations.media import Mark, Media, Status, add_event, add_paired
+from egotools.annotations.media import (
+    Mark,
+    Media,
+    Status,
+    add_event,
+    add_paired,
+    other_players,
+    track_of,
+    variable_name,
+)
 from egotools.annotations.times import time_of
 from egotools.errors import ManifestError
 
@@ -55,13 +64,12 @@ def read_boris_table(grid: Grid, options: Reading, where: str) -> Annotations:
     """The events of an exported table; see `is_aggregated` and `is_tabular`."""
     kind = "aggregated" if is_aggregated(grid) else "tabular"
     found = Annotations(remarks=[f"{grid.path}: {kind} events of BORIS; label column: 'behavior'"])
+    lower = [name.lower() for name in grid.columns]  # independent variables come before columns of their names
+    columns = [variable_name(name, lower[at + 1 :]) for at, name in enumerate(lower)]
     observations: dict[str, _Observation] = {}
-    for number, cells in grid.records():
+    for number, cells in whole_rows(grid, where, found):
         place = f"{where}row {number}"
-        if cells is None:
-            found.lose("rows with more or fewer cells than the header", place)
-            continue
-        row = {name.lower(): cell for name, cell in zip(grid.columns, cells, strict=True)}
+        row = dict(zip(columns, cells, strict=True))
         id = row.get("observation id", "")
         observation = observations.setdefault(id, _Observation(grid, options))
         try:
@@ -81,6 +89,10 @@ class _Row:
     end: float | None
     file: str
     labels: dict[str, str]
+
+    @property
+    def track(self) -> str:
+        return track_of(self.row.get("subject", ""), self.row.get("behavioral category", ""))
 
 
 class _Observation:
@@ -113,13 +125,17 @@ class _Observation:
         if media is None:
             self._add_by_file(found)
         else:
+            source = self._rows[0].row.get("source", "")
+            if others := re.findall(r"\|player #(\d+):[^|]", source):
+                found.remarks.append(
+                    f"observation {self._rows[0].row.get('observation id', '')!r}: {other_players(others)}"
+                )
             self._add(self._rows, media, found)
 
     def _add(self, rows: list[_Row], media: Media, found: Annotations) -> None:
         if is_aggregated(self._grid):
             for each in rows:
-                subject = each.row.get("subject", "")
-                mark = Mark(each.start, (), "POINT", each.labels, each.where, subject)
+                mark = Mark(each.start, (), "POINT", each.labels, each.where, each.track)
                 add_event(mark, each.end, media, found)
             return
         marks = []
@@ -128,9 +144,8 @@ class _Observation:
             if text.upper() not in STATUSES:
                 found.lose("rows that are no START, STOP or POINT", f"{each.where}: {text!r}")
                 continue
-            subject = each.row.get("subject", "")
-            key = (subject, each.row["behavior"], _modifiers(each.row))
-            marks.append(Mark(each.start, key, STATUSES[text.upper()], each.labels, each.where, subject))
+            key = (each.row.get("subject", ""), each.row["behavior"], _modifiers(each.row))
+            marks.append(Mark(each.start, key, STATUSES[text.upper()], each.labels, each.where, each.track))
         add_paired(marks, media, found)
 
     def _stated_media(self) -> Media | None:
@@ -141,7 +156,7 @@ class _Observation:
             return None
         files = [file.strip() for file in match[1].split(";") if file.strip()]
         texts = row.get("media duration (s)", "").split("|")[0].split(";")
-        lengths = [_float(text) for text in texts]
+        lengths = [self._float(text) for text in texts]
         if not files or (len(files) > 1 and len(lengths) != len(files)):
             return None
         return Media(files, lengths, self._offset(row))
@@ -158,7 +173,7 @@ class _Observation:
                 )
             return
         row = self._rows[0].row
-        total = _float(row.get("total length", "")) or _float(row.get("media duration (s)", ""))
+        total = self._float(row.get("total length", "")) or self._float(row.get("media duration (s)", ""))
         name = next(iter(files)) or self._options.video or self._of_preamble("player #1")
         if not name:
             name = self._grid.path.stem
@@ -167,7 +182,7 @@ class _Observation:
 
     def _offset(self, row: dict[str, str]) -> float:
         stated = row.get("time offset (s)") or self._of_preamble("time offset (s)") or "0"
-        offset = _float(stated)
+        offset = self._float(stated)
         if offset is None:
             raise ManifestError(f"{self._grid.path}: the time offset {stated!r} of an observation is not in seconds")
         return offset
@@ -180,14 +195,13 @@ class _Observation:
         comma = self._grid.delimiter != ","
         return time_of(text, "seconds", fps=self._options.fps, decimal_comma=comma)[0]
 
+    def _float(self, text: str) -> float | None:
+        try:
+            value = float(text if self._grid.delimiter == "," else text.replace(",", "."))
+        except ValueError:
+            return None
+        return value if abs(value) < 1e9 else None
+
 
 def _modifiers(row: dict[str, str]) -> str:
     return "|".join(cell for name, cell in row.items() if name.startswith("modifier"))
-
-
-def _float(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if abs(value) < 1e9 else None

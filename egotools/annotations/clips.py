@@ -19,7 +19,7 @@ from egotools.manifests.table import RESERVED
 from egotools.media.video import open_frames
 from egotools.processes import Crash, apart
 from egotools.progress import Progress, no_progress
-from egotools.texts import composed, counted, named, shortened, tidy
+from egotools.texts import composed, counted, named, shortened, split_name, tidy
 from egotools.types import LONGEST_ID, Clip
 
 NAMED = 3
@@ -81,15 +81,14 @@ def clips_of_annotations(
     """
     found = Found(remarks=list(annotations.remarks), lost={kind: list(each) for kind, each in annotations.lost.items()})
     about = _resolve(annotations.events, videos, found)
-    spans = _measured(list(about.values()), found, progress)
+    spans = _measured([clip for clips in about.values() for clip in clips], found, progress)
+    pairs = [(event, clip) for event in annotations.events for clip in about.get(event.video, ()) if clip.path in spans]
     shown: dict[Path, Times] = {}
     if fps is None:
-        of_frames = [about[event.video] for event in annotations.events if event.in_frames and event.video in about]
-        shown = _frame_times([clip for clip in of_frames if clip.path in spans], found)
+        shown = _frame_times([clip for event, clip in pairs if event.in_frames], found)
     placed = []
-    for event in annotations.events:
-        clip = about.get(event.video)
-        if clip is None or clip.path not in spans or (event.in_frames and clip.path not in shown):
+    for event, clip in pairs:
+        if event.in_frames and clip.path not in shown:
             continue  # the video was named
         try:
             start, end = _seconds(event, shown.get(clip.path), offset)
@@ -112,19 +111,25 @@ class _Lost(Exception):
         self.kind = kind
 
 
-def _resolve(events: Sequence[Event], videos: Videos, found: Found) -> dict[str, Clip]:
-    """The clip of each name of a video that is known; the others are counted."""
-    about: dict[str, Clip] = {}
+def _resolve(events: Sequence[Event], videos: Videos, found: Found) -> dict[str, list[Clip]]:
+    """The clip of each name of a video that is known, or the views of a recording; the others are counted."""
+    about: dict[str, list[Clip]] = {}
     rows = Counter(event.video for event in events)
+    places = {event.video: event.where for event in reversed(events)}
+    kind = f"videos that are not in {videos.source}, or not clearly"
     for name, count in rows.items():
         try:
-            about[name] = videos.find(name)
+            about[name] = videos.views(name)
         except ManifestError as error:
-            place = next(event.where for event in events if event.video == name)
-            found.lose(
-                f"videos that are not in {videos.source}, or not clearly",
-                f"{error}: {counted(count, 'row')}, from {place}",
-            )
+            like = videos.like(name) if len(found.lost.get(kind, ())) < NAMED else ""
+            hint = f" (there is {like!r})" if like else ""
+            found.lose(kind, f"{error}{hint}: {counted(count, 'row')}, from {places[name]}")
+    if shared := [name for name, clips in about.items() if len(clips) > 1]:
+        found.remarks.append(
+            f"recordings of several views, each of which gets the segments: {len(shared)} ({named(shared, NAMED)})"
+        )
+    if kind in found.lost and videos.left_out:
+        found.remarks.append(f"not among the videos: {len(videos.left_out)} ({named(videos.left_out, NAMED)})")
     return about
 
 
@@ -193,7 +198,7 @@ def _place(
             f"{event.total:g} s, {clip.path.name} {span.end - span.start:g} s",
         )
     first, last = clip.start, min(span.end, inf if clip.end is None else clip.end)
-    is_moment = end is None or end == start
+    is_moment = end is None or end - start < SAME
     if start >= last or (start < first - SAME if is_moment or end is None else end <= first):
         raise _Lost(OUTSIDE, _against(start, end, clip, last))
     if is_moment or end is None:
@@ -269,7 +274,7 @@ def _clips(placed: Sequence[_Placed]) -> list[Clip]:
         if used[id] > 1:  # of the same time, so that it does not matter which one has which number
             id = f"{id}#{used[id]}"
         given = {columns[name]: tidy(text) for name, text in one.event.labels.items()}
-        split = given.pop("split", "") or one.clip.split
+        split = split_name(given.pop("split", "")) or one.clip.split
         video = one.clip.labels.get("video") or one.clip.path.stem or one.clip.id
         others = {name: text for name, text in one.clip.labels.items() if name not in given and name != "video"}
         labels = {**given, "video": video, **others}
@@ -299,15 +304,15 @@ def _decimal(seconds: float) -> str:
 
 
 def _remark_lengths(
-    events: Sequence[Event], about: Mapping[str, Clip], spans: Mapping[Path, Span], found: Found
+    events: Sequence[Event], about: Mapping[str, Sequence[Clip]], spans: Mapping[Path, Span], found: Found
 ) -> None:
     """A remark on videos that last longer or shorter than annotations say: their times may be of another copy."""
     stated = {event.video: event.length for event in events if event.length is not None and event.video in about}
     differ = []
-    for name, length in stated.items():
-        span = spans.get(about[name].path)
+    for clip, length in [(clip, length) for name, length in stated.items() for clip in about[name]]:
+        span = spans.get(clip.path)
         if span is not None and abs(span.end - span.start - length) > LENGTH_SLACK + 0.01 * length:
-            differ.append(f"{about[name].path.name} {span.end - span.start:g} s, not {length:g} s")
+            differ.append(f"{clip.path.name} {span.end - span.start:g} s, not {length:g} s")
     if differ:
         found.remarks.append(
             f"videos that last longer or shorter than the annotations say: {len(differ)} ({named(differ, NAMED)});"
@@ -315,9 +320,11 @@ def _remark_lengths(
         )
 
 
-def _remark(about: Mapping[str, Clip], spans: Mapping[Path, Span], videos: Videos, found: Found) -> None:
-    """Remarks on videos: those without annotations, and those whose clock does not begin at 0."""
-    ids = {clip.id for clip in about.values()}
+def _remark(about: Mapping[str, Sequence[Clip]], spans: Mapping[Path, Span], videos: Videos, found: Found) -> None:
+    """Remarks on videos without annotations or whose clock does not begin at 0, on times, on columns."""
+    if len(found.lost.get(OUTSIDE, ())) > len(found.clips):
+        found.remarks.append("most rows are outside: are times in another unit (--unit), or from elsewhere (--offset)?")
+    ids = {clip.id for clips in about.values() for clip in clips}
     if without := [clip.id for clip in videos.clips if clip.id not in ids]:
         found.remarks.append(f"videos without annotations: {len(without)} ({named(without, NAMED)})")
     late = [f"{path.name}: {span.start:g} s" for path, span in spans.items() if span.start > max(span.frame, 0.05)]

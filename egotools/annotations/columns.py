@@ -9,8 +9,8 @@ from egotools.annotations.events import Reading, Unit
 from egotools.annotations.videos import Videos
 from egotools.errors import ManifestError
 
-STARTS = {"start", "begin", "onset", "from", "starttime", "begintime", "startsec"}
-ENDS = {"end", "stop", "offset", "to", "finish", "endtime", "stoptime", "endsec"}
+STARTS = {"start", "begin", "onset", "from", "starttime", "begintime", "startsec", "tmin"}
+ENDS = {"end", "stop", "offset", "to", "finish", "endtime", "stoptime", "endsec", "tmax"}
 DURATIONS = {"duration", "length", "dur"}
 VIDEOS = {
     *("video", "videos", "clip", "file", "filename", "file name", "file path", "filepath", "path", "movie", "film"),
@@ -28,7 +28,7 @@ UNITS: dict[str, Unit] = {
     **dict.fromkeys(("frame", "frames", "framenum"), "frames"),
 }
 TIMES = {"time", "timestamp", "t"}
-FILLERS = {*TIMES, "hh", "mm", "stamp", "at", "in", "number", "num", "no", "nr", "idx", "index", "id"}
+FILLERS = {*TIMES, "hh", "mm", "ff", "stamp", "at", "in", "number", "num", "no", "nr", "idx", "index", "id"}
 PREFERRED: Sequence[Unit] = ("seconds", "frames", "milliseconds")
 
 
@@ -103,7 +103,10 @@ def columns_of(grid: Grid, options: Reading, videos: Videos) -> Columns:
     if start is None:
         start = _time(grid, "frame", None, options) or _time(grid, "time", None, options)
     if start is None:
-        raise ManifestError(f"{grid.path}: no column of start times among {_all(grid)}: name it with --start-column")
+        raise ManifestError(
+            f"{grid.path}: no column of start times among {_all(grid)}: name it with --start-column, if this line is"
+            " the header"
+        )
     if end is not None and options.duration_column is None:
         duration = None
     elif duration is not None:

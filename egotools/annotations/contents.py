@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from egotools.annotations.events import Annotations
 from egotools.errors import ManifestError
 from egotools.files.csv_files import ANNOUNCED, DELIMITERS
 from egotools.files.disk import open_file
 
 LARGEST = 256 << 20  # bytes; annotations of a day have a few MB
 LONGEST_LINE = 100_000  # characters of a header
+OLD_EXCEL = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # .xls
 WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -52,6 +54,15 @@ class Grid:
             yield number, [cell.strip() for cell in cells[:wide]] if fits else None
 
 
+def whole_rows(grid: Grid, where: str, found: Annotations) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each row with its number; rows of another length than the header are counted in `found`."""
+    for number, cells in grid.records():
+        if cells is None:
+            found.lose("rows with more or fewer cells than the header", f"{where}row {number}")
+        else:
+            yield number, cells
+
+
 def content_of(path: Path) -> bytes:
     """All bytes of a file.
 
@@ -69,6 +80,8 @@ def content_of(path: Path) -> bytes:
         raise ManifestError(f"{path}: the file is empty")
     if content.startswith(b"\x1f\x8b"):
         raise ManifestError(f"{path}: compressed; expand it with gunzip first")
+    if content.startswith(OLD_EXCEL):
+        raise ManifestError(f"{path}: a spreadsheet of Excel: save it as CSV")
     return content
 
 
@@ -81,7 +94,9 @@ def text_of(path: Path, content: bytes) -> str:
     try:
         text = content.decode("utf-16" if content.startswith(WIDE) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: not text in UTF-8 or UTF-16 (byte {error.start}); save it as UTF-8") from error
+        raise ManifestError(
+            f"{path}: not text in UTF-8 or UTF-16 (byte {error.start}); save it as UTF-8 (Excel: 'CSV UTF-8')"
+        ) from error
     if "\0" in text:
         raise ManifestError(f"{path}: not a text file: it contains a NUL byte")
     return text
@@ -158,7 +173,7 @@ def _named(path: Path, cells: Sequence[str]) -> list[str]:
         if not column and index == 0:
             columns[0] = "index"  # pandas writes one so unless index=False
         elif not column:
-            raise ManifestError(f"{path}: column {index + 1} has no name")
+            raise ManifestError(f"{path}: column {index + 1} has no name; give it one, or remove it")
         elif columns.index(column) != index:
             raise ManifestError(f"{path}: two columns are named {column!r}")
     return columns

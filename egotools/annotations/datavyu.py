@@ -13,14 +13,14 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from egotools.annotations.contents import Grid, text_of
+from egotools.annotations.contents import Grid, text_of, whole_rows
 from egotools.annotations.events import Annotations, Reading
 from egotools.annotations.tiers import Note, add_tiers
 from egotools.errors import ManifestError, first_line
 
 LARGEST = 64 << 20  # bytes of a spreadsheet
 COLUMN = re.compile(r"(.*?) \((\w+),(?:true|false),.*?\)(?:-(.*))?")
-CELL = re.compile(r"(\d+):(\d\d):(\d\d):(\d{3}),(\d+):(\d\d):(\d\d):(\d{3}),(.*)")
+CELL = re.compile(r"(\d{1,6}):(\d\d):(\d\d):(\d{3}),(\d{1,6}):(\d\d):(\d\d):(\d{3}),(.*)")
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted, or an unknown method
 NO_TIME = "cells whose times cannot be used"
 
@@ -46,10 +46,7 @@ def read_datavyu_table(grid: Grid, options: Reading, where: str) -> Annotations:
     default = grid.path.stem if options.video is None else options.video
     cells: dict[str, list[Note]] = {}
     seen: set[tuple[object, ...]] = set()
-    for number, row in grid.records():
-        if row is None:
-            found.lose("rows with more or fewer cells than the header", f"{where}row {number}")
-            continue
+    for number, row in whole_rows(grid, where, found):
         pairs = dict(zip(grid.columns, row, strict=True))
         for video, column, onset, offset, codes in _cells(pairs, default, is_long(grid)):
             key = (video, column, onset, offset, *codes.values())
@@ -75,9 +72,9 @@ def read_spreadsheet(path: Path, content: bytes, options: Reading, where: str) -
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             names = file.namelist()
             if "db" not in names:
-                is_sheet = any(name.startswith("xl/") or name == "content.xml" for name in names)
-                hint = "a spreadsheet of Excel or OpenOffice: save it as CSV" if is_sheet else "it has no file 'db'"
-                raise ManifestError(f"{path}: not a spreadsheet of Datavyu: {hint}")
+                if any(name.startswith("xl/") or name == "content.xml" for name in names):
+                    raise ManifestError(f"{path}: a spreadsheet of Excel or OpenOffice: save it as CSV")
+                raise ManifestError(f"{path}: not a spreadsheet of Datavyu: it has no file 'db'")
             if file.getinfo("db").file_size > LARGEST:
                 raise ManifestError(f"{path}: its table is larger than {LARGEST >> 20} MB")
             text = text_of(path, file.read("db"))

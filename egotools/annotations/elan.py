@@ -53,6 +53,8 @@ def parse_xml(path: Path, content: bytes) -> Element:
         return builder.close()
     except expat.ExpatError as error:
         raise ManifestError(f"{path}: damaged XML: {error}") from error
+    except (LookupError, ValueError) as error:  # an encoding that Python or expat does not know
+        raise ManifestError(f"{path}: XML in an encoding that cannot be read ({error}); save it as UTF-8") from error
 
 
 def read_elan(path: Path, content: bytes, options: Reading, videos: Videos, where: str) -> Annotations:
@@ -90,7 +92,7 @@ def _medium(
 ) -> tuple[str, float]:
     """What the video is called, and its time in seconds where the annotations' is 0."""
     media = [] if header is None else header.findall("MEDIA_DESCRIPTOR")
-    media = sorted(media, key=lambda each: not each.get("MIME_TYPE", "").startswith("video"))
+    media = sorted(filter(_url, media), key=lambda each: not each.get("MIME_TYPE", "").startswith("video"))
     names = [(each, _url(each)) for each in media]
     known = [(each, name) for each, name in names if videos.has(name)]
     if options.video is not None:
@@ -187,7 +189,8 @@ def _add_references(references: Sequence[_Reference], notes: list[Note], where: 
         siblings: dict[tuple[str, str], list[_Reference]] = {}
         for each in ready:
             siblings.setdefault((each[0], each[1].get("ANNOTATION_REF", "")), []).append(each)
-        for (tier, parent), family in siblings.items():
+        for (tier, parent), unordered in siblings.items():
+            family = _in_order(unordered)
             for (_, element, about), (start, end) in zip(family, _shares(by_id[parent], len(family)), strict=True):
                 id, text = element.get("ANNOTATION_ID", ""), element.findtext("ANNOTATION_VALUE") or ""
                 place = f"{where}tier {tier!r}, annotation {id}"
@@ -195,6 +198,20 @@ def _add_references(references: Sequence[_Reference], notes: list[Note], where: 
                 by_id.setdefault(id, notes[-1])
     for tier, element, _ in left:
         found.lose(NO_TIME, f"{where}tier {tier!r}, annotation {element.get('ANNOTATION_ID', '')}: refers to none")
+
+
+def _in_order(family: Sequence[_Reference]) -> list[_Reference]:
+    """Siblings in the order that PREVIOUS_ANNOTATION says; those that it does not say keep that of the file."""
+    ids = [each[1].get("ANNOTATION_ID", "") for each in family]
+    after = {each[1].get("PREVIOUS_ANNOTATION", ""): at for at, each in enumerate(family)}
+    order: dict[int, None] = {}
+    there = set(ids)
+    for first in sorted(range(len(family)), key=lambda at: family[at][1].get("PREVIOUS_ANNOTATION") in there):
+        at: int | None = first
+        while at is not None and at not in order:
+            order[at] = None
+            at = after.get(ids[at])
+    return [family[at] for at in order]
 
 
 def _shares(note: Note, count: int) -> list[tuple[float, float]]:

@@ -1,10 +1,10 @@
-"""Tables with one label a frame, or a moment of a regular clock: runs of equal labels are segments."""
+"""Tables of per-frame labels, or of labels at a regular clock: runs of equal labels are segments."""
 
 from itertools import groupby, pairwise
 from statistics import median
 
 from egotools.annotations.columns import Columns
-from egotools.annotations.contents import Grid
+from egotools.annotations.contents import Grid, whole_rows
 from egotools.annotations.events import Annotations, Event, Reading
 from egotools.annotations.times import time_of
 from egotools.errors import ManifestError
@@ -52,10 +52,7 @@ def _rows_of_videos(
     at_video = None if columns.video is None else grid.column(columns.video)
     rows: dict[str, list[Row]] = {}
     comma = grid.delimiter != ","
-    for number, cells in grid.records():
-        if cells is None:
-            found.lose("rows with more or fewer cells than the header", f"{where}row {number}")
-            continue
+    for number, cells in whole_rows(grid, where, found):
         try:
             time, is_frame = time_of(cells[at_time], columns.start.unit, fps=options.fps, decimal_comma=comma)
         except ManifestError as error:

@@ -1,10 +1,11 @@
 """Observations of BORIS: states that start and stop, and times that count through several files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from egotools.annotations.events import Annotations, Event
+from egotools.texts import named
 
 Status = Literal["START", "STOP", "POINT", "TOGGLE"]
 UNPAIRED = "states that start or stop only"
@@ -61,6 +62,21 @@ class Mark:
     labels: Mapping[str, str]
     where: str
     track: str
+
+
+def variable_name(name: str, taken: Container[str]) -> str:
+    """The column of an independent variable; one that is called like a column of the events is not taken for it."""
+    return f"variable {name}" if name.strip().lower() in taken else name
+
+
+def track_of(subject: str, category: str) -> str:
+    """What is not expected to overlap: BORIS excludes behaviors of one category, and others only if it is told to."""
+    return ", ".join(each for each in (subject, category) if each)
+
+
+def other_players(players: Sequence[str]) -> str:
+    """A remark on files that were played beside the first."""
+    return f"segments are of player 1; the files of {named([f'player {each}' for each in players], 3)} are left out"
 
 
 def add_paired(marks: Sequence[Mark], media: Media, found: Annotations) -> None:

@@ -15,6 +15,7 @@ from egotools.annotations.textgrid import is_textgrid, read_textgrid
 from egotools.annotations.videos import Videos
 from egotools.errors import ManifestError
 
+OF_TABLES = ("video_column", "start_column", "end_column", "duration_column", "label_column", "unit")
 ZIP = b"PK\x03\x04"
 
 
@@ -48,18 +49,20 @@ def read_annotations(
 def _read(path: Path, options: Reading, videos: Videos, around: float | None, where: str) -> Annotations:
     content = content_of(path)
     if content.startswith(ZIP):
-        _check(path, options.format, "datavyu")
-        return read_spreadsheet(path, content, options, where)
+        found = read_spreadsheet(path, content, options, where)  # or it is one of Excel, which is said
+        _check(path, options, "datavyu")
+        return found
     start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"<") or b"A\0N\0N\0O\0T\0A\0T\0I\0O\0N" in start:  # XML says its encoding itself
-        _check(path, options.format, "elan")
-        return read_elan(path, content, options, videos, where)
+        found = read_elan(path, content, options, videos, where)
+        _check(path, options, "elan")
+        return found
     text = text_of(path, content)
     if is_textgrid(text):
-        _check(path, options.format, "textgrid")
+        _check(path, options, "textgrid")
         return read_textgrid(path, text, options, where)
     if text.lstrip().startswith("{"):
-        _check(path, options.format, "boris")
+        _check(path, options, "boris")
         return read_project(path, text, where)
     if b"ooBinaryFile" in start:
         raise ManifestError(f"{path}: a binary file of Praat; save it as a text file")
@@ -76,12 +79,14 @@ def _read_grid(
     if kind == "boris":
         if not (is_aggregated(grid) or is_tabular(grid)):
             raise ManifestError(f"{path}: not an exported table of BORIS: it has no Behavior with Start (s) or Time")
+        _check(path, options, "boris")
         return read_boris_table(grid, options, where)
     if kind == "datavyu":
         if not (is_long(grid) or is_wide(grid)):
             raise ManifestError(f"{path}: not a table of Datavyu: it has no columns of onset and offset")
+        _check(path, options, "datavyu")
         return read_datavyu_table(grid, options, where)
-    _check(path, kind, "table", "frames")
+    _check(path, options, "table", "frames")
     return read_table(grid, options, videos, around=around, where=where)
 
 
@@ -92,6 +97,11 @@ def _kind(grid: Grid, named: set[str | None]) -> Format:
     return "datavyu" if not named and (is_long(grid) or is_wide(grid)) else "table"
 
 
-def _check(path: Path, asked: Format | None, *is_a: str) -> None:
-    if asked is not None and asked not in is_a:
-        raise ManifestError(f"{path}: its content is that of the format {is_a[0]}, not of {asked} (--format)")
+def _check(path: Path, options: Reading, *is_a: Format) -> None:
+    """Refuses another format than the file's, and options that mean nothing in it."""
+    if options.format is not None and options.format not in is_a:
+        raise ManifestError(f"{path}: its content is that of the format {is_a[0]}, not of {options.format} (--format)")
+    flags = [*(OF_TABLES if "table" not in is_a else ()), *(("tier",) if is_a[0] in ("table", "boris") else ())]
+    if given := [flag for flag in flags if getattr(options, flag)]:
+        flag = given[0].replace("_", "-")
+        raise ManifestError(f"{path}: --{flag} means nothing in files of the format {is_a[0]}; leave it out")

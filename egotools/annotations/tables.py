@@ -1,7 +1,7 @@
 """Tables with a video, a start, an end or a duration, and labels in a row; and tables of moments."""
 
 from egotools.annotations.columns import SUBJECTS, Columns, Time, columns_of, words_of
-from egotools.annotations.contents import Grid
+from egotools.annotations.contents import Grid, whole_rows
 from egotools.annotations.events import Annotations, Event, Reading
 from egotools.annotations.frames import read_runs
 from egotools.annotations.times import time_of
@@ -11,7 +11,7 @@ from egotools.files.csv_files import DELIMITERS
 
 
 def read_table(grid: Grid, options: Reading, videos: Videos, *, around: float | None, where: str) -> Annotations:
-    """The segments, the moments, or the labels a frame of a table.
+    """The segments, the moments, or the per-frame labels of a table.
 
     Raises:
         ManifestError: its columns are missing or ambiguous; names the option.
@@ -27,7 +27,9 @@ def read_table(grid: Grid, options: Reading, videos: Videos, *, around: float | 
     between = DELIMITERS.get(grid.delimiter, repr(grid.delimiter))
     found.remarks.append(f"{grid.path}: a table separated by {between}s; {columns.said(options.fps)}")
     if columns.video is None:
-        found.remarks.append(f"{grid.path}: no column of videos, so the video is {_video(grid, options)!r} (--video)")
+        found.remarks.append(
+            f"{grid.path}: no column of videos (--video-column), so the video is {_video(grid, options)!r} (--video)"
+        )
     if not has_spans and (options.format == "frames" or (columns.is_frames and around is None)):
         read_runs(grid, columns, options, _video(grid, options), where, found)
     else:
@@ -44,11 +46,8 @@ def _read_rows(grid: Grid, columns: Columns, options: Reading, where: str, found
     labels = [name for name in grid.columns if name not in used]
     bare = 0
     subjects = [name for name in labels if " ".join(words_of(name)) in SUBJECTS]
-    for number, cells in grid.records():
+    for number, cells in whole_rows(grid, where, found):
         place = f"{where}row {number}"
-        if cells is None:
-            found.lose("rows with more or fewer cells than the header", place)
-            continue
         row = dict(zip(grid.columns, cells, strict=True))
         try:
             start, end, in_frames = _times(row, columns, options, grid.delimiter)

@@ -52,10 +52,18 @@ def add_tiers(path: Path, video: str, notes: Sequence[Note], chosen: Sequence[st
     found.remarks.append(f"{path}: segments are of the tiers {named([*map(repr, making)], 8)}{_described(others)}")
     for note in notes:
         if note.tier in making:
-            values = {**dict(note.values), "tier": note.tier, **({"participant": note.about} if note.about else {})}
+            values = dict(note.values)
             for name, each in _related(note, others, by_id, children).items():
                 values.setdefault(name, each)
-            found.events.append(Event(video, note.start, note.end, values, note.where, note.tier))
+            texts = {_column(name): text for name, text in values.items()}
+            about = {"participant": note.about} if note.about else {}
+            labels = {**texts, "tier": note.tier, **about}
+            found.events.append(Event(video, note.start, note.end, labels, note.where, note.tier))
+
+
+def _column(tier: str) -> str:
+    """The column of a tier, or of a code; those that say which tier and whom it is about are not overwritten."""
+    return f"table {tier}" if tier.strip().lower() in ("tier", "participant") else tier
 
 
 def _described(others: Mapping[str, object]) -> str:

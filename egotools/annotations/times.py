@@ -6,6 +6,7 @@ from egotools.annotations.events import Unit
 from egotools.errors import ManifestError
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
+THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 CLOCK = re.compile(r"(?:(\d{1,6}):)?(\d{1,6}):(\d{1,2}(?:\.\d+)?)")
 CODE = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2})([:;])(\d{1,4})")
 MOST = 1e9  # seconds or frames; nothing that is annotated lasts longer
@@ -31,6 +32,8 @@ def time_of(text: str, unit: Unit, *, fps: float | None, decimal_comma: bool = F
     """
     text = text.strip()
     plain = text.replace(",", ".") if decimal_comma and text.count(",") == 1 and "." not in text else text
+    if unit == "milliseconds" and THOUSANDS.fullmatch(text):
+        raise ValueError(f"{text!r} may be thousands or a decimal; write milliseconds without commas")
     if NUMBER.fullmatch(plain):
         return _number(float(plain), text, unit, fps)
     if code := CODE.fullmatch(text):

@@ -4,6 +4,7 @@ Source:
     Sener et al., "Assembly101", CVPR 2022; the lists `FINAL_USE_*` are those of the two-stream view-invariance work.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -234,10 +235,10 @@ def video_of(videos: Path, recording: str, camera: str) -> Path | None:
         ManifestError: both parts have one, of different sizes.
     """
     plain = videos / recording / f"{camera}.mp4"
-    if plain.is_file():
+    if os.path.isfile(plain):  # no error for names that no file can have
         return plain
     paths = [videos / f"{kind}_{recording}" / f"{camera}.mp4" for kind in TYPES]
-    there = [path for path in paths if path.is_file()]
+    there = [path for path in paths if os.path.isfile(path)]
     if len({path.stat().st_size for path in there}) > 1:
         raise ManifestError(
             f"{there[0]} and {there[1]} differ in size: labels count the frames of the whole recording, so both must"

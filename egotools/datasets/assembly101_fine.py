@@ -13,6 +13,7 @@ from egotools.datasets.assembly101 import FPS, VIEWS, video_of
 from egotools.datasets.clips import DatasetClips
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
+from egotools.texts import is_whole
 from egotools.types import Clip
 
 FILES = {"train": "train.csv", "val": "validation.csv", "test": "test.csv"}
@@ -124,7 +125,7 @@ class Assembly101Fine:
 
 def _fault(number: int, cells: Mapping[str, str], numbers: Sequence[str], seen: dict[str, int]) -> str:
     """What is wrong with a row, by column; empty if nothing is."""
-    if bad := next((name for name in numbers if not cells[name].strip().isdecimal()), None):
+    if bad := next((name for name in numbers if not is_whole(cells[name].strip())), None):
         return f"column {bad!r}: {cells[bad]!r} is not a number"
     if int(cells["end_frame"]) <= int(cells["start_frame"]):
         return f"column 'end_frame': {cells['end_frame']} is not after {cells['start_frame']}"

@@ -1,6 +1,7 @@
 """The clips of a dataset, and checks of annotations."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,8 +34,8 @@ def present(clips: Sequence[Clip], root: Path, remarks: Sequence[str] = ()) -> D
     Raises:
         ManifestError: not one of them is.
     """
-    found = [clip for clip in clips if clip.path.is_file()]
-    missing = [str(clip.path) for clip in clips if not clip.path.is_file()]
+    found = [clip for clip in clips if os.path.isfile(clip.path)]  # no error for names that no file can have
+    missing = [str(clip.path) for clip in clips if not os.path.isfile(clip.path)]
     if not found:
         raise ManifestError(
             f"{root}: none of the {len(clips)} files that its annotations name exists, such as {missing[0]};"

@@ -170,8 +170,13 @@ def _is_name(text: str) -> bool:
     return "/" not in text and not text.startswith(".") and text.isprintable()
 
 
-def read_file(path: Path, shape: Any = Any) -> Any:  # Any: JSON values, and a type as a value
+def read_file(path: Path, shape: Any = Any, *, hint: str = "") -> Any:  # Any: JSON values, and a type as a value
     """The content of an annotation file.
+
+    Args:
+        path: the file.
+        shape: what it must be, as for `check_shape`.
+        hint: ends the message if it is not.
 
     Raises:
         ManifestError: it cannot be read, or has another shape.
@@ -183,4 +188,4 @@ def read_file(path: Path, shape: Any = Any) -> Any:  # Any: JSON values, and a t
     except (JSONDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: not JSON, or cut off: {error}") from error
     except ValueError as error:
-        raise ManifestError(f"{path}: {error}") from error
+        raise ManifestError(f"{path}: {error}{hint}") from error

@@ -6,6 +6,7 @@ Source:
     Grauman et al., "Ego-Exo4D", CVPR 2024; the layout of docs.ego-exo4d-data.org.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -142,7 +143,7 @@ class EgoExo4D:
 
     def _video(self, found: _Found, camera: _Camera) -> Path | None:
         path = found.folder / self._relative(camera)
-        return path if path.is_file() else None
+        return path if os.path.isfile(path) else None  # no error for names that no file can have
 
     def _rows(self, path: Path, found: _Found, takes: Mapping[str, Take]) -> Iterator[tuple[str, list[_Row]]]:
         """The rows of each take, by its uid."""

@@ -1,12 +1,10 @@
 """The annotation files of Ego-Exo4D, read and checked: takes, keysteps, descriptions at times."""
 
 from dataclasses import dataclass
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, TypedDict
 
-from egotools.errors import ManifestError
-from egotools.files.json_files import read_json
+from egotools.datasets.ego4d_files import read_file
 
 
 class _Stream(TypedDict, total=False):
@@ -165,11 +163,4 @@ def _flag(value: bool | str | int | None) -> str:
 
 
 def _read(path: Path, shape: Any) -> Any:  # Any: JSON values, and a type as a value
-    try:
-        return read_json(path, shape)
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from error
-    except (JSONDecodeError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: not JSON, or cut off: {error}") from error
-    except ValueError as error:
-        raise ManifestError(f"{path}: {error}; is it Ego-Exo4D's?") from error
+    return read_file(path, shape, hint="; is it Ego-Exo4D's?")

@@ -18,14 +18,14 @@ from egotools.datasets.clips import DatasetClips
 from egotools.datasets.video_names import VideoNames
 from egotools.errors import ManifestError
 from egotools.files.text_files import numbered_lines
-from egotools.texts import tidy
+from egotools.texts import is_whole, tidy
 from egotools.types import Clip
 
 FILES = {  # of a split's number, by --lists
     "official": {"train": "train_split{}.txt", "test": "test_split{}.txt"},
     "rulstm": {"train": "training{}.csv", "val": "validation{}.csv"},
 }
-CLIP = re.compile(r"(?P<video>[A-Z]+\d+-R\d+-\w+)-(?P<start>\d+)-(?P<end>\d+)-F\d+-F\d+")
+CLIP = re.compile(r"(?P<video>[A-Z]+\d+-R\d+-\w+)-(?P<start>\d{1,12})-(?P<end>\d{1,12})-F\d+-F\d+")
 VIDEO = re.compile(r"(?P<participant>[A-Z]+\d+)-(?P<recipe>R\d+-\w+)")
 NAMES = {"action": "action_idx.txt", "verb": "verb_idx.txt", "noun": "noun_idx.txt"}  # beside the official lists
 CELLS = ("id", "video", "start frame", "end frame", "verb", "noun", "action")  # of a row of RULSTM's
@@ -115,7 +115,7 @@ def _official(path: Path, split: str, _: float) -> _Rows:
         numbers = words[1:]
         if match is None:
             rows.refused.append(f"{path}, row {row}: {words[0]!r} is not <video>-<ms>-<ms>-F<frame>-F<frame>")
-        elif len(numbers) < 3 or not all(number.isdecimal() for number in numbers):
+        elif len(numbers) < 3 or not all(map(is_whole, numbers)):
             rows.refused.append(f"{path}, row {row}: after the clip come the numbers of action, verb and noun(s)")
         elif int(match["end"]) <= int(match["start"]):
             rows.refused.append(f"{path}, row {row}: the end {match['end']} ms is not after {match['start']} ms")
@@ -134,7 +134,7 @@ def _rulstm(path: Path, split: str, fps: float) -> _Rows:
         if cells == [""]:
             continue
         numbers = [cell for name, cell in zip(CELLS, cells, strict=False) if name != "video"]
-        if len(cells) != len(CELLS) or not all(number.isdecimal() for number in numbers):
+        if len(cells) != len(CELLS) or not all(map(is_whole, numbers)):
             rows.refused.append(f"{path}, row {row}: not {', '.join(CELLS)}, all numbers but the video")
         elif int(cells[3]) <= int(cells[2]):
             rows.refused.append(f"{path}, row {row}: the end frame {cells[3]} is not after {cells[2]}")

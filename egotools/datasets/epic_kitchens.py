@@ -19,9 +19,10 @@ from egotools.datasets.epic_subsets import SUBSETS, Subsets
 from egotools.datasets.video_names import VideoNames
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
+from egotools.texts import is_whole
 from egotools.types import Clip
 
-TIME = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
+TIME = re.compile(r"(\d{1,6}):([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
 # P01_04_000070_000080 is cut from second 70 to 80; names of actions' files have eight digits.
 CUT = re.compile(r"P\d+_\d+_\d{6}_\d{6}")
 
@@ -143,7 +144,7 @@ def _fault(cells: Mapping[str, str], needed: tuple[str, ...], classes: Mapping[s
         text = cells[name].strip()
         if not text:
             return f"column {name!r}: it is empty"
-        if name in classes and not text.isdecimal():
+        if name in classes and not is_whole(text):
             return f"column {name!r}: {text!r} is not the number of a class"
         if name in classes and int(text) >= classes[name]:
             return f"column {name!r}: {text!r}, but the classes are 0 to {classes[name] - 1}"

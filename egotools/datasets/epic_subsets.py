@@ -6,6 +6,7 @@ from pathlib import Path
 
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
+from egotools.texts import is_whole
 
 SUBSETS = ("subset_head", "subset_tail", "subset_unseen")
 TAIL = {"verb": "EPIC_100_tail_verbs.csv", "noun": "EPIC_100_tail_nouns.csv"}
@@ -74,7 +75,7 @@ def _listed(path: Path, column: str, *, is_class: bool) -> frozenset[str]:
     found = set()
     for number, cells in rows:
         text = cells[column].strip()
-        if not text or (is_class and not text.isdecimal()):
+        if not text or (is_class and not is_whole(text)):
             raise ManifestError(
                 f"{path}, row {number}, column {column!r}: {text!r} is not "
                 + ("the number of a class" if is_class else "a participant")

@@ -14,6 +14,7 @@ from egotools.datasets.action_clips import VAL_FROM, Entry, Held, check_official
 from egotools.datasets.clips import DatasetClips
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
+from egotools.texts import is_whole
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 FOLDERS = {"train": ("train_split", "train"), "val": ("val_split", "val")}
@@ -72,7 +73,7 @@ def _entries(path: Path, root: Path, folder: str, split: str) -> Iterator[Entry]
             bare = label.replace(" ", "_")
             folders[label] = bare if (root / bare).is_dir() and not (root / label).is_dir() else label
         times = [cells[name].strip() for name in COLUMNS[2:]]
-        if not all(time.isdecimal() for time in times):
+        if not all(map(is_whole, times)):
             raise ManifestError(f"{where}: {' and '.join(map(repr, times))} are not whole seconds")
         name = f"{checked_name(cells['youtube_id'].strip(), where)}_{int(times[0]):06d}_{int(times[1]):06d}"
         yield Entry(f"{label}/{name}", f"{folder}/{folders[label]}/{name}", ".mp4", label, split, where)

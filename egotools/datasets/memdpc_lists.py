@@ -23,7 +23,7 @@ from egotools.datasets.action_clips import (
 from egotools.datasets.clips import DatasetClips
 from egotools.errors import ManifestError
 from egotools.files.text_files import numbered_lines
-from egotools.texts import named
+from egotools.texts import is_whole, named
 
 KINETICS = ("train_split", "val_split")  # folders above the classes
 
@@ -83,7 +83,7 @@ def _entries(path: Path, split: str) -> Iterator[Entry]:
         found, where = True, f"{path}, row {row}"
         place, comma, count = line.strip().rpartition(",")
         parts = PurePosixPath(place.strip().strip('"')).parts
-        if not comma or not count.strip().isdecimal() or len(parts) < 2:
+        if not comma or not is_whole(count.strip()) or len(parts) < 2:
             raise ManifestError(f"{where}: {line.strip()!r} is not a folder <class>/<name> and its number of frames")
         label, name = (checked_name(part, where) for part in parts[-2:])
         above = f"{parts[-3]}/" if len(parts) > 2 and parts[-3] in KINETICS else ""

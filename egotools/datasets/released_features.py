@@ -11,7 +11,6 @@ Axes: T rows of one video, D features.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from json import JSONDecodeError
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -20,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from egotools.config import check_positive, digest, plain
+from egotools.datasets.ego4d_files import read_file
 from egotools.errors import EgotoolsError, ManifestError, StoreError
 from egotools.files.csv_files import read_csv
-from egotools.files.json_files import check_shape, read_json
+from egotools.files.json_files import check_shape
 from egotools.progress import Progress, no_progress
 from egotools.stores.arrays import Array, read_array
 from egotools.stores.aside import aside
@@ -31,6 +31,7 @@ from egotools.stores.importing import EGO4D, LAYOUT, Imported, imported_digest, 
 from egotools.stores.opening import open_store, open_writer
 from egotools.stores.publish import check_free, place, replace
 from egotools.stores.store import Recipe, Writer, differences
+from egotools.texts import is_whole
 
 VERSION = 1
 SUFFIXES = (".pt", ".npy")
@@ -111,8 +112,8 @@ def read_lengths(path: Path) -> dict[str, Length]:
     """
     if path.suffix.lower() != ".json":
         return _of_csv(path)
+    content = read_file(path)
     try:
-        content = read_json(path)
         if isinstance(content, list):
             check_shape(content, list[_Take], "takes")
             return {
@@ -122,10 +123,6 @@ def read_lengths(path: Path) -> dict[str, Length]:
                 for stream in streams
             }
         check_shape(content, _Videos)
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from error
-    except (JSONDecodeError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: not JSON, or cut off: {error}") from error
     except ValueError as error:
         raise ManifestError(f"{path}: {error}; is it ego4d.json or takes.json?") from error
     found = {video["video_uid"]: video["video_metadata"] for video in content["videos"]}
@@ -139,7 +136,7 @@ def _of_csv(path: Path) -> dict[str, Length]:
     found: dict[str, Length] = {}
     for row, cells in rows:
         frames, id = cells["frames"].strip(), cells["id"].strip()
-        if not frames.isdecimal() or not int(frames):
+        if not is_whole(frames) or not int(frames):
             raise ManifestError(f"{path}, row {row}: {frames!r} is not a number of frames")
         if id in found:
             raise ManifestError(f"{path}, row {row}: the id {id!r} comes twice")
@@ -289,7 +286,7 @@ def _tensor(path: Path) -> Array:
 
     content = read_content(path)
     if not isinstance(content, torch.Tensor) or content.layout != torch.strided or not content.is_floating_point():
-        what = content.dtype if isinstance(content, torch.Tensor) else type(content).__name__
-        raise StoreError(f"{path}: holds {what}, not a tensor of numbers [rows, features]")
+        what = f"{content.dtype}, {content.layout}" if isinstance(content, torch.Tensor) else type(content).__name__
+        raise StoreError(f"{path}: holds {what}, not a dense tensor of floating-point numbers [rows, features]")
     array: Array = content.detach().to(torch.float32).numpy()
     return array

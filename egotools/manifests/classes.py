@@ -7,7 +7,7 @@ from pathlib import Path
 from egotools.errors import ManifestError
 from egotools.files.csv_files import read_csv
 from egotools.files.text_files import numbered_lines
-from egotools.texts import named, tidy
+from egotools.texts import is_whole, named, tidy
 
 NAMES = ("action_cls", "name", "label", "class", "key")  # columns that hold a class's name, the first that there is
 NUMBERS = ("action_id", "id")
@@ -78,6 +78,6 @@ def _of_lines(path: Path) -> list[Entry]:
 
 
 def _number(text: str, where: str) -> int:
-    if not text.strip().isdecimal():
+    if not is_whole(text.strip()):
         raise ManifestError(f"{where}: {text!r} is not the number of a class")
     return int(text)

@@ -45,6 +45,8 @@ def test_units_frames_and_decimal_commas():
     assert time_of("30", "frames", fps=20) == (1.5, False)
     with pytest.raises(ValueError, match=r"'1\.234,5' is not a time"):
         time_of("1.234,5", "seconds", fps=None, decimal_comma=True)
+    with pytest.raises(ValueError, match="'1,234' may be thousands or a decimal"):
+        time_of("1,234", "milliseconds", fps=None, decimal_comma=True)
     with pytest.raises(ValueError, match="number of a frame"):
         time_of("1.5", "frames", fps=None)
     with pytest.raises(ManifestError, match="--fps"):
@@ -64,6 +66,7 @@ def test_units_frames_and_decimal_commas():
             "video_id,start_timestamp,stop_timestamp,start_frame,stop_frame,verb\na,1,2.5,10,25,eat\n",
             "'stop_timestamp'",
         ),
+        ("tmin,tier,text,tmax,video\n1,t,eat,2.5,a\n", "start: 'tmin' (seconds), end: 'tmax' (seconds)"),
         ("sep=;\nvideo;start;end;label\na;1;2.5;eat\n", "separated by semicolons"),
         (
             "Tier\tBegin Time - hh:mm:ss.ms\tBegin Time - ss.msec\tEnd Time - hh:mm:ss.ms\tEnd Time - ss.msec\tvideo\t"
@@ -103,6 +106,7 @@ def test_utf16_and_a_byte_order_mark_are_read(tmp_path):
         (b"video,start\xff\xfe,end\n", "not text in UTF-8"),
         (b"PK\x03\x04nothing", "damaged zip"),
         (b"\x1f\x8bzip", "gunzip"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a spreadsheet of Excel: save it as CSV"),
         ("x" * 200_000, "its first line has more than"),
         ("video,start,end,label\na,00:00:01:05,2,x\n", "row 2: '00:00:01:05' counts frames .* --fps"),
     ],

@@ -52,6 +52,20 @@ def test_folders_tell_files_of_one_name_apart_and_nothing_else_does():
             films.find(name)
 
 
+def test_a_recording_means_all_of_its_views_and_other_names_one_file():
+    views = {name: Clip(f"r/{name}", Path(f"/v/r_{name}.mp4"), labels={"recording": "r"}) for name in ("ego", "exo")}
+    films = Videos([*views.values(), Clip("q", Path("/v/q.mp4"))], Path("m.csv"))
+    assert [clip.id for clip in films.views("r")] == ["r/ego", "r/exo"]
+    assert [clip.id for clip in films.views("r_ego.mp4")] == ["r/ego"]
+    assert [clip.id for clip in films.views("q")] == ["q"]
+    assert films.has("r")
+    halves = Videos([Clip(f"q/{at}", Path("/v/q.mp4"), at, at + 1) for at in range(2)], Path("m.csv"))
+    with pytest.raises(ManifestError, match="'q' may be any of 2: q/0, q/1"):
+        halves.views("q")
+    with pytest.raises(ManifestError, match="'s'"):
+        films.views("s")
+
+
 def test_a_folder_is_searched_below_and_images_are_no_videos(tmp_path):
     (tmp_path / "day").mkdir()
     write_video(tmp_path / "day/film.mp4", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from annotated import read, said
@@ -65,7 +66,7 @@ def test_starts_and_stops_of_older_tables_are_paired_by_subject(tmp_path):
         ("film.mp4", 4.0, 8.0, "ben"),
         ("film.mp4", 5.25, None, "anna"),
     ]
-    assert {event.track for event in found.events} == {"anna", "ben"}
+    assert {event.track for event in found.events} == {"anna", "anna, self", "ben, self"}
     assert found.events[0].labels == {
         "subject": "anna",
         "behavior": "groom",
@@ -82,6 +83,7 @@ def test_starts_and_stops_of_older_tables_are_paired_by_subject(tmp_path):
 def test_times_of_several_media_count_through_them_and_states_are_split_at_the_border(tmp_path):
     found = read(tmp_path / "t.csv", "\n".join([COLUMNS, *ROWS]))
     assert found.lost == {}
+    assert found.remarks[1] == "observation 'o1': segments are of player 1; the files of player 2 are left out"
     assert said(found, "modifier #1") == [
         ("day/one.mp4", 3.0, 5.5, "deep"),
         ("day/one.mp4", 18.0, 20.0, "light"),
@@ -90,6 +92,18 @@ def test_times_of_several_media_count_through_them_and_states_are_split_at_the_b
     ]
     assert found.events[0].labels["weather"] == "sun"
     assert not {"fps", "source", "time"} & set(found.events[0].labels)
+
+
+def test_a_table_that_was_saved_with_decimal_commas_says_the_same(tmp_path):
+    lines = [re.sub(r"(?<!#)\b(\d+)\.(\d+)", r"\1,\2", line.replace(",", "\t")) for line in [COLUMNS, *ROWS]]
+    found = read(tmp_path / "t.tsv", "\n".join(lines))
+    assert found.lost == {}
+    assert said(found, "behavior")[:2] == [("day/one.mp4", 3.0, 5.5, "rest"), ("day/one.mp4", 18.0, 20.0, "rest")]
+
+
+def test_behaviors_of_two_categories_may_overlap(tmp_path):
+    found = read(tmp_path / "t.tsv", AGGREGATED.replace("bite\tNot defined", "bite\tmouth"))
+    assert [event.track for event in found.events] == ["anna, Not defined", "anna, mouth"]
 
 
 def test_aggregated_events_are_states_and_points(tmp_path):
@@ -167,6 +181,17 @@ def test_the_time_offset_is_taken_off_and_other_players_are_said(tmp_path):
         "observation 'o1', event 2: -1 s is before the video, at a time offset of 10 s"
     ]
     assert len(found.lost["events that cannot be used"]) == 2
+
+
+def test_variables_of_observations_do_not_take_the_place_of_what_was_observed(tmp_path):
+    found = read(tmp_path / "p.boris", project(independent_variables={"subject": "7", "Comment": "wet"}))
+    labels = found.events[0].labels
+    assert [labels[name] for name in ("subject", "comment", "variable subject", "variable Comment")] == [
+        *("anna", "quiet", "7", "wet")
+    ]
+    table = "\n".join([COLUMNS.replace("weather", "time"), *ROWS])
+    labels = read(tmp_path / "t.csv", table).events[0].labels
+    assert (labels["variable time"], labels["behavior"]) == ("sun", "rest")
 
 
 def test_lengths_that_a_project_lacks_are_not_guessed(tmp_path):

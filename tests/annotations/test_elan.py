@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from annotated import read, said
 
@@ -98,6 +100,33 @@ def test_the_clock_of_a_medium_may_begin_later(tmp_path):
     assert [(event.start, event.end) for event in found.events] == [(3.0, 5.5)]
 
 
+def test_parts_of_an_annotation_are_in_the_order_that_they_say(tmp_path):
+    part = (
+        '<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="{}" ANNOTATION_REF="a1"{}><ANNOTATION_VALUE>{}</ANNOTATION_VALUE>'
+    )
+    chain = [("p3", "p2", "c"), ("p1", "", "a"), ("p2", "p1", "b")]
+    parts = [part.format(id, f' PREVIOUS_ANNOTATION="{last}"' if last else "", text) for id, last, text in chain]
+    tier = "".join(f"{each}</REF_ANNOTATION></ANNOTATION>" for each in parts)
+    head, hand, rest = EAF.format(origin="").partition('  <TIER LINGUISTIC_TYPE_REF="g"')
+    found = read(
+        tmp_path / "x.eaf", f'{head}<TIER TIER_ID="part">{tier}</TIER>{hand}{rest}', "film.mp4", tier=("part",)
+    )
+    assert [each[1:] for each in said(found, "part")] == [(1, 2, "a"), (2, 3, "b"), (3, 4, "c")]
+
+
+def test_a_tier_that_is_called_tier_keeps_its_values(tmp_path):
+    content = EAF.format(origin="").replace('"Behavior"', '"tier"')
+    found = read(tmp_path / "x.eaf", content, "film.mp4", tier=("tier",))
+    labels = found.events[0].labels
+    assert (labels["table tier"], labels["tier"], labels["participant"]) == ("eat", "tier", "anna")
+
+
+def test_a_medium_without_an_address_is_none(tmp_path):
+    content = re.sub(r'\w*MEDIA_URL="[^"]*"', 'MEDIA_URL=""', EAF.format(origin=""))
+    content = re.sub(r'\s+MEDIA_URL=""/>', "/>", content)
+    assert {event.video for event in read(tmp_path / "film.eaf", content, "film.mp4").events} == {"film"}
+
+
 ENTITIES = """<?xml version="1.0"?>
 <!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;">]>
 <ANNOTATION_DOCUMENT>&c;</ANNOTATION_DOCUMENT>
@@ -108,6 +137,8 @@ ENTITIES = """<?xml version="1.0"?>
     ("content", "problem"),
     [
         (EAF.format(origin="")[:900], "damaged XML"),
+        (EAF.format(origin="").replace("UTF-8", "nothing"), "XML in an encoding that cannot be read"),
+        (EAF.format(origin="").replace("UTF-8", "big5"), "XML in an encoding that cannot be read"),
         (ENTITIES, "DOCTYPE"),
         (ENTITIES.replace('"1.0"', '"1.0" encoding="UTF-16"').encode("utf-16"), "DOCTYPE"),
         ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "DOCTYPE"),
@@ -121,6 +152,13 @@ ENTITIES = """<?xml version="1.0"?>
 def test_hostile_and_other_xml_is_refused(tmp_path, content, problem):
     with pytest.raises(ManifestError, match=problem):
         read(tmp_path / "x.eaf", content, "film.mp4")
+
+
+def test_options_that_mean_nothing_in_a_format_are_not_ignored(tmp_path):
+    with pytest.raises(ManifestError, match="--unit means nothing in files of the format elan; leave it out"):
+        read(tmp_path / "x.eaf", EAF.format(origin=""), "film.mp4", unit="seconds")
+    with pytest.raises(ManifestError, match="--tier means nothing in files of the format table"):  # an export of ELAN
+        read(tmp_path / "x.txt", "Tier\tstart\tend\ttext\nt\t0\t1\ta\n", "x.mp4", tier=("t",))
 
 
 def test_ids_that_are_not_unique_go_in_no_circle(tmp_path):

@@ -158,6 +158,7 @@ def test_the_clips_of_a_manifest_are_named_by_their_ids(films, tmp_path):
         (["--videos", "films", "--manifest", "m.csv"], "give either --videos"),
         (["--videos", "films", "--out", "t.csv"], "--out t.csv is another file of this command"),
         (["--videos", "films", "--fps", "0"], "--fps must be above 0"),
+        (["--videos", "films", "--offset", "nan"], "--offset and --around are seconds"),
     ],
 )
 def test_wrong_usage_is_said_so(films, tmp_path, monkeypatch, arguments, problem):
@@ -167,6 +168,23 @@ def test_wrong_usage_is_said_so(films, tmp_path, monkeypatch, arguments, problem
     done = run("t.csv", *([] if "--out" in arguments else ["--out", "s.csv"]), *arguments)
     assert done.exit_code == 2, done.output
     assert problem in done.output
+
+
+def test_segments_of_a_recording_are_those_of_each_of_its_views(films, tmp_path):
+    views = {"ego": "a.mp4", "cam01": "b.mp4"}
+    clips = [
+        Clip(f"take/{view}", films / file, labels={"recording": "take", "view": view}) for view, file in views.items()
+    ]
+    write_manifest(tmp_path / "m.csv", clips)
+    table = write(tmp_path / "seg.csv", "id,start,end,label,sequence", "take,0.5,1.5,open,take")
+    done = run(table, "--manifest", tmp_path / "m.csv", "--out", tmp_path / "s.csv")
+    assert done.exit_code == 0, done.output
+    assert "recordings of several views, each of which gets the segments: 1 (take)" in done.stderr
+    found = read_manifest(tmp_path / "s.csv")
+    assert [(clip.id, clip.path.name, clip.labels["view"]) for clip in found] == [
+        ("take/ego@0.5-1.5", "a.mp4", "ego"),
+        ("take/cam01@0.5-1.5", "b.mp4", "cam01"),
+    ]
 
 
 def test_nothing_is_written_if_no_row_can_be_used(films, tmp_path):
@@ -179,12 +197,13 @@ def test_nothing_is_written_if_no_row_can_be_used(films, tmp_path):
 
 def test_a_video_that_cannot_be_read_loses_its_rows_only(films, tmp_path):
     (tmp_path / "v").mkdir()
-    (tmp_path / "v/a.mp4").symlink_to(films / "a.mp4")
+    (tmp_path / "v/a.mp4").symlink_to(films / "a.mp4")  # not followed
     (tmp_path / "v/broken.mp4").write_bytes(b"no video")
     table = write(tmp_path / "t.csv", "video,start,end,label", "a,0,1,x", "broken,0,1,x")
     done = run(table, "--videos", tmp_path / "v", "--out", tmp_path / "s.csv")
     assert done.exit_code == 1
     assert "broken.mp4" in done.stderr
+    assert "not among the videos: 1" in done.stderr
 
 
 def clips_of(events: list[Event], folder: Path, **options: float) -> list[Clip]:
@@ -194,7 +213,7 @@ def clips_of(events: list[Event], folder: Path, **options: float) -> list[Clip]:
 
 
 def test_columns_that_mean_something_else_in_a_manifest_are_renamed(films):
-    labels = {"Behavior": " eat  up ", "ID": "7", "Video": "x", "split": "train", "path": "p"}
+    labels = {"Behavior": " eat  up ", "ID": "7", "Video": "x", "Split": " Train", "path": "p"}
     (clip,) = clips_of([Event("a", 0, 1, labels, "row 2")], films)
     assert clip.labels == {"behavior": "eat up", "table id": "7", "table video": "x", "table path": "p", "video": "a"}
     assert clip.split == "train"

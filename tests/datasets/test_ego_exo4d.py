@@ -101,6 +101,9 @@ def test_files_of_features_and_downscaled_videos_stand_instead_of_videos(made):
     assert {clip.path.name for clip in read_manifest(made / "k.csv")} == {f"{UID}_aria01_rgb.pt"}
     line = complaint(manifest_command("ego-exo4d", made, *more, "--downscaled", status=1))
     assert "no video of the takes of" in line
+    takes = (made / "takes.json").read_text()
+    (made / "takes.json").write_text(takes.replace('"takes/cmu_bike14_4"', f'"{"x" * 5000}"'))
+    assert "no video of the takes of" in complaint(manifest_command("ego-exo4d", made, *more, status=1))
     (made / "takes.json").write_text('[{"take_uid": 3}]')
     line = complaint(manifest_command("ego-exo4d", made, *more, status=1))
     assert "takes.json: '0.take_uid' is 3, not text; is it Ego-Exo4D's?" in line

@@ -93,7 +93,7 @@ def test_files_that_cannot_be_used_are_named_and_the_others_imported(tmp_path):
         said = run(*line, status=1).stderr
         for why in (
             "dict: ",
-            "holds dict, not a tensor",
+            "holds dict, not a dense tensor",
             "has the shape [8], not [rows, features]",
             "8 NaN or infinite values",
             "cut.pt: not readable as weights",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from egotools.texts import alike, composed, split_name, tidy
+from egotools.texts import alike, composed, is_whole, split_name, tidy
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 
@@ -30,6 +30,11 @@ def test_inner_spaces_of_any_kind_and_number_are_one_and_unicode_is_composed() -
     assert tidy("open\u00a0\u00a0the  door") == "open the door"
     assert tidy(NFD) == tidy(NFC) == composed(NFD) == NFC
     assert tidy(" \u00a0\u200b") == ""
+
+
+def test_whole_numbers_are_those_that_arrays_hold() -> None:
+    assert all(map(is_whole, ["007", "9" * 18]))
+    assert not any(map(is_whole, ["", "-1", "1.0", "1_0", "9" * 5000]))
 
 
 def test_joiners_inside_a_word_stay() -> None:

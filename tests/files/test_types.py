@@ -23,6 +23,7 @@ from egotools.types import LONGEST_ID, Clip, FrameWindows, Rows, VideoInfo
         (lambda: Clip("", Path()), "a clip needs an id"),
         (lambda: Clip("x" * (LONGEST_ID + 1), Path()), "clip 'x{40}'...: the id is longer than 400 bytes"),
         (lambda: Clip("é" * (LONGEST_ID // 2 + 1), Path()), "the id is longer than 400 bytes"),
+        (lambda: Clip("\ud800", Path()), "the id cannot be encoded in UTF-8"),  # JSON may hold half a character
         (lambda: Clip("a", Path(), start=-0.1), "clip 'a': start -0.1 is not a time in seconds, 0 or more"),
         (lambda: Clip("a", Path(), start=math.nan), "clip 'a': start nan is not a time"),
         (lambda: Clip("a", Path(), start=math.inf), "clip 'a': start inf is not a time"),
