@@ -138,7 +138,7 @@ class _Paths:
         Raises:
             ManifestError: it does not.
         """
-        top = os.path.normpath(self._folder / root)
+        top = on_disk(os.path.normpath(self._folder / root))
         whole = on_disk(os.path.normpath(os.path.join(top, path)))
         if not is_below(whole, top):
             raise ManifestError(
