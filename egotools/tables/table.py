@@ -27,6 +27,7 @@ from egotools.tables.by_time import (
     label_rows,
     merged,
     read_labels_at_times,
+    said_outside,
     segments_of_clips,
 )
 from egotools.tables.joining import SAME_TIME, count_named, listed, not_joined, row_counts, shared_clips
@@ -111,9 +112,12 @@ class Table:
             return replace(self, remarks=(*self.remarks, *remarks)) if remarks else self
         without = set(self.ids[~has].tolist())
         left = count_named(sorted(without), f"with an empty {name!r} left out")
+        before, outside = self.remarks, said_outside(int((~has).sum()), len(self))
         if not without.isdisjoint(self.ids[has].tolist()):  # labels at times: other rows of the same clips stay
             left = f"{counted(int((~has).sum()), 'row')} with an empty {name!r} left out"
-        return replace(self.only(has), remarks=(*self.remarks, left, *remarks))
+        if outside in before:  # the same rows, said once
+            before, left = tuple(each for each in before if each != outside), f"{outside}, and are left out"
+        return replace(self.only(has), remarks=(*before, left, *remarks))
 
     def only(self, rows: Mask) -> "Table":
         """The rows of a mask [N]."""
