@@ -125,8 +125,7 @@ def segments_of_clips(labels: LabelsAtTimes, clips: Sequence[Clip], store: Store
     Raises:
         TableError: no segment is of any of the clips, or frames are counted at another rate.
     """
-    to_file = lru_cache(maxsize=None)(_file_of)
-    files = [to_file(store.source(each.id).path if each.path == Path() else str(each.path)) for each in clips]
+    files = files_of(clips, store)
     clips_of: dict[str, list[int]] = {}
     for number, (clip, file) in enumerate(zip(clips, files, strict=True)):
         ids = dict.fromkeys((clip.id, composed(clip.labels.get(RECORDING, "")) or clip.id))
@@ -152,9 +151,15 @@ def segments_of_clips(labels: LabelsAtTimes, clips: Sequence[Clip], store: Store
     return SegmentsOfClips(files, ordered, tuple(remarks))
 
 
-def _file_of(path: str) -> str:
-    """The file behind a path; none if it holds imported rows of many clips, which are not of one video for that."""
-    return "" if not path or path.lower().endswith(OF_MANY) else str(real(path))
+def files_of(clips: Sequence[Clip], store: Store) -> list[str]:
+    """The file of each clip, links followed: the manifest's, or else what the cache was made from.
+
+    Empty where nobody knows, and for files with imported rows of many clips, which are not of one video for that.
+    """
+    to_file = lru_cache(maxsize=None)(
+        lambda path: "" if not path or path.lower().endswith(OF_MANY) else str(real(path))
+    )
+    return [to_file(store.source(each.id).path if each.path == Path() else str(each.path)) for each in clips]
 
 
 def label_rows(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from egotools.config import digest, file_digest
 from egotools.errors import TableError
-from egotools.manifests.table import label_columns
+from egotools.manifests.table import label_columns, read_manifest
 from egotools.stores.opening import open_store
 from egotools.stores.pooling import deviation, mean
 from egotools.stores.store import Store, StoredClip
@@ -24,6 +24,7 @@ from egotools.tables.by_time import (
     SPLIT,
     LabelsAtTimes,
     SegmentsOfClips,
+    files_of,
     label_rows,
     merged,
     read_labels_at_times,
@@ -215,6 +216,15 @@ def _by_time(
     columns = tuple(dict.fromkeys((*table.columns, *timed.there, FILE)))
     said = (*table.remarks, *of_clips.remarks, *remarks)
     return replace(table, labels=labels, split=split, columns=columns, remarks=said)
+
+
+def with_files(table: Table, manifest: Path, cache: Path) -> Table:
+    """A table with the column `path`, the file of each row, as rows that are labeled by time have it."""
+    there = set(table.ids.tolist())
+    clips = [clip for clip in read_manifest(manifest, labels=()) if clip.id in there]
+    files = dict(zip((clip.id for clip in clips), files_of(clips, open_store(cache)), strict=True))
+    labels = {name: table.labels[name] for name in table.labels}
+    return replace(table, labels={**labels, FILE: _texts(files[id] for id in table.ids.tolist())})
 
 
 def table_of_clips(
