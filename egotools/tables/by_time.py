@@ -154,7 +154,7 @@ def segments_of_clips(labels: LabelsAtTimes, clips: Sequence[Clip], store: Store
 def files_of(clips: Sequence[Clip], store: Store) -> list[str]:
     """The file of each clip, links followed: the manifest's, or else what the cache was made from.
 
-    Empty where nobody knows, and for files with imported rows of many clips, which are not of one video for that.
+    Empty where nobody knows, and for files of arrays with the rows of many clips, which need not be of one video.
     """
     to_file = lru_cache(maxsize=None)(
         lambda path: "" if not path or path.lower().endswith(OF_MANY) else str(real(path))
