@@ -47,8 +47,8 @@ reduce = click.option(
 segments = click.option(
     "--segments",
     type=FILE,
-    help="Labels at times: each row has those of the segment that its window's middle lies in, and whole videos are"
-    " held out. CSV with id, start, end, label, or a manifest of segments. Sets --reduce none.",
+    help="Labels at times: each row has those of the segment that its window's middle lies in; evaluations hold out"
+    " whole videos. CSV with id, start, end, label, or a manifest of segments. Sets --reduce none.",
 )
 device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
 out = click.option("--out", type=FOLDER, help="Folder for report and plots.")

@@ -16,6 +16,7 @@ from ..progress import Progress
 @options.manifest
 @options.features
 @options.reduce
+@options.segments
 @options.from_fields(Drawing, "drawing")
 @options.from_fields(Projecting, "projecting")
 @click.option(
@@ -29,6 +30,7 @@ def evaluate(
     manifest: Path,
     features: tuple[Path, ...],
     reduce: str,
+    segments: Path | None,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -40,9 +42,13 @@ def evaluate(
     \b
     egotools eval map --features caches/e/clip.lmdb --manifest m.csv --color video --out maps/
     egotools eval map --features caches/e/clip.lmdb --manifest m.csv --reduce none --color time --out maps/
+    egotools eval map --features caches/e/clip.lmdb --manifest m.csv --segments s.csv --color label --out maps/
     """
     from egotools.evaluate.map import draw_map
 
+    rows = options.reduce_of(reduce, segments)
+    if segments is not None and drawing.color is None:
+        raise click.UsageError("--segments is for --color: name the column of labels at times, such as label")
     options.keep_for_us(out)
     with Progress("files", "reading and projecting") as progress:
         content = draw_map(
@@ -51,13 +57,14 @@ def evaluate(
             features,
             projecting,
             drawing,
-            reduce=options.REDUCE[reduce],  # type: ignore[arg-type]  # the words of --reduce
+            reduce=rows,
+            segments=segments,
             progress=progress,
         )
     if not display.show_report(content, f"picture, points and report are in {out}", as_json=as_json):
         return
     names = ("method", "library", "components", "explained_share", "perplexity", "neighbors", "divergence")
     there = [name for name in names if any(name in each for each in content["methods"])]
-    rows = [[each.get(name) for name in there] for each in content["methods"]]
+    shown = [[each.get(name) for name in there] for each in content["methods"]]
     title = f"eval map: {content['rows']} rows of {content['clips']} clips"
-    display.show_table([name.replace("_", " ") for name in there], rows, title=title)
+    display.show_table([name.replace("_", " ") for name in there], shown, title=title)

@@ -44,6 +44,7 @@ MIN_LENGTH = 1.0  # seconds between two changes
 DIGITS = 6  # of written seconds
 ROWS = 4096  # looked at together
 SLACK = 1e-6  # seconds or classes by which times, which are rounded, may be off
+MOST = 1e15  # classes that can be counted
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,8 @@ def _uniform(rows: Rows, cutting: Cutting, length: float) -> tuple[IntArray, Int
     classes, class_length, flag = _classes(rows, cutting, length)
     points, numbers = _parts(classes)
     if classes[-1] + 1 > len(classes):
-        raise TableError(f"{classes[-1] + 1} segments of {len(classes)} rows: choose 1 to {len(classes)} ({flag})")
+        wanted = cutting.segments or classes[-1] + 1
+        raise TableError(f"{wanted} segments of {len(classes)} rows: choose 1 to {len(classes)} ({flag})")
     return points, numbers, rows.times[0, 0] + class_length * numbers[1:]
 
 
@@ -266,6 +268,8 @@ def _classes(rows: Rows, cutting: Cutting, length: float) -> tuple[IntArray, flo
         class_length, flag = cutting.class_length or length, "--class-length"
     else:
         class_length, flag = length / cutting.segments, "--segments"
+    if not length / class_length < MOST:
+        raise TableError(f"{flag} makes far more segments than the {len(rows.times)} rows")
     middles = rows.times.mean(axis=1) - rows.times[0, 0]
     last = max(math.ceil(length / class_length - SLACK) - 1, 0)  # also of a row that is a point in time, at the end
     return np.minimum(np.floor(middles / class_length + SLACK).astype(np.int64), last), class_length, flag

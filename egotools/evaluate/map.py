@@ -55,6 +55,7 @@ def draw_map(
     drawing: Drawing,
     *,
     reduce: Reduce | None = "mean",
+    segments: Path | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Writes map.png, map.csv, map.html if asked or possible, and report.json last; each whole or not at all.
@@ -66,6 +67,7 @@ def draw_map(
         projecting: how rows become points.
         drawing: what is shown.
         reduce: one row a clip; None: one a window.
+        segments: labels at times to color rows by, with `reduce` None.
         progress: receives how many files of frames are read.
 
     Returns:
@@ -78,20 +80,21 @@ def draw_map(
     projection.check_installed(projecting)
     remarks = _remarks_on_page(drawing)
     labels = () if drawing.color is None else (drawing.color,)
-    whole = read_table(manifest, features, reduce=reduce, labels=labels)
+    whole = read_table(manifest, features, reduce=reduce, labels=labels, segments=segments)
     colors_of(whole.without_values(), drawing.color)  # mistakes first: projecting may take minutes
     table, drawn_by_lot = _some(whole, drawing)
     colors, uncolored = colors_of(table, drawing.color)
     found = projected(table.values, projecting, seed=drawing.seed)
     panels, frames, unread = _panels(found, manifest, table, drawing, progress)
     told = [each for one in found for each in one.remarks]
+    arguments = {"reduce": reduce, **options_of(projecting), **options_of(drawing)}
     figures = {
         "command": "eval map",
         "rows": len(table),
         "clips": len(set(table.ids.tolist())),
         "methods": [{"method": one.method, "title": TITLES[one.method], **one.facts} for one in found],
         "remarks": [*table.remarks, *drawn_by_lot, *uncolored, *told, *unread, *remarks],
-        **provenance_of({"reduce": reduce, **options_of(projecting), **options_of(drawing)}, manifest, features),
+        **provenance_of(arguments, manifest, features, segments),
     }
     content: dict[str, Any] = finite(figures)
     title = f"{' + '.join(path.name for path in features)}: {len(table)} rows of {content['clips']} clips"

@@ -119,9 +119,10 @@ class _Paths:
         if os.path.isabs(path):
             return Path(on_disk(os.path.normpath(path)))
         folder, name = os.path.split(path)
-        if path.isascii() and name not in ("", os.curdir, os.pardir):
-            whole = os.path.join(self.below(folder, root) or "", name)
-            if os.path.isabs(whole) and not os.path.islink(whole):
+        is_plain = path.isascii() and name not in ("", os.curdir, os.pardir)
+        if is_plain and (below := self.below(folder, root)) is not None:
+            whole = os.path.join(below, name)
+            if not os.path.islink(whole):  # so it is where its folder is
                 return Path(whole)
         return Path(self._inside(path, root))
 
@@ -138,7 +139,7 @@ class _Paths:
         Raises:
             ManifestError: it does not.
         """
-        top = os.path.normpath(self._folder / root)
+        top = on_disk(os.path.normpath(self._folder / root))
         whole = on_disk(os.path.normpath(os.path.join(top, path)))
         if not is_below(whole, top):
             raise ManifestError(

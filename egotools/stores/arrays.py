@@ -15,6 +15,7 @@ from egotools.texts import named
 
 Array = npt.NDArray[Any]
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".mat")
+OF_MANY = (".npz", ".mdb", *HDF5_SUFFIXES)  # files that may have the rows of many clips
 NAMED = 12  # arrays listed in an error
 
 

@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,8 @@ def publish_hdf5(
         with _PatientFile(aside, "x+") as written:
             with h5py.File(written, "w", alignment_threshold=4096, alignment_interval=ALIGNMENT) as file:
                 file.attrs["recipe"] = to_json(header, indent=None, exact=True)
-                _write_clips(file, clips, counts, (dtype or np.dtype("<f4"), width), written.checked(progress))
+                shape, tell = (dtype or np.dtype("<f4"), width), written.checked(progress)
+                _write_clips(file, clips, counts, shape, lambda done: tell(f"sealing {path.name}", done, len(clips)))
             written.checked(no_progress)("", len(clips), len(clips))
             os.fsync(written.fileno())
         os.replace(aside, path)
@@ -201,7 +202,7 @@ def _write_clips(
     clips: Sequence[tuple[str, Store]],
     counts: np.ndarray[Any, np.dtype[np.int64]],
     shape: tuple[np.dtype[Any], int],
-    progress: Progress,
+    tell: Callable[[int], None],
 ) -> None:
     dtype, width = shape
     group, layout = file.create_group("clips"), _contiguous()
@@ -216,7 +217,7 @@ def _write_clips(
         times.append(clip_times)
         offsets[position] = dataset.get_offset() or 0
         checksums[position] = zlib.crc32(clip_times.data, checksum)
-        progress(f"sealing {Path(file.filename).name}", position + 1, len(clips))
+        tell(position + 1)
     file.create_dataset("times", data=np.concatenate(times), dtype="<f8")
     index = file.create_group("index")
     index.create_dataset("rows", data=counts)

@@ -144,7 +144,7 @@ class Index:
         found, sizes = np.zeros((len(nodes), size), np.uint8), np.full(len(nodes), -1, np.int64)
         copy, places, known = (np.asarray(each) for each in (self._copy, self._values, self._sizes))
         there = np.flatnonzero(nodes >= 0)
-        sizes[there] = np.maximum(known[nodes[there]], -2)
+        sizes[there] = np.where(known[nodes[there]] < 0, -2, known[nodes[there]])
         for first in range(0, len(there), LONGEST_RUN):
             rows = there[first : first + LONGEST_RUN]
             at = places[nodes[rows], np.newaxis] + np.arange(size)

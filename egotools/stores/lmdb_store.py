@@ -107,7 +107,8 @@ class LMDBStore(MappedStore):
         records = starts.view(RECORD_START)[:, 0]
         counts: IntArray = np.where(sizes == -1, -1, records["rows"].astype(np.int64))
         needed = RECORD_START.itemsize + 24 * records["segments"].astype(float) + 16 * records["rows"].astype(float)
-        for at in np.flatnonzero((sizes != -1) & (sizes < needed)).tolist():  # long, so not here, or damaged
+        is_odd = (sizes < needed) | ((records["rows"] == 0) & (records["segments"] > 0))
+        for at in np.flatnonzero((sizes != -1) & is_odd).tolist():  # long, so not here, or damaged
             counts[at] = len(self._record(ids[at]).times)
         return counts
 
@@ -122,7 +123,7 @@ class LMDBStore(MappedStore):
         values = np.empty((len(ids), self.width), self.dtype)
         order = np.argsort(records["block"], kind="stable")
         blocks, begins = np.unique(records["block"][order], return_index=True)
-        for block, rows in zip(blocks.tolist(), np.split(order, begins[1:]), strict=True):
+        for block, rows in zip(blocks.tolist(), np.split(order, begins)[1:], strict=True):
             view, first = self._block(block, ids[rows[0]]), records["first"][rows]
             if first.max() >= len(view) or view.shape[1] != self.width:
                 return super().single_rows(ids)

@@ -18,6 +18,7 @@ from egotools.files.csv_files import open_csv
 from egotools.files.disk import real
 from egotools.manifests.segments import TOUCHING, read_segments
 from egotools.manifests.table import label_columns, read_manifest
+from egotools.stores.arrays import OF_MANY
 from egotools.stores.store import Store
 from egotools.tables.joining import NAMED
 from egotools.tables.rows_within import Picked, Times, rows_within
@@ -60,7 +61,7 @@ class LabelsAtTimes:
 class SegmentsOfClips:
     """Which segments each clip has."""
 
-    files: list[str]  # [C] links followed; empty for rows that were imported without a file
+    files: list[str]  # [C] links followed; empty for imported rows whose video is not known
     numbers: Mapping[int, IntArray]  # clip -> its segments, sorted by start; clips without any are left out
     remarks: tuple[str, ...]
 
@@ -124,8 +125,7 @@ def segments_of_clips(labels: LabelsAtTimes, clips: Sequence[Clip], store: Store
     Raises:
         TableError: no segment is of any of the clips, or frames are counted at another rate.
     """
-    to_file = lru_cache(maxsize=None)(lambda path: str(real(path)) if path else "")
-    files = [to_file(store.source(each.id).path if each.path == Path() else str(each.path)) for each in clips]
+    files = files_of(clips, store)
     clips_of: dict[str, list[int]] = {}
     for number, (clip, file) in enumerate(zip(clips, files, strict=True)):
         ids = dict.fromkeys((clip.id, composed(clip.labels.get(RECORDING, "")) or clip.id))
@@ -149,6 +149,17 @@ def segments_of_clips(labels: LabelsAtTimes, clips: Sequence[Clip], store: Store
         )
     ordered = {at: np.array(each)[np.argsort(labels.spans[each, 0], kind="stable")] for at, each in found.items()}
     return SegmentsOfClips(files, ordered, tuple(remarks))
+
+
+def files_of(clips: Sequence[Clip], store: Store) -> list[str]:
+    """The file of each clip, links followed: the manifest's, or else what the cache was made from.
+
+    Empty where nobody knows, and for files of arrays with the rows of many clips, which need not be of one video.
+    """
+    to_file = lru_cache(maxsize=None)(
+        lambda path: "" if not path or path.lower().endswith(OF_MANY) else str(real(path))
+    )
+    return [to_file(store.source(each.id).path if each.path == Path() else str(each.path)) for each in clips]
 
 
 def label_rows(
@@ -202,20 +213,24 @@ def _remarks(
     said = f"{counted(len(empty), 'segment')} without a row, as no row's middle lies inside"
     without = [f"{said}: {named(empty, NAMED, between='; ')}"] if empty else []
     outside = int((~is_inside).sum())
-    return (*without, *([f"{outside} of {len(is_inside)} rows lie in no segment"] if outside else []))
+    return (*without, *([said_outside(outside, len(is_inside))] if outside else []))
+
+
+def said_outside(count: int, total: int) -> str:
+    """The remark on rows in no segment."""
+    return f"{count} of {total} rows lie in no segment"
 
 
 def merged(name: str, of_clips: _Texts, of_segments: _Texts, *, ids: _Texts, times: Times, where: str) -> _Texts:
-    """A column [N] that both the clips and the segments have.
+    """A column [N] that both the clips and the segments have: what the clip says, or else the segment.
 
     Raises:
-        TableError: both say something, and not the same of every row in a segment; `where` names the files.
+        TableError: both say something of a row, and not the same; `where` names the files.
     """
-    if not np.asarray(of_clips != "", bool).any():
-        return of_segments
-    unlike = np.asarray((of_segments != "") & (of_segments != of_clips), bool)
+    has_own = np.asarray(of_clips != "", bool)
+    unlike = np.asarray(of_segments != "", bool) & has_own & np.asarray(of_segments != of_clips, bool)
     if not unlike.any():
-        return of_clips
+        return np.where(has_own, of_clips, of_segments)
     row = int(unlike.argmax())
     raise TableError(
         f"{where} both have the column {name!r}, and say {of_clips[row]!r} and {of_segments[row]!r} of clip"

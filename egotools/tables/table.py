@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from egotools.config import digest, file_digest
 from egotools.errors import TableError
-from egotools.manifests.table import label_columns
+from egotools.manifests.table import label_columns, read_manifest
 from egotools.stores.opening import open_store
 from egotools.stores.pooling import deviation, mean
 from egotools.stores.store import Store, StoredClip
@@ -24,14 +24,16 @@ from egotools.tables.by_time import (
     SPLIT,
     LabelsAtTimes,
     SegmentsOfClips,
+    files_of,
     label_rows,
     merged,
     read_labels_at_times,
+    said_outside,
     segments_of_clips,
 )
 from egotools.tables.joining import SAME_TIME, count_named, listed, not_joined, row_counts, shared_clips
 from egotools.texts import alike, counted, split_name, tidy
-from egotools.types import Clip, IntArray
+from egotools.types import Clip, IntArray, Rows
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -111,9 +113,12 @@ class Table:
             return replace(self, remarks=(*self.remarks, *remarks)) if remarks else self
         without = set(self.ids[~has].tolist())
         left = count_named(sorted(without), f"with an empty {name!r} left out")
+        before, outside = self.remarks, said_outside(int((~has).sum()), len(self))
         if not without.isdisjoint(self.ids[has].tolist()):  # labels at times: other rows of the same clips stay
             left = f"{counted(int((~has).sum()), 'row')} with an empty {name!r} left out"
-        return replace(self.only(has), remarks=(*self.remarks, left, *remarks))
+        if outside in before:  # the same rows, said once
+            before, left = tuple(each for each in before if each != outside), f"{outside}, and are left out"
+        return replace(self.only(has), remarks=(*before, left, *remarks))
 
     def only(self, rows: Mask) -> "Table":
         """The rows of a mask [N]."""
@@ -213,6 +218,15 @@ def _by_time(
     return replace(table, labels=labels, split=split, columns=columns, remarks=said)
 
 
+def with_files(table: Table, manifest: Path, cache: Path) -> Table:
+    """A table with the column `path`, the file of each row, as rows that are labeled by time have it."""
+    there = set(table.ids.tolist())
+    clips = [clip for clip in read_manifest(manifest, labels=()) if clip.id in there]
+    files = dict(zip((clip.id for clip in clips), files_of(clips, open_store(cache)), strict=True))
+    labels = {name: table.labels[name] for name in table.labels}
+    return replace(table, labels={**labels, FILE: _texts(files[id] for id in table.ids.tolist())})
+
+
 def table_of_clips(
     clips: Sequence[Clip], *, times: Sequence[tuple[float, float]] | None = None, columns: Sequence[str] = ()
 ) -> Table:
@@ -281,52 +295,53 @@ def input_digests(manifest: Path, caches: Sequence[Path]) -> dict[str, Any]:
 def _read(
     stores: Sequence[Store], ids: Texts, counts: IntArray, reduce: Reduce | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Values [N, D] and the times [N, 2] of the first store; at most one clip is in memory besides them."""
+    """Values [N, D] and the times [N, 2] of the first store."""
     widths = [_width(store, reduce) for store in stores]
     values, times = np.empty((int(counts.sum()), sum(widths)), np.float32), np.empty((int(counts.sum()), 2))
-    stops = np.cumsum(counts)
     for number, (store, stop) in enumerate(zip(stores, np.cumsum(widths).tolist(), strict=True)):
-        own, read = values[:, stop - widths[number] : stop], 0
-        is_single = store.row_counts(ids.tolist()) == 1
-        for clips in _portions(np.flatnonzero(is_single), store):
-            found, rows = store.single_rows(ids[clips].tolist()), stops[clips] - 1
-            own[rows, : store.width], own[rows, store.width :] = found.values, 0  # one row deviates by nothing
+        own = values[:, stop - widths[number] : stop]
+        for at, rows in _portions(store, ids, counts, reduce):
+            own[at] = rows.values
             if number == 0:
-                times[rows] = found.times
-            elif reduce is None:
-                _check_times(stores[0], store, ids[clips], times[rows], found.times)
-            store.release()  # mapped pages would add to the table's memory
-        for at in np.flatnonzero(~is_single).tolist():
-            clip, span = store.stored(ids[at]), slice(stops[at] - counts[at], stops[at])
-            if reduce is not None:
-                own[span] = reduced(clip, reduce)
-            else:
-                np.concatenate(clip.views, out=own[span], casting="same_kind")
-            if number == 0:
-                times[span] = clip.times if reduce is None else (clip.times[:, 0].min(), clip.times[:, 1].max())
-            elif reduce is None:
-                _check_times(stores[0], store, ids[[at] * len(clip)], times[span], clip.times)
-            read += sum(view.nbytes for view in clip.views)
-            if read > RELEASED:
-                store.release()
-                read = 0
+                times[at] = rows.times
+            elif reduce is None and (late := (np.abs(times[at] - rows.times) > SAME_TIME).any(axis=1)).any():
+                clip = np.repeat(np.arange(len(ids)), counts)[at][late.argmax()]
+                raise not_joined(ids[clip], (stores[0], int(counts[clip])), (store, int(counts[clip])))
         store.release()
     return values, times
 
 
-def _portions(clips: IntArray, store: Store) -> Iterator[IntArray]:
-    """Clips of one row in portions of so many that their rows may be in memory twice."""
-    step = max(1, RELEASED // max(store.width * store.dtype.itemsize, 1))
-    return (clips[at : at + step] for at in range(0, len(clips), step))
+def _portions(
+    store: Store, ids: Texts, counts: IntArray, reduce: Reduce | None
+) -> Iterator[tuple[IntArray | slice, Rows]]:
+    """Rows of a store, and where they belong in the table: clips of one row many at once, others in pieces.
+
+    Little more than one portion is in memory: mapped pages, which would add to the table's, are released.
+    """
+    stops, is_single = np.cumsum(counts), store.row_counts(ids.tolist()) == 1
+    single, step = np.flatnonzero(is_single), max(1, RELEASED // max(store.width * store.dtype.itemsize, 1))
+    for begin in range(0, len(single), step):
+        clips = single[begin : begin + step]
+        rows = store.single_rows(ids[clips].tolist())
+        if reduce == "mean+std":  # one row deviates by nothing
+            rows = Rows(np.pad(rows.values, ((0, 0), (0, store.width))), rows.times)
+        yield stops[clips] - 1, rows
+        store.release()
+    read = 0
+    for number in np.flatnonzero(~is_single).tolist():
+        clip, first = store.stored(ids[number]), int(stops[number] - counts[number])
+        for rows in clip.pieces() if reduce is None else [_one_row(clip, reduce)]:
+            yield slice(first, first + len(rows.values)), rows
+            first += len(rows.values)
+        read += sum(view.nbytes for view in clip.views)
+        if read > RELEASED:
+            store.release()
+            read = 0
 
 
-def _check_times(
-    one: Store, other: Store, ids: Texts, times: npt.NDArray[np.float64], others: npt.NDArray[np.float64]
-) -> None:
-    """Refuses rows [n] of two stores whose times [n, 2] differ."""
-    for at in np.flatnonzero((np.abs(times - others) > SAME_TIME).any(axis=1))[:1].tolist():
-        count = int((ids == ids[at]).sum())
-        raise not_joined(ids[at], (one, count), (other, count))
+def _one_row(clip: StoredClip, reduce: Reduce) -> Rows:
+    span = clip.times[:, 0].min(), clip.times[:, 1].max()
+    return Rows(reduced(clip, reduce)[np.newaxis], np.array([span]))
 
 
 def _width(store: Store, reduce: Reduce | None) -> int:

@@ -151,6 +151,7 @@ def test_clips_that_cannot_be_segmented_are_named_and_the_others_go_on(tmp_path)
     [
         ({"segments": 40}, r"40 segments of 40 rows: choose 1 to 39 \(--segments\)"),
         ({"class_length": 0.1}, r"40 segments of 40 rows.*\(--class-length\)"),
+        ({"class_length": 1e-300}, "--class-length makes far more segments than the 40 rows"),
         ({"segments": 3, "window": 1.0}, "a --window of 1 s has only one class"),
         ({"method": "uniform", "segments": 41}, r"41 segments of 40 rows: choose 1 to 40 \(--segments\)"),
         ({"method": "change", "segments": 5}, "40 rows with 3 changes at least 1 s apart, too few for 5 segments"),

@@ -187,6 +187,22 @@ def test_a_run_is_judged_on_rows_of_other_files(place: Path) -> None:
     assert "segments" in str(error)
 
 
+def test_a_run_is_not_judged_on_clips_that_were_cut_from_its_files(place: Path) -> None:
+    line = ["train", "probe", "--label", LABEL, "--c", "0.1", "--seeds", "1", "--out", place / "p"]
+    trained, _ = shown(place, *line)
+    whole = ["derive", "cut", "--features", place / "x.lmdb", "--out", place / "cut", "--manifest", place / "t.csv"]
+    write(
+        place / "t.csv",
+        f"id,path,start,end,{LABEL}",
+        *(f"t{video},v{video}.mp4,0,1,eat" for video in range(VIDEOS)),
+    )
+    assert CliRunner().invoke(root, [*map(str, whole)]).exit_code == 0
+    judged = ["eval", "probe", "--run", place / "p", "--features", place / "cut/x.lmdb", "--manifest", place / "t.csv"]
+    done = CliRunner().invoke(root, [*map(str, judged), "--json"])
+    assert json.loads(done.stdout)["rows"] == trained["rows"] // CLIPS  # a second of the files that were held out
+    assert "or on others of their file" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

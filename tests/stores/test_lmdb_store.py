@@ -289,7 +289,9 @@ def test_a_record_with_numbers_that_cannot_be_is_refused(segment: tuple[int, int
         unpack_record(pack_record(Record([segment], np.zeros((3, 2)), 0, b"{}")))
 
 
-@pytest.mark.parametrize(("at", "number"), [(0, 10**7), (0, 2**63 - 1), (12, 2**31), (16, 77), (24, 9), (24, 2**62)])
+@pytest.mark.parametrize(
+    ("at", "number"), [(0, 0), (0, 10**7), (0, 2**63 - 1), (12, 2**31), (16, 77), (24, 9), (24, 2**62)]
+)
 def test_many_clips_read_at_once_find_a_damaged_record_too(tmp_path: Path, at: int, number: int) -> None:
     path = tmp_path / "a.lmdb"
     with open_writer(path, Recipe({})) as writer:

@@ -11,6 +11,8 @@ from timed_rows import make_cache, make_times, write
 from egotools.derive.cut import Cut
 from egotools.derive.deriving import Derived, derive
 from egotools.errors import EgotoolsError
+from egotools.evaluate.comparison import VOTE, compared
+from egotools.evaluate.splits import Partition
 from egotools.stores import open_store
 from egotools.tables.table import Table, read_table
 
@@ -49,7 +51,7 @@ def test_a_row_has_the_label_of_the_segment_that_its_middle_lies_in(place: Path)
     assert of(table, "b", "path") == [str(place / "b.mp4")] * 8
     assert table.remarks == ("10 of 16 rows lie in no segment",)
     assert len(table.labeled("label")) == 6
-    assert table.labeled("label").remarks[1:] == ("10 rows with an empty 'label' left out",)
+    assert table.labeled("label").remarks == ("10 of 16 rows lie in no segment, and are left out",)
 
 
 @pytest.mark.parametrize("is_sorted", [True, False])
@@ -199,3 +201,21 @@ def test_a_data_frame_has_the_file_times_and_labels_of_each_row(place: Path) -> 
     frame = read(place).to_pandas()
     first = frame.iloc[0][["id", "start", "end", "label", "path"]].tolist()
     assert first == ["a", 0.0, 0.5, "eat", str(place / "a.mp4")]
+
+
+def test_what_a_clip_says_holds_where_its_segments_say_nothing(place: Path) -> None:
+    write(place / "m.csv", "id,label", "a,walk", "b,")
+    write(place / "s.csv", "id,start,end,label", "a,0,1,walk", "b,1,2,eat")
+    assert of(read(place), "a") == ["walk"] * 8
+    assert of(read(place), "b") == ["", "", "eat", "eat", "", "", "", ""]
+    write(place / "s.csv", "id,start,end,label", "a,0,1,eat")
+    assert "both have the column 'label', and say 'walk' and 'eat' of clip 'a'" in error_of(place)
+
+
+def test_rows_of_one_file_of_arrays_are_not_of_one_video(tmp_path: Path) -> None:
+    make_cache(tmp_path / "x.lmdb", {"a": ("rows.npz", HALVES), "b": ("rows.npz", HALVES), "c": ("c.mp4", HALVES)})
+    write(tmp_path / "m.csv", "id", "a", "b", "c")
+    write(tmp_path / "s.csv", "id,start,end,label", *(f"{id},0,2,eat\n{id},2,4,rest" for id in "abc"))
+    table = read(tmp_path)
+    assert [set(of(table, id, "path")) for id in "abc"] == [{""}, {""}, {str(tmp_path / "c.mp4")}]
+    assert len(set(compared(table, "label", Partition(), VOTE).groups.tolist())) == 3

@@ -16,8 +16,9 @@ from egotools.methods.probe.head import LINEAR, Head
 from egotools.methods.probe.probe import Probe, ProbeResult, apply, probe
 from egotools.methods.records import has_records, read_records, write_records
 from egotools.stores.opening import open_store
+from egotools.tables.by_time import FILE
 from egotools.tables.matching import Feature, features_of, matched, numbered_inputs
-from egotools.tables.table import Reduce, manifest_digest, read_table
+from egotools.tables.table import Reduce, manifest_digest, read_table, with_files
 from egotools.training import learned_from
 from egotools.training.runs import Run, once, run_recipe
 
@@ -174,6 +175,8 @@ def apply_run(
         raise RunError(f"{folder} predicts whole clips: segments are for runs that were trained with --reduce none")
     table = read_table(manifest, caches, reduce=reduce, labels=[*partition.columns(label), *group], segments=segments)
     table = replace(table, remarks=(*table.remarks, *remarks))
+    if group == [FILE] and segments is None:  # the run knows its files, whose clips may have other ids here
+        table = with_files(table, manifest, caches[0])
     result = apply(classifier, table, label, partition=partition, learned=known, all_rows=all_rows, by_clip=by_clip)
     arguments = {"run": str(folder), "label": label, "reduce": reduce, "all_rows": all_rows}
     arguments |= {"group": partition.group, "test_split": partition.test_split}

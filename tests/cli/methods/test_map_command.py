@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from egotools.cli.main import root
 from html_elements import EVIL, Elements
 from tabled import write_cache, write_table
+from timed_rows import make_cache, make_times, write
 from typing_commands import complaint
 
 from egotools.manifests.table import write_manifest
@@ -160,6 +161,21 @@ def test_features_that_cannot_be_drawn_or_joined_are_refused(place: Path) -> Non
     said = complaint(run(place, "--reduce", "none", "--features", place / "two.lmdb"))
     assert "with different times" in said
     assert run(place, "--most", "1").exit_code == 2
+
+
+def test_windows_are_colored_by_labels_at_times(tmp_path: Path) -> None:
+    make_cache(tmp_path / "x.lmdb", {id: (f"{id}.mp4", make_times(4)) for id in "abc"})
+    write(tmp_path / "m.csv", "id", *"abc")
+    write(tmp_path / "s.csv", "id,start,end,label", "a,0,1,eat", "b,1,2,rest")
+    words = ["--segments", tmp_path / "s.csv", "--method", "pca", "--no-html"]
+    done = run(tmp_path, *words, "--color", "label")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "maps/map.csv").open() as file:
+        colors = [row["color"] for row in csv.DictReader(file)]
+    assert colors == ["eat", "eat", "", "", "", "", "rest", "rest", *[""] * 4]
+    assert "segments" in json.loads((tmp_path / "maps/report.json").read_text())["inputs"]
+    done = run(tmp_path, *words)
+    assert (done.exit_code, "--segments is for --color" in done.stderr) == (2, True)
 
 
 def test_a_run_is_never_overwritten(place: Path) -> None:
