@@ -7,6 +7,7 @@ Times are seconds of the file; frame indices count from 0 in the file.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -46,16 +47,17 @@ class Clip:
     def __post_init__(self) -> None:
         if not self.id:
             raise ManifestError("a clip needs an id")
-        object.__setattr__(self, "id", composed(self.id))  # the class is frozen
+        if not self.id.isascii():
+            object.__setattr__(self, "id", composed(self.id))  # the class is frozen
         try:
             size = len(self.id.encode())
         except UnicodeEncodeError:
             raise ManifestError(f"clip {self.id!r}: the id cannot be encoded in UTF-8") from None
         if size > LONGEST_ID:
             raise ManifestError(f"clip {self.id[:40]!r}...: the id is longer than {LONGEST_ID} bytes")
-        if not 0 <= self.start < float("inf"):
+        if not 0 <= self.start < inf:
             raise ManifestError(f"clip {self.id!r}: start {self.start} is not a time in seconds, 0 or more")
-        if self.end is not None and not self.start < self.end < float("inf"):
+        if self.end is not None and not self.start < self.end < inf:
             raise ManifestError(f"clip {self.id!r}: end {self.end} s is not after start {self.start} s")
 
 

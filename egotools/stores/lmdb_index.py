@@ -16,7 +16,7 @@ keeps the pages of S (`LMDBWriter` does, for some seconds).
 import os
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,7 +140,7 @@ class Index:
         Raises:
             StoreError: as `keys`.
         """
-        nodes = np.fromiter((-1 if (node := self._node(key)) is None else node for key in keys), np.int64)
+        nodes = np.fromiter(self._numbers(keys), np.int64)
         found, sizes = np.zeros((len(nodes), size), np.uint8), np.full(len(nodes), -1, np.int64)
         copy, places, known = (np.asarray(each) for each in (self._copy, self._values, self._sizes))
         there = np.flatnonzero(nodes >= 0)
@@ -151,6 +151,17 @@ class Index:
             inside = np.arange(size) < sizes[rows, np.newaxis]
             found[rows] = np.where(inside, copy[np.where(inside, at, 0)], 0)
         return found, sizes
+
+    def _numbers(self, keys: Iterable[bytes]) -> Iterator[int]:
+        """The node of each key, or -1; keys of one page that follow each other are looked up quickly."""
+        nodes: Mapping[bytes, int] = {}
+        for key in keys:
+            at = nodes.get(key)
+            if at is None:
+                page = bisect_right(self._first_keys, key) - 1
+                nodes = self._nodes_of(page) if page >= 0 else {}
+                at = nodes.get(key)
+            yield -1 if at is None else at
 
     def _node(self, key: bytes) -> int | None:
         page = bisect_right(self._first_keys, key) - 1

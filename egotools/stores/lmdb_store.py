@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -87,6 +87,9 @@ class LMDBStore(MappedStore):
             return key
         return _clip_key(self._uncomposed.get(composed(id), composed(id)))
 
+    def _keys(self, ids: Iterable[str]) -> Iterator[bytes]:
+        return (CLIP + id.encode() if id.isascii() else self._key(id) for id in ids)
+
     @cached_property
     def _uncomposed(self) -> dict[str, str]:
         """NFC form -> id, for ids that an older egotools stored in another form, as macOS writes file names."""
@@ -103,7 +106,7 @@ class LMDBStore(MappedStore):
 
     def row_counts(self, ids: Sequence[str]) -> IntArray:
         """The number of rows of each clip [C]; -1 where there is no such clip."""
-        starts, sizes = self._index.starts(map(self._key, ids), RECORD_START.itemsize)
+        starts, sizes = self._index.starts(self._keys(ids), RECORD_START.itemsize)
         records = starts.view(RECORD_START)[:, 0]
         counts: IntArray = np.where(sizes == -1, -1, records["rows"].astype(np.int64))
         needed = RECORD_START.itemsize + 24 * records["segments"].astype(float) + 16 * records["rows"].astype(float)
@@ -114,7 +117,7 @@ class LMDBStore(MappedStore):
 
     def single_rows(self, ids: Sequence[str]) -> Rows:
         """The rows [C, D] of clips that have one row each, copied at once."""
-        starts, sizes = self._index.starts(map(self._key, ids), ONE_ROW.itemsize)
+        starts, sizes = self._index.starts(self._keys(ids), ONE_ROW.itemsize)
         records = starts.view(ONE_ROW)[:, 0]
         is_plain = (sizes >= ONE_ROW.itemsize) & (records["rows"] == 1) & (records["segments"] == 1)
         is_plain &= (records["block"] >= 0) & (records["first"] >= 0) & (records["count"] == 1)

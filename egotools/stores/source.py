@@ -14,6 +14,7 @@ from egotools.files.json_files import parse_json
 from egotools.types import Clip
 
 GRAINS = (2.0, 1.0, 0.01)  # to which copies are rounded, in seconds: zip and FAT; tar, scp, ext3, HFS+; exFAT
+_encoded = json.JSONEncoder(separators=(",", ":")).encode  # made once: a cache has very many sources
 _FLOAT_ERROR = 1e-5  # of seconds since 1970 in float64, and of file systems with 100 ns resolution
 
 
@@ -39,7 +40,7 @@ class Source:
     def to_json(self) -> str:
         """As ASCII text: file names that are not UTF-8 survive as escaped surrogates."""
         values = {name: value for name, value in vars(self).items() if value is not None}
-        return json.dumps(values, separators=(",", ":"))
+        return _encoded(values)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Source":

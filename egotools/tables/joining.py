@@ -5,6 +5,7 @@ Axes: C clips.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,9 @@ def shared_clips(
         TableError: no clip is in the split, or in every store.
     """
     clips = read_manifest(manifest, labels=labels)
+    named_alike = lru_cache(maxsize=None)(split_name)  # few splits, many clips
     for number, clip in enumerate(clips):
-        if clip.split != (name := split_name(clip.split)):
+        if clip.split != (name := named_alike(clip.split)):
             clips[number] = replace(clip, split=name)
     remarks = alike({clip.split for clip in clips}, "splits")
     if split is not None:

@@ -5,7 +5,7 @@ Axes: N rows, D features, T rows of one clip in its cache, C clips.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -188,7 +188,8 @@ def read_table(
     of_clips = None if timed is None else segments_of_clips(timed, clips, stores[0], manifest)
     counts = row_counts(clips, stores) if reduce is None else np.ones(len(clips), np.int64)
     names = [name for name in _names(clips) if labels is None or name in labels]
-    columns = {name: _texts(tidy(clip.labels.get(name, "")) for clip in clips) for name in names}
+    tidied = lru_cache(maxsize=None)(tidy)  # few texts, many clips
+    columns = {name: _texts(tidied(clip.labels.get(name, "")) for clip in clips) for name in names}
     ids, splits = _texts(clip.id for clip in clips), _texts(clip.split for clip in clips)
     del clips
     numbers = np.repeat(np.arange(len(ids)), counts)  # the clip index of each row
