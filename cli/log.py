@@ -1,5 +1,6 @@
 """How a command talks: `--quiet`, and the files that keep what was said, and when: of `--log`, and `RUN.log`."""
 
+import errno
 import os
 import platform
 import shlex
@@ -38,7 +39,8 @@ class Log:
         try:
             self._file = os.open(path, _FLAGS | (os.O_NOFOLLOW if is_shared else 0), 0o666)
         except OSError as error:
-            raise OutputError(f"{self._name}: cannot be written ({error.strerror})") from error
+            why = "a link" if is_shared and error.errno == errno.ELOOP else error.strerror
+            raise OutputError(f"{self._name}: cannot be written ({why})") from error
         self.line(f"started: {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}")
         self.line(f"egotools {__version__}, process {os.getpid()} on {platform.node()}, in {Path.cwd()}")
 

@@ -20,6 +20,7 @@ from sounds import bursts
 from whole import line
 
 from egotools.extraction.engine import extract
+from egotools.extraction.estimate import estimate
 from egotools.extraction.messages import BegunAgain, Done, Piece
 from egotools.extraction.reading import Reader
 from egotools.extraction.request import CacheRequest, Extraction, Resources
@@ -70,6 +71,7 @@ def test_an_interrupted_clip_goes_on_from_its_first_missing_row(video: Path, tmp
     assert len(open_store(wanted.cache)) == 0
     rows = there(wanted)
     assert (rows % each, 20 <= rows // each <= 30) == (0, True)
+    assert estimate(clips, [wanted], resources=Resources("cpu")).caches[wanted.cache].rows == FRAMES * each - rows
     (tmp_path / "computed").unlink()
     result = run(clips, [wanted])
     assert result.resumed[wanted.cache] == {"long": rows}
