@@ -44,6 +44,10 @@ class Log:
         self.line(f"started: {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}")
         self.line(f"egotools {__version__}, process {os.getpid()} on {platform.node()}, in {Path.cwd()}")
 
+    def is_at(self, path: Path) -> bool:
+        """Whether it is this file."""
+        return path.exists() and os.path.samestat(os.fstat(self._file), path.stat())
+
     def line(self, text: str) -> None:
         """One line; a log that can no longer be written does not end the work."""
         line = f"{datetime.now().astimezone().isoformat(timespec='seconds')} {self._process}{visible(text)}\n"
@@ -76,6 +80,8 @@ class Output:
     def log_into(self, folders: Iterable[Path]) -> None:
         """From now on keeps `RUN.log` in these folders. One that cannot be written does not end the work."""
         for folder in dict.fromkeys(folders):
+            if self.log is not None and self.log.is_at(folder / RUN_LOG):  # --log names it: no line twice
+                continue
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 self.run_logs.append(Log(folder / RUN_LOG, is_shared=True))
