@@ -14,6 +14,7 @@ from egotools.errors import EgotoolsError
 
 from . import display, options
 from .groups import Command, LazyGroup
+from .log import output
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def _derive(
         Derived(out / f"{each}{suffix}", name, config, {path.stem: path})
         for each, path in zip(names, features, strict=True)
     ]
+    output().log_into([out])
     made, errors = _make_each(wanted)
     if as_json:
         display.show_json([*made, *({"cache": cache, "error": error} for cache, error in errors.items())])

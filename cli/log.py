@@ -1,5 +1,6 @@
 """How a command talks: `--quiet`, and the files that keep what was said, and when: of `--log`, and `RUN.log`."""
 
+import errno
 import os
 import platform
 import shlex
@@ -38,9 +39,14 @@ class Log:
         try:
             self._file = os.open(path, _FLAGS | (os.O_NOFOLLOW if is_shared else 0), 0o666)
         except OSError as error:
-            raise OutputError(f"{self._name}: cannot be written ({error.strerror})") from error
+            why = "a link" if is_shared and error.errno == errno.ELOOP else error.strerror
+            raise OutputError(f"{self._name}: cannot be written ({why})") from error
         self.line(f"started: {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}")
         self.line(f"egotools {__version__}, process {os.getpid()} on {platform.node()}, in {Path.cwd()}")
+
+    def is_at(self, path: Path) -> bool:
+        """Whether it is this file."""
+        return path.exists() and os.path.samestat(os.fstat(self._file), path.stat())
 
     def line(self, text: str) -> None:
         """One line; a log that can no longer be written does not end the work."""
@@ -74,6 +80,8 @@ class Output:
     def log_into(self, folders: Iterable[Path]) -> None:
         """From now on keeps `RUN.log` in these folders. One that cannot be written does not end the work."""
         for folder in dict.fromkeys(folders):
+            if self.log is not None and self.log.is_at(folder / RUN_LOG):  # --log names it: no line twice
+                continue
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 self.run_logs.append(Log(folder / RUN_LOG, is_shared=True))

@@ -22,10 +22,12 @@ Array = np.ndarray[Any, Any]
 class SoundWindows:
     """The windows of one extractor over the sound of one clip, collected in order."""
 
-    def __init__(self, windows: SampleWindows, piece_rows: int, place: tuple[int, int, int], skipped: int = 0) -> None:
-        """The first `skipped` windows are not read."""
+    def __init__(
+        self, windows: SampleWindows, piece_rows: int, place: tuple[int, int, int], skipped: int = 0, each: int = 1
+    ) -> None:
+        """The first `skipped` windows, which have `each` rows, are not read."""
         self.asked = Stretches(windows.starts[skipped:], windows.length, windows.rate)
-        self.total, self.skipped = len(windows.starts), skipped
+        self.total, self.skipped, self.each = len(windows.starts), skipped, each
         self.place, self.position = place, place[2]
         self._times, self._piece_rows = windows.times, piece_rows
         self._first = skipped  # first row of those held
@@ -60,11 +62,12 @@ class PictureWindows:
         rows_of: Callable[[int], int],
         place: tuple[int, int, int],
         skipped: int = 0,
+        each: int = 1,
     ) -> None:
-        """The first `skipped` windows are not read."""
+        """The first `skipped` windows, which have `each` rows, are not read."""
         self.extractor, self.rows_of = extractor, rows_of
         self.place, self.position = place, place[2]
-        self._total, self.skipped = len(windows.frames), skipped
+        self._total, self.skipped, self._each = len(windows.frames), skipped, each
         windows = replace(windows, frames=windows.frames[skipped:], times=windows.times[skipped:])
         self.needed = np.unique(windows.frames)
         self._is_needed = frozenset(self.needed.tolist())
@@ -99,7 +102,7 @@ class PictureWindows:
         if not self._nothing_said:
             if index is None or self.skipped:
                 self._nothing_said = True
-                yield nothing(self.place, self._total)
+                yield nothing(self.place, self._total * self._each)
             return
         ready = len(self._last) if index is None else int(np.searchsorted(self._last, index, side="right"))
         while ready > self._emitted:

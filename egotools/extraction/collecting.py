@@ -63,6 +63,7 @@ class Collector:
         self._digests: dict[Path, str | None] = {}
         self._awaiting: dict[Path, list[tuple[int, str, Source]]] = {}  # complete, but without digest yet
         self._clips_done = 0.0
+        self._told: set[tuple[str, str]] = set()  # failures: a clip may fail for the same reason for several caches
 
     def expect(self, tasks: Sequence[ReadingTask], begun: Mapping[tuple[int, int], Begun] = NOTHING) -> None:
         """Registers the tasks that are coming, by cache; all other clips count as done.
@@ -187,8 +188,14 @@ class Collector:
         if _is_there(clip):
             self.writing.drop(failure.extractor, clip.id)
         self.result.failed[self.requests[failure.extractor].cache].append((clip, failure.reason))
-        self.tell(f"failed: {clip.id}: {failure.reason}")
+        self.tell_failed(clip, failure.reason)
         self._advance(place, part, 1.0)
+
+    def tell_failed(self, clip: Clip, reason: str) -> None:
+        """Says once that a clip failed, and why."""
+        if (clip.id, reason) not in self._told:
+            self._told.add((clip.id, reason))
+            self.tell(f"failed: {clip.id}: {reason}")
 
     def _append(self, place: tuple[int, int], part: _Part, values: Array, times: Array) -> None:
         if len(values):

@@ -6,6 +6,7 @@ clips -> an engine (Pipeline: this machine; Cluster: Ray) -> Collector -> Writin
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -97,8 +98,10 @@ def extract(
         origin = {**(origin or {}), "device": str(computing.device)}
         with Writing({each.cache: recipe_of(each, origin) for each in requests}) as writing:
             result, tasks = _plan(clips, requests, writing, digest, strict)
+            collector = Collector(clips, requests, writing, result, progress, tell)
+            for clip, reason in chain.from_iterable(result.failed.values()):
+                collector.tell_failed(clip, reason)
             if tasks:
-                collector = Collector(clips, requests, writing, result, progress, tell)
                 tasks, begun = resumed(tasks, requests, writing, result)
                 collector.expect(tasks, begun)
                 with closing(computing.pieces(tasks, collector.is_open)) as messages:

@@ -74,7 +74,7 @@ def estimate(clips: Sequence[Clip], requests: Sequence[CacheRequest], *, resourc
     for each in requests:
         if each.precision == "int8" and each.int8_file.exists():
             each = replace(each, quantized=each.int8_file)
-        missing = _missing(each, clips)
+        missing, there = _missing(each, clips)
         to_read.update((clip.id, clip) for clip in missing)
         chosen = [missing[at] for at in spread(len(missing), MOST_OPENED)] if missing else []
         counts = {clip.id: _rows(each, clip, indexes) for clip in chosen}
@@ -82,7 +82,7 @@ def estimate(clips: Sequence[Clip], requests: Sequence[CacheRequest], *, resourc
         opened |= counts.keys()
         windows = sum(count or 0 for count in counts.values()) * len(missing) / max(len(chosen), 1)
         per_window, width, seconds = _timed(each, missing, device, batch_size)
-        rows = round(windows * per_window)
+        rows = max(round(windows * per_window) - there, 0)
         computing += rows * seconds
         size = rows * (width * np.dtype(each.dtype).itemsize + 16)
         works[each.cache] = CacheWork(len(missing), len(clips) - len(missing), rows, width, size, seconds)
@@ -92,12 +92,14 @@ def estimate(clips: Sequence[Clip], requests: Sequence[CacheRequest], *, resourc
     return Work(works, seconds, len(unreadable), len(opened))
 
 
-def _missing(each: CacheRequest, clips: Sequence[Clip]) -> list[Clip]:
+def _missing(each: CacheRequest, clips: Sequence[Clip]) -> tuple[list[Clip], int]:
+    """The clips that are to be computed, and how many of their rows are there: the first ones of unfinished clips."""
     if not each.cache.exists():
-        return list(clips)
+        return list(clips), 0
     store = open_store(each.cache)
     check_same_recipe(each.cache, store.recipe, recipe_of(each))
-    return [clip for clip in clips if clip.id not in store]
+    missing, unfinished = [clip for clip in clips if clip.id not in store], getattr(store, "unfinished", {})
+    return missing, sum(unfinished[clip.id].rows for clip in missing if clip.id in unfinished)
 
 
 def _rows(each: CacheRequest, clip: Clip, indexes: dict[Path, VideoIndex]) -> int | None:

@@ -192,7 +192,7 @@ class Reader:
             yield from (Failure(*task, position, str(error)) for position in left if position not in done)
 
     def _sound(self, sound: Sound, under_way: Sequence[SoundWindows], clip: Clip) -> Iterator[Piece]:
-        yield from (nothing(windows.place, windows.total) for windows in under_way if windows.is_done)
+        yield from (nothing(windows.place, windows.total * windows.each) for windows in under_way if windows.is_done)
         before = time.process_time()
         for asker, samples in sound.together([windows.asked for windows in under_way]):
             self.seconds["decoding"] += time.process_time() - before
@@ -223,17 +223,21 @@ class Reader:
             chosen = spread(len(windows.starts), self._sample)
             windows = replace(windows, starts=windows.starts[chosen], times=windows.times[chosen])
         check_rows(len(windows.starts))
-        skipped = self._skipped(position, windows.times)
-        return SoundWindows(windows, self._rows_of(4 * windows.length), (*task, position), skipped)
+        done = self._skipped(position, windows.times)
+        return SoundWindows(windows, self._rows_of(4 * windows.length), (*task, position), *done)
 
-    def _skipped(self, position: int, times: Array) -> int:
-        """How many windows, of which these are the times [T, 2], are done already; 0 if their rows have other times."""
+    def _skipped(self, position: int, times: Array) -> tuple[int, int]:
+        """How many windows, of which these are the times [T, 2], are done already, and how many rows each has.
+
+        None are if their rows have other times.
+        """
         done = self._done.get(position)
         if done is None or done.windows > len(times):
-            return 0
+            return 0, 1
         row_times = getattr(self.extractors[position], "row_times", None) or repeated
         there = times[: done.windows] if done.each == 1 else row_times(times[: done.windows], done.each)
-        return done.windows if zlib.crc32(np.ascontiguousarray(there, "<f8").data) == done.times else 0
+        is_same = zlib.crc32(np.ascontiguousarray(there, "<f8").data) == done.times
+        return (done.windows, done.each) if is_same else (0, 1)
 
     def _check_remarks(self, remarks: Sequence[str], clip: Clip) -> None:
         if remarks and self._is_strict:
@@ -283,9 +287,8 @@ class Reader:
                 f"{clip.path}: the extractor requests frames {windows.frames.min()} to {windows.frames.max()}, "
                 f"but the video has {len(video.info)}"
             )
-        return PictureWindows(
-            extractor, windows, self._rows_of, (*task, position), self._skipped(position, windows.times)
-        )
+        done = self._skipped(position, windows.times)
+        return PictureWindows(extractor, windows, self._rows_of, (*task, position), *done)
 
     def _rows_of(self, window_bytes: int) -> int:
         """Windows of this size per piece."""

@@ -174,7 +174,7 @@ class LMDBStore(MappedStore):
         """The rows of a clip that is not finished, a piece at a time: first row, piece, and a copy of its rows [t, D].
 
         Raises:
-            StoreError: they are damaged, or a writer has dropped the clip since this cache was opened.
+            StoreError: they are damaged, or a writer has finished or dropped the clip since this cache was opened.
         """
         for key in self.piece_keys[id]:
             try:
@@ -194,7 +194,8 @@ class LMDBStore(MappedStore):
         return unpack_piece(value)
 
     def _lost(self, id: str) -> str:
-        return f"{self.path}: the unfinished clip {id!r} is damaged, or was dropped since this cache was opened"
+        what = "is damaged, or was finished or dropped since this cache was opened; try again"
+        return f"{self.path}: the unfinished clip {id!r} {what}"
 
     def _value(self, key: bytes) -> memoryview | None:
         value = self._index.get(key)

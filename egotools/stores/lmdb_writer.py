@@ -344,7 +344,7 @@ class LMDBWriter:
 
     def _fill_up(self) -> None:
         """Extends the file to the size of its pages: LMDB does not write freed pages at its end."""
-        with self._file.open("r+b") as file:
+        with explained(self.path), self._file.open("r+b") as file:
             pages = self._environment.info()["last_pgno"] + 1
             length = pages * self._environment.stat()["psize"]
             if file.seek(0, os.SEEK_END) < length:

@@ -99,16 +99,16 @@ def test_ctrl_c_ends_a_watch_with_status_0(manifest: Path, tmp_path: Path, monke
 def test_an_extraction_logs_into_the_folder_of_its_caches(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", 8)
     (tmp_path / "b.mp4").write_text("not a video")
-    write_manifest(tmp_path / "m.csv", [Clip(name, tmp_path / f"{name}.mp4") for name in "ab"])
-    words = ["extract", "--manifest", tmp_path / "m.csv", "--out", tmp_path / "out", "--workers", 1, "color"]
+    write_manifest(tmp_path / "m.csv", [*(Clip(name, tmp_path / f"{name}.mp4") for name in "ab"), Clip("c", Path())])
+    words = ["extract", "--manifest", tmp_path / "m.csv", "--out", tmp_path / "out", "--workers", 1, "color", "pixels"]
     assert run(*words).exit_code == 1
     log = (tmp_path / "out/RUN.log").read_text().splitlines()
     assert all(line.split()[1] == log[0].split()[1] for line in log)  # who wrote it
     said = [" ".join(line.split()[2:]) for line in log]
     assert said[0].startswith("started: ")
     assert said[1].startswith("egotools 0.1.0, process ")
-    assert sum(line.startswith("failed: b: ") for line in said) == 1
-    assert any(line.startswith("extracting: 2 of 2 clips") for line in said)
+    assert [sum(line.startswith(f"failed: {id}: ") for line in said) for id in "bc"] == [1, 1]
+    assert any(line.startswith("extracting: 3 of 3 clips") for line in said)
     assert run("cache", "ls", tmp_path / "out").exit_code == 0
 
     (tmp_path / "out/RUN.log").unlink()

@@ -20,6 +20,7 @@ from sounds import bursts
 from whole import line
 
 from egotools.extraction.engine import extract
+from egotools.extraction.estimate import estimate
 from egotools.extraction.messages import BegunAgain, Done, Piece
 from egotools.extraction.reading import Reader
 from egotools.extraction.request import CacheRequest, Extraction, Resources
@@ -70,6 +71,7 @@ def test_an_interrupted_clip_goes_on_from_its_first_missing_row(video: Path, tmp
     assert len(open_store(wanted.cache)) == 0
     rows = there(wanted)
     assert (rows % each, 20 <= rows // each <= 30) == (0, True)
+    assert estimate(clips, [wanted], resources=Resources("cpu")).caches[wanted.cache].rows == FRAMES * each - rows
     (tmp_path / "computed").unlink()
     result = run(clips, [wanted])
     assert result.resumed[wanted.cache] == {"long": rows}
@@ -161,19 +163,19 @@ def test_a_file_that_is_changed_while_it_is_read_fails_instead_of_giving_rows_of
     assert LMDBStore(wanted.cache).unfinished == {}
 
 
-@pytest.mark.parametrize("suffix", [".lmdb", ".h5"])
+@pytest.mark.parametrize(("suffix", "each"), [(".lmdb", 1), (".lmdb", 3), (".h5", 1)])
 def test_a_file_that_disappears_while_it_is_read_fails_and_its_rows_are_there_when_it_is_back(
-    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, each: int
 ) -> None:
     path, away = tmp_path / "long.mp4", tmp_path / "away.mp4"
     path.write_bytes(video.read_bytes())
-    clips, wanted = [Clip("long", path)], stopped(tmp_path, suffix=suffix)
+    clips, wanted = [Clip("long", path)], stopped(tmp_path, suffix=suffix, each=each)
     during(wanted, tmp_path, monkeypatch, lambda: path.rename(away))
     ((_, reason),) = run(clips, [wanted]).failed[wanted.cache]
     assert "disappeared while it was read" in reason
     away.rename(path)
-    assert run(clips, [wanted]).resumed[wanted.cache] == {"long": FRAMES}
-    assert len(open_store(wanted.cache)["long"].values) == FRAMES
+    assert run(clips, [wanted]).resumed[wanted.cache] == {"long": FRAMES * each}
+    assert len(open_store(wanted.cache)["long"].values) == FRAMES * each
     assert not (tmp_path / "stopped.h5.part").exists()
 
 

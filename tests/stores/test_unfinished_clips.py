@@ -335,3 +335,12 @@ def test_the_command_counts_and_exports_unfinished_clips_only_if_asked(tmp_path:
 def test_a_cache_without_unfinished_clips_is_the_same_with_and_without_partial(tmp_path: Path) -> None:
     path = whole(tmp_path / "a.lmdb", 3)
     assert content_of(open_store(path, partial=True)) == content_of(open_store(path))
+
+
+def test_a_folder_that_is_deleted_under_a_writer_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "caches").mkdir()
+    with LMDBWriter(tmp_path / "caches/a.lmdb", RECIPE) as writer:
+        append(writer, 0, 200, 300)
+        shutil.rmtree(tmp_path / "caches")
+        with pytest.raises(StoreError, match="No such file"):
+            append(writer, 300, 600, 900)
