@@ -24,12 +24,12 @@ from egotools.files.disk import new_file
 from egotools.files.numpy_files import open_npz
 from egotools.sampling import spread
 from egotools.stores import Recipe, check_same_recipe, open_store
+from egotools.stores.int8_files import CALIBRATION
 from egotools.stores.store import make_folder_of, part_of
 from egotools.types import Clip, ClipExtractor
 
 WINDOWS = 128  # to calibrate on
 MOST_BYTES = 512 << 20  # of these windows
-CALIBRATION = "calibration"
 
 
 def with_int8_network(request: CacheRequest, clips: Sequence[Clip]) -> CacheRequest:
@@ -49,8 +49,9 @@ def with_int8_network(request: CacheRequest, clips: Sequence[Clip]) -> CacheRequ
     path = request.quantized or request.int8_file
     wanted = recipe_of(replace(request, quantized=None))
     if path.exists():
-        there = Recipe(json.loads(_arrays(path)["identity"].tobytes()))
-        check_same_recipe(path, there, wanted)
+        there = json.loads(_arrays(path)["identity"].tobytes())
+        there["dtype"] = request.dtype  # of the rows on disk, which `cache convert` changes
+        check_same_recipe(path, Recipe(there), wanted)
     else:
         _check_new(request, wanted)
         _write(path, quantized_on(request, clips), wanted.identity)
