@@ -1,4 +1,4 @@
-"""The file beside a cache that holds its int8 network (`extraction.int8` makes it), taken along to copies of the cache."""
+"""The file beside a cache with its int8 network (`extraction.int8` makes it) is copied where the cache is copied."""
 
 import shutil
 from collections.abc import Iterable
