@@ -20,7 +20,6 @@ import copy
 import itertools
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -60,10 +59,7 @@ def batch_tasks(name: str, video: Path, sizes: Sequence[int], options: dict[str,
 
     def cost(run: Callable[[Any], Any], size: int) -> Cost:
         batch, times = windows[:size], -(-AT_LEAST // size)
-        began = Cost(time.process_time(), time.perf_counter())  # no children: `cost_of` takes longer than small batches
-        for _ in range(times):
-            run(batch)
-        return (Cost(time.process_time(), time.perf_counter()) - began) / (size * times)
+        return cost_of(lambda: [run(batch) for _ in range(times)]) / (size * times)
 
     _, default, _ = Resources("cpu").chosen()
     tasks = {f"{precision}, {size}": partial(cost, run, size) for precision, run in runs.items() for size in sizes}

@@ -55,7 +55,7 @@ def runnable(
 
     def run(batch: Tensor) -> Tensor:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=casts_itself):
-            rows = called(batch.to(device, non_blocking=True))
+            rows: object = called(batch.to(device, non_blocking=True))
         if not isinstance(rows, Tensor):
             kind = getattr(network, "__name__", type(network).__name__)
             raise ExtractorError(f"the network {kind} gives a {type(rows).__name__}, not a tensor [B, D] or [B, N, D]")
