@@ -84,15 +84,22 @@ class Batcher:
             parts, result = self._running.popleft()
             values = result.cpu().numpy()
             expected = sum(last - first for _, first, last in parts)
-            if values.ndim not in (2, 3) or len(values) != expected:
-                raise ExtractorError(
-                    f"{self.name}: its network gives {values.shape} for {expected} windows, not [B, D] or [B, N, D]"
-                )
+            check_rows(self.name, values.shape, expected)
             at = 0
             for part in parts:
                 count = part[2] - part[1]
                 yield _computed(part, values[at : at + count], self._row_times)
                 at += count
+
+
+def check_rows(name: str, shape: tuple[int, ...], windows: int) -> None:
+    """Checks the shape that a network gives for a number of windows.
+
+    Raises:
+        ExtractorError: it is not [B, D] or [B, N, D].
+    """
+    if len(shape) not in (2, 3) or shape[0] != windows:
+        raise ExtractorError(f"{name}: its network gives {tuple(shape)} for {windows} windows, not [B, D] or [B, N, D]")
 
 
 def full_size(size: int, length: int, most_frames: int | None) -> int:

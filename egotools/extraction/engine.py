@@ -91,7 +91,7 @@ def extract(
         KeyboardInterrupt: everything finished so far is committed.
     """
     keep_freed_memory()
-    requests = [_with_runtime(each, clips) for each in requests]
+    requests = [_with_runtime(each, clips, progress) for each in requests]
     if all(each.runtime == "openvino" for each in requests):
         resources = replace(resources, device="cpu")
     with engine(requests, resources) as computing:
@@ -118,7 +118,7 @@ def extract(
     return result
 
 
-def _with_runtime(request: CacheRequest, clips: Sequence[Clip]) -> CacheRequest:
+def _with_runtime(request: CacheRequest, clips: Sequence[Clip], progress: Progress) -> CacheRequest:
     """The request, if its runtime is there; with the file of its int8 network if it needs one."""
     if request.runtime != "openvino":
         return request
@@ -126,7 +126,7 @@ def _with_runtime(request: CacheRequest, clips: Sequence[Clip]) -> CacheRequest:
     from egotools.extraction.openvino_runtime import load
 
     load()
-    return with_int8_network(request, clips)
+    return with_int8_network(request, clips, progress=progress)
 
 
 def _plan(

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,7 @@ def estimate(clips: Sequence[Clip], requests: Sequence[CacheRequest], *, resourc
 
     Raises:
         RecipeError: a cache was made with another recipe.
+        StoreError: the int8 network of a cache is gone or damaged.
         WeightsError: weights are not available or do not fit.
     """
     device, batch_size, workers = resources.chosen()
@@ -72,8 +73,10 @@ def estimate(clips: Sequence[Clip], requests: Sequence[CacheRequest], *, resourc
     indexes: dict[Path, VideoIndex] = {}
     computing = 0.0
     for each in requests:
-        if each.precision == "int8" and each.int8_file.exists():
-            each = replace(each, quantized=each.int8_file)
+        if each.precision == "int8":
+            from egotools.extraction.int8 import with_int8_network
+
+            each = with_int8_network(each, clips, writes=False)
         missing, there = _missing(each, clips)
         to_read.update((clip.id, clip) for clip in missing)
         chosen = [missing[at] for at in spread(len(missing), MOST_OPENED)] if missing else []
@@ -156,7 +159,7 @@ def _timed(each: CacheRequest, clips: Sequence[Clip], device: torch.device, batc
 
 def _network(each: CacheRequest, clips: Sequence[Clip], device: torch.device) -> Network:
     """The network of a request; in int8 calibrated on a few windows if its cache has none yet."""
-    if each.precision != "int8" or each.int8_file.exists():
+    if each.precision != "int8" or each.quantized is not None:
         return network_of(each, device)
     from egotools.extraction.int8 import quantized_on
     from egotools.extraction.openvino_runtime import compiled

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.nn.utils.parametrize import is_parametrized
 
-from egotools.errors import EgotoolsError
+from egotools.errors import EgotoolsError, ExtractorError
 from egotools.extraction.request import Precision
 from egotools.machine import has_fast_bf16
 from egotools.pixels.preprocessing import Normalize
@@ -40,6 +40,7 @@ def runnable(
 
     Raises:
         EgotoolsError: bf16 on a device that would only emulate it.
+        ExtractorError: by the callable, if the network does not give a tensor.
     """
     compute_alone_if_forked()
     if precision == "bf16" and not has_fast_bf16(device):
@@ -54,7 +55,11 @@ def runnable(
 
     def run(batch: Tensor) -> Tensor:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=casts_itself):
-            return called(batch.to(device, non_blocking=True)).float()
+            rows: object = called(batch.to(device, non_blocking=True))
+        if not isinstance(rows, Tensor):
+            kind = getattr(network, "__name__", type(network).__name__)
+            raise ExtractorError(f"the network {kind} gives a {type(rows).__name__}, not a tensor [B, D] or [B, N, D]")
+        return rows.float()
 
     return run
 

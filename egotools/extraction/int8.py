@@ -22,20 +22,23 @@ from egotools.extraction.recipes import recipe_of
 from egotools.extraction.request import CacheRequest
 from egotools.files.disk import new_file
 from egotools.files.numpy_files import open_npz
+from egotools.progress import Progress, no_progress
 from egotools.sampling import spread
 from egotools.stores import Recipe, check_same_recipe, open_store
+from egotools.stores.int8_files import CALIBRATION
 from egotools.stores.store import make_folder_of, part_of
 from egotools.types import Clip, ClipExtractor
 
 WINDOWS = 128  # to calibrate on
 MOST_BYTES = 512 << 20  # of these windows
-CALIBRATION = "calibration"
 
 
-def with_int8_network(request: CacheRequest, clips: Sequence[Clip]) -> CacheRequest:
+def with_int8_network(
+    request: CacheRequest, clips: Sequence[Clip], *, progress: Progress = no_progress, writes: bool = True
+) -> CacheRequest:
     """The request with the file of its int8 network, which is quantized now if the cache is new.
 
-    Other requests are returned as they are.
+    Other requests are returned as they are, and without `writes` those of new caches, too.
 
     Raises:
         RecipeError: the cache, or the file, was made with another recipe.
@@ -49,10 +52,14 @@ def with_int8_network(request: CacheRequest, clips: Sequence[Clip]) -> CacheRequ
     path = request.quantized or request.int8_file
     wanted = recipe_of(replace(request, quantized=None))
     if path.exists():
-        there = Recipe(json.loads(_arrays(path)["identity"].tobytes()))
-        check_same_recipe(path, there, wanted)
+        there = json.loads(_arrays(path)["identity"].tobytes())
+        there["dtype"] = request.dtype  # of the rows on disk, which `cache convert` changes
+        check_same_recipe(path, Recipe(there), wanted)
     else:
         _check_new(request, wanted)
+        if not writes:
+            return request
+        progress(f"quantizing {request.found.name} (once)", 0, len(clips))
         _write(path, quantized_on(request, clips), wanted.identity)
     return replace(request, quantized=path)
 

@@ -5,7 +5,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -128,9 +128,10 @@ def converted(network: Network, window: Tensor, name: str) -> Model:
     any_number = {0: torch.export.Dim("windows", min=1)}
     try:
         with torch.no_grad(), _quietly():
-            program = torch.export.export(
-                network, (torch.stack([window, window]),), dynamic_shapes=(any_number,), strict=False
-            )
+            with redirect_stderr(io.StringIO()):  # where torch prints what it has of a network that cannot be exported
+                program = torch.export.export(
+                    network, (torch.stack([window, window]),), dynamic_shapes=(any_number,), strict=False
+                )
             model = library.convert_model(program)
             model.reshape([-1, *window.shape])
     except failures as error:
@@ -161,6 +162,8 @@ def _reason(error: Exception) -> str:
     """What an exporter says, in one line: OpenVINO begins with the place in its own source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "onversion is failed for" in line or "No conversion rule" in line]
+    if "Constraints violated (windows)" in str(error):
+        return "it takes only batches of one size"
     return (told[-1].lstrip("- ") if told else first_line(error))[:200]
 
 

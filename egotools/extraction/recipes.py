@@ -12,6 +12,7 @@ from egotools.extractors.names import weights_option
 from egotools.extractors.own_code import source_digest
 from egotools.provenance import surroundings
 from egotools.stores import Recipe
+from egotools.stores.int8_files import CALIBRATION
 from egotools.types import ClipExtractor
 
 if TYPE_CHECKING:  # a derived cache's recipe does not need torch
@@ -38,7 +39,7 @@ def recipe_of(request: CacheRequest, origin: Mapping[str, Any] | None = None) ->
     if is_on_device and request.runtime == "openvino":  # a compiled network is PyTorch's, and gives the same rows
         identity["runtime"] = request.runtime
     if is_on_device and request.quantized is not None:
-        identity["calibration"] = _int8_digest(request.quantized)
+        identity[CALIBRATION] = _int8_digest(request.quantized)
     if hasattr(extractor, "facts"):  # what the name and the options do not tell, such as a model's config
         identity["facts"] = plain(extractor.facts())
     if hasattr(extractor, "weights_digest"):

@@ -9,6 +9,7 @@ import torch
 
 from egotools.extractors.names import FoundExtractor
 from egotools.machine import choose_device, usable_cores
+from egotools.stores.int8_files import int8_file
 from egotools.types import Clip, Extractor
 
 Precision = Literal["float32", "bf16", "int8"]
@@ -36,7 +37,7 @@ class Agreement:
         def cosines(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
             found: np.ndarray[Any, Any] = np.sum(a * b, axis=1) / np.maximum(norms, 1e-30)
-            return found
+            return np.where((a == b).all(1), 1.0, found)  # two rows of zeros, too
 
         exact, other = exact.astype(np.float64), other.astype(np.float64)
         plain, centered = cosines(exact, other), cosines(exact - exact.mean(0), other - other.mean(0))
@@ -64,7 +65,7 @@ class CacheRequest:
     @property
     def int8_file(self) -> Path:
         """Where the int8 network of the cache is kept."""
-        return self.cache.with_name(f"{self.cache.name}.int8.npz")
+        return int8_file(self.cache)
 
     @property
     def computing(self) -> str:

@@ -19,6 +19,7 @@ from egotools.rebuild.assessment import Assessment, Manifests, State, assess, as
 from egotools.rebuild.derived import assess_derived, in_order
 from egotools.rebuild.named_files import changed_files
 from egotools.stores.importing import is_imported
+from egotools.stores.int8_files import CALIBRATION
 from egotools.stores.lineage import inputs_of, is_derived
 from egotools.stores.source import SourceFiles
 from egotools.stores.store import Recipe, Store, differences
@@ -121,7 +122,7 @@ class Planner:
             if runtime == "torch" and self._options.compiling:
                 runtime = "compile"
             request = CacheRequest(cache, extractor, found, *numbers_in(recipe), runtime=runtime)
-            if "calibration" in recipe.identity:
+            if CALIBRATION in recipe.identity:
                 request = dataclasses.replace(request, quantized=request.int8_file)
             recipe_now = recipe_of(request, origin)
             reasons = _reasons(recipe, recipe_now)

@@ -9,6 +9,7 @@ import numpy as np
 from egotools.config import file_digest
 from egotools.errors import RecipeError, StoreError
 from egotools.progress import Progress, no_progress
+from egotools.stores.int8_files import take_int8_file
 from egotools.stores.opening import open_store
 from egotools.stores.publish import publish
 from egotools.stores.store import Recipe, Store, check_dtype, differences, key_of
@@ -58,6 +59,7 @@ def merge(
     recipe = Recipe(first.recipe.identity, _origin(stores, manifest))
     ordered = sorted(clips.items(), key=lambda item: key_of(item[0]))
     publish(out, recipe, ordered, overwrite=overwrite, progress=progress)
+    take_int8_file(stores, out)
     return len(clips)
 
 
@@ -119,4 +121,5 @@ def convert(
     recipe = Recipe(identity, {**store.recipe.origin, "converted": str(path)})
     clips = [(name, store) for name in store]
     publish(out, recipe, clips, dtype=wanted, overwrite=overwrite, progress=progress)
+    take_int8_file([store], out)
     return len(clips)

@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision import models
 
-from egotools.errors import EgotoolsError
+from egotools.errors import EgotoolsError, ExtractorError
 from egotools.extraction import forward
 from egotools.extraction.forward import fold_batch_norms, runnable
-from egotools.extraction.precision import compare_precisions
+from egotools.extraction.precision import compare_precisions, compare_runtimes
 from egotools.extraction.request import Agreement
 from egotools.machine import choose_device, has_fast_bf16
 from egotools.pixels.preprocessing import Normalize
@@ -319,3 +319,16 @@ def test_a_network_that_makes_its_own_floats_runs_in_bf16_too():
     assert fast.dtype == torch.float32
     assert not torch.equal(exact, fast)
     assert Agreement.between(exact.numpy(), fast.numpy()).plain > 0.999
+
+
+def test_a_network_that_gives_no_rows_is_refused():
+    with pytest.raises(ExtractorError, match="gives a tuple, not a tensor"):
+        runnable(lambda x: (x, x), CPU, "float32")(torch.ones(2, 3))
+    with pytest.raises(ExtractorError, match=r"mine: its network gives \(2,\) for 2 windows, not \[B, D\]"):
+        compare_runtimes(lambda x: x[:, 0], lambda x: x, [torch.ones(2, 3)], "mine")
+
+
+def test_rows_of_zeros_agree():
+    rows = np.array([[0.0, 0.0], [1.0, 2.0], [2.0, 1.0]])
+    assert Agreement.between(rows, rows + 1e-9 * rows).lowest > 0.99999
+    assert Agreement.between(rows, np.where(rows == 2, np.nan, rows)).lowest != 1

@@ -56,6 +56,12 @@ def test_bf16_is_compared_with_float32(video, tmp_path, monkeypatch, capsys):
     assert min(found.values()) > 0
 
 
+def test_batches_and_cores_are_compared_with_the_default(video, tmp_path, monkeypatch, capsys):
+    found = ratios("batches", video, tmp_path, monkeypatch, capsys)
+    assert min(found.values()) > 0
+    assert any(name.startswith("(ba) resnet18 float32, batches of 16 /") for name in found)
+
+
 def test_extraction_is_compared_with_the_habit(video, tmp_path, monkeypatch, capsys):
     pytest.importorskip("cv2")
     found = ratios("habit", video, tmp_path, monkeypatch, capsys)
