@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ class Log:
     """
 
     def __init__(self, path: Path, *, is_shared: bool = False) -> None:
+        self._path = path
         self._name = str(path) if is_shared else f"--log {path}"
         self._process = f"{platform.node()}:{os.getpid()} " if is_shared else ""
         try:
@@ -47,6 +49,10 @@ class Log:
     def is_at(self, path: Path) -> bool:
         """Whether it is this file."""
         return path.exists() and os.path.samestat(os.fstat(self._file), path.stat())
+
+    def is_alone(self) -> bool:
+        """Whether it holds lines of this process only."""
+        return all(self._process in line for line in self._path.read_text(errors="replace").splitlines())
 
     def line(self, text: str) -> None:
         """One line; a log that can no longer be written does not end the work."""
@@ -65,6 +71,7 @@ class Output:
     quiet: bool = False
     log: Log | None = None
     run_logs: list[Log] = field(default_factory=list)  # beside what the command makes
+    made: list[Path] = field(default_factory=list)  # folders that were made for them, the inner ones first
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -82,8 +89,10 @@ class Output:
         for folder in dict.fromkeys(folders):
             if self.log is not None and self.log.is_at(folder / RUN_LOG):  # --log names it: no line twice
                 continue
+            missing = [each for each in (folder, *folder.parents) if not each.exists()]
             try:
                 folder.mkdir(parents=True, exist_ok=True)
+                self.made += missing
                 self.run_logs.append(Log(folder / RUN_LOG, is_shared=True))
             except OutputError as error:
                 click.echo(f"{visible(error)}; continuing without it", err=True)
@@ -100,6 +109,17 @@ class Output:
                 for each in line.rstrip("\n").split("\n"):
                     self.keep(each)
         self.keep(f"ended: exit status {status} after {time.monotonic() - self.began:.1f} s")
+        if status:
+            self._remove_unused()
+
+    def _remove_unused(self) -> None:
+        """Removes folders in which there is nothing but the log: the command was refused, as stderr says."""
+        for folder in self.made:
+            with suppress(OSError):  # which says that it is in use
+                log, own = folder / RUN_LOG, all(each.is_alone() for each in self.run_logs)
+                if own and [*folder.iterdir()] == [log]:
+                    log.unlink()
+                folder.rmdir()
 
 
 def output() -> Output:

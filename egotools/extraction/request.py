@@ -37,9 +37,10 @@ class Agreement:
         def cosines(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
             found: np.ndarray[Any, Any] = np.sum(a * b, axis=1) / np.maximum(norms, 1e-30)
-            return np.where((a == b).all(1), 1.0, found)  # two rows of zeros, too
+            return np.where(are_equal, 1.0, found)  # two rows of zeros, too
 
         exact, other = exact.astype(np.float64), other.astype(np.float64)
+        are_equal = (exact == other).all(axis=1)
         plain, centered = cosines(exact, other), cosines(exact - exact.mean(0), other - other.mean(0))
         return cls(float(plain.mean()), float(centered.mean()), len(exact), float(plain.min()), computing)
 

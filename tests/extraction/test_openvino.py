@@ -133,7 +133,7 @@ def test_without_the_library_the_extra_is_named_before_anything_is_written(manif
     result = extract(manifest, *OPENVINO, EDGES)
     assert result.exit_code == 1
     assert "openvino is not installed; install it with: pip install 'egotools[openvino]'" in str(result.exception)
-    assert not list((manifest.parent / "caches").glob("*.lmdb*"))
+    assert not (manifest.parent / "caches").exists()
 
 
 def test_rows_of_another_runtime_that_differ_are_refused():
