@@ -8,7 +8,6 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -28,39 +27,48 @@ class Log:
     """A file to which time-stamped lines are appended; each is with the system as soon as it is written.
 
     Of a log that several commands may write at once, `is_shared`, each line names the process. Such a file has a name
-    of ours, so that a link in its place is refused.
+    of ours, so that a link in its place is refused; and it begins when its folder does, which a command that is refused
+    does not make.
 
     Raises:
         OutputError: the file cannot be written.
     """
 
     def __init__(self, path: Path, *, is_shared: bool = False) -> None:
-        self._path = path
+        self._path, self._is_shared = path, is_shared
         self._name = str(path) if is_shared else f"--log {path}"
         self._process = f"{platform.node()}:{os.getpid()} " if is_shared else ""
-        try:
-            self._file = os.open(path, _FLAGS | (os.O_NOFOLLOW if is_shared else 0), 0o666)
-        except OSError as error:
-            why = "a link" if is_shared and error.errno == errno.ELOOP else error.strerror
-            raise OutputError(f"{self._name}: cannot be written ({why})") from error
+        self._file: int | None = None
+        self._waiting: list[bytes] = []  # lines until there is a file
+        if not is_shared or path.parent.is_dir():
+            self._open()
         self.line(f"started: {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}")
         self.line(f"egotools {__version__}, process {os.getpid()} on {platform.node()}, in {Path.cwd()}")
 
+    def _open(self) -> None:
+        try:
+            self._file = os.open(self._path, _FLAGS | (os.O_NOFOLLOW if self._is_shared else 0), 0o666)
+        except OSError as error:
+            why = "a link" if self._is_shared and error.errno == errno.ELOOP else error.strerror
+            raise OutputError(f"{self._name}: cannot be written ({why})") from error
+
     def is_at(self, path: Path) -> bool:
         """Whether it is this file."""
-        return path.exists() and os.path.samestat(os.fstat(self._file), path.stat())
-
-    def is_alone(self) -> bool:
-        """Whether it holds lines of this process only."""
-        return all(self._process in line for line in self._path.read_text(errors="replace").splitlines())
+        return self._file is not None and path.exists() and os.path.samestat(os.fstat(self._file), path.stat())
 
     def line(self, text: str) -> None:
         """One line; a log that can no longer be written does not end the work."""
         line = f"{datetime.now().astimezone().isoformat(timespec='seconds')} {self._process}{visible(text)}\n"
+        self._waiting.append(line.encode())
         try:
-            os.write(self._file, line.encode())
-        except OSError as error:
-            click.echo(f"{visible(self._name)}: {error.strerror}; continuing without it", err=True)
+            if self._file is None and self._path.parent.is_dir():
+                self._open()
+            if self._file is not None:
+                os.write(self._file, b"".join(self._waiting))
+                self._waiting.clear()
+        except (OSError, OutputError) as error:
+            said = f"{self._name}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            click.echo(f"{visible(said)}; continuing without it", err=True)
             self._file = os.open(os.devnull, os.O_WRONLY)
 
 
@@ -71,7 +79,6 @@ class Output:
     quiet: bool = False
     log: Log | None = None
     run_logs: list[Log] = field(default_factory=list)  # beside what the command makes
-    made: list[Path] = field(default_factory=list)  # folders that were made for them, the inner ones first
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -89,15 +96,10 @@ class Output:
         for folder in dict.fromkeys(folders):
             if self.log is not None and self.log.is_at(folder / RUN_LOG):  # --log names it: no line twice
                 continue
-            missing = [each for each in (folder, *folder.parents) if not each.exists()]
             try:
-                folder.mkdir(parents=True, exist_ok=True)
-                self.made += missing
                 self.run_logs.append(Log(folder / RUN_LOG, is_shared=True))
             except OutputError as error:
                 click.echo(f"{visible(error)}; continuing without it", err=True)
-            except OSError:
-                return  # what the command makes cannot be there either, and it will say so
 
     def end(self, status: int) -> None:
         """The last line of the logs, after the traceback of an error that nobody expected."""
@@ -109,17 +111,6 @@ class Output:
                 for each in line.rstrip("\n").split("\n"):
                     self.keep(each)
         self.keep(f"ended: exit status {status} after {time.monotonic() - self.began:.1f} s")
-        if status:
-            self._remove_unused()
-
-    def _remove_unused(self) -> None:
-        """Removes folders in which there is nothing but the log: the command was refused, as stderr says."""
-        for folder in self.made:
-            with suppress(OSError):  # which says that it is in use
-                log, own = folder / RUN_LOG, all(each.is_alone() for each in self.run_logs)
-                if own and [*folder.iterdir()] == [log]:
-                    log.unlink()
-                folder.rmdir()
 
 
 def output() -> Output:

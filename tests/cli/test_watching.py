@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -65,20 +63,21 @@ def test_a_watch_counts_clips_of_the_manifest_and_rows_that_are_not_whole_clips_
 
 
 @pytest.mark.parametrize("words", [["--watch"], ["--watch", "0.2"]])
-def test_the_watch_of_a_running_job_ends_by_itself(manifest: Path, tmp_path: Path, words: list[str]) -> None:
+def test_the_watch_of_a_running_job_ends_by_itself(
+    manifest: Path, tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer = writer_in(tmp_path, manifest)
     add(writer, "0", finish=False)
+    remaining = iter("0123")
 
-    def work() -> None:
-        for id in "0123":
-            time.sleep(0.3)
+    def work_on(_: float) -> None:
+        if (id := next(remaining, None)) is None:
+            writer.close()
+        else:
             add(writer, id)
-        writer.close()
 
-    thread = threading.Thread(target=work)
-    thread.start()
+    monkeypatch.setattr("egotools.cli.watching.time.sleep", work_on)
     done = run("cache", "ls", *words, tmp_path)
-    thread.join()
     assert done.exit_code == 0, done.output
     lines = [line.partition(": ")[2] for line in done.stdout.splitlines()]
     assert "unfinished: 0 (5 of 10 rows)" in lines[0]
