@@ -24,6 +24,7 @@ from extraction import Pipeline, copies
 from measuring import Apart, Cost, Ratio, cost_of, in_turns, machine, median_costs, median_ratio, real_clip, report
 
 STACK = 16  # frames of a window of R(2+1)D, which follow each other without a gap
+MORE = 10  # files more in the long run of the faster sides, of which each costs little
 JUDGED = 8  # clips that a run in another precision than float32 is judged on first
 TARGETS = {"float32": 1.4, "bf16": 3.0, "int8": 5.0}  # bf16 with AVX512-BF16 or AMX
 SIDES = (("float32", "torch"), ("float32", "openvino"), ("bf16", "torch"), ("bf16", "openvino"), ("int8", "openvino"))
@@ -154,7 +155,7 @@ def measure(case: Case, video: Path, folder: Path, rounds: int, is_quick: bool) 
     gate.ENOUGH = -1.0  # random weights are refused in lower precisions, and are as fast
     options, seconds = options_of(case.name, video)
     file = shortened(video, folder, 0.6 * seconds if is_quick else seconds)
-    files = copies(file, folder, case.long + JUDGED)
+    files = copies(file, folder, case.long + JUDGED + MORE)
     clips = [Clip(id=path.name, path=path) for path in files]
     names = [str(path) for path in files]
     sides = [side for side in SIDES[: 1 if is_quick else None] if side[0] != "bf16" or machine()["bf16"] != "none"]
@@ -164,10 +165,10 @@ def measure(case: Case, video: Path, folder: Path, rounds: int, is_quick: bool) 
         frames = peer(names[:1])
         tasks = {"peer": _slope(peer, names, case.short, case.long)}
         for side, pipeline in pipelines.items():
-            more = 0 if side == SIDES[0] else JUDGED
+            judged, more = (0, 0) if side == SIDES[0] else (JUDGED, MORE)
             rows = pipeline.run(clips[:1])
             assert rows * (STACK if case.name == "r2plus1d_18" else 1) == frames, (rows, frames)
-            tasks[" ".join(side)] = _slope(pipeline.run, clips, case.short + more, case.long + more)
+            tasks[" ".join(side)] = _slope(pipeline.run, clips, case.short + judged, case.long + judged + more)
         measured = in_turns(tasks, rounds)
     costs = median_costs(measured)
     rates = {side: frames / cost["cpu"] for side, cost in costs.items()}
