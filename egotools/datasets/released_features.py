@@ -29,7 +29,7 @@ from egotools.stores.aside import aside
 from egotools.stores.copying import check_space
 from egotools.stores.importing import EGO4D, LAYOUT, Imported, imported_digest, list_arrays, rows_of, source_of
 from egotools.stores.opening import open_store, open_writer
-from egotools.stores.publish import check_free, place, replace
+from egotools.stores.publish import check_free, place_gathered
 from egotools.stores.store import Recipe, Writer, differences
 from egotools.texts import is_whole
 
@@ -198,11 +198,7 @@ def import_released(
                 id, why = next(iter(found["left_out"].items()))
                 raise StoreError(f"{source}: none of its {len(files)} files can be imported: {id}: {why}")
             writer.seal()
-        if out.suffix == ".lmdb":
-            replace(gathered, out)
-        else:
-            store = open_store(gathered)
-            place(out, temporary, recipe, [(id, store) for id in store], progress=progress)
+        place_gathered(out, gathered, recipe, progress=progress)
     return _imported(out, found, left, is_new=True)
 
 

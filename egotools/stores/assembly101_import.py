@@ -28,7 +28,7 @@ from egotools.stores.assembly101 import (
 from egotools.stores.copying import check_space
 from egotools.stores.importing import LAYOUT, Imported
 from egotools.stores.opening import open_store, open_writer
-from egotools.stores.publish import CLIPS_PER_COMMIT, check_free, place, replace
+from egotools.stores.publish import CLIPS_PER_COMMIT, check_free, place_gathered
 from egotools.stores.source import Source
 from egotools.stores.store import Recipe, Writer, differences
 from egotools.types import FloatArray, IntArray, Rows
@@ -95,11 +95,7 @@ def import_assembly101(
         gathered = temporary / out.with_suffix(".lmdb").name
         with open_writer(gathered, recipe) as writer:
             job.write(writer, found["left_out"])
-        if out.suffix == ".lmdb":
-            replace(gathered, out)
-        else:
-            store = open_store(gathered)
-            place(out, temporary, recipe, [(id, store) for id in store], progress=progress)
+        place_gathered(out, gathered, recipe, progress=progress)
     return _imported(out, found, is_new=True)
 
 

@@ -24,8 +24,7 @@ from egotools.stores.aside import aside
 from egotools.stores.assembly101 import environments_digest
 from egotools.stores.export import Exported, exported_rows, is_export, read_export
 from egotools.stores.opening import open_store, open_writer
-from egotools.stores.publish import CLIPS_PER_COMMIT, check_free, place
-from egotools.stores.publish import replace as put_in_place
+from egotools.stores.publish import CLIPS_PER_COMMIT, check_free, place_gathered
 from egotools.stores.source import Source
 from egotools.stores.store import Recipe, Store, differences
 from egotools.texts import composed
@@ -132,10 +131,7 @@ def import_arrays(
         gathered = temporary / "gathered.lmdb"
         _gather(gathered, source, clips, recipe, lambda done: progress(f"reading {source.name}", done, total))
         store = open_store(gathered)
-        if out.suffix == ".lmdb":
-            put_in_place(gathered, out)
-        else:
-            place(out, temporary, recipe, [(id, store) for id in store], progress=progress)
+        place_gathered(out, gathered, recipe, progress=progress)
         return Imported(out, len(store), store.rows, store.width, True, *left)
 
 

@@ -121,7 +121,7 @@ class Index:
         Raises:
             StoreError: as `keys`.
         """
-        at = self._node(key)
+        at = self._nodes_near(key).get(key)
         if at is None:
             return None
         size, place = self._sizes[at], self._values[at]
@@ -158,14 +158,14 @@ class Index:
         for key in keys:
             at = nodes.get(key)
             if at is None:
-                page = bisect_right(self._first_keys, key) - 1
-                nodes = self._nodes_of(page) if page >= 0 else {}
+                nodes = self._nodes_near(key)
                 at = nodes.get(key)
             yield -1 if at is None else at
 
-    def _node(self, key: bytes) -> int | None:
+    def _nodes_near(self, key: bytes) -> Mapping[bytes, int]:
+        """The nodes of the only page that may hold a key."""
         page = bisect_right(self._first_keys, key) - 1
-        return self._nodes_of(page).get(key) if page >= 0 else None
+        return self._nodes_of(page) if page >= 0 else {}
 
     def _nodes_of(self, page: int) -> dict[bytes, int]:
         """The nodes of a page by key, in order."""

@@ -72,6 +72,17 @@ def place(
     replace(folder / path.name, path)
 
 
+def place_gathered(path: Path, gathered: Path, recipe: Recipe, *, progress: Progress = no_progress) -> None:
+    """Publishes a complete live cache, alone in a folder next to `path`, in the format of the suffix of `path`."""
+    from egotools.stores.lmdb_store import LMDBStore
+
+    if path.suffix == ".lmdb":
+        replace(gathered, path)
+    else:
+        store = LMDBStore(gathered)
+        place(path, gathered.parent, recipe, [(id, store) for id in store], progress=progress)
+
+
 def _write_lmdb(
     path: Path, recipe: Recipe, clips: Sequence[tuple[str, Store]], dtype: np.dtype[Any] | None, progress: Progress
 ) -> None:

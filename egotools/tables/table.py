@@ -319,7 +319,8 @@ def _portions(
 
     Little more than one portion is in memory: mapped pages, which would add to the table's, are released.
     """
-    stops, is_single = np.cumsum(counts), store.row_counts(ids.tolist()) == 1
+    stops = np.cumsum(counts)
+    is_single = (counts if reduce is None else store.row_counts(ids.tolist())) == 1  # reduced clips count as one row
     single, step = np.flatnonzero(is_single), max(1, RELEASED // max(store.width * store.dtype.itemsize, 1))
     for begin in range(0, len(single), step):
         clips = single[begin : begin + step]
