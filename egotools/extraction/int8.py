@@ -16,7 +16,7 @@ import numpy as np
 from egotools.config import to_json
 from egotools.errors import EgotoolsError, StoreError
 from egotools.extraction.forward import Network
-from egotools.extraction.openvino_runtime import Model, compiled, converted, load, quantized
+from egotools.extraction.openvino_runtime import Model, compiled, converted, core, load, quantized
 from egotools.extraction.precision import Array, sample_windows
 from egotools.extraction.recipes import recipe_of
 from egotools.extraction.request import CacheRequest
@@ -107,7 +107,7 @@ def int8_network(request: CacheRequest) -> Network:
     assert request.quantized is not None, "with_int8_network is called first"
     arrays = _arrays(request.quantized)
     try:
-        model = load().Core().read_model(arrays["xml"].tobytes(), arrays["bin"].tobytes())
+        model = core().read_model(arrays["xml"].tobytes(), arrays["bin"].tobytes())
     except RuntimeError as error:
         raise StoreError(f"{request.quantized}: damaged: it holds no network") from error
     return compiled(model, "int8", request.found.name)

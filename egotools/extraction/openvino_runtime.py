@@ -1,11 +1,13 @@
 """Runs a network with OpenVINO on the CPU: converted from torch once for each shape of windows."""
 
+import gc
 import io
 import logging
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from egotools.pixels.preprocessing import Normalize
 EXTRA = "openvino"
 TELEMETRY = "openvino_telemetry"
 ATTENTION = "ScaledDotProductAttention"
+SIZES = 4  # of batches for which an int8 model is kept compiled: full ones, one window, and the rest of a run
 
 Array = np.ndarray[Any, Any]
 Model = Any  # an openvino.Model: the library is imported only where it is used
@@ -38,6 +41,19 @@ def load() -> Any:  # Any: the module
     except ImportError as error:
         raise MissingExtra("openvino", EXTRA) from error
     return openvino
+
+
+@cache
+def core() -> Any:  # Any: an openvino.Core
+    """OpenVINO's devices: one object, kept until the process ends.
+
+    On processors with AMX the CPU's plugin gives the thread that loads it a stack for signals, and frees it with the
+    `Core`. It may still be in use then, if there are several or another thread frees it, and the next signal that
+    Python handles kills the process.
+    """
+    found = load().Core()
+    found.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin, before any other `Core` does
+    return found
 
 
 def _load_nncf() -> Any:  # Any: the module
@@ -177,7 +193,6 @@ def compiled(model: Model, precision: Precision, name: str) -> Network:
     Raises:
         ExtractorError: by the callable, for windows of another shape than the model's.
     """
-    library = load()
     # Said for float32, too: on processors with AMX the default is bf16. What an int8 model has not quantized is as fast
     # as it can be. Reading processes share the cores, so that no thread is bound to one.
     quick = precision == "bf16" or (precision == "int8" and has_fast_bf16(torch.device("cpu")))
@@ -188,14 +203,23 @@ def compiled(model: Model, precision: Precision, name: str) -> Network:
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,
     }
-    request = library.Core().compile_model(model, "CPU", settings).create_infer_request()
     expected = [each.get_length() for each in list(model.inputs[0].get_partial_shape())[1:]]
+
+    @lru_cache(SIZES)
+    def request(size: int | None) -> Any:  # Any: an openvino.InferRequest
+        fixed = model
+        if size is not None:
+            fixed = model.clone()
+            fixed.reshape([size, *expected])
+        return core().compile_model(fixed, "CPU", settings).create_infer_request()
 
     def run(batch: Tensor) -> Tensor:
         if list(batch.shape[1:]) != expected:
             raise ExtractorError(f"{name}: was quantized for windows {expected}, not {list(batch.shape[1:])}")
-        request.infer([np.ascontiguousarray(batch.numpy())], share_inputs=True)
-        return torch.from_numpy(np.array(request.get_output_tensor(0).data, np.float32))
+        # Some processors with AMX crash on int8 models for any number of windows: openvino issue 37577.
+        chosen = request(len(batch) if precision == "int8" else None)
+        chosen.infer([np.ascontiguousarray(batch.numpy())], share_inputs=True)
+        return torch.from_numpy(np.array(chosen.get_output_tensor(0).data, np.float32))
 
     return run
 
@@ -204,11 +228,14 @@ def quantized(model: Model, windows: Array) -> Model:
     """A model in int8: its weights, and its activations by their ranges on `windows` [N, L, ...]."""
     with _quietly():
         nncf = _load_nncf()
+    core()
     is_transformer = any(each.get_type_name() == ATTENTION for each in model.get_ops())
     with _quietly():
-        return nncf.quantize(
+        found = nncf.quantize(
             model,
             nncf.Dataset([windows[at : at + 1] for at in range(len(windows))]),
             subset_size=len(windows),
             model_type=nncf.ModelType.TRANSFORMER if is_transformer else None,
         )
+    gc.collect()  # nncf's own `Core`, here and not in another thread: see `core`
+    return found

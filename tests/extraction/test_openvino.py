@@ -145,6 +145,27 @@ def test_rows_of_another_runtime_that_differ_are_refused():
         compare_runtimes(lambda x: x, lambda x: x + 0.1, [batch], "mine")
 
 
+def test_a_signal_after_networks_are_gone_is_handled():
+    """On processors with AMX: OpenVINO gives the thread that first computes a stack for signals, and takes it back."""
+    code = (
+        "import gc, os, signal, threading, torch\n"
+        "from egotools.extraction.openvino_runtime import compiled, converted, quantized\n"
+        "window, runs = torch.rand(3, 16, 16), []\n"
+        "for precision in ('float32', 'int8', 'float32'):\n"
+        "    model = converted(torch.nn.Conv2d(3, 4, 3), window, 'small')\n"
+        "    model = quantized(model, window[None].numpy()) if precision == 'int8' else model\n"
+        "    runs.append(compiled(model, precision, 'small'))\n"
+        "    runs[-1](window[None])\n"
+        "del model, runs[0]\n"
+        "thread = threading.Thread(target=lambda: (runs.clear(), gc.collect()))\n"
+        "thread.start(), thread.join()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 def test_the_libraries_report_nothing_to_their_makers(tmp_path):
     code = (
         "import sys\nfrom egotools.extraction import openvino_runtime\nopenvino_runtime.load()\n"
