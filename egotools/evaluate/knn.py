@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
@@ -226,13 +227,15 @@ def _search(queries: FloatArray, rows: FloatArray, depth: int, progress: Progres
     import faiss
 
     compute_alone_if_forked()
-    index: Any = faiss.IndexFlatIP(rows.shape[1])  # Any: FAISS says little of its types
+    search = partial(faiss.knn, xb=rows, k=depth, metric=faiss.METRIC_INNER_PRODUCT)  # copies no rows
     if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
+        index: Any = faiss.IndexFlatIP(rows.shape[1])  # Any: FAISS says little of its types
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    index.add(rows)
+        index.add(rows)
+        search = partial(index.search, k=depth)
     found, similarity = np.empty((len(queries), depth), np.int64), np.empty((len(queries), depth), np.float32)
     for part in _blocks(len(queries), progress):
-        similarity[part], found[part] = index.search(queries[part], depth)
+        similarity[part], found[part] = search(queries[part])
     return found, similarity
 
 
