@@ -322,8 +322,10 @@ def rows_of(values: Array, times: Array | None, where: str) -> Rows:
         raise StoreError(f"{where} has values of type {values.dtype}, not numbers")
     if values.ndim not in (1, 2) or not values.shape[-1]:
         raise StoreError(f"{where} has the shape {list(values.shape)}, not [features] or [rows, features]")
-    with np.errstate(over="ignore"):
-        found = np.atleast_2d(values).astype(np.float32)
+    found = np.atleast_2d(values)
+    if found.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            found = found.astype(np.float32)
     if not np.isfinite(found).all():
         wrong = int((~np.isfinite(values)).sum())
         raise StoreError(

@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -40,7 +41,7 @@ NONE: Mapping[str, Begun] = MappingProxyType({})
 class LMDBWriter:
     """Writes an LMDB cache; any number of clips may be open at once. Not thread-safe.
 
-    No transaction outlives a call: readers and other processes never wait for this writer.
+    No transaction that writes outlives a call: nobody ever waits for this writer.
 
     Raises:
         RecipeError: the existing cache has another recipe.
@@ -69,6 +70,7 @@ class LMDBWriter:
         self._blocks: dict[int, bytes] = {}  # not written yet
         self._dropped: list[bytes] = []  # keys that are on disk, and no longer needed
         self._replaced: list[bytes] = []  # the same, once the finished clips are committed
+        self._looking: lmdb.Transaction | None = None  # in which clips are looked up, until the next one that writes
         self._kept: lmdb.Transaction | None = None  # keeps the pages of an earlier transaction
         self._kept_since = 0.0
         self._opened: lmdb.Environment | None = None
@@ -157,8 +159,15 @@ class LMDBWriter:
     def _has(self, id: str) -> bool:
         if id in self._finished:
             return True
-        with explained(self.path), self._environment.begin() as transaction:
-            return transaction.get(CLIP + key_of(id)) is not None
+        if self._looking is None:
+            with explained(self.path):
+                self._looking = self._environment.begin()
+        return self._looking.get(CLIP + key_of(id)) is not None
+
+    def _end_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.abort()
+            self._looking = None
 
     def expect(self, dtype: np.dtype[Any], width: int) -> None:
         """Sets the dtype and width of rows, if they are known from elsewhere."""
@@ -186,20 +195,20 @@ class LMDBWriter:
 
     def _checked(self, id: str, rows: Rows) -> npt.NDArray[Any]:
         """The values as they are stored; the first ones determine dtype and width."""
-        name, width = rows.values.dtype.name, rows.values.shape[1]
-        if name not in DTYPES:
+        (name, dtype), width = _name_and_dtype(rows.values.dtype), rows.values.shape[1]
+        if dtype is None:
             raise StoreError(f"{self.path}: clip {id!r} has {name} rows; a cache holds {' or '.join(DTYPES)}")
         if len(rows.values):
             if not width:
                 raise StoreError(f"{self.path}: clip {id!r} has rows without features")
-            self._shape = self._shape or (DTYPES[name], width)
-            if self._shape != (DTYPES[name], width):
+            self._shape = self._shape or (dtype, width)
+            if self._shape != (dtype, width):
                 dtype, there = self._shape
                 raise StoreError(
                     f"{self.path}: clip {id!r} has {name} rows of {width} features,"
                     f" but the cache has {dtype.name} rows of {there}"
                 )
-        values: npt.NDArray[Any] = np.ascontiguousarray(rows.values, DTYPES[name])
+        values: npt.NDArray[Any] = np.ascontiguousarray(rows.values, dtype)
         return values
 
     def _add_block(self, number: int, rows: bytearray) -> None:
@@ -221,7 +230,7 @@ class LMDBWriter:
         if clip.waiting:
             clip.segments.append(self._pack(clip.waiting))
         checksum = zlib.crc32(times.data, clip.checksum)
-        self._finished[id] = Record(clip.segments, times, checksum, source.to_json().encode())
+        self._finished[id] = Record(clip.segments, times, checksum, _json_of(source))
 
     def _pack(self, rows: bytearray) -> tuple[int, int, int]:
         """Adds the last rows of a clip to the shared block."""
@@ -331,6 +340,7 @@ class LMDBWriter:
 
     def _write(self, records: Mapping[bytes, bytes] = MappingProxyType({}), replaced: Collection[bytes] = ()) -> None:
         """One durable transaction: the pending blocks, and `records`. If it fails, nothing of it is on disk."""
+        self._end_looking()
         with explained(self.path), self._environment.begin(write=True) as transaction:
             for key in (*self._dropped, *replaced):
                 transaction.delete(key)
@@ -361,6 +371,7 @@ class LMDBWriter:
         self._lock = None
 
     def _close_environment(self) -> None:
+        self._end_looking()
         if self._kept is not None:
             self._kept.abort()
         if self._opened is not None:
@@ -371,6 +382,18 @@ class LMDBWriter:
         """Removes the file: for a cache without commits, or one published elsewhere."""
         self._file.unlink(missing_ok=True)
         lmdb_lock_file(self._file).unlink(missing_ok=True)
+
+
+@cache
+def _name_and_dtype(dtype: np.dtype[Any]) -> tuple[str, np.dtype[Any] | None]:
+    """The name of the dtype of some rows, and the one that they are stored in; NumPy makes the name anew each time."""
+    return dtype.name, DTYPES.get(dtype.name)
+
+
+@lru_cache(maxsize=1)
+def _json_of(source: Source) -> bytes:
+    """The text of a source, which many imported clips share."""
+    return source.to_json().encode()
 
 
 def _number(key: bytes) -> int:
