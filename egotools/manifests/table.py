@@ -10,11 +10,13 @@ from pathlib import Path
 from egotools.errors import ManifestError
 from egotools.files.csv_files import another_delimiter, open_csv
 from egotools.files.disk import is_below, new_file
+from egotools.garbage import uncollected
 from egotools.types import Clip
 
 RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label
 
 
+@uncollected()
 def read_manifest(path: Path | str, *, labels: Collection[str] | None = None) -> list[Clip]:
     """The clips of a manifest, in its order, with absolute paths (`Path()` for rows that have features only).
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from egotools.config import digest, file_digest
 from egotools.errors import TableError
+from egotools.garbage import uncollected
 from egotools.manifests.table import label_columns, read_manifest
 from egotools.stores.opening import open_store
 from egotools.stores.pooling import deviation, mean
@@ -151,6 +152,7 @@ class Table:
         return replace(self, values=np.empty((len(self), 0), np.float32), parts=())
 
 
+@uncollected()
 def read_table(
     manifest: Path | str,
     caches: Path | str | Sequence[Path | str],
