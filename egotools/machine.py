@@ -1,12 +1,14 @@
-"""What this machine offers: memory, cores, devices, and fast bf16."""
+"""What this machine offers (memory, cores, devices, fast bf16), and settings of this process that save time."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,22 @@ def keep_freed_memory() -> None:
         trim_threshold, mmap_max = -1, -4  # malloc.h
         libc.mallopt(trim_threshold, 2**31 - 1)
         libc.mallopt(mmap_max, 0)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Pauses Python's garbage collector, for the whole process, while very many objects are made that all stay.
+
+    Otherwise it looks at all objects again each time that their number has grown by a quarter: with torch loaded, this
+    is half of the time that a manifest of 200,000 clips takes. Also a decorator.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def available_memory() -> int | None:

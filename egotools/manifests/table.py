@@ -10,7 +10,7 @@ from pathlib import Path
 from egotools.errors import ManifestError
 from egotools.files.csv_files import another_delimiter, open_csv
 from egotools.files.disk import is_below, new_file
-from egotools.garbage import uncollected
+from egotools.machine import uncollected
 from egotools.types import Clip
 
 RESERVED = ("id", "path", "start", "end", "split", "fps", "root")  # every other column is a label

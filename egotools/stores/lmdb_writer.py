@@ -159,10 +159,9 @@ class LMDBWriter:
     def _has(self, id: str) -> bool:
         if id in self._finished:
             return True
-        if self._looking is None:
-            with explained(self.path):
-                self._looking = self._environment.begin()
-        return self._looking.get(CLIP + key_of(id)) is not None
+        with explained(self.path):
+            self._looking = self._looking or self._environment.begin()
+            return self._looking.get(CLIP + key_of(id)) is not None
 
     def _end_looking(self) -> None:
         if self._looking is not None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from egotools.config import digest, file_digest
 from egotools.errors import TableError
-from egotools.garbage import uncollected
+from egotools.machine import uncollected
 from egotools.manifests.table import label_columns, read_manifest
 from egotools.stores.opening import open_store
 from egotools.stores.pooling import deviation, mean

@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from egotools.errors import ManifestError
-from egotools.garbage import uncollected
+from egotools.machine import uncollected
 from egotools.manifests.table import read_manifest
 
 
