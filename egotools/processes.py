@@ -53,6 +53,7 @@ def compute_alone_if_forked() -> None:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+ENDED = (BrokenPipeError, ConnectionResetError, EOFError)  # of a pipe whose other end is gone
 ENDED_EARLY = (
     "a reading process ended before it started work; its output is above "
     "(a script that calls this must have its main part under: if __name__ == '__main__')"
@@ -183,10 +184,11 @@ def _end(worker: _Worker[Any]) -> None:
 def _serve(connection: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
     """The main loop of a worker process: receives an item, sends its result, until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
-    connection.send(None)  # ready
+    result: Any = None  # ready
     while True:
         try:
+            connection.send(result)
             item = connection.recv()
-        except (EOFError, ConnectionResetError):
+        except ENDED:
             return
-        connection.send(function(item))
+        result = function(item)

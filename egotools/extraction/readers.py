@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -20,7 +21,7 @@ from egotools.extraction.digesting import Digesting
 from egotools.extraction.messages import Failure, FileDigest, FileIndex, Message, ReadingTask
 from egotools.extraction.reading import Reader
 from egotools.media.video import VideoIndex
-from egotools.processes import ENDED_EARLY, start
+from egotools.processes import ENDED, ENDED_EARLY, start
 from egotools.types import AudioExtractor, ClipExtractor, Extractor
 
 ATTEMPTS = 2
@@ -247,8 +248,13 @@ def _jobs(tasks: Sequence[ReadingTask], workers: int) -> list[list[ReadingTask]]
 
 
 def _work(connection: Connection[Any, Any]) -> None:
-    """The main loop of a worker: receives jobs through the pipe, until it is closed."""
+    """A worker: reads what it is told to through the pipe, until the engine closes it or ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the engine
+    with suppress(*ENDED):
+        _read_jobs(connection)
+
+
+def _read_jobs(connection: Connection[Any, Any]) -> None:
     import torch
 
     from egotools.extractors.own_code import load_source
@@ -278,8 +284,8 @@ def _work(connection: Connection[Any, Any]) -> None:
                     connection.send(message)
                 connection.send(_Done(dict(reader.seconds)))
                 reader.seconds.clear()
-    except (BrokenPipeError, ConnectionResetError, EOFError):
-        return  # the engine has ended
+    except ENDED:
+        raise
     except Exception as error:
         connection.send(_Mistake(f"{type(error).__name__}: {error}"))
         raise

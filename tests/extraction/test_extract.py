@@ -303,6 +303,12 @@ def test_progress_ends_at_the_number_of_clips(videos, tmp_path):
     assert done == sorted(done)
 
 
+def test_a_reading_process_whose_engine_ended_before_it_told_it_anything_ends_without_a_word():
+    code = "import multiprocessing as m, egotools.extraction.readers as r; a, b = m.Pipe(); a.close(); r._work(b)"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
 def run_and_interrupt(manifest: Path, out: Path) -> int:
     """Sends Ctrl-C to `egotools extract` once its first clips are committed."""
     line = [Path(sys.executable).with_name("egotools"), "extract", "--manifest", manifest, "--out", out]
