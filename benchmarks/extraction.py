@@ -17,9 +17,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from measuring import Cost, Ratio, cost_of, in_turns, median_costs, median_ratio, real_clip, report
+
+if TYPE_CHECKING:
+    from egotools.extraction.request import Precision, Runtime
 
 BATCH = 8
 STAGES = ("decode", "prepare", "forward")
@@ -60,7 +63,11 @@ class Pipeline:
     """Extractions of the same clips into ever new caches."""
 
     def __init__(
-        self, folder: Path, extractors: Sequence[tuple[str, dict[str, Any]]], precision: str, runtime: str = "torch"
+        self,
+        folder: Path,
+        extractors: Sequence[tuple[str, dict[str, Any]]],
+        precision: Precision,
+        runtime: Runtime = "torch",
     ) -> None:
         from egotools.extractors.lookup import find_extractor
 
@@ -79,14 +86,7 @@ class Pipeline:
         out = Path(tempfile.mkdtemp(dir=self.folder))
         network = self.folder / "network.int8.npz" if self.precision == "int8" else None  # quantized once, for all runs
         wanted = [
-            CacheRequest(
-                out / f"{number}.lmdb",
-                built,
-                found,
-                self.precision,
-                runtime=self.runtime,
-                quantized=network,  # type: ignore[arg-type]
-            )
+            CacheRequest(out / f"{number}.lmdb", built, found, self.precision, runtime=self.runtime, quantized=network)
             for number, (built, found) in enumerate(zip(self.built, self.found, strict=True))
         ]
         resources = Resources(device="cpu", batch_size=BATCH)
@@ -149,7 +149,7 @@ def stages(pipeline: Pipeline, clips: Sequence[Any], batches: int) -> dict[str, 
     video = open_frames(clips[0].path)
     windows = extractor.windows(video.info, clips[0]).frames
     frames = list(video.frames(np.unique(windows)))
-    run = runnable(extractor.network(), torch.device("cpu"), pipeline.precision)  # type: ignore[arg-type]
+    run = runnable(extractor.network(), torch.device("cpu"), pipeline.precision)
     prepared = [extractor.prepare(frame) for frame in frames]
     units = np.stack([np.stack([prepared[at] for at in row]) for row in np.searchsorted(np.unique(windows), windows)])
     batch = torch.from_numpy(np.concatenate([units] * -(-BATCH // len(units)))[:BATCH])
@@ -176,7 +176,7 @@ def stages(pipeline: Pipeline, clips: Sequence[Any], batches: int) -> dict[str, 
 
 
 def against_limit(
-    case: Case, precision: str, folder: Path, files: Sequence[Path], rounds: int
+    case: Case, precision: Precision, folder: Path, files: Sequence[Path], rounds: int
 ) -> list[dict[str, Cost]]:
     """Costs a row of every stage alone and of the pipeline, a round each."""
     pipeline = Pipeline(folder, [(case.name, {"weights": "random:0", **case.options})], precision)
@@ -252,7 +252,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ratios, figures = throughput(options.device, video, is_quick=options.quick)
         report(f"Extraction of {video.name} on {figures['device']}", ratios, options.json, figures=figures)
         return
-    precisions = ["float32", "bf16"] if has_fast_bf16(torch.device("cpu")) and not options.quick else ["float32"]
+    precisions: list[Precision] = (
+        ["float32", "bf16"] if has_fast_bf16(torch.device("cpu")) and not options.quick else ["float32"]
+    )
     rounds = 1 if options.quick else options.rounds
     ratios, figures = list[Ratio](), dict[str, Any]()
     with tempfile.TemporaryDirectory() as name:

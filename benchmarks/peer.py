@@ -18,16 +18,25 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from extraction import Pipeline, copies
 from measuring import Apart, Cost, Ratio, cost_of, in_turns, machine, median_costs, median_ratio, real_clip, report
+
+if TYPE_CHECKING:
+    from egotools.extraction.request import Precision, Runtime
 
 STACK = 16  # frames of a window of R(2+1)D, which follow each other without a gap
 MORE = 10  # files more in the long run of the faster sides, of which each costs little
 JUDGED = 8  # clips that a run in another precision than float32 is judged on first
 TARGETS = {"float32": 1.4, "bf16": 3.0, "int8": 5.0}  # bf16 with AVX512-BF16 or AMX
-SIDES = (("float32", "torch"), ("float32", "openvino"), ("bf16", "torch"), ("bf16", "openvino"), ("int8", "openvino"))
+SIDES: tuple[tuple[Precision, Runtime], ...] = (
+    ("float32", "torch"),
+    ("float32", "openvino"),
+    ("bf16", "torch"),
+    ("bf16", "openvino"),
+    ("int8", "openvino"),
+)
 
 
 @dataclass(frozen=True)
@@ -174,13 +183,13 @@ def measure(case: Case, video: Path, folder: Path, rounds: int, is_quick: bool) 
     rates = {side: frames / cost["cpu"] for side, cost in costs.items()}
     ratios = []
     for precision in dict.fromkeys(precision for precision, _ in sides):
-        found = {side: median_ratio(measured, "peer", side) for side in map(" ".join, sides) if precision in side}
-        for side, ratio in found.items():
+        found = {way: median_ratio(measured, "peer", way) for way in map(" ".join, sides) if precision in way}
+        for way, ratio in found.items():
             is_best = ratio == max(found.values())
-            note = f"{rates['peer']:.1f} / {rates[side]:.1f} frames a processor second"
-            note += f"; by the clock {median_ratio(measured, 'peer', side, 'wall'):.2f}"
+            note = f"{rates['peer']:.1f} / {rates[way]:.1f} frames a processor second"
+            note += f"; by the clock {median_ratio(measured, 'peer', way, 'wall'):.2f}"
             target = TARGETS[precision] if is_best and not is_quick else None
-            ratios.append(Ratio(f"(aa) {case.name}, {side}", ratio, target, note))
+            ratios.append(Ratio(f"(aa) {case.name}, {way}", ratio, target, note))
     return ratios, {"costs a file": costs, "frames a file": frames}
 
 
